@@ -1,0 +1,117 @@
+//! What the chunker stages can be told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::model::{ByteSize, HumanDuration};
+
+/// `kind = "sentence"`: the original algorithm.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SentenceSettings {
+    /// Which files; left out: everything.
+    #[serde(rename = "match")]
+    pub patterns: Option<Vec<String>>,
+    /// Characters at most in a chunk.
+    pub max_chunk_size: usize,
+    /// Characters that neighbouring chunks share; less than `max_chunk_size`.
+    pub chunk_overlap: usize,
+    /// Tokens at most in a chunk; replaces `max_chunk_size`.
+    pub max_tokens: Option<usize>,
+    /// Tokens that neighbouring chunks share; less than `max_tokens`.
+    pub overlap_tokens: Option<usize>,
+    /// Fold runs of blanks and of empty lines, as the original did.
+    pub normalize_whitespace: bool,
+}
+
+impl Default for SentenceSettings {
+    fn default() -> Self {
+        Self {
+            patterns: None,
+            max_chunk_size: 1000,
+            chunk_overlap: 200,
+            max_tokens: None,
+            overlap_tokens: None,
+            normalize_whitespace: true,
+        }
+    }
+}
+
+/// `kind = "markdown"`: headings, fences, tables and lists kept whole where they fit.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MarkdownSettings {
+    /// Which files; left out: Markdown files.
+    #[serde(rename = "match")]
+    pub patterns: Option<Vec<String>>,
+    /// Characters at most in a chunk.
+    pub max_chunk_size: usize,
+    /// Tokens at most in a chunk; replaces `max_chunk_size`.
+    pub max_tokens: Option<usize>,
+}
+
+impl Default for MarkdownSettings {
+    fn default() -> Self {
+        Self { patterns: None, max_chunk_size: 1500, max_tokens: None }
+    }
+}
+
+/// `kind = "code"`: syntax-aware chunks with symbol names; line-based for other languages.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CodeSettings {
+    /// Which files; left out: the languages it knows.
+    #[serde(rename = "match")]
+    pub patterns: Option<Vec<String>>,
+    /// Characters at most in a chunk.
+    pub max_chunk_size: usize,
+    /// Tokens at most in a chunk; replaces `max_chunk_size`.
+    pub max_tokens: Option<usize>,
+}
+
+impl Default for CodeSettings {
+    fn default() -> Self {
+        Self { patterns: None, max_chunk_size: 1500, max_tokens: None }
+    }
+}
+
+/// `kind = "wasm"`: a chunker component.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WasmSettings {
+    /// The component's file, relative to `reposync.toml`.
+    pub component: PathBuf,
+    /// Pins the component: its SHA-256 in hex.
+    #[serde(default)]
+    pub sha256: Option<String>,
+    /// Which files; left out: the extensions that the component declares.
+    #[serde(rename = "match", default)]
+    pub patterns: Option<Vec<String>>,
+    /// Handed to the component as JSON.
+    #[serde(default)]
+    pub config: serde_json::Map<String, serde_json::Value>,
+    /// Linear memory at most.
+    #[serde(default = "default_memory")]
+    pub memory: ByteSize,
+    /// Wall time for a document; 10 s per MiB of document come on top.
+    #[serde(default = "default_deadline")]
+    pub deadline: HumanDuration,
+    /// Bytes that a component may hand back for a document.
+    #[serde(default = "default_output")]
+    pub output: ByteSize,
+}
+
+fn default_memory() -> ByteSize {
+    ByteSize::mib(256)
+}
+
+fn default_deadline() -> HumanDuration {
+    HumanDuration(Duration::from_secs(2))
+}
+
+fn default_output() -> ByteSize {
+    ByteSize::mib(32)
+}

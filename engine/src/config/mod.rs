@@ -1,0 +1,144 @@
+//! `reposync.toml` into a [`Config`]: read, substituted, resolved, checked. Every problem is
+//! reported at once, with its place. Knows the stages' settings, never the stages.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::chunk::{CodeSettings, MarkdownSettings, SentenceSettings, WasmSettings};
+use crate::embed::{AzureSettings, LocalSettings, OpenAiSettings};
+use crate::model::{BranchRef, ByteSize, Secret};
+use crate::notify::{SlackSettings, WebhookSettings};
+use crate::source::{GitSettings, GithubSettings, Selection};
+use crate::store::{PineconeSettings, SqliteSettings};
+
+/// The file, resolved: valid, defaults filled in, paths absolute, secrets substituted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// `[engine]`.
+    pub engine: Engine,
+    /// The stages that enabled or selected projects use, in the order of the file.
+    pub stages: Vec<Stage>,
+    /// All projects, in the order of the file; disabled ones too.
+    pub projects: Vec<Project>,
+    /// `[api]`.
+    pub api: Api,
+}
+
+/// `[engine]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Engine {
+    /// The ledger's file.
+    pub state: PathBuf,
+    /// The folder of the vector cache and of compiled components.
+    pub cache: PathBuf,
+    /// The vector cache's size at most.
+    pub cache_size: ByteSize,
+    /// Calls in flight to each service.
+    pub concurrency: usize,
+    /// A file of exactly this size is indexed, a larger one is not.
+    pub max_file_bytes: ByteSize,
+    /// The deletion guard: share of a project's vectors, 0 to 1.
+    pub max_delete_ratio: f64,
+    /// For the daemon what `--prune` is for `apply`.
+    pub prune: bool,
+    /// Where JSON logs go.
+    pub log_dir: Option<PathBuf>,
+}
+
+/// One stage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stage {
+    /// Its name in the file.
+    pub name: String,
+    /// What it is, with its settings.
+    pub kind: StageKind,
+}
+
+/// Every kind of stage.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StageKind {
+    /// `github`
+    Github(GithubSettings),
+    /// `git`
+    Git(GitSettings),
+    /// `sentence`
+    Sentence(SentenceSettings),
+    /// `markdown`
+    Markdown(MarkdownSettings),
+    /// `code`
+    Code(CodeSettings),
+    /// `wasm`
+    Wasm(WasmSettings),
+    /// `azure-openai`
+    AzureOpenAi(AzureSettings),
+    /// `openai`
+    OpenAi(OpenAiSettings),
+    /// `local`
+    Local(LocalSettings),
+    /// `pinecone`
+    Pinecone(PineconeSettings),
+    /// `sqlite`
+    Sqlite(SqliteSettings),
+    /// `slack`
+    Slack(SlackSettings),
+    /// `webhook`
+    Webhook(WebhookSettings),
+}
+
+/// One project. Its pipeline is split by role; the names point into [`Config::stages`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Project {
+    /// Its name.
+    pub name: String,
+    /// The source stage.
+    pub source: String,
+    /// The chunker stages, in order.
+    pub chunkers: Vec<String>,
+    /// The embedder stage.
+    pub embedder: String,
+    /// The store stage.
+    pub store: String,
+    /// The notifier stages.
+    pub notifiers: Vec<String>,
+    /// Which repositories. For local Git the key is the absolute path.
+    pub selection: Selection,
+    /// Which branch.
+    pub branch: BranchRef,
+    /// The namespace in the store.
+    pub namespace: String,
+    /// Lower case, with the dot; none: every text file.
+    pub allowed_extensions: Option<Vec<String>>,
+    /// Globs of files that are not indexed.
+    pub exclude_patterns: Vec<String>,
+    /// A cron expression, UTC.
+    pub schedule: Option<String>,
+    /// What happens to secrets found in files.
+    pub secrets: SecretsMode,
+    /// Disabled projects are left alone.
+    pub enabled: bool,
+}
+
+/// `secrets = …`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SecretsMode {
+    /// Files are indexed as they are.
+    #[default]
+    Off,
+    /// A file that holds a secret is skipped.
+    Skip,
+    /// The secret is replaced before chunking.
+    Redact,
+}
+
+/// `[api]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Api {
+    /// Where the daemon listens.
+    pub listen: SocketAddr,
+    /// The bearer token; none: loopback only.
+    pub token: Option<Secret>,
+    /// The secret of GitHub's webhooks; none: no webhook route.
+    pub webhook_secret: Option<Secret>,
+}

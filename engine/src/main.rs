@@ -1,0 +1,3 @@
+//! The `reposync` program.
+
+fn main() {}

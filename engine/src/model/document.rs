@@ -1,0 +1,53 @@
+//! A file's text on its way to the chunkers.
+
+use std::ops::Range;
+
+/// Text after cleaning, with the way back to the original file's lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cleaned {
+    /// The cleaned text. Ranges of chunks are byte ranges into it.
+    pub text: String,
+    /// Which original line each of its lines came from.
+    pub lines: LineMap,
+}
+
+/// From lines of the cleaned text to lines of the original file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LineMap {
+    /// Line n is line n.
+    Identity,
+    /// `lines[n]` is the original line (1-based) of line n (0-based) of the cleaned text;
+    /// folding of empty lines drops some.
+    Folded(Vec<u32>),
+}
+
+impl LineMap {
+    /// The original line, 1-based, of a 0-based line of the cleaned text.
+    pub fn original(&self, line: usize) -> u32 {
+        match self {
+            Self::Identity => u32::try_from(line + 1).unwrap_or(u32::MAX),
+            Self::Folded(lines) => lines.get(line).or(lines.last()).copied().unwrap_or(1),
+        }
+    }
+}
+
+/// What a chunker is given.
+#[derive(Debug, Clone, Copy)]
+pub struct Document<'a> {
+    /// The path from the repository's root.
+    pub path: &'a str,
+    /// The cleaned text.
+    pub text: &'a str,
+    /// The language by file name, in lower case (`rust`, `markdown`), where known.
+    pub language: Option<&'a str>,
+}
+
+impl Document<'_> {
+    /// True when a range lies in the text, on character borders, and is not empty.
+    pub fn holds(&self, range: &Range<usize>) -> bool {
+        range.start < range.end
+            && self.text.is_char_boundary(range.start)
+            && self.text.is_char_boundary(range.end)
+            && range.end <= self.text.len()
+    }
+}

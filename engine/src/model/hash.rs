@@ -1,0 +1,88 @@
+//! Deterministic identities: chunk ids, fingerprints of settings.
+
+use std::fmt;
+
+use md5::{Digest, Md5};
+use serde::{Deserialize, Serialize};
+
+/// What all ids of one file's chunks start with: `md5(project NUL repository NUL path)` in hex.
+pub fn file_prefix(project: &str, repository: &str, path: &str) -> String {
+    let mut hasher = Md5::new();
+    hasher.update(project);
+    hasher.update([0]);
+    hasher.update(repository);
+    hasher.update([0]);
+    hasher.update(path);
+    hex::encode(hasher.finalize())
+}
+
+/// The id of a chunk: the file's prefix, a dash, `md5(text)`, a dash, and the number (from 0) of
+/// this occurrence of the text in the file. ASCII; 32 + 1 + 32 + 1 + digits bytes long.
+pub fn chunk_id(file_prefix: &str, text: &str, occurrence: usize) -> String {
+    format!("{file_prefix}-{}-{occurrence}", hex::encode(Md5::digest(text)))
+}
+
+/// A BLAKE3 hash of everything that decides something: settings, identities, versions.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(String);
+
+impl Fingerprint {
+    /// Fingerprints a sequence of parts. Each part's length is hashed too, so that no two
+    /// different sequences run together. 32 hex digits: 128 bits are beyond accidental collision.
+    pub fn of<I, S>(parts: I) -> Self
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<[u8]>,
+    {
+        let mut hasher = blake3::Hasher::new();
+        for part in parts {
+            let part = part.as_ref();
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        Self(hasher.finalize().to_hex()[..32].to_owned())
+    }
+
+    /// Takes back a fingerprint that was stored.
+    pub fn from_stored(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The hex digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_the_contract() {
+        let prefix = file_prefix("p", "o/r", "a.md");
+        assert_eq!(prefix, hex::encode(Md5::digest(b"p\0o/r\0a.md")));
+        let id = chunk_id(&prefix, "text", 3);
+        assert_eq!(id, format!("{prefix}-{}-3", hex::encode(Md5::digest(b"text"))));
+        assert!(id.is_ascii());
+    }
+
+    #[test]
+    fn fingerprints_keep_parts_apart() {
+        assert_ne!(Fingerprint::of(["ab", "c"]), Fingerprint::of(["a", "bc"]));
+        assert_eq!(Fingerprint::of(["ab"]).as_str().len(), 32);
+    }
+}

@@ -1,0 +1,25 @@
+//! What travels between the modules: plain data, no I/O, no knowledge of any stage.
+
+mod chunk;
+mod document;
+mod error;
+mod event;
+mod git;
+mod hash;
+mod record;
+mod report;
+mod secret;
+mod skip;
+mod units;
+
+pub use chunk::{AttrValue, Attrs, Body, Chunk};
+pub use document::{Cleaned, Document, LineMap};
+pub use error::{ErrorKind, StageError, StageResult};
+pub use event::{Event, EventSink, Phase};
+pub use git::{BranchRef, EntryMode, GitSha, RepoEntry, RepoRef, TreeEntry};
+pub use hash::{Fingerprint, chunk_id, file_prefix};
+pub use record::{Match, Metadata, Place, Record, Vector};
+pub use report::{Counts, Failure, Outcome, ProjectReport, Report, SkipCount};
+pub use secret::Secret;
+pub use skip::SkipReason;
+pub use units::{ByteSize, HumanDuration};

@@ -1,0 +1,124 @@
+//! What a run did: the one value that summary, exit code, history, API and notifiers show.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::SkipReason;
+
+/// How a run, or a project in it, ended. Ordered: the worst wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Everything declared is indexed (exit 0).
+    Done,
+    /// It came to its end, but something is missing or was withheld (exit 3).
+    Partial,
+    /// It ended early (exit 1).
+    Failed,
+    /// It was interrupted (exit 130).
+    Interrupted,
+}
+
+/// One run over one or more projects.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The run's id: sortable, unique in the ledger.
+    pub run: String,
+    /// What started it: `apply`, `schedule`, `push`, `api`, `edit`, `start`.
+    pub trigger: String,
+    /// When it started (UTC).
+    pub started_at: DateTime<Utc>,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// The worst outcome of its projects.
+    pub outcome: Outcome,
+    /// One entry for each project that took part, in the order of the file.
+    pub projects: Vec<ProjectReport>,
+}
+
+/// One project's part of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProjectReport {
+    /// The project's name.
+    pub project: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How much was done.
+    pub counts: Counts,
+    /// Files not indexed, by reason; sorted.
+    pub skipped: Vec<SkipCount>,
+    /// What failed; the first 100.
+    pub failures: Vec<Failure>,
+    /// The error that ended the project early, with its remedy.
+    pub error: Option<Failure>,
+    /// What a person should know: orphans, withheld deletions, renamed repositories.
+    pub notes: Vec<String>,
+}
+
+/// How much was done. All counts are of this run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    /// Repositories selected.
+    pub repositories: u64,
+    /// Of these, found unchanged without asking for their tree.
+    pub repositories_unchanged: u64,
+    /// Files selected in the trees that were read.
+    pub files: u64,
+    /// Files newly indexed.
+    pub files_added: u64,
+    /// Files indexed anew.
+    pub files_changed: u64,
+    /// Files that took the place of a removed one with the same content.
+    pub files_moved: u64,
+    /// Files removed from the index.
+    pub files_removed: u64,
+    /// Files that were as recorded.
+    pub files_unchanged: u64,
+    /// Files that failed.
+    pub files_failed: u64,
+    /// Files skipped.
+    pub files_skipped: u64,
+    /// Chunks of the files processed.
+    pub chunks: u64,
+    /// Texts sent to the embedder.
+    pub texts_embedded: u64,
+    /// Texts whose vector came from the cache (or from an equal text in flight).
+    pub texts_cached: u64,
+    /// Tokens of the texts sent, as the service counted them (else as we did).
+    pub tokens: u64,
+    /// Vectors written.
+    pub vectors_written: u64,
+    /// Vectors deleted.
+    pub vectors_deleted: u64,
+    /// Vectors whose deletion the guard withheld.
+    pub vectors_withheld: u64,
+    /// Price of `tokens`, in the currency of `price_per_million_tokens`.
+    pub price: f64,
+}
+
+/// How many files were skipped for a reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkipCount {
+    /// The reason.
+    pub reason: SkipReason,
+    /// How many files.
+    pub files: u64,
+    /// The first few of their paths, `repository:path`.
+    pub examples: Vec<String>,
+}
+
+/// Something that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The stage at fault, by its name in the file.
+    pub stage: String,
+    /// The repository, where it concerns one.
+    pub repository: Option<String>,
+    /// The file, where it concerns one.
+    pub path: Option<String>,
+    /// What happened, in one line.
+    pub error: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}

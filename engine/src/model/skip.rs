@@ -1,0 +1,56 @@
+//! Why a file is not indexed.
+
+use serde::{Deserialize, Serialize};
+
+/// The reason why a file of the tree is not in the index. Skipping is no failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipReason {
+    /// A NUL in the first 8,000 bytes (the rule Git itself uses).
+    Binary,
+    /// Neither UTF-8, nor UTF-16 with a byte order mark, nor certainly Latin-1; or a path that is not UTF-8.
+    Undecodable,
+    /// More than `max_file_bytes`.
+    TooLarge,
+    /// Nothing but white space after cleaning.
+    Empty,
+    /// No chunker of the pipeline takes it.
+    NoChunker,
+    /// A Git LFS pointer instead of the content.
+    LfsPointer,
+    /// A submodule.
+    Submodule,
+    /// A symbolic link.
+    Symlink,
+    /// Matched by `exclude_patterns`.
+    Excluded,
+    /// Its extension is not in `allowed_extensions`.
+    OtherExtension,
+    /// `linguist-generated` in `.gitattributes`.
+    Generated,
+    /// `linguist-vendored` in `.gitattributes`.
+    Vendored,
+    /// Holds a secret, and the project says `secrets = "skip"`.
+    Secret,
+}
+
+impl SkipReason {
+    /// The reason as people read it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Binary => "binary",
+            Self::Undecodable => "undecodable",
+            Self::TooLarge => "too large",
+            Self::Empty => "empty",
+            Self::NoChunker => "no chunker takes it",
+            Self::LfsPointer => "LFS pointer",
+            Self::Submodule => "submodule",
+            Self::Symlink => "symlink",
+            Self::Excluded => "excluded",
+            Self::OtherExtension => "other extension",
+            Self::Generated => "generated",
+            Self::Vendored => "vendored",
+            Self::Secret => "holds a secret",
+        }
+    }
+}

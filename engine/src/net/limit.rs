@@ -1,0 +1,215 @@
+//! What a service allows, shared by everyone who calls it: calls at once, requests and tokens in a
+//! minute, and pauses it asked for.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// A budget that refills evenly: at most `per_minute` units in a minute, in bursts of a tenth of it.
+#[derive(Debug)]
+pub struct Budget {
+    per_minute: f64,
+    level: f64,
+    refilled: Instant,
+}
+
+impl Budget {
+    /// A full budget.
+    pub fn per_minute(units: u32) -> Self {
+        let per_minute = f64::from(units.max(1));
+        Self { per_minute, level: per_minute / 10.0, refilled: Instant::now() }
+    }
+
+    /// How long until `units` may be spent, and zero once they may (then they are spent).
+    ///
+    /// A request larger than a burst is let through once the burst is full, and the level goes
+    /// below zero: the long-run rate holds, and nothing waits for ever.
+    fn spend(&mut self, units: f64, now: Instant) -> Duration {
+        let rate = self.per_minute / 60.0;
+        let burst = (self.per_minute / 10.0).max(1.0);
+        let gained = now.duration_since(self.refilled).as_secs_f64() * rate;
+        self.level = (self.level + gained).min(burst);
+        self.refilled = now;
+        let needed = units.min(burst);
+        if self.level >= needed {
+            self.level -= units;
+            return Duration::ZERO;
+        }
+        Duration::from_secs_f64((needed - self.level) / rate).max(Duration::from_millis(1))
+    }
+}
+
+/// Guards the calls to one service.
+///
+/// Concurrency adapts: a throttled call halves it, each run of good calls as long as the present
+/// allowance raises it by one, up to the configured number (additive increase, multiplicative
+/// decrease, as TCP does).
+#[derive(Debug)]
+pub struct Limiter {
+    most: usize,
+    state: Mutex<State>,
+    freed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    allowed: usize,
+    in_flight: usize,
+    good_since_change: usize,
+    paused_until: Option<Instant>,
+    requests: Option<Budget>,
+    tokens: Option<Budget>,
+}
+
+/// Permission for one call; give it back by dropping it.
+#[derive(Debug)]
+pub struct Permit {
+    limiter: Arc<Limiter>,
+}
+
+impl Limiter {
+    /// At most `calls` at once, and within the budgets given.
+    pub fn new(calls: usize, requests_per_minute: Option<u32>, tokens_per_minute: Option<u32>) -> Arc<Self> {
+        let most = calls.max(1);
+        Arc::new(Self {
+            most,
+            state: Mutex::new(State {
+                allowed: most,
+                in_flight: 0,
+                good_since_change: 0,
+                paused_until: None,
+                requests: requests_per_minute.map(Budget::per_minute),
+                tokens: tokens_per_minute.map(Budget::per_minute),
+            }),
+            freed: Notify::new(),
+        })
+    }
+
+    /// Waits until a call of so many tokens may be made.
+    pub async fn acquire(self: &Arc<Self>, tokens: u64) -> Permit {
+        loop {
+            let freed = self.freed.notified();
+            let wait = self.try_acquire(tokens);
+            match wait {
+                None => return Permit { limiter: Arc::clone(self) },
+                Some(Duration::MAX) => freed.await,
+                Some(wait) => tokio::time::sleep(wait).await,
+            }
+        }
+    }
+
+    /// None: acquired. `Duration::MAX`: wait until a call ends.
+    fn try_acquire(&self, tokens: u64) -> Option<Duration> {
+        let mut state = self.lock();
+        let now = Instant::now();
+        if state.in_flight >= state.allowed {
+            return Some(Duration::MAX);
+        }
+        if let Some(until) = state.paused_until {
+            if until > now {
+                return Some(until - now);
+            }
+            state.paused_until = None;
+        }
+        let wait = state.requests.as_mut().map_or(Duration::ZERO, |budget| budget.spend(1.0, now));
+        if !wait.is_zero() {
+            return Some(wait);
+        }
+        let wait = state.tokens.as_mut().map_or(Duration::ZERO, |budget| budget.spend(tokens as f64, now));
+        if !wait.is_zero() {
+            if let Some(requests) = state.requests.as_mut() {
+                requests.level += 1.0; // not spent after all
+            }
+            return Some(wait);
+        }
+        state.in_flight += 1;
+        None
+    }
+
+    /// Everyone waits: the service asked for it, or reported that nothing is left until then.
+    pub fn pause(&self, wait: Duration) {
+        let mut state = self.lock();
+        let until = Instant::now() + wait;
+        if state.paused_until.is_none_or(|present| present < until) {
+            state.paused_until = Some(until);
+        }
+    }
+
+    /// Calls allowed at once now.
+    pub fn allowed(&self) -> usize {
+        self.lock().allowed
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit {
+    /// The call went well.
+    pub fn succeeded(self) {
+        let mut state = self.limiter.lock();
+        state.good_since_change += 1;
+        if state.allowed < self.limiter.most && state.good_since_change >= state.allowed {
+            state.allowed += 1;
+            state.good_since_change = 0;
+        }
+    }
+
+    /// The service said that it was too much.
+    pub fn throttled(self) {
+        let mut state = self.limiter.lock();
+        state.allowed = (state.allowed / 2).max(1);
+        state.good_since_change = 0;
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.limiter.lock().in_flight -= 1;
+        self.limiter.freed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_at_once_are_bounded_and_adapt() {
+        let limiter = Limiter::new(4, None, None);
+        let first = limiter.acquire(1).await;
+        let _second = limiter.acquire(1).await;
+        first.throttled();
+        assert_eq!(limiter.allowed(), 2);
+        let third = limiter.acquire(1).await;
+        let waiting = tokio::time::timeout(Duration::from_secs(1), limiter.acquire(1)).await;
+        assert!(waiting.is_err());
+        third.succeeded();
+        limiter.acquire(1).await.succeeded();
+        assert_eq!(limiter.allowed(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn budgets_hold_the_rate() {
+        let limiter = Limiter::new(100, Some(600), Some(60_000));
+        let start = Instant::now();
+        for _ in 0..120 {
+            limiter.acquire(1000).await.succeeded();
+        }
+        // 120,000 tokens at 60,000 a minute, less the first burst of 6,000.
+        let seconds = start.elapsed().as_secs_f64();
+        assert!((110.0..=125.0).contains(&seconds), "{seconds}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_hold_everyone() {
+        let limiter = Limiter::new(2, None, None);
+        limiter.pause(Duration::from_secs(30));
+        let start = Instant::now();
+        limiter.acquire(1).await.succeeded();
+        assert!(start.elapsed() >= Duration::from_secs(30));
+    }
+}

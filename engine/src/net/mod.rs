@@ -1,0 +1,9 @@
+//! What HTTP stages share: clients, retries, limits. Knows no service.
+
+mod client;
+mod limit;
+mod retry;
+
+pub use client::{HttpClient, describe_transport_error, endpoint, http_client, install_tls_provider};
+pub use limit::{Budget, Limiter, Permit};
+pub use retry::{LONGEST_WAIT, RetryPolicy, retry, retry_after};

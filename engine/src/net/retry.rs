@@ -1,0 +1,178 @@
+//! The retry loop, written once. It asks only the error's kind.
+
+use std::future::Future;
+use std::time::Duration;
+
+use reqwest::header::HeaderMap;
+use tokio_util::sync::CancellationToken;
+
+use crate::model::{ErrorKind, EventSink, StageError, StageResult};
+
+/// A service that asks for a longer wait than this ends the run with that cause; the daemon
+/// schedules anew. (A real 429 said "retry after 86400 seconds".)
+pub const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// How often, and how patiently, to try again.
+#[derive(Debug, Clone)]
+pub struct RetryPolicy {
+    /// Tries in all, the first included.
+    pub tries: u32,
+    /// The first pause; doubled each time, with full jitter on its upper half.
+    pub first_pause: Duration,
+    /// No pause of our own is longer.
+    pub longest_pause: Duration,
+}
+
+impl Default for RetryPolicy {
+    /// Six tries over about half a minute: outlasts a restart of a service, not an outage.
+    fn default() -> Self {
+        Self { tries: 6, first_pause: Duration::from_millis(500), longest_pause: Duration::from_secs(20) }
+    }
+}
+
+impl RetryPolicy {
+    fn pause(&self, attempt: u32) -> Duration {
+        let full = self.first_pause.saturating_mul(1 << attempt.min(16)).min(self.longest_pause);
+        full / 2 + full.mul_f64(jitter() / 2.0)
+    }
+}
+
+/// A number in 0..1 that differs between callers and calls; enough to keep clients from retrying
+/// in step. `RandomState` is seeded by the operating system.
+fn jitter() -> f64 {
+    use std::hash::{BuildHasher, RandomState};
+    let bits = RandomState::new().hash_one(0u8) >> 11;
+    bits as f64 / (1u64 << 53) as f64
+}
+
+/// Calls `operation` until it succeeds, fails for good, or the tries are used up. Transient
+/// errors wait as the service asked, else by the policy. The last error is returned as it is.
+pub async fn retry<T, F, Fut>(
+    policy: &RetryPolicy,
+    cancel: &CancellationToken,
+    events: &EventSink,
+    mut operation: F,
+) -> StageResult<T>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = StageResult<T>>,
+{
+    let mut attempt = 0;
+    loop {
+        let error = match operation().await {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        let ErrorKind::Transient { retry_after } = error.kind else {
+            return Err(error);
+        };
+        attempt += 1;
+        if attempt >= policy.tries {
+            return Err(error);
+        }
+        let wait = retry_after.unwrap_or_else(|| policy.pause(attempt - 1));
+        if wait > LONGEST_WAIT {
+            return Err(too_long(error, wait));
+        }
+        tracing::debug!(stage = %error.stage, error = %error.one_line(), ?wait, attempt, "trying again");
+        events.waiting(&error.stage, wait, &error.message);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = cancel.cancelled() => return Err(StageError::cancelled(error.stage)),
+        }
+    }
+}
+
+fn too_long(mut error: StageError, wait: Duration) -> StageError {
+    error.message = format!("{} (asked to wait {} s)", error.message, wait.as_secs());
+    if error.hint.is_none() {
+        error.hint = Some("run `reposync apply` again after that time; what was done is kept".into());
+    }
+    error
+}
+
+/// How long a service asked to wait: `retry-after-ms`, else `retry-after` in seconds or as a date.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    if let Some(ms) = text("retry-after-ms").and_then(|text| text.parse::<f64>().ok()) {
+        return Duration::try_from_secs_f64(ms / 1000.0).ok();
+    }
+    let after = text("retry-after")?;
+    if let Ok(seconds) = after.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let date = httpdate::parse_http_date(after).ok()?;
+    Some(date.duration_since(std::time::SystemTime::now()).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transient(retry_after: Option<Duration>) -> StageError {
+        StageError::new("s", ErrorKind::Transient { retry_after }, "busy")
+    }
+
+    async fn run(policy: &RetryPolicy, errors: Vec<StageError>) -> (StageResult<()>, usize) {
+        let mut errors = errors.into_iter();
+        let mut calls = 0;
+        let result = retry(policy, &CancellationToken::new(), &EventSink::none(), || {
+            calls += 1;
+            let next = errors.next();
+            async move { next.map_or(Ok(()), Err) }
+        })
+        .await;
+        (result, calls)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn transient_errors_are_tried_again() {
+        let policy = RetryPolicy::default();
+        let (result, calls) = run(&policy, vec![transient(None), transient(None)]).await;
+        assert!(result.is_ok());
+        assert_eq!(calls, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_as_told() {
+        let before = tokio::time::Instant::now();
+        let wait = Duration::from_secs(120);
+        let (result, _) = run(&RetryPolicy::default(), vec![transient(Some(wait))]).await;
+        assert!(result.is_ok());
+        assert!(before.elapsed() >= wait);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_too_long_is_an_end() {
+        let (result, calls) =
+            run(&RetryPolicy::default(), vec![transient(Some(Duration::from_secs(86_400)))]).await;
+        let error = result.expect_err("ends");
+        assert_eq!(calls, 1);
+        assert!(error.message.contains("86400 s"), "{}", error.message);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_errors_and_used_up_tries_end() {
+        let (result, calls) = run(&RetryPolicy::default(), vec![StageError::refused("s", "no")]).await;
+        assert!(result.is_err());
+        assert_eq!(calls, 1);
+        let (result, calls) = run(&RetryPolicy::default(), (0..9).map(|_| transient(None)).collect()).await;
+        assert!(result.is_err());
+        assert_eq!(calls, 6);
+    }
+
+    #[test]
+    fn retry_after_is_read_in_all_its_forms() {
+        let read = |name: &'static str, value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value.parse().expect("header"));
+            retry_after(&headers)
+        };
+        assert_eq!(read("retry-after-ms", "1500"), Some(Duration::from_millis(1500)));
+        assert_eq!(read("retry-after", "7"), Some(Duration::from_secs(7)));
+        assert_eq!(read("retry-after", "Thu, 01 Jan 1970 00:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(read("retry-after", "soon"), None);
+        assert_eq!(read("retry-after", "-1"), None);
+        assert_eq!(read("retry-after", "1e300"), None);
+    }
+}

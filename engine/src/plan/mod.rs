@@ -1,0 +1,6 @@
+//! What differs between what is declared and what is indexed. Pure: listing and known files in,
+//! plan out; no I/O, no stage.
+
+mod shown;
+
+pub use shown::{Action, Estimate, FilePlan, Plan, ProjectPlan, RepositoryPlan};

@@ -1,0 +1,128 @@
+//! A plan as it is printed, saved (`plan --out`) and compared again (`apply FILE`).
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Failure, Fingerprint, GitSha, SkipCount};
+
+/// What `apply` would do now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The form of this document: 1.
+    pub version: u32,
+    /// When it was made (UTC).
+    pub created_at: DateTime<Utc>,
+    /// Everything the plan rests on: resolved configuration, components, ledger, commits. A saved
+    /// plan is refused when this differs from a plan made anew.
+    pub basis: Fingerprint,
+    /// True where chunks, texts and tokens were counted on the contents, false where they were
+    /// estimated from sizes.
+    pub exact: bool,
+    /// One entry for each selected project, in the order of the file.
+    pub projects: Vec<ProjectPlan>,
+}
+
+/// One project's part of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProjectPlan {
+    /// The project.
+    pub project: String,
+    /// What is to be done where; unchanged repositories are only counted.
+    pub repositories: Vec<RepositoryPlan>,
+    /// Repositories in which nothing is to be done.
+    pub repositories_unchanged: u64,
+    /// The bill.
+    pub estimate: Estimate,
+    /// Files that will not be indexed, by reason.
+    pub skipped: Vec<SkipCount>,
+    /// Vectors whose deletion the guard would withhold.
+    pub withheld: u64,
+    /// Orphans, renames, a changed component: what a person should know.
+    pub notes: Vec<String>,
+    /// What is refused or missing already now.
+    pub failures: Vec<Failure>,
+    /// Why nothing can be done for this project.
+    pub error: Option<Failure>,
+}
+
+/// One repository's part of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RepositoryPlan {
+    /// The repository's name.
+    pub repository: String,
+    /// The commit to index; none for a repository that leaves the index.
+    pub commit: Option<GitSha>,
+    /// The commit indexed before.
+    pub previous: Option<GitSha>,
+    /// What is to be done, by path.
+    pub files: Vec<FilePlan>,
+    /// Files that are as recorded.
+    pub unchanged: u64,
+}
+
+/// What is to be done with one file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FilePlan {
+    /// What.
+    pub action: Action,
+    /// The path.
+    pub path: String,
+    /// For a move: the path it comes from (`repository:path` where that is another repository).
+    pub from: Option<String>,
+    /// Why: `new`, `content`, `recipe: chunker changelog 0.2.0 -> 0.3.0`, `failed before`, …
+    pub reason: String,
+}
+
+/// What is to be done with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It enters the index: `+`.
+    Add,
+    /// It is indexed anew: `~`.
+    Change,
+    /// It takes the place of a removed file with the same content: `>`.
+    Move,
+    /// It leaves the index: `-`.
+    Remove,
+}
+
+impl Action {
+    /// The sign in front of the path.
+    pub fn sign(self) -> char {
+        match self {
+            Self::Add => '+',
+            Self::Change => '~',
+            Self::Move => '>',
+            Self::Remove => '-',
+        }
+    }
+}
+
+/// What it will take.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// Chunks of the files to process.
+    pub chunks: u64,
+    /// Different texts to send to the embedder, after cache hits.
+    pub texts: u64,
+    /// Texts whose vector is in the cache, or equal to another text of the plan.
+    pub texts_cached: u64,
+    /// Tokens of the texts to send.
+    pub tokens: u64,
+    /// Price of the tokens, in the currency of `price_per_million_tokens`.
+    pub price: f64,
+    /// Requests to the embedder.
+    pub requests: u64,
+    /// Vectors to write.
+    pub vectors_written: u64,
+    /// Vectors to delete.
+    pub vectors_deleted: u64,
+}
+
+impl Plan {
+    /// True when nothing is to be done in any project.
+    pub fn is_empty(&self) -> bool {
+        self.projects.iter().all(|project| project.repositories.iter().all(|repo| repo.files.is_empty()))
+    }
+}

@@ -1,0 +1,130 @@
+//! Where files come from. A source lists repositories, names heads, reads trees and contents;
+//! it knows nothing of chunks, vectors or the ledger.
+
+mod settings;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::model::{BranchRef, GitSha, RepoEntry, RepoRef, StageError, StageResult, TreeEntry};
+
+pub use settings::{GitSettings, GithubSettings};
+
+/// Which repositories a project wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// All repositories of an organisation or a user, narrowed by a keyword in name, description
+    /// or topics (ignoring case).
+    Owner {
+        /// The organisation or user.
+        owner: String,
+        /// The keyword.
+        keyword: Option<String>,
+    },
+    /// These repositories: `owner/name` for GitHub; name and path for local Git.
+    Named(Vec<RepoRef>),
+}
+
+/// A complete listing: what is not in it is absent. A listing that could not be completed is an
+/// error, never a shorter list.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// The repositories, by name.
+    pub repositories: Vec<RepoEntry>,
+    /// Named repositories that answered 404: absent, or invisible to these credentials.
+    pub missing: Vec<RepoRef>,
+    /// Named repositories that were refused (403, 451, an unreadable folder), each with why.
+    pub refused: Vec<(RepoRef, StageError)>,
+}
+
+/// What a branch points at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head {
+    /// A commit.
+    Commit(GitSha),
+    /// The repository has no commits.
+    Empty,
+    /// The repository is not there any more (404).
+    Missing,
+    /// The repository is there, the branch is not.
+    NoBranch,
+}
+
+/// Whether, and how, what differs between two commits could be named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedFile {
+    /// The path after the change.
+    pub path: String,
+    /// `added`, `removed`, `modified`, `renamed`, `copied`, `changed`.
+    pub status: String,
+    /// The path before, for a rename.
+    pub previous_path: Option<String>,
+    /// The blob after the change; none for a removal.
+    pub blob_sha: Option<GitSha>,
+}
+
+/// Answers that a source may keep between runs to ask conditionally: an ETag and what it stood for.
+/// The ledger implements it. Losing an entry costs a request, never correctness.
+pub trait AnswerCache: Send + Sync {
+    /// The stored answer for a key.
+    fn get(&self, key: &str) -> Option<StoredAnswer>;
+    /// Replaces the answer for a key.
+    fn put(&self, key: &str, answer: &StoredAnswer);
+}
+
+/// One stored answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredAnswer {
+    /// The ETag, verbatim.
+    pub etag: String,
+    /// What the source needs of the answer, in its own form. Never a secret.
+    pub body: Vec<u8>,
+}
+
+/// Takes contents as they are read. `put` waits while too many bytes are in flight.
+#[async_trait]
+pub trait ContentSink: Send {
+    /// One wanted file: its bytes, checked against the blob id, or why it could not be had.
+    /// An error returned from here ends the fetch with that error.
+    async fn put(&mut self, entry: TreeEntry, content: StageResult<Bytes>) -> StageResult<()>;
+}
+
+/// A place where repositories live.
+///
+/// All calls are idempotent and may run at once. Errors of kind `Refused`/`BadInput` concern the
+/// one repository or file asked for; all others concern the stage.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// The stage's name in the file.
+    fn stage(&self) -> &str;
+
+    /// Lists what is selected, whole or not at all. `fresh`: believe no stored answer.
+    async fn list(
+        &self,
+        selection: &Selection,
+        answers: &dyn AnswerCache,
+        fresh: bool,
+    ) -> StageResult<Listing>;
+
+    /// The commit that a branch points at now. `known` is the commit last seen, for a conditional request.
+    async fn head(&self, repo: &RepoEntry, branch: &BranchRef, known: Option<GitSha>) -> StageResult<Head>;
+
+    /// The whole recursive tree of a commit: blobs, links and submodules, by path.
+    async fn tree(&self, repo: &RepoRef, commit: GitSha) -> StageResult<Vec<TreeEntry>>;
+
+    /// Reads the contents of `wanted`, entries of the commit's tree, in any order, each exactly
+    /// once into `sink`.
+    async fn fetch(
+        &self,
+        repo: &RepoRef,
+        commit: GitSha,
+        wanted: Vec<TreeEntry>,
+        sink: &mut dyn ContentSink,
+    ) -> StageResult<()>;
+
+    /// What differs between two commits, for `/changes` and labels; no correctness rests on it.
+    async fn changes(&self, repo: &RepoRef, base: GitSha, head: GitSha) -> StageResult<Vec<ChangedFile>>;
+
+    /// A permalink to lines (1-based, inclusive) of a file at a commit; empty where there is none.
+    fn permalink(&self, repo: &RepoRef, commit: GitSha, path: &str, lines: (u32, u32)) -> String;
+}

@@ -1,0 +1,1 @@
+//! Everything a chunker component needs, in one trait and one macro.

@@ -1,0 +1,1 @@
+//! The one integration binary: the real program against fakes of the services, one file per promise.
