@@ -45,7 +45,7 @@ impl<'de> Deserialize<'de> for GitSha {
 }
 
 /// What a tree entry is, by its Git mode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EntryMode {
     /// 100644 and 100755: a file.
     File,

@@ -1,13 +1,18 @@
 //! Where files come from. A source lists repositories, names heads, reads trees and contents;
 //! it knows nothing of chunks, vectors or the ledger.
 
+mod diff;
+mod git;
+mod permalink;
 mod settings;
+mod verify;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::model::{BranchRef, GitSha, RepoEntry, RepoRef, StageError, StageResult, TreeEntry};
 
+pub use git::GitSource;
 pub use settings::{GitSettings, GithubSettings};
 
 /// Which repositories a project wants.

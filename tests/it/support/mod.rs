@@ -1,0 +1,4 @@
+//! What the tests stand on: repositories, fakes of the services, the specifications.
+
+pub(crate) mod git_repo;
+pub(crate) mod sources;

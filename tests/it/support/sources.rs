@@ -1,0 +1,60 @@
+//! What tests of sources share: a sink that keeps everything, a cache of answers in memory, and
+//! the contract that every source keeps.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use reposync::model::{GitSha, RepoRef, StageError, StageResult, TreeEntry};
+use reposync::source::{AnswerCache, ContentSink, Source, StoredAnswer};
+
+/// Keeps what it is given, by path; refuses to be given a file twice.
+#[derive(Default)]
+pub(crate) struct Collected {
+    /// The contents.
+    pub(crate) contents: BTreeMap<String, Bytes>,
+    /// The files that could not be had.
+    pub(crate) errors: BTreeMap<String, StageError>,
+}
+
+#[async_trait]
+impl ContentSink for Collected {
+    async fn put(&mut self, entry: TreeEntry, content: StageResult<Bytes>) -> StageResult<()> {
+        let seen = self.contents.contains_key(&entry.path) || self.errors.contains_key(&entry.path);
+        assert!(!seen, "`{}` came twice", entry.path);
+        match content {
+            Ok(content) => drop(self.contents.insert(entry.path, content)),
+            Err(error) => drop(self.errors.insert(entry.path, error)),
+        }
+        Ok(())
+    }
+}
+
+/// Answers in memory.
+#[derive(Default)]
+pub(crate) struct Answers(Mutex<HashMap<String, StoredAnswer>>);
+
+impl AnswerCache for Answers {
+    fn get(&self, key: &str) -> Option<StoredAnswer> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    fn put(&self, key: &str, answer: &StoredAnswer) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), answer.clone());
+    }
+}
+
+/// Fetches entries into memory.
+pub(crate) async fn fetch(
+    source: &dyn Source,
+    repo: &RepoRef,
+    commit: GitSha,
+    wanted: Vec<TreeEntry>,
+) -> StageResult<Collected> {
+    let mut collected = Collected::default();
+    let count = wanted.len();
+    source.fetch(repo, commit, wanted, &mut collected).await?;
+    assert_eq!(collected.contents.len() + collected.errors.len(), count, "each file comes exactly once");
+    Ok(collected)
+}
