@@ -1,1 +1,208 @@
-//! ledger.
+//! The ledger: what we believe is stored, file by file, chunk by chunk. The only thing that says
+//! "done", and it says so last. A plain struct over SQLite; tests open it in memory.
+//!
+//! Its methods block; async callers go through [`Ledger::call`].
+
+mod adopt;
+mod answers;
+mod files;
+mod intents;
+mod lock;
+mod projects;
+mod repositories;
+mod runs;
+mod schema;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use crate::model::{StageError, StageResult};
+
+pub use adopt::AdoptedRecord;
+pub use files::{FileRow, FileStatus, KnownFile, StoredChunk};
+pub use intents::Leftover;
+pub use lock::{LockHolder, RunLock};
+pub use projects::{OrphanProject, ProjectRow};
+pub use repositories::{RepositoryRow, RepositorySync};
+pub use runs::RunRow;
+pub use verify::{FileIds, ProjectTotals};
+
+/// The name that errors of the ledger carry instead of a stage's.
+pub(crate) const STAGE: &str = "ledger";
+
+/// How long to wait for another process's short transaction.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// The ledger.
+#[derive(Debug)]
+pub struct Ledger {
+    conn: Mutex<Connection>,
+    path: PathBuf,
+}
+
+impl Ledger {
+    /// Opens the ledger for writing; creates or migrates it where needed.
+    ///
+    /// Fails, and changes nothing, on a newer ledger, a damaged one, a database that is none, or a
+    /// folder that cannot be written.
+    pub fn open(path: &Path) -> StageResult<Self> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|error| {
+                StageError::local(STAGE, format!("cannot create the folder `{}`", folder.display()))
+                    .caused_by(error)
+                    .hint("make it writable, or set another path with `[engine] state`")
+            })?;
+        }
+        let conn = Connection::open(path).map_err(|error| cannot_open(path, error))?;
+        Self::prepare(conn, path)
+    }
+
+    /// Opens an existing ledger for reading: no lock, no migration. `None` where there is none yet.
+    pub fn open_read_only(path: &Path) -> StageResult<Option<Self>> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(path, flags).map_err(|error| cannot_open(path, error))?;
+        conn.busy_timeout(BUSY).map_err(|error| cannot_open(path, error))?;
+        match schema::inspect(&conn).map_err(|error| cannot_open(path, error))? {
+            None => Ok(Some(Self { conn: Mutex::new(conn), path: path.to_owned() })),
+            Some(unusable) => Err(refuse(path, &unusable)),
+        }
+    }
+
+    /// A ledger in memory, for tests.
+    pub fn in_memory() -> StageResult<Self> {
+        let path = Path::new(":memory:");
+        let conn = Connection::open_in_memory().map_err(|error| cannot_open(path, error))?;
+        Self::prepare(conn, path)
+    }
+
+    fn prepare(mut conn: Connection, path: &Path) -> StageResult<Self> {
+        let prepare = |conn: &mut Connection| {
+            conn.busy_timeout(BUSY)?;
+            conn.pragma_update(None, "journal_mode", "WAL")?;
+            // An intent must be on the disk before the upsert it announces is sent.
+            conn.pragma_update(None, "synchronous", "FULL")?;
+            conn.pragma_update(None, "foreign_keys", true)?;
+            schema::migrate(conn)
+        };
+        match prepare(&mut conn).map_err(|error| cannot_open(path, error))? {
+            Ok(()) => Ok(Self { conn: Mutex::new(conn), path: path.to_owned() }),
+            Err(unusable) => Err(refuse(path, &unusable)),
+        }
+    }
+
+    /// The ledger's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs blocking work on the ledger off the async executor.
+    pub async fn call<T, F>(self: &Arc<Self>, work: F) -> StageResult<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Ledger) -> StageResult<T> + Send + 'static,
+    {
+        let ledger = Arc::clone(self);
+        tokio::task::spawn_blocking(move || work(&ledger)).await.map_err(|error| {
+            StageError::new(STAGE, crate::model::ErrorKind::Bug, "a ledger call panicked").caused_by(error)
+        })?
+    }
+
+    /// Grows with every change of what the ledger says is indexed; a saved plan rests on it.
+    pub fn revision(&self) -> StageResult<i64> {
+        self.read("read the revision", |conn| {
+            conn.query_row("SELECT value FROM counters WHERE name = 'revision'", [], |row| row.get(0))
+        })
+    }
+
+    /// A read.
+    fn read<T>(&self, what: &str, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> StageResult<T> {
+        work(&self.lock()).map_err(|error| self.failed(what, error))
+    }
+
+    /// One transaction: all of `work`, durably, or nothing of it.
+    fn write<T>(
+        &self,
+        what: &str,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> StageResult<T> {
+        let mut conn = self.lock();
+        let run = |conn: &mut Connection| {
+            let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&tx)?;
+            tx.commit()?;
+            Ok(value)
+        };
+        run(&mut conn).map_err(|error| self.failed(what, error))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        // A panic in the middle of a transaction rolled it back; the connection is sound.
+        self.conn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self, what: &str, error: rusqlite::Error) -> StageError {
+        let hint = match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => {
+                "free some space on the disk and run again; nothing is lost"
+            }
+            Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::PermissionDenied) => {
+                "make the ledger and its folder writable"
+            }
+            Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => DAMAGED,
+            _ => "see the cause; the next run continues where this one stopped",
+        };
+        StageError::local(STAGE, format!("cannot {what} in `{}`", self.path.display()))
+            .caused_by(error)
+            .hint(hint)
+    }
+}
+
+/// Counts a change of what is indexed.
+fn touch(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    tx.execute("UPDATE counters SET value = value + 1 WHERE name = 'revision'", []).map(drop)
+}
+
+/// A timestamp as the ledger writes it.
+pub(crate) fn timestamp(now: chrono::DateTime<chrono::Utc>) -> String {
+    now.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
+
+const DAMAGED: &str = "the ledger is damaged. Restore it from a backup, or move it aside: the next `reposync apply` \
+    then reads back what the stores hold and embeds nothing that it finds there";
+
+fn cannot_open(path: &Path, error: rusqlite::Error) -> StageError {
+    let hint = match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => DAMAGED,
+        Some(rusqlite::ErrorCode::DiskFull) => "free some space on the disk",
+        Some(rusqlite::ErrorCode::DatabaseBusy) => "another process holds the ledger; try again",
+        _ => "make the file and its folder readable and writable, or set another path with `[engine] state`",
+    };
+    StageError::local(STAGE, format!("cannot open `{}`", path.display())).caused_by(error).hint(hint)
+}
+
+fn refuse(path: &Path, unusable: &schema::Unusable) -> StageError {
+    match unusable {
+        schema::Unusable::Newer { found, known } => StageError::local(
+            STAGE,
+            format!(
+                "`{}` was written by a newer RepoSync (ledger version {found}, this program knows {known})",
+                path.display()
+            ),
+        )
+        .hint("use the newer program; this one changed nothing"),
+        schema::Unusable::Foreign => {
+            StageError::local(STAGE, format!("`{}` is an SQLite database, but not a ledger", path.display()))
+                .hint("set another path with `[engine] state`; nothing was changed")
+        }
+    }
+}

@@ -103,6 +103,15 @@ pub enum BranchRef {
     Named(String),
 }
 
+/// An answer of a service that is kept to ask conditionally: an ETag and what it stood for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredAnswer {
+    /// The ETag, verbatim.
+    pub etag: String,
+    /// What the source needs of the answer, in its own form. Never a secret.
+    pub body: Vec<u8>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

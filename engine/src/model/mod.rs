@@ -16,7 +16,7 @@ pub use chunk::{AttrValue, Attrs, Body, Chunk};
 pub use document::{Cleaned, Document, LineMap};
 pub use error::{ErrorKind, StageError, StageResult};
 pub use event::{Event, EventSink, Phase};
-pub use git::{BranchRef, EntryMode, GitSha, RepoEntry, RepoRef, TreeEntry};
+pub use git::{BranchRef, EntryMode, GitSha, RepoEntry, RepoRef, StoredAnswer, TreeEntry};
 pub use hash::{Fingerprint, chunk_id, file_prefix};
 pub use record::{Match, Metadata, Place, Record, Vector};
 pub use report::{Counts, Failure, Outcome, ProjectReport, Report, SkipCount};

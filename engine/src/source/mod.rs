@@ -10,7 +10,7 @@ mod verify;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::model::{BranchRef, GitSha, RepoEntry, RepoRef, StageError, StageResult, TreeEntry};
+use crate::model::{BranchRef, GitSha, RepoEntry, RepoRef, StageError, StageResult, StoredAnswer, TreeEntry};
 
 pub use git::GitSource;
 pub use settings::{GitSettings, GithubSettings};
@@ -75,15 +75,6 @@ pub trait AnswerCache: Send + Sync {
     fn get(&self, key: &str) -> Option<StoredAnswer>;
     /// Replaces the answer for a key.
     fn put(&self, key: &str, answer: &StoredAnswer);
-}
-
-/// One stored answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredAnswer {
-    /// The ETag, verbatim.
-    pub etag: String,
-    /// What the source needs of the answer, in its own form. Never a secret.
-    pub body: Vec<u8>,
 }
 
 /// Takes contents as they are read. `put` waits while too many bytes are in flight.

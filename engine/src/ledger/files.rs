@@ -1,0 +1,301 @@
+//! Files and their chunks: what the index holds of each.
+
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+
+use super::{Ledger, timestamp, touch};
+use crate::model::{Fingerprint, GitSha, StageResult};
+
+/// How a file stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FileStatus {
+    /// The index holds it as its blob and recipe say.
+    Synced,
+    /// Its content is not for the index (binary, empty, …); known, so that it is not read again.
+    Skipped,
+    /// The last try failed; the index holds what blob and recipe say, or nothing.
+    Failed,
+    /// Found in the store, not yet compared with the repository.
+    Adopted,
+    /// `verify` found the store to differ.
+    Damaged,
+}
+
+impl FileStatus {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Synced => "synced",
+            Self::Skipped => "skipped",
+            Self::Failed => "failed",
+            Self::Adopted => "adopted",
+            Self::Damaged => "damaged",
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Self {
+        match text {
+            "synced" => Self::Synced,
+            "skipped" => Self::Skipped,
+            "adopted" => Self::Adopted,
+            "damaged" => Self::Damaged,
+            // An unknown word is no proof of anything: try the file again.
+            _ => Self::Failed,
+        }
+    }
+}
+
+/// A file as the ledger knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownFile {
+    /// The path.
+    pub path: String,
+    /// The blob that the index holds; none: it holds nothing.
+    pub blob_sha: Option<GitSha>,
+    /// The recipe it was made by.
+    pub recipe: Option<Fingerprint>,
+    /// Where its vectors are.
+    pub place: Option<i64>,
+    /// How many vectors it has.
+    pub vectors: u64,
+    /// How it stands.
+    pub status: FileStatus,
+    /// The error of the last try, or the reason why it is skipped.
+    pub detail: Option<String>,
+}
+
+/// One chunk as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StoredChunk {
+    /// The record's id.
+    pub id: String,
+    /// Of its metadata, without `commit_sha` and `url`.
+    pub fingerprint: Fingerprint,
+}
+
+/// A file to be recorded: its vectors are in, the old ones are out.
+#[derive(Debug, Clone)]
+pub struct FileRow {
+    /// The repository's name.
+    pub repository: String,
+    /// The path.
+    pub path: String,
+    /// The commit that was indexed.
+    pub commit: GitSha,
+    /// The blob.
+    pub blob_sha: GitSha,
+    /// The recipe.
+    pub recipe: Fingerprint,
+    /// `Synced` or `Skipped`.
+    pub status: FileStatus,
+    /// Why it is skipped.
+    pub detail: Option<String>,
+    /// Its chunks; none for a skipped file.
+    pub chunks: Vec<StoredChunk>,
+}
+
+/// Which file of which project.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct FileKey<'a> {
+    pub(crate) repository: &'a str,
+    pub(crate) path: &'a str,
+}
+
+impl Ledger {
+    /// All files of a repository, by path.
+    pub fn known_files(&self, project: i64, repository: &str) -> StageResult<Vec<KnownFile>> {
+        self.read("read the known files", |conn| {
+            let mut statement = conn.prepare_cached(
+                "SELECT file_path, blob_sha, recipe, place_id, embedding_count, status, detail FROM sync_metadata
+                 WHERE project_id = ?1 AND repository = ?2 ORDER BY file_path",
+            )?;
+            statement.query_map(params![project, repository], known_file)?.collect()
+        })
+    }
+
+    /// Records files as done, in one transaction: their rows and chunks are replaced and their
+    /// intents closed. Ids that a file leaves behind in another place become leftovers.
+    pub fn commit_files(
+        &self,
+        project: (i64, &str),
+        place: i64,
+        rows: &[FileRow],
+        now: chrono::DateTime<chrono::Utc>,
+    ) -> StageResult<()> {
+        let now = timestamp(now);
+        self.write("record files", |tx| {
+            for row in rows {
+                commit_file(tx, project, place, row, &now)?;
+            }
+            touch(tx)
+        })
+    }
+
+    /// Records that a file's last try failed. What the index holds of it stays recorded.
+    pub fn record_failure(&self, project: i64, repository: &str, path: &str, error: &str) -> StageResult<()> {
+        self.write("record a failed file", |tx| {
+            tx.execute(
+                "INSERT INTO sync_metadata (project_id, repository, file_path, embedding_count, status, detail)
+                 VALUES (?1, ?2, ?3, 0, 'failed', ?4)
+                 ON CONFLICT (project_id, repository, file_path) DO UPDATE SET status = 'failed', detail = excluded.detail",
+                params![project, repository, path, error],
+            )?;
+            touch(tx)
+        })
+    }
+
+    /// Marks files as damaged, so that the next run writes them again.
+    pub fn mark_damaged(&self, project: i64, files: &[(String, String)]) -> StageResult<()> {
+        self.write("mark damaged files", |tx| {
+            for (repository, path) in files {
+                tx.execute(
+                    "UPDATE sync_metadata SET status = 'damaged' WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3",
+                    params![project, repository, path],
+                )?;
+                tx.execute("UPDATE repositories SET settled = 0 WHERE project_id = ?1 AND name = ?2", params![project, repository])?;
+                // What is missing in the store must not be taken for being there.
+                tx.execute(
+                    "UPDATE chunks SET fingerprint = '' WHERE file_id =
+                     (SELECT id FROM sync_metadata WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3)",
+                    params![project, repository, path],
+                )?;
+            }
+            touch(tx)
+        })
+    }
+
+    /// Forgets files whose vectors are out of the store.
+    pub fn remove_files(&self, project: (i64, &str), files: &[(String, String)]) -> StageResult<()> {
+        self.write("remove files", |tx| {
+            for (repository, path) in files {
+                tx.prepare_cached(
+                    "DELETE FROM sync_metadata WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3",
+                )?
+                .execute(params![project.0, repository, path])?;
+                close_intents(tx, project.1, repository, path)?;
+            }
+            touch(tx)
+        })
+    }
+
+    /// What became of recipes: which parts the recipe of a fingerprint was made of, as JSON.
+    pub fn recipe_parts(&self, recipe: &Fingerprint) -> StageResult<Option<String>> {
+        self.read("read a recipe", |conn| {
+            conn.query_row("SELECT parts FROM recipes WHERE fingerprint = ?1", [recipe.as_str()], |row| {
+                row.get(0)
+            })
+            .optional()
+        })
+    }
+
+    /// Remembers what recipes are made of.
+    pub fn remember_recipes(&self, recipes: &[(Fingerprint, String)]) -> StageResult<()> {
+        self.write("remember recipes", |tx| {
+            for (fingerprint, parts) in recipes {
+                tx.execute(
+                    "INSERT OR IGNORE INTO recipes VALUES (?1, ?2)",
+                    params![fingerprint.as_str(), parts],
+                )?;
+            }
+            Ok(())
+        })
+    }
+
+    /// How many vectors the index holds for a project.
+    pub fn vector_count(&self, project: i64) -> StageResult<u64> {
+        self.read("count vectors", |conn| {
+            conn.query_row(
+                "SELECT coalesce(sum(embedding_count), 0) FROM sync_metadata WHERE project_id = ?1",
+                [project],
+                |row| row.get(0),
+            )
+        })
+    }
+}
+
+fn known_file(row: &Row<'_>) -> rusqlite::Result<KnownFile> {
+    let blob: Option<String> = row.get(1)?;
+    let recipe: Option<String> = row.get(2)?;
+    let status: String = row.get(5)?;
+    Ok(KnownFile {
+        path: row.get(0)?,
+        blob_sha: blob.and_then(|text| text.parse().ok()),
+        recipe: recipe.map(Fingerprint::from_stored),
+        place: row.get(3)?,
+        vectors: row.get(4)?,
+        status: FileStatus::parse(&status),
+        detail: row.get(6)?,
+    })
+}
+
+fn commit_file(
+    tx: &Transaction<'_>,
+    project: (i64, &str),
+    place: i64,
+    row: &FileRow,
+    now: &str,
+) -> rusqlite::Result<()> {
+    let (project_id, project_name) = project;
+    let known: Option<(i64, Option<i64>)> = tx
+        .prepare_cached("SELECT id, place_id FROM sync_metadata WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3")?
+        .query_row(params![project_id, row.repository, row.path], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    if let Some((file, Some(old_place))) = known
+        && old_place != place
+    {
+        tx.prepare_cached(
+            "INSERT OR IGNORE INTO leftovers SELECT ?1, id, ?3, ?4, ?5 FROM chunks WHERE file_id = ?2",
+        )?
+        .execute(params![old_place, file, project_name, row.repository, row.path])?;
+    }
+    // An interrupted upsert to another place may have left vectors there.
+    tx.prepare_cached(
+        "INSERT OR IGNORE INTO leftovers SELECT place_id, id, project, repository, file_path FROM intents
+         WHERE project = ?1 AND repository = ?2 AND file_path = ?3 AND place_id <> ?4",
+    )?
+    .execute(params![project_name, row.repository, row.path, place])?;
+    close_intents(tx, project_name, &row.repository, &row.path)?;
+    // Back in a place it had left: what was left there was replaced or deleted with this write.
+    tx.prepare_cached(
+        "DELETE FROM leftovers WHERE place_id = ?1 AND project = ?2 AND repository = ?3 AND file_path = ?4",
+    )?
+    .execute(params![place, project_name, row.repository, row.path])?;
+
+    let file: i64 = tx
+        .prepare_cached(
+            "INSERT INTO sync_metadata (project_id, repository, file_path, last_commit_sha, last_synced_at,
+                 embedding_count, status, blob_sha, recipe, place_id, detail)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+             ON CONFLICT (project_id, repository, file_path) DO UPDATE SET
+                 last_commit_sha = excluded.last_commit_sha, last_synced_at = excluded.last_synced_at,
+                 embedding_count = excluded.embedding_count, status = excluded.status, blob_sha = excluded.blob_sha,
+                 recipe = excluded.recipe, place_id = excluded.place_id, detail = excluded.detail
+             RETURNING id",
+        )?
+        .query_row(
+            params![
+                project_id,
+                row.repository,
+                row.path,
+                row.commit.to_string(),
+                now,
+                row.chunks.len(),
+                row.status.as_str(),
+                row.blob_sha.to_string(),
+                row.recipe.as_str(),
+                place,
+                row.detail,
+            ],
+            |row| row.get(0),
+        )?;
+    tx.prepare_cached("DELETE FROM chunks WHERE file_id = ?1")?.execute([file])?;
+    let mut insert = tx.prepare_cached("INSERT INTO chunks VALUES (?1, ?2, ?3)")?;
+    for chunk in &row.chunks {
+        insert.execute(params![file, chunk.id, chunk.fingerprint.as_str()])?;
+    }
+    Ok(())
+}
+
+fn close_intents(tx: &Transaction<'_>, project: &str, repository: &str, path: &str) -> rusqlite::Result<()> {
+    tx.prepare_cached("DELETE FROM intents WHERE project = ?1 AND repository = ?2 AND file_path = ?3")?
+        .execute(params![project, repository, path])
+        .map(drop)
+}

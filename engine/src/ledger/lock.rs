@@ -1,0 +1,115 @@
+//! One writing run per ledger at a time: an operating-system lock that ends with its holder.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::STAGE;
+use crate::model::{StageError, StageResult};
+
+/// Who holds the lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockHolder {
+    /// The process.
+    pub process: u32,
+    /// Since when.
+    pub since: DateTime<Utc>,
+}
+
+/// The right to write to a ledger and the places it describes. Dropping it gives it back; so does
+/// the end of the process, however it comes.
+#[derive(Debug)]
+pub struct RunLock {
+    _file: File,
+}
+
+impl RunLock {
+    /// Takes the lock, or tells who holds it.
+    pub fn try_take(ledger: &Path) -> StageResult<Result<Self, Option<LockHolder>>> {
+        let (mut file, path) = open(ledger)?;
+        match file.try_lock() {
+            Ok(()) => {
+                sign(&mut file, &path)?;
+                Ok(Ok(Self { _file: file }))
+            }
+            Err(TryLockError::WouldBlock) => Ok(Err(read_holder(&mut file))),
+            Err(TryLockError::Error(error)) => Err(cannot(&path, error)),
+        }
+    }
+
+    /// Takes the lock, waiting for its holder to end. Blocks.
+    pub fn take(ledger: &Path) -> StageResult<Self> {
+        let (mut file, path) = open(ledger)?;
+        file.lock().map_err(|error| cannot(&path, error))?;
+        sign(&mut file, &path)?;
+        Ok(Self { _file: file })
+    }
+
+    /// The error of a second run.
+    pub fn held_by(holder: Option<LockHolder>) -> StageError {
+        let who = holder.map_or_else(String::new, |holder| {
+            format!(" (process {}, since {})", holder.process, holder.since.format("%Y-%m-%dT%H:%M:%SZ"))
+        });
+        StageError::local(STAGE, format!("another run is in progress{who}"))
+            .hint("wait for it, or run with `--wait`")
+    }
+}
+
+fn open(ledger: &Path) -> StageResult<(File, PathBuf)> {
+    let mut path = ledger.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|error| cannot(&path, error))?;
+    }
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|error| cannot(&path, error))?;
+    Ok((file, path))
+}
+
+fn sign(file: &mut File, path: &Path) -> StageResult<()> {
+    let holder = LockHolder { process: std::process::id(), since: Utc::now() };
+    let text = serde_json::to_vec(&holder).unwrap_or_default();
+    file.set_len(0)
+        .and_then(|()| file.seek(SeekFrom::Start(0)))
+        .and_then(|_| file.write_all(&text))
+        .map_err(|error| cannot(path, error))
+}
+
+fn read_holder(file: &mut File) -> Option<LockHolder> {
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+fn cannot(path: &Path, error: std::io::Error) -> StageError {
+    StageError::local(STAGE, format!("cannot lock `{}`", path.display()))
+        .caused_by(error)
+        .hint("make the ledger's folder writable and free some space on the disk")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_run_is_told_who_holds_the_lock() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let ledger = dir.path().join("state.db");
+        let first = RunLock::try_take(&ledger).expect("io").expect("free");
+        let holder = RunLock::try_take(&ledger).expect("io").expect_err("held").expect("signed");
+        assert_eq!(holder.process, std::process::id());
+        let message = RunLock::held_by(Some(holder)).message;
+        assert!(message.starts_with("another run is in progress (process "), "{message}");
+        drop(first);
+        assert!(RunLock::try_take(&ledger).expect("io").is_ok());
+    }
+}

@@ -1,0 +1,150 @@
+//! Projects and places.
+
+use chrono::{DateTime, Utc};
+use rusqlite::{OptionalExtension, params};
+
+use super::{Ledger, timestamp};
+use crate::model::{Place, StageResult};
+
+/// A project as it stands in `reposync.toml`, for the original's `projects` table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectRow {
+    /// Its name.
+    pub name: String,
+    /// The organisation or user.
+    pub organization: Option<String>,
+    /// The keyword.
+    pub filter_keyword: Option<String>,
+    /// The namespace.
+    pub namespace: String,
+    /// Whether it is enabled.
+    pub enabled: bool,
+    /// The extensions; none: every text file.
+    pub allowed_extensions: Option<Vec<String>>,
+    /// The exclusions.
+    pub exclude_patterns: Vec<String>,
+}
+
+/// A project of the ledger that the file does not know any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrphanProject {
+    /// Its number.
+    pub id: i64,
+    /// Its name.
+    pub name: String,
+    /// Vectors that the index holds for it.
+    pub vectors: u64,
+}
+
+impl Ledger {
+    /// Enters or updates a project; returns its number.
+    pub fn put_project(&self, project: &ProjectRow, now: DateTime<Utc>) -> StageResult<i64> {
+        let json = |list: &[String]| serde_json::to_string(list).unwrap_or_default();
+        self.write("record a project", |tx| {
+            tx.query_row(
+                "INSERT INTO projects (name, organization, filter_keyword, namespace, enabled, allowed_extensions,
+                     exclude_patterns, created_at, updated_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)
+                 ON CONFLICT (name) DO UPDATE SET organization = excluded.organization,
+                     filter_keyword = excluded.filter_keyword, namespace = excluded.namespace, enabled = excluded.enabled,
+                     allowed_extensions = excluded.allowed_extensions, exclude_patterns = excluded.exclude_patterns,
+                     updated_at = excluded.updated_at
+                 RETURNING id",
+                params![
+                    project.name,
+                    project.organization,
+                    project.filter_keyword,
+                    project.namespace,
+                    project.enabled,
+                    project.allowed_extensions.as_deref().map(json),
+                    json(&project.exclude_patterns),
+                    timestamp(now),
+                ],
+                |row| row.get(0),
+            )
+        })
+    }
+
+    /// A project's number; none: it never ran.
+    pub fn project_id(&self, name: &str) -> StageResult<Option<i64>> {
+        self.read("read a project", |conn| {
+            conn.query_row("SELECT id FROM projects WHERE name = ?1", [name], |row| row.get(0)).optional()
+        })
+    }
+
+    /// The selection of the project's last finished run, as a fingerprint.
+    pub fn last_selection(&self, project: i64) -> StageResult<Option<String>> {
+        self.read("read a project", |conn| {
+            conn.query_row("SELECT selection FROM projects WHERE id = ?1", [project], |row| row.get(0))
+                .optional()
+                .map(Option::flatten)
+        })
+    }
+
+    /// Records the selection of a finished run.
+    pub fn set_selection(&self, project: i64, selection: &str) -> StageResult<()> {
+        self.write("record a selection", |tx| {
+            tx.execute("UPDATE projects SET selection = ?2 WHERE id = ?1", params![project, selection])
+                .map(drop)
+        })
+    }
+
+    /// Projects of the ledger that are not among `declared`.
+    pub fn orphan_projects(&self, declared: &[String]) -> StageResult<Vec<OrphanProject>> {
+        self.read("read projects", |conn| {
+            let all: Vec<OrphanProject> = conn
+                .prepare_cached(
+                    "SELECT projects.id, name, coalesce(sum(embedding_count), 0) FROM projects
+                     LEFT JOIN sync_metadata ON project_id = projects.id GROUP BY projects.id ORDER BY name",
+                )?
+                .query_map([], |row| {
+                    Ok(OrphanProject { id: row.get(0)?, name: row.get(1)?, vectors: row.get(2)? })
+                })?
+                .collect::<Result<_, _>>()?;
+            Ok(all.into_iter().filter(|project| !declared.contains(&project.name)).collect())
+        })
+    }
+
+    /// Forgets a project of which the index holds nothing any more.
+    pub fn remove_project(&self, project: i64) -> StageResult<()> {
+        self.write("remove a project", |tx| {
+            tx.execute("DELETE FROM projects WHERE id = ?1", [project]).map(drop)
+        })
+    }
+
+    /// The number of a place; entered when it is new.
+    pub fn place_id(&self, place: &Place) -> StageResult<i64> {
+        self.write("record a place", |tx| {
+            tx.execute(
+                "INSERT OR IGNORE INTO places (kind, host, idx, namespace) VALUES (?1, ?2, ?3, ?4)",
+                params![place.kind, place.host, place.index, place.namespace],
+            )?;
+            tx.query_row(
+                "SELECT id FROM places WHERE kind = ?1 AND host = ?2 AND idx = ?3 AND namespace = ?4",
+                params![place.kind, place.host, place.index, place.namespace],
+                |row| row.get(0),
+            )
+        })
+    }
+
+    /// The number of a place that the ledger may know; enters nothing.
+    pub fn find_place(&self, place: &Place) -> StageResult<Option<i64>> {
+        self.read("read a place", |conn| {
+            conn.query_row(
+                "SELECT id FROM places WHERE kind = ?1 AND host = ?2 AND idx = ?3 AND namespace = ?4",
+                params![place.kind, place.host, place.index, place.namespace],
+                |row| row.get(0),
+            )
+            .optional()
+        })
+    }
+
+    /// A place by its number.
+    pub fn place(&self, id: i64) -> StageResult<Place> {
+        self.read("read a place", |conn| {
+            conn.query_row("SELECT kind, host, idx, namespace FROM places WHERE id = ?1", [id], |row| {
+                Ok(Place { kind: row.get(0)?, host: row.get(1)?, index: row.get(2)?, namespace: row.get(3)? })
+            })
+        })
+    }
+}

@@ -1,0 +1,181 @@
+//! Repositories: which commit is indexed, and what was seen when.
+
+use chrono::{DateTime, Utc};
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::{Ledger, timestamp, touch};
+use crate::model::{GitSha, RepoEntry, StageResult};
+
+/// A repository of a project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepositoryRow {
+    /// Its name.
+    pub name: String,
+    /// The source's stable key.
+    pub key: String,
+    /// The listing's entry at the last finished sync.
+    pub entry: Option<RepoEntry>,
+    /// The commit that is indexed.
+    pub last_commit: Option<GitSha>,
+    /// When its last sync finished (UTC, RFC 3339).
+    pub last_synced_at: Option<String>,
+    /// The head last seen.
+    pub head: Option<GitSha>,
+    /// When the head was asked for.
+    pub head_asked_at: Option<DateTime<Utc>>,
+    /// True when nothing failed and nothing was withheld at the last finished sync.
+    pub settled: bool,
+    /// Fingerprint of what decides which files are indexed, and how.
+    pub basis: Option<String>,
+    /// Since when it is missing from complete listings.
+    pub orphan_since: Option<DateTime<Utc>>,
+}
+
+/// The end of a repository's sync.
+#[derive(Debug, Clone)]
+pub struct RepositorySync {
+    /// The entry of the listing.
+    pub entry: RepoEntry,
+    /// The commit that is indexed now: every file of it is done or recorded as failed.
+    pub commit: GitSha,
+    /// Nothing failed, nothing was withheld.
+    pub settled: bool,
+    /// See [`RepositoryRow::basis`].
+    pub basis: String,
+}
+
+const COLUMNS: &str = "name, key, entry, last_commit_sha, last_synced_at, head_sha, head_asked_at, settled, basis, orphan_since";
+
+impl Ledger {
+    /// All repositories of a project, by name.
+    pub fn repositories(&self, project: i64) -> StageResult<Vec<RepositoryRow>> {
+        self.read("read repositories", |conn| {
+            conn.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM repositories WHERE project_id = ?1 ORDER BY name"
+            ))?
+            .query_map([project], repository)?
+            .collect()
+        })
+    }
+
+    /// One repository of a project.
+    pub fn repository(&self, project: i64, name: &str) -> StageResult<Option<RepositoryRow>> {
+        self.read("read a repository", |conn| {
+            conn.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM repositories WHERE project_id = ?1 AND name = ?2"
+            ))?
+            .query_row(params![project, name], repository)
+            .optional()
+        })
+    }
+
+    /// Records that a repository is there and which head it has; it is no orphan.
+    pub fn saw_head(
+        &self,
+        project: i64,
+        entry: &RepoEntry,
+        head: GitSha,
+        now: DateTime<Utc>,
+    ) -> StageResult<()> {
+        self.write("record a head", |tx| {
+            tx.execute(
+                "INSERT INTO repositories (project_id, name, key, head_sha, head_asked_at) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (project_id, name) DO UPDATE SET key = excluded.key, head_sha = excluded.head_sha,
+                     head_asked_at = excluded.head_asked_at, orphan_since = NULL",
+                params![project, entry.repo.name, entry.repo.key, head.to_string(), timestamp(now)],
+            )
+            .map(drop)
+        })
+    }
+
+    /// Records that a repository's sync came to its end.
+    pub fn finish_repository(
+        &self,
+        project: i64,
+        sync: &RepositorySync,
+        now: DateTime<Utc>,
+    ) -> StageResult<()> {
+        let entry = serde_json::to_string(&sync.entry).unwrap_or_default();
+        self.write("record a finished repository", |tx| {
+            tx.execute(
+                "UPDATE repositories SET entry = ?3, last_commit_sha = ?4, last_synced_at = ?5, settled = ?6, basis = ?7
+                 WHERE project_id = ?1 AND name = ?2",
+                params![
+                    project,
+                    sync.entry.repo.name,
+                    entry,
+                    sync.commit.to_string(),
+                    timestamp(now),
+                    sync.settled,
+                    sync.basis
+                ],
+            )?;
+            touch(tx)
+        })
+    }
+
+    /// Records that a repository is missing; returns since when.
+    pub fn mark_orphan(&self, project: i64, name: &str, now: DateTime<Utc>) -> StageResult<DateTime<Utc>> {
+        self.write("record a missing repository", |tx| {
+            tx.execute(
+                "UPDATE repositories SET orphan_since = coalesce(orphan_since, ?3) WHERE project_id = ?1 AND name = ?2",
+                params![project, name, timestamp(now)],
+            )?;
+            let since: Option<String> = tx
+                .query_row(
+                    "SELECT orphan_since FROM repositories WHERE project_id = ?1 AND name = ?2",
+                    params![project, name],
+                    |row| row.get(0),
+                )
+                .optional()?
+                .flatten();
+            Ok(parse_time(since).unwrap_or(now))
+        })
+    }
+
+    /// Forgets a repository of which the index holds nothing any more.
+    pub fn remove_repository(&self, project: i64, name: &str) -> StageResult<()> {
+        self.write("remove a repository", |tx| {
+            tx.execute(
+                "DELETE FROM repositories WHERE project_id = ?1 AND name = ?2",
+                params![project, name],
+            )?;
+            touch(tx)
+        })
+    }
+
+    /// A repository's name changed, its key did not. The files stay under their old name until the
+    /// run has written them under the new one.
+    pub fn renamed_from(&self, project: i64, key: &str, name: &str) -> StageResult<Option<String>> {
+        self.read("read a repository", |conn| {
+            conn.query_row(
+                "SELECT name FROM repositories WHERE project_id = ?1 AND key = ?2 AND name <> ?3",
+                params![project, key, name],
+                |row| row.get(0),
+            )
+            .optional()
+        })
+    }
+}
+
+fn repository(row: &Row<'_>) -> rusqlite::Result<RepositoryRow> {
+    let entry: Option<String> = row.get(2)?;
+    let commit: Option<String> = row.get(3)?;
+    let head: Option<String> = row.get(5)?;
+    Ok(RepositoryRow {
+        name: row.get(0)?,
+        key: row.get(1)?,
+        entry: entry.and_then(|text| serde_json::from_str(&text).ok()),
+        last_commit: commit.and_then(|text| text.parse().ok()),
+        last_synced_at: row.get(4)?,
+        head: head.and_then(|text| text.parse().ok()),
+        head_asked_at: parse_time(row.get(6)?),
+        settled: row.get(7)?,
+        basis: row.get(8)?,
+        orphan_since: parse_time(row.get(9)?),
+    })
+}
+
+fn parse_time(text: Option<String>) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(&text?).ok().map(|time| time.with_timezone(&Utc))
+}

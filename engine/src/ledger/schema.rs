@@ -1,0 +1,176 @@
+//! The tables, and how an older ledger becomes a newer one.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+/// `PRAGMA application_id`: "RSyn". Tells a ledger from any other SQLite file.
+const APPLICATION_ID: i32 = 0x5253_796e;
+
+/// One script for each version; the ledger's `user_version` says how many were run.
+const MIGRATIONS: &[&str] = &[VERSION_1];
+
+/// `projects` and `sync_metadata` begin with the original system's columns, so that what was
+/// written against them goes on working.
+const VERSION_1: &str = "
+CREATE TABLE projects (
+    id                 INTEGER PRIMARY KEY,
+    name               TEXT NOT NULL UNIQUE,
+    organization       TEXT,
+    filter_keyword     TEXT,
+    namespace          TEXT NOT NULL,
+    enabled            INTEGER NOT NULL,
+    allowed_extensions TEXT,              -- JSON array; NULL: every text file
+    exclude_patterns   TEXT NOT NULL,     -- JSON array
+    created_at         TEXT NOT NULL,
+    updated_at         TEXT NOT NULL,
+    selection          TEXT               -- fingerprint of the selection of the last finished run
+);
+CREATE TABLE places (
+    id        INTEGER PRIMARY KEY,
+    kind      TEXT NOT NULL,
+    host      TEXT NOT NULL,
+    idx       TEXT NOT NULL,
+    namespace TEXT NOT NULL,
+    UNIQUE (kind, host, idx, namespace)
+);
+-- A place is known to a project once what it held was taken in, whole.
+CREATE TABLE adoptions (
+    project_id INTEGER NOT NULL REFERENCES projects(id) ON DELETE CASCADE,
+    place_id   INTEGER NOT NULL REFERENCES places(id),
+    adopted_at TEXT NOT NULL,
+    PRIMARY KEY (project_id, place_id)
+) WITHOUT ROWID;
+CREATE TABLE repositories (
+    project_id      INTEGER NOT NULL REFERENCES projects(id) ON DELETE CASCADE,
+    name            TEXT NOT NULL,
+    key             TEXT NOT NULL,        -- the source's stable key
+    entry           TEXT,                 -- the listing's entry at the last finished sync, JSON
+    last_commit_sha TEXT,
+    last_synced_at  TEXT,
+    head_sha        TEXT,                 -- the head last seen, indexed or not
+    head_asked_at   TEXT,
+    settled         INTEGER NOT NULL DEFAULT 0, -- nothing failed, nothing withheld
+    basis           TEXT,                 -- fingerprint of what decides which files, and how
+    orphan_since    TEXT,
+    PRIMARY KEY (project_id, name)
+) WITHOUT ROWID;
+CREATE TABLE recipes (
+    fingerprint TEXT PRIMARY KEY,
+    parts       TEXT NOT NULL             -- JSON object: what it is made of, for the reasons of a plan
+) WITHOUT ROWID;
+CREATE TABLE sync_metadata (
+    id              INTEGER PRIMARY KEY,
+    project_id      INTEGER NOT NULL REFERENCES projects(id) ON DELETE CASCADE,
+    repository      TEXT NOT NULL,
+    file_path       TEXT NOT NULL,
+    last_commit_sha TEXT,
+    last_synced_at  TEXT,
+    embedding_count INTEGER NOT NULL,
+    status          TEXT NOT NULL,        -- synced, skipped, failed, adopted, damaged
+    blob_sha        TEXT,                 -- of what the index holds; NULL: it holds nothing
+    recipe          TEXT,
+    place_id        INTEGER REFERENCES places(id),
+    detail          TEXT,                 -- the error, or why it is skipped
+    UNIQUE (project_id, repository, file_path)
+);
+CREATE INDEX sync_metadata_unsettled ON sync_metadata (project_id, repository) WHERE status NOT IN ('synced', 'skipped');
+CREATE TABLE chunks (
+    file_id     INTEGER NOT NULL REFERENCES sync_metadata(id) ON DELETE CASCADE,
+    id          TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,            -- of the record's metadata, without commit_sha and url
+    PRIMARY KEY (file_id, id)
+) WITHOUT ROWID;
+-- Ids that are about to exist, or may exist: written before an upsert, closed with the file's rows.
+CREATE TABLE intents (
+    place_id   INTEGER NOT NULL REFERENCES places(id),
+    id         TEXT NOT NULL,
+    project    TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    file_path  TEXT NOT NULL,
+    PRIMARY KEY (place_id, id)
+) WITHOUT ROWID;
+CREATE INDEX intents_file ON intents (project, repository, file_path);
+-- Ids in a place that a file has left: to be deleted, once the file is whole in its new place.
+CREATE TABLE leftovers (
+    place_id   INTEGER NOT NULL REFERENCES places(id),
+    id         TEXT NOT NULL,
+    project    TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    file_path  TEXT NOT NULL,
+    PRIMARY KEY (place_id, id)
+) WITHOUT ROWID;
+CREATE INDEX leftovers_project ON leftovers (project);
+CREATE TABLE runs (
+    id          TEXT PRIMARY KEY,
+    trigger     TEXT NOT NULL,
+    started_at  TEXT NOT NULL,
+    finished_at TEXT,
+    outcome     TEXT,
+    report      TEXT                      -- JSON; NULL while it runs, or when it was killed
+) WITHOUT ROWID;
+CREATE TABLE run_events (
+    run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+    seq    INTEGER NOT NULL,
+    at     TEXT NOT NULL,
+    event  TEXT NOT NULL,                 -- JSON
+    PRIMARY KEY (run_id, seq)
+) WITHOUT ROWID;
+-- Answers that a source asks for conditionally.
+CREATE TABLE answers (
+    key     TEXT PRIMARY KEY,
+    etag    TEXT NOT NULL,
+    body    BLOB NOT NULL,
+    used_at TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO counters VALUES ('revision', 0);
+";
+
+/// What a file that is to be the ledger turned out to be.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// Written by a newer program.
+    Newer {
+        /// The ledger's version.
+        found: i64,
+        /// The newest that this program knows.
+        known: i64,
+    },
+    /// An SQLite database, but not a ledger.
+    Foreign,
+}
+
+/// Creates or migrates the tables, in one transaction, so that a kill leaves the old version whole.
+pub(super) fn migrate(conn: &mut Connection) -> rusqlite::Result<Result<(), Unusable>> {
+    if let Some(unusable) = inspect(conn)? {
+        return Ok(Err(unusable));
+    }
+    let done = version(conn)?;
+    if done == MIGRATIONS.len() {
+        return Ok(Ok(()));
+    }
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for script in &MIGRATIONS[version(&tx)?..] {
+        tx.execute_batch(script)?;
+    }
+    tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+    tx.pragma_update(None, "user_version", i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX))?;
+    tx.commit()?;
+    Ok(Ok(()))
+}
+
+/// Whether an opened database is a ledger that this program can read.
+pub(super) fn inspect(conn: &Connection) -> rusqlite::Result<Option<Unusable>> {
+    let application: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if application != APPLICATION_ID && tables > 0 {
+        return Ok(Some(Unusable::Foreign));
+    }
+    let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    Ok((found > known).then_some(Unusable::Newer { found, known }))
+}
+
+fn version(conn: &Connection) -> rusqlite::Result<usize> {
+    let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok(usize::try_from(version).unwrap_or(0))
+}
