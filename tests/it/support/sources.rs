@@ -6,8 +6,9 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use reposync::model::StoredAnswer;
 use reposync::model::{GitSha, RepoRef, StageError, StageResult, TreeEntry};
-use reposync::source::{AnswerCache, ContentSink, Source, StoredAnswer};
+use reposync::source::{AnswerCache, ContentSink, Source};
 
 /// Keeps what it is given, by path; refuses to be given a file twice.
 #[derive(Default)]
