@@ -1,3 +1,7 @@
 //! The `reposync` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    reposync::cli::run(std::env::args_os())
+}

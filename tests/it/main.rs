@@ -1,5 +1,4 @@
 //! The one integration binary: the real program against fakes of the services, one file per promise.
 
 mod source_git;
-mod store_contract;
 mod support;

@@ -1,1 +1,175 @@
-//! cli.
+//! The command line: one file per command, which reads its arguments, asks the engine, renders the
+//! answer and says how the program ends. Only this module prints.
+
+mod apply;
+mod completions;
+mod context;
+mod daemon;
+mod engine;
+mod error;
+mod exit;
+mod history;
+mod interrupt;
+mod logging;
+mod output;
+mod plan;
+mod plugin;
+mod progress;
+mod query;
+mod reload;
+mod render;
+mod status;
+mod verify;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use context::Context;
+use error::{CommandError, CommandResult};
+use exit::{Detailed, Exit};
+use output::Output;
+
+/// Keeps vector indexes equal to Git repositories, as `reposync.toml` declares them.
+#[derive(Debug, Parser)]
+#[command(
+    name = "reposync",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = exit::help_table(),
+    after_long_help = format!("{EXAMPLES}\n{}", exit::help_table()),
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  reposync init                    write a starter reposync.toml
+  reposync plan                    what differs, and what it will cost
+  reposync apply                   make it so
+  reposync query \"how do I log in?\"
+  reposync daemon                  keep it so
+";
+
+/// What every command takes.
+#[derive(Debug, Args)]
+struct Global {
+    /// The configuration file [default: reposync.toml here or in a folder above]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    config: Option<PathBuf>,
+    /// Say more: long lists in full, what is done as it is done (-vv: details)
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet", help_heading = "Global options")]
+    verbose: u8,
+    /// Say less: no progress, and no summary of a run in which all went well
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say what differs between what is declared and what is indexed, and what it will cost
+    Plan(plan::PlanArgs),
+    /// Make the indexes equal to what is declared
+    Apply(apply::ApplyArgs),
+    /// Keep the indexes equal: on a schedule, on a push, and when the file is edited
+    Daemon(daemon::DaemonArgs),
+    /// Have the running daemon take up the file, and wait for the outcome
+    Reload(reload::ReloadArgs),
+    /// Show how current each project is
+    Status(status::StatusArgs),
+    /// Show past runs
+    History(history::HistoryArgs),
+    /// Search what is indexed
+    Query(query::QueryArgs),
+    /// Compare the ledger with what the stores really hold
+    Verify(verify::VerifyArgs),
+    /// Make, build and test chunkers as WASM components
+    #[command(subcommand)]
+    Plugin(plugin::PluginCommand),
+    /// Print completions for a shell
+    Completions(completions::CompletionsArgs),
+}
+
+/// Runs the program: the arguments include the program's name.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    // `plan --detailed-exitcode` speaks another table: there 2 would mean "there are changes".
+    let detailed = args.iter().any(|arg| arg == "--detailed-exitcode");
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, detailed),
+    };
+    let verbosity = if cli.global.quiet { 0 } else { cli.global.verbose };
+    let out = Output::detect(verbosity);
+    let context = Context::new(out.clone(), cli.global);
+    match context.block_on(dispatch(&context, cli.command)) {
+        Ok(code) => code,
+        Err(error) => {
+            out.message(&error.render(&out.error_style));
+            if detailed { ExitCode::from(Detailed::Error.code()) } else { error.exit().into() }
+        }
+    }
+}
+
+/// Help and version go to standard output and are no error; anything else is the caller's mistake.
+fn usage(error: &clap::Error, detailed: bool) -> ExitCode {
+    // A reader that has left has seen enough.
+    drop(error.print());
+    match (error.use_stderr(), detailed) {
+        (false, _) => Exit::Done.into(),
+        (true, false) => Exit::Invalid.into(),
+        (true, true) => ExitCode::from(Detailed::Error.code()),
+    }
+}
+
+async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, CommandError> {
+    let exit: CommandResult = match command {
+        Command::Plan(args) => return plan::run(context, args).await,
+        Command::Apply(args) => apply::run(context, args).await,
+        Command::Daemon(args) => daemon::run(context, &args).await,
+        Command::Reload(args) => reload::run(context, &args).await,
+        Command::Status(args) => status::run(context, &args).await,
+        Command::History(args) => history::run(context, args).await,
+        Command::Query(args) => query::run(context, args).await,
+        Command::Verify(args) => verify::run(context, args).await,
+        Command::Plugin(command) => plugin::run(context, command).await,
+        Command::Completions(args) => completions::run(context, &args),
+    };
+    exit.map(ExitCode::from)
+}
+
+/// Which projects a command is about.
+#[derive(Debug, Clone, Default, Args)]
+struct Projects {
+    /// Only this project; may be given several times [default: all enabled projects]
+    #[arg(short, long = "project", value_name = "PROJECT")]
+    projects: Vec<String>,
+}
+
+/// A count of at least one.
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".to_owned()),
+        Ok(n) => Ok(n),
+        Err(error) => Err(format!("not a count: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -2,7 +2,6 @@
 
 mod chunk;
 mod document;
-mod endpoint;
 mod error;
 mod event;
 mod git;
@@ -12,10 +11,10 @@ mod report;
 mod secret;
 mod skip;
 mod units;
+mod verify;
 
 pub use chunk::{AttrValue, Attrs, Body, Chunk};
 pub use document::{Cleaned, Document, LineMap};
-pub use endpoint::parse_endpoint;
 pub use error::{ErrorKind, StageError, StageResult};
 pub use event::{Event, EventSink, Phase};
 pub use git::{BranchRef, EntryMode, GitSha, RepoEntry, RepoRef, StoredAnswer, TreeEntry};
@@ -25,3 +24,4 @@ pub use report::{Counts, Failure, Outcome, ProjectReport, Report, SkipCount};
 pub use secret::Secret;
 pub use skip::SkipReason;
 pub use units::{ByteSize, HumanDuration};
+pub use verify::{ProjectVerify, VerifyReport};

@@ -1,0 +1,27 @@
+//! `reposync daemon`
+
+use clap::Args;
+
+use super::context::Context;
+use super::engine;
+use super::error::CommandResult;
+use super::exit::Exit;
+use super::interrupt::Interrupt;
+
+/// Arguments of `daemon`.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER)]
+pub(super) struct DaemonArgs {}
+
+const AFTER: &str = "\
+It runs in the foreground. SIGHUP and `reposync reload` take up the file, as does saving it;
+SIGTERM and Ctrl-C finish the batch in hand and end it, a second one ends it at once.
+";
+
+/// Runs the command.
+pub(super) async fn run(context: &Context, _args: &DaemonArgs) -> CommandResult {
+    let config = context.load(&[])?;
+    let interrupt = Interrupt::listen(&context.progress)?;
+    engine::daemon(config, interrupt.token()).await?;
+    Ok(Exit::Done)
+}

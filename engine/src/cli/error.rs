@@ -1,0 +1,164 @@
+//! What a command can fail with, and the one place where it is printed:
+//! `error:`, the `caused by:` chain, a blank line, `hint:`.
+
+use crate::model::{ErrorKind, StageError};
+
+use super::exit::Exit;
+use super::output::{Style, escape};
+
+/// How a command ends.
+pub(crate) type CommandResult = Result<Exit, CommandError>;
+
+/// A command that could not do its work.
+#[derive(Debug)]
+pub(crate) struct CommandError {
+    exit: Exit,
+    body: Body,
+    hints: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Body {
+    /// Message and causes.
+    Chain(anyhow::Error),
+    /// Text that is ready to print, such as the problems of `reposync.toml`.
+    Rendered(String),
+}
+
+impl CommandError {
+    /// An error with its exit code.
+    pub(crate) fn new(exit: Exit, error: anyhow::Error) -> Self {
+        let hints = error
+            .chain()
+            .filter_map(|cause| cause.downcast_ref::<StageError>())
+            .filter_map(|error| error.hint.clone())
+            .collect();
+        Self { exit, body: Body::Chain(error), hints }
+    }
+
+    /// The command line or the file is invalid (exit 2).
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(Exit::Invalid, anyhow::Error::msg(message.into()))
+    }
+
+    /// Text that is ready to print, hints and all. The caller has escaped it.
+    pub(crate) fn rendered(exit: Exit, text: impl Into<String>) -> Self {
+        Self { exit, body: Body::Rendered(text.into()), hints: Vec::new() }
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// How the program ends.
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// The text for standard error.
+    pub(crate) fn render(&self, style: &Style) -> String {
+        let mut text = String::new();
+        match &self.body {
+            Body::Rendered(rendered) => {
+                text.push_str(rendered.trim_end());
+                text.push('\n');
+            }
+            Body::Chain(error) => {
+                let mut shown = String::new();
+                for (depth, cause) in error.chain().enumerate() {
+                    let message = escape(&cause.to_string()).into_owned();
+                    // A cause that its parent has already told says nothing new.
+                    if depth > 0 && shown.ends_with(&message) {
+                        continue;
+                    }
+                    let label = if depth == 0 { style.bad("error:") } else { style.dim("caused by:") };
+                    text.push_str(&format!("{label} {message}\n"));
+                    shown = message;
+                }
+            }
+        }
+        if !self.hints.is_empty() {
+            text.push('\n');
+        }
+        for hint in &self.hints {
+            text.push_str(&format!("{} {}\n", style.advice("hint:"), escape(hint)));
+        }
+        text
+    }
+}
+
+impl From<anyhow::Error> for CommandError {
+    fn from(error: anyhow::Error) -> Self {
+        let cancelled = error
+            .chain()
+            .filter_map(|cause| cause.downcast_ref::<StageError>())
+            .any(|error| error.kind == ErrorKind::Cancelled);
+        Self::new(if cancelled { Exit::Interrupted } else { Exit::Failed }, error)
+    }
+}
+
+impl From<StageError> for CommandError {
+    fn from(error: StageError) -> Self {
+        anyhow::Error::from(error).into()
+    }
+}
+
+impl From<std::io::Error> for CommandError {
+    fn from(error: std::io::Error) -> Self {
+        anyhow::Error::from(error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    fn shown(error: &CommandError) -> String {
+        error.render(&Style::plain(100))
+    }
+
+    #[test]
+    fn error_causes_and_hint_in_order() {
+        let cause = anyhow::anyhow!("connection refused");
+        let stage = StageError::transient("ada", "no answer from `example.com`")
+            .caused_by(cause)
+            .hint("check `endpoint` of stage `ada`");
+        let error = Err::<(), _>(stage).context("failed to plan project `docs`").expect_err("is an error");
+        let error = CommandError::from(error);
+        assert_eq!(error.exit(), Exit::Failed);
+        insta::assert_snapshot!(shown(&error), @"
+        error: failed to plan project `docs`
+        caused by: stage `ada`: no answer from `example.com`
+        caused by: connection refused
+
+        hint: check `endpoint` of stage `ada`
+        ");
+    }
+
+    #[test]
+    fn invalid_input_exits_with_two() {
+        let error = CommandError::invalid("no project is named `dosc`").hint("did you mean `docs`?");
+        assert_eq!(error.exit(), Exit::Invalid);
+        insta::assert_snapshot!(shown(&error), @"
+        error: no project is named `dosc`
+
+        hint: did you mean `docs`?
+        ");
+    }
+
+    #[test]
+    fn an_interruption_exits_with_130() {
+        assert_eq!(CommandError::from(StageError::cancelled("apply")).exit(), Exit::Interrupted);
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        let error = CommandError::invalid("bad name `\u{1b}[2J`");
+        assert!(!shown(&error).contains('\u{1b}'));
+    }
+}

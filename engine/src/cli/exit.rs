@@ -1,0 +1,191 @@
+//! Exit codes: one table, quoted by `--help`, the README and the tests.
+
+use std::process::ExitCode;
+
+use crate::model::Outcome;
+use crate::plan::Plan;
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done, or nothing to do.
+    Done,
+    /// A project ended early, a saved plan or `--locked` was refused, or another run holds the ledger.
+    Failed,
+    /// The command line or the file is invalid.
+    Invalid,
+    /// Every project came to its end, but something is missing, withheld, or differs.
+    Partial,
+    /// Interrupted.
+    Interrupted,
+}
+
+impl Exit {
+    /// Every code, in order.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Done, Self::Failed, Self::Invalid, Self::Partial, Self::Interrupted];
+
+    /// The number that the shell sees.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Invalid => 2,
+            Self::Partial => 3,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// What it means, in one sentence.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "Done, or nothing to do.",
+            Self::Failed => {
+                "A project ended early, a saved plan or `--locked` was refused, or another run is in progress."
+            }
+            Self::Invalid => "The command line or `reposync.toml` is invalid.",
+            Self::Partial => {
+                "Every project came to its end, but a repository, file or text is missing, the deletion \
+                 guard withheld something, or `verify` found differences."
+            }
+            Self::Interrupted => "Interrupted; the next run continues.",
+        }
+    }
+
+    /// The code of a run.
+    pub(crate) fn of_run(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::Done,
+            Outcome::Partial => Self::Partial,
+            Outcome::Failed => Self::Failed,
+            Outcome::Interrupted => Self::Interrupted,
+        }
+    }
+
+    /// The code of a plan that was made and printed.
+    pub(crate) fn of_plan(plan: &Plan) -> Self {
+        if plan.projects.iter().any(|project| project.error.is_some()) {
+            Self::Failed
+        } else if plan.projects.iter().any(|project| !project.failures.is_empty()) {
+            Self::Partial
+        } else {
+            Self::Done
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// How `plan --detailed-exitcode` ends: the table of Terraform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detailed {
+    /// Nothing to do.
+    NoChanges,
+    /// Any error, an invalid file or command line included.
+    Error,
+    /// There is something to do.
+    Changes,
+}
+
+impl Detailed {
+    /// Every code, in order.
+    pub(crate) const ALL: [Self; 3] = [Self::NoChanges, Self::Error, Self::Changes];
+
+    /// The number that the shell sees.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::NoChanges => 0,
+            Self::Error => 1,
+            Self::Changes => 2,
+        }
+    }
+
+    /// What it means, in one sentence.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::NoChanges => "No changes.",
+            Self::Error => "Any error, an invalid `reposync.toml` included.",
+            Self::Changes => "There are changes to apply.",
+        }
+    }
+
+    /// The code of a plan that was made and printed.
+    pub(crate) fn of_plan(plan: &Plan) -> Self {
+        if Exit::of_plan(plan) != Exit::Done {
+            Self::Error
+        } else if plan.is_empty() {
+            Self::NoChanges
+        } else {
+            Self::Changes
+        }
+    }
+}
+
+/// The table for `--help`.
+pub(crate) fn help_table() -> String {
+    let mut table = String::from("Exit codes:\n");
+    for exit in Exit::ALL {
+        let line = format!("  {:>3}  {}\n", exit.code(), exit.meaning());
+        table.push_str(&line);
+    }
+    table
+}
+
+/// The table for `plan --help`.
+pub(crate) fn detailed_help_table() -> String {
+    let mut table = String::from("With --detailed-exitcode:\n");
+    for exit in Detailed::ALL {
+        let line = format!("  {:>3}  {}\n", exit.code(), exit.meaning());
+        table.push_str(&line);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_are_as_documented() {
+        insta::assert_snapshot!(help_table(), @"
+        Exit codes:
+            0  Done, or nothing to do.
+            1  A project ended early, a saved plan or `--locked` was refused, or another run is in progress.
+            2  The command line or `reposync.toml` is invalid.
+            3  Every project came to its end, but a repository, file or text is missing, the deletion guard withheld something, or `verify` found differences.
+          130  Interrupted; the next run continues.
+        ");
+        insta::assert_snapshot!(detailed_help_table(), @"
+        With --detailed-exitcode:
+            0  No changes.
+            1  Any error, an invalid `reposync.toml` included.
+            2  There are changes to apply.
+        ");
+    }
+
+    #[test]
+    fn the_readme_quotes_every_code() {
+        let readme = include_str!("../../../README.md");
+        for exit in Exit::ALL {
+            let row = format!("| {} | {} |", exit.code(), exit.meaning());
+            assert!(readme.contains(&row), "the README lacks the row {row}");
+        }
+        for exit in Detailed::ALL {
+            let row = format!("| {} | {} |", exit.code(), exit.meaning());
+            assert!(readme.contains(&row), "the README lacks the row {row}");
+        }
+    }
+
+    #[test]
+    fn a_run_ends_with_its_worst_outcome() {
+        for (outcome, code) in
+            [(Outcome::Done, 0), (Outcome::Partial, 3), (Outcome::Failed, 1), (Outcome::Interrupted, 130)]
+        {
+            assert_eq!(Exit::of_run(outcome).code(), code);
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Logs: for people on standard error, as JSON lines with rotation in `[engine].log_dir`.
+//! Only RepoSync's own modules speak below `warn`, so no dependency's trace of a request gets out.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::Context as _;
+use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::rolling::{RollingFileAppender, Rotation};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::prelude::*;
+
+use super::progress::Progress;
+
+/// Log files kept: two weeks, as there is one a day.
+const KEPT: usize = 14;
+
+/// Writes what is buffered when it is dropped.
+#[derive(Debug)]
+pub(super) struct LogGuard {
+    _worker: Option<WorkerGuard>,
+}
+
+/// Starts logging. `verbose` is none for `-q`.
+pub(super) fn start(
+    verbose: Option<u8>,
+    log_dir: Option<&Path>,
+    progress: Progress,
+) -> anyhow::Result<LogGuard> {
+    let human = tracing_subscriber::fmt::layer()
+        .with_writer(AboveProgress(progress))
+        .with_ansi(false)
+        .with_target(false)
+        .with_filter(filter(level(verbose)));
+    let (json, worker) = match log_dir {
+        None => (None, None),
+        Some(folder) => {
+            let (writer, worker) = tracing_appender::non_blocking(files(folder)?);
+            let layer = tracing_subscriber::fmt::layer()
+                .json()
+                .with_writer(writer)
+                .with_filter(filter(level(verbose).max(LevelFilter::INFO)));
+            (Some(layer), Some(worker))
+        }
+    };
+    // Fails where a subscriber is set already: then that one serves.
+    drop(tracing_subscriber::registry().with(human).with(json).try_init());
+    Ok(LogGuard { _worker: worker })
+}
+
+fn files(folder: &Path) -> anyhow::Result<RollingFileAppender> {
+    std::fs::create_dir_all(folder)
+        .and_then(|()| {
+            let builder = RollingFileAppender::builder()
+                .rotation(Rotation::DAILY)
+                .filename_prefix("reposync")
+                .filename_suffix("jsonl")
+                .max_log_files(KEPT);
+            builder.build(folder).map_err(io::Error::other)
+        })
+        .with_context(|| format!("failed to open a log in `{}` (`[engine] log_dir`)", folder.display()))
+}
+
+/// What people see: errors with `-q`, else warnings, more with each `-v`.
+fn level(verbose: Option<u8>) -> LevelFilter {
+    match verbose {
+        None => LevelFilter::ERROR,
+        Some(0) => LevelFilter::WARN,
+        Some(1) => LevelFilter::INFO,
+        Some(2) => LevelFilter::DEBUG,
+        Some(_) => LevelFilter::TRACE,
+    }
+}
+
+fn filter(own: LevelFilter) -> Targets {
+    Targets::new().with_default(own.min(LevelFilter::WARN)).with_target("reposync", own)
+}
+
+/// Standard error, written to while the live view is out of the way.
+#[derive(Debug, Clone)]
+struct AboveProgress(Progress);
+
+impl<'a> MakeWriter<'a> for AboveProgress {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Line { progress: &self.0, text: Vec::new() }
+    }
+}
+
+/// One log line, printed when it is complete.
+struct Line<'a> {
+    progress: &'a Progress,
+    text: Vec<u8>,
+}
+
+impl Write for Line<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        let text = String::from_utf8_lossy(&self.text);
+        for line in text.lines() {
+            self.progress.print(line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn dependencies_never_speak_below_warn() {
+        let filter = filter(level(Some(9)));
+        assert!(filter.would_enable("reposync::apply", &Level::TRACE));
+        assert!(filter.would_enable("hyper_util::client", &Level::WARN));
+        assert!(!filter.would_enable("hyper_util::client", &Level::INFO));
+    }
+
+    #[test]
+    fn quiet_leaves_errors_alone() {
+        let filter = filter(level(None));
+        assert!(filter.would_enable("reposync::apply", &Level::ERROR));
+        assert!(!filter.would_enable("reposync::apply", &Level::WARN));
+        assert!(!filter.would_enable("hyper_util::client", &Level::WARN));
+    }
+}

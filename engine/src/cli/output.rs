@@ -1,0 +1,226 @@
+//! Where output goes and how it looks: standard output and error, colours, widths, escaping.
+//! Knows nothing of what is printed.
+
+use std::borrow::Cow;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+use console::Style as Paint;
+
+/// Columns where nobody says otherwise.
+const DEFAULT_WIDTH: usize = 100;
+
+/// How a text is to look. Renderers take one and stay pure.
+#[derive(Debug, Clone)]
+pub(crate) struct Style {
+    /// Columns to fill at most; paths are never cut to fit.
+    pub(crate) width: usize,
+    /// 0: as everybody wants it; 1 and more: long lists in full, examples of what was skipped.
+    pub(crate) verbose: u8,
+    color: bool,
+}
+
+impl Style {
+    /// No colour, so many columns.
+    #[cfg(test)]
+    pub(crate) fn plain(width: usize) -> Self {
+        Self { width, verbose: 0, color: false }
+    }
+
+    /// The same with long lists in full.
+    #[must_use]
+    pub(crate) fn verbose(mut self, verbose: u8) -> Self {
+        self.verbose = verbose;
+        self
+    }
+
+    fn detect(terminal: bool, columns: Option<u16>) -> Self {
+        let from_env = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        let width = from_env.or(columns.map(usize::from)).unwrap_or(DEFAULT_WIDTH).clamp(40, 200);
+        Self { width, verbose: 0, color: terminal && wants_color() }
+    }
+
+    /// True where colours are wanted.
+    pub(crate) fn color(&self) -> bool {
+        self.color
+    }
+
+    /// What went well, what is added.
+    pub(crate) fn good(&self, text: &str) -> String {
+        self.paint(Paint::new().green(), text)
+    }
+
+    /// What wants attention, what changes.
+    pub(crate) fn warning(&self, text: &str) -> String {
+        self.paint(Paint::new().yellow(), text)
+    }
+
+    /// What failed, what is removed.
+    pub(crate) fn bad(&self, text: &str) -> String {
+        self.paint(Paint::new().red().bold(), text)
+    }
+
+    /// What to do about it, what moves.
+    pub(crate) fn advice(&self, text: &str) -> String {
+        self.paint(Paint::new().cyan(), text)
+    }
+
+    /// A heading.
+    pub(crate) fn strong(&self, text: &str) -> String {
+        self.paint(Paint::new().bold(), text)
+    }
+
+    /// What may be overlooked.
+    pub(crate) fn dim(&self, text: &str) -> String {
+        self.paint(Paint::new().dim(), text)
+    }
+
+    fn paint(&self, paint: Paint, text: &str) -> String {
+        paint.force_styling(self.color).apply_to(text).to_string()
+    }
+}
+
+/// `NO_COLOR` (set and not empty) and dumb terminals get none.
+fn wants_color() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Standard output and standard error of this process.
+#[derive(Debug, Clone)]
+pub(crate) struct Output {
+    /// How data looks.
+    pub(crate) style: Style,
+    /// How the rest looks.
+    pub(crate) error_style: Style,
+    /// True where a live view may be drawn.
+    pub(crate) interactive: bool,
+}
+
+impl Output {
+    /// What this process was started with.
+    pub(crate) fn detect(verbose: u8) -> Self {
+        let stdout = Style::detect(io::stdout().is_terminal(), width(&console::Term::stdout()));
+        let stderr = Style::detect(io::stderr().is_terminal(), width(&console::Term::stderr()));
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self {
+            style: stdout.verbose(verbose),
+            error_style: stderr.verbose(verbose),
+            interactive: io::stderr().is_terminal() && !dumb,
+        }
+    }
+
+    /// Prints data. A reader that has left (`reposync … | head`) has seen enough: that is no error.
+    pub(crate) fn data(&self, text: &str) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        forgive_closed(written)
+    }
+
+    /// Prints a value as JSON.
+    pub(crate) fn json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
+        let mut text = to_json(value)?;
+        text.push('\n');
+        Ok(self.data(&text)?)
+    }
+
+    /// Prints what is no data. Where that cannot be written there is nobody left to tell.
+    pub(crate) fn message(&self, text: &str) {
+        let mut stderr = io::stderr().lock();
+        drop(stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()));
+    }
+}
+
+fn width(term: &console::Term) -> Option<u16> {
+    term.size_checked().map(|(_, columns)| columns)
+}
+
+fn forgive_closed(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// A value as indented JSON, with every character escaped that a terminal would obey.
+pub(crate) fn to_json(value: &impl serde::Serialize) -> serde_json::Result<String> {
+    let text = serde_json::to_string_pretty(value)?;
+    if !text.chars().any(|c| c != '\n' && is_unsafe(c)) {
+        return Ok(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        // Outside strings JSON is printable ASCII and line breaks, so this stays the same value.
+        if c != '\n' && is_unsafe(c) {
+            escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            escaped.push(c);
+        }
+    }
+    Ok(escaped)
+}
+
+/// Makes a text from outside (paths, names, answers of services, contents) safe to print in a line:
+/// what a terminal would obey, or what would reorder the line, is shown as `\u{1b}` and the like.
+pub(crate) fn escape(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_unsafe(c) {
+            escaped.extend(c.escape_default());
+        } else {
+            escaped.push(c);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// Control characters (C0, DEL, C1), line separators, and the marks that change the direction of
+/// writing. All of them are in the basic plane.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{061c}')
+        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped() {
+        for (text, expected) in [
+            ("docs/plain – naïve 文.md", "docs/plain – naïve 文.md"),
+            ("\u{1b}[31mred", "\\u{1b}[31mred"),
+            ("\u{1b}]0;title\u{7}", "\\u{1b}]0;title\\u{7}"),
+            ("a\nb\tc\r", "a\\nb\\tc\\r"),
+            ("\u{9b}31m\u{7f}\0", "\\u{9b}31m\\u{7f}\\u{0}"),
+            ("gpj.\u{202e}exe", "gpj.\\u{202e}exe"),
+        ] {
+            assert_eq!(escape(text), expected);
+        }
+    }
+
+    #[test]
+    fn json_stays_the_same_value() {
+        let value = serde_json::json!({ "path": "a\u{9b}b\u{202e}\n\u{7f}\u{1b}", "n": [1, 2] });
+        let text = to_json(&value).expect("serialisable");
+        assert!(text.chars().all(|c| c == '\n' || !is_unsafe(c)), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).expect("valid"), value);
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_error_and_a_full_disk_is() {
+        assert!(forgive_closed(Err(io::Error::from(ErrorKind::BrokenPipe))).is_ok());
+        assert!(forgive_closed(Err(io::Error::from(ErrorKind::StorageFull))).is_err());
+    }
+
+    #[test]
+    fn colour_is_only_there_where_it_is_wanted() {
+        let mut style = Style::plain(80);
+        assert_eq!(style.bad("x"), "x");
+        style.color = true;
+        assert_eq!(style.bad("x"), "\u{1b}[31m\u{1b}[1mx\u{1b}[0m");
+    }
+}

@@ -1,0 +1,132 @@
+//! `reposync plugin …`: the workbench of chunker authors. One file per subcommand.
+
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::context::Context;
+use super::error::CommandResult;
+use super::exit::Exit;
+
+/// The subcommands of `plugin`.
+#[derive(Debug, Subcommand)]
+pub(super) enum PluginCommand {
+    /// Make a project that builds, and passes its own test, as it is
+    New(NewArgs),
+    /// Build a project with its language's tool, and check the component
+    Build(BuildArgs),
+    /// Run a component over files and check that it keeps the contract
+    Test(TestArgs),
+    /// Show what a component says of itself: name, version, digest, imports, settings
+    Inspect(InspectArgs),
+    /// Measure a component: start, calls, megabytes per second, memory
+    Bench(BenchArgs),
+    /// Print the contract between engine and components (WIT)
+    Wit,
+}
+
+/// A language with a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Language {
+    /// Rust, on the plugin SDK
+    Rust,
+    /// JavaScript
+    Js,
+    /// Python
+    Python,
+    /// C
+    C,
+}
+
+/// Arguments of `plugin new`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  reposync plugin new recipes --lang python")]
+pub(super) struct NewArgs {
+    /// The chunker's name: lower-case letters, digits and dashes
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    /// The language
+    #[arg(long, value_enum, default_value_t = Language::Rust)]
+    pub(super) lang: Language,
+    /// The folder to make [default: NAME]
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
+}
+
+/// Arguments of `plugin build`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  reposync plugin build recipes --out recipes.wasm")]
+pub(super) struct BuildArgs {
+    /// The project's folder
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(super) dir: PathBuf,
+    /// Where the component goes [default: NAME.wasm in the project's folder]
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+}
+
+/// Arguments of `plugin test`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  reposync plugin test recipes.wasm fixtures/*.md --settings '{\"level\": 2}'"
+)]
+pub(super) struct TestArgs {
+    /// The component
+    #[arg(value_name = "COMPONENT")]
+    pub(super) component: PathBuf,
+    /// Documents to chunk and print; a document's golden output stands beside it as `FILE.chunks.json`
+    #[arg(value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+    /// The component's configuration, as JSON
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    pub(super) settings: String,
+    /// Write the golden outputs instead of comparing with them
+    #[arg(long)]
+    pub(super) update: bool,
+    /// Count instructions instead of time, so that every run measures the same
+    #[arg(long)]
+    pub(super) deterministic: bool,
+    /// Print the chunks as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Arguments of `plugin inspect`.
+#[derive(Debug, Args)]
+pub(super) struct InspectArgs {
+    /// The component
+    #[arg(value_name = "COMPONENT")]
+    pub(super) component: PathBuf,
+    /// Print it as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Arguments of `plugin bench`.
+#[derive(Debug, Args)]
+pub(super) struct BenchArgs {
+    /// The component
+    #[arg(value_name = "COMPONENT")]
+    pub(super) component: PathBuf,
+    /// Documents to chunk over and over; none: made-up ones
+    #[arg(value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+    /// The component's configuration, as JSON
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    pub(super) settings: String,
+}
+
+/// The contract, as it stands in the repository.
+const WIT: &str = include_str!("../../../../wit/chunker.wit");
+
+/// Runs the command.
+pub(super) async fn run(context: &Context, command: PluginCommand) -> CommandResult {
+    match command {
+        PluginCommand::Wit => {
+            context.out.data(WIT)?;
+            Ok(Exit::Done)
+        }
+        other => Err(anyhow!("{other:?} is not part of this build").into()),
+    }
+}

@@ -1,0 +1,327 @@
+//! How current each project is, as a table.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::model::{GitSha, Outcome};
+
+use super::super::output::{Style, escape};
+use super::table::Table;
+use super::words::{ago, count, field, moment, number, short};
+
+/// What the ledger knows of every project.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct StatusView {
+    /// When it was read (UTC).
+    pub(crate) at: DateTime<Utc>,
+    /// The projects, in the order of the file.
+    pub(crate) projects: Vec<ProjectStatus>,
+    /// The run in progress: process and start, where there is one.
+    pub(crate) running: Option<Running>,
+    /// Places that no stage of the file reaches any more.
+    pub(crate) orphan_places: Vec<OrphanPlace>,
+    /// What the daemon says of the file on disk, where it refuses it.
+    pub(crate) refused_config: Option<String>,
+}
+
+/// A run in progress.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Running {
+    /// The process.
+    pub(crate) process: u32,
+    /// Since when (UTC).
+    pub(crate) since: DateTime<Utc>,
+}
+
+/// A place that no stage of the file reaches any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct OrphanPlace {
+    /// The place as people read it.
+    pub(crate) place: String,
+    /// Vectors believed to be there.
+    pub(crate) vectors: u64,
+    /// What to put back to clean it.
+    pub(crate) remedy: String,
+}
+
+/// One project.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct ProjectStatus {
+    /// Its name.
+    pub(crate) project: String,
+    /// False for a disabled project.
+    pub(crate) enabled: bool,
+    /// False for one that is in the ledger, but not in the file any more.
+    pub(crate) declared: bool,
+    /// Where its vectors live.
+    pub(crate) place: String,
+    /// Files indexed.
+    pub(crate) files: u64,
+    /// Vectors stored.
+    pub(crate) vectors: u64,
+    /// Files that failed and are tried again by the next run.
+    pub(crate) failed_files: u64,
+    /// Intents that an interrupted run left open; the next run closes them.
+    pub(crate) open_intents: u64,
+    /// Its last run.
+    pub(crate) last_run: Option<LastRun>,
+    /// When the schedule starts the next run (UTC), where a daemon runs.
+    pub(crate) next_run: Option<DateTime<Utc>>,
+    /// Its repositories, by name.
+    pub(crate) repositories: Vec<RepositoryStatus>,
+}
+
+/// The last run of a project.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct LastRun {
+    /// The run's id.
+    pub(crate) run: String,
+    /// When it ended (UTC).
+    pub(crate) finished_at: DateTime<Utc>,
+    /// How it ended.
+    pub(crate) outcome: Outcome,
+    /// Its error, or the first failure.
+    pub(crate) error: Option<String>,
+}
+
+/// One repository of a project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct RepositoryStatus {
+    /// Its name.
+    pub(crate) repository: String,
+    /// The commit that is indexed whole; none before the first.
+    pub(crate) indexed: Option<GitSha>,
+    /// The head as last seen; differs from `indexed` after a run that did not finish it.
+    pub(crate) head: Option<GitSha>,
+    /// When `indexed` was reached (UTC).
+    pub(crate) synced_at: Option<DateTime<Utc>>,
+    /// Files indexed.
+    pub(crate) files: u64,
+    /// Vectors stored.
+    pub(crate) vectors: u64,
+    /// Since when it is gone from the source (UTC), where it is.
+    pub(crate) orphan_since: Option<DateTime<Utc>>,
+}
+
+/// Repositories listed without `-v`.
+const FOLDED: usize = 20;
+
+/// The status as text.
+pub(crate) fn render(status: &StatusView, style: &Style) -> String {
+    let mut text = String::new();
+    for project in &status.projects {
+        text.push_str(&render_project(project, status.at, style));
+        text.push('\n');
+    }
+    if status.projects.is_empty() {
+        text.push_str("No project is declared or indexed.\n");
+    }
+    for place in &status.orphan_places {
+        text.push_str(&format!(
+            "{} {} at `{}`: {}\n",
+            style.warning("orphan place:"),
+            count(place.vectors, "vector"),
+            escape(&place.place),
+            escape(&place.remedy)
+        ));
+    }
+    if let Some(running) = &status.running {
+        text.push_str(&format!(
+            "A run is in progress: process {}, started {}.\n",
+            running.process,
+            ago(status.at, running.since)
+        ));
+    }
+    if let Some(problem) = &status.refused_config {
+        let label = style.bad("the daemon refuses the file on disk:");
+        text.push_str(&format!("{label} {}\n", escape(problem)));
+    }
+    text
+}
+
+fn render_project(project: &ProjectStatus, now: DateTime<Utc>, style: &Style) -> String {
+    let mut text = format!("{}: {}\n", style.strong(&escape(&project.project)), verdict(project, now, style));
+    let mut line = |label: &str, value: &str| text.push_str(&field(label, value));
+    line("indexed", &format!("{} in {}", count(project.vectors, "vector"), count(project.files, "file")));
+    line("place", &escape(&project.place));
+    if project.failed_files > 0 {
+        line("failed", &format!("{}, tried again by the next run", count(project.failed_files, "file")));
+    }
+    if project.open_intents > 0 {
+        line("open", &format!("{}, closed by the next run", count(project.open_intents, "intent")));
+    }
+    if let Some(error) = project.last_run.as_ref().and_then(|run| run.error.as_deref()) {
+        line("last error", &style.bad(&escape(error)));
+    }
+    if let Some(next) = project.next_run {
+        line("next run", &moment(next));
+    }
+    text.push_str(&repositories(project, now, style));
+    text
+}
+
+fn verdict(project: &ProjectStatus, now: DateTime<Utc>, style: &Style) -> String {
+    if !project.declared {
+        return style.warning("orphan, not in the file any more; `reposync apply --prune` removes it");
+    }
+    let last = match &project.last_run {
+        None => style.warning("never run"),
+        Some(run) => {
+            let ended = ago(now, run.finished_at);
+            match run.outcome {
+                Outcome::Done => style.good(&format!("complete, run {ended}")),
+                Outcome::Partial => style.warning(&format!("incomplete, run {ended}")),
+                Outcome::Failed => style.bad(&format!("last run ended early {ended}")),
+                Outcome::Interrupted => style.warning(&format!("last run interrupted {ended}")),
+            }
+        }
+    };
+    if project.enabled { last } else { format!("{}; {last}", style.dim("disabled")) }
+}
+
+fn repositories(project: &ProjectStatus, now: DateTime<Utc>, style: &Style) -> String {
+    let mut table = Table::new(&["repository", "commit", "files", "vectors", "synced"]).numbers(&[2, 3]);
+    let all = &project.repositories;
+    let shown = if style.verbose > 0 || all.len() <= FOLDED { all.len() } else { FOLDED };
+    for repository in &all[..shown] {
+        let commit = match (repository.indexed, repository.head) {
+            (None, _) => "none yet".to_owned(),
+            (Some(indexed), Some(head)) if indexed != head => {
+                format!("{} (head {})", short(indexed), short(head))
+            }
+            (Some(indexed), _) => short(indexed),
+        };
+        let synced = match (repository.orphan_since, repository.synced_at) {
+            (Some(since), _) => {
+                style.warning(&format!("gone from the source, seen missing {}", ago(now, since)))
+            }
+            (None, Some(at)) => ago(now, at),
+            (None, None) => String::new(),
+        };
+        table.row(vec![
+            escape(&repository.repository).into_owned(),
+            commit,
+            number(repository.files),
+            number(repository.vectors),
+            synced,
+        ]);
+    }
+    if table.is_empty() {
+        return String::new();
+    }
+    let mut text = table.render(2);
+    if shown < all.len() {
+        let more = (all.len() - shown) as u64;
+        text.push_str(&format!("  … {} more; `-v` lists them\n", number(more)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    fn status() -> StatusView {
+        let at = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+        let repository = |name: &str, indexed: u8, head: u8, orphan: Option<i64>| RepositoryStatus {
+            repository: name.to_owned(),
+            indexed: Some(GitSha([indexed; 20])),
+            head: Some(GitSha([head; 20])),
+            synced_at: Some(at - TimeDelta::minutes(3)),
+            files: 1_200,
+            vectors: 8_400,
+            orphan_since: orphan.map(|days| at - TimeDelta::days(days)),
+        };
+        let mut fresh = repository("acme/fresh", 0, 0, None);
+        (fresh.indexed, fresh.synced_at, fresh.files, fresh.vectors) = (None, None, 0, 0);
+        let handbook = ProjectStatus {
+            project: "handbook".to_owned(),
+            enabled: true,
+            declared: true,
+            place: "sqlite:.reposync/index.db#handbook".to_owned(),
+            files: 2_400,
+            vectors: 16_800,
+            failed_files: 1,
+            open_intents: 2,
+            last_run: Some(LastRun {
+                run: "r1".to_owned(),
+                finished_at: at - TimeDelta::minutes(3),
+                outcome: Outcome::Partial,
+                error: Some("`docs/a.md`: the content filter refused the text".to_owned()),
+            }),
+            next_run: Some(at + TimeDelta::hours(1)),
+            repositories: vec![
+                repository("acme/api", 0x1a, 0x1a, None),
+                repository("acme/handbook", 0x1a, 0x2b, None),
+                repository("acme/old", 0x3c, 0x3c, Some(9)),
+                fresh,
+            ],
+        };
+        let mut orphan = ProjectStatus { project: "guide".to_owned(), declared: false, ..handbook.clone() };
+        (orphan.last_run, orphan.next_run, orphan.repositories) = (None, None, Vec::new());
+        (orphan.failed_files, orphan.open_intents) = (0, 0);
+        let never = ProjectStatus {
+            project: "new".to_owned(),
+            declared: true,
+            enabled: false,
+            files: 0,
+            vectors: 0,
+            ..orphan.clone()
+        };
+        StatusView {
+            at,
+            projects: vec![handbook, orphan, never],
+            running: Some(Running { process: 4242, since: at - TimeDelta::seconds(40) }),
+            orphan_places: vec![OrphanPlace {
+                place: "pinecone:docs.example#handbook".to_owned(),
+                vectors: 1,
+                remedy: "put a stage for it back into the file and run `reposync apply --prune`".to_owned(),
+            }],
+            refused_config: Some("reposync.toml:3: unknown key `nmae`".to_owned()),
+        }
+    }
+
+    #[test]
+    fn every_project_says_how_current_it_is() {
+        insta::assert_snapshot!(render(&status(), &Style::plain(100)), @"
+        handbook: incomplete, run 3 minutes ago
+          indexed       16,800 vectors in 2,400 files
+          place         sqlite:.reposync/index.db#handbook
+          failed        1 file, tried again by the next run
+          open          2 intents, closed by the next run
+          last error    `docs/a.md`: the content filter refused the text
+          next run      2024-10-04 01:00:00 UTC
+          repository     commit                        files  vectors  synced
+          acme/api       1a1a1a1a1a                    1,200    8,400  3 minutes ago
+          acme/handbook  1a1a1a1a1a (head 2b2b2b2b2b)  1,200    8,400  3 minutes ago
+          acme/old       3c3c3c3c3c                    1,200    8,400  gone from the source, seen missing 9 days ago
+          acme/fresh     none yet                          0        0
+
+        guide: orphan, not in the file any more; `reposync apply --prune` removes it
+          indexed       16,800 vectors in 2,400 files
+          place         sqlite:.reposync/index.db#handbook
+
+        new: disabled; never run
+          indexed       0 vectors in 0 files
+          place         sqlite:.reposync/index.db#handbook
+
+        orphan place: 1 vector at `pinecone:docs.example#handbook`: put a stage for it back into the file and run `reposync apply --prune`
+        A run is in progress: process 4242, started 40 seconds ago.
+        the daemon refuses the file on disk: reposync.toml:3: unknown key `nmae`
+        ");
+    }
+
+    #[test]
+    fn an_empty_ledger_is_said() {
+        let status = StatusView {
+            projects: Vec::new(),
+            orphan_places: Vec::new(),
+            running: None,
+            refused_config: None,
+            ..status()
+        };
+        assert_eq!(render(&status, &Style::plain(100)), "No project is declared or indexed.\n");
+    }
+}

@@ -1,0 +1,28 @@
+//! `reposync status`
+
+use clap::Args;
+
+use super::context::Context;
+use super::error::CommandResult;
+use super::exit::Exit;
+use super::{engine, render};
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// Print the status as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub(super) async fn run(context: &Context, args: &StatusArgs) -> CommandResult {
+    let config = context.load(&[])?;
+    let status = engine::status(&config).await?;
+    if args.json {
+        context.out.json(&status)?;
+    } else {
+        context.out.data(&render::status::render(&status, &context.out.style))?;
+    }
+    Ok(Exit::Done)
+}

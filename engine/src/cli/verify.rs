@@ -1,0 +1,52 @@
+//! `reposync verify`
+
+use clap::Args;
+
+use crate::model::VerifyReport;
+
+use super::context::Context;
+use super::error::CommandResult;
+use super::exit::Exit;
+use super::interrupt::Interrupt;
+use super::{Projects, engine, render};
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    #[command(flatten)]
+    projects: Projects,
+    /// Mend what differs: write what is missing from the cache, delete what is unknown
+    #[arg(long)]
+    repair: bool,
+    /// Print the findings as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub(super) async fn run(context: &Context, args: VerifyArgs) -> CommandResult {
+    let projects = args.projects.projects;
+    let config = context.load(&projects)?;
+    let interrupt = Interrupt::listen(&context.progress)?;
+    let shown = context.progress.show(context.display(args.json));
+    let report = engine::verify(&config, &projects, args.repair, shown.sink(), interrupt.token()).await;
+    drop(shown);
+    let report = report?;
+    let exit = exit(&report);
+    if args.json {
+        context.out.json(&report)?;
+    } else if !context.quiet() || exit != Exit::Done {
+        context.out.data(&render::verify::render(&report, &context.out.style))?;
+    }
+    Ok(exit)
+}
+
+fn exit(report: &VerifyReport) -> Exit {
+    if report.projects.iter().any(|project| project.error.is_some()) {
+        Exit::Failed
+    } else if report.is_clean() {
+        Exit::Done
+    } else {
+        Exit::Partial
+    }
+}
