@@ -1,8 +1,29 @@
 //! `reposync.toml` into a [`Config`]: read, substituted, resolved, checked. Every problem is
 //! reported at once, with its place. Knows the stages' settings, never the stages.
 
+mod check;
+mod explain;
+mod kinds;
+mod load;
+mod mask;
+mod pipeline;
+mod places;
+mod problem;
+mod projects;
+mod raw;
+mod shape;
+mod stages;
+mod substitute;
+mod table;
+#[cfg(test)]
+mod tests;
+mod values;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::chunk::{CodeSettings, MarkdownSettings, SentenceSettings, WasmSettings};
 use crate::embed::{AzureSettings, LocalSettings, OpenAiSettings};
@@ -11,6 +32,12 @@ use crate::notify::{SlackSettings, WebhookSettings};
 use crate::source::{GitSettings, GithubSettings, Selection};
 use crate::store::{PineconeSettings, SqliteSettings};
 
+pub use kinds::Role;
+pub use load::{FILE_NAME, Need, find, load, parse_str};
+pub use problem::{Problem, Problems};
+pub use substitute::Env;
+pub use values::parse_schedule;
+
 /// The file, resolved: valid, defaults filled in, paths absolute, secrets substituted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -18,12 +45,25 @@ pub struct Config {
     pub path: PathBuf,
     /// `[engine]`.
     pub engine: Engine,
-    /// The stages that enabled or selected projects use, in the order of the file.
+    /// The stages that enabled or selected projects use, in the order of the file. With projects
+    /// selected by name, those of other projects are here as far as their variables are set.
     pub stages: Vec<Stage>,
     /// All projects, in the order of the file; disabled ones too.
     pub projects: Vec<Project>,
     /// `[api]`.
     pub api: Api,
+}
+
+impl Config {
+    /// A stage by its name.
+    pub fn stage(&self, name: &str) -> Option<&Stage> {
+        self.stages.iter().find(|stage| stage.name == name)
+    }
+
+    /// A project by its name.
+    pub fn project(&self, name: &str) -> Option<&Project> {
+        self.projects.iter().find(|project| project.name == name)
+    }
 }
 
 /// `[engine]`.
@@ -102,7 +142,7 @@ pub struct Project {
     pub store: String,
     /// The notifier stages.
     pub notifiers: Vec<String>,
-    /// Which repositories. For local Git the key is the absolute path.
+    /// Which repositories. For local Git the key is the absolute path, for GitHub it is empty.
     pub selection: Selection,
     /// Which branch.
     pub branch: BranchRef,
@@ -120,8 +160,20 @@ pub struct Project {
     pub enabled: bool,
 }
 
+impl Project {
+    /// The names of its stages, in the pipeline's order.
+    pub fn stages(&self) -> impl Iterator<Item = &str> {
+        let one = std::slice::from_ref::<String>;
+        [one(&self.source), &self.chunkers, one(&self.embedder), one(&self.store), &self.notifiers]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+    }
+}
+
 /// `secrets = …`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum SecretsMode {
     /// Files are indexed as they are.
     #[default]

@@ -1,12 +1,21 @@
 //! Texts into vectors, and the cache that keeps them from being paid for twice.
 //! Knows nothing of files, stores or the ledger.
 
+mod cache;
+mod identifiers;
+mod local;
+mod queue;
 mod settings;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::model::{Fingerprint, StageResult, Vector};
+use crate::model::{Fingerprint, StageError, StageResult, Vector};
 
+pub use cache::{CacheKey, VectorCache};
+pub use local::LocalEmbedder;
+pub use queue::{EmbedQueue, Embedded};
 pub use settings::{AzureSettings, LocalSettings, OpenAiSettings};
 
 /// How much an embedder takes at once.
@@ -67,6 +76,27 @@ pub trait Embedder: Send + Sync {
     /// Components of a vector; may ask the service once (one short text) where nobody said.
     async fn dimensions(&self) -> StageResult<usize>;
 
-    /// One call. `inputs` is within `limits`, and no input is empty.
-    async fn embed(&self, inputs: &[&str]) -> StageResult<Embeddings>;
+    /// How long the queue waits for more texts before it makes a call that is not full. Zero
+    /// where a call costs nothing.
+    fn linger(&self) -> Duration {
+        Duration::from_millis(25)
+    }
+
+    /// One call. `inputs` is within `limits`, no input is empty, and `tokens` is the sum of
+    /// `count_tokens` over them (the caller needed it for the batch; nobody counts twice).
+    async fn embed(&self, inputs: &[&str], tokens: u64) -> StageResult<Embeddings>;
+
+    /// The vector of one text outside any batch: a query.
+    async fn embed_one(&self, text: &str) -> StageResult<Vector> {
+        let input = self.input(None, text);
+        if input.trim().is_empty() {
+            return Err(StageError::refused(self.stage(), "an empty text has no vector"));
+        }
+        let tokens = self.count_tokens(&input) as u64;
+        let mut answer = self.embed(&[&input], tokens).await?;
+        match answer.vectors.pop() {
+            Some(vector) if answer.vectors.is_empty() && queue::is_usable(&vector) => Ok(vector),
+            _ => Err(StageError::refused(self.stage(), "no usable vector was given for the text")),
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 mod chunk;
 mod document;
+mod endpoint;
 mod error;
 mod event;
 mod git;
@@ -15,6 +16,7 @@ mod verify;
 
 pub use chunk::{AttrValue, Attrs, Body, Chunk};
 pub use document::{Cleaned, Document, LineMap};
+pub use endpoint::parse_endpoint;
 pub use error::{ErrorKind, StageError, StageResult};
 pub use event::{Event, EventSink, Phase};
 pub use git::{BranchRef, EntryMode, GitSha, RepoEntry, RepoRef, StoredAnswer, TreeEntry};

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A number of bytes, written as an integer or as text with a unit (`B`, `KB`, `KiB`, … `GiB`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,6 +75,30 @@ impl FromStr for HumanDuration {
             _ => None,
         };
         millis.map(|ms| Self(Duration::from_millis(ms))).ok_or_else(bad)
+    }
+}
+
+impl fmt::Display for HumanDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_millis();
+        for (unit, size) in [("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
+            if millis >= size && millis.is_multiple_of(size) {
+                return write!(f, "{}{unit}", millis / size);
+            }
+        }
+        write!(f, "{millis}ms")
+    }
+}
+
+impl Serialize for ByteSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for HumanDuration {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -164,7 +188,9 @@ mod tests {
     #[test]
     fn durations_are_read() {
         for (text, ms) in [("500ms", 500), ("2s", 2000), ("5 m", 300_000), ("1h", 3_600_000)] {
-            assert_eq!(text.parse(), Ok(HumanDuration(Duration::from_millis(ms))));
+            let read: HumanDuration = text.parse().expect(text);
+            assert_eq!(read, HumanDuration(Duration::from_millis(ms)));
+            assert_eq!(read.to_string(), text.replace(' ', ""));
         }
         for bad in ["", "2", "s", "1.5s", "1d"] {
             assert!(bad.parse::<HumanDuration>().is_err(), "{bad:?}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::model::{StageError, StageResult};
+use crate::model::{StageError, StageResult, parse_endpoint};
 
 /// The client type that stages use.
 pub type HttpClient = reqwest::Client;
@@ -37,31 +37,11 @@ pub fn http_client(stage: &str) -> StageResult<HttpClient> {
         .map_err(|error| StageError::local(stage, "cannot set up the HTTP client").caused_by(error))
 }
 
-/// Parses a service's base URL. No scheme means https; http is accepted for loopback only. The
-/// result ends in `/`, so that `join` appends to a path prefix.
+/// Reads a service's base URL by the rules of [`parse_endpoint`].
 pub fn endpoint(stage: &str, text: &str) -> StageResult<Url> {
-    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-    let bad = |why: String| {
+    parse_endpoint(text).map_err(|why| {
         StageError::misconfigured(stage, why).hint("write it like \"https://HOST[:PORT][/PREFIX]\"")
-    };
-    let mut url = Url::parse(&with_scheme).map_err(|error| bad(format!("not a URL: {error}")))?;
-    let loopback = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        None => return Err(bad("a URL without a host".into())),
-    };
-    match url.scheme() {
-        "https" => {}
-        "http" if loopback => {}
-        "http" => return Err(bad("http is accepted for loopback addresses only".into())),
-        other => return Err(bad(format!("`{other}` is not a scheme for a service"))),
-    }
-    if !url.path().ends_with('/') {
-        let path = format!("{}/", url.path());
-        url.set_path(&path);
-    }
-    Ok(url)
+    })
 }
 
 /// Turns a transport error (connection, time-out, broken body) into a transient stage error. The
@@ -77,21 +57,4 @@ pub fn describe_transport_error(stage: &str, host: &str, error: reqwest::Error) 
         "failed request to"
     };
     StageError::transient(stage, format!("{what} {host}")).caused_by(error.without_url())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn endpoints_keep_prefixes_and_refuse_plain_http() {
-        let ok = |text| endpoint("s", text).map(|url| url.to_string()).expect(text);
-        assert_eq!(ok("api.pinecone.io"), "https://api.pinecone.io/");
-        assert_eq!(ok("https://h:8443/api/v3"), "https://h:8443/api/v3/");
-        assert_eq!(ok("http://127.0.0.1:9/x/"), "http://127.0.0.1:9/x/");
-        assert_eq!(ok("http://[::1]:9"), "http://[::1]:9/");
-        for bad in ["http://example.com", "ftp://h", "https://", "http://10.0.0.1"] {
-            assert!(endpoint("s", bad).is_err(), "{bad}");
-        }
-    }
 }

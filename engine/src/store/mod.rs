@@ -1,13 +1,19 @@
 //! Where vectors live. A store writes, deletes by id, lists, fetches and queries records in
 //! namespaces; it knows nothing of files or plans.
 
+mod filter;
+mod memory;
 mod settings;
+mod sqlite;
 
 use async_trait::async_trait;
 
 use crate::model::{Match, Place, Record, StageResult, Vector};
 
+pub use filter::Filter;
+pub use memory::MemoryStore;
 pub use settings::{CreateIndex, Metric, PineconeSettings, SqliteSettings};
+pub use sqlite::SqliteStore;
 
 /// How much a store takes at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,91 @@
+//! Every kind of stage: its name, its role in a pipeline, and how its settings are read.
+
+use super::StageKind;
+use super::problem::Problem;
+use super::shape::Shape;
+use super::table::Table;
+use crate::chunk::{CodeSettings, MarkdownSettings, SentenceSettings, WasmSettings};
+use crate::embed::{AzureSettings, LocalSettings, OpenAiSettings};
+use crate::notify::{SlackSettings, WebhookSettings};
+use crate::source::{GitSettings, GithubSettings};
+use crate::store::{PineconeSettings, SqliteSettings};
+
+/// What a stage does in a pipeline; in the order in which a pipeline names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Lists and fetches files.
+    Source,
+    /// Cuts files.
+    Chunker,
+    /// Makes vectors.
+    Embedder,
+    /// Holds vectors.
+    Store,
+    /// Tells people.
+    Notifier,
+}
+
+impl Role {
+    /// The word with its article.
+    pub(super) fn one(self) -> &'static str {
+        match self {
+            Self::Source => "a source",
+            Self::Chunker => "a chunker",
+            Self::Embedder => "an embedder",
+            Self::Store => "a store",
+            Self::Notifier => "a notifier",
+        }
+    }
+}
+
+/// One kind.
+pub(super) struct Kind {
+    /// `kind = "…"`
+    pub(super) name: &'static str,
+    /// Its role.
+    pub(super) role: Role,
+    /// One sentence about it.
+    pub(super) shape: fn() -> Shape,
+    /// Reads the settings out of a table from which `kind` was taken.
+    pub(super) read: fn(&mut Table<'_>, &Shape, &mut Vec<Problem>) -> Option<StageKind>,
+}
+
+macro_rules! kinds {
+    ($($name:literal $role:ident $variant:ident($settings:ty);)*) => {
+        /// All kinds, by role.
+        pub(super) const KINDS: &[Kind] = &[$(Kind {
+            name: $name,
+            role: Role::$role,
+            shape: Shape::of::<$settings>,
+            read: |table, shape, problems| table.read::<$settings>(shape, problems).map(StageKind::$variant),
+        }),*];
+
+        impl StageKind {
+            /// The kind's name, as in `kind = "…"`.
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $name),* }
+            }
+
+            /// What it does in a pipeline.
+            pub fn role(&self) -> Role {
+                match self { $(Self::$variant(_) => Role::$role),* }
+            }
+        }
+    };
+}
+
+kinds! {
+    "github" Source Github(GithubSettings);
+    "git" Source Git(GitSettings);
+    "sentence" Chunker Sentence(SentenceSettings);
+    "markdown" Chunker Markdown(MarkdownSettings);
+    "code" Chunker Code(CodeSettings);
+    "wasm" Chunker Wasm(WasmSettings);
+    "azure-openai" Embedder AzureOpenAi(AzureSettings);
+    "openai" Embedder OpenAi(OpenAiSettings);
+    "local" Embedder Local(LocalSettings);
+    "pinecone" Store Pinecone(PineconeSettings);
+    "sqlite" Store Sqlite(SqliteSettings);
+    "slack" Notifier Slack(SlackSettings);
+    "webhook" Notifier Webhook(WebhookSettings);
+}

@@ -1,0 +1,311 @@
+//! From the text of the file to a [`Config`]: parse, substitute, read, check; all problems at once.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::check::absolute;
+use super::explain::did_you_mean;
+use super::places::check_shared;
+use super::problem::{Problem, Problems};
+use super::raw::{RawApi, RawEngine};
+use super::shape::{Shape, list};
+use super::stages::Stages;
+use super::substitute::Env;
+use super::table::{Surroundings, Table, quoted};
+use super::values::is_name;
+use super::{Api, Config, Engine, projects};
+
+/// The name that is searched for.
+pub const FILE_NAME: &str = "reposync.toml";
+
+/// What the caller is going to use of the file. References (`${…}`) and files are needed only by
+/// what is used.
+#[derive(Clone)]
+pub struct Need {
+    /// Projects chosen by name; empty: every enabled project.
+    pub projects: Vec<String>,
+    /// Whether `[api]` is used.
+    pub api: bool,
+    /// Looks an environment variable up.
+    pub env: Arc<Env>,
+}
+
+impl Need {
+    /// Every enabled project, without `[api]`, in this process's environment.
+    pub fn enabled() -> Self {
+        Self { projects: Vec::new(), api: false, env: Arc::new(|name| std::env::var(name).ok()) }
+    }
+
+    /// These projects; none: every enabled one.
+    pub fn selected(projects: &[String]) -> Self {
+        Self { projects: projects.to_vec(), ..Self::enabled() }
+    }
+
+    /// And `[api]`: what the daemon needs.
+    #[must_use]
+    pub fn with_api(self) -> Self {
+        Self { api: true, ..self }
+    }
+
+    /// With these variables in place of the environment's.
+    #[must_use]
+    pub fn with_env(self, env: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self { env: Arc::new(env), ..self }
+    }
+}
+
+/// Finds the file: the one named, or `reposync.toml` in `start` or the nearest folder above it.
+pub fn find(start: &Path, explicit: Option<&Path>) -> Result<PathBuf, Problems> {
+    if let Some(path) = explicit {
+        return Ok(start.join(path));
+    }
+    let found = start.ancestors().map(|folder| folder.join(FILE_NAME)).find(|path| path.is_file());
+    found.ok_or_else(|| {
+        let problem = Problem::new("", format!("no {FILE_NAME} here or in any folder above"))
+            .hint("`reposync init` writes one; `--config FILE` names one");
+        Problems::new(Path::new(FILE_NAME), "", vec![problem])
+    })
+}
+
+/// Reads and checks the file.
+pub fn load(path: &Path, need: &Need) -> Result<Config, Problems> {
+    let alone =
+        |message: String, hint: &str| Problems::new(path, "", vec![Problem::new("", message).hint(hint)]);
+    let bytes = std::fs::read(path).map_err(|error| {
+        alone(
+            format!("cannot read the file: {error}"),
+            "`reposync init` writes one; `--config FILE` names one",
+        )
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        alone(format!("not UTF-8 text (line {line})"), "save it as UTF-8")
+    })?;
+    parse_str(path, &text, need)
+}
+
+/// Checks a text as if it stood in the file at `path`.
+pub fn parse_str(path: &Path, text: &str, need: &Need) -> Result<Config, Problems> {
+    let mut problems = Vec::new();
+    let config = resolve(path, text, need, &mut problems);
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(Problems::new(path, text, problems)),
+    }
+}
+
+type NamedTable<'i> = (String, Range<usize>, DeTable<'i>);
+
+fn resolve(path: &Path, text: &str, need: &Need, problems: &mut Vec<Problem>) -> Option<Config> {
+    let mut root = parse(text, problems)?;
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+    let around = Surroundings { env: &*need.env, folder: &folder };
+
+    let engine = fixed_table(&mut root, "engine", around, problems);
+    let api = fixed_table(&mut root, "api", around, problems);
+    let stage_tables = named_tables(&mut root, "stages", problems);
+    let project_tables = named_tables(&mut root, "projects", problems);
+    for (key, _) in &root {
+        let known = ["engine", "stages", "projects", "api"];
+        let name = key.get_ref().as_ref();
+        let hint = did_you_mean(name, known).unwrap_or_else(|| format!("the tables are {}", list(&known)));
+        problems.push(Problem::at(quoted(name), key.span(), "unknown key").hint(hint));
+    }
+
+    let engine = read_engine(engine, &folder, problems);
+    let api = read_api(api, need.api, problems);
+    let stages = Stages::read(stage_tables, around, problems);
+    if let Some(engine) = &engine {
+        stages.check_files_apart(&engine.state, &engine.cache, problems);
+    }
+    let mut all = Vec::new();
+    for (name, header, table) in project_tables {
+        let mut table = Table::new(format!("projects.{}", quoted(&name)), header, table, around, problems);
+        if let Some(project) = projects::read(&name, &mut table, &stages, &folder, problems) {
+            all.push((project, table));
+        }
+    }
+    check_selected(&need.projects, &all, problems);
+    check_shared(&all, &stages, problems);
+
+    let is_used = |project: &super::Project| match need.projects.as_slice() {
+        [] => project.enabled,
+        names => names.contains(&project.name),
+    };
+    let used: BTreeSet<&str> = all
+        .iter()
+        .filter(|(project, _)| is_used(project))
+        .flat_map(|(project, _)| project.stages())
+        .collect();
+    let enabled: BTreeSet<&str> =
+        all.iter().filter(|(project, _)| project.enabled).flat_map(|(project, _)| project.stages()).collect();
+    for (project, table) in &all {
+        if is_used(project) {
+            problems.extend(table.unresolved.iter().cloned());
+        }
+    }
+    stages.check_in_use(&|name| used.contains(name), problems);
+    let stages = stages.into_resolved(&|name| used.contains(name) || enabled.contains(name));
+    let projects = all.into_iter().map(|(project, _)| project).collect();
+    Some(Config { path, engine: engine?, stages, projects, api: api? })
+}
+
+/// The text as a table, or every syntax error.
+fn parse<'i>(text: &'i str, problems: &mut Vec<Problem>) -> Option<DeTable<'i>> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let mut last_line = None;
+    for error in errors {
+        let span = error.span().unwrap_or(text.len()..text.len());
+        let start = span.start.min(text.len());
+        // What follows on the same line is mostly a consequence.
+        let line = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count();
+        if last_line.replace(line) != Some(line) {
+            problems.push(Problem::at("", span, format!("not TOML: {}", error.message().trim())));
+        }
+    }
+    if !problems.is_empty() {
+        return None;
+    }
+    let root = root.into_inner();
+    if root.is_empty() {
+        // Most likely an editor's half-finished save: not a wish to index nothing.
+        problems.push(Problem::new("", "the file is empty").hint("`reposync init` writes a starter file"));
+        return None;
+    }
+    Some(root)
+}
+
+fn fixed_table<'i>(
+    root: &mut DeTable<'i>,
+    key: &str,
+    around: Surroundings<'_>,
+    problems: &mut Vec<Problem>,
+) -> Table<'i> {
+    let header = root.get_key_value(key).map_or(0..0, |(key, _)| key.span());
+    let table = take_table(root, key, problems).unwrap_or_default();
+    Table::new(key.to_owned(), header, table, around, problems)
+}
+
+/// The tables under `[stages]` or `[projects]`, in the order of the file.
+fn named_tables<'i>(root: &mut DeTable<'i>, key: &str, problems: &mut Vec<Problem>) -> Vec<NamedTable<'i>> {
+    let mut out = Vec::new();
+    for (name, value) in take_table(root, key, problems).unwrap_or_default() {
+        let header = name.span();
+        let name = name.into_inner().into_owned();
+        let path = format!("{key}.{}", quoted(&name));
+        if !is_name(&name) {
+            let hint = "at most 64 letters, digits, `-`, `_` and `.`, with a letter or digit in front";
+            problems.push(Problem::at(&path, header.clone(), "not a usable name").hint(hint));
+        }
+        match value.into_inner() {
+            DeValue::Table(table) => out.push((name, header, table)),
+            _ => problems.push(
+                Problem::at(&path, header, "expected a table")
+                    .hint(format!("write [{path}] and its keys below")),
+            ),
+        }
+    }
+    out.sort_by_key(|(_, header, _)| header.start);
+    out
+}
+
+fn take_table<'i>(root: &mut DeTable<'i>, key: &str, problems: &mut Vec<Problem>) -> Option<DeTable<'i>> {
+    let value = root.remove(key)?;
+    let span = Spanned::span(&value);
+    match value.into_inner() {
+        DeValue::Table(table) => Some(table),
+        _ => {
+            problems.push(Problem::at(key, span, "expected a table").hint(format!("write [{key}]")));
+            None
+        }
+    }
+}
+
+fn read_engine(mut table: Table<'_>, folder: &Path, problems: &mut Vec<Problem>) -> Option<Engine> {
+    let raw: RawEngine = table.read(&Shape::of::<RawEngine>(), problems)?;
+    problems.append(&mut table.unresolved);
+    for (key, path) in
+        [("state", Some(&raw.state)), ("cache", Some(&raw.cache)), ("log_dir", raw.log_dir.as_ref())]
+    {
+        if path.is_some_and(|path| path.as_os_str().is_empty()) {
+            table.flag(problems, key, "must not be empty", "leave it out for the default");
+        }
+    }
+    if !(1..=1000).contains(&raw.concurrency) {
+        table.flag(problems, "concurrency", "outside 1 to 1000", "8 is the default");
+    }
+    for (key, size) in [("max_file_bytes", raw.max_file_bytes), ("cache_size", raw.cache_size)] {
+        if size.0 == 0 {
+            table.flag(problems, key, "must be more than zero", "leave it out for the default");
+        }
+    }
+    if raw.max_file_bytes.0 > 1 << 30 {
+        table.flag(problems, "max_file_bytes", "more than a chunker can take", "at most \"1 GiB\"");
+    }
+    if !(0.0..=1.0).contains(&raw.max_delete_ratio) {
+        let hint = "a share from 0 to 1: 0.5 withholds removals beyond half of a project's vectors";
+        table.flag(problems, "max_delete_ratio", "outside 0 to 1", hint);
+    }
+    let state = absolute(folder, &raw.state);
+    let cache = absolute(folder, &raw.cache);
+    if state == cache || state == cache.join("cache.db") {
+        table.flag(problems, "state", "this is the cache's place", "give the ledger a file of its own");
+    }
+    Some(Engine {
+        state,
+        cache,
+        cache_size: raw.cache_size,
+        concurrency: raw.concurrency,
+        max_file_bytes: raw.max_file_bytes,
+        max_delete_ratio: raw.max_delete_ratio,
+        prune: raw.prune,
+        log_dir: raw.log_dir.map(|path| absolute(folder, &path)),
+    })
+}
+
+fn read_api(mut table: Table<'_>, needed: bool, problems: &mut Vec<Problem>) -> Option<Api> {
+    let raw: RawApi = table.read(&Shape::of::<RawApi>(), problems)?;
+    if needed {
+        problems.append(&mut table.unresolved);
+    }
+    for (key, secret) in [("token", &raw.token), ("webhook_secret", &raw.webhook_secret)] {
+        if secret.as_ref().is_some_and(|secret| secret.expose().trim().is_empty()) {
+            table.flag(problems, key, "must not be empty", "leave it out, or name a variable: \"${NAME}\"");
+        }
+    }
+    let listen: SocketAddr = match raw.listen.replace("localhost:", "127.0.0.1:").parse() {
+        Ok(listen) => listen,
+        Err(_) => {
+            let hint = "write it like \"127.0.0.1:8080\", \"0.0.0.0:8080\" or \"[::1]:8080\"";
+            table.flag(problems, "listen", "not an address with a port", hint);
+            SocketAddr::from(([127, 0, 0, 1], 0))
+        }
+    };
+    if !listen.ip().is_loopback() && !table.has("token") {
+        let hint = "add token = \"${REPOSYNC_API_TOKEN}\" to [api], or listen on 127.0.0.1";
+        table.flag(problems, "listen", "without a token the daemon listens on loopback only", hint);
+    }
+    Some(Api { listen, token: raw.token, webhook_secret: raw.webhook_secret })
+}
+
+/// `--project` names that no project has.
+fn check_selected(names: &[String], all: &[(super::Project, Table<'_>)], problems: &mut Vec<Problem>) {
+    for name in names {
+        if !all.iter().any(|(project, _)| project.name == *name) {
+            let known: Vec<&str> = all.iter().map(|(project, _)| project.name.as_str()).collect();
+            let hint = did_you_mean(name, known.iter().copied()).unwrap_or_else(|| match known.len() {
+                0 => "the file declares no projects".into(),
+                _ => format!("the projects are {}", list(&known)),
+            });
+            problems.push(Problem::new("--project", format!("no project is named `{name}`")).hint(hint));
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What is wrong with the file: every problem with its key, place, snippet and hint.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use serde::Serialize;
+
+use super::mask::mask;
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The key it concerns, such as `stages.prose.chunk_overlap`; empty for the file as a whole.
+    pub path: String,
+    /// The line, from 1; none where the problem has no place in the file.
+    pub line: Option<usize>,
+    /// The column in characters, from 1.
+    pub column: Option<usize>,
+    /// What is wrong, as a fragment that fits after the key.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+    #[serde(skip)]
+    span: Option<Range<usize>>,
+}
+
+impl Problem {
+    /// A problem at a byte range of the file.
+    pub(super) fn at(path: impl Into<String>, span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { span: Some(span), ..Self::new(path, message) }
+    }
+
+    /// A problem without a place.
+    pub(super) fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), line: None, column: None, message: message.into(), hint: None, span: None }
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Key and message in one line.
+    pub fn one_line(&self) -> String {
+        if self.path.is_empty() { self.message.clone() } else { format!("`{}`: {}", self.path, self.message) }
+    }
+}
+
+/// All that is wrong, by place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems {
+    file: PathBuf,
+    /// The text with secrets masked, byte for byte as long as the original.
+    source: String,
+    list: Vec<Problem>,
+}
+
+impl Problems {
+    /// Sorts the problems by place, drops repetitions and masks the text.
+    pub(super) fn new(file: &Path, source: &str, mut list: Vec<Problem>) -> Self {
+        for problem in &mut list {
+            problem.message = printable(&problem.message);
+            problem.path = printable(&problem.path);
+            problem.hint = problem.hint.as_deref().map(printable);
+            if let Some(span) = problem.span.take() {
+                let span = first_line(source, span);
+                let before = &source[..span.start];
+                let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+                problem.line = Some(before.bytes().filter(|byte| *byte == b'\n').count() + 1);
+                problem.column = Some(before[line_start..].chars().count() + 1);
+                problem.span = Some(span);
+            }
+        }
+        list.sort_by_key(|problem| problem.span.as_ref().map(|span| (span.start, span.end)));
+        list.dedup();
+        Self { file: file.to_owned(), source: mask(source), list }
+    }
+
+    /// The file.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The problems, by place; at least one.
+    pub fn list(&self) -> &[Problem] {
+        &self.list
+    }
+
+    /// The first problem in one line, and how many more there are: for logs and health answers.
+    pub fn one_line(&self) -> String {
+        let file = self.file.display();
+        let Some(first) = self.list.first() else { return format!("{file}: no problem") };
+        let place = first.line.map_or_else(String::new, |line| format!(":{line}"));
+        let more = match self.list.len() - 1 {
+            0 => String::new(),
+            1 => " (and 1 more problem)".into(),
+            n => format!(" (and {n} more problems)"),
+        };
+        format!("{file}{place}: {}{more}", first.one_line())
+    }
+
+    /// All problems for a terminal of this width, each with its snippet; the count comes last.
+    pub fn render(&self, color: bool, width: usize) -> String {
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        let renderer = renderer.term_width(width);
+        let file = printable(&self.file.display().to_string());
+        let mut out = String::new();
+        for problem in &self.list {
+            let title = problem.one_line();
+            let mut group = annotate_snippets::Group::with_title(Level::ERROR.primary_title(&title));
+            if let Some(span) = &problem.span {
+                let annotation = AnnotationKind::Primary.span(span.clone());
+                group = group.element(Snippet::source(&*self.source).path(&file).annotation(annotation));
+            }
+            if let Some(hint) = &problem.hint {
+                group = group.element(Level::HELP.with_name("hint").message(hint));
+            }
+            out.push_str(&renderer.render(&[group]));
+            out.push_str("\n\n");
+        }
+        let count = match self.list.len() {
+            1 => "1 problem".into(),
+            n => format!("{n} problems"),
+        };
+        out.push_str(&format!("{count} in {file}\n"));
+        out
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.render(false, 100).trim_end())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// The part of a range on its first line, on character borders inside the text.
+fn first_line(source: &str, span: Range<usize>) -> Range<usize> {
+    let start = floor(source, span.start);
+    let rest = &source[start..];
+    let line_end = start + rest.find(['\n', '\r']).unwrap_or(rest.len());
+    start..floor(source, span.end).clamp(start, line_end)
+}
+
+fn floor(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+}
+
+/// Control characters escaped: names come from the file and go to a terminal.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() })
+        .collect()
+}

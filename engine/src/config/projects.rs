@@ -1,0 +1,216 @@
+//! `[projects.…]`: which repositories and files, through which stages, into which namespace.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::path::Path;
+
+use toml::de::DeValue;
+
+use super::check::absolute;
+use super::pipeline;
+use super::problem::Problem;
+use super::raw::{RawProject, RawRepository};
+use super::shape::Shape;
+use super::stages::Stages;
+use super::table::Table;
+use super::values::{
+    bad_extension, check_globs, is_branch, is_full_name, is_namespace, is_owner, parse_schedule,
+};
+use super::{Project, StageKind};
+use crate::model::{BranchRef, RepoRef};
+use crate::source::Selection;
+
+/// Reads one project as far as it goes.
+pub(super) fn read(
+    name: &str,
+    table: &mut Table<'_>,
+    stages: &Stages<'_>,
+    folder: &Path,
+    problems: &mut Vec<Problem>,
+) -> Option<Project> {
+    let raw: RawProject = table.read(&Shape::of::<RawProject>(), problems)?;
+    let pipeline = pipeline::split(table, stages, problems);
+    let source = stages.get(&pipeline.source).and_then(|stage| stage.kind.as_ref());
+    let selection = selection(&raw, table, source, folder, problems);
+    let namespace = raw.namespace.unwrap_or_else(|| name.to_owned());
+    if !is_namespace(&namespace) {
+        let hint = "1 to 512 printable ASCII characters";
+        table.flag(problems, "namespace", "not a namespace", hint);
+    }
+    if raw.branch.as_deref().is_some_and(|branch| !is_branch(branch)) {
+        let hint = "write it like \"main\"; leave it out for each repository's default branch";
+        table.flag(problems, "branch", "not a branch's name", hint);
+    }
+    if let Some(Err(why)) = raw.schedule.as_deref().map(parse_schedule) {
+        let hint = "minute, hour, day, month, weekday, in UTC: \"0 8 * * *\" is every day at 08:00";
+        table.flag(problems, "schedule", why, hint);
+    }
+    check_globs(table, "exclude_patterns", problems);
+    check_extensions(table, problems);
+    Some(Project {
+        name: name.to_owned(),
+        source: pipeline.source,
+        chunkers: pipeline.chunkers,
+        embedder: pipeline.embedder,
+        store: pipeline.store,
+        notifiers: pipeline.notifiers,
+        selection,
+        branch: raw.branch.map_or(BranchRef::Default, BranchRef::Named),
+        namespace,
+        allowed_extensions: raw
+            .allowed_extensions
+            .map(|all| all.iter().map(|one| one.to_lowercase()).collect()),
+        exclude_patterns: raw.exclude_patterns,
+        schedule: raw.schedule,
+        secrets: raw.secrets,
+        enabled: raw.enabled,
+    })
+}
+
+fn check_extensions(table: &Table<'_>, problems: &mut Vec<Problem>) {
+    let key = "allowed_extensions";
+    for (span, text) in table.texts(key) {
+        if let Some(hint) = bad_extension(text) {
+            table.flag_at(problems, key, span, "not an extension", hint);
+        }
+    }
+    if table.value(key).and_then(DeValue::as_array).is_some_and(|items| items.is_empty()) {
+        table.flag(problems, key, "an empty list takes no file", "leave it out for every text file");
+    }
+}
+
+fn selection(
+    raw: &RawProject,
+    table: &Table<'_>,
+    source: Option<&StageKind>,
+    folder: &Path,
+    problems: &mut Vec<Problem>,
+) -> Selection {
+    let local = matches!(source, Some(StageKind::Git(_)));
+    let (by_owner, by_name) = (table.has("organization"), table.has("repositories"));
+    if by_owner && by_name {
+        let hint = "keep either `organization` or `repositories`; a second project can take the other";
+        table.flag(problems, "repositories", "stands beside `organization`", hint);
+    } else if by_owner && local {
+        let hint = "name folders instead: repositories = [\"../handbook\"]";
+        table.flag(problems, "organization", "kind `git` has no organizations", hint);
+    } else if !by_owner && !by_name && source.is_some() {
+        let (message, hint) = if local {
+            ("`repositories` is missing", "add repositories = [\".\"]: paths relative to this file")
+        } else {
+            (
+                "`organization` or `repositories` is missing",
+                "add organization = \"acme\" or repositories = [\"acme/handbook\"]",
+            )
+        };
+        problems.push(Problem::at(&table.path, table.header.clone(), message).hint(hint));
+    }
+    if by_name && table.has("filter_keyword") {
+        let hint = "leave it out, or use `organization`";
+        table.flag(problems, "filter_keyword", "narrows an organization, not named repositories", hint);
+    }
+    if let Some(keyword) = &raw.filter_keyword
+        && keyword.trim().is_empty()
+    {
+        table.flag(problems, "filter_keyword", "must not be empty", "leave it out to take every repository");
+    }
+    if let Some(repositories) = &raw.repositories {
+        let spans = table.item_spans("repositories");
+        return Selection::Named(named(repositories, &spans, table, source, folder, problems));
+    }
+    if raw.organization.as_deref().is_some_and(|owner| !is_owner(owner)) {
+        let hint = "the name alone, as in https://github.com/NAME";
+        table.flag(problems, "organization", "not a name of an organization or a user", hint);
+    }
+    Selection::Owner {
+        owner: raw.organization.clone().unwrap_or_default(),
+        keyword: raw.filter_keyword.clone(),
+    }
+}
+
+fn named(
+    repositories: &[RawRepository],
+    spans: &[Range<usize>],
+    table: &Table<'_>,
+    source: Option<&StageKind>,
+    folder: &Path,
+    problems: &mut Vec<Problem>,
+) -> Vec<RepoRef> {
+    let key = "repositories";
+    if repositories.is_empty() {
+        table.flag(
+            problems,
+            key,
+            "an empty list indexes nothing",
+            "name at least one; or set enabled = false",
+        );
+    }
+    let mut out = Vec::new();
+    let mut names = HashSet::new();
+    for (repository, span) in repositories.iter().zip(spans) {
+        let mut flag = |message: &str, hint: &str| table.flag_at(problems, key, span.clone(), message, hint);
+        let repo = match (repository, source) {
+            (RawRepository::Plain(path), Some(StageKind::Git(_))) => local(path, None, folder),
+            (RawRepository::Named(one), Some(StageKind::Git(_))) => {
+                local(&one.path, one.name.as_deref(), folder)
+            }
+            (RawRepository::Plain(name), Some(_)) if is_full_name(name) => {
+                Ok(RepoRef { name: name.clone(), key: String::new() })
+            }
+            (RawRepository::Plain(_), Some(_)) => {
+                Err(("not a repository's name", "write it like \"acme/handbook\""))
+            }
+            (RawRepository::Named(_), Some(_)) => {
+                Err(("a path and a name are for kind `git`", "write it like \"acme/handbook\""))
+            }
+            (_, None) => continue,
+        };
+        match repo {
+            Ok(repo) => {
+                // GitHub's names ignore case.
+                let same = if repo.key.is_empty() { repo.name.to_lowercase() } else { repo.name.clone() };
+                if !names.insert(same) {
+                    let hint = if repo.key.is_empty() {
+                        "leave one out"
+                    } else {
+                        "give one another name: { path = \"…\", name = \"…\" }"
+                    };
+                    flag(&format!("a second repository named `{}`", repo.name), hint);
+                }
+                out.push(repo);
+            }
+            Err((message, hint)) => flag(message, hint),
+        }
+    }
+    out
+}
+
+/// A local repository: its name is that of its canonical folder, without `.git`, and it is found
+/// again by its path. A folder that is not there (yet) is the run's to report.
+fn local(path: &str, name: Option<&str>, folder: &Path) -> Result<RepoRef, (&'static str, &'static str)> {
+    if path.is_empty() {
+        return Err(("an empty path", "write \".\" for the folder of this file"));
+    }
+    let path = absolute(folder, Path::new(path));
+    let path = std::fs::canonicalize(&path).unwrap_or(path);
+    let unnamed = ("its folder gives no name", "give it one: { path = \"…\", name = \"…\" }");
+    let name = match name {
+        Some(name) => name.to_owned(),
+        None => {
+            let own = path.file_name().and_then(|name| name.to_str()).ok_or(unnamed)?;
+            match own.strip_suffix(".git").unwrap_or(own) {
+                // The `.git` folder of a work tree goes by the name of the work tree.
+                "" => {
+                    path.parent().and_then(Path::file_name).and_then(|name| name.to_str()).ok_or(unnamed)?
+                }
+                name => name,
+            }
+            .to_owned()
+        }
+    };
+    if name.trim().is_empty() || name.chars().any(char::is_control) {
+        return Err(("not a name for a repository", "give it a visible name"));
+    }
+    let key = path.to_str().ok_or(("its path is not UTF-8", "rename the folder"))?.to_owned();
+    Ok(RepoRef { name, key })
+}

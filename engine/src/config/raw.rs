@@ -1,0 +1,150 @@
+//! The fixed tables as they are written: `[engine]`, `[api]`, `[projects.…]`.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::SecretsMode;
+use crate::model::{ByteSize, Secret};
+
+/// The program itself.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawEngine {
+    /// The ledger's file, relative to this file.
+    pub(super) state: PathBuf,
+    /// The folder of the vector cache and of compiled components, relative to this file.
+    pub(super) cache: PathBuf,
+    /// The vector cache's size at most.
+    pub(super) cache_size: ByteSize,
+    /// Calls in flight to each service.
+    pub(super) concurrency: usize,
+    /// A file of exactly this size is indexed, a larger one is not.
+    pub(super) max_file_bytes: ByteSize,
+    /// The deletion guard: removals beyond this share of a project's vectors (0 to 1) are withheld.
+    pub(super) max_delete_ratio: f64,
+    /// For the daemon what `--prune` is for `apply`: what nothing declares any more is removed.
+    pub(super) prune: bool,
+    /// Where logs are written as JSON lines, relative to this file; left out: to the terminal only.
+    pub(super) log_dir: Option<PathBuf>,
+}
+
+impl Default for RawEngine {
+    fn default() -> Self {
+        Self {
+            state: ".reposync/state.db".into(),
+            cache: ".reposync".into(),
+            cache_size: ByteSize::mib(4096),
+            concurrency: 8,
+            max_file_bytes: ByteSize::mib(1),
+            max_delete_ratio: 0.5,
+            prune: false,
+            log_dir: None,
+        }
+    }
+}
+
+/// The daemon's HTTP API.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawApi {
+    /// Address and port.
+    pub(super) listen: String,
+    /// The bearer token that requests must carry; left out: loopback only.
+    pub(super) token: Option<Secret>,
+    /// The secret of GitHub's webhooks; left out: no webhook route.
+    pub(super) webhook_secret: Option<Secret>,
+}
+
+impl Default for RawApi {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:8080".into(), token: None, webhook_secret: None }
+    }
+}
+
+/// What is indexed, through which stages, into which namespace.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawProject {
+    /// Names of stages: one source, chunkers, one embedder, one store, any notifiers, in this order.
+    #[expect(dead_code, reason = "read with its places by `pipeline::split`; here for type and schema")]
+    pub(super) pipeline: Vec<String>,
+    /// A GitHub organisation or user: all its repositories. Or `repositories`.
+    #[serde(default)]
+    pub(super) organization: Option<String>,
+    /// Single repositories: `owner/name`; for kind `git` paths relative to this file.
+    #[serde(default)]
+    pub(super) repositories: Option<Vec<RawRepository>>,
+    /// Narrows an organisation to repositories with this in name, description or topics.
+    #[serde(default)]
+    pub(super) filter_keyword: Option<String>,
+    /// The branch to index; left out: each repository's default branch.
+    #[serde(default)]
+    pub(super) branch: Option<String>,
+    /// The namespace in the store; left out: the project's name.
+    #[serde(default)]
+    pub(super) namespace: Option<String>,
+    /// Which files, by extension: `[".md", ".rst"]`; left out: every text file.
+    #[serde(default)]
+    pub(super) allowed_extensions: Option<Vec<String>>,
+    /// Globs of files that are not indexed.
+    #[serde(default)]
+    pub(super) exclude_patterns: Vec<String>,
+    /// When the daemon syncs: a cron expression, UTC.
+    #[serde(default)]
+    pub(super) schedule: Option<String>,
+    /// What happens to keys and tokens found in files.
+    #[serde(default)]
+    pub(super) secrets: SecretsMode,
+    /// A disabled project is left alone.
+    #[serde(default = "yes")]
+    pub(super) enabled: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// One repository.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+pub(super) enum RawRepository {
+    /// `owner/name`, or a path for kind `git`.
+    Plain(String),
+    /// A path with a name of its own, for kind `git`.
+    Named(NamedRepository),
+}
+
+/// A local repository with a name of its own.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NamedRepository {
+    /// Its folder, relative to this file.
+    pub(super) path: String,
+    /// The name it is known by; left out: the folder's name without `.git`.
+    #[serde(default)]
+    pub(super) name: Option<String>,
+}
+
+// By hand, not `untagged`: errors keep their place.
+impl<'de> Deserialize<'de> for RawRepository {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = RawRepository;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a repository such as \"owner/name\" or { path = \"…\", name = \"…\" }")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<RawRepository, E> {
+                Ok(RawRepository::Plain(text.to_owned()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawRepository, A::Error> {
+                NamedRepository::deserialize(MapAccessDeserializer::new(map)).map(RawRepository::Named)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}

@@ -1,0 +1,173 @@
+//! Which keys a table may and must have, taken from the JSON Schema of its settings, so that the
+//! schema that editors use and the keys that are accepted are one thing.
+
+use std::ops::Range;
+
+use schemars::{JsonSchema, SchemaGenerator};
+use serde_json::{Map, Value};
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
+
+use super::explain::did_you_mean;
+use super::mask::looks_secret;
+use super::problem::Problem;
+use super::table::quoted;
+
+/// The schema of one table, with the definitions it refers to.
+pub(super) struct Shape {
+    root: Value,
+    definitions: Map<String, Value>,
+}
+
+impl Shape {
+    /// The shape of a settings type.
+    pub(super) fn of<T: JsonSchema>() -> Self {
+        let mut generator = SchemaGenerator::default();
+        let root = generator.root_schema_for::<T>().to_value();
+        let definitions = root.get("$defs").and_then(Value::as_object).cloned().unwrap_or_default();
+        Self { root, definitions }
+    }
+
+    /// Values that stand in for required keys that are missing or wrong.
+    pub(super) fn stand_ins(&self) -> Vec<(String, DeValue<'static>)> {
+        let stand_in = |schema: &Value| match schema.get("type").and_then(Value::as_str) {
+            Some("array") => DeValue::Array(DeArray::new()),
+            _ => DeValue::String("stand-in".into()),
+        };
+        required(&self.root).map(|(key, schema)| (key.to_owned(), stand_in(self.follow(schema)))).collect()
+    }
+
+    /// Reports unknown and missing keys, at every depth where the schema closes the list, and
+    /// takes the unknown ones out. Gives the top-level keys concerned.
+    pub(super) fn check_keys(
+        &self,
+        path: &str,
+        header: &Range<usize>,
+        table: &mut DeTable<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> Vec<String> {
+        let mut concerned = self.check_object(&self.root, path, header, table, problems);
+        for (key, value) in table.iter_mut() {
+            let key = key.get_ref().as_ref();
+            let before = problems.len();
+            if let Some((_, schema)) = properties(&self.root).find(|(name, _)| *name == key) {
+                self.descend(schema, &format!("{path}.{key}"), value, problems);
+            }
+            if problems.len() > before {
+                concerned.push(key.to_owned());
+            }
+        }
+        concerned
+    }
+
+    fn descend(
+        &self,
+        schema: &Value,
+        path: &str,
+        value: &mut Spanned<DeValue<'_>>,
+        problems: &mut Vec<Problem>,
+    ) {
+        let schema = self.follow(schema);
+        let span = value.span();
+        match value.get_mut() {
+            DeValue::Table(table) => {
+                let alternatives = schema.get("anyOf").and_then(Value::as_array).into_iter().flatten();
+                let object = alternatives
+                    .map(|one| self.follow(one))
+                    .chain([schema])
+                    .find(|one| one.get("properties").is_some());
+                let Some(object) = object else { return };
+                self.check_object(object, path, &span, table, problems);
+                for (key, value) in table.iter_mut() {
+                    let key = key.get_ref().as_ref();
+                    if let Some((_, schema)) = properties(object).find(|(name, _)| *name == key) {
+                        self.descend(schema, &format!("{path}.{key}"), value, problems);
+                    }
+                }
+            }
+            DeValue::Array(items) => {
+                let Some(schema) = schema.get("items") else { return };
+                for item in items.iter_mut() {
+                    self.descend(schema, path, item, problems);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// One table against one object schema; gives the keys that are unknown or missing.
+    fn check_object(
+        &self,
+        schema: &Value,
+        path: &str,
+        header: &Range<usize>,
+        table: &mut DeTable<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> Vec<String> {
+        let mut concerned = Vec::new();
+        if schema.get("additionalProperties") == Some(&Value::Bool(false)) {
+            let known: Vec<&str> = properties(schema).map(|(key, _)| key).collect();
+            let unknown: Vec<_> =
+                table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())).cloned().collect();
+            for key in unknown {
+                let name = key.get_ref().as_ref();
+                let hint = did_you_mean(name, known.iter().copied()).unwrap_or_else(|| match known.len() {
+                    0 => "it takes no keys".into(),
+                    _ => format!("the keys here are {}", list(&known)),
+                });
+                problems.push(
+                    Problem::at(format!("{path}.{}", quoted(name)), key.span(), "unknown key").hint(hint),
+                );
+                table.remove(name);
+            }
+        }
+        for (key, schema) in required(schema) {
+            if table.contains_key(key) {
+                continue;
+            }
+            let what = self.describe(schema);
+            let example =
+                if looks_secret(key) { format!("{key} = \"${{NAME}}\"") } else { format!("`{key}`") };
+            let hint = match what {
+                Some(what) => format!("add {example}: {what}"),
+                None => format!("add {example}"),
+            };
+            problems.push(Problem::at(path, header.clone(), format!("`{key}` is missing")).hint(hint));
+            concerned.push(key.to_owned());
+        }
+        concerned
+    }
+
+    fn describe<'s>(&'s self, schema: &'s Value) -> Option<&'s str> {
+        let own = schema.get("description").or_else(|| self.follow(schema).get("description"));
+        own.and_then(Value::as_str).map(|text| text.split("\n\n").next().unwrap_or(text))
+    }
+
+    /// Follows a reference to the definitions.
+    fn follow<'s>(&'s self, schema: &'s Value) -> &'s Value {
+        let name = schema.get("$ref").and_then(Value::as_str).and_then(|at| at.strip_prefix("#/$defs/"));
+        if let Some(found) = name.and_then(|name| self.definitions.get(name)) {
+            return found;
+        }
+        // An optional table: `anyOf: [{ $ref }, null]`.
+        schema
+    }
+}
+
+fn properties(schema: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    properties.into_iter().flatten().map(|(key, value)| (key.as_str(), value))
+}
+
+fn required(schema: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let names = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+    names.filter_map(Value::as_str).filter_map(|name| {
+        let (_, schema) = properties(schema).find(|(key, _)| *key == name)?;
+        Some((name, schema))
+    })
+}
+
+/// Names in backticks, with commas.
+pub(super) fn list(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,258 @@
+//! One table of the file while it is being checked: its keys, their places, what is already known
+//! to be wrong with them. Every key is judged on its own, so that one problem hides no other.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeArray, DeString, DeTable, DeValue, ValueDeserializer};
+
+use super::explain::{explain, is_missing_field};
+use super::problem::Problem;
+use super::shape::Shape;
+use super::substitute::{Env, Fault, expand};
+
+/// Where the values of references come from.
+#[derive(Clone, Copy)]
+pub(super) struct Surroundings<'a> {
+    /// Environment variables.
+    pub(super) env: &'a Env,
+    /// The folder of the file.
+    pub(super) folder: &'a Path,
+}
+
+/// A table with its name and place.
+pub(super) struct Table<'i> {
+    /// Its key: `stages.prose`.
+    pub(super) path: String,
+    /// Where its name stands.
+    pub(super) header: Range<usize>,
+    /// What cannot be replaced; a problem only if the table is in use.
+    pub(super) unresolved: Vec<Problem>,
+    table: DeTable<'i>,
+    /// Values that references were put into: they are not shown.
+    replaced: Vec<Range<usize>>,
+    /// Keys with a problem of their own; nothing more is said of them.
+    broken: BTreeSet<String>,
+}
+
+impl<'i> Table<'i> {
+    /// Takes a table over and replaces its references.
+    pub(super) fn new(
+        path: String,
+        header: Range<usize>,
+        table: DeTable<'i>,
+        around: Surroundings<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> Self {
+        let mut this = Self {
+            path,
+            header,
+            unresolved: Vec::new(),
+            table,
+            replaced: Vec::new(),
+            broken: BTreeSet::new(),
+        };
+        let mut table = std::mem::take(&mut this.table);
+        for (key, value) in &mut table {
+            let key = key.get_ref().as_ref();
+            this.replace(key, key, value, around, problems);
+        }
+        this.table = table;
+        this
+    }
+
+    fn replace(
+        &mut self,
+        top: &str,
+        path: &str,
+        value: &mut Spanned<DeValue<'i>>,
+        around: Surroundings<'_>,
+        problems: &mut Vec<Problem>,
+    ) {
+        let span = value.span();
+        match value.get_mut() {
+            DeValue::String(text) => match expand(text, around.env, around.folder) {
+                Ok(expanded) if expanded == *text => {}
+                Ok(expanded) => {
+                    let expanded = expanded.into_owned();
+                    *text = DeString::Owned(expanded);
+                    self.replaced.push(span);
+                }
+                Err(faults) => {
+                    self.broken.insert(top.to_owned());
+                    for fault in faults {
+                        let path = format!("{}.{path}", self.path);
+                        match fault {
+                            Fault::Malformed { message, hint } => {
+                                problems.push(Problem::at(path, span.clone(), message).hint(hint));
+                            }
+                            Fault::Missing { message, hint } => {
+                                self.unresolved.push(Problem::at(path, span.clone(), message).hint(hint));
+                            }
+                        }
+                    }
+                }
+            },
+            DeValue::Array(items) => {
+                for item in items.iter_mut() {
+                    self.replace(top, path, item, around, problems);
+                }
+            }
+            DeValue::Table(table) => {
+                for (key, value) in table {
+                    let path = format!("{path}.{}", quoted(key.get_ref()));
+                    self.replace(top, &path, value, around, problems);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes a key out.
+    pub(super) fn take(&mut self, key: &str) -> Option<Spanned<DeValue<'i>>> {
+        self.table.remove(key)
+    }
+
+    /// True where the file has this key, right or wrong.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// True where nothing wrong is known of these keys.
+    pub(super) fn sound(&self, keys: &[&str]) -> bool {
+        keys.iter().all(|key| !self.broken.contains(*key))
+    }
+
+    /// Where a key's value stands; the table's name where the file does not have it.
+    pub(super) fn span(&self, key: &str) -> Range<usize> {
+        self.table.get(key).map_or_else(|| self.header.clone(), Spanned::span)
+    }
+
+    /// The value of a key.
+    pub(super) fn value(&self, key: &str) -> Option<&DeValue<'i>> {
+        self.table.get(key).map(Spanned::get_ref)
+    }
+
+    /// The texts of a list, each with its place.
+    pub(super) fn texts(&self, key: &str) -> Vec<(Range<usize>, &str)> {
+        let items = self.table.get(key).and_then(|value| value.get_ref().as_array());
+        items
+            .into_iter()
+            .flat_map(|items| items.iter())
+            .filter_map(|item| Some((item.span(), item.get_ref().as_str()?)))
+            .collect()
+    }
+
+    /// The places of a list's items.
+    pub(super) fn item_spans(&self, key: &str) -> Vec<Range<usize>> {
+        let items = self.table.get(key).and_then(|value| value.get_ref().as_array());
+        items.into_iter().flat_map(|items| items.iter()).map(Spanned::span).collect()
+    }
+
+    /// A problem at a key's value, unless the key already has one.
+    pub(super) fn flag(
+        &self,
+        problems: &mut Vec<Problem>,
+        key: &str,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.flag_at(problems, key, self.span(key), message, hint);
+    }
+
+    /// A problem somewhere in a key's value, unless the key already has one.
+    pub(super) fn flag_at(
+        &self,
+        problems: &mut Vec<Problem>,
+        key: &str,
+        span: Range<usize>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        if self.sound(&[key]) {
+            problems.push(Problem::at(format!("{}.{key}", self.path), span, message).hint(hint));
+        }
+    }
+
+    /// Reports unknown and missing keys by the schema, and every value of a wrong type; gives the
+    /// settings with stand-ins for what was wrong, so that the rest can be checked all the same.
+    /// Whoever gets problems must not use them for anything else.
+    pub(super) fn read<T: DeserializeOwned>(
+        &mut self,
+        shape: &Shape,
+        problems: &mut Vec<Problem>,
+    ) -> Option<T> {
+        let mut table = std::mem::take(&mut self.table);
+        let unknown = shape.check_keys(&self.path, &self.header, &mut table, problems);
+        self.broken.extend(unknown);
+        for (key, value) in &table {
+            let name = key.get_ref().as_ref();
+            if self.broken.contains(name) {
+                continue;
+            }
+            let mut seen = BTreeSet::new();
+            for variant in variants(value) {
+                let single = DeTable::from_iter([(key.clone(), variant)]);
+                let Err(error) = from_table::<T>(single) else { continue };
+                if is_missing_field(&error) {
+                    continue;
+                }
+                let span = error.span().unwrap_or_else(|| value.span());
+                self.broken.insert(name.to_owned());
+                if seen.insert((span.start, span.end)) {
+                    let replaced = self.replaced.iter().any(|at| at.start < span.end && span.start < at.end);
+                    problems.push(explain(&error, format!("{}.{name}", self.path), name, span, replaced));
+                }
+            }
+        }
+        let sound = |(key, _): &(&Spanned<DeString<'i>>, _)| !self.broken.contains(key.get_ref().as_ref());
+        let mut whole: DeTable<'_> =
+            table.iter().filter(sound).map(|(key, value)| (key.clone(), value.clone())).collect();
+        for (key, stand_in) in shape.stand_ins() {
+            if !whole.contains_key(key.as_str()) {
+                self.broken.insert(key.clone());
+                whole.insert(Spanned::new(0..0, key.into()), Spanned::new(0..0, stand_in));
+            }
+        }
+        self.table = table;
+        from_table(whole).ok()
+    }
+}
+
+fn from_table<T: DeserializeOwned>(table: DeTable<'_>) -> Result<T, toml::de::Error> {
+    T::deserialize(ValueDeserializer::from(Spanned::new(0..0, DeValue::Table(table))))
+}
+
+/// The value cut down to one leaf at a time, so that each error in it comes to light; at last the
+/// value itself, for errors that no single leaf shows.
+fn variants<'i>(value: &Spanned<DeValue<'i>>) -> Vec<Spanned<DeValue<'i>>> {
+    let span = value.span();
+    let mut out: Vec<_> = match value.get_ref() {
+        DeValue::Array(items) if items.len() > 1 => items
+            .iter()
+            .flat_map(variants)
+            .map(|item| {
+                let mut array = DeArray::new();
+                array.push(item);
+                Spanned::new(span.clone(), DeValue::Array(array))
+            })
+            .collect(),
+        DeValue::Table(table) if table.len() > 1 => table
+            .iter()
+            .flat_map(|(key, value)| variants(value).into_iter().map(move |value| (key.clone(), value)))
+            .map(|entry| Spanned::new(span.clone(), DeValue::Table(DeTable::from_iter([entry]))))
+            .collect(),
+        _ => Vec::new(),
+    };
+    out.push(value.clone());
+    out
+}
+
+/// A key as one segment of a path: quoted where it would be ambiguous.
+pub(super) fn quoted(key: &str) -> String {
+    let bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    if bare { key.to_owned() } else { format!("{key:?}") }
+}

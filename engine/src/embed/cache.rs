@@ -1,0 +1,514 @@
+//! The vector cache: what was embedded once is not paid for twice.
+//!
+//! Content-addressed: a key is a hash of (embedder identity, exact input). Losing the cache costs
+//! money, never correctness; so no trouble with it ends a run. A damaged or foreign file is moved
+//! aside and begun anew, a full disk or a read-only folder means going on without. Calls block:
+//! use a blocking thread. Several processes may share one file.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+
+use crate::model::{ByteSize, Fingerprint, Vector};
+
+/// "RSvc": what tells our file from any other SQLite database.
+const APPLICATION_ID: i32 = 0x5253_7663;
+/// Raise it when the tables or a row's format change: an older cache is then begun anew.
+const VERSION: i32 = 1;
+/// Bytes in front of a vector that prove it to be the one stored under its key: SQLite itself does
+/// not notice a flipped bit in a value, and a wrong vector would go into the index.
+const CHECK: usize = 8;
+/// Rows evicted in a step.
+const EVICT_STEP: i64 = 1000;
+
+const SCHEMA: &str = "
+    CREATE TABLE vectors (
+        id     INTEGER PRIMARY KEY,
+        key    BLOB    NOT NULL UNIQUE,
+        used   INTEGER NOT NULL,  -- day of the last use, days since 1970
+        vector BLOB    NOT NULL   -- check, then f32 little-endian
+    ) STRICT;
+    CREATE INDEX vectors_by_use ON vectors (used);
+";
+
+/// What a vector is filed under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CacheKey([u8; 32]);
+
+impl CacheKey {
+    /// The key of an input, exactly as it is sent, for an embedder.
+    pub fn of(identity: &Fingerprint, input: &str) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(identity.as_str().as_bytes());
+        hasher.update(&[0]);
+        hasher.update(input.as_bytes());
+        Self(*hasher.finalize().as_bytes())
+    }
+}
+
+/// The cache's file.
+#[derive(Debug)]
+pub struct VectorCache {
+    path: PathBuf,
+    bound: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// None: going on without a cache.
+    connection: Option<Connection>,
+    /// False: the disk is full, or nothing may be written.
+    writable: bool,
+    /// Times the file was moved aside; a second time in one process, something else is wrong.
+    rebuilt: u32,
+}
+
+impl VectorCache {
+    /// Opens `cache.db` in a folder, which is made where it is missing. Never fails: what is
+    /// unusable is moved aside and begun anew, and where that is impossible there is no cache.
+    pub fn open(folder: &Path, bound: ByteSize) -> Self {
+        let cache = Self {
+            path: folder.join("cache.db"),
+            bound: bound.0,
+            state: Mutex::new(State { connection: None, writable: true, rebuilt: 0 }),
+        };
+        cache.connect(&mut cache.lock());
+        cache
+    }
+
+    /// The vectors of those keys that are there, in the keys' order. Marks them as used today.
+    pub fn get_many(&self, keys: &[CacheKey]) -> Vec<Option<Vector>> {
+        let mut found = vec![None; keys.len()];
+        self.attempt("read", |state, connection| {
+            let today = today();
+            let mut stale = Vec::new();
+            {
+                let transaction = connection.unchecked_transaction()?;
+                let mut select =
+                    transaction.prepare_cached("SELECT id, used, vector FROM vectors WHERE key = ?1")?;
+                for (key, found) in keys.iter().zip(&mut found) {
+                    let mut rows = select.query([key.0])?;
+                    let Some(row) = rows.next()? else { continue };
+                    *found = row.get_ref(2)?.as_blob().ok().and_then(|blob| decode(key, blob));
+                    if found.is_some() && row.get::<_, i64>(1)? < today {
+                        stale.push(row.get::<_, i64>(0)?);
+                    }
+                }
+            }
+            if state.writable && !stale.is_empty() {
+                let transaction = connection.unchecked_transaction()?;
+                {
+                    let mut update =
+                        transaction.prepare_cached("UPDATE vectors SET used = ?1 WHERE id = ?2")?;
+                    for id in stale {
+                        update.execute([today, id])?;
+                    }
+                }
+                transaction.commit()?;
+            }
+            Ok(())
+        });
+        found
+    }
+
+    /// Which of the keys are there. Changes nothing.
+    pub fn contains_many(&self, keys: &[CacheKey]) -> Vec<bool> {
+        let mut found = vec![false; keys.len()];
+        self.attempt("read", |_, connection| {
+            let transaction = connection.unchecked_transaction()?;
+            let mut select = transaction.prepare_cached("SELECT 1 FROM vectors WHERE key = ?1")?;
+            for (key, found) in keys.iter().zip(&mut found) {
+                *found = select.query_row([key.0], |_| Ok(())).optional()?.is_some();
+            }
+            Ok(())
+        });
+        found
+    }
+
+    /// Files vectors, in one transaction; then lets the least recently used go until the bound
+    /// holds again.
+    pub fn put_many(&self, vectors: &[(CacheKey, Vector)]) {
+        let mut sorted: Vec<_> = vectors.iter().collect();
+        sorted.sort_unstable_by_key(|(key, _)| *key); // neighbours in the key's index are written together
+        self.attempt("write", |state, connection| {
+            if !state.writable {
+                return Ok(());
+            }
+            let today = today();
+            let transaction = connection.unchecked_transaction()?;
+            {
+                let mut insert = transaction.prepare_cached(
+                    "INSERT INTO vectors (key, used, vector) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (key) DO UPDATE SET used = excluded.used, vector = excluded.vector",
+                )?;
+                let mut blob = Vec::new();
+                for (key, vector) in sorted {
+                    encode(key, vector, &mut blob);
+                    insert.execute(params![key.0, today, blob])?;
+                }
+            }
+            transaction.commit()?;
+            evict(connection, self.bound)
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs an operation on the file, if there is one, and deals with its failure.
+    fn attempt(&self, what: &str, operation: impl FnOnce(&State, &Connection) -> rusqlite::Result<()>) {
+        let mut state = self.lock();
+        let Some(connection) = &state.connection else { return };
+        let Err(error) = operation(&state, connection) else { return };
+        let path = self.path.display();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                tracing::debug!(%path, %error, "the vector cache is busy; going on without it this once");
+            }
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                self.begin_anew(&mut state, &error.to_string());
+            }
+            Some(ErrorCode::DiskFull | ErrorCode::ReadOnly) => {
+                tracing::warn!(%path, %error, "cannot write the vector cache; new vectors are not kept");
+                state.writable = false;
+            }
+            _ => {
+                tracing::warn!(%path, %error, "cannot {what} the vector cache; going on without it");
+                state.connection = None;
+            }
+        }
+    }
+
+    fn connect(&self, state: &mut State) {
+        // SQLite's own patience does not cover the moment in which two processes make the file.
+        let mut tries = 50;
+        let mut opened = open_file(&self.path, self.bound);
+        while matches!(opened, Err(Unusable::Busy)) && tries > 0 {
+            tries -= 1;
+            std::thread::sleep(Duration::from_millis(20));
+            opened = open_file(&self.path, self.bound);
+        }
+        match opened {
+            Ok(connection) => state.connection = Some(connection),
+            Err(Unusable::Busy) => {
+                tracing::warn!(path = %self.path.display(), "the vector cache stays busy; going on without it");
+            }
+            Err(Unusable::Content(why)) => self.begin_anew(state, &why),
+            Err(Unusable::Place(why)) => {
+                let path = self.path.display();
+                tracing::warn!(%path, error = %why, "cannot open the vector cache; going on without it");
+            }
+        }
+    }
+
+    /// Moves the file aside and opens a new one.
+    fn begin_anew(&self, state: &mut State, why: &str) {
+        state.connection = None;
+        state.rebuilt += 1;
+        let aside = self.path.with_extension("db.unusable");
+        let path = self.path.display();
+        if state.rebuilt > 1 {
+            tracing::warn!(%path, error = why, "the vector cache is damaged again; going on without it");
+            return;
+        }
+        tracing::warn!(%path, error = why, moved_to = %aside.display(), "the vector cache is unusable and is begun anew");
+        if let Err(error) = std::fs::rename(&self.path, &aside) {
+            tracing::warn!(%path, %error, "cannot move the vector cache aside; going on without it");
+            return;
+        }
+        for companion in ["cache.db-wal", "cache.db-shm"] {
+            // Usually there is none; a leftover one would be taken for the new file's.
+            if let Err(error) = std::fs::remove_file(self.path.with_file_name(companion))
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                tracing::warn!(%path, %error, "cannot remove `{companion}`; going on without a vector cache");
+                return;
+            }
+        }
+        self.connect(state);
+    }
+}
+
+/// Why a file cannot be used.
+enum Unusable {
+    /// What is in it: damaged, foreign, of another version.
+    Content(String),
+    /// Where it is: no permission, no space, a folder.
+    Place(String),
+    /// Another process holds it this moment.
+    Busy,
+}
+
+impl From<rusqlite::Error> for Unusable {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Content(error.to_string()),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            _ => Self::Place(error.to_string()),
+        }
+    }
+}
+
+fn open_file(path: &Path, bound: u64) -> Result<Connection, Unusable> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|error| Unusable::Place(error.to_string()))?;
+    }
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(8);
+    // The page size suits both 1 KB and 6 KB vectors, and holds only for a new file. A commit need
+    // not survive a power cut, so it does not wait for the disk.
+    connection.execute_batch(
+        "PRAGMA page_size = 16384; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16384; PRAGMA journal_size_limit = 67108864;",
+    )?;
+    let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i32>(0));
+    let ours = |connection: &Connection| -> rusqlite::Result<bool> {
+        let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i32>(0));
+        Ok(number("PRAGMA application_id")? == APPLICATION_ID && number("PRAGMA user_version")? == VERSION)
+    };
+    if !ours(&connection)? {
+        // Another process may be making the file right now: look again under the write lock.
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        if !ours(&connection)? {
+            if number("SELECT count(*) FROM sqlite_schema")? > 0 {
+                return Err(Unusable::Content("not a vector cache of this version".into()));
+            }
+            connection.execute_batch(SCHEMA)?;
+            connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+            connection.pragma_update(None, "user_version", VERSION)?;
+        }
+        connection.execute_batch("COMMIT")?;
+    }
+    connection.query_row("SELECT id, key, used, vector FROM vectors LIMIT 1", [], |_| Ok(())).optional()?;
+    evict(&connection, bound)?;
+    Ok(connection)
+}
+
+/// Deletes the least recently used rows once the bound is passed, down to nine tenths of it, so
+/// that it does not happen at every write.
+fn evict(connection: &Connection, bound: u64) -> rusqlite::Result<()> {
+    let number =
+        |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs);
+    let page = number("PRAGMA page_size")?;
+    let pages = number("PRAGMA page_count")?;
+    if pages * page <= bound {
+        return Ok(());
+    }
+    let used = || number("PRAGMA freelist_count").map(|free| pages.saturating_sub(free) * page);
+    if used()? <= bound {
+        return Ok(());
+    }
+    let mut delete = connection.prepare_cached(
+        "DELETE FROM vectors WHERE id IN (SELECT id FROM vectors ORDER BY used, id LIMIT ?1)",
+    )?;
+    while used()? > bound / 10 * 9 && delete.execute([EVICT_STEP])? > 0 {}
+    // The rest of the free pages are used again.
+    let over = pages - bound / page;
+    let mut vacuum = connection.prepare(&format!("PRAGMA incremental_vacuum({over})"))?;
+    let mut steps = vacuum.query([])?; // a page in each step
+    while steps.next()?.is_some() {}
+    Ok(())
+}
+
+/// Days since 1970. Uses are stamped by the day, so that reading seldom writes.
+fn today() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs() / 86_400).unwrap_or(i64::MAX)
+}
+
+fn check(key: &CacheKey, components: &[u8]) -> [u8; CHECK] {
+    let hash = blake3::keyed_hash(&key.0, components);
+    std::array::from_fn(|at| hash.as_bytes()[at])
+}
+
+fn encode(key: &CacheKey, vector: &[f32], blob: &mut Vec<u8>) {
+    blob.clear();
+    blob.resize(CHECK, 0);
+    blob.extend(vector.iter().flat_map(|x| x.to_le_bytes()));
+    let check = check(key, &blob[CHECK..]);
+    blob[..CHECK].copy_from_slice(&check);
+}
+
+/// The vector of a row, if the row is whole.
+fn decode(key: &CacheKey, blob: &[u8]) -> Option<Vector> {
+    let (stored, components) = blob.split_first_chunk::<CHECK>()?;
+    let (components_4, rest) = components.as_chunks::<4>();
+    if !rest.is_empty() || components_4.is_empty() || *stored != check(key, components) {
+        return None;
+    }
+    Some(components_4.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ROOMY: ByteSize = ByteSize::mib(64);
+
+    fn key(n: u64) -> CacheKey {
+        CacheKey::of(&Fingerprint::of(["test"]), &n.to_string())
+    }
+
+    fn vector(n: u64, length: usize) -> Vector {
+        (0..length).map(|i| (n as f32).mul_add(0.5, i as f32)).collect()
+    }
+
+    fn numbers(range: std::ops::Range<u64>) -> Vec<(CacheKey, Vector)> {
+        range.map(|n| (key(n), vector(n, 256))).collect()
+    }
+
+    fn count(cache: &VectorCache, range: std::ops::Range<u64>) -> usize {
+        let keys: Vec<_> = range.map(key).collect();
+        cache.contains_many(&keys).into_iter().filter(|there| *there).count()
+    }
+
+    #[test]
+    fn keys_depend_on_both_parts() {
+        let (a, b) = (Fingerprint::of(["a"]), Fingerprint::of(["b"]));
+        assert_eq!(CacheKey::of(&a, "x"), CacheKey::of(&a, "x"));
+        assert_ne!(CacheKey::of(&a, "x"), CacheKey::of(&b, "x"));
+        assert_ne!(CacheKey::of(&a, "x"), CacheKey::of(&a, "x "));
+    }
+
+    proptest! {
+        #[test]
+        fn bits_round_trip(bits in proptest::collection::vec(any::<u32>(), 1..40)) {
+            let vector: Vector = bits.iter().map(|bits| f32::from_bits(*bits)).collect();
+            let mut blob = Vec::new();
+            encode(&key(1), &vector, &mut blob);
+            let back = decode(&key(1), &blob).expect("whole");
+            prop_assert_eq!(back.iter().map(|x| x.to_bits()).collect::<Vec<_>>(), bits);
+            prop_assert!(decode(&key(2), &blob).is_none());
+            for at in 0..blob.len() {
+                blob[at] ^= 1;
+                prop_assert!(decode(&key(1), &blob).is_none());
+                blob[at] ^= 1;
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_put_is_got_also_after_reopening() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let path = folder.path().join("deeper");
+        VectorCache::open(&path, ROOMY).put_many(&numbers(0..10));
+        let cache = VectorCache::open(&path, ROOMY);
+        cache.put_many(&[(key(3), vector(33, 8))]);
+        let found = cache.get_many(&[key(9), key(10), key(3)]);
+        assert_eq!(found, [Some(vector(9, 256)), None, Some(vector(33, 8))]);
+        assert_eq!(count(&cache, 0..20), 10);
+    }
+
+    #[test]
+    fn the_bound_holds_and_the_least_recently_used_go() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let bound = ByteSize::mib(4);
+        let cache = VectorCache::open(folder.path(), bound);
+        cache.put_many(&numbers(0..1000));
+        let age = "UPDATE vectors SET used = used - 10";
+        cache.lock().connection.as_ref().expect("open").execute_batch(age).expect("aged");
+        let kept: Vec<_> = (0..100).map(key).collect();
+        assert_eq!(cache.get_many(&kept).iter().flatten().count(), 100);
+        for start in (1000..6000).step_by(500) {
+            cache.put_many(&numbers(start..start + 500));
+        }
+        let size = std::fs::metadata(&cache.path).expect("there").len();
+        assert!(size <= bound.0 + (1 << 20), "{size}");
+        assert_eq!(count(&cache, 100..1000), 0, "the unused went first");
+        assert!(count(&cache, 5500..6000) == 500, "the newest stay");
+        drop(cache);
+        let smaller = VectorCache::open(folder.path(), ByteSize::mib(1));
+        drop(smaller);
+        let size = std::fs::metadata(folder.path().join("cache.db")).expect("there").len();
+        assert!(size <= 1 << 20, "a lowered bound shrinks the file: {size}");
+    }
+
+    #[test]
+    fn unusable_files_are_moved_aside() {
+        let foreign = |path: &Path| {
+            Connection::open(path).and_then(|c| c.execute_batch("CREATE TABLE mine (x)")).expect("made");
+        };
+        let newer = |path: &Path| {
+            drop(VectorCache::open(path.parent().expect("folder"), ROOMY));
+            Connection::open(path)
+                .and_then(|c| c.pragma_update(None, "user_version", VERSION + 1))
+                .expect("made");
+        };
+        let garbage =
+            |path: &Path| std::fs::write(path, "not a database, but long enough ".repeat(900)).expect("made");
+        let damaged = |path: &Path| {
+            VectorCache::open(path.parent().expect("folder"), ROOMY).put_many(&numbers(0..200));
+            let mut bytes = std::fs::read(path).expect("read");
+            bytes[100..2000].fill(0x5a); // the root page of the schema
+            std::fs::write(path, bytes).expect("written");
+        };
+        let makers: [&dyn Fn(&Path); 4] = [&foreign, &newer, &garbage, &damaged];
+        for (what, make) in ["foreign", "newer", "garbage", "damaged"].into_iter().zip(makers) {
+            let folder = tempfile::tempdir().expect("temp dir");
+            make(&folder.path().join("cache.db"));
+            let cache = VectorCache::open(folder.path(), ROOMY);
+            assert_eq!(count(&cache, 0..200), 0, "{what}");
+            cache.put_many(&numbers(0..5));
+            assert_eq!(count(&cache, 0..5), 5, "{what}");
+            assert!(folder.path().join("cache.db.unusable").exists(), "{what}");
+        }
+    }
+
+    #[test]
+    fn damage_found_in_mid_run_is_survived() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        VectorCache::open(folder.path(), ROOMY).put_many(&numbers(0..2000));
+        let path = folder.path().join("cache.db");
+        let mut bytes = std::fs::read(&path).expect("read");
+        let half = bytes.len() / 2;
+        bytes[half..].fill(0x5a);
+        std::fs::write(&path, bytes).expect("written");
+        let cache = VectorCache::open(folder.path(), ROOMY);
+        let keys: Vec<_> = (0..2000).map(key).collect();
+        for (n, found) in (0..).zip(cache.get_many(&keys)) {
+            assert!(found.is_none_or(|found| found == vector(n, 256)), "never a wrong vector");
+        }
+        cache.put_many(&numbers(0..5));
+        assert_eq!(count(&cache, 0..5), 5);
+    }
+
+    #[test]
+    fn without_a_place_there_is_no_cache_and_no_error() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let file = folder.path().join("a file, not a folder");
+        std::fs::write(&file, "x").expect("written");
+        let cache = VectorCache::open(&file, ROOMY);
+        cache.put_many(&numbers(0..5));
+        assert_eq!(count(&cache, 0..5), 0);
+    }
+
+    #[test]
+    fn two_at_once_share_the_file() {
+        let folder = Arc::new(tempfile::tempdir().expect("temp dir"));
+        let threads: Vec<_> = (0..4)
+            .map(|n| {
+                let folder = Arc::clone(&folder);
+                std::thread::spawn(move || {
+                    let cache = VectorCache::open(folder.path(), ROOMY);
+                    for start in (n * 1000..n * 1000 + 500).step_by(50) {
+                        cache.put_many(&numbers(start..start + 50));
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().expect("no panic");
+        }
+        let cache = VectorCache::open(folder.path(), ROOMY);
+        assert_eq!((0..4).map(|n| count(&cache, n * 1000..n * 1000 + 500)).sum::<usize>(), 2000);
+    }
+}

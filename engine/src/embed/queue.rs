@@ -1,0 +1,108 @@
+//! The batcher between chunking and embedding: one for each embedder, shared by all files,
+//! repositories and projects.
+//!
+//! A text is looked up in the cache, sent at most once however many ask for it, batched with
+//! whatever else is waiting, and put into the cache before anyone is answered. One task owns all
+//! the state; callers send it messages. It ends, after the calls in flight, when the last handle
+//! is dropped.
+
+mod desk;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::{CacheKey, Embedder, VectorCache};
+use crate::model::{ErrorKind, EventSink, StageError, StageResult, Vector};
+use desk::{Desk, Message, Request};
+
+/// A text's vector, and what it cost.
+#[derive(Debug, Clone)]
+pub struct Embedded {
+    /// The vector.
+    pub vector: Vector,
+    /// True where nothing was sent for it: it came from the cache, or with an equal text in flight.
+    pub cached: bool,
+    /// Tokens charged for it; zero where it was cached. Over a run they sum up to what the
+    /// service counted.
+    pub tokens: u64,
+}
+
+/// A handle on the queue of one embedder.
+pub struct EmbedQueue {
+    desk: mpsc::UnboundedSender<Message>,
+    embedder: Arc<dyn Embedder>,
+    cache: Option<Arc<VectorCache>>,
+}
+
+impl EmbedQueue {
+    /// Starts the queue; must be called inside a runtime. `cancel` ends its work: calls in flight
+    /// finish (they are paid, so their vectors go into the cache), everything else is answered
+    /// with `Cancelled`.
+    pub fn new(
+        embedder: Arc<dyn Embedder>,
+        cache: Option<Arc<VectorCache>>,
+        cancel: CancellationToken,
+        events: EventSink,
+    ) -> Self {
+        let (desk, messages) = mpsc::unbounded_channel();
+        let owner = Desk::new(Arc::clone(&embedder), cache.clone(), cancel, events);
+        tokio::spawn(owner.run(messages));
+        Self { desk, embedder, cache }
+    }
+
+    /// The embedder behind it.
+    pub fn embedder(&self) -> &Arc<dyn Embedder> {
+        &self.embedder
+    }
+
+    /// Vectors for the texts of one file (exact inputs, see [`Embedder::input`]), in their order.
+    ///
+    /// An error of an item kind concerns that text alone. Any other has ended all that was
+    /// waiting; later calls try again. A caller that stops waiting takes its unsent texts back.
+    pub async fn embed(&self, project: &str, inputs: Vec<String>) -> Vec<StageResult<Embedded>> {
+        let n = inputs.len();
+        if n == 0 {
+            return Vec::new();
+        }
+        let identity = self.embedder.identity();
+        let texts = inputs.into_iter().map(|text| (CacheKey::of(identity, &text), text.into())).collect();
+        let (answer, answered) = oneshot::channel();
+        let request = Request { project: project.to_owned(), texts, answer };
+        let sent = self.desk.send(Message::Embed(request));
+        if let (Ok(()), Ok(results)) = (sent, answered.await) {
+            return results;
+        }
+        let error = StageError::new(self.embedder.stage(), ErrorKind::Bug, "the embedding queue has stopped");
+        vec![Err(error); n]
+    }
+
+    /// Which inputs have their vector in the cache. Sends nothing, changes nothing.
+    pub async fn peek(&self, inputs: &[String]) -> Vec<bool> {
+        let n = inputs.len();
+        let Some(cache) = self.cache.clone() else { return vec![false; n] };
+        let identity = self.embedder.identity();
+        let keys: Vec<CacheKey> = inputs.iter().map(|input| CacheKey::of(identity, input)).collect();
+        tokio::task::spawn_blocking(move || cache.contains_many(&keys))
+            .await
+            .unwrap_or_else(|_| vec![false; n])
+    }
+
+    /// Waits until nothing is waiting or in flight. For the end of an interrupted run: what is
+    /// paid for gets into the cache.
+    pub async fn settle(&self) {
+        let (done, settled) = oneshot::channel();
+        if self.desk.send(Message::Settle(done)).is_ok() {
+            // An error means that the task has ended: then nothing is in flight either.
+            settled.await.unwrap_or_default();
+        }
+    }
+}
+
+/// True for a vector that a store can hold: finite, and with a direction.
+pub(super) fn is_usable(vector: &[f32]) -> bool {
+    vector.iter().all(|x| x.is_finite()) && vector.iter().any(|&x| x != 0.0)
+}

@@ -1,0 +1,467 @@
+//! The one task that owns the queue's state.
+//!
+//! A key's way: asked for -> looked up -> pending -> in a call -> answered. From the first step to
+//! the last it stands in `wanted` with everyone who waits for it, so an equal text joins them, and
+//! since a vector is in the cache before its key leaves `wanted`, no text is sent twice.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{CacheKey, Embedded, Embedder, VectorCache, is_usable};
+use crate::embed::{EmbedLimits, Embeddings};
+use crate::model::{ErrorKind, Event, EventSink, StageError, StageResult, Vector};
+
+/// A trickle that never pauses must not hold back a call for ever: so many lingers at most.
+const LONGEST_LINGER: u32 = 20;
+/// So many texts refused one by one, and not one accepted ever: it is not the texts.
+const HOPELESS: usize = 8;
+
+pub(super) type Answers = Vec<StageResult<Embedded>>;
+
+pub(super) enum Message {
+    Embed(Request),
+    Settle(oneshot::Sender<()>),
+}
+
+pub(super) struct Request {
+    pub(super) project: String,
+    pub(super) texts: Vec<(CacheKey, Arc<str>)>,
+    pub(super) answer: oneshot::Sender<Answers>,
+}
+
+/// A request that waits for some of its texts.
+struct Open {
+    project: String,
+    results: Vec<Option<StageResult<Embedded>>>,
+    missing: usize,
+    cached: u64,
+    answer: oneshot::Sender<Answers>,
+}
+
+/// Who waits for a key: the request, and the place in it.
+type Waiter = (u64, usize);
+
+/// A text on its way. `tokens` is counted after the cache was asked.
+#[derive(Clone)]
+struct Text {
+    key: CacheKey,
+    input: Arc<str>,
+    tokens: usize,
+}
+
+/// What a task of the desk came back with.
+enum Done {
+    LookedUp(Vec<(Text, Option<Vector>)>),
+    Called { batch: Vec<Text>, outcome: StageResult<Answered>, took: Duration },
+}
+
+/// A call's answer, checked and cached.
+struct Answered {
+    /// For each text its vector; none where it was zero or not finite.
+    vectors: Vec<Option<Vector>>,
+    tokens: u64,
+}
+
+pub(super) struct Desk {
+    embedder: Arc<dyn Embedder>,
+    cache: Option<Arc<VectorCache>>,
+    cancel: CancellationToken,
+    events: EventSink,
+    stage: String,
+
+    next_request: u64,
+    open: HashMap<u64, Open>,
+    wanted: HashMap<CacheKey, Vec<Waiter>>,
+    /// To be looked up, in the next lookup.
+    asked: Vec<Text>,
+    looking_up: bool,
+    pending: VecDeque<Text>,
+    pending_tokens: usize,
+    /// Parts of refused batches; they go first.
+    parts: Vec<Vec<Text>>,
+    tasks: JoinSet<Done>,
+    calls: usize,
+    /// When the last text became pending, and when the oldest pending one did.
+    last_arrival: Instant,
+    first_arrival: Instant,
+    settling: Vec<oneshot::Sender<()>>,
+    accepted_any: bool,
+    refused_alone: usize,
+}
+
+impl Desk {
+    pub(super) fn new(
+        embedder: Arc<dyn Embedder>,
+        cache: Option<Arc<VectorCache>>,
+        cancel: CancellationToken,
+        events: EventSink,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            stage: embedder.stage().to_owned(),
+            embedder,
+            cache,
+            cancel,
+            events,
+            next_request: 0,
+            open: HashMap::new(),
+            wanted: HashMap::new(),
+            asked: Vec::new(),
+            looking_up: false,
+            pending: VecDeque::new(),
+            pending_tokens: 0,
+            parts: Vec::new(),
+            tasks: JoinSet::new(),
+            calls: 0,
+            last_arrival: now,
+            first_arrival: now,
+            settling: Vec::new(),
+            accepted_any: false,
+            refused_alone: 0,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>) {
+        let cancel = self.cancel.clone();
+        let mut arrived = Vec::new();
+        let mut listening = true;
+        while listening || !self.is_settled() {
+            self.look_up();
+            let due = self.make_calls();
+            if self.is_settled() {
+                // An error means that the caller has stopped waiting.
+                self.settling.drain(..).for_each(|done| done.send(()).unwrap_or_default());
+            }
+            tokio::select! {
+                n = messages.recv_many(&mut arrived, 1024), if listening => {
+                    listening = n > 0;
+                    arrived.drain(..).for_each(|message| self.accept(message));
+                }
+                Some(done) = self.tasks.join_next(), if !self.tasks.is_empty() => {
+                    // The tasks catch panics and are never aborted.
+                    if let Ok(done) = done {
+                        self.finish(done);
+                    }
+                }
+                () = tokio::time::sleep_until(due.unwrap_or(self.last_arrival)), if due.is_some() => {}
+                () = cancel.cancelled(), if self.has_unsent() => {
+                    self.fail_unsent(&StageError::cancelled(&self.stage));
+                }
+                else => {}
+            }
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.wanted.is_empty() && self.tasks.is_empty()
+    }
+
+    fn has_unsent(&self) -> bool {
+        !(self.asked.is_empty() && self.pending.is_empty() && self.parts.is_empty())
+    }
+
+    fn accept(&mut self, message: Message) {
+        let Request { project, texts, answer } = match message {
+            Message::Embed(request) => request,
+            Message::Settle(done) => return self.settling.push(done),
+        };
+        let id = self.next_request;
+        self.next_request += 1;
+        let n = texts.len();
+        self.open.insert(id, Open { project, results: vec![None; n], missing: n, cached: 0, answer });
+        for (place, (key, text)) in texts.into_iter().enumerate() {
+            let waiters = self.wanted.entry(key).or_default();
+            waiters.push((id, place));
+            if waiters.len() == 1 {
+                self.asked.push(Text { key, input: text, tokens: 0 });
+            }
+        }
+    }
+
+    /// Starts the next lookup. One at a time: meanwhile the next one's keys gather.
+    fn look_up(&mut self) {
+        if self.looking_up || self.asked.is_empty() || self.cancel.is_cancelled() {
+            return;
+        }
+        self.looking_up = true;
+        let texts = std::mem::take(&mut self.asked);
+        let (cache, embedder) = (self.cache.clone(), Arc::clone(&self.embedder));
+        self.tasks.spawn(async move {
+            let uncounted = texts.clone();
+            let looked_up = tokio::task::spawn_blocking(move || {
+                let keys: Vec<CacheKey> = texts.iter().map(|text| text.key).collect();
+                let found = cache.map_or_else(|| vec![None; keys.len()], |cache| cache.get_many(&keys));
+                let count = |(mut text, vector): (Text, Option<Vector>)| {
+                    if vector.is_none() {
+                        text.tokens = embedder.count_tokens(&text.input);
+                    }
+                    (text, vector)
+                };
+                texts.into_iter().zip(found).map(count).collect()
+            });
+            // A lookup that panicked has found nothing.
+            let nothing = |_| uncounted.into_iter().map(|text| (text, None)).collect();
+            Done::LookedUp(looked_up.await.unwrap_or_else(nothing))
+        });
+    }
+
+    /// Starts the calls that can be made now. What is left over may go out incomplete at the
+    /// time returned, if nothing else arrives.
+    fn make_calls(&mut self) -> Option<Instant> {
+        if self.cancel.is_cancelled() {
+            return None;
+        }
+        let limits = self.embedder.limits();
+        while self.calls < limits.calls.max(1) {
+            let batch = match self.parts.pop() {
+                Some(part) => part.into_iter().filter(|text| self.is_still_wanted(text)).collect(),
+                None if self.pending.is_empty() => return None,
+                None => {
+                    let full = self.pending.len() >= limits.inputs_per_call
+                        || self.pending_tokens >= limits.tokens_per_call;
+                    // What is being looked up comes within a moment, and may fill the batch.
+                    let due = (self.last_arrival + self.embedder.linger())
+                        .min(self.first_arrival + self.embedder.linger() * LONGEST_LINGER);
+                    if !full && (self.looking_up || due > Instant::now()) {
+                        return (!self.looking_up).then_some(due);
+                    }
+                    self.take_batch(limits)
+                }
+            };
+            if !batch.is_empty() {
+                self.call(batch);
+            }
+        }
+        None
+    }
+
+    fn take_batch(&mut self, limits: EmbedLimits) -> Vec<Text> {
+        let mut batch = Vec::new();
+        let mut tokens = 0;
+        while let Some(text) = self.pending.pop_front() {
+            let too_much =
+                tokens + text.tokens > limits.tokens_per_call || batch.len() >= limits.inputs_per_call;
+            if too_much && !batch.is_empty() {
+                self.pending.push_front(text);
+                break;
+            }
+            self.pending_tokens -= text.tokens;
+            if self.is_still_wanted(&text) {
+                tokens += text.tokens;
+                batch.push(text);
+            }
+        }
+        self.first_arrival = Instant::now();
+        batch
+    }
+
+    /// False, and the text is forgotten, where everyone who waited has gone.
+    fn is_still_wanted(&mut self, text: &Text) -> bool {
+        let waiters = self.wanted.get(&text.key).map_or(&[][..], Vec::as_slice);
+        if waiters.iter().any(|(id, _)| self.open.get(id).is_some_and(|open| !open.answer.is_closed())) {
+            return true;
+        }
+        self.answer(&text.key, |_| Err(StageError::cancelled("")));
+        false
+    }
+
+    fn call(&mut self, batch: Vec<Text>) {
+        self.calls += 1;
+        let (embedder, cache) = (Arc::clone(&self.embedder), self.cache.clone());
+        self.tasks.spawn(async move {
+            let start = Instant::now();
+            let call = AssertUnwindSafe(call(&*embedder, cache, &batch)).catch_unwind();
+            let outcome = call.await.unwrap_or_else(|_| {
+                Err(StageError::new(embedder.stage(), ErrorKind::Bug, "the embedder panicked"))
+            });
+            Done::Called { batch, outcome, took: start.elapsed() }
+        });
+    }
+
+    fn finish(&mut self, done: Done) {
+        match done {
+            Done::LookedUp(texts) => self.looked_up(texts),
+            Done::Called { batch, outcome, took } => {
+                self.calls -= 1;
+                match outcome {
+                    Ok(answered) => self.called(&batch, &answered, took),
+                    Err(error) if error.kind.is_item() => self.refused(batch, error),
+                    Err(error) => {
+                        for text in &batch {
+                            self.fail(&text.key, &error);
+                        }
+                        self.fail_unsent(&error);
+                    }
+                }
+            }
+        }
+    }
+
+    fn looked_up(&mut self, texts: Vec<(Text, Option<Vector>)>) {
+        self.looking_up = false;
+        let most = self.embedder.limits().tokens_per_input;
+        for (text, vector) in texts {
+            if let Some(vector) = vector {
+                self.answer(&text.key, |_| {
+                    Ok(Embedded { vector: Arc::clone(&vector), cached: true, tokens: 0 })
+                });
+            } else if text.input.is_empty() {
+                self.fail(&text.key, &StageError::refused(&self.stage, "an empty text has no vector"));
+            } else if text.tokens > most {
+                let message = format!("a text of {} tokens is over the limit of {most}", text.tokens);
+                self.fail(&text.key, &StageError::refused(&self.stage, message));
+            } else {
+                self.last_arrival = Instant::now();
+                if self.pending.is_empty() {
+                    self.first_arrival = self.last_arrival;
+                }
+                self.pending_tokens += text.tokens;
+                self.pending.push_back(text);
+            }
+        }
+    }
+
+    fn called(&mut self, batch: &[Text], answered: &Answered, took: Duration) {
+        self.accepted_any = true;
+        self.events.emit(Event::Call {
+            stage: self.stage.clone(),
+            operation: "embed",
+            items: batch.len() as u64,
+            tokens: answered.tokens,
+            seconds: took.as_secs_f64(),
+            ok: true,
+            error: None,
+        });
+        let shares = shares(answered.tokens, batch);
+        for ((text, vector), tokens) in batch.iter().zip(&answered.vectors).zip(shares) {
+            let Some(vector) = vector else {
+                let error = StageError::refused(&self.stage, "the embedder has no usable vector for a text");
+                self.fail(&text.key, &error);
+                continue;
+            };
+            self.answer(&text.key, |first| {
+                let tokens = if first { tokens } else { 0 };
+                Ok(Embedded { vector: Arc::clone(vector), cached: !first, tokens })
+            });
+        }
+    }
+
+    /// Halves a refused batch; the halves are sent before anything else, so that the one text is
+    /// found in about twice the logarithm of the batch's size.
+    fn refused(&mut self, mut batch: Vec<Text>, error: StageError) {
+        if let [text] = &batch[..] {
+            self.refused_alone += 1;
+            if self.accepted_any || self.refused_alone < HOPELESS {
+                return self.fail(&text.key, &error);
+            }
+            let error = StageError {
+                kind: ErrorKind::Misconfigured,
+                message: format!("every text is refused: {}", error.message),
+                hint: error.hint.or_else(|| Some("check the model's name and the stage's settings".into())),
+                ..error
+            };
+            self.fail(&text.key, &error);
+            return self.fail_unsent(&error);
+        }
+        // The embedder may have learnt from the refusal that it takes fewer texts at once.
+        let part = self.embedder.limits().inputs_per_call.clamp(1, batch.len().div_ceil(2));
+        while batch.len() > part {
+            let tail = batch.split_off(batch.len() - part);
+            self.parts.push(tail);
+        }
+        self.parts.push(batch);
+    }
+
+    /// Everything that is not in flight ends with this error.
+    fn fail_unsent(&mut self, error: &StageError) {
+        self.pending_tokens = 0;
+        let mut unsent = std::mem::take(&mut self.asked);
+        unsent.extend(self.pending.drain(..));
+        unsent.extend(self.parts.drain(..).flatten());
+        for text in unsent {
+            self.fail(&text.key, error);
+        }
+    }
+
+    fn fail(&mut self, key: &CacheKey, error: &StageError) {
+        self.answer(key, |_| Err(error.clone()));
+    }
+
+    /// Gives everyone who waits for the key its result; `make` is told who asked first.
+    fn answer(&mut self, key: &CacheKey, make: impl Fn(bool) -> StageResult<Embedded>) {
+        for (nth, (id, place)) in self.wanted.remove(key).unwrap_or_default().into_iter().enumerate() {
+            let Some(open) = self.open.get_mut(&id) else { continue };
+            let result = make(nth == 0);
+            open.cached += u64::from(result.as_ref().is_ok_and(|embedded| embedded.cached));
+            if open.results[place].replace(result).is_none() {
+                open.missing -= 1;
+            }
+            if open.missing == 0
+                && let Some(Open { project, results, cached, answer, .. }) = self.open.remove(&id)
+            {
+                if cached > 0 {
+                    self.events.emit(Event::CacheHits { project, n: cached });
+                }
+                // An error means that the caller has stopped waiting.
+                drop(answer.send(results.into_iter().flatten().collect()));
+            }
+        }
+    }
+}
+
+/// One call, its answer checked and put into the cache.
+async fn call(
+    embedder: &dyn Embedder,
+    cache: Option<Arc<VectorCache>>,
+    batch: &[Text],
+) -> StageResult<Answered> {
+    let inputs: Vec<&str> = batch.iter().map(|text| &*text.input).collect();
+    let tokens = batch.iter().map(|text| text.tokens as u64).sum();
+    let Embeddings { vectors, tokens } = embedder.embed(&inputs, tokens).await?;
+    let length = vectors.first().map_or(0, |vector| vector.len());
+    if vectors.len() != batch.len() || vectors.iter().any(|vector| vector.len() != length) {
+        let message = format!(
+            "{} texts were answered by {} vectors, or of different lengths",
+            batch.len(),
+            vectors.len()
+        );
+        return Err(StageError::new(embedder.stage(), ErrorKind::Bug, message));
+    }
+    let vectors: Vec<_> = vectors.into_iter().map(|vector| is_usable(&vector).then_some(vector)).collect();
+    if let Some(cache) = cache {
+        let entries: Vec<(CacheKey, Vector)> = batch
+            .iter()
+            .zip(&vectors)
+            .filter_map(|(text, vector)| Some((text.key, Arc::clone(vector.as_ref()?))))
+            .collect();
+        // A cache that panics is no worse than none.
+        tokio::task::spawn_blocking(move || cache.put_many(&entries)).await.unwrap_or_default();
+    }
+    Ok(Answered { vectors, tokens })
+}
+
+/// Shares a call's tokens out in proportion to our own counts, so that they sum up exactly.
+fn shares(total: u64, batch: &[Text]) -> Vec<u64> {
+    // A text that we count as nothing still weighs something, so that nothing is lost.
+    let weight = |text: &Text| text.tokens.max(1) as u128;
+    let all: u128 = batch.iter().map(weight).sum();
+    let (mut before, mut given) = (0, 0);
+    batch
+        .iter()
+        .map(|text| {
+            before += weight(text);
+            let up_to = u64::try_from(u128::from(total) * before / all).unwrap_or(total);
+            let share = up_to - given;
+            given = up_to;
+            share
+        })
+        .collect()
+}

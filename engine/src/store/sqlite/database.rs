@@ -1,0 +1,284 @@
+//! The file itself: opening, creating and checking it, connections, and what its errors mean.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+
+use crate::model::{StageError, StageResult};
+
+/// Marks the file as ours (`PRAGMA application_id`): "RSix".
+const APPLICATION_ID: i32 = 0x5253_6978;
+/// The schema's version (`PRAGMA user_version`).
+const VERSION: i32 = 1;
+/// How long a writer waits for another process's transaction. Ours take well under a second.
+const BUSY: Duration = Duration::from_secs(30);
+/// Bytes in a page. 8 KiB hold seven vectors of 256 components with little waste.
+const PAGE: u32 = 8192;
+/// Readers kept open between calls.
+const IDLE_READERS: usize = 4;
+
+/// Row numbers are namespace number times 2^40 plus a running number, so that the rows of a
+/// namespace lie together and a scan of one does not read the others.
+pub(super) const NAMESPACE_SHIFT: u32 = 40;
+
+/// `vectors` is apart from `records` so that the scan reads nothing else; `facts` is the metadata
+/// without `text`, so that filters parse little. `words` is keyed by the same row numbers.
+const SCHEMA: &str = "
+    CREATE TABLE namespaces (
+        number INTEGER PRIMARY KEY,
+        name   TEXT NOT NULL UNIQUE
+    );
+    CREATE TABLE records (
+        row       INTEGER PRIMARY KEY,
+        namespace INTEGER NOT NULL,
+        id        TEXT NOT NULL,
+        facts     TEXT NOT NULL,
+        text      TEXT NOT NULL,
+        UNIQUE (namespace, id)
+    );
+    CREATE TABLE vectors (
+        row    INTEGER PRIMARY KEY,
+        norm   REAL NOT NULL,
+        vector BLOB NOT NULL
+    );
+    CREATE VIRTUAL TABLE words USING fts5(
+        body, content='', contentless_delete=1, tokenize='porter unicode61'
+    );
+";
+
+/// One embedded store's file. Opened when first needed; shared by all calls.
+#[derive(Debug)]
+pub(super) struct Database {
+    stage: String,
+    path: PathBuf,
+    writer: Mutex<Option<Connection>>,
+    readers: Mutex<Vec<Connection>>,
+}
+
+impl Database {
+    pub(super) fn new(stage: String, path: PathBuf) -> Arc<Self> {
+        Arc::new(Self { stage, path, writer: Mutex::new(None), readers: Mutex::new(Vec::new()) })
+    }
+
+    pub(super) fn stage(&self) -> &str {
+        &self.stage
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs `work` in one transaction, durable once this returns `Ok`. Creates the file where it
+    /// is missing. Blocks.
+    pub(super) fn write<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failed>,
+    ) -> StageResult<T> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = match &mut *writer {
+            Some(connection) => connection,
+            empty => empty.insert(self.create()?),
+        };
+        let result = (|| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        })();
+        if result.is_err() {
+            // A full disk or a replaced file may leave the connection unusable: start afresh.
+            *writer = None;
+        }
+        result.map_err(|error| self.describe("write to", error))
+    }
+
+    /// Runs `work` on a consistent view of the file; none where there is no file. Blocks.
+    pub(super) fn read<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failed>,
+    ) -> StageResult<Option<T>> {
+        let pooled = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut connection = match pooled {
+            Some(connection) => connection,
+            None => match self.open_reader()? {
+                Some(connection) => connection,
+                None => return Ok(None),
+            },
+        };
+        let result = (|| work(&connection.transaction()?))();
+        match result {
+            Ok(value) => {
+                let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+                if readers.len() < IDLE_READERS {
+                    readers.push(connection);
+                }
+                Ok(Some(value))
+            }
+            Err(error) => Err(self.describe("read", error)),
+        }
+    }
+
+    fn create(&self) -> StageResult<Connection> {
+        if let Some(folder) = self.path.parent() {
+            std::fs::create_dir_all(folder).map_err(|error| {
+                StageError::local(&self.stage, format!("cannot create the folder `{}`", folder.display()))
+                    .hint("check its permissions, or set another `path`")
+                    .caused_by(error)
+            })?;
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let open = || -> Result<Connection, Failed> {
+            let mut connection = Connection::open_with_flags(&self.path, flags)?;
+            connection.busy_timeout(BUSY)?;
+            // First, so that a file that is not ours is left exactly as it is.
+            if !is_new(&connection)? {
+                check_version(&connection)?;
+            }
+            connection.pragma_update(None, "page_size", PAGE)?; // of no effect once the file exists
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            // FULL: a commit is on the disk when it returns, which is what the trait promises.
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.set_prepared_statement_cache_capacity(32);
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            if is_new(&transaction)? {
+                transaction.execute_batch(SCHEMA)?;
+                transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+                transaction.pragma_update(None, "user_version", VERSION)?;
+            }
+            transaction.commit()?;
+            Ok(connection)
+        };
+        open().map_err(|error| self.describe("open", error))
+    }
+
+    fn open_reader(&self) -> StageResult<Option<Connection>> {
+        if !self.path.try_exists().unwrap_or(true) {
+            return Ok(None);
+        }
+        let open = |name: &Path, extra: OpenFlags| -> Result<Connection, Failed> {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | extra;
+            let connection = Connection::open_with_flags(name, flags)?;
+            connection.busy_timeout(BUSY)?;
+            connection.pragma_update(None, "query_only", true)?;
+            connection.set_prepared_statement_cache_capacity(32);
+            check_version(&connection)?;
+            Ok(connection)
+        };
+        let opened = open(&self.path, OpenFlags::empty()).or_else(|error| {
+            // In a folder that may not be written there can be no shared-memory file beside the
+            // database. Then nobody else writes either, and it may be read as it stands.
+            if error.is(ErrorCode::CannotOpen) || error.is(ErrorCode::ReadOnly) {
+                open(&immutable(&self.path), OpenFlags::SQLITE_OPEN_URI).map_err(|_| error)
+            } else {
+                Err(error)
+            }
+        });
+        opened.map(Some).map_err(|error| self.describe("open", error))
+    }
+
+    fn describe(&self, doing: &str, failed: Failed) -> StageError {
+        let path = self.path.display();
+        let stage = &self.stage;
+        let error = match failed {
+            Failed::Stage(error) => return error,
+            Failed::Foreign => {
+                return StageError::misconfigured(stage, format!("`{path}` is not a RepoSync index"))
+                    .hint("set another `path`; this file belongs to another program and is left as it is");
+            }
+            Failed::Newer(version) => {
+                return StageError::misconfigured(
+                    stage,
+                    format!(
+                        "`{path}` was written by a newer RepoSync (format {version}; this one knows {VERSION})"
+                    ),
+                )
+                .hint("update RepoSync, or set another `path`");
+            }
+            Failed::Sqlite(error) => error,
+        };
+        let code = error.sqlite_error_code();
+        let described = match code {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                StageError::transient(stage, format!("another process keeps `{path}` locked"))
+                    .hint("wait for it to end, then run the command again")
+            }
+            Some(ErrorCode::DiskFull) => {
+                StageError::local(stage, format!("no space left on the disk of `{path}`"))
+                    .hint("free some space and run the command again; what was done is kept")
+            }
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+                StageError::local(stage, format!("`{path}` may not be written"))
+                    .hint("check the permissions of the file and its folder, or set another `path`")
+            }
+            Some(ErrorCode::CannotOpen) => StageError::local(stage, format!("cannot open `{path}`"))
+                .hint("check that it is a file and its permissions, or set another `path`"),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                StageError::local(stage, format!("`{path}` is damaged, or no database")).hint(
+                    "move the file away and run `reposync verify --repair`: it is filled again from the vector cache",
+                )
+            }
+            _ => StageError::local(stage, format!("cannot {doing} `{path}`")),
+        };
+        described.caused_by(error)
+    }
+}
+
+/// Why work on the file failed.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// SQLite said so.
+    Sqlite(rusqlite::Error),
+    /// Refused by us.
+    Stage(StageError),
+    /// Another program's database.
+    Foreign,
+    /// A schema version from the future.
+    Newer(i32),
+}
+
+impl Failed {
+    fn is(&self, code: ErrorCode) -> bool {
+        matches!(self, Self::Sqlite(error) if error.sqlite_error_code() == Some(code))
+    }
+}
+
+impl From<rusqlite::Error> for Failed {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<StageError> for Failed {
+    fn from(error: StageError) -> Self {
+        Self::Stage(error)
+    }
+}
+
+/// True for an empty file: no mark of any program, no table.
+fn is_new(connection: &Connection) -> Result<bool, Failed> {
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let mark: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    Ok(tables == 0 && mark == 0)
+}
+
+fn check_version(connection: &Connection) -> Result<(), Failed> {
+    let mark: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match version {
+        _ if mark != APPLICATION_ID => Err(Failed::Foreign),
+        VERSION => Ok(()),
+        newer => Err(Failed::Newer(newer)),
+    }
+}
+
+/// The path as a URI that promises SQLite that nobody writes.
+fn immutable(path: &Path) -> PathBuf {
+    const SPECIAL: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#').add(b' ');
+    let path = path.to_string_lossy();
+    format!("file:{}?immutable=1", utf8_percent_encode(&path, SPECIAL)).into()
+}

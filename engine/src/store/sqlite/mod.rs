@@ -1,0 +1,154 @@
+//! The embedded store: one SQLite file with vectors, metadata and a full-text index.
+//!
+//! Nearest neighbours are exact: a query compares every vector of its namespace, streamed from the
+//! file. With a text, the query's words are looked up too and both rankings fused. Everything
+//! blocking runs on tokio's blocking threads.
+
+mod database;
+mod read;
+mod search;
+mod vector;
+mod words;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::Transaction;
+
+use crate::model::{ErrorKind, Match, Place, Record, StageError, StageResult};
+
+use super::{Filter, IdPage, Query, StoreDescription, StoreLimits, StoredRecord, VectorStore};
+use database::{Database, Failed};
+use search::Weights;
+
+/// Vectors in a local file.
+///
+/// Scores: without a text the cosine, -1 to 1; with one the fused rank, 1 for a record that is
+/// first by vector and by words.
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    database: Arc<Database>,
+    weights: Weights,
+}
+
+impl SqliteStore {
+    /// A store in the file at `path`, which is opened or created (its folder too) when it is first
+    /// needed.
+    pub fn open(stage: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        // A place is an absolute path, the same before and after the file is there.
+        let path = std::path::absolute(&path).unwrap_or(path);
+        Self { database: Database::new(stage.into(), path), weights: Weights { vectors: 1.0, words: 1.0 } }
+    }
+
+    /// How much the ranking by vectors and the one by words count in a query that has a text.
+    /// Zero leaves one out.
+    #[must_use]
+    pub fn weigh(mut self, vectors: f64, words: f64) -> Self {
+        self.weights = Weights { vectors, words };
+        self
+    }
+
+    async fn write(
+        &self,
+        work: impl FnOnce(&Database, &Transaction<'_>) -> Result<(), Failed> + Send + 'static,
+    ) -> StageResult<()> {
+        let database = Arc::clone(&self.database);
+        self.blocking(move || database.write(|transaction| work(&database, transaction))).await
+    }
+
+    async fn read<T: Default + Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Failed> + Send + 'static,
+    ) -> StageResult<T> {
+        let database = Arc::clone(&self.database);
+        self.blocking(move || Ok(database.read(work)?.unwrap_or_default())).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> StageResult<T> + Send + 'static,
+    ) -> StageResult<T> {
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+            Err(StageError::new(self.stage(), ErrorKind::Bug, "the store's work ended early")
+                .caused_by(error))
+        })
+    }
+}
+
+#[async_trait]
+impl VectorStore for SqliteStore {
+    fn stage(&self) -> &str {
+        self.database.stage()
+    }
+
+    fn limits(&self) -> StoreLimits {
+        StoreLimits {
+            records_per_upsert: 1000,
+            bytes_per_upsert: 16 << 20,
+            ids_per_delete: 1000,
+            metadata_bytes: 1 << 20,
+            calls: 1, // SQLite has one writer
+        }
+    }
+
+    async fn check(&self, dimensions: usize) -> StageResult<()> {
+        self.write(move |database, transaction| write::check_dimension(database, transaction, dimensions))
+            .await
+    }
+
+    async fn place(&self, namespace: &str) -> StageResult<Place> {
+        Ok(Place {
+            kind: "sqlite".into(),
+            host: self.database.path().to_string_lossy().into_owned(),
+            index: String::new(),
+            namespace: namespace.to_owned(),
+        })
+    }
+
+    async fn upsert(&self, namespace: &str, records: &[Record]) -> StageResult<()> {
+        let (namespace, records) = (namespace.to_owned(), records.to_vec());
+        self.write(move |database, transaction| write::upsert(database, transaction, &namespace, &records))
+            .await
+    }
+
+    async fn delete(&self, namespace: &str, ids: &[String]) -> StageResult<()> {
+        let (namespace, ids) = (namespace.to_owned(), ids.to_vec());
+        self.write(move |_, transaction| write::delete(transaction, &namespace, &ids)).await
+    }
+
+    async fn list(&self, namespace: &str, prefix: &str, after: Option<String>) -> StageResult<IdPage> {
+        let (namespace, prefix) = (namespace.to_owned(), prefix.to_owned());
+        self.read(move |transaction| read::list(transaction, &namespace, &prefix, after.as_deref())).await
+    }
+
+    async fn fetch(&self, namespace: &str, ids: &[String]) -> StageResult<Vec<StoredRecord>> {
+        let (namespace, ids) = (namespace.to_owned(), ids.to_vec());
+        self.read(move |transaction| read::fetch(transaction, &namespace, &ids)).await
+    }
+
+    async fn query(&self, namespace: &str, query: &Query) -> StageResult<Vec<Match>> {
+        let filter = Filter::of(self.stage(), query)?;
+        let (namespace, query, weights) = (namespace.to_owned(), query.clone(), self.weights);
+        let database = Arc::clone(&self.database);
+        self.read(move |transaction| {
+            if query.vector.iter().any(|component| *component != 0.0) {
+                write::check_dimension(&database, transaction, query.vector.len())?;
+            }
+            search::query(transaction, &namespace, &query, &filter, weights)
+        })
+        .await
+    }
+
+    async fn describe(&self) -> StageResult<StoreDescription> {
+        let (dimension, namespaces) = self
+            .read(|transaction| Ok((write::stored_dimension(transaction)?, read::counts(transaction)?)))
+            .await?;
+        Ok(StoreDescription { kind: "sqlite".into(), dimension, namespaces })
+    }
+}
