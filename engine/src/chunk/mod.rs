@@ -1,12 +1,14 @@
 //! A file's text into chunks. Pure and synchronous: text in, ranges out; a built-in chunker and a
 //! component look the same from outside. Knows nothing of sources, vectors or the ledger.
 
+pub mod component;
 mod settings;
 
 use std::sync::Arc;
 
 use crate::model::{Chunk, Cleaned, Document};
 
+pub use component::{ComponentChunker, ComponentHost};
 pub use settings::{CodeSettings, MarkdownSettings, SentenceSettings, WasmSettings};
 
 /// Why a chunker gave no chunks.
@@ -58,6 +60,9 @@ pub trait Chunker: Send + Sync {
     fn prepare(&self, cleaned: Cleaned) -> Cleaned {
         cleaned
     }
+
+    /// A run begins: what a chunker gave up in the last one is tried again.
+    fn begin_run(&self) {}
 
     /// Cuts one document. An empty list: there is nothing to index.
     fn chunk(&self, document: &Document<'_>) -> Result<Vec<Chunk>, ChunkError>;

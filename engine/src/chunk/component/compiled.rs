@@ -1,0 +1,125 @@
+//! A component's file into code that can be run: read, recognised, compiled or taken from the
+//! cache, linked, described.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use wasmtime::component::Component;
+
+use super::bindings::ChunkerPluginPre;
+use super::host::Shared;
+use super::info::ComponentInfo;
+use super::instance::Instance;
+use super::limits::{Limits, MAX_COMPONENT};
+use super::outline::{self, Unfit};
+use super::said::one_line;
+use super::sandbox::State;
+use crate::model::ByteSize;
+
+/// A component, ready to be started any number of times.
+pub(super) struct Compiled {
+    pub(super) pre: ChunkerPluginPre<State>,
+    pub(super) info: ComponentInfo,
+    /// How long the compiler took; none: it was in the cache.
+    pub(super) compile_time: Option<Duration>,
+}
+
+/// A component's file, whole.
+pub(super) struct Binary {
+    pub(super) bytes: Vec<u8>,
+    pub(super) sha256: String,
+}
+
+impl Binary {
+    pub(super) fn read(path: &Path) -> Result<Self, Unfit> {
+        let unreadable = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::NotFound => Unfit::new(
+                "does not exist",
+                "mend the path under `component`, or build it with `reposync plugin build`",
+            ),
+            _ => Unfit::new(format!("cannot be read: {error}"), "let this user read the file"),
+        };
+        let file = File::open(path).map_err(unreadable)?;
+        let metadata = file.metadata().map_err(unreadable)?;
+        if !metadata.is_file() {
+            return Err(Unfit::new("is not a file", "name the component's file under `component`"));
+        }
+        let too_large = |bytes: u64| {
+            let most = ByteSize(MAX_COMPONENT);
+            Unfit::new(
+                format!("has {} MiB; at most {most} are compiled", bytes >> 20),
+                "build it stripped and optimised for size; is this the right file?",
+            )
+        };
+        if metadata.len() > MAX_COMPONENT {
+            return Err(too_large(metadata.len()));
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
+        // A file that grows meanwhile is not read for ever.
+        file.take(MAX_COMPONENT + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        if bytes.len() as u64 > MAX_COMPONENT {
+            return Err(too_large(bytes.len() as u64));
+        }
+        let sha256 = hex::encode(Sha256::digest(&bytes));
+        Ok(Self { bytes, sha256 })
+    }
+}
+
+impl Compiled {
+    /// Compiles a component or takes it from the cache, and asks what it is.
+    pub(super) fn of(binary: &Binary, host: &Shared, limits: &Limits) -> Result<Self, Unfit> {
+        if let Some(compiled) = Self::cached(&binary.sha256, host) {
+            return Ok(compiled);
+        }
+        let outline = outline::read(&binary.bytes)?;
+        let started = Instant::now();
+        let component = Component::from_binary(host.engine(), &binary.bytes).map_err(|error| {
+            Unfit::new(
+                format!("is not valid: {}", one_line(&error.root_cause().to_string())),
+                "build it again with `reposync plugin build`",
+            )
+        })?;
+        host.count_compilation();
+        let compile_time = started.elapsed();
+        let pre = link(host, &component)?;
+        let info = describe(&pre, outline.imports, binary, host, limits)?;
+        host.cache().store(&component, &info);
+        Ok(Self { pre, info, compile_time: Some(compile_time) })
+    }
+
+    /// What is in the cache was fit when it was put there.
+    fn cached(sha256: &str, host: &Shared) -> Option<Self> {
+        let info = host.cache().info(sha256)?;
+        let component = host.cache().load(host.engine(), sha256)?;
+        let pre = link(host, &component).ok()?;
+        Some(Self { pre, info, compile_time: None })
+    }
+}
+
+fn link(host: &Shared, component: &Component) -> Result<ChunkerPluginPre<State>, Unfit> {
+    host.linker().instantiate_pre(component).and_then(ChunkerPluginPre::new).map_err(|error| {
+        Unfit::new(
+            format!("does not fit the contract: {}", one_line(&format!("{error:#}"))),
+            "build it against the contract that `reposync plugin wit` prints",
+        )
+    })
+}
+
+fn describe(
+    pre: &ChunkerPluginPre<State>,
+    imports: Vec<String>,
+    binary: &Binary,
+    host: &Shared,
+    limits: &Limits,
+) -> Result<ComponentInfo, Unfit> {
+    let watch = host.watch();
+    let said = Instance::start(pre, "component", limits, watch)
+        .and_then(|mut instance| instance.describe(limits, watch))
+        .map_err(|fault| Unfit::new(format!("cannot start: {}", fault.what()), fault.start_remedy()))?;
+    ComponentInfo::checked(said, imports, &binary.sha256, binary.bytes.len() as u64).map_err(|fault| {
+        Unfit::new(format!("describes itself wrongly: {fault}"), "mend what `describe` answers")
+    })
+}

@@ -1,0 +1,209 @@
+//! What can go wrong while a component runs, told apart, with what to do about it. After any of
+//! these the store is gone.
+
+use std::time::Duration;
+
+use wasmtime::{Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use super::limits::{Refusal, WASM_STACK};
+use super::said::{one_line, printable};
+use super::sandbox::State;
+use crate::model::ByteSize;
+
+/// A call that did not come back with an answer.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) kind: FaultKind,
+    /// The component's frames, innermost first, demangled.
+    frames: Vec<String>,
+    stderr: String,
+    log: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum FaultKind {
+    /// An instruction that cannot go on: a panic, an abort, a bad access.
+    Trap(String),
+    /// It called `exit`.
+    Exit(i32),
+    Deadline(Duration),
+    Memory {
+        allowed: usize,
+    },
+    Stack,
+    Output {
+        allowed: usize,
+    },
+    Fuel,
+    /// Its answer, or its start, breaks the component model's rules.
+    Broken(String),
+}
+
+/// The bounds of one call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) deadline: Duration,
+    pub(super) memory: usize,
+    pub(super) output: usize,
+}
+
+impl Fault {
+    pub(super) fn of(error: &wasmtime::Error, state: &State, bounds: &Bounds) -> Self {
+        let frames = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
+        let (log, left_out) = state.said.lines();
+        let mut log = log.to_owned();
+        if left_out > 0 {
+            log.push_str(&format!("({left_out} more lines were left out)\n"));
+        }
+        Self { kind: kind(error, state, bounds), frames, stderr: printable(&state.stderr()), log }
+    }
+
+    /// What happened, in one line.
+    pub(super) fn what(&self) -> String {
+        let mut line = match &self.kind {
+            FaultKind::Trap(reason) => format!("it trapped ({reason})"),
+            FaultKind::Exit(code) => format!("it called `exit` with code {code}"),
+            FaultKind::Deadline(deadline) => {
+                format!("it ran longer than its deadline of {}", seconds(*deadline))
+            }
+            FaultKind::Memory { allowed } => {
+                format!("it wanted more memory than its limit of {}", ByteSize(*allowed as u64))
+            }
+            FaultKind::Stack => format!("it used up its stack of {}", ByteSize(WASM_STACK as u64)),
+            FaultKind::Output { allowed } => {
+                format!("it handed over more than its limit of {}", ByteSize(*allowed as u64))
+            }
+            FaultKind::Fuel => "it used up its fuel".to_owned(),
+            FaultKind::Broken(reason) => format!("its answer breaks the contract: {reason}"),
+        };
+        if matches!(self.kind, FaultKind::Trap(_) | FaultKind::Stack | FaultKind::Exit(_)) {
+            if let [first, ..] = self.frames.as_slice() {
+                line.push_str(&format!(" in `{first}`"));
+            }
+            if let Some(last) = self.last_words() {
+                line.push_str(&format!("; it said: {}", one_line(last)));
+            }
+        }
+        line
+    }
+
+    /// What to do, for a stage of this name.
+    pub(super) fn remedy(&self, stage: &str) -> String {
+        match &self.kind {
+            FaultKind::Deadline(_) => {
+                format!(
+                    "raise `deadline` of the stage `{stage}`, or look for an endless loop in the component"
+                )
+            }
+            FaultKind::Memory { .. } => {
+                format!("raise `memory` of the stage `{stage}`, or let the component hold less")
+            }
+            FaultKind::Output { .. } => {
+                format!(
+                    "raise `output` of the stage `{stage}`, or let the component give ranges instead of texts"
+                )
+            }
+            FaultKind::Stack => "look for an endless recursion in the component".to_owned(),
+            FaultKind::Trap(_) | FaultKind::Exit(_) | FaultKind::Fuel | FaultKind::Broken(_) => {
+                "this is a fault of the component; tell its author".to_owned()
+            }
+        }
+    }
+
+    /// What to do when it happens before any document.
+    pub(super) fn start_remedy(&self) -> String {
+        "mend what the component does when it starts and in `describe`; it must be quick and small".to_owned()
+    }
+
+    /// The last line of standard error, else of the log: where panics and tracebacks say why.
+    fn last_words(&self) -> Option<&str> {
+        let last = |text: &'_ str| text.lines().rev().find(|line| !line.trim().is_empty()).map(str::len);
+        let source = if last(&self.stderr).is_some() { &self.stderr } else { &self.log };
+        // Rust ends a panic with advice about its own environment variable.
+        source
+            .lines()
+            .rev()
+            .find(|line| !line.trim().is_empty() && !line.starts_with("note: run with `RUST_BACKTRACE"))
+    }
+
+    /// Everything known, for the author.
+    pub(super) fn details(&self) -> String {
+        let mut details = self.what();
+        details.push('\n');
+        for (title, text) in [
+            ("backtrace, innermost first", self.frames.join("\n")),
+            ("standard error", self.stderr.clone()),
+            ("log", self.log.clone()),
+        ] {
+            if !text.trim().is_empty() {
+                details.push_str(&format!("\n{title}:\n"));
+                for line in text.lines() {
+                    details.push_str(&format!("  {line}\n"));
+                }
+            }
+        }
+        details
+    }
+}
+
+fn kind(error: &wasmtime::Error, state: &State, bounds: &Bounds) -> FaultKind {
+    if let Some(Refusal::Memory { .. }) = state.limiter.refused() {
+        return FaultKind::Memory { allowed: bounds.memory };
+    }
+    if let Some(I32Exit(code)) = error.downcast_ref::<I32Exit>() {
+        return FaultKind::Exit(*code);
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => FaultKind::Deadline(bounds.deadline),
+        Some(Trap::StackOverflow) => FaultKind::Stack,
+        Some(Trap::OutOfFuel) => FaultKind::Fuel,
+        Some(Trap::UnreachableCodeReached) => {
+            FaultKind::Trap("`unreachable`: a panic or an abort".to_owned())
+        }
+        Some(trap) => FaultKind::Trap(trap.to_string().trim_start_matches("wasm trap: ").to_owned()),
+        // The engine's error for this has no public type.
+        None if format!("{error:#}").contains("fuel allocated for hostcalls has been exhausted") => {
+            FaultKind::Output { allowed: bounds.output }
+        }
+        None => FaultKind::Broken(one_line(&error.root_cause().to_string())),
+    }
+}
+
+/// The names of the frames as the engine shows them, without addresses and without its own frames.
+fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
+    backtrace
+        .to_string()
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let line = line.trim();
+            let (_, name) = line.split_once(" - ").or_else(|| line.split_once(": ")).unwrap_or(("", line));
+            let name = name.trim().trim_start_matches("<unknown>!");
+            (!name.is_empty()).then(|| one_line(name))
+        })
+        .collect()
+}
+
+/// A duration as people write it in `reposync.toml`.
+pub(super) fn seconds(duration: Duration) -> String {
+    if duration.subsec_millis() == 0 {
+        format!("{}s", duration.as_secs())
+    } else if duration.as_secs() == 0 {
+        format!("{}ms", duration.as_millis())
+    } else {
+        format!("{:.1}s", duration.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_like_the_file() {
+        for (millis, shown) in [(2000, "2s"), (500, "500ms"), (2050, "2.0s"), (7300, "7.3s")] {
+            assert_eq!(seconds(Duration::from_millis(millis)), shown);
+        }
+    }
+}

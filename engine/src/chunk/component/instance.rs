@@ -1,0 +1,142 @@
+//! One running component: a store, the calls into it, and their bounds.
+
+use std::time::Duration;
+
+use wasmtime::Store;
+
+use super::bindings::exports::reposync::chunker::chunker::{Guest, PluginInfo};
+use super::bindings::reposync::chunker::types::{Chunk, ChunkError, Diagnostic, Document};
+use super::bindings::{ChunkerPlugin, ChunkerPluginPre};
+use super::fault::{Bounds, Fault};
+use super::limits::{Limits, START_DEADLINE};
+use super::sandbox::State;
+use super::ticker::{Ticker, ticks};
+
+/// Bytes that a description or a list of diagnostics may have: far more than a person reads.
+const START_OUTPUT: usize = 1 << 20;
+
+/// Fuel for a second of deadline, where instructions are counted instead of time: about what a
+/// second of native code executes.
+const FUEL_PER_SECOND: f64 = 1e9;
+
+/// How calls are bounded and by whose clock.
+#[derive(Clone, Copy)]
+pub(super) struct Watch<'a> {
+    pub(super) clock: &'a Ticker,
+    /// For everything but `split`.
+    pub(super) start: Duration,
+    /// Fuel instead of time.
+    pub(super) fuel: bool,
+}
+
+impl Watch<'_> {
+    /// The usual bound for everything but `split`.
+    pub(super) const START: Duration = START_DEADLINE;
+}
+
+/// A component that runs. After a [`Fault`] it must be dropped.
+pub(super) struct Instance {
+    store: Store<State>,
+    guest: ChunkerPlugin,
+    documents: usize,
+}
+
+/// What `configure` answers: warnings, or the errors for which it refuses.
+pub(super) type Configured = Result<Vec<Diagnostic>, Vec<Diagnostic>>;
+
+impl Instance {
+    /// Starts a component; its log lines carry `label`.
+    pub(super) fn start(
+        pre: &ChunkerPluginPre<State>,
+        label: &str,
+        limits: &Limits,
+        watch: Watch<'_>,
+    ) -> Result<Self, Fault> {
+        let mut store = Store::new(pre.engine(), State::new(label, limits.memory));
+        store.limiter(|state| &mut state.limiter);
+        let bounds = Bounds { deadline: watch.start, memory: limits.memory, output: START_OUTPUT };
+        let guest = bounded(&mut store, watch, bounds, |store| pre.instantiate(store))?;
+        Ok(Self { store, guest, documents: 0 })
+    }
+
+    pub(super) fn describe(&mut self, limits: &Limits, watch: Watch<'_>) -> Result<PluginInfo, Fault> {
+        let bounds = Bounds { deadline: watch.start, memory: limits.memory, output: START_OUTPUT };
+        self.call(watch, bounds, |guest, store| guest.call_describe(store))
+    }
+
+    pub(super) fn configure(
+        &mut self,
+        config_json: &str,
+        limits: &Limits,
+        watch: Watch<'_>,
+    ) -> Result<Configured, Fault> {
+        let bounds = Bounds { deadline: watch.start, memory: limits.memory, output: START_OUTPUT };
+        self.call(watch, bounds, |guest, store| guest.call_configure(store, config_json))
+    }
+
+    pub(super) fn split(
+        &mut self,
+        document: Document<'_>,
+        limits: &Limits,
+        watch: Watch<'_>,
+    ) -> Result<Result<Vec<Chunk>, ChunkError>, Fault> {
+        self.documents += 1;
+        let state = self.store.data_mut();
+        state.limiter.set_cap(limits.memory);
+        state.hush();
+        let bounds = Bounds {
+            deadline: limits.deadline(document.text.len()),
+            memory: limits.memory,
+            output: limits.output,
+        };
+        self.call(watch, bounds, |guest, store| guest.call_split(store, document))
+    }
+
+    /// Documents cut so far.
+    pub(super) fn documents(&self) -> usize {
+        self.documents
+    }
+
+    /// Bytes of memory and tables held.
+    pub(super) fn memory(&self) -> usize {
+        self.store.data().limiter.used()
+    }
+
+    /// Fuel used since the last call began, where fuel is counted.
+    pub(super) fn fuel_left(&self) -> Option<u64> {
+        self.store.get_fuel().ok()
+    }
+
+    fn call<T>(
+        &mut self,
+        watch: Watch<'_>,
+        bounds: Bounds,
+        call: impl FnOnce(&Guest, &mut Store<State>) -> wasmtime::Result<T>,
+    ) -> Result<T, Fault> {
+        let guest = self.guest.reposync_chunker_chunker();
+        bounded(&mut self.store, watch, bounds, |store| call(guest, store))
+    }
+}
+
+fn bounded<T>(
+    store: &mut Store<State>,
+    watch: Watch<'_>,
+    bounds: Bounds,
+    call: impl FnOnce(&mut Store<State>) -> wasmtime::Result<T>,
+) -> Result<T, Fault> {
+    store.set_hostcall_fuel(bounds.output);
+    if watch.fuel {
+        store.set_epoch_deadline(u64::MAX / 2);
+        let fuel = bounds.deadline.as_secs_f64() * FUEL_PER_SECOND;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "whole fuel, not negative"
+        )]
+        store.set_fuel(fuel as u64).expect("fuel is on in this engine");
+    } else {
+        store.set_epoch_deadline(ticks(bounds.deadline));
+    }
+    let _running = watch.clock.running();
+    call(store).map_err(|error| Fault::of(&error, store.data(), &bounds))
+}

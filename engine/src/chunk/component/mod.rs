@@ -1,0 +1,36 @@
+//! Chunkers as WASM components. A component computes, it does not reach out: memory, time and
+//! output are bounded, and whatever it does spoils its own files' turn and nothing else.
+//!
+//! `host` holds the engine and turns a stage's settings into a `chunker`; `compiled` is a component
+//! ready to start, `instance` one that runs, `pool` keeps those. `outline` and `cache` decide what
+//! is compiled, `sandbox` and `limits` what it may use, `offsets` and `answer` what is believed.
+//! Nothing outside of this folder names wasmtime.
+
+mod answer;
+mod bindings;
+mod cache;
+mod chunker;
+mod compiled;
+mod config_json;
+mod fault;
+mod host;
+mod info;
+mod instance;
+mod limits;
+mod matching;
+mod offsets;
+mod outline;
+mod pool;
+mod replay;
+mod said;
+mod sandbox;
+mod ticker;
+
+pub use chunker::ComponentChunker;
+pub use config_json::{ConfigProblem, RefusedConfig};
+pub use host::{ComponentHost, HostOptions};
+pub use info::ComponentInfo;
+pub use offsets::OffsetUnit;
+
+/// The contract between engine and components, as it stands in the repository.
+pub const WIT: &str = include_str!("../../../../wit/chunker.wit");

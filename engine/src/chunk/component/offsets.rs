@@ -1,0 +1,268 @@
+//! Offsets in a component's own unit into byte offsets, each text walked once.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+/// What a component's offsets count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OffsetUnit {
+    /// Bytes of UTF-8.
+    Utf8Bytes,
+    /// 16-bit units of UTF-16.
+    Utf16Units,
+    /// Unicode code points.
+    CodePoints,
+}
+
+impl OffsetUnit {
+    const ALL: [Self; 3] = [Self::Utf8Bytes, Self::Utf16Units, Self::CodePoints];
+
+    /// The unit in plain words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Utf8Bytes => "UTF-8 bytes",
+            Self::Utf16Units => "UTF-16 units",
+            Self::CodePoints => "code points",
+        }
+    }
+
+    /// The unit as `wit/chunker.wit` spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Utf8Bytes => "utf8-bytes",
+            Self::Utf16Units => "utf16-units",
+            Self::CodePoints => "code-points",
+        }
+    }
+
+    /// Units that begin in some bytes of UTF-8. Written so that it becomes vector code.
+    fn count(self, bytes: &[u8]) -> usize {
+        let begins = |byte: &&u8| byte.cast_signed() >= -64;
+        match self {
+            Self::Utf8Bytes => bytes.len(),
+            Self::CodePoints => bytes.iter().filter(begins).count(),
+            Self::Utf16Units => {
+                bytes.iter().filter(begins).count() + bytes.iter().filter(|&&byte| byte >= 0xF0).count()
+            }
+        }
+    }
+}
+
+/// What is wrong with a range.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum RangeFault {
+    /// It ends where it starts, or before.
+    Empty,
+    /// It starts, or ends, before the one in front of it does.
+    Unordered { what: Edge, offset: u32, before: u32 },
+    /// An offset behind the end of the text.
+    Beyond { what: Edge, offset: u32, length: usize },
+    /// An offset inside a character: the character, and its line (1-based).
+    Inside { what: Edge, offset: u32, character: char, line: usize },
+}
+
+/// Which end of a range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Edge {
+    Start,
+    End,
+}
+
+impl Edge {
+    pub(super) fn verb(self) -> &'static str {
+        match self {
+            Self::Start => "starts",
+            Self::End => "ends",
+        }
+    }
+}
+
+/// Byte ranges for ranges in `unit`; else the index of the first bad one and what is wrong with it.
+pub(super) fn convert(
+    text: &str,
+    unit: OffsetUnit,
+    spans: &[(u32, u32)],
+) -> Result<Vec<Range<usize>>, (usize, RangeFault)> {
+    // In ASCII all units are the same.
+    let unit = if unit != OffsetUnit::Utf8Bytes && text.is_ascii() { OffsetUnit::Utf8Bytes } else { unit };
+    // Neither starts nor ends decrease, so each needs to walk the text only once.
+    let mut starts = Cursor::new(text, unit);
+    let mut ends = Cursor::new(text, unit);
+    let mut before = (0, 0);
+    let mut ranges = Vec::with_capacity(spans.len());
+    for (index, &(start, end)) in spans.iter().enumerate() {
+        let at = |fault| (index, fault);
+        if end <= start {
+            return Err(at(RangeFault::Empty));
+        }
+        for (what, offset, before) in [(Edge::Start, start, before.0), (Edge::End, end, before.1)] {
+            if offset < before {
+                return Err(at(RangeFault::Unordered { what, offset, before }));
+            }
+        }
+        before = (start, end);
+        let start = starts.seek(start, Edge::Start).map_err(at)?;
+        let end = ends.seek(end, Edge::End).map_err(at)?;
+        ranges.push(start..end);
+    }
+    Ok(ranges)
+}
+
+/// The unit in which the ranges would make sense, if it is another than the declared one.
+pub(super) fn likely_unit(text: &str, declared: OffsetUnit, spans: &[(u32, u32)]) -> Option<OffsetUnit> {
+    let fitting: Vec<_> = OffsetUnit::ALL
+        .into_iter()
+        .filter(|&unit| unit != declared && convert(text, unit, spans).is_ok())
+        .collect();
+    // Of several the one in which the last range ends with the text, or with its last line.
+    let last = spans.last().map_or(0, |&(_, end)| end as usize);
+    let ends_well = |unit: &OffsetUnit| {
+        let whole = unit.count(text.as_bytes());
+        last == whole || last == unit.count(text.trim_end().as_bytes())
+    };
+    fitting.iter().copied().find(|unit| ends_well(unit)).or(fitting.first().copied())
+}
+
+/// A place in a text that only moves forward.
+struct Cursor<'a> {
+    text: &'a str,
+    unit: OffsetUnit,
+    byte: usize,
+    units: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn new(text: &'a str, unit: OffsetUnit) -> Self {
+        Self { text, unit, byte: 0, units: 0 }
+    }
+
+    /// Moves to an offset that is not before the last one.
+    fn seek(&mut self, offset: u32, what: Edge) -> Result<usize, RangeFault> {
+        let target = offset as usize;
+        let bytes = self.text.as_bytes();
+        if self.unit == OffsetUnit::Utf8Bytes {
+            (self.byte, self.units) = (target, target);
+        } else {
+            self.walk(target);
+        }
+        if self.byte > bytes.len() || self.units < target {
+            let length = self.unit.count(bytes);
+            return Err(RangeFault::Beyond { what, offset, length });
+        }
+        if self.units > target || !self.text.is_char_boundary(self.byte) {
+            // A surrogate's second half stands at the end of its character, a byte inside of it.
+            let last = if self.units > target { self.byte - 1 } else { self.byte };
+            let start = self.text.floor_char_boundary(last);
+            let character = self.text[start..].chars().next().unwrap_or(char::REPLACEMENT_CHARACTER);
+            let line = memchr::memchr_iter(b'\n', &bytes[..start]).count() + 1;
+            return Err(RangeFault::Inside { what, offset, character, line });
+        }
+        Ok(self.byte)
+    }
+
+    fn walk(&mut self, target: usize) {
+        const BLOCK: usize = 64;
+        let bytes = self.text.as_bytes();
+        while let Some(block) = bytes.get(self.byte..self.byte + BLOCK) {
+            let units = self.units + self.unit.count(block);
+            if units >= target {
+                break;
+            }
+            (self.byte, self.units) = (self.byte + BLOCK, units);
+        }
+        while self.units < target && self.byte < bytes.len() {
+            self.units += self.unit.count(&bytes[self.byte..=self.byte]);
+            self.byte += 1;
+        }
+        // To the end of the character (or, after a block, of the one that the block cut).
+        while self.byte < bytes.len() && !self.text.is_char_boundary(self.byte) {
+            self.byte += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn offset(text: &str, unit: OffsetUnit) -> u32 {
+        let units = match unit {
+            OffsetUnit::Utf8Bytes => text.len(),
+            OffsetUnit::Utf16Units => text.encode_utf16().count(),
+            OffsetUnit::CodePoints => text.chars().count(),
+        };
+        u32::try_from(units).expect("small")
+    }
+
+    proptest! {
+        #[test]
+        fn every_unit_finds_the_same_bytes(
+            text in "(\\PC|[aé🦀\n]){0,300}",
+            mut cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+        ) {
+            let borders: Vec<usize> = (0..=text.len()).filter(|&i| text.is_char_boundary(i)).collect();
+            let mut places: Vec<usize> = cuts.drain(..).map(|cut| *cut.get(&borders)).collect();
+            places.sort_unstable();
+            places.dedup();
+            let ranges: Vec<_> = places.windows(2).map(|pair| pair[0]..pair[1]).collect();
+            for unit in OffsetUnit::ALL {
+                let spans: Vec<_> = ranges
+                    .iter()
+                    .map(|range| (offset(&text[..range.start], unit), offset(&text[..range.end], unit)))
+                    .collect();
+                prop_assert_eq!(convert(&text, unit, &spans).as_ref(), Ok(&ranges));
+            }
+        }
+
+        #[test]
+        fn no_offset_panics(text in "[aé🦀\n]{0,100}", spans in prop::collection::vec((0u32..500, 0u32..500), 0..9)) {
+            for unit in OffsetUnit::ALL {
+                if let Ok(ranges) = convert(&text, unit, &spans) {
+                    for range in ranges {
+                        prop_assert!(text.get(range).is_some_and(|slice| !slice.is_empty()));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bad_ranges_are_told_apart() {
+        let text = "ab\né🦀x";
+        let check = |unit, spans: &[(u32, u32)]| convert(text, unit, spans).expect_err("bad");
+        assert_eq!(check(OffsetUnit::Utf8Bytes, &[(0, 1), (2, 2)]), (1, RangeFault::Empty));
+        assert_eq!(
+            check(OffsetUnit::CodePoints, &[(2, 4), (1, 5)]),
+            (1, RangeFault::Unordered { what: Edge::Start, offset: 1, before: 2 })
+        );
+        assert_eq!(
+            check(OffsetUnit::CodePoints, &[(0, 7)]),
+            (0, RangeFault::Beyond { what: Edge::End, offset: 7, length: 6 })
+        );
+        assert_eq!(
+            check(OffsetUnit::Utf8Bytes, &[(0, 4)]),
+            (0, RangeFault::Inside { what: Edge::End, offset: 4, character: 'é', line: 2 })
+        );
+        assert_eq!(
+            check(OffsetUnit::Utf16Units, &[(0, 5)]),
+            (0, RangeFault::Inside { what: Edge::End, offset: 5, character: '🦀', line: 2 })
+        );
+    }
+
+    #[test]
+    fn the_likely_unit_is_named() {
+        let text = "é🦀 über\n";
+        for truth in OffsetUnit::ALL {
+            let spans = [(0, offset("é🦀", truth)), (offset("é🦀", truth), offset(text, truth))];
+            for declared in OffsetUnit::ALL {
+                if convert(text, declared, &spans).is_err() {
+                    assert_eq!(likely_unit(text, declared, &spans), Some(truth));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What a component can reach: a log, and a WASI with nothing in it (no files, no environment, no
+//! sockets, no time, fixed randomness) for the toolchains whose output insists on linking it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use wasmtime::component::{HasData, HasSelf, Linker, Resource, ResourceTable};
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
+use wasmtime_wasi::p2::{DynPollable, OutputStream, Pollable, StreamResult, subscribe};
+use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
+
+use super::bindings::ChunkerPlugin;
+use super::bindings::reposync::chunker::{log, types};
+use super::limits::{Limiter, MAX_LOG};
+use super::said::Said;
+
+/// Handles that WASI may give out; a component needs a handful for its streams.
+const MAX_HANDLES: usize = 256;
+
+/// What a store holds for its component.
+pub(super) struct State {
+    pub(super) limiter: Limiter,
+    pub(super) said: Said,
+    stderr: Stderr,
+    wasi: WasiCtx,
+    table: ResourceTable,
+}
+
+impl State {
+    pub(super) fn new(label: &str, memory: usize) -> Self {
+        let stderr = Stderr::default();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_HANDLES);
+        // Whatever the component draws from these, it draws the same again on the next machine.
+        let seed = || Deterministic::new(vec![0x52, 0x65, 0x70, 0x6f, 0x53, 0x79, 0x6e, 0x63]);
+        let wasi = WasiCtx::builder()
+            .stderr(stderr.clone())
+            .stdout(stderr.clone())
+            .secure_random(seed())
+            .insecure_random(seed())
+            .insecure_random_seed(0)
+            .wall_clock(Stopped)
+            .monotonic_clock(Stopped)
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .build();
+        Self { limiter: Limiter::new(memory), said: Said::new(label), stderr, wasi, table }
+    }
+
+    /// Forgets what was said for the last document.
+    pub(super) fn hush(&mut self) {
+        self.said.clear();
+        self.stderr.lock().clear();
+    }
+
+    /// The end of what was written to standard error and standard output.
+    pub(super) fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.stderr.lock()).into_owned()
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl types::Host for State {}
+
+impl log::Host for State {
+    fn write(&mut self, level: log::Level, message: String) {
+        self.said.line(level, &message);
+    }
+}
+
+/// Fills a linker with all that a component may import.
+pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    ChunkerPlugin::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+    wasmtime_wasi::p2::add_to_linker_sync(linker)?;
+    // WASI's own timers sleep outside the component, where no deadline reaches.
+    linker.allow_shadowing(true);
+    monotonic_clock::add_to_linker::<_, NoTimers>(linker, |state: &mut State| {
+        NoTimersView(&mut state.table)
+    })?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// A clock that stands still: the chunks of a document must not depend on the day.
+struct Stopped;
+
+impl HostWallClock for Stopped {
+    fn resolution(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+impl HostMonotonicClock for Stopped {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    fn now(&self) -> u64 {
+        0
+    }
+}
+
+struct NoTimers;
+
+impl HasData for NoTimers {
+    type Data<'a> = NoTimersView<'a>;
+}
+
+/// A monotonic clock whose every timer has already rung.
+struct NoTimersView<'a>(&'a mut ResourceTable);
+
+impl NoTimersView<'_> {
+    fn rung(&mut self) -> wasmtime::Result<Resource<DynPollable>> {
+        let timer = self.0.push(Rung)?;
+        subscribe(self.0, timer)
+    }
+}
+
+impl monotonic_clock::Host for NoTimersView<'_> {
+    fn now(&mut self) -> wasmtime::Result<u64> {
+        Ok(0)
+    }
+
+    fn resolution(&mut self) -> wasmtime::Result<u64> {
+        Ok(1)
+    }
+
+    fn subscribe_instant(&mut self, _: u64) -> wasmtime::Result<Resource<DynPollable>> {
+        self.rung()
+    }
+
+    fn subscribe_duration(&mut self, _: u64) -> wasmtime::Result<Resource<DynPollable>> {
+        self.rung()
+    }
+}
+
+struct Rung;
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Rung {
+    async fn ready(&mut self) {}
+}
+
+/// Keeps the last bytes written: a panic's message or a traceback's last line stands at the end.
+#[derive(Clone, Default)]
+struct Stderr(Arc<Mutex<Vec<u8>>>);
+
+impl Stderr {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, bytes: &[u8]) {
+        let mut kept = self.lock();
+        kept.extend_from_slice(&bytes[bytes.len().saturating_sub(MAX_LOG)..]);
+        // Cut back only now and then, so that a flood costs no quadratic time.
+        if kept.len() > 2 * MAX_LOG {
+            let surplus = kept.len() - MAX_LOG;
+            kept.drain(..surplus);
+        }
+    }
+}
+
+impl IsTerminal for Stderr {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Stderr {
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+
+    fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
+        // Only later WASI versions ask for this one.
+        Box::new(tokio::io::sink())
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Stderr {
+    async fn ready(&mut self) {}
+}
+
+#[wasmtime_wasi::async_trait]
+impl OutputStream for Stderr {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.keep(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(MAX_LOG)
+    }
+}
