@@ -3,6 +3,7 @@
 
 mod filter;
 mod memory;
+mod pinecone;
 mod settings;
 mod sqlite;
 
@@ -12,6 +13,7 @@ use crate::model::{Match, Place, Record, StageResult, Vector};
 
 pub use filter::Filter;
 pub use memory::MemoryStore;
+pub use pinecone::PineconeStore;
 pub use settings::{CreateIndex, Metric, PineconeSettings, SqliteSettings};
 pub use sqlite::SqliteStore;
 

@@ -1,0 +1,413 @@
+//! Pinecone: an index described once through the control plane, everything else on its own host.
+//!
+//! The service is eventually consistent: what was written may be missing from the next read.
+
+mod call;
+mod control;
+mod wire;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::model::{ErrorKind, EventSink, Match, Place, Record, StageError, StageResult, Vector};
+use crate::net::{Limiter, RetryPolicy, endpoint, http_client};
+
+use super::{
+    Filter, IdPage, Metric, PineconeSettings, Query, StoreDescription, StoreLimits, StoredRecord, VectorStore,
+};
+use call::{Answer, Caller, Request};
+use control::{Index, at};
+use wire::{Accepted, Fetched, Listed, Matches, Stats, UpsertBody, upsert_bodies, with_whole_numbers};
+
+/// Records in an upsert, and ids in a delete.
+const MOST_RECORDS: usize = 1000;
+/// Bytes in an upsert's body: the service says 2 MB.
+const MOST_BYTES: usize = 2_000_000;
+/// Bytes of a record's metadata: the service says 40 KB, and not how it counts.
+const MOST_METADATA: usize = 38_000;
+/// Ids in a page of a listing.
+const LIST_PAGE: &str = "100";
+/// Ids in a fetch, and bytes of them: they travel in the URL, of which servers take about 8 KB.
+const FETCH_IDS: usize = 100;
+const FETCH_BYTES: usize = 6000;
+/// Matches that a query may ask for.
+const MOST_MATCHES: usize = 10_000;
+/// Time for a whole call: an upsert of 2 MB over a slow line takes some of it.
+const DEADLINE: Duration = Duration::from_secs(120);
+/// The name under which the service addresses the namespace without a name.
+const DEFAULT_NAMESPACE: &str = "__default__";
+
+/// Vectors in a Pinecone index.
+///
+/// Scores are the service's: the cosine or product; for a euclidean index the negated distance,
+/// so that higher is nearer.
+#[derive(Debug)]
+pub struct PineconeStore {
+    caller: Caller,
+    settings: PineconeSettings,
+    calls: usize,
+    index: OnceCell<Index>,
+    /// Bytes in an upsert: halved when the service finds one too large.
+    most_bytes: AtomicUsize,
+}
+
+impl PineconeStore {
+    /// A client of the index. Nothing is asked before the first call that needs it.
+    pub fn new(
+        stage: impl Into<String>,
+        settings: &PineconeSettings,
+        concurrency: usize,
+        cancel: CancellationToken,
+        events: EventSink,
+    ) -> StageResult<Self> {
+        let stage = stage.into();
+        endpoint(&stage, &settings.api_url)?;
+        if let Some(host) = &settings.host {
+            endpoint(&stage, host)?;
+        }
+        let calls = concurrency.max(1);
+        let caller = Caller {
+            http: http_client(&stage)?,
+            stage,
+            key: settings.api_key.clone(),
+            version: settings.api_version.clone(),
+            limiter: Limiter::new(calls, None, None),
+            cancel,
+            events,
+            policy: RetryPolicy::default(),
+            deadline: DEADLINE,
+        };
+        Ok(Self {
+            caller,
+            settings: settings.clone(),
+            calls,
+            index: OnceCell::new(),
+            most_bytes: AtomicUsize::new(MOST_BYTES),
+        })
+    }
+
+    /// With another patience: how often a call is tried, and how long one may take.
+    #[must_use]
+    pub fn with_patience(mut self, policy: RetryPolicy, deadline: Duration) -> Self {
+        self.caller.policy = policy;
+        self.caller.deadline = deadline;
+        self
+    }
+
+    async fn index(&self) -> StageResult<&Index> {
+        self.index
+            .get_or_try_init(async || {
+                control::find(&self.caller, &self.settings)
+                    .await?
+                    .ok_or_else(|| control::missing(&self.caller, &self.settings, None))
+            })
+            .await
+    }
+
+    /// The data plane's base, asked for only where the configuration does not name it.
+    async fn host(&self) -> StageResult<Url> {
+        match &self.settings.host {
+            Some(host) => endpoint(&self.caller.stage, host),
+            None => Ok(self.index().await?.url.clone()),
+        }
+    }
+
+    /// The service takes ASCII names; the empty one has another on the wire.
+    fn namespace<'a>(&self, namespace: &'a str) -> StageResult<&'a str> {
+        if namespace.is_empty() {
+            return Ok(DEFAULT_NAMESPACE);
+        }
+        if namespace.is_ascii() && namespace.len() <= 512 && !namespace.contains('\0') {
+            return Ok(namespace);
+        }
+        Err(StageError::misconfigured(
+            &self.caller.stage,
+            format!("Pinecone takes no namespace `{namespace}`: only ASCII, at most 512 characters"),
+        )
+        .hint("set the project's `namespace`"))
+    }
+
+    fn post(operation: &'static str, items: usize, url: Url, body: impl Into<Bytes>) -> Request {
+        Request { operation, items, method: Method::POST, url, body: Some(body.into()) }
+    }
+
+    fn no_index(&self) -> StageError {
+        control::missing(&self.caller, &self.settings, None)
+    }
+
+    /// Sends one body; where it is too large, its records in smaller ones.
+    async fn send_upsert(
+        &self,
+        url: &Url,
+        namespace: &str,
+        records: &[Record],
+        first: UpsertBody,
+    ) -> StageResult<()> {
+        let mut waiting = vec![first];
+        while let Some(part) = waiting.pop() {
+            let request = Self::post("upsert", part.records.len(), url.clone(), part.body.clone());
+            match self.caller.call::<Accepted>(&request).await? {
+                Answer::Done(Accepted {}) => {}
+                Answer::TooLarge if part.records.len() > 1 => {
+                    let half = part.body.len() / 2;
+                    self.most_bytes.fetch_min(half, Ordering::Relaxed);
+                    let from = part.records.start;
+                    let smaller = upsert_bodies(namespace, &records[part.records], MOST_RECORDS, half)
+                        .map_err(|why| StageError::refused(&self.caller.stage, why))?;
+                    waiting.extend(smaller.into_iter().rev().map(|UpsertBody { records, body }| {
+                        UpsertBody { records: records.start + from..records.end + from, body }
+                    }));
+                }
+                Answer::TooLarge => {
+                    let id = &records[part.records.start].id;
+                    return Err(StageError::refused(
+                        &self.caller.stage,
+                        format!(
+                            "the record `{id}` of {} bytes is too large for the service",
+                            part.body.len()
+                        ),
+                    ));
+                }
+                Answer::Missing | Answer::Exists => return Err(self.no_index()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn fetch_page(
+        &self,
+        host: &Url,
+        namespace: &str,
+        ids: &[String],
+    ) -> StageResult<Vec<StoredRecord>> {
+        let mut url = at(host, &["vectors", "fetch"]);
+        url.query_pairs_mut()
+            .extend_pairs(ids.iter().map(|id| ("ids", id)))
+            .append_pair("namespace", namespace);
+        let request = Request { operation: "fetch", items: ids.len(), method: Method::GET, url, body: None };
+        let Answer::Done(Fetched { mut vectors }) = self.caller.call(&request).await? else {
+            return Ok(Vec::new());
+        };
+        Ok(ids
+            .iter()
+            .filter_map(|id| {
+                let found = vectors.remove(id)?;
+                Some(StoredRecord {
+                    id: id.clone(),
+                    vector: Vector::from(found.values),
+                    metadata: with_whole_numbers(found.metadata),
+                })
+            })
+            .collect())
+    }
+}
+
+#[async_trait]
+impl VectorStore for PineconeStore {
+    fn stage(&self) -> &str {
+        &self.caller.stage
+    }
+
+    fn limits(&self) -> StoreLimits {
+        StoreLimits {
+            records_per_upsert: MOST_RECORDS,
+            bytes_per_upsert: MOST_BYTES,
+            ids_per_delete: MOST_RECORDS,
+            metadata_bytes: MOST_METADATA,
+            calls: self.calls,
+        }
+    }
+
+    async fn check(&self, dimensions: usize) -> StageResult<()> {
+        let index = self
+            .index
+            .get_or_try_init(async || match control::find(&self.caller, &self.settings).await? {
+                Some(index) => Ok(index),
+                None => control::create(&self.caller, &self.settings, dimensions).await,
+            })
+            .await?;
+        match index.dimension {
+            Some(dimension) if dimension != dimensions => Err(StageError::misconfigured(
+                self.stage(),
+                format!(
+                    "the index `{}` takes vectors of {dimension} components, the embedder makes {dimensions}",
+                    self.settings.index
+                ),
+            )
+            .hint(format!(
+                "set the embedder's `dimensions` to {dimension}, or name another `index` of dimension {dimensions}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// An index that is still to be created is placed at the control plane: nothing is there yet.
+    async fn place(&self, namespace: &str) -> StageResult<Place> {
+        self.namespace(namespace)?;
+        let host = match (&self.settings.host, self.index.get()) {
+            (Some(host), _) => endpoint(self.stage(), host)?,
+            (None, Some(index)) => index.url.clone(),
+            (None, None) => match control::find(&self.caller, &self.settings).await? {
+                Some(index) => self.index.get_or_init(async || index).await.url.clone(),
+                None if self.settings.create.is_some() => endpoint(self.stage(), &self.settings.api_url)?,
+                None => return Err(self.no_index()),
+            },
+        };
+        let path = host.path().trim_end_matches('/');
+        Ok(Place {
+            kind: "pinecone".into(),
+            host: format!("{}{path}", call::host(&host)),
+            index: self.settings.index.clone(),
+            namespace: namespace.to_owned(),
+        })
+    }
+
+    async fn upsert(&self, namespace: &str, records: &[Record]) -> StageResult<()> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let namespace = self.namespace(namespace)?;
+        if let Some(record) = records.iter().find(|record| !is_id(&record.id)) {
+            let message = format!("Pinecone takes no id `{}`", record.id);
+            return Err(StageError::new(self.stage(), ErrorKind::Bug, message));
+        }
+        let url = at(&self.host().await?, &["vectors", "upsert"]);
+        let most_bytes = self.most_bytes.load(Ordering::Relaxed);
+        // Writing a thousand vectors as JSON takes tens of milliseconds.
+        let owned: Arc<[Record]> = records.into();
+        let bodies = {
+            let (namespace, records) = (namespace.to_owned(), Arc::clone(&owned));
+            tokio::task::spawn_blocking(move || upsert_bodies(&namespace, &records, MOST_RECORDS, most_bytes))
+                .await
+                .map_err(|error| {
+                    StageError::new(self.stage(), ErrorKind::Bug, "encoding an upsert ended early")
+                        .caused_by(error)
+                })?
+                .map_err(|why| StageError::refused(self.stage(), why))?
+        };
+        stream::iter(bodies.into_iter().map(|body| self.send_upsert(&url, namespace, &owned, body)))
+            .buffer_unordered(self.calls)
+            .try_collect()
+            .await
+    }
+
+    /// By ids alone: with a filter beside them the service would apply the filter only.
+    async fn delete(&self, namespace: &str, ids: &[String]) -> StageResult<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let namespace = self.namespace(namespace)?;
+        let url = at(&self.host().await?, &["vectors", "delete"]);
+        let mut calls = Vec::new();
+        for ids in ids.chunks(MOST_RECORDS) {
+            let body = json!({ "ids": ids, "namespace": namespace }).to_string();
+            let request = Self::post("delete", ids.len(), url.clone(), body);
+            // `Missing`: the namespace does not exist, so there is nothing to delete.
+            calls.push(async move { self.caller.call::<Accepted>(&request).await.map(drop) });
+        }
+        stream::iter(calls).buffer_unordered(self.calls).try_collect().await
+    }
+
+    async fn list(&self, namespace: &str, prefix: &str, after: Option<String>) -> StageResult<IdPage> {
+        let namespace = self.namespace(namespace)?;
+        let mut url = at(&self.host().await?, &["vectors", "list"]);
+        {
+            let mut query = url.query_pairs_mut();
+            query.append_pair("limit", LIST_PAGE).append_pair("namespace", namespace);
+            if !prefix.is_empty() {
+                query.append_pair("prefix", prefix);
+            }
+            if let Some(token) = &after {
+                query.append_pair("paginationToken", token);
+            }
+        }
+        let request = Request { operation: "list", items: 1, method: Method::GET, url, body: None };
+        let Answer::Done(Listed { vectors, pagination }) = self.caller.call(&request).await? else {
+            return Ok(IdPage::default());
+        };
+        Ok(IdPage {
+            ids: vectors.into_iter().map(|one| one.id).collect(),
+            next: pagination.and_then(|page| page.next).filter(|token| !token.is_empty()),
+        })
+    }
+
+    async fn fetch(&self, namespace: &str, ids: &[String]) -> StageResult<Vec<StoredRecord>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let namespace = self.namespace(namespace)?;
+        let host = self.host().await?;
+        let longest = ids.iter().map(|id| id.len() + "ids=&".len()).max().unwrap_or(1);
+        let page = (FETCH_BYTES / longest).clamp(1, FETCH_IDS);
+        let mut calls = Vec::new();
+        for ids in ids.chunks(page) {
+            calls.push(self.fetch_page(&host, namespace, ids));
+        }
+        let pages: Vec<Vec<StoredRecord>> = stream::iter(calls).buffered(self.calls).try_collect().await?;
+        Ok(pages.into_iter().flatten().collect())
+    }
+
+    async fn query(&self, namespace: &str, query: &Query) -> StageResult<Vec<Match>> {
+        Filter::of(self.stage(), query)?; // what is not understood is refused in our words
+        if query.top_k == 0 {
+            return Ok(Vec::new());
+        }
+        let namespace = self.namespace(namespace)?;
+        let index = self.index().await?;
+        let mut body = json!({
+            "vector": &*query.vector,
+            "topK": query.top_k.min(MOST_MATCHES),
+            "namespace": namespace,
+            "includeMetadata": true,
+            "includeValues": false,
+        });
+        if let Some(Value::Object(filter)) = &query.filter
+            && !filter.is_empty()
+        {
+            body["filter"] = Value::Object(filter.clone());
+        }
+        let request = Self::post("query", 1, at(&index.url, &["query"]), body.to_string());
+        let Answer::Done(Matches { matches }) = self.caller.call(&request).await? else {
+            return Ok(Vec::new());
+        };
+        let sign = if index.metric == Some(Metric::Euclidean) { -1.0 } else { 1.0 };
+        Ok(matches
+            .into_iter()
+            .map(|one| Match {
+                id: one.id,
+                score: one.score * sign,
+                metadata: with_whole_numbers(one.metadata),
+            })
+            .collect())
+    }
+
+    async fn describe(&self) -> StageResult<StoreDescription> {
+        let url = at(&self.host().await?, &["describe_index_stats"]);
+        let request = Self::post("describe_index_stats", 1, url, "{}");
+        let Answer::Done(stats) = self.caller.call::<Stats>(&request).await? else {
+            return Err(self.no_index());
+        };
+        let mut namespaces = std::collections::BTreeMap::new();
+        for (name, counted) in stats.namespaces {
+            // The namespace without a name is shown under either of two.
+            let name = if name.is_empty() { DEFAULT_NAMESPACE.to_owned() } else { name };
+            *namespaces.entry(name).or_default() += counted.vector_count;
+        }
+        namespaces.retain(|_, count| *count > 0);
+        Ok(StoreDescription { kind: "pinecone".into(), dimension: stats.dimension, namespaces })
+    }
+}
+
+fn is_id(id: &str) -> bool {
+    id.is_ascii() && (1..=512).contains(&id.len()) && !id.contains('\0')
+}

@@ -1,0 +1,254 @@
+//! The data plane's JSON: what is sent and what comes back.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write as _;
+use std::ops::Range;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Map, Number, Value};
+
+use crate::model::Record;
+
+/// Bytes of a record's metadata that the service takes at most.
+const MOST_METADATA: usize = 40_000;
+
+/// What `describe_index_stats` says.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Stats {
+    pub(super) dimension: Option<usize>,
+    pub(super) metric: Option<String>,
+    pub(super) vector_type: Option<String>,
+    #[serde(default)]
+    pub(super) namespaces: BTreeMap<String, NamespaceStats>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NamespaceStats {
+    #[serde(default)]
+    pub(super) vector_count: u64,
+}
+
+/// An answer of which only its being JSON matters: a page of a proxy is none.
+#[derive(Debug, Deserialize)]
+pub(super) struct Accepted {}
+
+/// A page of ids.
+#[derive(Debug, Deserialize)]
+pub(super) struct Listed {
+    #[serde(default)]
+    pub(super) vectors: Vec<ListedId>,
+    pub(super) pagination: Option<Pagination>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ListedId {
+    pub(super) id: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Pagination {
+    pub(super) next: Option<String>,
+}
+
+/// Records by id.
+#[derive(Debug, Deserialize)]
+pub(super) struct Fetched {
+    #[serde(default)]
+    pub(super) vectors: HashMap<String, FetchedRecord>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct FetchedRecord {
+    #[serde(default)]
+    pub(super) values: Vec<f32>,
+    #[serde(default)]
+    pub(super) metadata: Option<Map<String, Value>>,
+}
+
+/// Matches, best first.
+#[derive(Debug, Deserialize)]
+pub(super) struct Matches {
+    #[serde(default)]
+    pub(super) matches: Vec<Scored>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Scored {
+    pub(super) id: String,
+    #[serde(default)]
+    pub(super) score: f64,
+    #[serde(default)]
+    pub(super) metadata: Option<Map<String, Value>>,
+}
+
+/// Part of an upsert: which records, and its encoded body.
+#[derive(Debug)]
+pub(super) struct UpsertBody {
+    pub(super) records: Range<usize>,
+    pub(super) body: Bytes,
+}
+
+/// Encodes an upsert as few bodies of at most `most_records` records and `most_bytes` bytes each.
+/// A record that is longer alone gets a body of its own, for the service to judge.
+pub(super) fn upsert_bodies(
+    namespace: &str,
+    records: &[Record],
+    most_records: usize,
+    most_bytes: usize,
+) -> Result<Vec<UpsertBody>, String> {
+    const END: &[u8] = b"]}";
+    let mut start = Vec::with_capacity(64);
+    start.extend_from_slice(b"{\"namespace\":");
+    write_json(&mut start, namespace);
+    start.extend_from_slice(b",\"vectors\":[");
+
+    let mut bodies: Vec<UpsertBody> = Vec::new();
+    let mut body: Vec<u8> = Vec::new();
+    let mut from = 0;
+    let mut one = Vec::new();
+    for (at, record) in records.iter().enumerate() {
+        one.clear();
+        write_record(&mut one, record)?;
+        let full = at - from == most_records || body.len() + 1 + one.len() + END.len() > most_bytes;
+        if at > from && full {
+            body.extend_from_slice(END);
+            bodies.push(UpsertBody { records: from..at, body: std::mem::take(&mut body).into() });
+            from = at;
+        }
+        if at == from {
+            let left = (records.len() - at).min(most_records);
+            body.reserve((start.len() + left * (one.len() + one.len() / 16)).min(most_bytes));
+            body.extend_from_slice(&start);
+        } else {
+            body.push(b',');
+        }
+        body.extend_from_slice(&one);
+    }
+    if from < records.len() {
+        body.extend_from_slice(END);
+        bodies.push(UpsertBody { records: from..records.len(), body: body.into() });
+    }
+    Ok(bodies)
+}
+
+fn write_record(out: &mut Vec<u8>, record: &Record) -> Result<(), String> {
+    out.extend_from_slice(b"{\"id\":");
+    write_json(out, &record.id);
+    out.extend_from_slice(b",\"values\":");
+    write_json(out, &*record.vector);
+    out.extend_from_slice(b",\"metadata\":");
+    let before = out.len();
+    let mut metadata = record.metadata.to_json();
+    metadata.retain(|_, value| !value.is_null()); // the service takes no null
+    write_json(out, &metadata);
+    let bytes = out.len() - before;
+    out.push(b'}');
+    if bytes > MOST_METADATA {
+        return Err(format!("the metadata of `{}` has {bytes} bytes, more than {MOST_METADATA}", record.id));
+    }
+    Ok(())
+}
+
+fn write_json(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
+    serde_json::to_writer(&mut *out, value).expect("plain data has a JSON form and memory takes it");
+    out.flush().expect("memory takes it");
+}
+
+/// The service keeps every number as floating point; whole ones become integers again.
+pub(super) fn with_whole_numbers(metadata: Option<Map<String, Value>>) -> Map<String, Value> {
+    let mut metadata = metadata.unwrap_or_default();
+    for value in metadata.values_mut() {
+        if let Some(whole) = value.as_f64().filter(|_| value.is_f64()).and_then(whole) {
+            *value = Value::Number(whole);
+        }
+    }
+    metadata
+}
+
+fn whole(number: f64) -> Option<Number> {
+    const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53: beyond it not every integer exists
+    #[expect(clippy::cast_possible_truncation, reason = "a whole number below 2^53 fits")]
+    (number.fract() == 0.0 && number.abs() <= EXACT).then(|| Number::from(number as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{AttrValue, Fingerprint, GitSha, Metadata, Vector};
+    use serde_json::json;
+
+    fn record(id: &str, text: &str) -> Record {
+        Record {
+            id: id.into(),
+            vector: Vector::from([0.1f32, -1.0]),
+            metadata: Metadata {
+                project: "p".into(),
+                repository: "r".into(),
+                file_path: "a \"quoted\" ü.md".into(),
+                chunk_index: 3,
+                text: text.into(),
+                start_line: 1,
+                end_line: 2,
+                language: String::new(),
+                blob_sha: GitSha([0; 20]),
+                recipe: Fingerprint::of(["r"]),
+                commit_sha: GitSha([0; 20]),
+                url: String::new(),
+                context: None,
+                kind: None,
+                name: None,
+                attrs: vec![
+                    ("odd".into(), AttrValue::Number(f64::NAN)),
+                    ("n".into(), AttrValue::Number(2.0)),
+                ],
+            },
+        }
+    }
+
+    #[test]
+    fn bodies_are_json_within_the_limits() {
+        let records: Vec<Record> = (0..25).map(|n| record(&format!("id-{n}"), &"x".repeat(n * 20))).collect();
+        for (most_records, most_bytes) in
+            [(1000, 2_000_000), (4, 2_000_000), (1000, 1500), (7, 2000), (1, 10)]
+        {
+            let bodies = upsert_bodies("n\"s", &records, most_records, most_bytes).expect("encoded");
+            let mut ids = Vec::new();
+            for UpsertBody { records, body } in &bodies {
+                assert!(records.len() <= most_records && !records.is_empty());
+                assert!(body.len() <= most_bytes || records.len() == 1);
+                let body: Value = serde_json::from_slice(body).expect("JSON");
+                assert_eq!(body["namespace"], "n\"s");
+                let vectors = body["vectors"].as_array().expect("a list");
+                assert_eq!(vectors.len(), records.len());
+                ids.extend(vectors.iter().map(|vector| vector["id"].as_str().expect("text").to_owned()));
+            }
+            assert!(ids.iter().eq(records.iter().map(|record| &record.id)), "{most_records} {most_bytes}");
+        }
+        assert!(upsert_bodies("n", &[], 10, 10).expect("nothing").is_empty());
+    }
+
+    #[test]
+    fn a_record_is_written_as_the_service_takes_it() {
+        let body = &upsert_bodies("n", &[record("a", "t")], 10, 10_000).expect("encoded")[0].body;
+        let body: Value = serde_json::from_slice(body).expect("JSON");
+        assert_eq!(body["vectors"][0]["values"], json!([0.1, -1.0]));
+        let metadata = body["vectors"][0]["metadata"].as_object().expect("an object");
+        assert_eq!(metadata["file_path"], "a \"quoted\" ü.md");
+        assert_eq!((&metadata["attr_n"], metadata.get("attr_odd")), (&json!(2.0), None));
+        let error =
+            upsert_bodies("n", &[record("long", &"x".repeat(50_000))], 10, 1_000_000).expect_err("too long");
+        assert!(error.starts_with("the metadata of `long` has 50"), "{error}");
+    }
+
+    #[test]
+    fn whole_numbers_come_back_as_such() {
+        let map = |value: Value| value.as_object().cloned();
+        let back =
+            with_whole_numbers(map(json!({"a": 3.0, "b": 2.5, "c": 1e300, "d": "3.0", "e": 7, "f": -2.0})));
+        assert_eq!(Value::Object(back), json!({"a": 3, "b": 2.5, "c": 1e300, "d": "3.0", "e": 7, "f": -2}));
+        assert!(with_whole_numbers(None).is_empty());
+    }
+}
