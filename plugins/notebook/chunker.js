@@ -1,0 +1,150 @@
+// Jupyter notebooks: one chunk a cell, under the headings above it.
+//
+// A notebook is JSON, so a cell's text does not stand in the file as people read it: the chunks are
+// generated. Outputs (pictures, tables of numbers) stay out unless asked for.
+
+const CONFIG_SCHEMA = {
+  type: 'object',
+  additionalProperties: false,
+  properties: {
+    outputs: {
+      type: 'boolean',
+      default: false,
+      description: 'Index the text that code cells printed, too.',
+    },
+    raw: {
+      type: 'boolean',
+      default: false,
+      description: 'Index raw cells, too.',
+    },
+  },
+};
+
+let config = defaults();
+
+function defaults() {
+  const entries = Object.entries(CONFIG_SCHEMA.properties);
+  return Object.fromEntries(entries.map(([key, schema]) => [key, schema.default]));
+}
+
+export const chunker = {
+  describe() {
+    return {
+      name: 'notebook',
+      version: '0.1.0',
+      summary: 'Jupyter notebooks: one chunk a cell, under the headings above it.',
+      offsetUnit: 'utf16-units',
+      extensions: ['.ipynb'],
+      configSchema: JSON.stringify(CONFIG_SCHEMA),
+    };
+  },
+
+  configure(json) {
+    const given = JSON.parse(json);
+    const problems = [];
+    for (const [key, value] of Object.entries(given)) {
+      if (!Object.hasOwn(CONFIG_SCHEMA.properties, key)) {
+        const known = Object.keys(CONFIG_SCHEMA.properties).map((it) => `\`${it}\``);
+        problems.push(problem(key, `unknown key, expected ${known.join(' or ')}`));
+      } else if (typeof value !== 'boolean') {
+        problems.push(problem(key, 'write true or false'));
+      }
+    }
+    if (problems.length > 0) throw problems;
+    config = { ...defaults(), ...given };
+    return [];
+  },
+
+  split(document) {
+    return chunks(parse(document.text));
+  },
+};
+
+function problem(key, message) {
+  const pointer = '/' + key.replaceAll('~', '~0').replaceAll('/', '~1');
+  return { severity: 'error', code: 'invalid-config', message, pointer };
+}
+
+function parse(text) {
+  let notebook;
+  try {
+    notebook = JSON.parse(text);
+  } catch (error) {
+    throw bad('not-json', `a notebook is JSON, and this is not: ${error.message}`);
+  }
+  // Before format 4 the cells stood in worksheets.
+  const cells = notebook?.cells ?? list(notebook?.worksheets).flatMap((it) => list(it?.cells));
+  if (!Array.isArray(cells) || (notebook.cells === undefined && notebook.worksheets === undefined)) {
+    throw bad('no-cells', 'this JSON is no notebook: it has no list `cells`');
+  }
+  return { cells, language: language(notebook.metadata) };
+}
+
+function bad(code, message) {
+  return { tag: 'bad-document', val: [{ severity: 'error', code, message }] };
+}
+
+function language(metadata) {
+  const name = metadata?.language_info?.name ?? metadata?.kernelspec?.language;
+  return typeof name === 'string' ? name.toLowerCase() : undefined;
+}
+
+/** The chunks of a notebook's cells. */
+function chunks({ cells, language }) {
+  const found = [];
+  const path = [];
+  for (let at = 0; at < cells.length; at++) {
+    const cell = cells[at];
+    const kind = cell?.cell_type;
+    if (kind === 'raw' && !config.raw) continue;
+    let text = joined(cell?.source ?? cell?.input).trimEnd();
+    if (kind === 'markdown') follow(path, text);
+    if (kind === 'code' && config.outputs) text = [text, ...printed(cell)].join('\n\n').trimEnd();
+    if (text.trim() === '') continue;
+
+    const attrs = [['cell', { tag: 'number', val: at + 1 }]];
+    if (kind === 'code' && language) attrs.push(['language', { tag: 'text', val: language }]);
+    const tags = list(cell.metadata?.tags).filter((it) => typeof it === 'string');
+    if (tags.length > 0) attrs.push(['tags', { tag: 'texts', val: tags }]);
+    const titles = path.filter(Boolean);
+    found.push({
+      content: { tag: 'generated', val: text },
+      context: titles.length > 0 ? titles.join(' > ') : undefined,
+      kind: typeof kind === 'string' ? kind : undefined,
+      name: titles.at(-1),
+      attrs,
+    });
+  }
+  return found;
+}
+
+/** Takes note of a cell's headings: `path[level - 1]` is the title in force. */
+function follow(path, text) {
+  let fence = '';
+  for (const line of text.split('\n')) {
+    const mark = /^ {0,3}(```|~~~)/.exec(line)?.[1];
+    if (mark && (fence === '' || fence === mark)) fence = fence === '' ? mark : '';
+    if (fence !== '' || !line.startsWith('#')) continue;
+    const heading = /^(#{1,6})[ \t]+(.+)/.exec(line);
+    if (!heading) continue;
+    path.length = Math.min(path.length, heading[1].length - 1);
+    path[heading[1].length - 1] = heading[2].replace(/[ \t]#+[ \t]*$/, '').trim();
+  }
+}
+
+/** What a cell printed, as text. */
+function printed(cell) {
+  return list(cell.outputs)
+    .map((it) => joined(it?.text ?? it?.data?.['text/plain']).trimEnd())
+    .filter((it) => it !== '');
+}
+
+/** Notebooks hold texts whole or as lists of lines. */
+function joined(text) {
+  if (Array.isArray(text)) return text.filter((it) => typeof it === 'string').join('');
+  return typeof text === 'string' ? text : '';
+}
+
+function list(value) {
+  return Array.isArray(value) ? value : [];
+}
