@@ -1,14 +1,35 @@
 //! A file's text into chunks. Pure and synchronous: text in, ranges out; a built-in chunker and a
 //! component look the same from outside. Knows nothing of sources, vectors or the ledger.
+//!
+//! A file's way: [`clean`] makes text of bytes, the first [`Chunker`] that matches may [`prepare`]
+//! it and cuts it, [`fit`] checks the result and makes it fit embedder and store.
+//!
+//! [`prepare`]: Chunker::prepare
 
+mod clean;
+mod code;
 pub mod component;
+mod fit;
+#[cfg(test)]
+mod invariants;
+mod language;
+mod lines;
+mod markdown;
+mod sentence;
 mod settings;
+mod size;
 
 use std::sync::Arc;
 
-use crate::model::{Chunk, Cleaned, Document};
+use crate::model::{Chunk, Cleaned, Document, PathMatcher, StageError, StageResult};
 
+pub use clean::clean;
+pub use code::CodeChunker;
 pub use component::{ComponentChunker, ComponentHost};
+pub use fit::{BadChunk, Limits, Piece, fit};
+pub use language::{language_of, media_type_of};
+pub use markdown::MarkdownChunker;
+pub use sentence::SentenceChunker;
 pub use settings::{CodeSettings, MarkdownSettings, SentenceSettings, WasmSettings};
 
 /// Why a chunker gave no chunks.
@@ -70,3 +91,27 @@ pub trait Chunker: Send + Sync {
 
 /// Counts the tokens of a text the way the pipeline's embedder does.
 pub type TokenCounter = Arc<dyn Fn(&str) -> usize + Send + Sync>;
+
+/// The globs of a stage, where it has some.
+fn matcher(stage: &str, patterns: Option<&[String]>) -> StageResult<Option<PathMatcher>> {
+    patterns
+        .map(PathMatcher::new)
+        .transpose()
+        .map_err(|error| StageError::misconfigured(stage, format!("`match`: {error}")))
+}
+
+/// The size that a stage's settings ask for: tokens where they name them, else characters.
+fn size_of(
+    stage: &str,
+    max_chars: usize,
+    max_tokens: Option<usize>,
+    counter: Option<TokenCounter>,
+) -> StageResult<size::Size> {
+    match (max_tokens, counter) {
+        (None, _) => Ok(size::Size::chars(max_chars)),
+        (Some(max), Some(counter)) => Ok(size::Size::tokens(max, counter)),
+        (Some(_), None) => {
+            Err(StageError::misconfigured(stage, "`max_tokens` needs an embedder that counts tokens"))
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! A file's bytes into clean text: decoded, without byte order mark and control characters, with
+//! `\n` as the only line end. Nothing else changes, so lines keep their numbers.
+
+use std::borrow::Cow;
+
+use crate::model::{Cleaned, LineMap, SkipReason};
+
+/// How far Git itself looks for a NUL to call a file binary.
+const BINARY_PROBE: usize = 8000;
+
+/// Git LFS pointers are around 130 bytes; its own limit for parsing one is 1,024.
+const LFS_POINTER_MAX: usize = 1024;
+
+/// Decodes and cleans a file, or says why it has no text to index.
+///
+/// Encodings: UTF-8; UTF-16 with a byte order mark; Latin-1 where [`latin1`] is certain. Dropped
+/// are the byte order mark and all control characters but tab and newline (the C1 block too).
+/// CRLF and a lone CR become LF, so that line n of the result is line n of the file.
+pub fn clean(bytes: &[u8]) -> Result<Cleaned, SkipReason> {
+    let decoded = decode(bytes)?;
+    if is_lfs_pointer(&decoded) {
+        return Err(SkipReason::LfsPointer);
+    }
+    let text = match first_dirt(decoded.as_bytes()) {
+        None => decoded.into_owned(),
+        Some(at) => scrub(&decoded, at),
+    };
+    if text.trim_start().is_empty() {
+        return Err(SkipReason::Empty);
+    }
+    Ok(Cleaned { text, lines: LineMap::Identity })
+}
+
+fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, SkipReason> {
+    match bytes {
+        [0xEF, 0xBB, 0xBF, rest @ ..] => return decode_unmarked(rest),
+        // UTF-32 is not read; its mark begins like that of UTF-16.
+        [0xFF, 0xFE, 0, 0, ..] => return Err(SkipReason::Undecodable),
+        [0xFF, 0xFE, rest @ ..] => return decode_utf16(rest, encoding_rs::UTF_16LE),
+        [0xFE, 0xFF, rest @ ..] => return decode_utf16(rest, encoding_rs::UTF_16BE),
+        _ => {}
+    }
+    decode_unmarked(bytes)
+}
+
+fn decode_unmarked(bytes: &[u8]) -> Result<Cow<'_, str>, SkipReason> {
+    if memchr::memchr(0, &bytes[..bytes.len().min(BINARY_PROBE)]).is_some() {
+        return Err(SkipReason::Binary);
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(Cow::Borrowed(text)),
+        Err(_) => latin1(bytes).map(Cow::Owned).ok_or(SkipReason::Undecodable),
+    }
+}
+
+fn decode_utf16(
+    bytes: &[u8],
+    encoding: &'static encoding_rs::Encoding,
+) -> Result<Cow<'static, str>, SkipReason> {
+    encoding
+        .decode_without_bom_handling_and_without_replacement(bytes)
+        .map(|text| Cow::Owned(text.into_owned()))
+        .ok_or(SkipReason::Undecodable)
+}
+
+/// Bytes that are not UTF-8, read as Latin-1 where that is certain enough to show the result.
+///
+/// No byte sequence is invalid Latin-1, so certainty comes from what Western text looks like and
+/// other encodings do not. Any byte outside these rules means "not certain":
+/// - no NUL and no control bytes but tab, LF, CR and form feed; none in `80..9F` either, which are
+///   controls in Latin-1 and letters or lead bytes in Windows-1252, KOI8, Shift JIS, GBK;
+/// - the letters `C0..FE`, without `× ÷ ð Ð ý Ý þ Þ`, which Turkish and others put elsewhere: at
+///   most two in a row (Cyrillic, Greek and East Asian text has runs), and next to an ASCII letter
+///   on some side;
+/// - of the signs `A0..BF` none with an ASCII letter on both sides, where Central European text
+///   (ISO-8859-2) has its letters;
+/// - of a file's letters at most a third are not ASCII.
+fn latin1(bytes: &[u8]) -> Option<String> {
+    let letter = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphabetic);
+    let high = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(|b| *b >= 0xC0);
+    let (mut ascii_letters, mut high_letters) = (0_usize, 0_usize);
+    for (at, byte) in bytes.iter().enumerate() {
+        let (before, after) = (at.checked_sub(1), Some(at + 1));
+        match byte {
+            b'\t' | b'\n' | b'\r' | 0x0C | b' '..=b'~' => {
+                ascii_letters += usize::from(byte.is_ascii_alphabetic());
+            }
+            0xA0..=0xBF if !(letter(before) && letter(after)) => {}
+            0xD7 | 0xF7 | 0xD0 | 0xF0 | 0xDD | 0xFD | 0xDE | 0xFE => return None,
+            0xC0..=0xFE => {
+                high_letters += 1;
+                let far_before = at.checked_sub(2);
+                let run = high(before) && high(after) || high(far_before) && high(before);
+                let alone = !letter(before)
+                    && !letter(after)
+                    && !(high(before) && letter(far_before))
+                    && !(high(after) && letter(Some(at + 2)));
+                // A single `à` or `É` between blanks is a French word.
+                let word = !high(before) && !high(after) && matches!(byte, 0xE0 | 0xC0 | 0xE9 | 0xC9);
+                if run || (alone && !word) {
+                    return None;
+                }
+            }
+            _ => return None,
+        }
+    }
+    (high_letters * 2 <= ascii_letters).then(|| bytes.iter().map(|&byte| char::from(byte)).collect())
+}
+
+/// A pointer file of Git LFS (or of its predecessor) in the place of the content.
+fn is_lfs_pointer(text: &str) -> bool {
+    text.len() <= LFS_POINTER_MAX
+        && matches!(
+            text.lines().next(),
+            Some("version https://git-lfs.github.com/spec/v1" | "version https://hawser.github.com/spec/v1")
+        )
+        && text.lines().any(|line| line.starts_with("oid sha256:"))
+}
+
+/// Where the first byte stands that begins a character to drop or change.
+///
+/// Files are clean as a rule, so whole blocks are judged without branches (the loop becomes SIMD)
+/// and only a suspicious block is looked at byte by byte.
+fn first_dirt(bytes: &[u8]) -> Option<usize> {
+    const BLOCK: usize = 128;
+    for (n, block) in bytes.chunks(BLOCK).enumerate() {
+        // C2 leads the C1 controls, and also `©` and the like: a suspicion only.
+        let suspicious = block.iter().fold(false, |seen, &b| {
+            seen | ((b < b' ') & (b != b'\n') & (b != b'\t')) | (b == 0x7F) | (b == 0xC2)
+        });
+        if suspicious {
+            let start = n * BLOCK;
+            let found = block.iter().enumerate().find(|&(at, &byte)| match byte {
+                b'\n' | b'\t' => false,
+                0..b' ' | 0x7F => true,
+                0xC2 => bytes.get(start + at + 1).is_some_and(|next| (0x80..0xA0).contains(next)),
+                _ => false,
+            });
+            if let Some((at, _)) = found {
+                return Some(start + at);
+            }
+        }
+    }
+    None
+}
+
+/// Cleans from the first dirty character on, copying clean stretches whole.
+fn scrub(text: &str, first: usize) -> String {
+    let bytes = text.as_bytes();
+    let mut clean = String::with_capacity(text.len());
+    let (mut from, mut dirt) = (0, Some(first));
+    while let Some(at) = dirt {
+        clean.push_str(&text[from..at]);
+        from = at + 1;
+        match bytes[at] {
+            b'\r' => {
+                clean.push('\n');
+                if bytes.get(from) == Some(&b'\n') {
+                    from += 1;
+                }
+            }
+            0xC2 => from += 1, // the second byte of a C1 control
+            _ => {}
+        }
+        dirt = next_dirt(bytes, from);
+    }
+    clean.push_str(&text[from..]);
+    clean
+}
+
+/// As [`first_dirt`], for files known to be dirty: in those with CRLF the next one is near.
+fn next_dirt(bytes: &[u8], from: usize) -> Option<usize> {
+    const NEAR: usize = 256;
+    let rest = &bytes[from..];
+    let near = rest.iter().take(NEAR).enumerate().position(|(at, &byte)| match byte {
+        b'\n' | b'\t' => false,
+        0..b' ' | 0x7F => true,
+        0xC2 => rest.get(at + 1).is_some_and(|next| (0x80..0xA0).contains(next)),
+        _ => false,
+    });
+    match near {
+        Some(at) => Some(from + at),
+        None if rest.len() > NEAR => first_dirt(&rest[NEAR..]).map(|at| from + NEAR + at),
+        None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(bytes: &[u8]) -> Result<String, SkipReason> {
+        clean(bytes).map(|cleaned| cleaned.text)
+    }
+
+    #[test]
+    fn files_are_decoded_and_cleaned() {
+        for (bytes, clean) in [
+            (&b"plain\n\ttext"[..], "plain\n\ttext"),
+            (b"\xEF\xBB\xBFmark", "mark"),
+            (b"a\r\nb\rc\r\r\nd\n", "a\nb\nc\n\nd\n"),
+            (b"bell\x07 del\x7F esc\x1B[0m vt\x0B", "bell del esc[0m vt"),
+            ("c1\u{85}\u{9F} ©\u{A0}kept".as_bytes(), "c1 ©\u{A0}kept"),
+            ("a\u{FEFF}b\u{2028}c".as_bytes(), "a\u{FEFF}b\u{2028}c"),
+            (b"\xFF\xFEh\0i\0\r\0\n\0\x3D\xD8\x00\xDE", "hi\n😀"),
+            (b"\xFE\xFF\0h\0i", "hi"),
+            (
+                b"caf\xE9 \xE0 la cr\xE8me, na\xEFve \xAB mot \xBB 20\xB0C",
+                "café à la crème, naïve « mot » 20°C",
+            ),
+            (b"Stra\xDFe, \xDCbung: gr\xFC\xDFen", "Straße, Übung: grüßen"),
+        ] {
+            assert_eq!(text(bytes).as_deref(), Ok(clean), "{bytes:?}");
+        }
+        let late_nul = [b"x".repeat(8000), b"\0y".to_vec()].concat();
+        assert_eq!(text(&late_nul), Ok("x".repeat(8000) + "y"));
+    }
+
+    #[test]
+    fn what_has_no_text_is_skipped_with_the_reason() {
+        let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+        let old_pointer = b"version https://hawser.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+        let nul_at_limit = [b"x".repeat(7999), b"\0".to_vec()].concat();
+        for (bytes, reason) in [
+            (&b""[..], SkipReason::Empty),
+            (b" \n\t\r\n ", SkipReason::Empty),
+            (b"\xEF\xBB\xBF\n", SkipReason::Empty),
+            (b"\x07\x1B", SkipReason::Empty),
+            (b"\xFF\xFE", SkipReason::Empty),
+            (b"ab\0c", SkipReason::Binary),
+            (&nul_at_limit, SkipReason::Binary),
+            (b"\xFF\xFEh\0i", SkipReason::Undecodable), // half a unit
+            (b"\xFF\xFE\x00\xDE", SkipReason::Undecodable), // half a surrogate pair
+            (b"\xFF\xFE\0\0h\0\0\0", SkipReason::Undecodable), // UTF-32
+            (b"\xCF\xF0\xE8\xE2\xE5\xF2", SkipReason::Undecodable), // Cyrillic
+            (b"za\xBF\xF3\xB3\xE6", SkipReason::Undecodable), // Polish, ISO-8859-2
+            (b"\x93quoted\x94", SkipReason::Undecodable), // Windows-1252
+            (b"\xC4\xE3\xBA\xC3", SkipReason::Undecodable), // Chinese, GBK
+            (b"\x82\xB1\x82\xF1", SkipReason::Undecodable), // Japanese, Shift JIS
+            (b"\xE9\xE9\xE9", SkipReason::Undecodable),
+            (pointer, SkipReason::LfsPointer),
+            (old_pointer, SkipReason::LfsPointer),
+        ] {
+            assert_eq!(text(bytes), Err(reason), "{bytes:?}");
+        }
+        assert!(text(b"version https://git-lfs.github.com/spec/v1\nis what a pointer begins with").is_ok());
+    }
+
+    /// The rule, character by character.
+    fn naive(text: &str) -> String {
+        let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+        let text = text.replace("\r\n", "\n").replace('\r', "\n");
+        text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn cleaning_is_the_rule(parts in prop::collection::vec(
+            prop_oneof![
+                "\\PC{0,200}", ".{0,8}",
+                Just("\r\n".to_owned()), Just("\r".to_owned()), Just("\u{85}".to_owned()), Just("©".to_owned()),
+            ], 0..20)) {
+            let file = parts.concat();
+            prop_assume!(!file.contains('\0'));
+            let expected = naive(&file);
+            match text(file.as_bytes()) {
+                Ok(clean) => {
+                    prop_assert_eq!(&clean, &expected);
+                    prop_assert_eq!(text(clean.trim_start_matches('\u{FEFF}').as_bytes()).ok(), Some(clean.trim_start_matches('\u{FEFF}').to_owned()));
+                }
+                Err(reason) => {
+                    prop_assert_eq!(reason, SkipReason::Empty);
+                    prop_assert!(expected.trim().is_empty());
+                }
+            }
+        }
+
+        #[test]
+        fn bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            if let Ok(clean) = clean(&bytes) {
+                prop_assert!(!clean.text.contains('\r'));
+            }
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! Chunks into pieces that embedder and store take: ranges checked, over-long ones split, lines
+//! found. A chunker, built in or a component, is not believed here.
+
+use std::cell::OnceCell;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::TokenCounter;
+use super::size::{Size, trim};
+use crate::model::{AttrValue, Attrs, Body, Chunk, Cleaned, LineMap};
+
+/// What one piece may measure at most.
+#[derive(Clone)]
+pub struct Limits {
+    /// Tokens that the embedder takes in one input: context and body together.
+    pub input_tokens: usize,
+    /// Counts them as the embedder does.
+    pub counter: TokenCounter,
+    /// Bytes that text, context, kind, name and attributes take in a record's metadata, as JSON:
+    /// the store's limit less what the other fields need.
+    pub metadata_bytes: usize,
+}
+
+/// One chunk as it is embedded and stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Piece {
+    /// The body. Never empty.
+    pub text: String,
+    /// First line in the original file, 1-based.
+    pub start_line: u32,
+    /// Last line in the original file, 1-based, inclusive.
+    pub end_line: u32,
+    /// The byte range of the body in the cleaned text; none for generated text.
+    pub range: Option<Range<usize>>,
+    /// Goes in front of the body for the embedding.
+    pub context: Option<String>,
+    /// What it is.
+    pub kind: Option<String>,
+    /// The symbol's or section's name.
+    pub name: Option<String>,
+    /// A component's own attributes.
+    pub attrs: Attrs,
+}
+
+/// A chunk that breaks the contract of [`super::Chunker`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadChunk {
+    /// Which one, counted from 1.
+    pub number: usize,
+    /// What is wrong with it, as a clause: `its range 5..9 ends after the document (7 bytes)`.
+    pub fault: String,
+}
+
+impl fmt::Display for BadChunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "chunk {}: {}", self.number, self.fault)
+    }
+}
+
+impl std::error::Error for BadChunk {}
+
+/// Names longer than this are cut: they are labels, not text.
+const NAME_BYTES: usize = 256;
+
+/// Checks what a chunker gave back and makes it fit.
+///
+/// Chunks that are over a limit are split (at lines, sentences, words, never inside a character),
+/// never dropped; pieces of white space alone are. An over-long context is cut. The error is the
+/// first chunk whose range does not lie in the text, starts or ends inside a character, is empty,
+/// or steps back behind the one before; or whose attributes leave no room for a text.
+pub fn fit(cleaned: &Cleaned, chunks: Vec<Chunk>, limits: &Limits) -> Result<Vec<Piece>, BadChunk> {
+    let mut pieces = Vec::with_capacity(chunks.len());
+    let mut lines = LineFinder::new(cleaned);
+    let mut previous = 0..0;
+    for (at, chunk) in chunks.into_iter().enumerate() {
+        let bad = |fault: String| BadChunk { number: at + 1, fault };
+        let Chunk { body, mut context, kind, mut name, attrs } = chunk;
+        if let Some(name) = &mut name {
+            truncate(name, NAME_BYTES);
+        }
+        if let Some(context) = &mut context {
+            cut_context(context, limits);
+        }
+        let room =
+            Room::new(limits, context.as_deref(), kind.as_deref(), name.as_deref(), &attrs).map_err(bad)?;
+        let piece = |text: &str, (start_line, end_line), range| Piece {
+            text: text.to_owned(),
+            start_line,
+            end_line,
+            range,
+            context: context.clone(),
+            kind: kind.clone(),
+            name: name.clone(),
+            attrs: attrs.clone(),
+        };
+        match body {
+            Body::Slice(range) => {
+                check(&cleaned.text, &range, &previous).map_err(bad)?;
+                previous = range.clone();
+                for part in room.parts(&cleaned.text, range) {
+                    let body = &cleaned.text[part.clone()];
+                    if !body.trim_start().is_empty() {
+                        pieces.push(piece(body, lines.of(&part), Some(part)));
+                    }
+                }
+            }
+            Body::Generated(text) => {
+                for part in room.parts(&text, 0..text.len()) {
+                    let body = &text[part];
+                    if !body.trim_start().is_empty() {
+                        pieces.push(piece(body, lines.whole(), None));
+                    }
+                }
+            }
+        }
+    }
+    Ok(pieces)
+}
+
+/// What is wrong with a range, if anything.
+fn check(text: &str, range: &Range<usize>, previous: &Range<usize>) -> Result<(), String> {
+    let Range { start, end } = *range;
+    let said = format!("its range {start}..{end}");
+    if start >= end {
+        Err(format!("{said} is empty"))
+    } else if end > text.len() {
+        Err(format!("{said} ends after the document ({} bytes)", text.len()))
+    } else if let Some(inside) = [start, end].into_iter().find(|&at| !text.is_char_boundary(at)) {
+        let border = text.floor_char_boundary(inside);
+        let character = text[border..].chars().next().unwrap_or_default();
+        Err(format!("{said} cuts the character {character:?} at byte {border}"))
+    } else if start < previous.start || end < previous.end {
+        Err(format!("{said} steps back behind the one before it ({}..{})", previous.start, previous.end))
+    } else {
+        Ok(())
+    }
+}
+
+/// What is left for the body of one chunk.
+struct Room<'a> {
+    limits: &'a Limits,
+    context: &'a str,
+    /// Tokens of the context, once somebody had to ask.
+    context_tokens: OnceCell<usize>,
+    /// Bytes of the body as JSON.
+    bytes: usize,
+}
+
+/// Tokens of what stands between context and body.
+const SEPARATOR_TOKENS: usize = 2;
+
+impl<'a> Room<'a> {
+    fn new(
+        limits: &'a Limits,
+        context: Option<&'a str>,
+        kind: Option<&str>,
+        name: Option<&str>,
+        attrs: &Attrs,
+    ) -> Result<Self, String> {
+        let fixed: usize = [context, kind, name].into_iter().flatten().map(json_len).sum::<usize>()
+            + attrs.iter().map(|(key, value)| json_len(key) + attr_len(value)).sum::<usize>();
+        let bytes = limits.metadata_bytes.saturating_sub(fixed);
+        if bytes < limits.metadata_bytes / 4 {
+            return Err(format!(
+                "its attributes take {fixed} bytes, which leaves no room for the text ({} bytes for all)",
+                limits.metadata_bytes
+            ));
+        }
+        Ok(Self { limits, context: context.unwrap_or_default(), context_tokens: OnceCell::new(), bytes })
+    }
+
+    /// The range, or parts of it that fit.
+    fn parts(&self, text: &str, range: Range<usize>) -> Vec<Range<usize>> {
+        let body = &text[range.clone()];
+        if self.tokens_fit(body) && self.bytes_fit(body) {
+            return vec![range];
+        }
+        let mut by_tokens = vec![range.clone()];
+        if !self.tokens_fit(body) {
+            let counter = self.limits.counter.clone();
+            by_tokens = split(text, range, Size::tokens(self.tokens(), counter));
+        }
+        let mut parts = Vec::new();
+        for part in by_tokens {
+            if self.bytes_fit(&text[part.clone()]) {
+                parts.push(part);
+            } else {
+                parts.extend(split(text, part, Size::tokens(self.bytes, Arc::new(escaped_len))));
+            }
+        }
+        parts.into_iter().map(|part| trim(text, part)).collect()
+    }
+
+    /// Tokens left for the body.
+    fn tokens(&self) -> usize {
+        if self.context.is_empty() {
+            return self.limits.input_tokens;
+        }
+        let context = *self.context_tokens.get_or_init(|| (self.limits.counter)(self.context));
+        self.limits.input_tokens.saturating_sub(context + SEPARATOR_TOKENS)
+    }
+
+    fn tokens_fit(&self, body: &str) -> bool {
+        // Counting costs a hundred times more than chunking. No tokenizer makes two tokens of a
+        // byte, so a short text needs no count.
+        let bytes = self.context.len() + SEPARATOR_TOKENS + body.len();
+        bytes.saturating_mul(2) <= self.limits.input_tokens || (self.limits.counter)(body) <= self.tokens()
+    }
+
+    fn bytes_fit(&self, body: &str) -> bool {
+        // `\u00XX` is the longest escape: six bytes for one.
+        body.len().saturating_mul(6) <= self.bytes || escaped_len(body) <= self.bytes
+    }
+}
+
+/// Cuts a context to its share: half of the input's tokens, a quarter of the metadata.
+fn cut_context(context: &mut String, limits: &Limits) {
+    cut_json(context, limits.metadata_bytes / 4);
+    let share = limits.input_tokens / 2;
+    if context.len().saturating_mul(2) <= share {
+        return;
+    }
+    let mut count = (limits.counter)(context);
+    while count > share && !context.is_empty() {
+        // In proportion, and always a little further.
+        let keep = context.len().saturating_mul(share) / count;
+        truncate(context, keep.min(context.len() - 1));
+        count = (limits.counter)(context);
+    }
+}
+
+/// Cuts a range by a size that is not about characters.
+fn split(text: &str, range: Range<usize>, size: Size) -> Vec<Range<usize>> {
+    let body = &text[range.clone()];
+    let parts = size.ruler(body).split(0..body.len());
+    parts.into_iter().map(|part| part.start + range.start..part.end + range.start).collect()
+}
+
+/// Bytes of a text inside a JSON string.
+fn escaped_len(text: &str) -> usize {
+    text.bytes()
+        .map(|byte| match byte {
+            b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0C => 2,
+            0..b' ' => 6,
+            _ => 1,
+        })
+        .sum()
+}
+
+/// Bytes of a JSON string with its quotes, and of what separates it from the next.
+fn json_len(text: &str) -> usize {
+    escaped_len(text) + 4
+}
+
+fn attr_len(value: &AttrValue) -> usize {
+    match value {
+        AttrValue::Text(text) => json_len(text),
+        AttrValue::Number(_) => 24,
+        AttrValue::Flag(_) => 8,
+        AttrValue::Texts(texts) => 4 + texts.iter().map(|text| json_len(text)).sum::<usize>(),
+    }
+}
+
+/// Cuts a text to at most `max` bytes, on a character border.
+fn truncate(text: &mut String, max: usize) {
+    text.truncate(text.floor_char_boundary(max));
+}
+
+/// Cuts a text to at most `max` bytes as JSON.
+fn cut_json(text: &mut String, max: usize) {
+    if escaped_len(text) > max {
+        let mut left = max;
+        let end = text.char_indices().find_map(|(at, c)| {
+            let cost = escaped_len(c.encode_utf8(&mut [0; 4]));
+            if cost > left {
+                return Some(at);
+            }
+            left -= cost;
+            None
+        });
+        truncate(text, end.unwrap_or(max));
+    }
+}
+
+/// Finds lines in one pass: pieces come in order.
+struct LineFinder<'a> {
+    text: &'a [u8],
+    map: &'a LineMap,
+    start: Cursor,
+    end: Cursor,
+}
+
+/// A place and the number of newlines before it.
+#[derive(Clone, Copy, Default)]
+struct Cursor {
+    at: usize,
+    newlines: usize,
+}
+
+impl Cursor {
+    fn line_at(&mut self, text: &[u8], at: usize) -> usize {
+        // A step back happens only where an over-long chunk was split and the next one shares text.
+        if at < self.at {
+            self.newlines -= memchr::memchr_iter(b'\n', &text[at..self.at]).count();
+        } else {
+            self.newlines += memchr::memchr_iter(b'\n', &text[self.at..at]).count();
+        }
+        self.at = at;
+        self.newlines
+    }
+}
+
+impl<'a> LineFinder<'a> {
+    fn new(cleaned: &'a Cleaned) -> Self {
+        let (text, map) = (cleaned.text.as_bytes(), &cleaned.lines);
+        Self { text, map, start: Cursor::default(), end: Cursor::default() }
+    }
+
+    /// First and last line of a piece.
+    fn of(&mut self, range: &Range<usize>) -> (u32, u32) {
+        let first = self.start.line_at(self.text, range.start);
+        if self.end.at < range.start {
+            self.end = self.start;
+        }
+        // A newline at the end belongs to the line it ends.
+        let last = self.end.line_at(self.text, range.end - 1);
+        (self.map.original(first), self.map.original(last))
+    }
+
+    /// First and last line of the document.
+    fn whole(&mut self) -> (u32, u32) {
+        let last = self.end.line_at(self.text, self.text.len().saturating_sub(1));
+        (1, self.map.original(last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cleaned(text: &str) -> Cleaned {
+        Cleaned { text: text.into(), lines: LineMap::Identity }
+    }
+
+    fn limits(input_tokens: usize, metadata_bytes: usize) -> Limits {
+        // A token for each word.
+        Limits {
+            input_tokens,
+            counter: Arc::new(|text: &str| text.split_whitespace().count()),
+            metadata_bytes,
+        }
+    }
+
+    fn texts(pieces: &[Piece]) -> Vec<(&str, u32, u32)> {
+        pieces.iter().map(|piece| (piece.text.as_str(), piece.start_line, piece.end_line)).collect()
+    }
+
+    #[test]
+    fn what_breaks_the_contract_is_named() {
+        for (ranges, message) in [
+            (&[0..2, 3..99][..], "chunk 2: its range 3..99 ends after the document (8 bytes)"),
+            (&[2..2], "chunk 1: its range 2..2 is empty"),
+            (&[0..2, 2..5], "chunk 2: its range 2..5 cuts the character 'ß' at byte 4"),
+            (&[5..8], "chunk 1: its range 5..8 cuts the character 'ß' at byte 4"),
+            (&[2..4, 0..6], "chunk 2: its range 0..6 steps back behind the one before it (2..4)"),
+            (&[0..6, 2..4], "chunk 2: its range 2..4 steps back behind the one before it (0..6)"),
+        ] {
+            let chunks = ranges.iter().cloned().map(Chunk::slice).collect();
+            let error = fit(&cleaned("Straße!"), chunks, &limits(100, 1000)).expect_err(message);
+            assert_eq!(error.to_string(), message);
+        }
+        let mut chunk = Chunk::slice(0..1);
+        chunk.attrs = vec![("big".into(), AttrValue::Text("x".repeat(900)))];
+        let error = fit(&cleaned("a"), vec![chunk], &limits(100, 1000)).expect_err("too large attributes");
+        assert!(error.to_string().starts_with("chunk 1: its attributes take"), "{error}");
+    }
+
+    #[test]
+    fn lines_are_those_of_the_original() {
+        let text = "one\ntwo\n\nfour\nfive";
+        let chunks = vec![Chunk::slice(0..3), Chunk::slice(0..8), Chunk::slice(4..13), Chunk::slice(9..18)];
+        let pieces = fit(&cleaned(text), chunks.clone(), &limits(100, 1000)).expect("good chunks");
+        assert_eq!(
+            texts(&pieces),
+            [("one", 1, 1), ("one\ntwo\n", 1, 2), ("two\n\nfour", 2, 4), ("four\nfive", 4, 5)]
+        );
+        let folded = Cleaned { text: text.into(), lines: LineMap::Folded(vec![1, 2, 3, 7, 8]) };
+        let pieces = fit(&folded, chunks, &limits(100, 1000)).expect("good chunks");
+        assert_eq!((pieces[2].start_line, pieces[2].end_line), (2, 7));
+        assert_eq!((pieces[3].start_line, pieces[3].end_line), (7, 8));
+    }
+
+    #[test]
+    fn generated_text_has_the_lines_of_the_document() {
+        let chunk = Chunk { body: Body::Generated("made up".into()), ..Chunk::slice(0..1) };
+        let pieces = fit(&cleaned("a\nb\n"), vec![chunk], &limits(100, 1000)).expect("good chunks");
+        assert_eq!(texts(&pieces), [("made up", 1, 2)]);
+        assert_eq!(pieces[0].range, None);
+    }
+
+    #[test]
+    fn too_long_is_split_and_blank_is_dropped() {
+        let text = "a b c d e f\n \n\ng";
+        let chunks = vec![Chunk::slice(0..11), Chunk::slice(11..14), Chunk::slice(15..16)];
+        let pieces = fit(&cleaned(text), chunks, &limits(4, 1000)).expect("good chunks");
+        assert_eq!(texts(&pieces), [("a b c d", 1, 1), ("e f", 1, 1), ("g", 4, 4)]);
+
+        let long = "wörd \"q\"\n".repeat(40);
+        let pieces =
+            fit(&cleaned(&long), vec![Chunk::slice(0..long.len())], &limits(1000, 100)).expect("good");
+        assert!(pieces.len() > 4);
+        for piece in &pieces {
+            assert!(serde_json::to_string(&piece.text).expect("text is JSON").len() <= 102, "{piece:?}");
+        }
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(pieces.iter().flat_map(|piece| words(&piece.text)).collect::<Vec<_>>(), words(&long));
+        assert_eq!(pieces.last().map(|piece| piece.end_line), Some(40));
+    }
+
+    #[test]
+    fn the_context_counts_and_is_cut() {
+        let mut chunk = Chunk::slice(0..15);
+        chunk.context = Some("Guide > Install > Linux > Debian > Old".into());
+        let pieces = fit(&cleaned("a b c d e f g h"), vec![chunk], &limits(10, 1000)).expect("good chunks");
+        for piece in &pieces {
+            let context = piece.context.as_deref().expect("it stays");
+            assert!("Guide > Install > Linux > Debian > Old".starts_with(context));
+            let tokens = context.split_whitespace().count() + piece.text.split_whitespace().count();
+            assert!(tokens <= 10, "{piece:?}");
+        }
+        assert!(pieces.len() > 1);
+    }
+}

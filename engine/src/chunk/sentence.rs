@@ -1,0 +1,258 @@
+//! `kind = "sentence"`: the original algorithm. Windows of at most `max_chunk_size` characters
+//! that end after a sentence where possible and share up to `chunk_overlap` with the next.
+
+use std::ops::Range;
+
+use super::size::{Ruler, Size, best_break, ends_sentence, pack, trim};
+use super::{ChunkError, Chunker, SentenceSettings, TokenCounter, matcher};
+use crate::model::{Chunk, Cleaned, Document, LineMap, PathMatcher, StageResult};
+
+/// Changes when the same document and settings would give other chunks.
+const VERSION: u32 = 1;
+
+/// Cuts any text after sentences.
+pub struct SentenceChunker {
+    stage: String,
+    identity: String,
+    label: String,
+    patterns: Option<PathMatcher>,
+    size: Size,
+    /// In the unit of `size`.
+    overlap: usize,
+    fold: bool,
+}
+
+impl SentenceChunker {
+    /// `counter` is needed where the settings name `max_tokens`: it counts as the embedder does.
+    pub fn new(stage: &str, settings: &SentenceSettings, counter: Option<TokenCounter>) -> StageResult<Self> {
+        let size = super::size_of(stage, settings.max_chunk_size, settings.max_tokens, counter)?;
+        let overlap = match settings.max_tokens {
+            // The character defaults say nothing about tokens; the share stays the same.
+            Some(max) => settings.overlap_tokens.unwrap_or(max / 5),
+            None => settings.chunk_overlap,
+        };
+        Ok(Self {
+            identity: format!(
+                "sentence/{VERSION} {} overlap={overlap} fold={}",
+                size.describe(),
+                settings.normalize_whitespace
+            ),
+            label: format!("sentence {VERSION}"),
+            patterns: matcher(stage, settings.patterns.as_deref())?,
+            stage: stage.to_owned(),
+            size,
+            overlap,
+            fold: settings.normalize_whitespace,
+        })
+    }
+}
+
+impl Chunker for SentenceChunker {
+    fn stage(&self) -> &str {
+        &self.stage
+    }
+
+    fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    fn label(&self) -> &str {
+        &self.label
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        self.patterns.as_ref().is_none_or(|patterns| patterns.matches(path))
+    }
+
+    fn prepare(&self, cleaned: Cleaned) -> Cleaned {
+        if self.fold { fold(cleaned) } else { cleaned }
+    }
+
+    fn chunk(&self, document: &Document<'_>) -> Result<Vec<Chunk>, ChunkError> {
+        let ruler = self.size.ruler(document.text);
+        let ranges = if ruler.exact() {
+            windows(&ruler, self.overlap)
+        } else {
+            pack(&ruler.atoms(0..document.text.len()), &ruler, self.overlap)
+        };
+        let mut chunks: Vec<Chunk> = Vec::with_capacity(ranges.len());
+        let mut covered = 0;
+        for range in ranges {
+            let range = trim(document.text, range);
+            // What only repeats the overlap is no chunk.
+            if !range.is_empty() && range.end > covered {
+                covered = range.end;
+                chunks.push(Chunk::slice(range));
+            }
+        }
+        Ok(chunks)
+    }
+}
+
+/// Windows over the whole text, sizes in characters.
+fn windows(ruler: &Ruler<'_>, overlap: usize) -> Vec<Range<usize>> {
+    let text = ruler.text;
+    let overlap = overlap.min(ruler.max - 1);
+    // A window may end early for the sake of a sentence, but in its second half, and after what
+    // it shares with the one before: so every window brings something new.
+    let least = overlap.max(ruler.max / 2);
+    let mut ranges = Vec::with_capacity(text.len() / (ruler.max - overlap).max(1) + 1);
+    let mut start = 0;
+    loop {
+        let limit = ruler.advance(start, ruler.max);
+        if limit >= text.len() {
+            ranges.push(start..text.len());
+            return ranges;
+        }
+        let end = best_break(text, ruler.advance(start, least), limit);
+        ranges.push(start..end);
+        start = good_start(text, ruler.retreat(end, overlap).max(start + 1), end);
+    }
+}
+
+/// Where the next window begins, in `[from, end]`: with a sentence, else with a word, else at `from`.
+fn good_start(text: &str, from: usize, end: usize) -> usize {
+    let from = text.ceil_char_boundary(from);
+    let bytes = text.as_bytes();
+    let mut word = None;
+    for at in from..end {
+        if !text.is_char_boundary(at) {
+            continue;
+        }
+        if ends_sentence(bytes, at) {
+            return at;
+        }
+        if word.is_none() && at > 0 && bytes[at - 1].is_ascii_whitespace() {
+            word = Some(at);
+        }
+    }
+    word.unwrap_or(from)
+}
+
+/// Folds runs of blanks (space, tab) into one space and runs of empty lines into one; blanks at a
+/// line's end go. The line map remembers which lines are left.
+fn fold(cleaned: Cleaned) -> Cleaned {
+    let text = cleaned.text.as_str();
+    let mut folded = String::with_capacity(text.len());
+    let mut lines: Vec<u32> = Vec::new();
+    let (mut dropped, mut empty_before) = (false, false);
+    let mut start = 0;
+    for (number, end) in memchr::memchr_iter(b'\n', text.as_bytes()).chain([text.len()]).enumerate() {
+        let line = text[start..end].trim_end_matches([' ', '\t']);
+        let terminated = end < text.len();
+        start = end + 1;
+        if line.is_empty() && empty_before && terminated {
+            dropped = true;
+            continue;
+        }
+        empty_before = line.is_empty();
+        lines.push(cleaned.lines.original(number));
+        fold_line(line, &mut folded);
+        if terminated {
+            folded.push('\n');
+        }
+    }
+    let lines = if dropped { LineMap::Folded(lines) } else { cleaned.lines };
+    Cleaned { text: folded, lines }
+}
+
+fn fold_line(line: &str, folded: &mut String) {
+    let body = line.trim_start_matches([' ', '\t']);
+    if body.len() < line.len() {
+        folded.push(' ');
+    }
+    // Past the indentation runs are rare: look for one without stopping (the loop becomes SIMD).
+    let bytes = body.as_bytes();
+    let pairs = bytes.iter().zip(bytes.get(1..).unwrap_or_default());
+    let runs = pairs
+        .fold(false, |seen, (&a, &b)| seen | (a == b'\t') | ((a == b' ') & ((b == b' ') | (b == b'\t'))));
+    if !runs {
+        folded.push_str(body);
+        return;
+    }
+    let mut words = body.split([' ', '\t']).filter(|word| !word.is_empty());
+    if let Some(first) = words.next() {
+        folded.push_str(first);
+    }
+    for word in words {
+        folded.push(' ');
+        folded.push_str(word);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Body;
+
+    fn settings(max: usize, overlap: usize) -> SentenceSettings {
+        SentenceSettings { max_chunk_size: max, chunk_overlap: overlap, ..SentenceSettings::default() }
+    }
+
+    fn chunks(text: &str, settings: &SentenceSettings) -> Vec<String> {
+        let chunker = SentenceChunker::new("s", settings, None).expect("valid settings");
+        let cleaned = chunker.prepare(Cleaned { text: text.into(), lines: LineMap::Identity });
+        let document = Document { path: "a.txt", text: &cleaned.text, language: None };
+        let chunks = chunker.chunk(&document).expect("always");
+        chunks
+            .into_iter()
+            .map(|chunk| match chunk.body {
+                Body::Slice(range) => cleaned.text[range].to_owned(),
+                Body::Generated(text) => text,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn windows_end_after_sentences_else_words_else_anywhere() {
+        for (max, overlap, text, expected) in [
+            (100, 20, "Short.", &["Short."][..]),
+            (19, 0, "One two. Three four. Five six.", &["One two. Three", "four. Five six."]),
+            (20, 0, "One two. Three four. Five six.", &["One two. Three four.", "Five six."]),
+            (12, 0, "Version 1.2 works", &["Version 1.2", "works"]),
+            (10, 0, "aaaa bbbb cccc", &["aaaa bbbb", "cccc"]),
+            (4, 0, "abcdefghij", &["abcd", "efgh", "ij"]),
+            (4, 0, "äöüßäö", &["äöüß", "äö"]),
+            (10, 0, "Ist es? \"Ja!\" sagt er", &["Ist es?", "\"Ja!\"", "sagt er"]),
+            (5, 0, "你好。世界你好。", &["你好。", "世界你好。"]),
+            (22, 13, "One two. Three four. Five six.", &["One two. Three four.", "Three four. Five six."]),
+            (10, 5, "aaaa bbbb cccc dddd", &["aaaa bbbb", "bbbb cccc", "cccc dddd"]),
+            (4, 2, "abcdefgh", &["abcd", "cdef", "efgh"]),
+        ] {
+            assert_eq!(chunks(text, &settings(max, overlap)), expected, "{max} {overlap} {text:?}");
+        }
+    }
+
+    #[test]
+    fn white_space_is_folded_and_lines_remembered() {
+        let chunker = SentenceChunker::new("s", &settings(100, 0), None).expect("valid settings");
+        for (text, folded, lines) in [
+            ("a  b\t\tc \t d", "a b c d", LineMap::Identity),
+            ("a \nb\n", "a\nb\n", LineMap::Identity),
+            ("  a\n    b", " a\n b", LineMap::Identity),
+            ("a\n\nb", "a\n\nb", LineMap::Identity),
+            ("a\n\n \n\t\n\nb\nc", "a\n\nb\nc", LineMap::Folded(vec![1, 2, 6, 7])),
+            ("\n\n\na\n\n\n", "\na\n\n", LineMap::Folded(vec![1, 4, 5, 7])),
+            ("a\u{A0} b", "a\u{A0} b", LineMap::Identity),
+        ] {
+            let prepared = chunker.prepare(Cleaned { text: text.into(), lines: LineMap::Identity });
+            assert_eq!((prepared.text.as_str(), &prepared.lines), (folded, &lines), "{text:?}");
+        }
+        let plain = SentenceSettings { normalize_whitespace: false, ..settings(100, 0) };
+        assert_eq!(chunks("a  b\n\n\n\nc", &plain), ["a  b\n\n\n\nc"]);
+    }
+
+    #[test]
+    fn the_identity_names_what_matters() {
+        let identity = |settings: &SentenceSettings| {
+            let counter: TokenCounter = std::sync::Arc::new(str::len);
+            SentenceChunker::new("s", settings, Some(counter)).expect("valid settings").identity().to_owned()
+        };
+        let base = settings(100, 10);
+        assert_eq!(identity(&base), "sentence/1 chars=100 overlap=10 fold=true");
+        let tokens = SentenceSettings { max_tokens: Some(50), ..base.clone() };
+        assert_eq!(identity(&tokens), "sentence/1 tokens=50 overlap=10 fold=true");
+        let matching = SentenceSettings { patterns: Some(vec!["*.md".into()]), ..base.clone() };
+        assert_eq!(identity(&matching), identity(&base));
+    }
+}
