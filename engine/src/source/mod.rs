@@ -3,6 +3,7 @@
 
 mod diff;
 mod git;
+pub mod github;
 mod permalink;
 mod settings;
 mod verify;
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use crate::model::{BranchRef, GitSha, RepoEntry, RepoRef, StageError, StageResult, StoredAnswer, TreeEntry};
 
 pub use git::GitSource;
+pub use github::GithubSource;
 pub use settings::{GitSettings, GithubSettings};
 
 /// Which repositories a project wants.

@@ -1,0 +1,350 @@
+//! Sending requests: credentials, limits, retries, and what an answer means for the run.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, StatusCode, header};
+use http_body_util::BodyExt as _;
+use octocrab::Octocrab;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::answer::{Answer, Verdict};
+use super::credentials::Credentials;
+use super::{Patience, link, transport};
+use crate::model::{ErrorKind, Event, EventSink, StageError, StageResult};
+use crate::net::{self, HttpClient, LONGEST_WAIT, Limiter};
+
+/// More than this at once is over GitHub's own limit.
+const MOST_AT_ONCE: usize = 100;
+/// GitHub's secondary limit for reading requests in a minute; Enterprise Servers have none by default.
+const REQUESTS_PER_MINUTE: u32 = 900;
+/// The least wait at a secondary limit that does not say for how long; doubled each time.
+const SECONDARY_WAIT: Duration = Duration::from_secs(60);
+/// Hops of redirects on the API's own host.
+const MOST_REDIRECTS: usize = 5;
+/// No answer is longer: GitHub serves blobs of up to 100 MB.
+const LONGEST_BODY: usize = 128 << 20;
+
+/// The media type of bare contents.
+pub(super) const RAW: &str = "application/vnd.github.raw+json";
+/// The media type of a bare commit id.
+pub(super) const SHA: &str = "application/vnd.github.sha";
+/// The media type of everything else.
+pub(super) const JSON: &str = "application/vnd.github+json";
+
+/// One request for something.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ask<'a> {
+    /// What it is for, in events: `list`, `head`, `tree`, `blob`, `archive`, `compare`.
+    pub(super) operation: &'static str,
+    /// The path and query below the API's base.
+    pub(super) path: &'a str,
+    /// The media type wanted.
+    pub(super) accept: &'static str,
+    /// The ETag of the answer that is known.
+    pub(super) etag: Option<&'a str>,
+}
+
+impl<'a> Ask<'a> {
+    /// A request for JSON.
+    pub(super) fn json(operation: &'static str, path: &'a str) -> Self {
+        Self { operation, path, accept: JSON, etag: None }
+    }
+}
+
+/// The one client of a GitHub stage; its limits are shared by all projects on the stage.
+pub(super) struct Client {
+    pub(super) stage: String,
+    pub(super) base: Url,
+    /// The API's host, for messages.
+    pub(super) host: String,
+    pub(super) credentials: Credentials,
+    pub(super) patience: Patience,
+    pub(super) cancel: CancellationToken,
+    pub(super) events: EventSink,
+    /// Without credentials, for other hosts.
+    pub(super) plain: HttpClient,
+    octocrab: OnceLock<Octocrab>,
+    limiter: Arc<Limiter>,
+    /// Nothing is left until then, and that is too long to wait for.
+    used_up_until: Mutex<Option<Instant>>,
+    /// Secondary limits in a row that did not say for how long.
+    unexplained_limits: AtomicU32,
+}
+
+impl Client {
+    pub(super) fn new(
+        stage: String,
+        base: Url,
+        credentials: Credentials,
+        concurrency: usize,
+        cancel: CancellationToken,
+        events: EventSink,
+    ) -> StageResult<Self> {
+        let host = base.host_str().unwrap_or_default().to_owned();
+        let public = host == "api.github.com" || host.ends_with(".ghe.com");
+        Ok(Self {
+            plain: net::http_client(&stage)?,
+            limiter: Limiter::new(concurrency.min(MOST_AT_ONCE), public.then_some(REQUESTS_PER_MINUTE), None),
+            stage,
+            base,
+            host,
+            credentials,
+            patience: Patience::default(),
+            cancel,
+            events,
+            octocrab: OnceLock::new(),
+            used_up_until: Mutex::new(None),
+            unexplained_limits: AtomicU32::new(0),
+        })
+    }
+
+    /// Asks until there is an answer that `read` can read. Answers that GitHub means to be final
+    /// reach `read` whatever their status; an error of `read` is tried again if it is transient.
+    pub(super) async fn ask<T>(
+        &self,
+        ask: Ask<'_>,
+        read: impl Fn(Answer) -> StageResult<T>,
+    ) -> StageResult<T> {
+        net::retry(&self.patience.retry, &self.cancel, &self.events, || async { read(self.once(ask).await?) })
+            .await
+    }
+
+    /// One try.
+    async fn once(&self, ask: Ask<'_>) -> StageResult<Answer> {
+        self.refuse_while_used_up()?;
+        let started = Instant::now();
+        let exchange = async {
+            let permit = self.limiter.acquire(1).await;
+            let answer = self.exchange(ask).await?;
+            let result = self.judge(answer);
+            match &result {
+                Ok(_) => permit.succeeded(),
+                Err(error) if matches!(error.kind, ErrorKind::Transient { retry_after: Some(_) }) => {
+                    permit.throttled();
+                }
+                Err(_) => drop(permit),
+            }
+            result
+        };
+        let result = tokio::select! {
+            result = exchange => result,
+            () = self.cancel.cancelled() => Err(StageError::cancelled(&self.stage)),
+        };
+        self.events.emit(Event::Call {
+            stage: self.stage.clone(),
+            operation: ask.operation,
+            items: 1,
+            tokens: 0,
+            seconds: started.elapsed().as_secs_f64(),
+            ok: result.is_ok(),
+            error: result.as_ref().err().map(error_type),
+        });
+        result
+    }
+
+    /// Sends and reads, following redirects on the API's own host.
+    async fn exchange(&self, ask: Ask<'_>) -> StageResult<Answer> {
+        let mut path = ask.path.to_owned();
+        for _ in 0..=MOST_REDIRECTS {
+            let answer = self.send(&path, ask).await?;
+            let moved = matches!(answer.status.as_u16(), 301 | 302 | 307 | 308);
+            // An archive's redirect leads to another host, and is the answer.
+            if !moved || ask.operation == "archive" {
+                return Ok(answer);
+            }
+            let target = answer.header("location").and_then(|to| link::below(&self.base, &path, to));
+            path = target.ok_or_else(|| {
+                StageError::misconfigured(&self.stage, format!("{} redirects to another address", self.host))
+                    .hint("set `api_url` to the address of the API itself; credentials follow no redirect")
+            })?;
+        }
+        Err(self.garbage("redirects without end"))
+    }
+
+    async fn send(&self, path: &str, ask: Ask<'_>) -> StageResult<Answer> {
+        let mut request = http::Request::get(path).header(header::ACCEPT, ask.accept);
+        if let Some(etag) = ask.etag.and_then(|etag| HeaderValue::from_str(etag).ok()) {
+            request = request.header(header::IF_NONE_MATCH, etag);
+        }
+        let request = request.body(String::new()).map_err(|error| {
+            StageError::refused(&self.stage, format!("`{path}` is no address")).caused_by(error)
+        })?;
+        let octocrab = self.octocrab.get_or_init(|| {
+            transport::octocrab(self.plain.clone(), self.base.clone(), self.credentials.auth_state())
+        });
+        let waited = tokio::time::timeout(self.patience.answer, octocrab.execute(request)).await;
+        let response =
+            waited.map_err(|_| self.no_answer())?.map_err(|error| self.describe_octocrab(error))?;
+        let (parts, mut body) = response.into_parts();
+        let mut read = BytesMut::new();
+        loop {
+            let frame = tokio::time::timeout(self.patience.answer, body.frame()).await;
+            match frame.map_err(|_| self.no_answer())? {
+                None => break,
+                Some(Err(error)) => return Err(self.describe_octocrab(error)),
+                Some(Ok(frame)) => read.extend_from_slice(&frame.into_data().unwrap_or_default()),
+            }
+            if read.len() > LONGEST_BODY {
+                return Err(self.garbage("an answer without end"));
+            }
+        }
+        Ok(Answer { status: parts.status, headers: parts.headers, body: read.freeze() })
+    }
+
+    /// Turns limits, refused credentials and the server's trouble into errors.
+    fn judge(&self, answer: Answer) -> StageResult<Answer> {
+        let transient = |retry_after, message| {
+            Err(StageError::new(&self.stage, ErrorKind::Transient { retry_after }, message))
+        };
+        match answer.verdict() {
+            Verdict::Final => {
+                self.unexplained_limits.store(0, Ordering::Relaxed);
+                if let Some(wait) = answer.budget_used_up() {
+                    self.wait_for_budget(wait);
+                    if wait <= LONGEST_WAIT {
+                        self.events.waiting(&self.stage, wait, "the rate limit is used up");
+                    }
+                }
+                Ok(answer)
+            }
+            Verdict::PrimaryLimit(wait) => {
+                self.wait_for_budget(wait);
+                transient(Some(wait), format!("the hourly rate limit of {} is used up", self.host))
+            }
+            Verdict::SecondaryLimit(wait) => {
+                let wait = wait.unwrap_or_else(|| {
+                    let before = self.unexplained_limits.fetch_add(1, Ordering::Relaxed);
+                    SECONDARY_WAIT.saturating_mul(1 << before.min(8))
+                });
+                self.hold_everyone(wait);
+                transient(Some(wait), format!("{} asks to slow down ({})", self.host, answer.summary()))
+            }
+            Verdict::BadCredentials => Err(StageError::misconfigured(
+                &self.stage,
+                format!("{} does not accept the credentials ({})", self.host, answer.summary()),
+            )
+            .hint(self.credentials.remedy())),
+            Verdict::Transient(wait) => {
+                transient(wait, format!("{} is in trouble ({})", self.host, answer.summary()))
+            }
+        }
+    }
+
+    /// Nothing is left of the budget: everyone waits, or, where that is too long, ends.
+    fn wait_for_budget(&self, wait: Duration) {
+        if wait > LONGEST_WAIT {
+            let until = Instant::now() + wait;
+            *self.used_up_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+        }
+        self.hold_everyone(wait);
+    }
+
+    fn hold_everyone(&self, wait: Duration) {
+        if wait <= LONGEST_WAIT {
+            self.limiter.pause(wait);
+        }
+    }
+
+    /// Asking on while nothing is left may get the account banned.
+    fn refuse_while_used_up(&self) -> StageResult<()> {
+        let until = *self.used_up_until.lock().unwrap_or_else(PoisonError::into_inner);
+        match until.and_then(|until| until.checked_duration_since(Instant::now())) {
+            Some(left) if !left.is_zero() => Err(StageError::new(
+                &self.stage,
+                ErrorKind::Transient { retry_after: Some(left) },
+                format!("the hourly rate limit of {} is used up", self.host),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn describe_octocrab(&self, error: octocrab::Error) -> StageError {
+        match error {
+            octocrab::Error::Service { source, .. } => match source.downcast::<reqwest::Error>() {
+                Ok(error) => net::describe_transport_error(&self.stage, &self.host, *error),
+                Err(source) => match source.downcast::<octocrab::Error>() {
+                    Ok(inner) => self.describe_octocrab(*inner),
+                    Err(_) => StageError::transient(&self.stage, format!("failed request to {}", self.host)),
+                },
+            },
+            // Only the request for an installation's token is judged by octocrab itself.
+            octocrab::Error::GitHub { source, .. } => {
+                let answer = Answer {
+                    status: source.status_code,
+                    headers: source.headers.clone().unwrap_or_default(),
+                    body: Bytes::from(source.message.clone()),
+                };
+                match self.judge(answer) {
+                    Err(error) => error,
+                    Ok(answer) => StageError::misconfigured(
+                        &self.stage,
+                        format!(
+                            "{} gives no token for the App's installation ({})",
+                            self.host,
+                            answer.summary()
+                        ),
+                    )
+                    .hint(self.credentials.remedy()),
+                }
+            }
+            octocrab::Error::JWT { source, .. } => {
+                StageError::misconfigured(&self.stage, "cannot sign as the GitHub App")
+                    .caused_by(source)
+                    .hint(self.credentials.remedy())
+            }
+            other => {
+                tracing::debug!(stage = %self.stage, error = ?std::mem::discriminant(&other), "octocrab failed");
+                self.garbage("an answer that cannot be read")
+            }
+        }
+    }
+
+    fn no_answer(&self) -> StageError {
+        StageError::transient(&self.stage, format!("no answer in time from {}", self.host))
+    }
+
+    /// An answer that is not what the API sends: broken on the way, or a proxy's.
+    pub(super) fn garbage(&self, what: &str) -> StageError {
+        StageError::transient(&self.stage, format!("{} sent {what}", self.host))
+    }
+
+    /// Reads JSON; anything else is garbage, to be asked for again.
+    pub(super) fn parse<T: serde::de::DeserializeOwned>(&self, answer: &Answer) -> StageResult<T> {
+        serde_json::from_slice(&answer.body).map_err(|error| {
+            let kind = answer.header("content-type").unwrap_or("no content type").to_owned();
+            self.garbage(&format!("something else than the JSON expected ({kind})")).caused_by(error)
+        })
+    }
+
+    /// The error for one repository or file that the server will not give.
+    pub(super) fn refusal(&self, what: &str, answer: &Answer) -> StageError {
+        let error = StageError::refused(&self.stage, format!("{what} is refused ({})", answer.summary()));
+        let needed = answer.header("x-accepted-github-permissions").filter(|needed| !needed.is_empty());
+        match (answer.status, needed) {
+            (StatusCode::FORBIDDEN, Some(needed)) => {
+                error.hint(format!("the credentials need the permission {needed}"))
+            }
+            (StatusCode::FORBIDDEN, None) => error.hint(
+                "give the credentials read access to the repository's contents, \
+                 and authorise them for the organisation's single sign-on",
+            ),
+            _ => error,
+        }
+    }
+}
+
+/// The type of an error in metrics.
+fn error_type(error: &StageError) -> &'static str {
+    match error.kind {
+        ErrorKind::Transient { retry_after: Some(_) } => "rate_limit",
+        ErrorKind::Transient { retry_after: None } => "network",
+        ErrorKind::Misconfigured => "authentication",
+        ErrorKind::Cancelled => "cancelled",
+        _ => "refused",
+    }
+}

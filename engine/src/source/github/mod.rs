@@ -1,0 +1,319 @@
+//! Repositories on GitHub: github.com, Enterprise Cloud, Enterprise Server.
+//!
+//! Octocrab signs and carries the requests; retries, limits and the reading of answers are ours,
+//! because octocrab's own retry at once, ignore `retry-after`, and follow any redirect.
+
+mod answer;
+mod archive;
+mod blobs;
+mod client;
+mod credentials;
+mod link;
+mod listing;
+mod pages;
+mod transport;
+mod trees;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::StatusCode;
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use self::client::{Ask, Client, SHA};
+use self::credentials::Credentials;
+use super::diff::changed_files;
+use super::permalink::{blob_link, encode_segment};
+use super::{AnswerCache, ChangedFile, ContentSink, GithubSettings, Head, Listing, Selection, Source};
+use crate::model::{BranchRef, EventSink, GitSha, RepoEntry, RepoRef, StageError, StageResult, TreeEntry};
+use crate::net::{self, RetryPolicy};
+
+/// Up to so many files are fetched one by one; more come as one archive.
+const FEW_FILES: usize = 20;
+/// The comparison names at most so many files, and does not say when it left some out.
+const MOST_COMPARED_FILES: usize = 300;
+
+/// How patient a stage is with its service.
+#[derive(Debug, Clone)]
+pub struct Patience {
+    /// How often a failed request is tried again.
+    pub retry: RetryPolicy,
+    /// How long nothing may come before the answer counts as lost.
+    pub answer: Duration,
+}
+
+impl Default for Patience {
+    /// GitHub itself gives up after 10 seconds; a minute leaves room for archives made on demand.
+    fn default() -> Self {
+        Self { retry: RetryPolicy::default(), answer: Duration::from_secs(60) }
+    }
+}
+
+/// The source of kind `github`. A repository's key is its numeric id, which survives renames and
+/// transfers.
+pub struct GithubSource {
+    client: Client,
+    /// Calls in flight at most.
+    concurrency: usize,
+    forks: bool,
+    archived: bool,
+    /// The address of the web pages, without a slash at its end.
+    web: String,
+}
+
+impl GithubSource {
+    /// A source for the stage of this name, with at most `concurrency` calls at once. Nothing is
+    /// asked of the service yet.
+    pub fn new(
+        stage: impl Into<String>,
+        settings: &GithubSettings,
+        concurrency: usize,
+        cancel: CancellationToken,
+        events: EventSink,
+    ) -> StageResult<Self> {
+        let stage = stage.into();
+        let base = net::endpoint(&stage, &settings.api_url)?;
+        let credentials = Credentials::new(&stage, settings)?;
+        Ok(Self {
+            web: web_of(&base),
+            client: Client::new(stage, base, credentials, concurrency, cancel, events)?,
+            concurrency: concurrency.max(1),
+            forks: settings.forks,
+            archived: settings.archived,
+        })
+    }
+
+    /// With another patience than the usual.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Patience) -> Self {
+        self.client.patience = patience;
+        self
+    }
+
+    /// Whether a repository answers at all.
+    async fn exists(&self, repo: &RepoRef) -> StageResult<bool> {
+        let path = format!("/repos/{}", encode_name(&repo.name));
+        self.client
+            .ask(Ask::json("head", &path), |answer| match answer.status.as_u16() {
+                200 => Ok(true),
+                404 => Ok(false),
+                _ => Err(self.client.refusal(&format!("repository {}", repo.name), &answer)),
+            })
+            .await
+    }
+
+    async fn head_of(
+        &self,
+        repo: &RepoRef,
+        reference: &str,
+        known: Option<GitSha>,
+    ) -> StageResult<Option<Head>> {
+        let path = format!("/repos/{}/commits/{}", encode_name(&repo.name), encode_segment(reference));
+        let etag = known.map(|sha| format!("\"{sha}\""));
+        let ask = Ask { operation: "head", path: &path, accept: SHA, etag: etag.as_deref() };
+        self.client
+            .ask(ask, |answer| match answer.status {
+                StatusCode::OK => {
+                    match std::str::from_utf8(&answer.body).ok().and_then(|t| t.trim().parse().ok()) {
+                        Some(sha) => Ok(Some(Head::Commit(sha))),
+                        None => Err(self.client.garbage("something else than a commit id")),
+                    }
+                }
+                StatusCode::NOT_MODIFIED => match known {
+                    Some(sha) => Ok(Some(Head::Commit(sha))),
+                    None => Err(self.client.garbage("\"not modified\" without having been asked")),
+                },
+                StatusCode::CONFLICT => Ok(Some(Head::Empty)),
+                StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY => Ok(None),
+                _ => Err(self.client.refusal(&format!("the head of {}", repo.name), &answer)),
+            })
+            .await
+    }
+
+    /// The comparison's files, where they are surely all of them, and from `base` to `head`.
+    async fn compared(
+        &self,
+        repo: &RepoRef,
+        base: GitSha,
+        head: GitSha,
+    ) -> StageResult<Option<Vec<ChangedFile>>> {
+        #[derive(Deserialize)]
+        struct Comparison {
+            status: String,
+            merge_base_commit: Option<Commit>,
+            files: Option<Vec<File>>,
+        }
+        #[derive(Deserialize)]
+        struct Commit {
+            sha: String,
+        }
+        #[derive(Deserialize)]
+        struct File {
+            filename: String,
+            status: String,
+            sha: Option<String>,
+            previous_filename: Option<String>,
+        }
+        // The files come whole with the first page, however few commits it has.
+        let path = format!("/repos/{}/compare/{base}...{head}?per_page=1&page=1", encode_name(&repo.name));
+        let comparison: Option<Comparison> = self
+            .client
+            .ask(Ask::json("compare", &path), |answer| match answer.status.as_u16() {
+                200 => self.client.parse(&answer).map(Some),
+                _ => Ok(None),
+            })
+            .await?;
+        let Some(comparison) = comparison else { return Ok(None) };
+        if comparison.status == "identical" {
+            return Ok(Some(Vec::new()));
+        }
+        let straight = comparison.status == "ahead"
+            && comparison.merge_base_commit.is_some_and(|commit| commit.sha == base.to_string());
+        let files = comparison.files.filter(|files| straight && files.len() < MOST_COMPARED_FILES);
+        Ok(files.map(|files| {
+            let mut changes: Vec<ChangedFile> = files
+                .into_iter()
+                .filter(|file| file.status != "unchanged")
+                .map(|file| ChangedFile {
+                    blob_sha: file.sha.filter(|_| file.status != "removed").and_then(|sha| sha.parse().ok()),
+                    path: file.filename,
+                    status: file.status,
+                    previous_path: file.previous_filename,
+                })
+                .collect();
+            changes.sort_by(|a, b| a.path.cmp(&b.path));
+            changes
+        }))
+    }
+}
+
+/// `owner/name`, each part encoded.
+fn encode_name(name: &str) -> String {
+    match name.split_once('/') {
+        Some((owner, name)) => format!("{}/{}", encode_segment(owner), encode_segment(name)),
+        None => encode_segment(name),
+    }
+}
+
+/// The web pages' address that belongs to an API's.
+fn web_of(api: &Url) -> String {
+    let host = api.host_str().unwrap_or_default();
+    // github.com and Enterprise Cloud have the API on a host of its own, Enterprise Server has not.
+    let host = if host == "api.github.com" || (host.starts_with("api.") && host.ends_with(".ghe.com")) {
+        &host["api.".len()..]
+    } else {
+        host
+    };
+    match api.port() {
+        Some(port) => format!("{}://{host}:{port}", api.scheme()),
+        None => format!("{}://{host}", api.scheme()),
+    }
+}
+
+#[async_trait]
+impl Source for GithubSource {
+    fn stage(&self) -> &str {
+        &self.client.stage
+    }
+
+    async fn list(
+        &self,
+        selection: &Selection,
+        answers: &dyn AnswerCache,
+        fresh: bool,
+    ) -> StageResult<Listing> {
+        match selection {
+            Selection::Owner { owner, keyword } => {
+                self.list_owner(owner, keyword.as_deref(), answers, fresh).await
+            }
+            Selection::Named(wanted) => self.list_named(wanted, answers, fresh).await,
+        }
+    }
+
+    async fn head(&self, repo: &RepoEntry, branch: &BranchRef, known: Option<GitSha>) -> StageResult<Head> {
+        let found = match branch {
+            BranchRef::Named(name) => self.head_of(&repo.repo, &format!("heads/{name}"), known).await?,
+            BranchRef::Default if repo.default_branch.is_empty() => {
+                self.head_of(&repo.repo, "HEAD", known).await?
+            }
+            BranchRef::Default => {
+                let listed = format!("heads/{}", repo.default_branch);
+                match self.head_of(&repo.repo, &listed, known).await? {
+                    // Renamed since it was listed?
+                    None => self.head_of(&repo.repo, "HEAD", known).await?,
+                    found => found,
+                }
+            }
+        };
+        match found {
+            Some(head) => Ok(head),
+            None if self.exists(&repo.repo).await? => Ok(Head::NoBranch),
+            None => Ok(Head::Missing),
+        }
+    }
+
+    async fn tree(&self, repo: &RepoRef, commit: GitSha) -> StageResult<Vec<TreeEntry>> {
+        trees::whole_tree(&self.client, &repo.name, commit).await
+    }
+
+    async fn fetch(
+        &self,
+        repo: &RepoRef,
+        commit: GitSha,
+        wanted: Vec<TreeEntry>,
+        sink: &mut dyn ContentSink,
+    ) -> StageResult<()> {
+        let rest = if wanted.len() > FEW_FILES {
+            archive::fetch(&self.client, &repo.name, commit, wanted, sink).await?
+        } else {
+            wanted
+        };
+        blobs::fetch(&self.client, self.concurrency, &repo.name, rest, sink).await
+    }
+
+    async fn changes(&self, repo: &RepoRef, base: GitSha, head: GitSha) -> StageResult<Vec<ChangedFile>> {
+        match self.compared(repo, base, head).await {
+            Ok(Some(changes)) => return Ok(changes),
+            Ok(None) => {}
+            // Big comparisons time out on the server; the trees tell as well.
+            Err(error) if matches!(error.kind, crate::model::ErrorKind::Transient { retry_after: None }) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(changed_files(&self.tree(repo, base).await?, &self.tree(repo, head).await?))
+    }
+
+    fn permalink(&self, repo: &RepoRef, commit: GitSha, path: &str, lines: (u32, u32)) -> String {
+        blob_link(&format!("{}/{}", self.web, encode_name(&repo.name)), commit, path, lines)
+    }
+}
+
+impl std::fmt::Debug for GithubSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GithubSource").field("stage", &self.client.stage).finish_non_exhaustive()
+    }
+}
+
+/// The error of a name that is not `owner/name`.
+fn bad_name(stage: &str, name: &str) -> StageError {
+    StageError::refused(stage, format!("`{name}` is not a repository's name"))
+        .hint("write it as \"owner/name\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn web_pages_of_apis() {
+        for (api, web) in [
+            ("https://api.github.com/", "https://github.com"),
+            ("https://api.acme.ghe.com/", "https://acme.ghe.com"),
+            ("https://git.example.com/api/v3/", "https://git.example.com"),
+            ("http://127.0.0.1:8080/api/v3/", "http://127.0.0.1:8080"),
+        ] {
+            assert_eq!(web_of(&Url::parse(api).expect("a URL")), web);
+        }
+    }
+}
