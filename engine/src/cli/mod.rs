@@ -9,6 +9,7 @@ mod engine;
 mod error;
 mod exit;
 mod history;
+mod init;
 mod interrupt;
 mod logging;
 mod output;
@@ -18,7 +19,9 @@ mod progress;
 mod query;
 mod reload;
 mod render;
+mod schema;
 mod status;
+mod validate;
 mod verify;
 
 use std::ffi::OsString;

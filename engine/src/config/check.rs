@@ -239,17 +239,29 @@ fn pinecone(settings: &PineconeSettings, table: &Table<'_>, problems: &mut Vec<P
     if !is_month(&settings.api_version) {
         table.flag(problems, "api_version", "not an API version", "write it like \"2026-04\"");
     }
-    if let Some(create) = &settings.create {
-        if !["aws", "gcp", "azure"].contains(&create.cloud.as_str()) {
-            table.flag(
-                problems,
-                "create",
-                "`cloud` is not one of the values it takes",
-                "use `aws`, `gcp` or `azure`",
-            );
+    for (key, good, message, hint) in [
+        (
+            "cloud",
+            is_cloud as fn(&str) -> bool,
+            "not one of the values it takes",
+            "use `aws`, `gcp` or `azure`",
+        ),
+        ("region", is_filled, "empty", "such as \"us-east-1\""),
+    ] {
+        if let Some(value) = table.inner("create", key)
+            && value.get_ref().as_str().is_some_and(|text| !good(text))
+        {
+            table.flag_at(problems, "create", value.span(), format!("`{key}` is {message}"), hint);
         }
-        not_empty(table, problems, "create", create.region.trim().is_empty());
     }
+}
+
+fn is_cloud(text: &str) -> bool {
+    ["aws", "gcp", "azure"].contains(&text)
+}
+
+fn is_filled(text: &str) -> bool {
+    !text.trim().is_empty()
 }
 
 fn service(

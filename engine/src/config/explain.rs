@@ -11,13 +11,14 @@ pub(super) fn is_missing_field(error: &toml::de::Error) -> bool {
 }
 
 /// A value of the wrong type or outside a closed list. `replaced`: it came from a reference, so it
-/// is not repeated.
+/// is not repeated. `whole`: it is the key's whole value, not a part of it.
 pub(super) fn explain(
     error: &toml::de::Error,
     path: String,
     key: &str,
     span: Range<usize>,
     replaced: bool,
+    whole: bool,
 ) -> Problem {
     let message = error.message().trim();
     let hidden = replaced || looks_secret(key);
@@ -27,8 +28,8 @@ pub(super) fn explain(
     {
         let expected = plain_expected(expected);
         let found = plain_found(found);
-        return Problem::at(path, span, format!("expected {expected}, found {found}"))
-            .hint(example(&expected, key));
+        let problem = Problem::at(path, span, format!("expected {expected}, found {found}"));
+        return if whole { problem.hint(example(&expected, key)) } else { problem };
     }
     if let Some(rest) = message.strip_prefix("unknown variant `")
         && let Some((value, expected)) = rest.split_once("`, expected ")
@@ -75,7 +76,7 @@ fn plain_found(found: &str) -> &'static str {
 
 fn example(expected: &str, key: &str) -> String {
     match expected {
-        "a whole number from 0 up" => format!("write it without quotes: {key} = 100"),
+        "a whole number from 0 up" => format!("write it without quotes: {key} = 8"),
         "a number" => format!("write it without quotes: {key} = 0.5"),
         "text in quotes" => format!("write {key} = \"…\""),
         "`true` or `false`" => format!("write {key} = true, without quotes"),

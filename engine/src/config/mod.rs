@@ -2,6 +2,7 @@
 //! reported at once, with its place. Knows the stages' settings, never the stages.
 
 mod check;
+mod diff;
 mod explain;
 mod kinds;
 mod load;
@@ -11,7 +12,9 @@ mod places;
 mod problem;
 mod projects;
 mod raw;
+mod schema;
 mod shape;
+mod show;
 mod stages;
 mod substitute;
 mod table;
@@ -32,9 +35,12 @@ use crate::notify::{SlackSettings, WebhookSettings};
 use crate::source::{GitSettings, GithubSettings, Selection};
 use crate::store::{PineconeSettings, SqliteSettings};
 
+pub use diff::{ConfigDiff, Part, ProjectChange, ProjectDiff, diff};
 pub use kinds::Role;
 pub use load::{FILE_NAME, Need, find, load, parse_str};
 pub use problem::{Problem, Problems};
+pub use schema::schema;
+pub use show::show;
 pub use substitute::Env;
 pub use values::parse_schedule;
 
@@ -182,6 +188,17 @@ pub enum SecretsMode {
     Skip,
     /// The secret is replaced before chunking.
     Redact,
+}
+
+impl SecretsMode {
+    /// The word in the file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Skip => "skip",
+            Self::Redact => "redact",
+        }
+    }
 }
 
 /// `[api]`.

@@ -30,10 +30,12 @@ pub(super) fn split(table: &Table<'_>, stages: &Stages<'_>, problems: &mut Vec<P
             all_known = false;
             let names: Vec<&str> = stages.names().collect();
             let hint = did_you_mean(name, names.iter().copied()).unwrap_or_else(|| match names.len() {
-                0 => format!("declare it: [stages.{name}]"),
+                0 => "the file declares no stages".to_owned(),
                 _ => format!("the stages are {}", list(&names)),
             });
-            flag(span, format!("no stage is named `{name}`"), hint);
+            let shown =
+                if table.replaced_at(&span) { "like this value".to_owned() } else { format!("`{name}`") };
+            flag(span, format!("no stage is named {shown}"), hint);
             continue;
         };
         let Some(role) = stage.role else {

@@ -70,7 +70,10 @@ pub(super) fn read(
 fn check_extensions(table: &Table<'_>, problems: &mut Vec<Problem>) {
     let key = "allowed_extensions";
     for (span, text) in table.texts(key) {
-        if let Some(hint) = bad_extension(text) {
+        if let Some(mut hint) = bad_extension(text) {
+            if table.replaced_at(&span) {
+                hint = "write it like \".md\"".into();
+            }
             table.flag_at(problems, key, span, "not an extension", hint);
         }
     }

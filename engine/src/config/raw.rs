@@ -110,7 +110,7 @@ fn yes() -> bool {
 
 /// One repository.
 #[derive(JsonSchema)]
-#[schemars(untagged)]
+#[schemars(untagged, rename = "Repository")]
 pub(super) enum RawRepository {
     /// `owner/name`, or a path for kind `git`.
     Plain(String),

@@ -15,16 +15,19 @@ use super::table::quoted;
 
 /// The schema of one table, with the definitions it refers to.
 pub(super) struct Shape {
-    root: Value,
-    definitions: Map<String, Value>,
+    pub(super) root: Value,
+    pub(super) definitions: Map<String, Value>,
 }
 
 impl Shape {
     /// The shape of a settings type.
     pub(super) fn of<T: JsonSchema>() -> Self {
         let mut generator = SchemaGenerator::default();
-        let root = generator.root_schema_for::<T>().to_value();
-        let definitions = root.get("$defs").and_then(Value::as_object).cloned().unwrap_or_default();
+        let mut root = generator.root_schema_for::<T>().to_value();
+        let definitions = match root.as_object_mut().and_then(|root| root.remove("$defs")) {
+            Some(Value::Object(definitions)) => definitions,
+            _ => Map::new(),
+        };
         Self { root, definitions }
     }
 
@@ -146,11 +149,7 @@ impl Shape {
     /// Follows a reference to the definitions.
     fn follow<'s>(&'s self, schema: &'s Value) -> &'s Value {
         let name = schema.get("$ref").and_then(Value::as_str).and_then(|at| at.strip_prefix("#/$defs/"));
-        if let Some(found) = name.and_then(|name| self.definitions.get(name)) {
-            return found;
-        }
-        // An optional table: `anyOf: [{ $ref }, null]`.
-        schema
+        name.and_then(|name| self.definitions.get(name)).unwrap_or(schema)
     }
 }
 

@@ -34,8 +34,10 @@ pub(super) struct Table<'i> {
     table: DeTable<'i>,
     /// Values that references were put into: they are not shown.
     replaced: Vec<Range<usize>>,
-    /// Keys with a problem of their own; nothing more is said of them.
+    /// Keys with a problem of their own; their values are not to be relied on.
     broken: BTreeSet<String>,
+    /// Where those problems stand; nothing more is said of these places.
+    faults: Vec<Range<usize>>,
 }
 
 impl<'i> Table<'i> {
@@ -54,6 +56,7 @@ impl<'i> Table<'i> {
             table,
             replaced: Vec::new(),
             broken: BTreeSet::new(),
+            faults: Vec::new(),
         };
         let mut table = std::mem::take(&mut this.table);
         for (key, value) in &mut table {
@@ -83,6 +86,7 @@ impl<'i> Table<'i> {
                 }
                 Err(faults) => {
                     self.broken.insert(top.to_owned());
+                    self.faults.push(span.clone());
                     for fault in faults {
                         let path = format!("{}.{path}", self.path);
                         match fault {
@@ -126,6 +130,11 @@ impl<'i> Table<'i> {
         keys.iter().all(|key| !self.broken.contains(*key))
     }
 
+    /// True where a reference was put in: such a value is not shown, it may be a secret.
+    pub(super) fn replaced_at(&self, span: &Range<usize>) -> bool {
+        self.replaced.iter().any(|at| at.start < span.end && span.start < at.end)
+    }
+
     /// Where a key's value stands; the table's name where the file does not have it.
     pub(super) fn span(&self, key: &str) -> Range<usize> {
         self.table.get(key).map_or_else(|| self.header.clone(), Spanned::span)
@@ -134,6 +143,11 @@ impl<'i> Table<'i> {
     /// The value of a key.
     pub(super) fn value(&self, key: &str) -> Option<&DeValue<'i>> {
         self.table.get(key).map(Spanned::get_ref)
+    }
+
+    /// The value and place of a key in the inline table of a key.
+    pub(super) fn inner(&self, key: &str, inner: &str) -> Option<&Spanned<DeValue<'i>>> {
+        self.value(key)?.as_table()?.get(inner)
     }
 
     /// The texts of a list, each with its place.
@@ -163,7 +177,7 @@ impl<'i> Table<'i> {
         self.flag_at(problems, key, self.span(key), message, hint);
     }
 
-    /// A problem somewhere in a key's value, unless the key already has one.
+    /// A problem somewhere in a key's value, unless the place already has one.
     pub(super) fn flag_at(
         &self,
         problems: &mut Vec<Problem>,
@@ -172,7 +186,9 @@ impl<'i> Table<'i> {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        if self.sound(&[key]) {
+        let told = self.faults.iter().any(|fault| fault.start < span.end && span.start < fault.end);
+        let stand_in = !self.has(key) && !self.sound(&[key]);
+        if !told && !stand_in {
             problems.push(Problem::at(format!("{}.{key}", self.path), span, message).hint(hint));
         }
     }
@@ -202,9 +218,12 @@ impl<'i> Table<'i> {
                 }
                 let span = error.span().unwrap_or_else(|| value.span());
                 self.broken.insert(name.to_owned());
+                self.faults.push(span.clone());
                 if seen.insert((span.start, span.end)) {
-                    let replaced = self.replaced.iter().any(|at| at.start < span.end && span.start < at.end);
-                    problems.push(explain(&error, format!("{}.{name}", self.path), name, span, replaced));
+                    let replaced = self.replaced_at(&span);
+                    let whole = span == value.span();
+                    let path = format!("{}.{name}", self.path);
+                    problems.push(explain(&error, path, name, span, replaced, whole));
                 }
             }
         }

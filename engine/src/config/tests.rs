@@ -85,3 +85,436 @@ secrets = "skipp"
 "#
     ));
 }
+
+#[test]
+fn the_example_loads_without_any_variable() {
+    let config = load(
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../reposync.toml")),
+        &Need::enabled().with_api().with_env(|_| None),
+    );
+    let config = config.unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.projects.len(), 1);
+}
+
+/// What stands commented out at the end of the example.
+fn production() -> String {
+    let (_, section) = EXAMPLE.split_once("# -- In production").expect("the section");
+    let lines = section.lines().filter_map(|line| line.strip_prefix("# "));
+    let toml = lines.filter(|line| {
+        line.starts_with('[') || line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))
+    });
+    let text = EXAMPLE.to_owned() + &toml.collect::<Vec<_>>().join("\n");
+    assert!(text.contains("\n[projects.handbook]"));
+    text
+}
+
+const EXAMPLE: &str = include_str!("../../../reposync.toml");
+
+#[test]
+fn the_production_part_of_the_example_is_valid_too() {
+    let set = |name: &str| {
+        Some(if name.contains("SLACK") {
+            "https://hooks.example/x".into()
+        } else {
+            format!("value of {name}")
+        })
+    };
+    let need = Need::enabled().with_api().with_env(set);
+    let config = parse_str(Path::new("/work/reposync.toml"), &production(), &need);
+    let config = config.unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.stages.len(), 10);
+    let shown = show(&config);
+    assert!(!shown.contains("value of") && !shown.contains("hooks.example"), "{shown}");
+}
+
+#[test]
+fn variables_are_needed_only_by_what_is_used() {
+    let text = production();
+    let missing = |need: Need| {
+        let result = parse_str(Path::new("/work/reposync.toml"), &text, &need.with_env(|_| None));
+        result
+            .err()
+            .map(|problems| problems.list().iter().map(Problem::one_line).collect::<Vec<_>>().join("\n"))
+    };
+    insta::assert_snapshot!(missing(Need::enabled().with_api()).expect("problems"), @r"
+        `stages.github.token`: the environment variable `GITHUB_TOKEN` is not set
+        `stages.ada.api_key`: the environment variable `AZURE_OPENAI_API_KEY` is not set
+        `stages.pinecone.api_key`: the environment variable `PINECONE_API_KEY` is not set
+        `stages.team.webhook_url`: the environment variable `SLACK_WEBHOOK_URL` is not set
+        `api.token`: the environment variable `REPOSYNC_API_TOKEN` is not set
+        `api.webhook_secret`: the environment variable `GITHUB_WEBHOOK_SECRET` is not set
+        ");
+    // Named, the other project needs none of them; its stages are left out.
+    assert_eq!(missing(Need::selected(&["reposync".into()])), None);
+    let disabled = text.replace("\norganization", "\nenabled = false\norganization");
+    let config = parse_str(Path::new("/work/reposync.toml"), &disabled, &Need::enabled().with_env(|_| None));
+    assert_eq!(config.expect("nothing is needed").stages.len(), 6);
+}
+
+#[test]
+fn a_stage_that_nobody_uses_is_still_checked() {
+    insta::assert_snapshot!(problems(&format!(
+        r#"{SIMPLE}
+[stages.spare]
+kind = "openai"
+model = "m"
+api_key = "${{NOT_SET}}"
+batch_size = 0
+dimension = 3
+base_url = "ftp://${{NOT_SET}}"
+[stages.changelog]
+kind = "wasm"
+component = "not/there.wasm"
+memory = "1 parsec"
+"#
+    )));
+}
+
+#[test]
+fn secrets_never_show() {
+    for text in [
+        "[stages.a]\nkind = \"github\"\ntoken = \"ghp_very-secret\"\napp_id = \"${KEY}\"\nfroks = 1",
+        "[stages.a]\nkind = \"github\"\ntokn = \"ghp_very-secret\"",
+        "[stages.a]\nkind = \"github\"\ntoken = ghp_very-secret",
+        "[stages.a]\nkind = \"github\"\ntoken = \"ghp_very-secret",
+        "[stages.a]\nkind = \"github\"\ntoken = [\"ghp_very-secret\"]",
+        "[stages.a]\nkind = \"slack\"\nwebhook_url = \"ftp://very-secret\"",
+        "[stages.a]\nkind = \"slack\"\nwebhook_url = \"${HOOK}\"\non = [\"${KEY}\"]",
+        "[stages.a]\nkind = \"${KEY}\"",
+        "[stages.a]\nkind = \"wasm\"\ncomponent = \"x\"\nmemory = \"${KEY}\"\ndeadline = \"${KEY}\"\nsha256 = \"${KEY}\"",
+        "[stages.a]\nkind = \"pinecone\"\nindex = \"${KEY}\"\napi_key = \"\"\nhost = \"https://u:very-secret@h\"",
+        "[stages.a]\nkind = \"azure-openai\"\nendpoint = \"${KEY} ${KEY}\"\ndeployment = \"\"\napi_key = \"a\"\nbearer_token = \"very-secret\"",
+        "[projects.a]\npipeline = [\"${KEY}\"]\norganization = \"${KEY}!\"\nschedule = \"${KEY}\"\nsecrets = \"${KEY}\"\nallowed_extensions = [\"${KEY}\"]\nexclude_patterns = [\"[${KEY}\"]",
+        "[projects.a]\npipeline = []\nrepositories = [\"${KEY}\", \"a/b\", \"A/B\"]",
+    ] {
+        let shown = problems(text);
+        assert!(!shown.contains("very-secret"), "{text}\n{shown}");
+    }
+}
+
+#[test]
+fn pipelines_out_of_order_or_incomplete() {
+    let with = |pipeline: &str| {
+        let text = SIMPLE.replace(r#"["here", "prose", "model", "index"]"#, pipeline);
+        read(&text).map(|_| ()).map_err(|problems| {
+            problems
+                .list()
+                .iter()
+                .map(|one| format!("{}\n  {}", one.message, one.hint.as_deref().unwrap_or("-")))
+                .collect::<Vec<_>>()
+                .join("\n")
+        })
+    };
+    insta::assert_snapshot!(with("[]").expect_err("empty"), @r"
+        has no source
+          one is declared: `here`
+        has no chunker
+          one is declared: `prose`
+        has no embedder
+          one is declared: `model`
+        has no store
+          one is declared: `index`
+        ");
+    insta::assert_snapshot!(with(r#"["here", "model", "prose", "index"]"#).expect_err("order"), @r"
+        `prose`, a chunker, stands after `model`, an embedder
+          the order is source, chunkers, embedder, store, notifiers
+        ");
+    insta::assert_snapshot!(with(r#"["here", "prose", "prose", "model", "index", "index"]"#).expect_err("twice"), @r"
+        `prose` stands here twice
+          leave one out
+        `index` stands here twice
+          leave one out
+        ");
+    insta::assert_snapshot!(with(r#"["here", "prose", "modle", "index", "team"]"#).expect_err("names"), @r"
+        no stage is named `modle`
+          did you mean `model`?
+        no stage is named `team`
+          the stages are `here`, `prose`, `model`, `index`
+        ");
+    assert_eq!(with(r#"["here", "prose", "model", "index"]"#), Ok(()));
+}
+
+#[test]
+fn projects_that_share_a_place_share_the_model() {
+    let second = |namespace: &str, model: &str| {
+        format!(
+            "{SIMPLE}namespace = \"one\"\n[stages.other]\nkind = \"local\"\npath = \"/\"\n[stages.same]\nkind = \"local\"\n\
+             [projects.second]\npipeline = [\"here\", \"prose\", \"{model}\", \"index\"]\nrepositories = [\".\"]\nnamespace = \"{namespace}\"\n"
+        )
+    };
+    insta::assert_snapshot!(problems(&second("one", "other")));
+    for (namespace, model) in [("two", "other"), ("one", "same"), ("one", "model")] {
+        assert!(read(&second(namespace, model)).is_ok(), "{namespace} {model}");
+    }
+}
+
+#[test]
+fn text_that_is_not_toml() {
+    insta::assert_snapshot!(problems(
+        "[engine]\nstate = \nprune = yes\n[engine]\nx = 1\nx = 2\ny = \"open\n[api"
+    ));
+    insta::assert_snapshot!(problems("\n# nothing\n"), @r"
+        error: the file is empty
+         |
+         = hint: `reposync init` writes a starter file
+
+        1 problem in /work/reposync.toml
+        ");
+    insta::assert_snapshot!(problems("stages = 3\nprojects.a = 4\nengin = {}\n"), @r"
+        error: `stages`: expected a table
+         --> /work/reposync.toml:1:10
+          |
+        1 | stages = 3
+          |          ^
+          |
+          = hint: write [stages]
+
+        error: `projects.a`: expected a table
+         --> /work/reposync.toml:2:10
+          |
+        2 | projects.a = 4
+          |          ^
+          |
+          = hint: write [projects.a] and its keys below
+
+        error: `engin`: unknown key
+         --> /work/reposync.toml:3:1
+          |
+        3 | engin = {}
+          | ^^^^^
+          |
+          = hint: did you mean `engine`?
+
+        3 problems in /work/reposync.toml
+        ");
+}
+
+#[test]
+fn a_missing_component_names_file_and_remedy() {
+    let text = SIMPLE.replace(
+        "[stages.model]",
+        "[stages.changelog]\nkind = \"wasm\"\ncomponent = \"no.wasm\"\n[stages.model]",
+    );
+    assert!(read(&text).is_ok(), "nobody uses it");
+    insta::assert_snapshot!(problems(&text.replace("\"prose\", \"model\"", "\"changelog\", \"prose\", \"model\"")), @r#"
+        error: `stages.changelog.component`: no such file: `/work/no.wasm`
+         --> /work/reposync.toml:8:13
+          |
+        8 | component = "no.wasm"
+          |             ^^^^^^^^^
+          |
+          = hint: build it with `reposync plugin build` in the plugin's folder, or correct the path (relative to this file)
+
+        1 problem in /work/reposync.toml
+        "#);
+}
+
+#[test]
+fn problems_of_the_file_as_a_whole() {
+    let shown = |problems: Problems| problems.render(false, 100);
+    let folder = tempfile::tempdir().expect("a folder");
+    let need = Need::enabled().with_env(|_| None);
+    let path = folder.path().join("reposync.toml");
+    assert!(shown(load(&path, &need).expect_err("missing")).contains("cannot read the file"));
+    std::fs::write(&path, b"a = 1\nb = \"\xff\"").expect("written");
+    assert!(shown(load(&path, &need).expect_err("not text")).contains("not UTF-8 text (line 2)"));
+    let deep = folder.path().join("a/b");
+    std::fs::create_dir_all(&deep).expect("made");
+    assert_eq!(find(&deep, None).expect("above"), path);
+    assert_eq!(find(&deep, Some(Path::new("other.toml"))).expect("named"), deep.join("other.toml"));
+    let named = read_with(SIMPLE, |need| Need { projects: vec!["dosc".into()], ..need });
+    insta::assert_snapshot!(shown(named.expect_err("no such project")), @r"
+        error: `--project`: no project is named `dosc`
+         |
+         = hint: did you mean `docs`?
+
+        1 problem in /work/reposync.toml
+        ");
+}
+
+#[test]
+fn what_is_shown_can_be_read_again() {
+    let text = production().replace("kind = \"sentence\"", "kind = \"sentence\"\nmatch = [\"*.rst\"]");
+    let need = || Need::enabled().with_api().with_env(|_| Some("https://x.example".into()));
+    let path = Path::new("/work/reposync.toml");
+    let config = parse_str(path, &text, &need()).expect("valid");
+    let shown = show(&config);
+    // A masked URL is none.
+    let again = shown.replace("webhook_url = \"***\"", "webhook_url = \"https://x.example\"");
+    let again = parse_str(path, &again, &need()).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(show(&again), shown);
+    assert_eq!((again.engine, again.projects), (config.engine, config.projects));
+    insta::assert_snapshot!(shown);
+}
+
+mod schema_and_keys {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_schema_accepts_what_the_parser_accepts() {
+        let schema = schema();
+        let validator = jsonschema::validator_for(&schema).expect("a schema");
+        let accepts = |text: &str| {
+            let value: Value = toml::from_str(text).expect("TOML");
+            let errors: Vec<_> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
+            errors.join("\n")
+        };
+        for text in [SIMPLE, EXAMPLE, &production()] {
+            assert_eq!(accepts(text), "");
+        }
+        for (right, wrong) in [
+            ("kind = \"git\"", "kind = \"gti\""),
+            ("kind = \"git\"", "kind = \"git\"\nx = 1"),
+            ("[projects", "[project"),
+            ("repositories = [\".\"]", "repositories = [{ pth = \".\" }]"),
+        ] {
+            assert_ne!(accepts(&SIMPLE.replace(right, wrong)), "", "{wrong}");
+        }
+    }
+
+    /// Every `(table, key)` of the schema.
+    fn keys() -> Vec<(String, String)> {
+        let schema = schema();
+        let tables = schema["$defs"].as_object().expect("definitions");
+        let mut out = Vec::new();
+        for (table, schema) in tables {
+            for key in
+                schema.get("properties").and_then(Value::as_object).into_iter().flat_map(|keys| keys.keys())
+            {
+                out.push((table.clone(), key.clone()));
+            }
+        }
+        assert!(out.len() > 80, "{out:?}");
+        out
+    }
+
+    #[test]
+    fn every_key_has_a_description() {
+        let schema = schema();
+        for (table, key) in keys() {
+            let key_schema = &schema["$defs"][&table]["properties"][&key];
+            assert!(key_schema["description"].as_str().is_some_and(|text| text.len() > 5), "{table}.{key}");
+        }
+        assert!(!schema.to_string().contains("null"), "TOML has no null");
+    }
+
+    #[test]
+    fn every_key_is_documented() {
+        let docs = include_str!("../../../docs/config.md");
+        for (table, key) in keys() {
+            let told = docs.contains(&format!("`{key}`")) || docs.contains(&format!(".{key}`"));
+            assert!(told, "docs/config.md does not tell of {table}.{key}");
+        }
+        for kind in kinds::KINDS {
+            assert!(
+                docs.contains(&format!("\"{}\"", kind.name)),
+                "docs/config.md does not tell of {}",
+                kind.name
+            );
+        }
+    }
+
+    /// The parser's own word on which keys a table takes, against the schema's.
+    #[test]
+    fn the_parser_knows_the_same_keys() {
+        for (table, key) in keys() {
+            let (path, prelude) = match table.as_str() {
+                "engine" | "api" => (table.clone(), String::new()),
+                "project" => ("projects.x".into(), String::new()),
+                stage if stage.starts_with("stage-") => {
+                    ("stages.x".into(), format!("kind = \"{}\"\n", &stage["stage-".len()..]))
+                }
+                _ => continue,
+            };
+            if key == "kind" {
+                continue;
+            }
+            // A table is wrong for every key but `config` and `create`: the point is that the key is known.
+            let text = format!("[{path}]\n{prelude}{key} = {{ a = 1 }}\n");
+            let told: Vec<_> =
+                read(&text).err().into_iter().flat_map(|problems| problems.list().to_vec()).collect();
+            let unknown =
+                told.iter().any(|one| one.message == "unknown key" && one.path == format!("{path}.{key}"));
+            assert!(!unknown, "{path}.{key}");
+            let typed = told.iter().any(|one| one.path.starts_with(&format!("{path}.{key}")));
+            assert!(typed || key == "config", "{path}.{key} takes anything: {told:?}");
+        }
+    }
+}
+
+mod never_panics {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Reads and renders; whatever is wrong is said, never a panic.
+    fn survives(text: &str) {
+        if let Err(problems) = read(text) {
+            assert!(!problems.list().is_empty());
+            problems.render(true, 40);
+            problems.one_line();
+        }
+    }
+
+    /// Pieces that, put together at random, get past the parser often enough.
+    const PIECES: [&str; 36] = [
+        "[stages.a]\n",
+        "[projects.\"ä b\"]\n",
+        "[engine]\n",
+        "[api]\n",
+        "[[stages.a]]\n",
+        "kind = ",
+        "pipeline = ",
+        "repositories = ",
+        "match = ",
+        "token = ",
+        "listen = ",
+        "create = ",
+        "config = ",
+        "schedule = ",
+        "max_chunk_size = ",
+        "url = ",
+        "x.y.z = ",
+        "\"${",
+        "\"${KEY}\"\n",
+        "\"github\"\n",
+        "\"wasm\"\n",
+        "\"pinecone\"\n",
+        "\"\"\n",
+        "[\"a\", 1, { path = \"é\" }]\n",
+        "{ a = 1, cloud = [] }\n",
+        "-1\n",
+        "1e999\n",
+        "nan\n",
+        "99999999999999999999\n",
+        "2024-01-01\n",
+        "true\n",
+        "\"\"\"\n",
+        "'''",
+        "\u{feff}",
+        "\r\n",
+        "\t",
+    ];
+
+    proptest! {
+        #[test]
+        fn on_any_text(text in ".{0,200}") {
+            survives(&text);
+        }
+
+        #[test]
+        fn on_texts_that_look_like_the_file(parts in proptest::collection::vec(proptest::sample::select(&PIECES[..]), 0..30)) {
+            survives(&parts.concat());
+        }
+
+        #[test]
+        fn on_mutations_of_the_example(at in 0..20_000_usize, len in 0..40_usize, put in "[\\x00-\\x7fé\u{feff}]{0,6}") {
+            let text = production();
+            let floor = |at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            let (start, end) = (floor(at % text.len()), floor(at % text.len() + len));
+            survives(&format!("{}{put}{}", &text[..start], &text[end..]));
+        }
+    }
+}

@@ -19,8 +19,9 @@ pub(super) fn check_globs(table: &Table<'_>, key: &str, problems: &mut Vec<Probl
             let message = "matches nothing: paths start at the repository's root, without a `/`".to_owned();
             (message, "leave the start out: `docs/**`, not `/docs/**`")
         } else if let Err(error) = GlobBuilder::new(pattern).literal_separator(true).build() {
+            let why = if table.replaced_at(&span) { String::new() } else { format!(": {}", error.kind()) };
             (
-                format!("not a glob: {}", error.kind()),
+                format!("not a glob{why}"),
                 "`*` and `?` stay within a folder, `**` crosses folders, `{a,b}` and `[a-z]` choose",
             )
         } else {

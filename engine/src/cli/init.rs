@@ -1,0 +1,167 @@
+//! `reposync init`: a starter `reposync.toml` for the folder one stands in.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write as _};
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+
+use crate::config::FILE_NAME;
+
+/// Writes the starter file and says what it will do. An existing file is never touched.
+pub(crate) fn init(folder: &Path) -> anyhow::Result<String> {
+    let path = folder.join(FILE_NAME);
+    let folder =
+        std::fs::canonicalize(folder).with_context(|| format!("cannot open `{}`", folder.display()))?;
+    let repositories = repositories(&folder);
+    let text = starter(&project_name(&folder), &repositories);
+    let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            bail!("`{}` is already there; it stays as it is", path.display());
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot write `{}`", path.display())),
+    };
+    file.write_all(text.as_bytes()).with_context(|| format!("cannot write `{}`", path.display()))?;
+    let what = match repositories.as_slice() {
+        [] => "Set `organization` in it to yours, then:".to_owned(),
+        [one] if one == "." => "It indexes this repository. Next:".to_owned(),
+        [one] => format!("It indexes the repository at `{one}`. Next:"),
+        many => format!("It indexes the {} repositories below this folder. Next:", many.len()),
+    };
+    Ok(format!(
+        "Wrote {FILE_NAME}. {what}\n\n  reposync plan      what would be done, and what it costs\n  reposync apply     do it\n  reposync query \"how does it work?\"\n\nKeep `.reposync/` (ledger, cache, index) out of Git.\n"
+    ))
+}
+
+/// The repositories that a person standing here means: the one around the folder, else those
+/// right below it; as paths from the folder.
+fn repositories(folder: &Path) -> Vec<String> {
+    for (depth, above) in folder.ancestors().enumerate() {
+        if is_repository(above) {
+            let up = vec![".."; depth].join("/");
+            return vec![if up.is_empty() { ".".to_owned() } else { up }];
+        }
+    }
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut below: Vec<String> = entries
+        .filter(|entry| is_repository(&entry.path()))
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    below.sort();
+    below
+}
+
+/// A work tree, or a bare repository.
+fn is_repository(folder: &Path) -> bool {
+    let bare =
+        || folder.join("HEAD").is_file() && folder.join("objects").is_dir() && folder.join("refs").is_dir();
+    folder.join(".git").exists() || bare()
+}
+
+/// The folder's name as far as a project may bear it.
+fn project_name(folder: &Path) -> String {
+    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    let name: String = name.trim_matches('-').chars().take(64).collect();
+    if name.is_empty() { "docs".into() } else { name }
+}
+
+/// The file's text. No repositories: GitHub, with a placeholder.
+fn starter(project: &str, repositories: &[String]) -> String {
+    let (source, selection) = if repositories.is_empty() {
+        (
+            "[stages.github]\nkind = \"github\"\n# token = \"${GITHUB_TOKEN}\"        # for private repositories\n",
+            "organization = \"your-organization\"   # or repositories = [\"owner/name\"]\n".to_owned(),
+        )
+    } else {
+        let paths: Vec<String> = repositories.iter().map(|path| format!("{path:?}")).collect();
+        (
+            "[stages.checkout]\nkind = \"git\"                      # local repositories; commits only, never uncommitted changes\n",
+            format!("repositories = [{}]\n", paths.join(", ")),
+        )
+    };
+    let source_name = if repositories.is_empty() { "github" } else { "checkout" };
+    format!(
+        r#"# RepoSync: which repositories are indexed, and through which stages.
+# Every key: docs/config.md, or `reposync schema` for your editor. Defaults: `reposync validate --show`.
+
+{source}
+# Chunkers: the first one of the pipeline that matches takes the file.
+[stages.markdown]
+kind = "markdown"                 # Markdown files, by heading
+
+[stages.code]
+kind = "code"                     # source code, by function and type
+
+[stages.prose]
+kind = "sentence"                 # every other text
+max_chunk_size = 1000             # characters
+chunk_overlap = 200
+
+[stages.model]
+kind = "local"                    # the model in the program: no account, no network
+
+[stages.index]
+kind = "sqlite"                   # one file: .reposync/index.db
+
+[projects.{project}]
+pipeline = ["{source_name}", "markdown", "code", "prose", "model", "index"]
+{selection}exclude_patterns = ["**/node_modules/**", "**/target/**", "*.lock", "package-lock.json"]
+# allowed_extensions = [".md", ".rst"]   # left out: every text file
+# schedule = "0 8 * * *"                 # for `reposync daemon`: every day at 08:00 UTC
+"#
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Need, load, parse_str};
+    use crate::source::Selection;
+
+    #[test]
+    fn the_starter_is_valid_with_and_without_a_repository() {
+        for repositories in [vec![], vec![".".to_owned()], vec!["a \"b\"".to_owned(), "c".to_owned()]] {
+            let text = starter("docs", &repositories);
+            let need = Need::enabled().with_env(|_| None);
+            let config = parse_str(Path::new("/work/reposync.toml"), &text, &need);
+            let config = config.unwrap_or_else(|problems| panic!("{problems}"));
+            assert_eq!(config.projects.len(), 1);
+        }
+    }
+
+    #[test]
+    fn it_finds_the_repository_and_never_overwrites() {
+        let root = tempfile::tempdir().expect("a folder");
+        let deep = root.path().join("My Repo/docs");
+        std::fs::create_dir_all(&deep).expect("made");
+        std::fs::create_dir(root.path().join("My Repo/.git")).expect("made");
+        let said = init(&deep).expect("written");
+        assert!(said.contains("the repository at `..`"), "{said}");
+        let path = deep.join(FILE_NAME);
+        let config = load(&path, &Need::enabled().with_env(|_| None)).expect("valid");
+        let Selection::Named(repositories) = &config.projects[0].selection else { panic!("named") };
+        assert_eq!(repositories[0].name, "My Repo");
+
+        std::fs::write(&path, "mine").expect("written");
+        let error = init(&deep).expect_err("it is there");
+        assert!(error.to_string().contains("is already there"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).expect("read"), "mine");
+    }
+
+    #[test]
+    fn a_folder_of_checkouts_and_an_empty_one() {
+        let root = tempfile::tempdir().expect("a folder");
+        assert_eq!(repositories(root.path()), Vec::<String>::new());
+        for name in ["b/.git", "a/.git", "c"] {
+            std::fs::create_dir_all(root.path().join(name)).expect("made");
+        }
+        assert_eq!(repositories(root.path()), ["a", "b"]);
+        for (folder, name) in [("/x/My Repo", "my-repo"), ("/", "docs"), ("/x/--", "docs"), ("/x/ä", "docs")]
+        {
+            assert_eq!(project_name(Path::new(folder)), name);
+        }
+    }
+}

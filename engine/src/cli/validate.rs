@@ -1,0 +1,42 @@
+//! `reposync validate`: checks the file as the daemon would, without a single request.
+
+use std::path::Path;
+
+use crate::config::{self, Config, Need, Problems};
+
+/// Checks the file; gives one line about what it declares.
+pub(crate) fn validate(path: &Path) -> Result<String, Problems> {
+    config::load(path, &Need::enabled().with_api()).map(|config| summary(path, &config))
+}
+
+/// Checks the file; gives what the program goes by: resolved, defaults filled in, secrets masked.
+pub(crate) fn show(path: &Path) -> Result<String, Problems> {
+    config::load(path, &Need::enabled().with_api()).map(|config| config::show(&config))
+}
+
+fn summary(path: &Path, config: &Config) -> String {
+    let disabled = match config.projects.iter().filter(|project| !project.enabled).count() {
+        0 => String::new(),
+        n => format!(" ({n} disabled)"),
+    };
+    let projects = count(config.projects.len(), "project");
+    let stages = count(config.stages.len(), "stage");
+    format!("{} is valid: {projects}{disabled}, {stages} in use\n", path.display())
+}
+
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_counts_what_is_declared() {
+        let text = include_str!("../../../reposync.toml");
+        let need = Need::enabled().with_env(|_| None);
+        let config = config::parse_str(Path::new("/work/reposync.toml"), text, &need).expect("valid");
+        insta::assert_snapshot!(summary(Path::new("reposync.toml"), &config), @"reposync.toml is valid: 1 project, 6 stages in use");
+    }
+}

@@ -1,0 +1,403 @@
+//! What an edit of the file changes: per project what is taken up live and what makes its plan
+//! anew; and what only a restart can take up. Pure.
+
+use std::collections::BTreeSet;
+
+use super::{Config, Project, StageKind};
+use crate::model::Secret;
+
+/// What differs between two configurations, defaults filled in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConfigDiff {
+    /// Projects that differ, in the order of the new file; removed ones at the end.
+    pub projects: Vec<ProjectDiff>,
+    /// Stages to be built anew, by name: new ones and those whose settings differ. The others keep
+    /// their clients, pools and budgets.
+    pub rebuilt_stages: BTreeSet<String>,
+    /// Keys outside the projects that are taken up at once, such as `api.token`.
+    pub live: Vec<&'static str>,
+    /// Keys that only a restart takes up, such as `engine.state`.
+    pub restart: Vec<&'static str>,
+}
+
+/// How one project differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectDiff {
+    /// Its name.
+    pub name: String,
+    /// What became of it.
+    pub change: ProjectChange,
+}
+
+/// What became of a project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProjectChange {
+    /// It is new.
+    Added,
+    /// It is gone: what it indexed is an orphan.
+    Removed,
+    /// It was disabled and is to be synced again.
+    Enabled,
+    /// It is to be left alone from now on.
+    Disabled,
+    /// It was and is enabled, and these parts of it differ.
+    Changed(BTreeSet<Part>),
+}
+
+/// The parts of a project that an edit can touch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// Where and as whom the source reads: kind, endpoint, forks, archived.
+    Source,
+    /// Organization, repositories, keyword.
+    Selection,
+    /// The branch.
+    Branch,
+    /// Extensions, excluded patterns, the size limit of files.
+    Files,
+    /// What happens to secrets found in files.
+    Secrets,
+    /// Chunkers and their settings.
+    Chunkers,
+    /// What makes vectors: kind, endpoint, model, dimensions.
+    Embedder,
+    /// Where vectors go: kind, host, index.
+    Store,
+    /// The namespace.
+    Namespace,
+    /// Notifiers and their settings.
+    Notifiers,
+    /// The schedule.
+    Schedule,
+    /// Rates, batch sizes, prices, a component's bounds.
+    Limits,
+    /// Keys and tokens of source, embedder or store. Others may see more, or another account's
+    /// index; and what they were refused before is tried again.
+    Credentials,
+    /// Names of stages alone.
+    Names,
+}
+
+impl Part {
+    /// True where the index may differ, so that the project is planned and run again. The others
+    /// are taken up without a run.
+    pub fn replans(self) -> bool {
+        !matches!(self, Self::Notifiers | Self::Schedule | Self::Limits | Self::Names)
+    }
+}
+
+impl ProjectChange {
+    /// True where the project has to be planned and run.
+    pub fn replans(&self) -> bool {
+        match self {
+            Self::Added | Self::Enabled => true,
+            Self::Removed | Self::Disabled => false,
+            Self::Changed(parts) => parts.iter().any(|part| part.replans()),
+        }
+    }
+}
+
+impl ConfigDiff {
+    /// True where nothing differs.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// How a project differs; none where it does not.
+    pub fn project(&self, name: &str) -> Option<&ProjectChange> {
+        self.projects.iter().find(|project| project.name == name).map(|project| &project.change)
+    }
+}
+
+/// Compares two configurations.
+pub fn diff(old: &Config, new: &Config) -> ConfigDiff {
+    let mut out = ConfigDiff::default();
+    for project in &new.projects {
+        let change = match old.project(&project.name) {
+            None if project.enabled => Some(ProjectChange::Added),
+            None => None,
+            Some(before) => match (before.enabled, project.enabled) {
+                (false, true) => Some(ProjectChange::Enabled),
+                (true, false) => Some(ProjectChange::Disabled),
+                (false, false) => None,
+                (true, true) => {
+                    let parts = parts(old, before, new, project);
+                    (!parts.is_empty()).then_some(ProjectChange::Changed(parts))
+                }
+            },
+        };
+        out.projects.extend(change.map(|change| ProjectDiff { name: project.name.clone(), change }));
+    }
+    for project in &old.projects {
+        if new.project(&project.name).is_none() {
+            out.projects.push(ProjectDiff { name: project.name.clone(), change: ProjectChange::Removed });
+        }
+    }
+    let same = |name: &str, kind: &StageKind| old.stage(name).is_some_and(|before| before.kind == *kind);
+    let rebuilt = new.stages.iter().filter(|stage| !same(&stage.name, &stage.kind));
+    out.rebuilt_stages = rebuilt.map(|stage| stage.name.clone()).collect();
+    process(old, new, &mut out);
+    out
+}
+
+/// `[engine]` and `[api]`. The listener, ledger, caches and logs belong to the process.
+fn process(old: &Config, new: &Config, out: &mut ConfigDiff) {
+    let mut compare = |key, differs: bool, restart: bool| {
+        if differs {
+            if restart { out.restart.push(key) } else { out.live.push(key) }
+        }
+    };
+    let (a, b) = (&old.engine, &new.engine);
+    compare("engine.state", a.state != b.state, true);
+    compare("engine.cache", a.cache != b.cache, true);
+    compare("engine.log_dir", a.log_dir != b.log_dir, true);
+    compare("engine.cache_size", a.cache_size != b.cache_size, false);
+    compare("engine.concurrency", a.concurrency != b.concurrency, false);
+    compare("engine.max_file_bytes", a.max_file_bytes != b.max_file_bytes, false);
+    compare("engine.max_delete_ratio", a.max_delete_ratio.to_bits() != b.max_delete_ratio.to_bits(), false);
+    compare("engine.prune", a.prune != b.prune, false);
+    compare("api.listen", old.api.listen != new.api.listen, true);
+    compare("api.token", old.api.token != new.api.token, false);
+    compare("api.webhook_secret", old.api.webhook_secret != new.api.webhook_secret, false);
+}
+
+fn parts(old: &Config, before: &Project, new: &Config, after: &Project) -> BTreeSet<Part> {
+    let mut parts = BTreeSet::new();
+    let mut note = |part, differs: bool| {
+        if differs {
+            parts.insert(part);
+        }
+    };
+    note(Part::Selection, before.selection != after.selection);
+    note(Part::Branch, before.branch != after.branch);
+    note(
+        Part::Files,
+        before.allowed_extensions != after.allowed_extensions
+            || before.exclude_patterns != after.exclude_patterns
+            || old.engine.max_file_bytes != new.engine.max_file_bytes,
+    );
+    note(Part::Secrets, before.secrets != after.secrets);
+    note(Part::Namespace, before.namespace != after.namespace);
+    note(Part::Schedule, before.schedule != after.schedule);
+    note(Part::Names, !before.stages().eq(after.stages()));
+
+    let kinds = |config: &Config, names: &[String]| -> Vec<StageKind> {
+        names.iter().filter_map(|name| config.stage(name)).map(|stage| stage.kind.clone()).collect()
+    };
+    note(Part::Notifiers, kinds(old, &before.notifiers) != kinds(new, &after.notifiers));
+    let one = std::slice::from_ref::<String>;
+    for (part, before, after) in [
+        (Part::Source, one(&before.source), one(&after.source)),
+        (Part::Chunkers, before.chunkers.as_slice(), after.chunkers.as_slice()),
+        (Part::Embedder, one(&before.embedder), one(&after.embedder)),
+        (Part::Store, one(&before.store), one(&after.store)),
+    ] {
+        let (before, after) = (kinds(old, before), kinds(new, after));
+        if before == after {
+            continue;
+        }
+        let differ = |of: fn(&StageKind) -> StageKind| !before.iter().map(of).eq(after.iter().map(of));
+        let essential = differ(essence);
+        note(part, essential);
+        note(Part::Limits, !essential && differ(without_credentials));
+        note(Part::Credentials, !before.iter().map(credentials).eq(after.iter().map(credentials)));
+    }
+    parts
+}
+
+/// A stage as far as the index depends on it: no credentials, no limits.
+fn essence(kind: &StageKind) -> StageKind {
+    let mut kind = without_credentials(kind);
+    match &mut kind {
+        StageKind::AzureOpenAi(settings) => {
+            settings.batch_size = 0;
+            settings.requests_per_minute = None;
+            settings.tokens_per_minute = None;
+            settings.price_per_million_tokens = None;
+            // The form of the URL, not the model.
+            settings.api_version = None;
+        }
+        StageKind::OpenAi(settings) => {
+            settings.batch_size = 0;
+            settings.requests_per_minute = None;
+            settings.tokens_per_minute = None;
+            settings.price_per_million_tokens = None;
+        }
+        StageKind::Wasm(settings) => {
+            settings.memory.0 = 0;
+            settings.deadline.0 = std::time::Duration::ZERO;
+            settings.output.0 = 0;
+            // A pin says which binary is accepted; the binary itself is in the recipe.
+            settings.sha256 = None;
+        }
+        StageKind::Pinecone(settings) => {
+            settings.api_version.clear();
+            settings.create = None;
+        }
+        _ => {}
+    }
+    kind
+}
+
+fn without_credentials(kind: &StageKind) -> StageKind {
+    let mut kind = kind.clone();
+    match &mut kind {
+        StageKind::Github(settings) => {
+            settings.token = None;
+            settings.app_id = None;
+            settings.installation_id = None;
+            settings.private_key = None;
+        }
+        StageKind::AzureOpenAi(settings) => {
+            settings.api_key = None;
+            settings.bearer_token = None;
+        }
+        StageKind::OpenAi(settings) => settings.api_key = None,
+        StageKind::Pinecone(settings) => settings.api_key = Secret::new(""),
+        _ => {}
+    }
+    kind
+}
+
+/// Keys, tokens and ids of accounts.
+fn credentials(kind: &StageKind) -> (Vec<Option<&Secret>>, [Option<u64>; 2]) {
+    match kind {
+        StageKind::Github(settings) => (
+            vec![settings.token.as_ref(), settings.private_key.as_ref()],
+            [settings.app_id, settings.installation_id],
+        ),
+        StageKind::AzureOpenAi(settings) => {
+            (vec![settings.api_key.as_ref(), settings.bearer_token.as_ref()], [None; 2])
+        }
+        StageKind::OpenAi(settings) => (vec![settings.api_key.as_ref()], [None; 2]),
+        StageKind::Pinecone(settings) => (vec![Some(&settings.api_key)], [None; 2]),
+        _ => (Vec::new(), [None; 2]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Need, parse_str};
+
+    const FILE: &str = r#"
+[engine]
+state = "state.db"
+[stages.github]
+kind = "github"
+token = "old"
+[stages.prose]
+kind = "sentence"
+max_chunk_size = 1000
+[stages.ada]
+kind = "azure-openai"
+endpoint = "https://a.example"
+deployment = "d"
+api_key = "old"
+batch_size = 100
+[stages.index]
+kind = "sqlite"
+path = "index.db"
+[stages.team]
+kind = "slack"
+webhook_url = "https://old.example"
+[projects.docs]
+pipeline = ["github", "prose", "ada", "index", "team"]
+organization = "acme"
+namespace = "docs"
+schedule = "0 8 * * *"
+enabled = true
+[projects.code]
+pipeline = ["github", "prose", "ada", "index"]
+repositories = ["acme/api"]
+[api]
+listen = "127.0.0.1:8080"
+token = "api"
+"#;
+
+    fn read(text: &str) -> Config {
+        let need = Need::enabled().with_api().with_env(|_| None);
+        parse_str(Path::new("/work/reposync.toml"), text, &need)
+            .unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    /// What an edit changes, in one line; `!` marks what is planned again.
+    fn told(diff: &ConfigDiff) -> String {
+        let mut out: Vec<String> = diff
+            .projects
+            .iter()
+            .map(|one| {
+                format!("{} {:?}{}", one.name, one.change, if one.change.replans() { "!" } else { "" })
+            })
+            .collect();
+        if !diff.rebuilt_stages.is_empty() {
+            out.push(format!("stages {:?}", diff.rebuilt_stages));
+        }
+        out.extend(diff.live.iter().map(|key| format!("live {key}")));
+        out.extend(diff.restart.iter().map(|key| format!("restart {key}")));
+        out.join("; ")
+    }
+
+    #[test]
+    fn edits_are_classed() {
+        let both = |part: &str, mark: &str, stage: &str| {
+            format!("docs Changed({{{part}}}){mark}; code Changed({{{part}}}){mark}; stages {{\"{stage}\"}}")
+        };
+        for (from, to, what) in [
+            ("[engine]", "# a comment\n[engine]\nconcurrency = 8", String::new()),
+            ("\nmax_chunk_size = 1000", "", String::new()),
+            ("state = \"state.db\"", "state = \"other.db\"", "restart engine.state".into()),
+            ("[engine]", "[engine]\nprune = true", "live engine.prune".into()),
+            ("token = \"old\"", "token = \"new\"", both("Credentials", "!", "github")),
+            ("\"github\"\ntoken", "\"github\"\nforks = false\ntoken", both("Source", "!", "github")),
+            ("= 1000", "= 900", both("Chunkers", "!", "prose")),
+            ("= 100\n", "= 50\n", both("Limits", "", "ada")),
+            ("\"d\"", "\"e\"", both("Embedder", "!", "ada")),
+            ("\"index.db\"", "\"new.db\"", both("Store", "!", "index")),
+            ("old.example", "new.example", "docs Changed({Notifiers}); stages {\"team\"}".into()),
+            ("\"acme\"", "\"acme2\"", "docs Changed({Selection})!".into()),
+            ("\"acme/api\"", "\"acme/api\", \"acme/web\"", "code Changed({Selection})!".into()),
+            ("namespace = \"docs\"", "namespace = \"new\"", "docs Changed({Namespace})!".into()),
+            ("namespace = \"docs\"", "allowed_extensions = [\".md\"]", "docs Changed({Files})!".into()),
+            (
+                "namespace = \"docs\"",
+                "secrets = \"skip\"\nbranch = \"b\"",
+                "docs Changed({Branch, Secrets})!".into(),
+            ),
+            ("0 8", "0 9", "docs Changed({Schedule})".into()),
+            ("enabled = true", "enabled = false", "docs Disabled".into()),
+            ("[projects.code]", "[projects.renamed]", "renamed Added!; code Removed".into()),
+            ("8080", "9090", "restart api.listen".into()),
+            ("\"api\"", "\"new\"", "live api.token".into()),
+            (
+                "[engine]",
+                "[engine]\nmax_file_bytes = \"2 MiB\"",
+                "docs Changed({Files})!; code Changed({Files})!; live engine.max_file_bytes".into(),
+            ),
+        ] {
+            assert!(FILE.contains(from), "{from}");
+            let diff = diff(&read(FILE), &read(&FILE.replacen(from, to, 1)));
+            assert_eq!(told(&diff), what, "{from} -> {to}");
+            assert_eq!(diff.is_empty(), what.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_renamed_stage_changes_names_alone() {
+        let renamed = read(&FILE.replace("ada", "embedder"));
+        let told = told(&diff(&read(FILE), &renamed));
+        assert_eq!(told, "docs Changed({Names}); code Changed({Names}); stages {\"embedder\"}");
+    }
+
+    #[test]
+    fn disabled_projects_are_left_alone() {
+        let disabled = FILE.replace("enabled = true", "enabled = false");
+        let edited = disabled.replace("\"acme\"", "\"other\"");
+        assert!(diff(&read(&disabled), &read(&edited)).is_empty());
+        assert_eq!(told(&diff(&read(&disabled), &read(FILE))), "docs Enabled!; stages {\"team\"}");
+        let disabled = diff(&read(FILE), &read(&disabled));
+        assert_eq!(disabled.project("docs"), Some(&ProjectChange::Disabled));
+    }
+}

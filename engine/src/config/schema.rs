@@ -1,0 +1,115 @@
+//! The JSON Schema of the file, from the same types that read it.
+
+use serde_json::{Map, Value, json};
+
+use super::kinds::KINDS;
+use super::raw::{RawApi, RawEngine, RawProject};
+use super::shape::Shape;
+
+/// The schema of `reposync.toml`: closed lists of keys, descriptions, defaults. Editors complete
+/// and check the file by it.
+pub fn schema() -> Value {
+    let mut definitions = Map::new();
+    let mut define = |name: &str, shape: Shape| {
+        let mut root = shape.root;
+        definitions.extend(shape.definitions);
+        if let Some(root) = root.as_object_mut() {
+            root.remove("$schema");
+            root.remove("title");
+        }
+        definitions.insert(name.to_owned(), root);
+        json!({ "$ref": format!("#/$defs/{name}") })
+    };
+    let engine = define("engine", Shape::of::<RawEngine>());
+    let api = define("api", Shape::of::<RawApi>());
+    let project = define("project", Shape::of::<RawProject>());
+    let stages: Vec<Value> = KINDS
+        .iter()
+        .map(|kind| {
+            let mut shape = (kind.shape)();
+            with_kind(&mut shape.root, kind.name);
+            define(&format!("stage-{}", kind.name), shape)
+        })
+        .collect();
+    let names = json!({ "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" });
+    let mut schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "reposync.toml",
+        "description": "What RepoSync keeps equal: stages, and projects that run through them.",
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "engine": engine,
+            "stages": {
+                "description": "Named, configured building blocks; `kind` says what each does.",
+                "type": "object",
+                "propertyNames": names,
+                "additionalProperties": { "oneOf": stages },
+            },
+            "projects": {
+                "description": "What is indexed, through which stages, into which namespace.",
+                "type": "object",
+                "propertyNames": names,
+                "additionalProperties": project,
+            },
+            "api": api,
+        },
+        "$defs": definitions,
+    });
+    tidy(&mut schema);
+    schema
+}
+
+/// Adds `kind`, which is read before the settings.
+fn with_kind(root: &mut Value, name: &str) {
+    let about = root.get("description").cloned().unwrap_or_default();
+    let Some(root) = root.as_object_mut() else { return };
+    let kind = json!({ "const": name, "description": about });
+    let mut properties = Map::from_iter([("kind".to_owned(), kind)]);
+    if let Some(Value::Object(own)) = root.remove("properties") {
+        properties.extend(own);
+    }
+    root.insert("properties".into(), properties.into());
+    root.insert("additionalProperties".into(), false.into());
+    let mut required = vec![Value::from("kind")];
+    if let Some(Value::Array(own)) = root.remove("required") {
+        required.extend(own);
+    }
+    root.insert("required".into(), required.into());
+}
+
+/// TOML has no null, and integer widths are nobody's business: both go. Of descriptions the first
+/// paragraph stays; the rest is about the program.
+fn tidy(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            object.remove("format");
+            if object.get("default") == Some(&Value::Null) {
+                object.remove("default");
+            }
+            if let Some(Value::String(text)) = object.get_mut("description") {
+                *text = text.split("\n\n").next().unwrap_or_default().replace('\n', " ");
+            }
+            if let Some(Value::Array(types)) = object.get_mut("type") {
+                types.retain(|one| one != "null");
+                if let [one] = types.as_slice() {
+                    let one = one.clone();
+                    object.insert("type".into(), one);
+                }
+            }
+            if let Some(Value::Array(choices)) = object.get_mut("anyOf") {
+                choices.retain(|one| *one != json!({ "type": "null" }));
+                if let [Value::Object(one)] = choices.as_slice() {
+                    let one = one.clone();
+                    object.remove("anyOf");
+                    for (key, value) in one {
+                        object.entry(key).or_insert(value);
+                    }
+                }
+            }
+            object.values_mut().for_each(tidy);
+        }
+        Value::Array(items) => items.iter_mut().for_each(tidy),
+        _ => {}
+    }
+}
