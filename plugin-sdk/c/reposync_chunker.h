@@ -243,6 +243,50 @@ static inline bool reposync_whole_number(reposync_text value, uint32_t *number) 
   return value.len > 0;
 }
 
+/* Reads a JSON string; the text lives until the call returns. */
+static inline bool reposync_json_string(reposync_text value, reposync_text *text) {
+  if (value.len < 2 || value.ptr[0] != '"' || value.ptr[value.len - 1] != '"') return false;
+  char *copy = reposync_alloc(value.len * 2);
+  size_t len = 0;
+  uint32_t high = 0; /* the first half of a surrogate pair */
+  for (size_t i = 1; i + 1 < value.len; i++) {
+    char c = value.ptr[i];
+    if (c != '\\' || i + 2 >= value.len) {
+      copy[len++] = c;
+      continue;
+    }
+    c = value.ptr[++i];
+    if (c != 'u') {
+      const char *at = strchr("bfnrt", c);
+      copy[len++] = at && c ? "\b\f\n\r\t"[at - "bfnrt"] : c;
+      continue;
+    }
+    uint32_t code = 0;
+    for (int digit = 0; digit < 4 && i + 2 < value.len; digit++) {
+      c = value.ptr[++i];
+      code = code * 16 + (uint32_t)(c <= '9' ? c - '0' : (c | 32) - 'a' + 10);
+    }
+    code &= 0xffff;
+    if (code >= 0xd800 && code < 0xdc00) {
+      high = code;
+      continue;
+    }
+    if (code >= 0xdc00 && code < 0xe000) {
+      code = high ? 0x10000 + ((high - 0xd800) << 10) + (code - 0xdc00) : 0xfffd;
+      high = 0;
+    }
+    if (code < 0x80) copy[len++] = (char)code;
+    else if (code < 0x800) copy[len++] = (char)(0xc0 | code >> 6);
+    else if (code < 0x10000) copy[len++] = (char)(0xe0 | code >> 12);
+    else copy[len++] = (char)(0xf0 | code >> 18);
+    if (code >= 0x10000) copy[len++] = (char)(0x80 | (code >> 12 & 0x3f));
+    if (code >= 0x800) copy[len++] = (char)(0x80 | (code >> 6 & 0x3f));
+    if (code >= 0x80) copy[len++] = (char)(0x80 | (code & 0x3f));
+  }
+  *text = (reposync_text){ copy, len };
+  return true;
+}
+
 /* ---- The memory of one call: blocks that are given back when it has returned. ----------------- */
 
 typedef struct reposync_block { struct reposync_block *below; size_t used, size; } reposync_block;

@@ -1,5 +1,8 @@
 //! `reposync plugin …`: the workbench of chunker authors. One file per subcommand.
 
+mod new;
+mod template;
+
 use std::path::PathBuf;
 
 use anyhow::anyhow;
@@ -127,6 +130,7 @@ pub(super) async fn run(context: &Context, command: PluginCommand) -> CommandRes
             context.out.data(WIT)?;
             Ok(Exit::Done)
         }
+        PluginCommand::New(args) => new::run(context, &args),
         other => Err(anyhow!("{other:?} is not part of this build").into()),
     }
 }
