@@ -133,13 +133,7 @@ fn bounded<T>(
 ) -> Result<T, Fault> {
     store.set_hostcall_fuel(bounds.output);
     if watch.fuel {
-        let fuel = bounds.deadline.as_secs_f64() * FUEL_PER_SECOND;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "whole fuel, not negative"
-        )]
-        store.set_fuel(fuel as u64).expect("fuel is on in this engine");
+        store.set_fuel(fuel(bounds.deadline)).expect("fuel is on in this engine");
     } else {
         store.set_epoch_deadline(ticks(bounds.deadline));
     }
