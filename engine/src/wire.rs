@@ -1,1 +1,264 @@
-//! wire.
+//! The composition root: from a resolved configuration to projects with their stages made.
+//!
+//! A [`Workshop`] belongs to the process. A stage whose settings did not change is the same object
+//! in the next generation of the configuration: its client, its rate budget, its pool live on.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::apply::{Candidate, Engine, IN_FLIGHT_KIB, Project};
+use crate::chunk::component::ComponentHost;
+use crate::chunk::{Chunker, CodeChunker, MarkdownChunker, SentenceChunker, TokenCounter};
+use crate::config::{self, Config, Stage, StageKind};
+use crate::embed::{EmbedQueue, Embedder, LocalEmbedder, VectorCache};
+use crate::ledger::{Ledger, ProjectRow};
+use crate::model::{ErrorKind, EventSink, Fingerprint, PathMatcher, StageError, StageResult};
+use crate::notify::Notifier;
+use crate::plan::Selector;
+use crate::source::{GitSource, GithubSource, Selection, Source};
+use crate::store::{PineconeStore, SqliteStore, VectorStore};
+
+/// Makes stages, and keeps them.
+pub struct Workshop {
+    cancel: CancellationToken,
+    events: EventSink,
+    in_flight: Arc<Semaphore>,
+    host: OnceLock<ComponentHost>,
+    cache: OnceLock<Arc<VectorCache>>,
+    made: Mutex<Made>,
+}
+
+/// What was made, with the settings it was made of.
+#[derive(Default)]
+struct Made {
+    sources: Kept<Arc<dyn Source>>,
+    chunkers: Kept<Arc<dyn Chunker>>,
+    queues: Kept<Arc<EmbedQueue>>,
+    stores: Kept<Arc<dyn VectorStore>>,
+    notifiers: Kept<Arc<dyn Notifier>>,
+}
+
+/// Stages by what they were made of: the stage itself, and what else went into it.
+type Kept<T> = Vec<(Stage, String, T)>;
+
+impl Workshop {
+    /// A workshop whose stages stop when `cancel` is cancelled and tell what they do to `events`.
+    pub fn new(cancel: CancellationToken, events: EventSink) -> Self {
+        Self {
+            cancel,
+            events,
+            in_flight: Arc::new(Semaphore::new(IN_FLIGHT_KIB)),
+            host: OnceLock::new(),
+            cache: OnceLock::new(),
+            made: Mutex::default(),
+        }
+    }
+
+    /// The projects of these names (none: all enabled ones), each with its stages or with what is
+    /// wrong with them.
+    pub fn candidates(&self, config: &Config, names: &[String]) -> Vec<Candidate> {
+        config
+            .projects
+            .iter()
+            .filter(|project| if names.is_empty() { project.enabled } else { names.contains(&project.name) })
+            .map(|project| Candidate {
+                name: project.name.clone(),
+                project: self.project(config, project).map(Arc::new),
+            })
+            .collect()
+    }
+
+    /// What all projects of a run share. `cancel` ends that run.
+    pub fn engine(&self, config: &Config, ledger: Arc<Ledger>, events: EventSink, cancel: CancellationToken) -> Engine {
+        let stores = config.stages.iter().filter_map(|stage| self.store(config, stage).ok()).collect();
+        Engine { ledger, stores, in_flight: Arc::clone(&self.in_flight), events, cancel }
+    }
+
+    /// One project with its stages.
+    pub fn project(&self, config: &Config, project: &config::Project) -> StageResult<Project> {
+        let stage = |name: &str| stage(config, name);
+        let queue = self.queue(config, stage(&project.embedder)?)?;
+        let mut chunkers = Vec::new();
+        let mut basis = vec![format!("{:?}", project.branch), format!("{:?}", project.secrets)];
+        for name in &project.chunkers {
+            let stage = stage(name)?;
+            let chunker = self.chunker(config, stage, queue.embedder())?;
+            basis.push(format!("{} {:?}", chunker.identity(), patterns(stage)));
+            chunkers.push(chunker);
+        }
+        let store_stage = stage(&project.store)?;
+        basis.push(queue.embedder().identity().to_string());
+        basis.push(format!("{:?} {}", store_stage.kind, project.namespace));
+        basis.push(format!("{:?} {:?}", project.allowed_extensions, project.exclude_patterns));
+        basis.push(config.engine.max_file_bytes.to_string());
+        let exclude = PathMatcher::new(&project.exclude_patterns)
+            .map_err(|error| StageError::misconfigured(&project.name, format!("`exclude_patterns`: {error}")))?;
+        Ok(Project {
+            row: row(project),
+            selection: project.selection.clone(),
+            branch: project.branch.clone(),
+            selector: Selector {
+                allowed_extensions: project.allowed_extensions.clone(),
+                exclude,
+                max_file_bytes: config.engine.max_file_bytes.0,
+            },
+            secrets: project.secrets,
+            basis: Fingerprint::of(basis),
+            source: self.source(config, stage(&project.source)?)?,
+            chunkers,
+            queue,
+            store: self.store(config, store_stage)?,
+            notifiers: project
+                .notifiers
+                .iter()
+                .map(|name| self.notifier(stage(name)?))
+                .collect::<StageResult<_>>()?,
+        })
+    }
+
+    /// The host of components; one for the process.
+    pub fn host(&self, config: &Config) -> StageResult<&ComponentHost> {
+        if let Some(host) = self.host.get() {
+            return Ok(host);
+        }
+        let host = ComponentHost::new(&config.engine.cache)?;
+        Ok(self.host.get_or_init(|| host))
+    }
+
+    fn source(&self, config: &Config, stage: &Stage) -> StageResult<Arc<dyn Source>> {
+        keep(&mut self.made().sources, stage, String::new(), || match &stage.kind {
+            StageKind::Git(_) => Ok(Arc::new(GitSource::new(&stage.name))),
+            StageKind::Github(settings) => {
+                let source = GithubSource::new(
+                    &stage.name,
+                    settings,
+                    config.engine.concurrency,
+                    self.cancel.clone(),
+                    self.events.clone(),
+                )?;
+                Ok(Arc::new(source))
+            }
+            _ => Err(wrong_role(stage, "source")),
+        })
+    }
+
+    fn chunker(&self, config: &Config, stage: &Stage, embedder: &Arc<dyn Embedder>) -> StageResult<Arc<dyn Chunker>> {
+        // The host knows whether a component changed; it keeps what did not.
+        if let StageKind::Wasm(settings) = &stage.kind {
+            return Ok(Arc::new(self.host(config)?.load(&stage.name, settings)?));
+        }
+        let embedder = Arc::clone(embedder);
+        let made_with = embedder.identity().to_string();
+        let counter: TokenCounter = Arc::new(move |text: &str| embedder.count_tokens(text));
+        keep(&mut self.made().chunkers, stage, made_with, || match &stage.kind {
+            StageKind::Sentence(settings) => {
+                Ok(Arc::new(SentenceChunker::new(&stage.name, settings, Some(counter))?))
+            }
+            StageKind::Markdown(settings) => {
+                Ok(Arc::new(MarkdownChunker::new(&stage.name, settings, Some(counter))?))
+            }
+            StageKind::Code(settings) => Ok(Arc::new(CodeChunker::new(&stage.name, settings, Some(counter))?)),
+            _ => Err(wrong_role(stage, "chunker")),
+        })
+    }
+
+    fn queue(&self, config: &Config, stage: &Stage) -> StageResult<Arc<EmbedQueue>> {
+        let cache = self.cache(config);
+        let calls = config.engine.concurrency;
+        let (cancel, events) = (self.cancel.clone(), self.events.clone());
+        keep(&mut self.made().queues, stage, calls.to_string(), || {
+            let embedder: Arc<dyn Embedder> = match &stage.kind {
+                StageKind::Local(settings) => Arc::new(match &settings.path {
+                    Some(path) => LocalEmbedder::from_folder(&stage.name, path)?,
+                    None => LocalEmbedder::embedded(&stage.name),
+                }),
+                _ => return Err(wrong_role(stage, "embedder")),
+            };
+            Ok(Arc::new(EmbedQueue::new(embedder, Some(cache), cancel, events)))
+        })
+    }
+
+    fn store(&self, config: &Config, stage: &Stage) -> StageResult<Arc<dyn VectorStore>> {
+        let calls = config.engine.concurrency;
+        keep(&mut self.made().stores, stage, calls.to_string(), || match &stage.kind {
+            StageKind::Sqlite(settings) => Ok(Arc::new(SqliteStore::open(&stage.name, &settings.path))),
+            StageKind::Pinecone(settings) => {
+                let (cancel, events) = (self.cancel.clone(), self.events.clone());
+                Ok(Arc::new(PineconeStore::new(&stage.name, settings, calls, cancel, events)?))
+            }
+            _ => Err(wrong_role(stage, "store")),
+        })
+    }
+
+    fn notifier(&self, stage: &Stage) -> StageResult<Arc<dyn Notifier>> {
+        let (cancel, events) = (self.cancel.clone(), self.events.clone());
+        keep(&mut self.made().notifiers, stage, String::new(), || match &stage.kind {
+            _ => Err(wrong_role(stage, "notifier")),
+        })
+    }
+
+    fn cache(&self, config: &Config) -> Arc<VectorCache> {
+        let open = || Arc::new(VectorCache::open(&config.engine.cache, config.engine.cache_size));
+        Arc::clone(self.cache.get_or_init(open))
+    }
+
+    fn made(&self) -> std::sync::MutexGuard<'_, Made> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The stage that was made of the same, or a new one.
+fn keep<T: Clone>(
+    kept: &mut Kept<T>,
+    stage: &Stage,
+    made_with: String,
+    make: impl FnOnce() -> StageResult<T>,
+) -> StageResult<T> {
+    if let Some((_, _, value)) = kept.iter().find(|(of, with, _)| of == stage && *with == made_with) {
+        return Ok(value.clone());
+    }
+    let value = make()?;
+    // Its predecessor lives on in whoever still uses it.
+    kept.retain(|(of, with, _)| of.name != stage.name || *with != made_with);
+    kept.push((stage.clone(), made_with, value.clone()));
+    Ok(value)
+}
+
+fn stage<'a>(config: &'a Config, name: &str) -> StageResult<&'a Stage> {
+    config
+        .stage(name)
+        .ok_or_else(|| StageError::new(name, ErrorKind::Bug, "the configuration does not hold this stage"))
+}
+
+fn wrong_role(stage: &Stage, role: &str) -> StageError {
+    StageError::new(&stage.name, ErrorKind::Bug, format!("is used as a {role}, which it is not"))
+}
+
+/// Which files a chunker stage takes is no part of its identity, but it decides who takes a file.
+fn patterns(stage: &Stage) -> Option<&Vec<String>> {
+    match &stage.kind {
+        StageKind::Sentence(settings) => settings.patterns.as_ref(),
+        StageKind::Markdown(settings) => settings.patterns.as_ref(),
+        StageKind::Code(settings) => settings.patterns.as_ref(),
+        StageKind::Wasm(settings) => settings.patterns.as_ref(),
+        _ => None,
+    }
+}
+
+fn row(project: &config::Project) -> ProjectRow {
+    let (organization, filter_keyword) = match &project.selection {
+        Selection::Owner { owner, keyword } => (Some(owner.clone()), keyword.clone()),
+        Selection::Named(_) => (None, None),
+    };
+    ProjectRow {
+        name: project.name.clone(),
+        organization,
+        filter_keyword,
+        namespace: project.namespace.clone(),
+        enabled: project.enabled,
+        allowed_extensions: project.allowed_extensions.clone(),
+        exclude_patterns: project.exclude_patterns.clone(),
+    }
+}

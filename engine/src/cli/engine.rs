@@ -2,13 +2,17 @@
 //! command, and knows nothing of arguments or of how its answer is shown.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::bail;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::apply::{self, Options, Prune};
+use crate::config::{self, Config, Need, Problems};
+use crate::ledger::{Ledger, RunLock};
 use crate::model::{EventSink, Report, VerifyReport};
-use crate::plan::Plan;
+use crate::plan::{Guard, Plan};
+use crate::wire::Workshop;
 
 use super::render::history::PastRun;
 use super::render::query::Answer;
@@ -53,19 +57,9 @@ pub(super) struct QueryRequest {
     pub(super) top_k: usize,
 }
 
-/// Problems of the file, until `config` brings its own.
-pub(super) struct Problems;
-
-impl Problems {
-    /// As text.
-    pub(super) fn render(&self, _color: bool, _width: usize) -> String {
-        String::new()
-    }
-}
-
 /// Reads the file; the projects named are those whose variables are needed.
-pub(super) fn load(_path: &Path, _projects: &[String]) -> Result<Config, Problems> {
-    Err(Problems)
+pub(super) fn load(path: &Path, projects: &[String]) -> Result<Config, Problems> {
+    config::load(path, &Need::selected(projects))
 }
 
 /// Says what differs.
@@ -80,12 +74,50 @@ pub(super) async fn plan(
 
 /// Makes it so.
 pub(super) async fn apply(
-    _config: &Config,
-    _request: ApplyRequest,
-    _events: EventSink,
-    _cancel: CancellationToken,
+    config: &Config,
+    request: ApplyRequest,
+    events: EventSink,
+    cancel: CancellationToken,
 ) -> anyhow::Result<Report> {
-    bail!("applying is not part of this build")
+    check_names(config, &request.projects)?;
+    let _lock = lock(&config.engine.state, request.wait).await?;
+    let ledger = Arc::new(Ledger::open(&config.engine.state)?);
+    let workshop = Workshop::new(cancel.clone(), events.clone());
+    let candidates = workshop.candidates(config, &request.projects);
+    let engine = Arc::new(workshop.engine(config, ledger, events, cancel));
+    let options = Options {
+        full: request.full,
+        prune: if request.prune { Prune::Asked } else { Prune::No },
+        whole_file: request.projects.is_empty(),
+        ..options(config, request.allow_deletes)
+    };
+    Ok(apply::run(engine, candidates, options, "apply").await?)
+}
+
+/// How a run of this file is done where nobody asks for more.
+fn options(config: &Config, allow_deletes: bool) -> Options {
+    let guard = Guard { max_delete_ratio: config.engine.max_delete_ratio, allow_deletes };
+    Options::new(guard, config.projects.iter().map(|project| project.name.clone()).collect())
+}
+
+/// One writing run at a time.
+async fn lock(state: &Path, wait: bool) -> anyhow::Result<RunLock> {
+    let state = state.to_owned();
+    let taken = tokio::task::spawn_blocking(move || {
+        if wait { RunLock::take(&state).map(Ok) } else { RunLock::try_take(&state) }
+    });
+    taken.await??.map_err(|holder| RunLock::held_by(holder).into())
+}
+
+/// A project that was asked for must be there.
+fn check_names(config: &Config, names: &[String]) -> anyhow::Result<()> {
+    for name in names {
+        if config.project(name).is_none() {
+            let known: Vec<&str> = config.projects.iter().map(|project| project.name.as_str()).collect();
+            bail!("there is no project `{name}` in the file; it has {}", known.join(", "));
+        }
+    }
+    Ok(())
 }
 
 /// Runs until it is told to stop.
@@ -114,8 +146,15 @@ pub(super) async fn past_run(_config: &Config, _run: &str) -> anyhow::Result<Opt
 }
 
 /// Searches.
-pub(super) async fn query(_config: &Config, _request: QueryRequest) -> anyhow::Result<Answer> {
-    bail!("querying is not part of this build")
+pub(super) async fn query(config: &Config, request: QueryRequest) -> anyhow::Result<Answer> {
+    check_names(config, &request.projects)?;
+    let workshop = Workshop::new(CancellationToken::new(), EventSink::none());
+    let mut projects = Vec::new();
+    for candidate in workshop.candidates(config, &request.projects) {
+        projects.push(candidate.project?);
+    }
+    let matches = apply::search(&projects, &request.text, request.top_k, None).await?;
+    Ok(Answer { matches })
 }
 
 /// Compares ledger and stores, and mends what differs with `repair`.

@@ -25,12 +25,10 @@ mod values;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::chunk::{CodeSettings, MarkdownSettings, SentenceSettings, WasmSettings};
 use crate::embed::{AzureSettings, LocalSettings, OpenAiSettings};
-use crate::model::{BranchRef, ByteSize, Secret};
+use crate::model::{BranchRef, ByteSize, Secret, SecretsMode};
 use crate::notify::{SlackSettings, WebhookSettings};
 use crate::source::{GitSettings, GithubSettings, Selection};
 use crate::store::{PineconeSettings, SqliteSettings};
@@ -174,30 +172,6 @@ impl Project {
             .into_iter()
             .flatten()
             .map(String::as_str)
-    }
-}
-
-/// `secrets = …`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum SecretsMode {
-    /// Files are indexed as they are.
-    #[default]
-    Off,
-    /// A file that holds a secret is skipped.
-    Skip,
-    /// The secret is replaced before chunking.
-    Redact,
-}
-
-impl SecretsMode {
-    /// The word in the file.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Skip => "skip",
-            Self::Redact => "redact",
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::SecretsMode;
+use crate::model::SecretsMode;
 use crate::model::{ByteSize, Secret};
 
 /// The program itself.

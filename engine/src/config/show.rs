@@ -227,6 +227,6 @@ fn project(out: &mut Lines, project: &Project) {
     out.list("allowed_extensions", project.allowed_extensions.as_ref());
     out.put("exclude_patterns", project.exclude_patterns.clone());
     out.maybe("schedule", project.schedule.clone());
-    out.put("secrets", project.secrets.word());
+    out.put("secrets", project.secrets.as_str());
     out.put("enabled", project.enabled);
 }

@@ -91,6 +91,20 @@ impl EmbedQueue {
             .unwrap_or_else(|_| vec![false; n])
     }
 
+    /// Puts vectors into the cache that were found elsewhere: in a store, under the same recipe.
+    pub async fn remember(&self, vectors: Vec<(String, Vector)>) {
+        let Some(cache) = self.cache.clone() else { return };
+        let identity = self.embedder.identity();
+        let keyed: Vec<(CacheKey, Vector)> = vectors
+            .into_iter()
+            .filter(|(_, vector)| is_usable(vector))
+            .map(|(input, vector)| (CacheKey::of(identity, &input), vector))
+            .collect();
+        let work = tokio::task::spawn_blocking(move || cache.put_many(&keyed));
+        // The cache never fails its callers: what is not remembered is paid for again.
+        work.await.unwrap_or_default();
+    }
+
     /// Waits until nothing is waiting or in flight. For the end of an interrupted run: what is
     /// paid for gets into the cache.
     pub async fn settle(&self) {

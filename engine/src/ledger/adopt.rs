@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, params};
 
-use super::{Ledger, timestamp, touch};
+use super::{Ledger, ProjectKey, timestamp, touch};
 use crate::model::{Fingerprint, StageResult};
 
 /// A record of this project that was found in a place.
@@ -43,7 +43,7 @@ impl Ledger {
     /// deletes them.
     pub fn adopt(
         &self,
-        project: (i64, &str),
+        project: ProjectKey<'_>,
         place: i64,
         records: Vec<AdoptedRecord>,
         now: DateTime<Utc>,

@@ -2,7 +2,8 @@
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use super::{Ledger, timestamp, touch};
+use super::intents::Leftover;
+use super::{Ledger, ProjectKey, timestamp, touch};
 use crate::model::{Fingerprint, GitSha, StageResult};
 
 /// How a file stands.
@@ -115,7 +116,7 @@ impl Ledger {
     /// intents closed. Ids that a file leaves behind in another place become leftovers.
     pub fn commit_files(
         &self,
-        project: (i64, &str),
+        project: ProjectKey<'_>,
         place: i64,
         rows: &[FileRow],
         now: chrono::DateTime<chrono::Utc>,
@@ -162,8 +163,14 @@ impl Ledger {
         })
     }
 
-    /// Forgets files whose vectors are out of the store.
-    pub fn remove_files(&self, project: (i64, &str), files: &[(String, String)]) -> StageResult<()> {
+    /// Forgets files whose vectors are out of the store; `left` are those that could not be reached
+    /// and stay to be deleted.
+    pub fn remove_files(
+        &self,
+        project: ProjectKey<'_>,
+        files: &[(String, String)],
+        left: &[(Leftover, String, String)],
+    ) -> StageResult<()> {
         self.write("remove files", |tx| {
             for (repository, path) in files {
                 tx.prepare_cached(
@@ -171,8 +178,27 @@ impl Ledger {
                 )?
                 .execute(params![project.0, repository, path])?;
                 close_intents(tx, project.1, repository, path)?;
+                tx.prepare_cached(
+                    "DELETE FROM leftovers WHERE project = ?1 AND repository = ?2 AND file_path = ?3",
+                )?
+                .execute(params![project.1, repository, path])?;
+            }
+            for (leftover, repository, path) in left {
+                tx.prepare_cached("INSERT OR IGNORE INTO leftovers VALUES (?1, ?2, ?3, ?4, ?5)")?
+                    .execute(params![leftover.place, leftover.id, project.1, repository, path])?;
             }
             touch(tx)
+        })
+    }
+
+    /// Files of a project that hold a blob's content: repository and path of each.
+    pub fn files_of_blob(&self, project: i64, blob: GitSha) -> StageResult<Vec<(String, String)>> {
+        self.read("look for a file's successor", |conn| {
+            conn.prepare_cached(
+                "SELECT repository, file_path FROM sync_metadata WHERE project_id = ?1 AND blob_sha = ?2 AND embedding_count > 0",
+            )?
+            .query_map(params![project, blob.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
         })
     }
 
@@ -228,7 +254,7 @@ fn known_file(row: &Row<'_>) -> rusqlite::Result<KnownFile> {
 
 fn commit_file(
     tx: &Transaction<'_>,
-    project: (i64, &str),
+    project: ProjectKey<'_>,
     place: i64,
     row: &FileRow,
     now: &str,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{Connection, params};
 
 use super::files::FileKey;
-use super::{Ledger, touch};
+use super::{Ledger, ProjectKey, touch};
 use crate::model::{Fingerprint, StageResult};
 
 /// What may be in a place for one file.
@@ -51,7 +51,7 @@ impl Ledger {
     /// What may be in `place` for a file.
     pub(crate) fn held_ids(
         &self,
-        project: (i64, &str),
+        project: ProjectKey<'_>,
         place: i64,
         file: &FileKey<'_>,
     ) -> StageResult<HeldIds> {
@@ -91,7 +91,7 @@ impl Ledger {
     }
 
     /// All ids of a file in every place: its chunks, open intents and leftovers.
-    pub(crate) fn all_ids(&self, project: (i64, &str), file: &FileKey<'_>) -> StageResult<Vec<Leftover>> {
+    pub(crate) fn all_ids(&self, project: ProjectKey<'_>, file: &FileKey<'_>) -> StageResult<Vec<Leftover>> {
         self.read("read a file's ids", |conn| {
             conn.prepare_cached(
                 "SELECT place_id, chunks.id FROM sync_metadata JOIN chunks ON file_id = sync_metadata.id
@@ -106,11 +106,16 @@ impl Ledger {
         })
     }
 
-    /// Leftovers of a project, place by place.
+    /// Leftovers of a project that may be deleted, place by place: those of files that are whole where
+    /// they are now, or gone.
     pub fn leftovers(&self, project: &str) -> StageResult<Vec<Leftover>> {
         self.read("read leftovers", |conn| {
             conn.prepare_cached(
-                "SELECT place_id, id FROM leftovers WHERE project = ?1 ORDER BY place_id, id",
+                "SELECT place_id, id FROM leftovers WHERE project = ?1 AND NOT EXISTS (
+                     SELECT 1 FROM sync_metadata JOIN projects ON projects.id = project_id
+                     WHERE name = ?1 AND sync_metadata.repository = leftovers.repository
+                       AND sync_metadata.file_path = leftovers.file_path AND status NOT IN ('synced', 'skipped'))
+                 ORDER BY place_id, id",
             )?
             .query_map([project], |row| Ok(Leftover { place: row.get(0)?, id: row.get(1)? }))?
             .collect()

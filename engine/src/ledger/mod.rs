@@ -26,13 +26,18 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use crate::model::{StageError, StageResult};
 
 pub use adopt::AdoptedRecord;
+pub(crate) use files::FileKey;
 pub use files::{FileRow, FileStatus, KnownFile, StoredChunk};
+pub(crate) use intents::HeldIds;
 pub use intents::Leftover;
 pub use lock::{LockHolder, RunLock};
 pub use projects::{OrphanProject, ProjectRow};
 pub use repositories::{RepositoryRow, RepositorySync};
 pub use runs::RunRow;
 pub use verify::{FileIds, ProjectTotals};
+
+/// A project by its number and its name: rows hang on the number, open work outlives it by the name.
+pub type ProjectKey<'a> = (i64, &'a str);
 
 /// The name that errors of the ledger carry instead of a stage's.
 pub(crate) const STAGE: &str = "ledger";

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, params};
 
-use super::{Ledger, timestamp};
+use super::{Leftover, Ledger, ProjectKey, timestamp, touch};
 use crate::model::{Place, StageResult};
 
 /// A project as it stands in `reposync.toml`, for the original's `projects` table.
@@ -105,10 +105,32 @@ impl Ledger {
         })
     }
 
-    /// Forgets a project of which the index holds nothing any more.
-    pub fn remove_project(&self, project: i64) -> StageResult<()> {
+    /// Every id of a project in every place: chunks, open intents, leftovers.
+    pub fn ids_of_project(&self, project: ProjectKey<'_>) -> StageResult<Vec<Leftover>> {
+        self.read("read a project's ids", |conn| {
+            conn.prepare_cached(
+                "SELECT place_id, chunks.id FROM sync_metadata JOIN chunks ON file_id = sync_metadata.id WHERE project_id = ?1
+                 UNION SELECT place_id, id FROM intents WHERE project = ?2
+                 UNION SELECT place_id, id FROM leftovers WHERE project = ?2",
+            )?
+            .query_map(params![project.0, project.1], |row| Ok(Leftover { place: row.get(0)?, id: row.get(1)? }))?
+            .collect()
+        })
+    }
+
+    /// Forgets a project of which the stores hold nothing any more; returns how many files it had.
+    pub fn remove_project(&self, project: ProjectKey<'_>) -> StageResult<u64> {
         self.write("remove a project", |tx| {
-            tx.execute("DELETE FROM projects WHERE id = ?1", [project]).map(drop)
+            let files = tx.query_row(
+                "SELECT count(*) FROM sync_metadata WHERE project_id = ?1 AND embedding_count > 0",
+                [project.0],
+                |row| row.get(0),
+            )?;
+            tx.execute("DELETE FROM projects WHERE id = ?1", [project.0])?;
+            tx.execute("DELETE FROM intents WHERE project = ?1", [project.1])?;
+            tx.execute("DELETE FROM leftovers WHERE project = ?1", [project.1])?;
+            touch(tx)?;
+            Ok(files)
         })
     }
 

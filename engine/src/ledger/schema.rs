@@ -73,6 +73,7 @@ CREATE TABLE sync_metadata (
     UNIQUE (project_id, repository, file_path)
 );
 CREATE INDEX sync_metadata_unsettled ON sync_metadata (project_id, repository) WHERE status NOT IN ('synced', 'skipped');
+CREATE INDEX sync_metadata_blob ON sync_metadata (project_id, blob_sha);
 CREATE TABLE chunks (
     file_id     INTEGER NOT NULL REFERENCES sync_metadata(id) ON DELETE CASCADE,
     id          TEXT NOT NULL,

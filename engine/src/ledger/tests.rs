@@ -2,7 +2,6 @@
 
 use chrono::Utc;
 
-use super::files::FileKey;
 use super::*;
 use crate::model::{Fingerprint, GitSha, Place};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::params;
 
-use super::{FileStatus, Ledger};
+use super::{FileStatus, Ledger, ProjectKey};
 use crate::model::StageResult;
 
 /// The ids of one file.
@@ -65,7 +65,7 @@ impl Ledger {
     }
 
     /// A project's files, counted.
-    pub fn totals(&self, project: (i64, &str)) -> StageResult<ProjectTotals> {
+    pub fn totals(&self, project: ProjectKey<'_>) -> StageResult<ProjectTotals> {
         self.read("count files", |conn| {
             let (files, vectors) = conn.query_row(
                 "SELECT count(*), coalesce(sum(embedding_count), 0) FROM sync_metadata WHERE project_id = ?1 AND embedding_count > 0",
@@ -92,7 +92,7 @@ impl Ledger {
     }
 
     /// Files of a project in one repository that failed or have open work, for the listing shortcut.
-    pub fn has_unsettled_files(&self, project: (i64, &str), repository: &str) -> StageResult<bool> {
+    pub fn has_unsettled_files(&self, project: ProjectKey<'_>, repository: &str) -> StageResult<bool> {
         self.read("read unsettled files", |conn| {
             conn.query_row(
                 "SELECT EXISTS (SELECT 1 FROM sync_metadata WHERE project_id = ?1 AND repository = ?3 AND status NOT IN ('synced', 'skipped'))

@@ -2,7 +2,15 @@
 //! plan out; no I/O, no stage.
 
 mod attributes;
+mod diff;
+mod guard;
+mod recipe;
+mod select;
 mod shown;
 
 pub use attributes::Attributes;
+pub use diff::{Known, KnownState, Reason, RepoDiff, Wanted, Write, diff};
+pub use guard::Guard;
+pub use recipe::{RecipePart, RecipeParts};
+pub use select::Selector;
 pub use shown::{Action, Estimate, FilePlan, Plan, ProjectPlan, RepositoryPlan};

@@ -1,0 +1,231 @@
+//! One file's journey: its content arrives, is chunked, gets its vectors, is written.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
+
+use super::prepare::{Draft, Origin, Prepared, prepare};
+use super::project_run::ProjectRun;
+use super::setup::IN_FLIGHT_KIB;
+use super::writer::{FileWrite, Writer};
+use crate::ledger::FileStatus;
+use crate::model::{
+    ErrorKind, Event, GitSha, Phase, Record, RepoRef, StageError, StageResult, TreeEntry, Vector,
+};
+use crate::plan::Write;
+use crate::source::ContentSink;
+
+/// The files of one repository on their way.
+pub(crate) struct Files {
+    shared: Arc<Shared>,
+    writes: HashMap<String, Write>,
+    tasks: JoinSet<()>,
+}
+
+struct Shared {
+    run: Arc<ProjectRun>,
+    writer: Writer,
+    repo: RepoRef,
+    commit: GitSha,
+    failed: Mutex<FailedFiles>,
+}
+
+/// The files of a repository that failed.
+#[derive(Debug, Default)]
+pub(crate) struct FailedFiles {
+    /// How many.
+    pub(crate) count: u64,
+    /// Paths that were to leave the index with their content under another path, which failed:
+    /// they stay until it is in.
+    pub(crate) keep: BTreeSet<String>,
+}
+
+impl Files {
+    pub(crate) fn new(
+        run: &Arc<ProjectRun>,
+        writer: &Writer,
+        repo: &RepoRef,
+        commit: GitSha,
+        writes: Vec<Write>,
+    ) -> Self {
+        let shared = Shared {
+            run: Arc::clone(run),
+            writer: writer.clone(),
+            repo: repo.clone(),
+            commit,
+            failed: Mutex::default(),
+        };
+        let writes = writes.into_iter().map(|write| (write.wanted.entry.path.clone(), write)).collect();
+        Self { shared: Arc::new(shared), writes, tasks: JoinSet::new() }
+    }
+
+    /// Waits for the files under way; says how many failed.
+    pub(crate) async fn finish(mut self) -> StageResult<FailedFiles> {
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.map_err(|error| {
+                StageError::new("engine", ErrorKind::Bug, "a file's task panicked").caused_by(error)
+            })?;
+        }
+        let failed = std::mem::take(&mut *self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner));
+        match self.shared.run.fatal() {
+            Some(error) => Err(error),
+            None => self.shared.run.check_stopped().map(|()| failed),
+        }
+    }
+}
+
+#[async_trait]
+impl ContentSink for Files {
+    /// Starts a file's journey. Waits while too many bytes are in flight.
+    async fn put(&mut self, entry: TreeEntry, content: StageResult<Bytes>) -> StageResult<()> {
+        let run = &self.shared.run;
+        let Some(write) = self.writes.remove(&entry.path) else {
+            return Err(StageError::new(
+                run.project.source.stage(),
+                ErrorKind::Bug,
+                format!("`{}` came twice", entry.path),
+            ));
+        };
+        let permit = tokio::select! {
+            permit = Arc::clone(&run.engine.in_flight).acquire_many_owned(weight(&content)) => permit.map_err(|error| {
+                StageError::new("engine", ErrorKind::Bug, "the byte budget is closed").caused_by(error)
+            })?,
+            () = run.stop.cancelled() => return run.check_stopped(),
+        };
+        run.emit(Event::Done { phase: Phase::Fetch, n: 1 });
+        let shared = Arc::clone(&self.shared);
+        self.tasks.spawn(async move { shared.journey(write, content, permit).await });
+        // Those that ended make room in the set.
+        while let Some(ended) = self.tasks.try_join_next() {
+            ended.map_err(|error| {
+                StageError::new("engine", ErrorKind::Bug, "a file's task panicked").caused_by(error)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// A file's share of the bytes in flight, in KiB: at least a few, so that a crowd of tiny files is
+/// bounded too; at most all of them, so that any file gets through.
+fn weight(content: &StageResult<Bytes>) -> u32 {
+    let kib = content.as_ref().map_or(0, |content| content.len() / 1024 + 4);
+    u32::try_from(kib.min(IN_FLIGHT_KIB)).unwrap_or(u32::MAX)
+}
+
+impl Shared {
+    async fn journey(&self, write: Write, content: StageResult<Bytes>, permit: OwnedSemaphorePermit) {
+        let (path, moved_from) = (write.wanted.entry.path.clone(), write.moved_from.clone());
+        // An interrupted project takes no further file; what is being written goes on.
+        let result = tokio::select! {
+            result = self.to_writer(write, content) => result,
+            () = self.run.stop.cancelled() => Err(StageError::cancelled("engine")),
+        };
+        let result = match result {
+            Ok(written) => written.await.unwrap_or_else(|_| Err(StageError::cancelled("engine"))),
+            Err(error) => Err(error),
+        };
+        drop(permit);
+        let Err(error) = result else { return };
+        if error.kind.is_item() {
+            {
+                let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+                failed.count += 1;
+                failed.keep.extend(moved_from);
+            }
+            if let Err(error) = self.run.file_failed(&self.repo.name, &path, &error).await {
+                self.run.fail(error);
+            }
+        } else if error.kind != ErrorKind::Cancelled {
+            self.run.fail(error);
+        }
+    }
+
+    /// Everything up to the hand-over to the writer; the answer tells when it is recorded.
+    async fn to_writer(
+        &self,
+        write: Write,
+        content: StageResult<Bytes>,
+    ) -> StageResult<tokio::sync::oneshot::Receiver<StageResult<()>>> {
+        let content = content?;
+        let (prepared, write) = self.prepare(write, content).await?;
+        self.run.emit(Event::Done { phase: Phase::Chunk, n: 1 });
+        let (status, reason, drafts) = match prepared {
+            Prepared::Skipped(reason) => (FileStatus::Skipped, Some(reason), Vec::new()),
+            Prepared::Chunks(drafts) => (FileStatus::Synced, None, drafts),
+        };
+        let count = drafts.len() as u64;
+        self.run.emit(Event::Expected { phase: Phase::Embed, n: count });
+        let vectors = self.embed(&drafts).await?;
+        self.run.emit(Event::Done { phase: Phase::Embed, n: count });
+        let records = drafts
+            .into_iter()
+            .zip(vectors)
+            .map(|(draft, vector)| {
+                (Record { id: draft.id, vector, metadata: draft.metadata }, draft.fingerprint)
+            })
+            .collect();
+        let file = FileWrite {
+            repository: self.repo.name.clone(),
+            commit: self.commit,
+            write,
+            status,
+            reason,
+            records,
+            full: self.run.options.full,
+        };
+        self.writer.hand_over(file).await
+    }
+
+    async fn prepare(&self, write: Write, content: Bytes) -> StageResult<(Prepared, Write)> {
+        let (run, repo, commit) = (Arc::clone(&self.run), self.repo.clone(), self.commit);
+        let work = move || {
+            let entry = &write.wanted.entry;
+            let recipe = run.recipes.of(&entry.path).ok_or_else(|| {
+                StageError::new(
+                    "engine",
+                    ErrorKind::Bug,
+                    format!("no chunker takes `{}` any more", entry.path),
+                )
+            })?;
+            let origin = Origin { repo: &repo, commit, entry, recipe: &recipe };
+            let prepared = prepare(&run.project, &origin, &content)?;
+            Ok((prepared, write))
+        };
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| {
+            // Repository content must not be able to end a run, whatever it is.
+            Err(StageError::new("engine", ErrorKind::BadInput, "chunking panicked").caused_by(panic))
+        })
+    }
+
+    async fn embed(&self, drafts: &[Draft]) -> StageResult<Vec<Vector>> {
+        let inputs = drafts.iter().map(|draft| draft.input.clone()).collect();
+        let answers = self.run.project.queue.embed(self.run.name(), inputs).await;
+        let mut vectors = Vec::with_capacity(answers.len());
+        let mut refused = None;
+        for answer in answers {
+            match answer {
+                Ok(embedded) => {
+                    self.run.tally.count(|counts| {
+                        if embedded.cached {
+                            counts.texts_cached += 1;
+                        } else {
+                            counts.texts_embedded += 1;
+                            counts.tokens += embedded.tokens;
+                        }
+                    });
+                    vectors.push(embedded.vector);
+                }
+                Err(error) if error.kind.is_item() => refused = refused.or(Some(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        match refused {
+            Some(error) => Err(error),
+            None => Ok(vectors),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! One repository: is there anything to do, and what.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Duration, Utc};
+
+use super::project_run::ProjectRun;
+use super::setup::item_or_fatal;
+use super::survey::Present;
+use crate::ledger::{FileStatus, KnownFile, RepositoryRow, RepositorySync};
+use crate::model::{GitSha, RepoEntry, RepoRef, SkipReason, StageError, StageResult, TreeEntry};
+use crate::plan::{Attributes, Known, KnownState, RepoDiff, Wanted, diff};
+use crate::source::{ContentSink, Head};
+
+/// How a repository stands.
+pub(crate) enum Look {
+    /// Everything is as it was at the last finished sync.
+    Unchanged,
+    /// It failed, which is recorded; others go on.
+    Failed,
+    /// It has no commits and never had files in the index.
+    Empty,
+    /// It is not there any more, or has no commits where it had files.
+    Gone(&'static str),
+    /// Its tree was read.
+    Work(Box<RepoWork>),
+}
+
+/// What is to be done in a repository.
+pub(crate) struct RepoWork {
+    pub(crate) entry: RepoEntry,
+    pub(crate) commit: GitSha,
+    pub(crate) previous: Option<GitSha>,
+    pub(crate) diff: RepoDiff,
+    /// Files that names, modes and sizes keep out.
+    pub(crate) skipped: Vec<(String, SkipReason)>,
+}
+
+/// Looks at one repository of the listing.
+pub(crate) async fn look(run: &Arc<ProjectRun>, present: Present) -> StageResult<Look> {
+    let Present { entry, known } = present;
+    let name = entry.repo.name.clone();
+    let unsettled = {
+        let name = name.clone();
+        run.ledger(move |ledger, project| ledger.has_unsettled_files(project, &name)).await?
+    };
+    let believed = known.filter(|_| !run.options.full);
+    let settled = believed.as_ref().is_some_and(|row| {
+        row.settled && !unsettled && row.basis.as_deref() == Some(run.project.basis.as_str())
+    });
+    let pushed = run.options.pushed.contains_key(&name);
+    if settled && !pushed && believed.as_ref().is_some_and(|row| listing_suffices(row, &entry, Utc::now())) {
+        return Ok(Look::Unchanged);
+    }
+
+    let last_commit = believed.as_ref().and_then(|row| row.last_commit);
+    let head = item_or_fatal(run.project.source.head(&entry, &run.project.branch, last_commit).await)?;
+    let commit = match head {
+        Ok(Head::Commit(commit)) => commit,
+        Ok(Head::Empty | Head::Missing) if believed.is_none() => return Ok(Look::Empty),
+        Ok(Head::Empty) => return Ok(Look::Gone("has no commits any more")),
+        Ok(Head::Missing) => return Ok(Look::Gone("is not there any more")),
+        Ok(Head::NoBranch) => {
+            let branch = match &run.project.branch {
+                crate::model::BranchRef::Named(branch) => format!("branch `{branch}`"),
+                crate::model::BranchRef::Default => "the default branch".to_owned(),
+            };
+            let error = StageError::refused(run.project.source.stage(), format!("{branch} does not exist"))
+                .hint("check `branch` of the project");
+            run.repository_failed(&name, &error);
+            return Ok(Look::Failed);
+        }
+        Err(error) => {
+            run.repository_failed(&name, &error);
+            return Ok(Look::Failed);
+        }
+    };
+    if !run.dry {
+        let seen = entry.clone();
+        run.ledger(move |ledger, (id, _)| ledger.saw_head(id, &seen, commit, Utc::now())).await?;
+    }
+    if settled && last_commit == Some(commit) {
+        if !run.dry {
+            finish(run, &entry, commit, true).await?;
+        }
+        return Ok(Look::Unchanged);
+    }
+    match item_or_fatal(read_tree(run, entry, commit, last_commit).await)? {
+        Ok(work) => Ok(Look::Work(Box::new(work))),
+        Err(error) => {
+            run.repository_failed(&name, &error);
+            Ok(Look::Failed)
+        }
+    }
+}
+
+/// The shortcut: the listing's entry equals the one stored with the last finished sync, a push
+/// cannot hide behind its stamp, and the head was asked within a day.
+fn listing_suffices(row: &RepositoryRow, entry: &RepoEntry, now: DateTime<Utc>) -> bool {
+    let Some(stored) = &row.entry else { return false };
+    let same = stored.repo == entry.repo
+        && stored.default_branch == entry.default_branch
+        && stored.pushed_at == entry.pushed_at
+        && stored.pushed_at.is_some();
+    same && stored.pushed_at_settled
+        && row.head_asked_at.is_some_and(|asked| now - asked < Duration::days(1) && asked <= now)
+}
+
+/// Records that a repository's sync came to its end.
+pub(crate) async fn finish(
+    run: &Arc<ProjectRun>,
+    entry: &RepoEntry,
+    commit: GitSha,
+    settled: bool,
+) -> StageResult<()> {
+    let basis = run.project.basis.to_string();
+    let sync = RepositorySync { entry: entry.clone(), commit, settled, basis };
+    run.ledger(move |ledger, (id, _)| ledger.finish_repository(id, &sync, Utc::now())).await
+}
+
+async fn read_tree(
+    run: &Arc<ProjectRun>,
+    entry: RepoEntry,
+    commit: GitSha,
+    previous: Option<GitSha>,
+) -> StageResult<RepoWork> {
+    let source = &run.project.source;
+    let tree = source.tree(&entry.repo, commit).await?;
+    let attributes = read_attributes(run, &entry.repo, commit, &tree).await?;
+    let mut wanted = Vec::new();
+    let mut skipped = Vec::new();
+    for file in tree {
+        if let Some(reason) = run.project.selector.skip(&file, &attributes) {
+            skipped.push((file.path, reason));
+        } else if let Some(recipe) = run.recipes.of(&file.path) {
+            wanted.push(Wanted { entry: file, recipe: recipe.fingerprint.clone() });
+        } else {
+            skipped.push((file.path, SkipReason::NoChunker));
+        }
+    }
+    let known = known_files(run, &entry.repo.name).await?;
+    let diff = diff(wanted, known, run.options.full);
+    Ok(RepoWork { entry, commit, previous, diff, skipped })
+}
+
+/// What the ledger knows of a repository's files, as the plan wants it.
+pub(crate) async fn known_files(run: &Arc<ProjectRun>, repository: &str) -> StageResult<Vec<Known>> {
+    let repository = repository.to_owned();
+    let (files, unfinished) = run
+        .ledger(move |ledger, (id, name)| {
+            Ok((ledger.known_files(id, &repository)?, ledger.unfinished_files(name, &repository)?))
+        })
+        .await?;
+    Ok(merge(files, unfinished, run.place_id))
+}
+
+fn merge(files: Vec<KnownFile>, mut unfinished: BTreeSet<String>, place: i64) -> Vec<Known> {
+    let mut known: Vec<Known> = files
+        .into_iter()
+        .map(|file| {
+            let state = match file.status {
+                _ if unfinished.remove(&file.path) => KnownState::Unfinished,
+                FileStatus::Synced => KnownState::Settled,
+                FileStatus::Skipped => KnownState::Skipped,
+                FileStatus::Failed => KnownState::Failed,
+                FileStatus::Adopted => KnownState::Adopted,
+                FileStatus::Damaged => KnownState::Damaged,
+            };
+            Known {
+                path: file.path,
+                blob_sha: file.blob_sha,
+                recipe: file.recipe,
+                in_place: file.place == Some(place),
+                vectors: file.vectors,
+                state,
+            }
+        })
+        .collect();
+    // A write that began for a file that has no row yet.
+    known.extend(unfinished.into_iter().map(|path| Known {
+        path,
+        blob_sha: None,
+        recipe: None,
+        in_place: true,
+        vectors: 0,
+        state: KnownState::Unfinished,
+    }));
+    known
+}
+
+/// Reads the tree's `.gitattributes`.
+async fn read_attributes(
+    run: &Arc<ProjectRun>,
+    repo: &RepoRef,
+    commit: GitSha,
+    tree: &[TreeEntry],
+) -> StageResult<Attributes> {
+    let wanted: Vec<TreeEntry> = tree
+        .iter()
+        .filter(|entry| entry.path == ".gitattributes" || entry.path.ends_with("/.gitattributes"))
+        .filter(|entry| entry.mode == crate::model::EntryMode::File && entry.path_is_utf8)
+        .filter(|entry| entry.size.is_none_or(|size| size <= run.project.selector.max_file_bytes))
+        .cloned()
+        .collect();
+    let mut sink = Collect::default();
+    if !wanted.is_empty() {
+        run.project.source.fetch(repo, commit, wanted, &mut sink).await?;
+    }
+    sink.files.sort();
+    Ok(Attributes::new(sink.files))
+}
+
+/// Collects small files: folder and text of each.
+#[derive(Default)]
+struct Collect {
+    files: Vec<(String, String)>,
+}
+
+#[async_trait]
+impl ContentSink for Collect {
+    async fn put(&mut self, entry: TreeEntry, content: StageResult<Bytes>) -> StageResult<()> {
+        // Without its attributes the selection would be another one: better no work than wrong work.
+        let text = String::from_utf8_lossy(&content?).into_owned();
+        let folder = entry.path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+        self.files.push((folder, text));
+        Ok(())
+    }
+}

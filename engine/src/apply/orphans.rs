@@ -1,0 +1,74 @@
+//! Projects that the ledger knows and the file does not: reported, kept, removed with `--prune`.
+
+use std::collections::BTreeMap;
+
+use super::setup::{Engine, Options, Prune};
+use super::tally::Tally;
+use crate::ledger::{Leftover, OrphanProject};
+use crate::model::{Event, ProjectReport, StageError, StageResult};
+
+/// Deals with the projects that are not declared any more; one report for each of which something
+/// is in the index.
+pub(crate) async fn orphan_projects(engine: &Engine, options: &Options) -> Vec<ProjectReport> {
+    let declared = options.declared.clone();
+    let orphans = match engine.ledger.call(move |ledger| ledger.orphan_projects(&declared)).await {
+        Ok(orphans) => orphans,
+        Err(error) => return vec![Tally::default().report("(orphans)", Some(&error), false)],
+    };
+    let mut reports = Vec::new();
+    for orphan in orphans {
+        let tally = Tally::default();
+        let error = deal_with(engine, options, &orphan, &tally).await.err();
+        reports.push(tally.report(&orphan.name, error.as_ref(), false));
+    }
+    reports
+}
+
+async fn deal_with(engine: &Engine, options: &Options, orphan: &OrphanProject, tally: &Tally) -> StageResult<()> {
+    // Asked for by name, `--prune` counts nothing; standing in the file, it is under the guard: a
+    // whole project is always more than its share.
+    let withheld = options.prune == Prune::Standing && options.guard.withholds(orphan.vectors, orphan.vectors);
+    if options.prune == Prune::No || withheld {
+        let why = if withheld { "; the deletion guard keeps them (`--allow-deletes`)" } else { "" };
+        let note = format!(
+            "project `{}` is not in the file any more: its {} vectors stay searchable{why}; \
+             remove them with `reposync apply --prune`",
+            orphan.name, orphan.vectors
+        );
+        engine.events.emit(Event::Note { project: orphan.name.clone(), message: note.clone() });
+        tally.note(note);
+        if withheld {
+            tally.withheld(orphan.vectors);
+        }
+        return Ok(());
+    }
+    let key = (orphan.id, orphan.name.clone());
+    let ids = engine.ledger.call(move |ledger| ledger.ids_of_project((key.0, &key.1))).await?;
+    let mut by_place: BTreeMap<i64, Vec<Leftover>> = BTreeMap::new();
+    for id in ids {
+        by_place.entry(id.place).or_default().push(id);
+    }
+    for (number, ids) in by_place {
+        let place = engine.ledger.call(move |ledger| ledger.place(number)).await?;
+        let Some(store) = engine.store_of(&place).await else {
+            return Err(StageError::misconfigured(
+                "ledger",
+                format!("no stage of the file reaches {place}, where {} vectors of `{}` are", ids.len(), orphan.name),
+            )
+            .hint(format!("put a stage back that reaches it (kind `{}`) and run again", place.kind)));
+        };
+        for batch in ids.chunks(store.limits().ids_per_delete.max(1)) {
+            if engine.cancel.is_cancelled() {
+                return Err(StageError::cancelled("engine"));
+            }
+            let names: Vec<String> = batch.iter().map(|id| id.id.clone()).collect();
+            store.delete(&place.namespace, &names).await?;
+            tally.count(|counts| counts.vectors_deleted += names.len() as u64);
+        }
+    }
+    let key = (orphan.id, orphan.name.clone());
+    let files = engine.ledger.call(move |ledger| ledger.remove_project((key.0, &key.1))).await?;
+    tally.count(|counts| counts.files_removed += files);
+    tally.note(format!("project `{}` was removed", orphan.name));
+    Ok(())
+}

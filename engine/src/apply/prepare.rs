@@ -1,0 +1,162 @@
+//! From a file's bytes to records that lack only their vectors. Pure and synchronous.
+
+use std::collections::HashMap;
+
+use super::setup::{Project, Recipe};
+use crate::chunk::{ChunkError, Chunker, clean, fit, language_of};
+use crate::model::{
+    Chunk, Cleaned, Document, ErrorKind, Fingerprint, GitSha, Metadata, RepoRef, SecretsMode, SkipReason,
+    StageError, StageResult, TreeEntry, chunk_id, file_prefix,
+};
+
+/// What became of a file's content.
+#[derive(Debug)]
+pub(crate) enum Prepared {
+    /// It is not for the index.
+    Skipped(SkipReason),
+    /// Its chunks, in order.
+    Chunks(Vec<Draft>),
+}
+
+/// A record without its vector.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    /// The record's id.
+    pub(crate) id: String,
+    /// The exact text to embed.
+    pub(crate) input: String,
+    /// The record's metadata.
+    pub(crate) metadata: Metadata,
+    /// Of the metadata, without `commit_sha` and `url`.
+    pub(crate) fingerprint: Fingerprint,
+}
+
+/// Which file is prepared.
+pub(crate) struct Origin<'a> {
+    pub(crate) repo: &'a RepoRef,
+    pub(crate) commit: GitSha,
+    pub(crate) entry: &'a TreeEntry,
+    pub(crate) recipe: &'a Recipe,
+}
+
+/// Cleans, chunks and fits one file.
+///
+/// An error of an item kind fails this file; any other ends the project.
+pub(crate) fn prepare(project: &Project, origin: &Origin<'_>, content: &[u8]) -> StageResult<Prepared> {
+    if content.len() as u64 > project.selector.max_file_bytes {
+        return Ok(Prepared::Skipped(SkipReason::TooLarge));
+    }
+    let mut cleaned = match clean(content) {
+        Ok(cleaned) => cleaned,
+        Err(reason) => return Ok(Prepared::Skipped(reason)),
+    };
+    let path = origin.entry.path.as_str();
+    let Some((chunker, cleaned, chunks)) = chunk(project, path, cleaned)? else {
+        return Ok(Prepared::Skipped(SkipReason::NoChunker));
+    };
+    let pieces = fit(&cleaned, chunks, &project.limits()).map_err(|bad| {
+        StageError::new(
+            chunker.stage(),
+            ErrorKind::BadInput,
+            format!("{} gave a bad chunk: {bad}", chunker.label()),
+        )
+        .hint("this is a fault of the chunker; `reposync plugin test` shows it on this file")
+    })?;
+    if pieces.is_empty() {
+        return Ok(Prepared::Skipped(SkipReason::Empty));
+    }
+
+    let repository = origin.repo.name.as_str();
+    let prefix = file_prefix(project.name(), repository, path);
+    let language = language_of(path).unwrap_or_default();
+    let mut occurrences: HashMap<String, usize> = HashMap::new();
+    let mut drafts = Vec::with_capacity(pieces.len());
+    for (index, piece) in pieces.into_iter().enumerate() {
+        let seen = occurrences.entry(piece.text.clone()).or_default();
+        let id = chunk_id(&prefix, &piece.text, *seen);
+        *seen += 1;
+        let input = project.embedder().input(piece.context.as_deref(), &piece.text);
+        let lines = (piece.start_line, piece.end_line);
+        let metadata = Metadata {
+            project: project.name().to_owned(),
+            repository: repository.to_owned(),
+            file_path: path.to_owned(),
+            chunk_index: u32::try_from(index).unwrap_or(u32::MAX),
+            text: piece.text,
+            start_line: piece.start_line,
+            end_line: piece.end_line,
+            language: language.to_owned(),
+            blob_sha: origin.entry.sha,
+            recipe: origin.recipe.fingerprint.clone(),
+            commit_sha: origin.commit,
+            url: project.source.permalink(origin.repo, origin.commit, path, lines),
+            context: piece.context,
+            kind: piece.kind,
+            name: piece.name,
+            attrs: piece.attrs,
+        };
+        let fingerprint = metadata_fingerprint(&metadata.to_json());
+        drafts.push(Draft { id, input, metadata, fingerprint });
+    }
+    Ok(Prepared::Chunks(drafts))
+}
+
+type Chunked<'a> = (&'a dyn Chunker, Cleaned, Vec<Chunk>);
+
+/// Asks the chunkers of the file's chain, in order. None: all of them declined.
+fn chunk<'a>(project: &'a Project, path: &str, cleaned: Cleaned) -> StageResult<Option<Chunked<'a>>> {
+    let mut cleaned = Some(cleaned);
+    let chain = project.chain(path);
+    for (at, &index) in chain.iter().enumerate() {
+        let chunker = &*project.chunkers[index];
+        let last = at + 1 == chain.len();
+        // Only a text that another chunker may still need is copied.
+        let text = if last { cleaned.take() } else { cleaned.clone() };
+        let Some(text) = text else { break };
+        let text = chunker.prepare(text);
+        let document = Document { path, text: &text.text, language: language_of(path) };
+        match chunker.chunk(&document) {
+            Ok(chunks) => return Ok(Some((chunker, text, chunks))),
+            Err(ChunkError::NotMine) => {}
+            Err(ChunkError::Failed { message, hint }) => {
+                let mut error = StageError::new(chunker.stage(), ErrorKind::BadInput, message);
+                error.hint = hint;
+                return Err(error);
+            }
+            Err(ChunkError::Stopped { message }) => {
+                return Err(StageError::new(chunker.stage(), ErrorKind::BadInput, message));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// A fingerprint of stored metadata, without `commit_sha` and `url`: two records of the same id,
+/// vector and fingerprint are the same record. Numbers count by value: stores give back `3.0` for 3.
+pub(crate) fn metadata_fingerprint(metadata: &serde_json::Map<String, serde_json::Value>) -> Fingerprint {
+    let mut fields: Vec<(&String, String)> = metadata
+        .iter()
+        .filter(|(key, _)| !matches!(key.as_str(), "commit_sha" | "url"))
+        .map(|(key, value)| {
+            let text = value.as_f64().map_or_else(|| value.to_string(), |number| number.to_string());
+            (key, text)
+        })
+        .collect();
+    fields.sort();
+    Fingerprint::of(fields.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fingerprints_see_everything_but_when_and_where_it_was_written() {
+        let map = |json: serde_json::Value| json.as_object().expect("object").clone();
+        let a = map(serde_json::json!({"text": "t", "chunk_index": 3, "commit_sha": "1", "url": "u"}));
+        let b = map(serde_json::json!({"url": "v", "chunk_index": 3.0, "text": "t", "commit_sha": "2"}));
+        let c = map(serde_json::json!({"text": "t", "chunk_index": 4}));
+        assert_eq!(metadata_fingerprint(&a), metadata_fingerprint(&b));
+        assert_ne!(metadata_fingerprint(&a), metadata_fingerprint(&c));
+    }
+}

@@ -1,0 +1,205 @@
+//! One project in one run: what its tasks share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::Utc;
+use tokio_util::sync::CancellationToken;
+
+use super::setup::{Engine, Options, Project, Recipes};
+use super::tally::Tally;
+use crate::ledger::{Ledger, ProjectKey};
+use crate::model::{Event, Place, StageError, StageResult};
+use crate::source::AnswerCache;
+
+/// What the tasks of one project's run share.
+pub(crate) struct ProjectRun {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) project: Arc<Project>,
+    pub(crate) options: Arc<Options>,
+    ledger: Arc<Ledger>,
+    /// The project's number in the ledger.
+    pub(crate) id: i64,
+    /// Where its vectors belong.
+    pub(crate) place: Place,
+    /// The same by its number in the ledger.
+    pub(crate) place_id: i64,
+    pub(crate) recipes: Recipes,
+    pub(crate) tally: Tally,
+    /// True for a plan: nothing is written.
+    pub(crate) dry: bool,
+    /// Ends this project; a child of the run's.
+    pub(crate) stop: CancellationToken,
+    fatal: Mutex<Option<StageError>>,
+}
+
+impl ProjectRun {
+    /// Checks, before any cost, that embedder and store fit together, and enters the project and
+    /// its place into the ledger. A plan (`dry`) enters nothing: where the ledger does not know the
+    /// project, it works on a scratch ledger in memory.
+    pub(crate) async fn begin(
+        engine: Arc<Engine>,
+        project: Arc<Project>,
+        options: Arc<Options>,
+        dry: bool,
+    ) -> StageResult<Arc<Self>> {
+        let dimensions = project.embedder().dimensions().await?;
+        project.store.check(dimensions).await?;
+        let place = project.store.place(&project.row.namespace).await?;
+        let entered = if dry { peek(&engine, &project, &place).await? } else { None };
+        let (ledger, (id, place_id)) = match entered {
+            Some(ids) => (Arc::clone(&engine.ledger), ids),
+            None if dry => {
+                let scratch = Arc::new(Ledger::in_memory()?);
+                let ids = enter(&scratch, &project, &place).await?;
+                (scratch, ids)
+            }
+            None => (Arc::clone(&engine.ledger), enter(&engine.ledger, &project, &place).await?),
+        };
+        let stop = engine.cancel.child_token();
+        let recipes = Recipes::new(Arc::clone(&project));
+        let (tally, fatal) = (Tally::default(), Mutex::default());
+        Ok(Arc::new(Self {
+            engine,
+            project,
+            options,
+            ledger,
+            id,
+            place,
+            place_id,
+            recipes,
+            tally,
+            dry,
+            stop,
+            fatal,
+        }))
+    }
+
+    /// True for a plan on a scratch ledger, into which it may write.
+    pub(crate) fn is_scratch(&self) -> bool {
+        !Arc::ptr_eq(&self.ledger, &self.engine.ledger)
+    }
+
+    /// The project's name.
+    pub(crate) fn name(&self) -> &str {
+        self.project.name()
+    }
+
+    /// How the ledger wants the project.
+    pub(crate) fn key(&self) -> ProjectKey<'_> {
+        (self.id, self.name())
+    }
+
+    /// Blocking work on the ledger.
+    pub(crate) async fn ledger<T, F>(self: &Arc<Self>, work: F) -> StageResult<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Ledger, ProjectKey<'_>) -> StageResult<T> + Send + 'static,
+    {
+        let run = Arc::clone(self);
+        self.ledger.call(move |ledger| work(ledger, run.key())).await
+    }
+
+    pub(crate) fn emit(&self, event: Event) {
+        self.engine.events.emit(event);
+    }
+
+    /// A repository failed; the run goes on.
+    pub(crate) fn repository_failed(&self, repository: &str, error: &StageError) {
+        self.tally.failed(Some(repository), None, error);
+        self.emit(Event::Failed {
+            project: self.name().to_owned(),
+            repository: repository.to_owned(),
+            path: None,
+            error: error.one_line(),
+        });
+    }
+
+    /// A file failed; the run goes on. What the index held of it stays.
+    pub(crate) async fn file_failed(
+        self: &Arc<Self>,
+        repository: &str,
+        path: &str,
+        error: &StageError,
+    ) -> StageResult<()> {
+        self.tally.failed(Some(repository), Some(path), error);
+        let line = error.one_line();
+        self.emit(Event::Failed {
+            project: self.name().to_owned(),
+            repository: repository.to_owned(),
+            path: Some(path.to_owned()),
+            error: line.clone(),
+        });
+        let (repository, path) = (repository.to_owned(), path.to_owned());
+        self.ledger(move |ledger, (id, _)| ledger.record_failure(id, &repository, &path, &line)).await
+    }
+
+    pub(crate) fn note(&self, note: String) {
+        self.emit(Event::Note { project: self.name().to_owned(), message: note.clone() });
+        self.tally.note(note);
+    }
+
+    /// Ends the project with an error; the first one is told.
+    pub(crate) fn fail(&self, error: StageError) {
+        let mut fatal = self.fatal.lock().unwrap_or_else(PoisonError::into_inner);
+        fatal.get_or_insert(error);
+        self.stop.cancel();
+    }
+
+    /// What ended the project early.
+    pub(crate) fn fatal(&self) -> Option<StageError> {
+        self.fatal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// An error when the project is to begin nothing new.
+    pub(crate) fn check_stopped(&self) -> StageResult<()> {
+        if self.stop.is_cancelled() {
+            Err(StageError::cancelled(self.project.source.stage()))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// The numbers of a project and its place, entered where they are new.
+async fn enter(ledger: &Arc<Ledger>, project: &Arc<Project>, place: &Place) -> StageResult<(i64, i64)> {
+    let (project, place) = (Arc::clone(project), place.clone());
+    ledger
+        .call(move |ledger| Ok((ledger.put_project(&project.row, Utc::now())?, ledger.place_id(&place)?)))
+        .await
+}
+
+/// The same without entering anything; none: the ledger does not know the project. A place that it
+/// does not know holds nothing: -1 is no place's number.
+async fn peek(engine: &Engine, project: &Arc<Project>, place: &Place) -> StageResult<Option<(i64, i64)>> {
+    let (project, place) = (Arc::clone(project), place.clone());
+    engine
+        .ledger
+        .call(move |ledger| {
+            let Some(id) = ledger.project_id(project.name())? else { return Ok(None) };
+            Ok(Some((id, ledger.find_place(&place)?.unwrap_or(-1))))
+        })
+        .await
+}
+
+/// Conditional answers kept in the ledger. A failing ledger only costs requests here; it fails the
+/// run where it matters.
+pub(crate) struct LedgerAnswers {
+    pub(crate) ledger: Arc<Ledger>,
+    /// True for a plan: nothing is written.
+    pub(crate) dry: bool,
+}
+
+impl AnswerCache for LedgerAnswers {
+    fn get(&self, key: &str) -> Option<crate::model::StoredAnswer> {
+        self.ledger.answer(key).ok().flatten()
+    }
+
+    fn put(&self, key: &str, answer: &crate::model::StoredAnswer) {
+        if self.dry {
+            return;
+        }
+        if let Err(error) = self.ledger.put_answer(key, answer) {
+            tracing::warn!(error = %error.one_line(), "cannot keep an answer");
+        }
+    }
+}

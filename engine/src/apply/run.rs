@@ -1,0 +1,361 @@
+//! A run: projects side by side, each from its listing to its last recorded file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::Utc;
+use futures::StreamExt;
+use tokio::task::JoinSet;
+
+use super::adopt::adopt;
+use super::file::Files;
+use super::look::{Look, RepoWork, finish, known_files, look};
+use super::project_run::ProjectRun;
+use super::remove::{Leaving, Verdict, clean_leftovers, judge, remove_files};
+use super::orphans::orphan_projects;
+use super::setup::{Candidate, Engine, Options, Project, Prune, selection_fingerprint};
+use super::survey::{Absence, Gone, Present, report_orphan, survey};
+use super::tally::Tally;
+use super::writer::Writer;
+use crate::model::{
+    ErrorKind, Event, EventSink, GitSha, Outcome, Phase, ProjectReport, RepoEntry, Report, StageError,
+    StageResult,
+};
+
+/// Repositories of a project under way at once: enough to hide the latency of their listings, few
+/// enough that each finishes soon.
+const REPOSITORIES: usize = 4;
+/// Events kept for the history of a run.
+const KEPT_EVENTS: usize = 200;
+
+/// Makes the index of these projects equal to what is declared.
+///
+/// The error is of the ledger, before anything was done; whatever happens in a project is in its
+/// part of the report. The caller holds the run lock.
+pub async fn run(
+    engine: Arc<Engine>,
+    candidates: Vec<Candidate>,
+    options: Options,
+    trigger: &str,
+) -> StageResult<Report> {
+    let started_at = Utc::now();
+    let clock = std::time::Instant::now();
+    let id = run_id(started_at);
+    let (run, what) = (id.clone(), trigger.to_owned());
+    engine.ledger.call(move |ledger| ledger.start_run(&run, &what, started_at)).await?;
+    let (engine, kept) = keep_events(&engine);
+
+    let options = Arc::new(options);
+    let mut tasks = JoinSet::new();
+    let mut reports: BTreeMap<usize, ProjectReport> = BTreeMap::new();
+    for (index, candidate) in candidates.iter().enumerate() {
+        match &candidate.project {
+            Ok(project) => {
+                let (engine, project, options) = (Arc::clone(&engine), Arc::clone(project), Arc::clone(&options));
+                tasks.spawn(async move { (index, run_project(engine, project, options).await) });
+            }
+            Err(error) => {
+                reports.insert(index, Tally::default().report(&candidate.name, Some(error), false));
+            }
+        }
+    }
+    while let Some(ended) = tasks.join_next().await {
+        match ended {
+            Ok((index, report)) => drop(reports.insert(index, report)),
+            Err(panic) => tracing::error!(error = %panic, "a project's task panicked"),
+        }
+    }
+    for (index, candidate) in candidates.iter().enumerate() {
+        reports.entry(index).or_insert_with(|| {
+            let error = StageError::new("engine", ErrorKind::Bug, "the project's task panicked");
+            Tally::default().report(&candidate.name, Some(&error), false)
+        });
+    }
+    let mut parts: Vec<ProjectReport> = reports.into_values().collect();
+    if options.whole_file {
+        parts.extend(orphan_projects(&engine, &options).await);
+    }
+    let outcome = parts.iter().map(|project| project.outcome).max().unwrap_or(Outcome::Done);
+    let report = Report {
+        run: id,
+        trigger: trigger.to_owned(),
+        started_at,
+        seconds: clock.elapsed().as_secs_f64(),
+        outcome,
+        projects: parts,
+    };
+    let events = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
+    let recorded = report.clone();
+    if let Err(error) =
+        engine.ledger.call(move |ledger| ledger.finish_run(&recorded, &events, Utc::now())).await
+    {
+        // What was done is recorded file by file; only the history lacks this run.
+        tracing::error!(error = %error.one_line(), "cannot record the run's end");
+    }
+    notify(&candidates, &report).await;
+    Ok(report)
+}
+
+/// Sortable by time, unique among processes.
+fn run_id(now: chrono::DateTime<Utc>) -> String {
+    format!("{}-{:05x}", now.format("%Y%m%dT%H%M%S%3f"), std::process::id() & 0xf_ffff)
+}
+
+type Kept = Arc<Mutex<Vec<(chrono::DateTime<Utc>, Event)>>>;
+
+/// Keeps, beside passing it on, what tells of trouble.
+fn keep_events(engine: &Arc<Engine>) -> (Arc<Engine>, Kept) {
+    let kept: Kept = Arc::default();
+    let (inner, keep) = (engine.events.clone(), Arc::clone(&kept));
+    let events = EventSink::new(move |event| {
+        if matches!(event, Event::Failed { .. } | Event::Note { .. } | Event::ProjectFinished { .. }) {
+            let mut kept = keep.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() < KEPT_EVENTS {
+                kept.push((Utc::now(), event.clone()));
+            }
+        }
+        inner.emit(event);
+    });
+    (Arc::new(Engine { events, ..(**engine).clone() }), kept)
+}
+
+async fn notify(candidates: &[Candidate], report: &Report) {
+    for (candidate, part) in candidates.iter().zip(&report.projects) {
+        // A project whose stages cannot be made has no notifiers either.
+        let Ok(project) = &candidate.project else { continue };
+        for notifier in &project.notifiers {
+            if !crate::notify::wants(notifier.on(), part) {
+                continue;
+            }
+            if let Err(error) = notifier.send(report, part).await {
+                tracing::warn!(project = project.name(), stage = notifier.stage(), error = %error.one_line(), "cannot notify");
+            }
+        }
+    }
+}
+
+async fn run_project(engine: Arc<Engine>, project: Arc<Project>, options: Arc<Options>) -> ProjectReport {
+    engine.events.emit(Event::ProjectStarted { project: project.name().to_owned() });
+    let events = engine.events.clone();
+    let report = match ProjectRun::begin(Arc::clone(&engine), Arc::clone(&project), options, false).await {
+        Ok(run) => {
+            let error = drive(&run).await.err();
+            // The first fatal error is the cause; what came after it are its consequences.
+            let error = run.fatal().or(error);
+            let interrupted = run.engine.cancel.is_cancelled()
+                && error.as_ref().is_some_and(|error| error.kind == ErrorKind::Cancelled);
+            run.tally.count(|counts| {
+                counts.price = counts.tokens as f64 * run.project.embedder().price_per_million_tokens() / 1e6;
+            });
+            run.tally.report(run.name(), error.as_ref(), interrupted)
+        }
+        Err(error) => {
+            Tally::default().report(project.name(), Some(&error), error.kind == ErrorKind::Cancelled)
+        }
+    };
+    events.emit(Event::ProjectFinished { project: project.name().to_owned(), outcome: report.outcome });
+    report
+}
+
+/// A repository whose files are in, or recorded as failed.
+struct RepoEnd {
+    entry: RepoEntry,
+    commit: GitSha,
+    settled: bool,
+    leaving: Vec<Leaving>,
+}
+
+/// What the repositories of a project came to.
+#[derive(Default)]
+struct Ends {
+    ended: Vec<RepoEnd>,
+    gone: Vec<(String, &'static str)>,
+    /// Repositories that could not be looked at, or had failed files.
+    incomplete: BTreeSet<String>,
+}
+
+async fn drive(run: &Arc<ProjectRun>) -> StageResult<()> {
+    adopt(run).await?;
+    let vectors_before = run.ledger(|ledger, (id, _)| ledger.vector_count(id)).await?;
+    let survey = survey(run).await?;
+    let total = survey.present.len() as u64;
+    run.tally.count(|counts| counts.repositories = total);
+    run.emit(Event::Expected { phase: Phase::List, n: total });
+
+    let mut writers = JoinSet::new();
+    let writer = Writer::start(run, &mut writers);
+    let ends = Mutex::new(Ends::default());
+    let result = repositories(run, &writer, survey.present, &ends).await;
+    drop(writer);
+    while writers.join_next().await.is_some() {}
+    result?;
+    run.check_stopped()?;
+    let ends = ends.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let recipes: Vec<_> = run
+        .recipes
+        .all()
+        .iter()
+        .map(|recipe| (recipe.fingerprint.clone(), serde_json::to_string(&recipe.parts).unwrap_or_default()))
+        .collect();
+    run.ledger(move |ledger, _| ledger.remember_recipes(&recipes)).await?;
+    removals(run, ends, survey.gone, vectors_before).await?;
+    clean_leftovers(run).await
+}
+
+/// The one place of a project where things happen side by side.
+async fn repositories(
+    run: &Arc<ProjectRun>,
+    writer: &Writer,
+    present: Vec<Present>,
+    ends: &Mutex<Ends>,
+) -> StageResult<()> {
+    let mut results = futures::stream::iter(present)
+        .map(|present| async move {
+            let name = present.entry.repo.name.clone();
+            let result = repository(run, writer, present, ends).await;
+            if let Err(error) = result {
+                if error.kind.is_item() {
+                    run.repository_failed(&name, &error);
+                    ends.lock().unwrap_or_else(PoisonError::into_inner).incomplete.insert(name);
+                } else {
+                    run.fail(error);
+                }
+            }
+            run.emit(Event::Done { phase: Phase::List, n: 1 });
+        })
+        .buffer_unordered(REPOSITORIES);
+    while results.next().await.is_some() {}
+    match run.fatal() {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+async fn repository(
+    run: &Arc<ProjectRun>,
+    writer: &Writer,
+    present: Present,
+    ends: &Mutex<Ends>,
+) -> StageResult<()> {
+    run.check_stopped()?;
+    let name = present.entry.repo.name.clone();
+    let lock = || ends.lock().unwrap_or_else(PoisonError::into_inner);
+    match look(run, present).await? {
+        Look::Unchanged => {
+            run.tally.count(|counts| counts.repositories_unchanged += 1);
+            run.emit(Event::RepositoryUnchanged { project: run.name().to_owned(), repository: name });
+        }
+        Look::Empty => {}
+        Look::Failed => drop(lock().incomplete.insert(name)),
+        Look::Gone(cause) => lock().gone.push((name, cause)),
+        Look::Work(work) => {
+            let end = files(run, writer, *work).await?;
+            if !end.settled {
+                lock().incomplete.insert(name);
+            }
+            if end.leaving.is_empty() {
+                finish(run, &end.entry, end.commit, end.settled).await?;
+            } else {
+                lock().ended.push(end);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Fetches and writes what a repository needs.
+async fn files(run: &Arc<ProjectRun>, writer: &Writer, work: RepoWork) -> StageResult<RepoEnd> {
+    let RepoWork { entry, commit, diff, skipped, .. } = work;
+    let repository = entry.repo.name.as_str();
+    for (path, reason) in &skipped {
+        run.tally.skipped(repository, path, *reason);
+    }
+    run.tally.count(|counts| {
+        counts.files += diff.unchanged + diff.writes.len() as u64 + diff.skipped.len() as u64;
+        counts.files_unchanged += diff.unchanged;
+        counts.files_skipped += diff.skipped.len() as u64;
+    });
+    let changes = diff.writes.len() as u64;
+    run.emit(Event::RepositoryPlanned {
+        project: run.name().to_owned(),
+        repository: repository.to_owned(),
+        changes,
+        removals: diff.removals.len() as u64,
+    });
+    for phase in [Phase::Fetch, Phase::Chunk, Phase::Commit] {
+        run.emit(Event::Expected { phase, n: changes });
+    }
+    let mut failed = super::file::FailedFiles::default();
+    if !diff.writes.is_empty() {
+        let wanted = diff.writes.iter().map(|write| write.wanted.entry.clone()).collect();
+        let mut sink = Files::new(run, writer, &entry.repo, commit, diff.writes);
+        let fetched = run.project.source.fetch(&entry.repo, commit, wanted, &mut sink).await;
+        // Files under way are finished whatever became of the rest.
+        let ended = sink.finish().await;
+        fetched?;
+        failed = ended?;
+    }
+    let leaving = diff
+        .removals
+        .into_iter()
+        .filter(|known| !failed.keep.contains(&known.path))
+        .map(|known| Leaving::new(repository, known, true))
+        .collect();
+    Ok(RepoEnd { settled: failed.count == 0, entry, commit, leaving })
+}
+
+/// Removes what leaves the index, and ends the repositories that waited for it.
+async fn removals(
+    run: &Arc<ProjectRun>,
+    ends: Ends,
+    gone: Vec<Gone>,
+    vectors_before: u64,
+) -> StageResult<()> {
+    let Ends { ended, gone: vanished, incomplete } = ends;
+    let mut leaving: Vec<Leaving> = ended.iter().flat_map(|end| end.leaving.iter().cloned()).collect();
+    let mut dissolved = Vec::new();
+    let mut postponed = false;
+    let vanished = vanished.into_iter().map(|(name, cause)| (name, Absence::Orphan { certain: true }, cause));
+    let unlisted = gone.into_iter().map(|gone| (gone.name, gone.why, "is not in the listing any more"));
+    for (name, why, cause) in unlisted.chain(vanished) {
+        let counted = match why {
+            Absence::Deselected => true,
+            // Its files stay until they are all in under the new name.
+            Absence::Renamed(to) if incomplete.contains(&to) => continue,
+            Absence::Renamed(to) => {
+                run.note(format!("repository `{name}` is now `{to}`"));
+                true
+            }
+            Absence::Orphan { certain } => {
+                if run.options.prune == Prune::No || !certain {
+                    report_orphan(run, &name, cause).await?;
+                    continue;
+                }
+                run.options.prune == Prune::Standing
+            }
+        };
+        let known = known_files(run, &name).await?;
+        leaving.extend(known.into_iter().map(|file| Leaving::new(&name, file, counted)));
+        dissolved.push(name);
+    }
+
+    let Verdict { removed, withheld } = judge(run, leaving, vectors_before, BTreeSet::new()).await?;
+    remove_files(run, removed).await?;
+    let kept: BTreeSet<&str> = withheld.iter().map(|file| file.repository.as_str()).collect();
+    for end in &ended {
+        let settled = end.settled && !kept.contains(end.entry.repo.name.as_str());
+        finish(run, &end.entry, end.commit, settled).await?;
+    }
+    for name in dissolved {
+        if kept.contains(name.as_str()) {
+            postponed = true;
+            continue;
+        }
+        run.ledger(move |ledger, (id, _)| ledger.remove_repository(id, &name)).await?;
+    }
+    if !postponed {
+        let selection = selection_fingerprint(&run.project.selection).to_string();
+        run.ledger(move |ledger, (id, _)| ledger.set_selection(id, &selection)).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! What a run works with: projects with their stages, and what all of them share.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::chunk::{Chunker, Limits, TokenCounter};
+use crate::embed::{EmbedQueue, Embedder};
+use crate::ledger::{Ledger, ProjectRow};
+use crate::model::{BranchRef, EventSink, Fingerprint, Place, SecretsMode, StageResult};
+use crate::notify::Notifier;
+use crate::plan::{Guard, RecipePart, RecipeParts, Selector};
+use crate::source::{Selection, Source};
+use crate::store::VectorStore;
+
+/// Bytes of metadata that are not the chunk's own: project, repository, path, ids, links. Paths
+/// and links are bounded by what Git hosts allow (4,096 bytes), each may stand there twice.
+const METADATA_RESERVE: usize = 6 * 1024;
+
+/// A project, ready to run: its stages made, its selection resolved.
+pub struct Project {
+    /// Its row in the ledger.
+    pub row: ProjectRow,
+    /// Which repositories.
+    pub selection: Selection,
+    /// Which branch.
+    pub branch: BranchRef,
+    /// Which files, by name, mode and size.
+    pub selector: Selector,
+    /// What happens to secrets found in files.
+    pub secrets: SecretsMode,
+    /// Everything that decides which files are indexed and how, but the trees themselves: when it
+    /// is as it was and so is the head, nothing is to be done.
+    pub basis: Fingerprint,
+    /// Where files come from.
+    pub source: Arc<dyn Source>,
+    /// The first one that matches and does not decline takes the file.
+    pub chunkers: Vec<Arc<dyn Chunker>>,
+    /// Makes vectors; shared by all projects on the stage.
+    pub queue: Arc<EmbedQueue>,
+    /// Where vectors go.
+    pub store: Arc<dyn VectorStore>,
+    /// Who is told.
+    pub notifiers: Vec<Arc<dyn Notifier>>,
+}
+
+/// A project that is to run, or why its stages cannot be made.
+pub struct Candidate {
+    /// Its name.
+    pub name: String,
+    /// With its stages.
+    pub project: StageResult<Arc<Project>>,
+}
+
+/// What all projects of a run share.
+#[derive(Clone)]
+pub struct Engine {
+    /// The ledger.
+    pub ledger: Arc<Ledger>,
+    /// Every store that the file reaches, for cleaning places that projects have left.
+    pub stores: Vec<Arc<dyn VectorStore>>,
+    /// Bytes of file content in flight, in KiB; see [`Engine::in_flight`].
+    pub in_flight: Arc<Semaphore>,
+    /// Where events go.
+    pub events: EventSink,
+    /// Ends the run: the batch in hand is finished, nothing new is begun.
+    pub cancel: CancellationToken,
+}
+
+/// Contents in flight, in KiB. Chunks, inputs and vectors of a file come to about ten times its
+/// size (1,536 dimensions); 16 MiB keep eight calls of a hundred texts busy many times over.
+pub const IN_FLIGHT_KIB: usize = 16 * 1024;
+
+/// How a run is to be done.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Believe neither ledger nor ETags.
+    pub full: bool,
+    /// Remove orphans.
+    pub prune: Prune,
+    /// The deletion guard.
+    pub guard: Guard,
+    /// Repositories that a push named, with the head before it: their heads are asked whatever the
+    /// listing says.
+    pub pushed: BTreeMap<String, Option<String>>,
+    /// Names of all projects of the file; others in the ledger are orphans.
+    pub declared: Vec<String>,
+    /// Report and remove orphan projects; only a run over the whole file does.
+    pub whole_file: bool,
+}
+
+/// Whether orphans are removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prune {
+    /// They are reported.
+    No,
+    /// `--prune`: asked for, so the guard does not count them.
+    Asked,
+    /// `[engine].prune`: the guard counts them.
+    Standing,
+}
+
+impl Project {
+    /// The project's name.
+    pub fn name(&self) -> &str {
+        &self.row.name
+    }
+
+    /// The embedder.
+    pub fn embedder(&self) -> &Arc<dyn Embedder> {
+        self.queue.embedder()
+    }
+
+    /// What a piece may measure: the embedder's and the store's limits.
+    pub(crate) fn limits(&self) -> Limits {
+        let embedder = Arc::clone(self.embedder());
+        let counter: TokenCounter = Arc::new(move |text: &str| embedder.count_tokens(text));
+        Limits {
+            input_tokens: self.embedder().limits().tokens_per_input,
+            counter,
+            metadata_bytes: self.metadata_bytes(),
+        }
+    }
+
+    fn metadata_bytes(&self) -> usize {
+        self.store.limits().metadata_bytes.saturating_sub(METADATA_RESERVE)
+    }
+
+    /// The chunkers that may take a file of this path, in order, up to the first that takes all it
+    /// is given.
+    pub(crate) fn chain(&self, path: &str) -> Vec<usize> {
+        let mut chain = Vec::new();
+        for (index, chunker) in self.chunkers.iter().enumerate() {
+            if chunker.matches(path) {
+                chain.push(index);
+                if !chunker.may_decline() {
+                    break;
+                }
+            }
+        }
+        chain
+    }
+}
+
+/// The recipes of a project's files. Few different ones: they are made once and kept.
+pub(crate) struct Recipes {
+    project: Arc<Project>,
+    made: Mutex<HashMap<Vec<usize>, Arc<Recipe>>>,
+}
+
+/// A recipe with its parts.
+pub(crate) struct Recipe {
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) parts: RecipeParts,
+}
+
+impl Recipes {
+    pub(crate) fn new(project: Arc<Project>) -> Self {
+        Self { project, made: Mutex::default() }
+    }
+
+    /// The recipe of a file; none where no chunker takes it.
+    pub(crate) fn of(&self, path: &str) -> Option<Arc<Recipe>> {
+        let chain = self.project.chain(path);
+        if chain.is_empty() {
+            return None;
+        }
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let recipe = made.entry(chain).or_insert_with_key(|chain| Arc::new(self.make(chain)));
+        Some(Arc::clone(recipe))
+    }
+
+    /// All recipes made so far.
+    pub(crate) fn all(&self) -> Vec<Arc<Recipe>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn make(&self, chain: &[usize]) -> Recipe {
+        let project = &self.project;
+        let chunkers = chain
+            .iter()
+            .map(|&index| {
+                let chunker = &project.chunkers[index];
+                RecipePart {
+                    stage: chunker.stage().to_owned(),
+                    label: chunker.label().to_owned(),
+                    identity: chunker.identity().to_owned(),
+                }
+            })
+            .collect();
+        let embedder = project.embedder();
+        let embedder_part = RecipePart {
+            stage: embedder.stage().to_owned(),
+            label: embedder.label().to_owned(),
+            identity: embedder.identity().to_string(),
+        };
+        let limits = (embedder.limits().tokens_per_input, project.metadata_bytes());
+        let parts = RecipeParts::new(chunkers, embedder_part, project.secrets.as_str(), limits);
+        Recipe { fingerprint: parts.fingerprint(), parts }
+    }
+}
+
+impl Engine {
+    /// The store that reaches a place, if any does.
+    pub(crate) async fn store_of(&self, place: &Place) -> Option<Arc<dyn VectorStore>> {
+        for store in &self.stores {
+            // A store that cannot tell its place now reaches nothing now.
+            if store.place(&place.namespace).await.is_ok_and(|own| own == *place) {
+                return Some(Arc::clone(store));
+            }
+        }
+        None
+    }
+}
+
+impl Options {
+    /// An ordinary run.
+    pub fn new(guard: Guard, declared: Vec<String>) -> Self {
+        Self { full: false, prune: Prune::No, guard, pushed: BTreeMap::new(), declared, whole_file: false }
+    }
+}
+
+/// The repositories named by a selection; none where an owner's listing decides.
+pub(crate) fn named(selection: &Selection) -> Option<BTreeSet<&str>> {
+    match selection {
+        Selection::Named(repos) => Some(repos.iter().map(|repo| repo.name.as_str()).collect()),
+        Selection::Owner { .. } => None,
+    }
+}
+
+/// A selection as a fingerprint: which repositories were asked for.
+pub(crate) fn selection_fingerprint(selection: &Selection) -> Fingerprint {
+    match selection {
+        Selection::Owner { owner, keyword } => {
+            Fingerprint::of(["owner", owner, keyword.as_deref().unwrap_or_default()])
+        }
+        Selection::Named(repos) => {
+            let mut names: Vec<&str> = repos.iter().map(|repo| repo.name.as_str()).collect();
+            names.sort_unstable();
+            Fingerprint::of(std::iter::once("named").chain(names))
+        }
+    }
+}
+
+/// What was asked of a stage, or an item's error to be recorded.
+pub(crate) fn item_or_fatal<T>(result: StageResult<T>) -> StageResult<Result<T, crate::model::StageError>> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(error) if error.kind.is_item() => Ok(Err(error)),
+        Err(error) => Err(error),
+    }
+}

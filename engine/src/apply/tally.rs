@@ -1,0 +1,118 @@
+//! Counting what a project's run does, for its report.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use crate::model::{Counts, Failure, Outcome, ProjectReport, SkipCount, SkipReason, StageError};
+
+/// So many failures are told one by one; the rest is counted.
+const TOLD_FAILURES: usize = 100;
+/// So many examples are kept for each reason to skip.
+const EXAMPLES: usize = 5;
+
+/// A project's counts, gathered from all its tasks.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    counts: Counts,
+    skipped: BTreeMap<SkipReason, SkipCount>,
+    failures: Vec<Failure>,
+    partial: bool,
+    notes: Vec<String>,
+}
+
+impl Tally {
+    /// Adds to the counts.
+    pub(crate) fn count(&self, add: impl FnOnce(&mut Counts)) {
+        add(&mut self.lock().counts);
+    }
+
+    /// A file is not indexed.
+    pub(crate) fn skipped(&self, repository: &str, path: &str, reason: SkipReason) {
+        let mut inner = self.lock();
+        inner.counts.files_skipped += 1;
+        let entry = inner.skipped.entry(reason).or_insert_with(|| SkipCount {
+            reason,
+            files: 0,
+            examples: Vec::new(),
+        });
+        entry.files += 1;
+        if entry.examples.len() < EXAMPLES {
+            entry.examples.push(format!("{repository}:{path}"));
+        }
+    }
+
+    /// A repository or a file failed; the run goes on.
+    pub(crate) fn failed(&self, repository: Option<&str>, path: Option<&str>, error: &StageError) {
+        let mut inner = self.lock();
+        inner.partial = true;
+        if path.is_some() {
+            inner.counts.files_failed += 1;
+        }
+        if inner.failures.len() < TOLD_FAILURES {
+            inner.failures.push(failure(repository, path, error));
+        }
+    }
+
+    /// Something was withheld: the run is partial.
+    pub(crate) fn withheld(&self, vectors: u64) {
+        let mut inner = self.lock();
+        inner.partial = true;
+        inner.counts.vectors_withheld += vectors;
+    }
+
+    /// Something a person should know.
+    pub(crate) fn note(&self, note: impl Into<String>) {
+        self.lock().notes.push(note.into());
+    }
+
+    /// The report. `error`: what ended the project early.
+    pub(crate) fn report(
+        &self,
+        project: &str,
+        error: Option<&StageError>,
+        interrupted: bool,
+    ) -> ProjectReport {
+        let inner = self.lock();
+        let outcome = match (error, interrupted, inner.partial) {
+            (_, true, _) => Outcome::Interrupted,
+            (Some(_), _, _) => Outcome::Failed,
+            (None, _, true) => Outcome::Partial,
+            (None, _, false) => Outcome::Done,
+        };
+        let mut failures = inner.failures.clone();
+        failures.sort_by(|a, b| (&a.repository, &a.path).cmp(&(&b.repository, &b.path)));
+        let mut skipped: Vec<SkipCount> = inner.skipped.values().cloned().collect();
+        for count in &mut skipped {
+            count.examples.sort();
+        }
+        ProjectReport {
+            project: project.to_owned(),
+            outcome,
+            counts: inner.counts.clone(),
+            skipped,
+            failures,
+            error: error.filter(|_| !interrupted).map(|error| failure(None, None, error)),
+            notes: inner.notes.clone(),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A stage's error as reports tell it.
+pub(crate) fn failure(repository: Option<&str>, path: Option<&str>, error: &StageError) -> Failure {
+    Failure {
+        stage: error.stage.clone(),
+        repository: repository.map(str::to_owned),
+        path: path.map(str::to_owned),
+        error: error.one_line(),
+        hint: error.hint.clone(),
+    }
+}
