@@ -1,5 +1,7 @@
 //! The one integration binary: the real program against fakes of the services, one file per promise.
 
+mod component;
+mod component_misbehaves;
 mod source_git;
 mod store_contract;
 mod support;

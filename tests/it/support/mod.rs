@@ -1,5 +1,6 @@
 //! What the tests stand on: repositories, fakes of the services, the specifications.
 
+pub(crate) mod component;
 pub(crate) mod git_repo;
 pub(crate) mod openapi;
 pub(crate) mod sources;

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::super::{ChunkError, Chunker, WasmSettings};
+use super::super::{ChunkError, Chunker, WasmSettings, media_type_of};
 use super::answer;
 use super::bindings::reposync::chunker::types::{ChunkError as Refusal, Diagnostic, Document as Given};
 use super::config_json::ConfigProblem;
@@ -33,6 +34,17 @@ pub struct ComponentChunker {
     matching: Matching,
     warnings: Vec<ConfigProblem>,
     streak: Mutex<Streak>,
+}
+
+/// What a component answered, checked.
+pub(super) enum Answer {
+    Chunks(Vec<Chunk>),
+    NotMine,
+    BadDocument(String),
+    /// It says that it failed.
+    Refused(String),
+    /// Chunks that break the contract.
+    Breach(String),
 }
 
 /// The documents in a row on which the component came to grief.
@@ -83,35 +95,59 @@ impl ComponentChunker {
         &self.warnings
     }
 
-    /// One document on an instance; the instance comes back only if it can be used again.
-    fn split(
-        &self,
-        mut instance: Instance,
-        document: &Document<'_>,
-    ) -> Result<Result<Vec<Chunk>, ChunkError>, Fault> {
+    /// How long the compiler took; none: the compiled component was kept from before.
+    pub fn compile_time(&self) -> Option<Duration> {
+        self.pool.compiled.compile_time
+    }
+
+    pub(super) fn stage_name(&self) -> &str {
+        &self.stage
+    }
+
+    /// A new instance, configured. The component took this configuration when the stage was loaded.
+    pub(super) fn fresh(&self) -> Result<Instance, Fault> {
+        self.pool.start(&self.limits).map(|(instance, _)| instance)
+    }
+
+    /// One document on an instance; after a fault the instance must be dropped.
+    pub(super) fn call(&self, instance: &mut Instance, document: &Document<'_>) -> Result<Answer, Fault> {
         let given = Given {
             path: document.path,
             text: document.text,
-            media_type: media_type(document.path),
+            media_type: &media_type_of(document.path),
             language: document.language,
             attrs: &[],
         };
         let answer = instance.split(given, &self.limits, self.pool.host.watch())?;
-        self.pool.put(instance, &self.limits);
         Ok(match answer {
-            Ok(given) => answer::chunks(document.text, self.info().offset_unit, given).map_err(|fault| {
-                self.failed(document.path, &fault, Some("this is a fault of the component; tell its author"))
-            }),
-            Err(Refusal::NotMine) => Err(ChunkError::NotMine),
-            Err(Refusal::BadDocument(diagnostics)) => {
-                let message = format!("it finds the document bad: {}", diagnosed(&diagnostics));
-                Err(self.failed(document.path, &message, Some("mend the document")))
-            }
-            Err(Refusal::Failed(reason)) => Err(self.failed(document.path, &one_line(&reason), None)),
+            Ok(given) => match answer::chunks(document.text, self.info().offset_unit, given) {
+                Ok(chunks) => Answer::Chunks(chunks),
+                Err(breach) => Answer::Breach(breach),
+            },
+            Err(Refusal::NotMine) => Answer::NotMine,
+            Err(Refusal::BadDocument(diagnostics)) => Answer::BadDocument(diagnosed(&diagnostics)),
+            Err(Refusal::Failed(reason)) => Answer::Refused(one_line(&reason)),
         })
     }
 
-    fn failed(&self, path: &str, what: &str, hint: Option<&str>) -> ChunkError {
+    /// An answer as the seam knows it.
+    fn told(&self, path: &str, answer: Answer) -> Result<Vec<Chunk>, ChunkError> {
+        match answer {
+            Answer::Chunks(chunks) => Ok(chunks),
+            Answer::NotMine => Err(ChunkError::NotMine),
+            Answer::BadDocument(why) => Err(self.failed(
+                path,
+                &format!("it finds the document bad: {why}"),
+                Some("mend the document"),
+            )),
+            Answer::Refused(reason) => Err(self.failed(path, &reason, None)),
+            Answer::Breach(breach) => {
+                Err(self.failed(path, &breach, Some("this is a fault of the component; tell its author")))
+            }
+        }
+    }
+
+    pub(super) fn failed(&self, path: &str, what: &str, hint: Option<&str>) -> ChunkError {
         ChunkError::Failed {
             message: format!("component `{}` failed on `{path}`: {what}", self.label),
             hint: hint.map(str::to_owned),
@@ -120,21 +156,25 @@ impl ComponentChunker {
 
     /// On an idle instance, and if that fails, once on a fresh one: a fault that only old state
     /// brings about costs nothing but time.
-    fn attempt(&self, document: &Document<'_>) -> Result<Result<Vec<Chunk>, ChunkError>, Fault> {
-        if let Some(instance) = self.pool.take() {
-            match self.split(instance, document) {
+    fn attempt(&self, document: &Document<'_>) -> Result<Answer, Fault> {
+        if let Some(mut instance) = self.pool.take() {
+            match self.call(&mut instance, document) {
+                Ok(answer) => {
+                    self.pool.put(instance, &self.limits);
+                    return Ok(answer);
+                }
                 Err(fault) => tracing::debug!(
                     component = self.label,
                     path = document.path,
                     fault = fault.what(),
                     "tried again on a fresh instance"
                 ),
-                answer => return answer,
             }
         }
-        // It took this configuration when the stage was loaded.
-        let (instance, _) = self.pool.start(&self.limits)?;
-        self.split(instance, document)
+        let mut instance = self.fresh()?;
+        let answer = self.call(&mut instance, document)?;
+        self.pool.put(instance, &self.limits);
+        Ok(answer)
     }
 
     /// Keeps the document for its author, counts it, and makes the message.
@@ -207,7 +247,7 @@ impl Chunker for ComponentChunker {
         match self.attempt(document) {
             Ok(answer) => {
                 self.streak.lock().unwrap_or_else(PoisonError::into_inner).documents.clear();
-                answer
+                self.told(document.path, answer)
             }
             Err(fault) => Err(self.came_to_grief(document, &fault)),
         }
@@ -230,21 +270,4 @@ fn diagnosed(diagnostics: &[Diagnostic]) -> String {
         parts.push(format!("{} more", diagnostics.len() - SHOWN));
     }
     if parts.is_empty() { "it does not say why".to_owned() } else { parts.join("; ") }
-}
-
-/// The media type by extension, for what components are likely to be written for.
-fn media_type(path: &str) -> &'static str {
-    let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension).to_ascii_lowercase();
-    match extension.as_str() {
-        "md" | "markdown" => "text/markdown",
-        "html" | "htm" => "text/html",
-        "css" => "text/css",
-        "csv" => "text/csv",
-        "js" | "mjs" | "cjs" => "text/javascript",
-        "json" => "application/json",
-        "xml" => "application/xml",
-        "yaml" | "yml" => "application/yaml",
-        "toml" => "application/toml",
-        _ => "text/plain",
-    }
 }

@@ -15,9 +15,9 @@ use super::ticker::{Ticker, ticks};
 /// Bytes that a description or a list of diagnostics may have: far more than a person reads.
 const START_OUTPUT: usize = 1 << 20;
 
-/// Fuel for a second of deadline, where instructions are counted instead of time: about what a
-/// second of native code executes.
-const FUEL_PER_SECOND: f64 = 1e9;
+/// Fuel for a millisecond of deadline, where instructions are counted instead of time: about what
+/// native code executes in it.
+const FUEL_PER_MILLISECOND: u64 = 1_000_000;
 
 /// How calls are bounded and by whose clock.
 #[derive(Clone, Copy)]
@@ -39,6 +39,8 @@ pub(super) struct Instance {
     store: Store<State>,
     guest: ChunkerPlugin,
     documents: usize,
+    /// What the last call was given.
+    fuel: u64,
 }
 
 /// What `configure` answers: warnings, or the errors for which it refuses.
@@ -56,7 +58,7 @@ impl Instance {
         store.limiter(|state| &mut state.limiter);
         let bounds = Bounds { deadline: watch.start, memory: limits.memory, output: START_OUTPUT };
         let guest = bounded(&mut store, watch, bounds, |store| pre.instantiate(store))?;
-        Ok(Self { store, guest, documents: 0 })
+        Ok(Self { store, guest, documents: 0, fuel: 0 })
     }
 
     pub(super) fn describe(&mut self, limits: &Limits, watch: Watch<'_>) -> Result<PluginInfo, Fault> {
@@ -89,6 +91,7 @@ impl Instance {
             memory: limits.memory,
             output: limits.output,
         };
+        self.fuel = fuel(bounds.deadline);
         self.call(watch, bounds, |guest, store| guest.call_split(store, document))
     }
 
@@ -102,9 +105,9 @@ impl Instance {
         self.store.data().limiter.used()
     }
 
-    /// Fuel used since the last call began, where fuel is counted.
-    pub(super) fn fuel_left(&self) -> Option<u64> {
-        self.store.get_fuel().ok()
+    /// Instructions that the last call executed, where they are counted.
+    pub(super) fn fuel_used(&self) -> Option<u64> {
+        self.store.get_fuel().ok().map(|left| self.fuel.saturating_sub(left))
     }
 
     fn call<T>(
@@ -118,6 +121,10 @@ impl Instance {
     }
 }
 
+fn fuel(deadline: Duration) -> u64 {
+    u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX).saturating_mul(FUEL_PER_MILLISECOND)
+}
+
 fn bounded<T>(
     store: &mut Store<State>,
     watch: Watch<'_>,
@@ -126,14 +133,7 @@ fn bounded<T>(
 ) -> Result<T, Fault> {
     store.set_hostcall_fuel(bounds.output);
     if watch.fuel {
-        store.set_epoch_deadline(u64::MAX / 2);
-        let fuel = bounds.deadline.as_secs_f64() * FUEL_PER_SECOND;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "whole fuel, not negative"
-        )]
-        store.set_fuel(fuel as u64).expect("fuel is on in this engine");
+        store.set_fuel(fuel(bounds.deadline)).expect("fuel is on in this engine");
     } else {
         store.set_epoch_deadline(ticks(bounds.deadline));
     }

@@ -17,6 +17,7 @@ mod host;
 mod info;
 mod instance;
 mod limits;
+mod lock;
 mod matching;
 mod offsets;
 mod outline;
@@ -25,12 +26,15 @@ mod replay;
 mod said;
 mod sandbox;
 mod ticker;
+mod trial;
 
 pub use chunker::ComponentChunker;
 pub use config_json::{ConfigProblem, RefusedConfig};
 pub use host::{ComponentHost, HostOptions};
 pub use info::ComponentInfo;
+pub use lock::{Lock, LockedComponent};
 pub use offsets::OffsetUnit;
+pub use trial::{Outcome, Trial, Verdict};
 
 /// The contract between engine and components, as it stands in the repository.
 pub const WIT: &str = include_str!("../../../../wit/chunker.wit");

@@ -1,0 +1,134 @@
+//! Hand-written components: a fixture's `split`, put into the scaffold all of them share, and
+//! wrapped as the contract in `wit/chunker.wit` says. They need no toolchain.
+
+use std::path::{Path, PathBuf};
+
+use reposync::chunk::WasmSettings;
+use reposync::chunk::component::WIT;
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+/// The contract's interface of chunkers.
+pub(crate) const CHUNKER: &str = "reposync:chunker/chunker@1.0.0";
+
+/// What a component's offsets count, by its place in `offset-unit`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Unit {
+    Utf8Bytes,
+    Utf16Units,
+    CodePoints,
+}
+
+/// A component in the making.
+pub(crate) struct Fixture {
+    name: String,
+    body: String,
+    unit: Unit,
+    chunker: String,
+    log: String,
+    contract: Vec<(&'static str, String)>,
+}
+
+impl Fixture {
+    /// The fixture of this name; the component bears it too.
+    pub(crate) fn new(name: &str) -> Self {
+        let body = std::fs::read_to_string(folder().join(format!("{name}.wat"))).expect("a fixture");
+        Self {
+            name: name.to_owned(),
+            body,
+            unit: Unit::Utf8Bytes,
+            chunker: CHUNKER.to_owned(),
+            log: "reposync:chunker/log@1.0.0".to_owned(),
+            contract: vec![("chunker.wit", WIT.to_owned())],
+        }
+    }
+
+    /// Declares another offset unit.
+    pub(crate) fn unit(mut self, unit: Unit) -> Self {
+        self.unit = unit;
+        self
+    }
+
+    /// Follows another contract; its `chunker` interface is exported under `chunker`.
+    pub(crate) fn contract(mut self, chunker: &str, wit: String) -> Self {
+        chunker.clone_into(&mut self.chunker);
+        self.contract.pop();
+        self.contract.push(("other.wit", wit));
+        self
+    }
+
+    /// Writes its log to an interface of another name.
+    pub(crate) fn log(mut self, log: &str) -> Self {
+        log.clone_into(&mut self.log);
+        self
+    }
+
+    /// Adds a package that the contract may use.
+    pub(crate) fn package(mut self, file: &'static str, wit: &str) -> Self {
+        self.contract.insert(0, (file, wit.to_owned()));
+        self
+    }
+
+    /// The contract with one more import in its world.
+    pub(crate) fn importing(self, interface: &str) -> Self {
+        let wit = WIT.replace("import log;", &format!("import log;\n  import {interface};"));
+        self.contract(CHUNKER, wit)
+    }
+
+    /// The core module, as text.
+    fn module(&self) -> String {
+        let scaffold = std::fs::read_to_string(folder().join("scaffold.wat")).expect("the scaffold");
+        let (imports, rest): (Vec<_>, Vec<_>) =
+            self.body.lines().partition(|line| line.starts_with("(import"));
+        let mut rest = rest.join("\n");
+        if !rest.contains("$on_describe") {
+            rest.push_str("\n(func $on_describe)");
+        }
+        if !rest.contains("$on_configure") {
+            rest.push_str("\n(func $on_configure (result i32) (i32.const 0))");
+        }
+        scaffold
+            .replace("{name_length}", &self.name.len().to_string())
+            .replace("{name}", &self.name)
+            .replace("{unit}", &(self.unit as u8).to_string())
+            .replace("{chunker}", &self.chunker)
+            .replace("{log}", &self.log)
+            .replace(";;imports;;", &imports.join("\n"))
+            .replace(";;fixture;;", &rest)
+    }
+
+    /// The component's bytes.
+    pub(crate) fn build(&self) -> Vec<u8> {
+        let mut module = wat::parse_str(self.module()).expect("good text");
+        let mut resolve = Resolve::default();
+        let mut packages = Vec::new();
+        for (file, wit) in &self.contract {
+            packages.push(resolve.push_str(file, wit).expect("a good contract"));
+        }
+        let contract = packages.pop().expect("a contract");
+        let world = resolve.select_world(&[contract], Some("chunker-plugin")).expect("the world");
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("embedded");
+        ComponentEncoder::default()
+            .validate(true)
+            .module(&module)
+            .expect("a module of that world")
+            .encode()
+            .expect("a component")
+    }
+
+    /// Writes the component into a folder.
+    pub(crate) fn write(&self, folder: &Path) -> PathBuf {
+        let path = folder.join(format!("{}.wasm", self.name));
+        std::fs::write(&path, self.build()).expect("written");
+        path
+    }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/it/fixtures/components")
+}
+
+/// The settings of a stage that names a component, and says no more.
+pub(crate) fn settings(component: &Path) -> WasmSettings {
+    serde_json::from_value(serde_json::json!({ "component": component })).expect("settings")
+}
