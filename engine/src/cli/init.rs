@@ -126,7 +126,7 @@ mod tests {
         for repositories in [vec![], vec![".".to_owned()], vec!["a \"b\"".to_owned(), "c".to_owned()]] {
             let text = starter("docs", &repositories);
             let need = Need::enabled().with_env(|_| None);
-            let config = parse_str(Path::new("/work/reposync.toml"), &text, &need);
+            let config = parse_str(Path::new("/example/reposync.toml"), &text, &need);
             let config = config.unwrap_or_else(|problems| panic!("{problems}"));
             assert_eq!(config.projects.len(), 1);
         }

@@ -33,24 +33,21 @@ pub(super) fn check_stage(
         StageKind::Git(_) => {}
         StageKind::Sentence(settings) => {
             check_globs(table, "match", problems);
-            positive(table, problems, "max_chunk_size", settings.max_chunk_size);
-            overlap(
-                table,
-                problems,
-                ["chunk_overlap", "max_chunk_size"],
-                settings.chunk_overlap,
-                settings.max_chunk_size,
-            );
+            positive(table, problems, "max_chunk_size", &settings.max_chunk_size);
+            if settings.max_tokens.is_none() {
+                let keys = ["chunk_overlap", "max_chunk_size"];
+                overlap(table, problems, keys, settings.chunk_overlap, settings.max_chunk_size);
+            }
             tokens(table, problems, settings.max_tokens, settings.overlap_tokens);
         }
         StageKind::Markdown(settings) => {
             check_globs(table, "match", problems);
-            positive(table, problems, "max_chunk_size", settings.max_chunk_size);
+            positive(table, problems, "max_chunk_size", &settings.max_chunk_size);
             tokens(table, problems, settings.max_tokens, None);
         }
         StageKind::Code(settings) => {
             check_globs(table, "match", problems);
-            positive(table, problems, "max_chunk_size", settings.max_chunk_size);
+            positive(table, problems, "max_chunk_size", &settings.max_chunk_size);
             tokens(table, problems, settings.max_tokens, None);
         }
         StageKind::Wasm(settings) => wasm(settings, table, folder, problems),
@@ -148,9 +145,9 @@ fn wasm(settings: &mut WasmSettings, table: &Table<'_>, folder: &Path, problems:
             table.flag(problems, "sha256", "not a SHA-256 digest", hint);
         }
     }
-    positive(table, problems, "memory", settings.memory.0);
-    positive(table, problems, "output", settings.output.0);
-    positive(table, problems, "deadline", settings.deadline.0.as_millis());
+    positive(table, problems, "memory", &settings.memory.0);
+    positive(table, problems, "output", &settings.output.0);
+    positive(table, problems, "deadline", &settings.deadline.0.as_millis());
     if settings.memory.0 > MEMORY_MOST {
         table.flag(problems, "memory", "more than a component can address", "at most \"4 GiB\"");
     }
@@ -221,7 +218,7 @@ fn openai(settings: &OpenAiSettings, table: &Table<'_>, problems: &mut Vec<Probl
             .hint("add api_key = \"${OPENAI_API_KEY}\", or name another server with `base_url`"),
         );
     }
-    positive(table, problems, "max_input_tokens", settings.max_input_tokens);
+    positive(table, problems, "max_input_tokens", &settings.max_input_tokens);
     service(table, problems, settings.batch_size, settings.dimensions, settings.price_per_million_tokens);
     rates(table, problems, settings.requests_per_minute, settings.tokens_per_minute);
 }
@@ -303,7 +300,7 @@ fn rates(table: &Table<'_>, problems: &mut Vec<Problem>, requests: Option<u32>, 
 fn tokens(table: &Table<'_>, problems: &mut Vec<Problem>, most: Option<usize>, shared: Option<usize>) {
     match (most, shared) {
         (Some(most), shared) => {
-            positive(table, problems, "max_tokens", most);
+            positive(table, problems, "max_tokens", &most);
             overlap(table, problems, ["overlap_tokens", "max_tokens"], shared.unwrap_or(0), most);
         }
         (None, Some(_)) if table.sound(&["max_tokens"]) => {
@@ -328,8 +325,8 @@ fn overlap(table: &Table<'_>, problems: &mut Vec<Problem>, keys: [&str; 2], shar
     }
 }
 
-fn positive<N: Default + PartialEq>(table: &Table<'_>, problems: &mut Vec<Problem>, key: &str, value: N) {
-    if value == N::default() {
+fn positive<N: Default + PartialEq>(table: &Table<'_>, problems: &mut Vec<Problem>, key: &str, value: &N) {
+    if *value == N::default() {
         table.flag(problems, key, "must be more than zero", "leave it out for the default");
     }
 }

@@ -319,7 +319,7 @@ token = "api"
 
     fn read(text: &str) -> Config {
         let need = Need::enabled().with_api().with_env(|_| None);
-        parse_str(Path::new("/work/reposync.toml"), text, &need)
+        parse_str(Path::new("/example/reposync.toml"), text, &need)
             .unwrap_or_else(|problems| panic!("{problems}"))
     }
 

@@ -44,7 +44,7 @@ pub(super) struct Kind {
     pub(super) name: &'static str,
     /// Its role.
     pub(super) role: Role,
-    /// One sentence about it.
+    /// The keys of its settings.
     pub(super) shape: fn() -> Shape,
     /// Reads the settings out of a table from which `kind` was taken.
     pub(super) read: fn(&mut Table<'_>, &Shape, &mut Vec<Problem>) -> Option<StageKind>,

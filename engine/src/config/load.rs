@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::check::absolute;
 use super::explain::did_you_mean;
 use super::places::check_shared;
-use super::problem::{Problem, Problems};
+use super::problem::{Problem, Problems, line_of};
 use super::raw::{RawApi, RawEngine};
 use super::shape::{Shape, list};
 use super::stages::Stages;
@@ -85,7 +85,7 @@ pub fn load(path: &Path, need: &Need) -> Result<Config, Problems> {
     })?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = line_of(error.as_bytes(), at);
         alone(format!("not UTF-8 text (line {line})"), "save it as UTF-8")
     })?;
     parse_str(path, &text, need)
@@ -153,7 +153,7 @@ fn resolve(path: &Path, text: &str, need: &Need, problems: &mut Vec<Problem>) ->
         }
     }
     stages.check_in_use(&|name| used.contains(name), problems);
-    let stages = stages.into_resolved(&|name| used.contains(name) || enabled.contains(name));
+    let stages = stages.into_ready(&|name| used.contains(name) || enabled.contains(name));
     let projects = all.into_iter().map(|(project, _)| project).collect();
     Some(Config { path, engine: engine?, stages, projects, api: api? })
 }
@@ -166,7 +166,7 @@ fn parse<'i>(text: &'i str, problems: &mut Vec<Problem>) -> Option<DeTable<'i>> 
         let span = error.span().unwrap_or(text.len()..text.len());
         let start = span.start.min(text.len());
         // What follows on the same line is mostly a consequence.
-        let line = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count();
+        let line = line_of(text.as_bytes(), start);
         if last_line.replace(line) != Some(line) {
             problems.push(Problem::at("", span, format!("not TOML: {}", error.message().trim())));
         }
@@ -220,13 +220,11 @@ fn named_tables<'i>(root: &mut DeTable<'i>, key: &str, problems: &mut Vec<Proble
 fn take_table<'i>(root: &mut DeTable<'i>, key: &str, problems: &mut Vec<Problem>) -> Option<DeTable<'i>> {
     let value = root.remove(key)?;
     let span = Spanned::span(&value);
-    match value.into_inner() {
-        DeValue::Table(table) => Some(table),
-        _ => {
-            problems.push(Problem::at(key, span, "expected a table").hint(format!("write [{key}]")));
-            None
-        }
+    if let DeValue::Table(table) = value.into_inner() {
+        return Some(table);
     }
+    problems.push(Problem::at(key, span, "expected a table").hint(format!("write [{key}]")));
+    None
 }
 
 fn read_engine(mut table: Table<'_>, folder: &Path, problems: &mut Vec<Problem>) -> Option<Engine> {
@@ -281,14 +279,11 @@ fn read_api(mut table: Table<'_>, needed: bool, problems: &mut Vec<Problem>) -> 
             table.flag(problems, key, "must not be empty", "leave it out, or name a variable: \"${NAME}\"");
         }
     }
-    let listen: SocketAddr = match raw.listen.replace("localhost:", "127.0.0.1:").parse() {
-        Ok(listen) => listen,
-        Err(_) => {
-            let hint = "write it like \"127.0.0.1:8080\", \"0.0.0.0:8080\" or \"[::1]:8080\"";
-            table.flag(problems, "listen", "not an address with a port", hint);
-            SocketAddr::from(([127, 0, 0, 1], 0))
-        }
-    };
+    let listen = raw.listen.replace("localhost:", "127.0.0.1:").parse().unwrap_or_else(|_| {
+        let hint = "write it like \"127.0.0.1:8080\", \"0.0.0.0:8080\" or \"[::1]:8080\"";
+        table.flag(problems, "listen", "not an address with a port", hint);
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    });
     if !listen.ip().is_loopback() && !table.has("token") {
         let hint = "add token = \"${REPOSYNC_API_TOKEN}\" to [api], or listen on 127.0.0.1";
         table.flag(problems, "listen", "without a token the daemon listens on loopback only", hint);

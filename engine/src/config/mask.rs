@@ -29,7 +29,7 @@ pub(super) fn mask(source: &str) -> String {
 pub(super) fn looks_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase().replace('-', "_");
     let near = |secret: &&str| key == **secret || secret.len() > 4 && strsim::osa_distance(&key, secret) <= 2;
-    SECRET_KEYS.iter().any(|secret| near(&secret))
+    SECRET_KEYS.iter().any(near)
         || key.split('_').any(|word| matches!(word, "key" | "secret" | "password" | "token" | "apikey"))
 }
 

@@ -50,7 +50,7 @@ pub struct Config {
     /// `[engine]`.
     pub engine: Engine,
     /// The stages that enabled or selected projects use, in the order of the file. With projects
-    /// selected by name, those of other projects are here as far as their variables are set.
+    /// selected by name, those of other projects are here as far as their variables and files are there.
     pub stages: Vec<Stage>,
     /// All projects, in the order of the file; disabled ones too.
     pub projects: Vec<Project>,

@@ -1,38 +1,34 @@
 //! Projects that share a place (store, index, namespace) must share the embedder's identity:
 //! vectors of different models are not comparable.
 
+use std::collections::HashMap;
+
 use super::problem::Problem;
 use super::stages::Stages;
 use super::table::Table;
 use super::{Project, StageKind};
 use crate::model::parse_endpoint;
 
-/// Reports the second of each two projects that disagree.
+/// Reports every project that disagrees with the first one of its place.
 pub(super) fn check_shared(
     projects: &[(Project, Table<'_>)],
     stages: &Stages<'_>,
     problems: &mut Vec<Problem>,
 ) {
-    let known = |(project, table): &(Project, Table<'_>)| {
-        if !table.unresolved.is_empty() {
-            return None;
-        }
-        let place = (place(stages.resolved(&project.store)?)?, project.namespace.clone());
-        Some((place, model(stages.resolved(&project.embedder)?)?))
-    };
-    for (at, one) in projects.iter().enumerate() {
-        let Some((place, model)) = known(one) else { continue };
-        let other = projects[..at].iter().find(|other| {
-            known(other)
-                .is_some_and(|(other_place, other_model)| other_place == place && other_model != model)
-        });
-        if let Some((other, _)) = other {
-            one.1.flag(
+    let mut first = HashMap::new();
+    for (project, table) in projects.iter().filter(|(_, table)| table.unresolved.is_empty()) {
+        let place = stages.resolved(&project.store).and_then(place);
+        let model = stages.resolved(&project.embedder).and_then(model);
+        let (Some(place), Some(model)) = (place, model) else { continue };
+        let (owner, owners_model) =
+            first.entry((place, &project.namespace)).or_insert_with(|| (&project.name, model.clone()));
+        if *owners_model != model {
+            table.flag(
                 problems,
                 "pipeline",
                 format!(
-                    "shares the place of project `{}` (namespace `{}`), but not its embedding model",
-                    other.name, place.1
+                    "shares the place of project `{owner}` (namespace `{}`), but not its embedding model",
+                    project.namespace
                 ),
                 "give one of them another `namespace`, or let both use the same embedder",
             );

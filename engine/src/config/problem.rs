@@ -70,7 +70,7 @@ impl Problems {
                 let span = first_line(source, span);
                 let before = &source[..span.start];
                 let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-                problem.line = Some(before.bytes().filter(|byte| *byte == b'\n').count() + 1);
+                problem.line = Some(line_of(source.as_bytes(), span.start));
                 problem.column = Some(before[line_start..].chars().count() + 1);
                 problem.span = Some(span);
             }
@@ -126,8 +126,7 @@ impl Problems {
             1 => "1 problem".into(),
             n => format!("{n} problems"),
         };
-        out.push_str(&format!("{count} in {file}\n"));
-        out
+        out + &format!("{count} in {file}\n")
     }
 }
 
@@ -138,6 +137,11 @@ impl fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
+
+/// The line, from 1, of a byte of the text.
+pub(super) fn line_of(text: &[u8], at: usize) -> usize {
+    memchr::memchr_iter(b'\n', &text[..at]).count() + 1
+}
 
 /// The part of a range on its first line, on character borders inside the text.
 fn first_line(source: &str, span: Range<usize>) -> Range<usize> {

@@ -199,21 +199,50 @@ fn local(path: &str, name: Option<&str>, folder: &Path) -> Result<RepoRef, (&'st
     let unnamed = ("its folder gives no name", "give it one: { path = \"…\", name = \"…\" }");
     let name = match name {
         Some(name) => name.to_owned(),
-        None => {
-            let own = path.file_name().and_then(|name| name.to_str()).ok_or(unnamed)?;
-            match own.strip_suffix(".git").unwrap_or(own) {
-                // The `.git` folder of a work tree goes by the name of the work tree.
-                "" => {
-                    path.parent().and_then(Path::file_name).and_then(|name| name.to_str()).ok_or(unnamed)?
-                }
-                name => name,
-            }
-            .to_owned()
-        }
+        None => folder_name(&path).ok_or(unnamed)?,
     };
     if name.trim().is_empty() || name.chars().any(char::is_control) {
         return Err(("not a name for a repository", "give it a visible name"));
     }
     let key = path.to_str().ok_or(("its path is not UTF-8", "rename the folder"))?.to_owned();
     Ok(RepoRef { name, key })
+}
+
+/// A folder's name without `.git`; the `.git` folder of a work tree goes by the work tree's name.
+fn folder_name(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    match name.strip_suffix(".git").unwrap_or(name) {
+        "" => path.parent()?.file_name()?.to_str().map(str::to_owned),
+        name => Some(name.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_repositories_are_named_by_their_canonical_folder() {
+        let root = tempfile::tempdir().expect("a folder");
+        let root = std::fs::canonicalize(root.path()).expect("it exists");
+        for folder in ["work/.git", "bare.git"] {
+            std::fs::create_dir_all(root.join(folder)).expect("made");
+        }
+        for (path, name, expected) in [
+            ("work", None, "work"),
+            ("./work/../work/", None, "work"),
+            ("work/.git", None, "work"),
+            ("bare.git", None, "bare"),
+            ("not/there.git", None, "there"),
+            ("work", Some("other"), "other"),
+        ] {
+            let repo = local(path, name, &root).unwrap_or_else(|error| panic!("{path}: {error:?}"));
+            assert_eq!(repo.name, expected, "{path}");
+            assert!(Path::new(&repo.key).is_absolute());
+        }
+        assert_eq!(local("work/..", None, &root).expect("named").key, root.to_str().expect("UTF-8"));
+        for (path, name) in [("", None), ("/", None), ("work", Some(" ")), ("work", Some("a\nb"))] {
+            assert!(local(path, name, &root).is_err(), "{path} {name:?}");
+        }
+    }
 }

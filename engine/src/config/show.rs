@@ -1,7 +1,5 @@
 //! A resolved configuration as text: what the program goes by, defaults filled in, secrets masked.
 
-use std::fmt::Write as _;
-
 use toml::Value;
 
 use super::table::quoted;
@@ -35,11 +33,12 @@ struct Lines(String);
 impl Lines {
     fn header(&mut self, name: &str) {
         let blank = if self.0.is_empty() { "" } else { "\n" };
-        let _ = writeln!(self.0, "{blank}[{name}]");
+        self.0.extend([blank, "[", name, "]\n"]);
     }
 
     fn put(&mut self, key: &str, value: impl Into<Value>) {
-        let _ = writeln!(self.0, "{key} = {}", value.into());
+        let value: Value = value.into();
+        self.0.extend([key, " = ", &value.to_string(), "\n"]);
     }
 
     fn text(&mut self, key: &str, value: &impl ToString) {

@@ -72,13 +72,15 @@ impl<'i> Stages<'i> {
         }
     }
 
-    /// The stages that are wanted and resolved.
-    pub(super) fn into_resolved(self, wanted: &dyn Fn(&str) -> bool) -> Vec<Stage> {
-        self.0
-            .into_iter()
-            .filter(|stage| wanted(&stage.name) && stage.table.unresolved.is_empty())
-            .filter_map(|stage| Some(Stage { name: stage.name, kind: stage.kind? }))
-            .collect()
+    /// The stages that are wanted, as far as nothing is missing for them.
+    pub(super) fn into_ready(self, wanted: &dyn Fn(&str) -> bool) -> Vec<Stage> {
+        let ready = |stage: Declared<'_>| {
+            let mut missing = stage.table.unresolved.clone();
+            let kind = stage.kind?;
+            check_files(&kind, &stage.table, &mut missing);
+            missing.is_empty().then_some(Stage { name: stage.name, kind })
+        };
+        self.0.into_iter().filter(|stage| wanted(&stage.name)).filter_map(ready).collect()
     }
 
     /// Reports stages that claim the file of another program part.

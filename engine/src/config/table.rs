@@ -31,7 +31,7 @@ pub(super) struct Table<'i> {
     pub(super) header: Range<usize>,
     /// What cannot be replaced; a problem only if the table is in use.
     pub(super) unresolved: Vec<Problem>,
-    table: DeTable<'i>,
+    entries: DeTable<'i>,
     /// Values that references were put into: they are not shown.
     replaced: Vec<Range<usize>>,
     /// Keys with a problem of their own; their values are not to be relied on.
@@ -53,17 +53,17 @@ impl<'i> Table<'i> {
             path,
             header,
             unresolved: Vec::new(),
-            table,
+            entries: table,
             replaced: Vec::new(),
             broken: BTreeSet::new(),
             faults: Vec::new(),
         };
-        let mut table = std::mem::take(&mut this.table);
+        let mut table = std::mem::take(&mut this.entries);
         for (key, value) in &mut table {
             let key = key.get_ref().as_ref();
             this.replace(key, key, value, around, problems);
         }
-        this.table = table;
+        this.entries = table;
         this
     }
 
@@ -117,12 +117,12 @@ impl<'i> Table<'i> {
 
     /// Takes a key out.
     pub(super) fn take(&mut self, key: &str) -> Option<Spanned<DeValue<'i>>> {
-        self.table.remove(key)
+        self.entries.remove(key)
     }
 
     /// True where the file has this key, right or wrong.
     pub(super) fn has(&self, key: &str) -> bool {
-        self.table.contains_key(key)
+        self.entries.contains_key(key)
     }
 
     /// True where nothing wrong is known of these keys.
@@ -137,12 +137,12 @@ impl<'i> Table<'i> {
 
     /// Where a key's value stands; the table's name where the file does not have it.
     pub(super) fn span(&self, key: &str) -> Range<usize> {
-        self.table.get(key).map_or_else(|| self.header.clone(), Spanned::span)
+        self.entries.get(key).map_or_else(|| self.header.clone(), Spanned::span)
     }
 
     /// The value of a key.
     pub(super) fn value(&self, key: &str) -> Option<&DeValue<'i>> {
-        self.table.get(key).map(Spanned::get_ref)
+        self.entries.get(key).map(Spanned::get_ref)
     }
 
     /// The value and place of a key in the inline table of a key.
@@ -152,7 +152,7 @@ impl<'i> Table<'i> {
 
     /// The texts of a list, each with its place.
     pub(super) fn texts(&self, key: &str) -> Vec<(Range<usize>, &str)> {
-        let items = self.table.get(key).and_then(|value| value.get_ref().as_array());
+        let items = self.entries.get(key).and_then(|value| value.get_ref().as_array());
         items
             .into_iter()
             .flat_map(|items| items.iter())
@@ -162,7 +162,7 @@ impl<'i> Table<'i> {
 
     /// The places of a list's items.
     pub(super) fn item_spans(&self, key: &str) -> Vec<Range<usize>> {
-        let items = self.table.get(key).and_then(|value| value.get_ref().as_array());
+        let items = self.entries.get(key).and_then(|value| value.get_ref().as_array());
         items.into_iter().flat_map(|items| items.iter()).map(Spanned::span).collect()
     }
 
@@ -201,7 +201,7 @@ impl<'i> Table<'i> {
         shape: &Shape,
         problems: &mut Vec<Problem>,
     ) -> Option<T> {
-        let mut table = std::mem::take(&mut self.table);
+        let mut table = std::mem::take(&mut self.entries);
         let unknown = shape.check_keys(&self.path, &self.header, &mut table, problems);
         self.broken.extend(unknown);
         for (key, value) in &table {
@@ -236,7 +236,7 @@ impl<'i> Table<'i> {
                 whole.insert(Spanned::new(0..0, key.into()), Spanned::new(0..0, stand_in));
             }
         }
-        self.table = table;
+        self.entries = table;
         from_table(whole).ok()
     }
 }

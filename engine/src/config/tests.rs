@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 
-/// Loads a text as `/work/reposync.toml` with a few variables set.
+/// Loads a text as `/example/reposync.toml` with a few variables set.
 fn read(text: &str) -> Result<Config, Problems> {
     read_with(text, |need| need)
 }
@@ -15,7 +15,7 @@ fn read_with(text: &str, need: impl Fn(Need) -> Need) -> Result<Config, Problems
         "HOOK" => Some("https://hooks.slack.com/services/T/B/very-secret".to_owned()),
         _ => None,
     };
-    parse_str(Path::new("/work/reposync.toml"), text, &need(Need::enabled().with_env(env)))
+    parse_str(Path::new("/example/reposync.toml"), text, &need(Need::enabled().with_env(env)))
 }
 
 /// The rendered problems of a text.
@@ -41,7 +41,7 @@ repositories = ["."]
 #[test]
 fn defaults_are_filled_in_and_paths_made_absolute() {
     let config = read(SIMPLE).expect("valid");
-    assert_eq!(config.engine.state, PathBuf::from("/work/.reposync/state.db"));
+    assert_eq!(config.engine.state, PathBuf::from("/example/.reposync/state.db"));
     assert_eq!(config.engine.concurrency, 8);
     assert_eq!(config.api.listen.to_string(), "127.0.0.1:8080");
     let names: Vec<_> = config.stages.iter().map(|stage| stage.name.as_str()).collect();
@@ -120,7 +120,7 @@ fn the_production_part_of_the_example_is_valid_too() {
         })
     };
     let need = Need::enabled().with_api().with_env(set);
-    let config = parse_str(Path::new("/work/reposync.toml"), &production(), &need);
+    let config = parse_str(Path::new("/example/reposync.toml"), &production(), &need);
     let config = config.unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(config.stages.len(), 10);
     let shown = show(&config);
@@ -131,7 +131,7 @@ fn the_production_part_of_the_example_is_valid_too() {
 fn variables_are_needed_only_by_what_is_used() {
     let text = production();
     let missing = |need: Need| {
-        let result = parse_str(Path::new("/work/reposync.toml"), &text, &need.with_env(|_| None));
+        let result = parse_str(Path::new("/example/reposync.toml"), &text, &need.with_env(|_| None));
         result
             .err()
             .map(|problems| problems.list().iter().map(Problem::one_line).collect::<Vec<_>>().join("\n"))
@@ -147,7 +147,8 @@ fn variables_are_needed_only_by_what_is_used() {
     // Named, the other project needs none of them; its stages are left out.
     assert_eq!(missing(Need::selected(&["reposync".into()])), None);
     let disabled = text.replace("\norganization", "\nenabled = false\norganization");
-    let config = parse_str(Path::new("/work/reposync.toml"), &disabled, &Need::enabled().with_env(|_| None));
+    let config =
+        parse_str(Path::new("/example/reposync.toml"), &disabled, &Need::enabled().with_env(|_| None));
     assert_eq!(config.expect("nothing is needed").stages.len(), 6);
 }
 
@@ -258,11 +259,11 @@ fn text_that_is_not_toml() {
          |
          = hint: `reposync init` writes a starter file
 
-        1 problem in /work/reposync.toml
+        1 problem in /example/reposync.toml
         ");
     insta::assert_snapshot!(problems("stages = 3\nprojects.a = 4\nengin = {}\n"), @r"
         error: `stages`: expected a table
-         --> /work/reposync.toml:1:10
+         --> /example/reposync.toml:1:10
           |
         1 | stages = 3
           |          ^
@@ -270,7 +271,7 @@ fn text_that_is_not_toml() {
           = hint: write [stages]
 
         error: `projects.a`: expected a table
-         --> /work/reposync.toml:2:10
+         --> /example/reposync.toml:2:10
           |
         2 | projects.a = 4
           |          ^
@@ -278,14 +279,14 @@ fn text_that_is_not_toml() {
           = hint: write [projects.a] and its keys below
 
         error: `engin`: unknown key
-         --> /work/reposync.toml:3:1
+         --> /example/reposync.toml:3:1
           |
         3 | engin = {}
           | ^^^^^
           |
           = hint: did you mean `engine`?
 
-        3 problems in /work/reposync.toml
+        3 problems in /example/reposync.toml
         ");
 }
 
@@ -297,15 +298,15 @@ fn a_missing_component_names_file_and_remedy() {
     );
     assert!(read(&text).is_ok(), "nobody uses it");
     insta::assert_snapshot!(problems(&text.replace("\"prose\", \"model\"", "\"changelog\", \"prose\", \"model\"")), @r#"
-        error: `stages.changelog.component`: no such file: `/work/no.wasm`
-         --> /work/reposync.toml:8:13
+        error: `stages.changelog.component`: no such file: `/example/no.wasm`
+         --> /example/reposync.toml:8:13
           |
         8 | component = "no.wasm"
           |             ^^^^^^^^^
           |
           = hint: build it with `reposync plugin build` in the plugin's folder, or correct the path (relative to this file)
 
-        1 problem in /work/reposync.toml
+        1 problem in /example/reposync.toml
         "#);
 }
 
@@ -328,7 +329,7 @@ fn problems_of_the_file_as_a_whole() {
          |
          = hint: did you mean `docs`?
 
-        1 problem in /work/reposync.toml
+        1 problem in /example/reposync.toml
         ");
 }
 
@@ -336,7 +337,7 @@ fn problems_of_the_file_as_a_whole() {
 fn what_is_shown_can_be_read_again() {
     let text = production().replace("kind = \"sentence\"", "kind = \"sentence\"\nmatch = [\"*.rst\"]");
     let need = || Need::enabled().with_api().with_env(|_| Some("https://x.example".into()));
-    let path = Path::new("/work/reposync.toml");
+    let path = Path::new("/example/reposync.toml");
     let config = parse_str(path, &text, &need()).expect("valid");
     let shown = show(&config);
     // A masked URL is none.
@@ -345,6 +346,32 @@ fn what_is_shown_can_be_read_again() {
     assert_eq!(show(&again), shown);
     assert_eq!((again.engine, again.projects), (config.engine, config.projects));
     insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn the_examples_of_the_reference_are_one_valid_file() {
+    let docs = include_str!("../../../docs/config.md");
+    let blocks = docs.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let text = blocks.filter(|block| block.starts_with('[')).collect::<Vec<_>>().join("\n");
+    let folder = tempfile::tempdir().expect("a folder");
+    for (path, content) in [("secrets/app.pem", "-----BEGIN KEY-----\n"), ("plugins/changelog.wasm", "")] {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::write(path, content).expect("written");
+    }
+    let need = Need::enabled().with_api().with_env(|_| Some("https://x.example".into()));
+    let config = parse_str(&folder.path().join("reposync.toml"), &text, &need);
+    let config = config.unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.projects.len(), 2);
+}
+
+#[test]
+fn a_byte_order_mark_and_windows_line_ends_do_not_shift_places() {
+    let text = format!("\u{feff}{}", SIMPLE.replace('\n', "\r\n").replace("\"local\"", "\"lokal\""));
+    let problems = read(&text).expect_err("a misspelt kind");
+    let places: Vec<_> = problems.list().iter().map(|one| (one.line, one.column)).collect();
+    assert_eq!(places, [(Some(7), Some(8))]);
+    assert!(problems.render(false, 100).contains("7 | kind = \"lokal\""), "{problems}");
 }
 
 mod schema_and_keys {
