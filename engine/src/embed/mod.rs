@@ -1,11 +1,17 @@
 //! Texts into vectors, and the cache that keeps them from being paid for twice.
 //! Knows nothing of files, stores or the ledger.
 
+mod azure;
 mod cache;
+mod fault;
 mod identifiers;
 mod local;
+mod openai;
 mod queue;
+mod service;
 mod settings;
+mod tokens;
+mod wire;
 
 use std::time::Duration;
 
@@ -13,9 +19,12 @@ use async_trait::async_trait;
 
 use crate::model::{Fingerprint, StageError, StageResult, Vector};
 
+pub use azure::azure_embedder;
 pub use cache::{CacheKey, VectorCache};
 pub use local::LocalEmbedder;
+pub use openai::openai_embedder;
 pub use queue::{EmbedQueue, Embedded};
+pub use service::ServiceEmbedder;
 pub use settings::{AzureSettings, LocalSettings, OpenAiSettings};
 
 /// How much an embedder takes at once.

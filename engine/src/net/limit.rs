@@ -58,15 +58,27 @@ struct State {
     allowed: usize,
     in_flight: usize,
     good_since_change: usize,
+    /// How often `allowed` was halved.
+    halvings: u64,
     paused_until: Option<Instant>,
     requests: Option<Budget>,
     tokens: Option<Budget>,
+}
+
+/// What a caller has to wait for.
+enum Wait {
+    /// Until a call ends.
+    ForACall,
+    /// A time.
+    Time(Duration),
 }
 
 /// Permission for one call; give it back by dropping it.
 #[derive(Debug)]
 pub struct Permit {
     limiter: Arc<Limiter>,
+    /// `halvings` when it was given.
+    halvings: u64,
 }
 
 impl Limiter {
@@ -79,6 +91,7 @@ impl Limiter {
                 allowed: most,
                 in_flight: 0,
                 good_since_change: 0,
+                halvings: 0,
                 paused_until: None,
                 requests: requests_per_minute.map(Budget::per_minute),
                 tokens: tokens_per_minute.map(Budget::per_minute),
@@ -91,41 +104,40 @@ impl Limiter {
     pub async fn acquire(self: &Arc<Self>, tokens: u64) -> Permit {
         loop {
             let freed = self.freed.notified();
-            let wait = self.try_acquire(tokens);
-            match wait {
-                None => return Permit { limiter: Arc::clone(self) },
-                Some(Duration::MAX) => freed.await,
-                Some(wait) => tokio::time::sleep(wait).await,
+            match self.try_acquire(tokens) {
+                Ok(halvings) => return Permit { limiter: Arc::clone(self), halvings },
+                Err(Wait::ForACall) => freed.await,
+                Err(Wait::Time(wait)) => tokio::time::sleep(wait).await,
             }
         }
     }
 
-    /// None: acquired. `Duration::MAX`: wait until a call ends.
-    fn try_acquire(&self, tokens: u64) -> Option<Duration> {
+    /// Takes a place, and says how often the allowance was halved before.
+    fn try_acquire(&self, tokens: u64) -> Result<u64, Wait> {
         let mut state = self.lock();
         let now = Instant::now();
         if state.in_flight >= state.allowed {
-            return Some(Duration::MAX);
+            return Err(Wait::ForACall);
         }
         if let Some(until) = state.paused_until {
             if until > now {
-                return Some(until - now);
+                return Err(Wait::Time(until - now));
             }
             state.paused_until = None;
         }
         let wait = state.requests.as_mut().map_or(Duration::ZERO, |budget| budget.spend(1.0, now));
         if !wait.is_zero() {
-            return Some(wait);
+            return Err(Wait::Time(wait));
         }
         let wait = state.tokens.as_mut().map_or(Duration::ZERO, |budget| budget.spend(tokens as f64, now));
         if !wait.is_zero() {
             if let Some(requests) = state.requests.as_mut() {
                 requests.level += 1.0; // not spent after all
             }
-            return Some(wait);
+            return Err(Wait::Time(wait));
         }
         state.in_flight += 1;
-        None
+        Ok(state.halvings)
     }
 
     /// Everyone waits: the service asked for it, or reported that nothing is left until then.
@@ -158,10 +170,14 @@ impl Permit {
         }
     }
 
-    /// The service said that it was too much.
+    /// The service said that it was too much. Calls that were in flight together tell it
+    /// together: they halve the allowance once.
     pub fn throttled(self) {
         let mut state = self.limiter.lock();
-        state.allowed = (state.allowed / 2).max(1);
+        if state.halvings == self.halvings {
+            state.allowed = (state.allowed / 2).max(1);
+            state.halvings += 1;
+        }
         state.good_since_change = 0;
     }
 }
@@ -190,6 +206,19 @@ mod tests {
         third.succeeded();
         limiter.acquire(1).await.succeeded();
         assert_eq!(limiter.allowed(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_throttled_together_halve_once() {
+        let limiter = Limiter::new(8, None, None);
+        let mut together = Vec::new();
+        for _ in 0..8 {
+            together.push(limiter.acquire(1).await);
+        }
+        together.into_iter().for_each(Permit::throttled);
+        assert_eq!(limiter.allowed(), 4);
+        limiter.acquire(1).await.throttled();
+        assert_eq!(limiter.allowed(), 2);
     }
 
     #[tokio::test(start_paused = true)]

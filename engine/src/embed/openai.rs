@@ -1,0 +1,125 @@
+//! `openai`: OpenAI, or any server that speaks its protocol.
+
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::OpenAiSettings;
+use super::fault::Service;
+use super::service::{ServiceEmbedder, Settings};
+use crate::model::{EventSink, Secret, StageError, StageResult};
+use crate::net::{endpoint, http_client};
+
+/// The embedder of a model. `concurrency`: calls at once.
+pub fn openai_embedder(
+    stage: &str,
+    settings: &OpenAiSettings,
+    concurrency: usize,
+    cancel: CancellationToken,
+    events: EventSink,
+) -> StageResult<ServiceEmbedder> {
+    let base = endpoint(stage, &settings.base_url)?;
+    let mut headers = HeaderMap::new();
+    if let Some(key) = &settings.api_key {
+        headers.insert(AUTHORIZATION, secret_header(stage, "api_key", "Bearer ", key)?);
+    }
+    let service = Service {
+        stage: stage.to_owned(),
+        host: host(&base),
+        credentials_hint: "check `api_key`, and that it belongs to the server at `base_url`",
+        address_hint: "check `base_url` and `model`",
+        secret: settings.api_key.clone(),
+    };
+    let settings = Settings {
+        kind: "openai",
+        service,
+        url: address(&base),
+        headers,
+        model: &settings.model,
+        model_in_body: true,
+        dimensions: settings.dimensions,
+        known_dimensions: known_dimensions(&settings.model),
+        batch_size: settings.batch_size,
+        max_input_tokens: settings.max_input_tokens,
+        requests_per_minute: settings.requests_per_minute,
+        tokens_per_minute: settings.tokens_per_minute,
+        price_per_million_tokens: settings.price_per_million_tokens,
+    };
+    Ok(ServiceEmbedder::new(settings, http_client(stage)?, concurrency, cancel, events))
+}
+
+/// `base_url` may be written with or without `/v1` (or another version).
+fn address(base: &Url) -> Url {
+    let mut url = base.clone();
+    let is_version = |part: &str| {
+        part.strip_prefix('v').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let versioned =
+        base.path_segments().into_iter().flatten().rfind(|part| !part.is_empty()).is_some_and(is_version);
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty();
+        if !versioned {
+            path.push("v1");
+        }
+        path.push("embeddings");
+    }
+    url
+}
+
+/// Components of a vector of the models everybody knows.
+fn known_dimensions(model: &str) -> Option<usize> {
+    match model {
+        "text-embedding-3-small" | "text-embedding-ada-002" => Some(1536),
+        "text-embedding-3-large" => Some(3072),
+        _ => None,
+    }
+}
+
+/// Host and port, for messages.
+pub(super) fn host(url: &Url) -> String {
+    url[url::Position::BeforeHost..url::Position::AfterPort].to_owned()
+}
+
+/// A header that carries a secret: kept out of logs, and never part of an error.
+pub(super) fn secret_header(
+    stage: &str,
+    key: &str,
+    prefix: &str,
+    secret: &Secret,
+) -> StageResult<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("{prefix}{}", secret.expose().trim()))
+        .ok()
+        .filter(|_| !secret.expose().trim().is_empty())
+        .ok_or_else(|| {
+            StageError::misconfigured(stage, format!("`{key}` is empty or holds characters that no key has"))
+                .hint("check the environment variable or file it comes from")
+        })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_base_may_carry_its_version() {
+        for (base, expected) in [
+            ("https://api.openai.com/v1", "https://api.openai.com/v1/embeddings"),
+            ("api.openai.com", "https://api.openai.com/v1/embeddings"),
+            ("http://localhost:11434", "http://localhost:11434/v1/embeddings"),
+            ("http://localhost:11434/v1/", "http://localhost:11434/v1/embeddings"),
+            ("https://h/proxy", "https://h/proxy/v1/embeddings"),
+            ("https://h/api/v3", "https://h/api/v3/embeddings"),
+            ("https://h/vision", "https://h/vision/v1/embeddings"),
+        ] {
+            assert_eq!(address(&endpoint("s", base).expect(base)).as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn hosts_are_shown_without_anything_else() {
+        let url = Url::parse("https://user:pw@host.example:8443/path?x=1").expect("valid");
+        assert_eq!(host(&url), "host.example:8443");
+    }
+}
