@@ -1,0 +1,372 @@
+//! Azure OpenAI, OpenAI and compatible servers: the right vectors, each text paid for once, every
+//! fault outlasted or told truthfully.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use reposync::embed::{
+    AzureSettings, EmbedQueue, Embedder, OpenAiSettings, ServiceEmbedder, azure_embedder, openai_embedder,
+};
+use reposync::model::{ErrorKind, Event, EventSink, Secret, StageError};
+use reposync::net::RetryPolicy;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::openai::{Encoding, FakeOpenAi, Fault, Options};
+
+const KEY: &str = "key-for-tests";
+
+fn azure_settings(fake: &FakeOpenAi) -> AzureSettings {
+    AzureSettings {
+        endpoint: fake.url(),
+        deployment: "text-embedding-3-small".into(),
+        api_version: Some("2024-10-21".into()),
+        api_key: Some(Secret::new(KEY)),
+        bearer_token: None,
+        dimensions: None,
+        batch_size: 100,
+        requests_per_minute: None,
+        tokens_per_minute: None,
+        price_per_million_tokens: Some(0.02),
+    }
+}
+
+fn openai_settings(fake: &FakeOpenAi) -> OpenAiSettings {
+    OpenAiSettings {
+        base_url: fake.url(),
+        model: "nomic".into(),
+        api_key: None,
+        dimensions: None,
+        batch_size: 100,
+        max_input_tokens: 8191,
+        requests_per_minute: None,
+        tokens_per_minute: None,
+        price_per_million_tokens: None,
+    }
+}
+
+/// A local server without a key, and its own idea of everything.
+fn compatible() -> Options {
+    Options { key: None, model: "nomic".into(), ..Options::default() }
+}
+
+fn quick(embedder: ServiceEmbedder) -> ServiceEmbedder {
+    let pause = Duration::from_millis(2);
+    let policy = RetryPolicy { tries: 6, first_pause: pause, longest_pause: pause };
+    embedder.with_patience(policy, Duration::from_millis(400))
+}
+
+fn azure(settings: &AzureSettings) -> ServiceEmbedder {
+    let made = azure_embedder("ada", settings, 8, CancellationToken::new(), EventSink::none());
+    quick(made.expect("valid settings"))
+}
+
+fn openai(settings: &OpenAiSettings) -> ServiceEmbedder {
+    let made = openai_embedder("mine", settings, 8, CancellationToken::new(), EventSink::none());
+    quick(made.expect("valid settings"))
+}
+
+fn queue(embedder: ServiceEmbedder) -> EmbedQueue {
+    EmbedQueue::new(Arc::new(embedder), None, CancellationToken::new(), EventSink::none())
+}
+
+async fn embed(embedder: &ServiceEmbedder, texts: &[&str]) -> Result<(Vec<Vec<f32>>, u64), StageError> {
+    let tokens = texts.iter().map(|text| embedder.count_tokens(text) as u64).sum();
+    let answer = embedder.embed(texts, tokens).await?;
+    Ok((answer.vectors.iter().map(|vector| vector.to_vec()).collect(), answer.tokens))
+}
+
+fn expected(texts: &[&str], dimensions: usize) -> Vec<Vec<f32>> {
+    texts.iter().map(|text| FakeOpenAi::vector(text, dimensions)).collect()
+}
+
+fn numbered(n: usize) -> Vec<String> {
+    (0..n).map(|n| format!("text number {n}")).collect()
+}
+
+#[tokio::test]
+async fn every_form_of_address_and_credential_gives_the_vectors() {
+    let texts = ["one", "two words", "Drei Wörter hier 💡"];
+    let fake = FakeOpenAi::start(Options::default()).await;
+    let base = azure_settings(&fake);
+    let v1 = AzureSettings { api_version: None, ..base.clone() };
+    let entra = AzureSettings { api_key: None, bearer_token: base.api_key.clone(), ..base.clone() };
+    let key = OpenAiSettings {
+        api_key: Some(Secret::new(KEY)),
+        model: "text-embedding-3-small".into(),
+        dimensions: Some(64),
+        ..openai_settings(&fake)
+    };
+    let versioned = OpenAiSettings { base_url: format!("{}/v1/", fake.url()), ..key.clone() };
+    for embedder in [azure(&base), azure(&v1), azure(&entra), openai(&key), openai(&versioned)] {
+        let (vectors, tokens) = embed(&embedder, &texts).await.expect("embedded");
+        assert_eq!(vectors, expected(&texts, 64), "{}", embedder.label());
+        let counted: usize = texts.iter().map(|text| embedder.count_tokens(text)).sum();
+        assert_eq!(tokens, counted as u64);
+    }
+    let targets: Vec<String> = fake.calls().into_iter().map(|call| call.target).collect();
+    let dated = "/openai/deployments/text-embedding-3-small/embeddings?api-version=2024-10-21";
+    assert_eq!(targets, [dated, "/openai/v1/embeddings", dated, "/v1/embeddings", "/v1/embeddings"]);
+    assert!(fake.calls().iter().all(|call| call.body["encoding_format"] == "base64"));
+}
+
+#[tokio::test]
+async fn dimensions_are_sent_when_configured_and_asked_for_once_when_not() {
+    let fake = FakeOpenAi::start(Options::default()).await;
+    let short = azure(&AzureSettings { dimensions: Some(16), ..azure_settings(&fake) });
+    assert_eq!(short.dimensions().await.expect("configured"), 16);
+    assert!(fake.calls().is_empty());
+    assert_eq!(embed(&short, &["x"]).await.expect("embedded").0, expected(&["x"], 16));
+    let native = azure(&azure_settings(&fake));
+    for _ in 0..3 {
+        assert_eq!(native.dimensions().await.expect("probed"), 64);
+    }
+    assert_eq!(fake.calls().len(), 2);
+    assert!(fake.calls()[1].body.get("dimensions").is_none());
+    assert_ne!(short.identity(), native.identity());
+    let known = OpenAiSettings { model: "text-embedding-3-large".into(), ..openai_settings(&fake) };
+    assert_eq!(openai(&known).dimensions().await.expect("known"), 3072);
+    assert_eq!(fake.calls().len(), 2);
+}
+
+#[tokio::test]
+async fn compatible_servers_may_differ() {
+    let texts = ["one", "two"];
+    for encoding in [Encoding::Ignored, Encoding::Refused] {
+        let fake = FakeOpenAi::start(Options { encoding, ..compatible() }).await;
+        let embedder = openai(&openai_settings(&fake));
+        for _ in 0..2 {
+            assert_eq!(embed(&embedder, &texts).await.expect("embedded").0, expected(&texts, 64));
+        }
+        // A refused format is learnt: asked for once, never again.
+        assert_eq!(fake.calls().len(), if encoding == Encoding::Refused { 3 } else { 2 });
+        assert_eq!(fake.embedded().values().copied().collect::<Vec<_>>(), [2, 2]);
+    }
+}
+
+#[tokio::test]
+async fn a_smaller_batch_limit_is_learnt() {
+    let fake = FakeOpenAi::start(Options { max_inputs: 32, flat_errors: true, ..compatible() }).await;
+    let queue = queue(openai(&openai_settings(&fake)));
+    let texts = numbered(400);
+    assert!(queue.embed("p", texts.clone()).await.iter().all(Result::is_ok));
+    assert_eq!(queue.embedder().limits().inputs_per_call, 32);
+    assert!(fake.embedded().len() == 400 && fake.embedded().values().all(|&times| times == 1));
+    let before = fake.calls().len();
+    let more = texts.iter().map(|text| format!("{text} more")).collect();
+    assert!(queue.embed("p", more).await.iter().all(Result::is_ok));
+    assert!(fake.calls()[before..].iter().all(|call| call.status == 200));
+}
+
+#[tokio::test]
+async fn transient_faults_are_outlasted() {
+    let status = |status, headers| Fault::Status(status, headers, "{}".into());
+    let faults = [
+        ("429 with retry-after-ms", status(429, vec![("retry-after-ms", "5".to_owned())]), 1),
+        ("429 with retry-after", status(429, vec![("retry-after", "0".to_owned())]), 1),
+        ("429 with nothing", status(429, vec![]), 1),
+        ("408", status(408, vec![]), 1),
+        ("409", status(409, vec![]), 1),
+        ("500", status(500, vec![]), 1),
+        ("503", status(503, vec![]), 1),
+        ("reset", Fault::Reset, 1),
+        ("hang", Fault::Hang, 1),
+        ("html", Fault::Html, 1),
+        ("one too few", Fault::OneTooFew, 1),
+        ("same index", Fault::SameIndex, 1),
+        // What was accounted for before the answer was lost is paid again: nobody can know.
+        ("truncated", Fault::Truncated, 2),
+        ("lost", Fault::Lost, 2),
+    ];
+    for (what, fault, paid) in faults {
+        let fake = FakeOpenAi::start(Options::default()).await;
+        let embedder = azure(&azure_settings(&fake));
+        fake.fail([fault]);
+        let (vectors, _) = embed(&embedder, &["one", "two"]).await.expect(what);
+        assert_eq!(vectors, expected(&["one", "two"], 64), "{what}");
+        assert_eq!(fake.embedded()["one"], paid, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn tries_are_used_up_and_the_cause_is_told() {
+    let fake = FakeOpenAi::start(Options::default()).await;
+    let embedder = azure(&azure_settings(&fake));
+    let busy = r#"{"error":{"code":"InternalServerError","message":"System is experiencing high demand"}}"#;
+    fake.fail((0..50).map(|_| Fault::Status(503, vec![], busy.into())));
+    let error = embed(&embedder, &["one"]).await.expect_err("used up");
+    assert_eq!(fake.calls().len(), 6);
+    assert!(matches!(error.kind, ErrorKind::Transient { .. }));
+    let message = error.one_line().replace(&fake.url()[7..], "HOST");
+    insta::assert_snapshot!(message, @"HOST answered 503 (InternalServerError): System is experiencing high demand");
+}
+
+#[tokio::test]
+async fn a_wait_of_more_than_five_minutes_is_an_end() {
+    let fake = FakeOpenAi::start(Options::default()).await;
+    let embedder = azure(&azure_settings(&fake));
+    fake.fail([Fault::Status(429, vec![("retry-after", "86400".into())], "quota".into())]);
+    let error = embed(&embedder, &["one"]).await.expect_err("ends");
+    let message = error.one_line().replace(&fake.url()[7..], "HOST");
+    insta::assert_snapshot!(message, @"HOST answered 429: quota (asked to wait 86400 s)");
+    assert_eq!(embed(&embedder, &["one"]).await.expect("the next run").0, expected(&["one"], 64));
+}
+
+#[tokio::test]
+async fn permanent_errors_end_at_once_with_cause_and_remedy() {
+    let fake = FakeOpenAi::start(Options { shortens: false, ..Options::default() }).await;
+    let base = azure_settings(&fake);
+    let wrong_key = "wrong-key-0123456789";
+    let cases = [
+        azure(&AzureSettings { api_key: Some(Secret::new(wrong_key)), ..base.clone() }),
+        azure(&AzureSettings { deployment: "nowhere".into(), ..base.clone() }),
+        azure(&AzureSettings { dimensions: Some(256), ..base.clone() }),
+        openai(&OpenAiSettings { api_key: base.api_key.clone(), model: "gpt".into(), ..openai_settings(&fake) }),
+        openai(&OpenAiSettings { base_url: format!("{}/wrong", fake.url()), ..openai_settings(&fake) }),
+    ];
+    let mut told = Vec::new();
+    for embedder in cases {
+        let before = fake.calls().len();
+        let error = embed(&embedder, &["one"]).await.expect_err("permanent");
+        assert_eq!(error.kind, ErrorKind::Misconfigured);
+        assert_eq!(fake.calls().len(), before + 1, "no second try");
+        told.push(format!("{error}\nhint: {}", error.hint.as_deref().unwrap_or_default()));
+    }
+    let quota = r#"{"error":{"type":"insufficient_quota","message":"You exceeded your current quota."}}"#;
+    fake.fail([
+        Fault::Status(429, vec![], quota.into()),
+        Fault::Status(403, vec![], "Public access is disabled.".into()),
+        Fault::Status(302, vec![("location", "https://elsewhere.example/".into())], String::new()),
+    ]);
+    for _ in 0..3 {
+        let error = embed(&azure(&base), &["one"]).await.expect_err("permanent");
+        assert_eq!(error.kind, ErrorKind::Misconfigured);
+        told.push(format!("{error}\nhint: {}", error.hint.as_deref().unwrap_or_default()));
+    }
+    let told = told.join("\n\n").replace(&fake.url()[7..], "HOST");
+    assert!(!told.contains(wrong_key) && !told.contains(KEY));
+    assert!(fake.embedded().is_empty(), "before any cost");
+    insta::assert_snapshot!(told);
+}
+
+#[tokio::test]
+async fn vectors_of_another_length_are_a_wrong_configuration() {
+    let fake = FakeOpenAi::start(Options::default()).await;
+    let settings = OpenAiSettings {
+        api_key: Some(Secret::new(KEY)),
+        model: "text-embedding-3-small".into(), // known to give 1,536; this server gives 64
+        ..openai_settings(&fake)
+    };
+    let error = embed(&openai(&settings), &["one"]).await.expect_err("refused");
+    assert_eq!(error.kind, ErrorKind::Misconfigured);
+    let told = format!("{error} / {}", error.hint.unwrap_or_default()).replace(&fake.url()[7..], "HOST");
+    insta::assert_snapshot!(told, @"stage `mine`: HOST gives vectors of 64 components instead of 1536 / set `dimensions = 64`, or use the model that gives 1536");
+}
+
+#[tokio::test]
+async fn one_refused_text_of_many_is_found_and_the_others_are_paid_once() {
+    let fake = FakeOpenAi::start(Options { refuses: Some("forbidden".into()), ..Options::default() }).await;
+    let queue = queue(azure(&azure_settings(&fake)));
+    let mut texts = numbered(1000);
+    texts[617] = "a forbidden text".into();
+    let answers = queue.embed("p", texts.clone()).await;
+    for (text, answer) in texts.iter().zip(&answers) {
+        match answer {
+            Ok(embedded) => assert_eq!(embedded.vector[..], FakeOpenAi::vector(text, 64)),
+            Err(error) => {
+                assert_eq!((text.as_str(), error.kind), ("a forbidden text", ErrorKind::Refused));
+                assert!(error.message.contains("content_filter"), "{error}");
+            }
+        }
+    }
+    assert_eq!(answers.iter().filter(|answer| answer.is_err()).count(), 1);
+    assert!(fake.embedded().len() == 999 && fake.embedded().values().all(|&times| times == 1));
+    assert!(fake.calls().len() <= 10 + 2 * 7, "{} calls", fake.calls().len());
+}
+
+#[tokio::test]
+async fn every_limit_of_a_request_is_kept() {
+    let options = Options { max_inputs: 50, max_tokens: 3000, max_input_tokens: 200, ..compatible() };
+    let fake = FakeOpenAi::start(options).await;
+    let settings = OpenAiSettings {
+        batch_size: 50,
+        max_input_tokens: 200,
+        tokens_per_minute: Some(3000 * 1000),
+        ..openai_settings(&fake)
+    };
+    // A minute's budget bounds a call as well; here it stands for the sum of 300,000 tokens.
+    let embedder = openai(&OpenAiSettings { tokens_per_minute: Some(3000), ..settings.clone() });
+    assert_eq!(embedder.limits().tokens_per_call, 3000);
+    let queue = queue(openai(&settings));
+    let mut texts: Vec<String> = (0..200).map(|n| format!("{n} ").repeat(n % 60 + 1)).collect();
+    texts.push("word ".repeat(300));
+    let answers = queue.embed("p", texts).await;
+    assert!(answers[..200].iter().all(Result::is_ok));
+    let error = answers[200].as_ref().expect_err("over the limit");
+    assert!(error.message.contains("over the limit of 200"), "{error}");
+    assert!(fake.calls().iter().all(|call| call.inputs.len() <= 50 && call.inputs.iter().all(|t| !t.contains("word"))));
+}
+
+#[tokio::test]
+async fn concurrency_gives_way_and_nothing_is_lost() {
+    let options = Options { at_once: 2, latency: Duration::from_millis(10), ..Options::default() };
+    let fake = FakeOpenAi::start(options).await;
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&events);
+    let sink = EventSink::new(move |event| sink.lock().expect("lock").push(event));
+    let settings = AzureSettings { batch_size: 10, ..azure_settings(&fake) };
+    let embedder = azure_embedder("ada", &settings, 8, CancellationToken::new(), sink.clone()).expect("valid");
+    // Patience for a crowd: what is tested is that the limiter calms it.
+    let policy = RetryPolicy { tries: 50, ..RetryPolicy::default() };
+    let embedder = embedder.with_patience(policy, Duration::from_secs(10));
+    let queue = EmbedQueue::new(Arc::new(embedder), None, CancellationToken::new(), sink);
+    assert!(queue.embed("p", numbered(400)).await.iter().all(Result::is_ok));
+    assert!(fake.embedded().len() == 400 && fake.embedded().values().all(|&times| times == 1));
+    assert!(fake.most_at_once() > 2, "it was tried");
+    let (mut ok, mut limited, mut tokens) = (0, 0, 0);
+    for event in events.lock().expect("lock").iter() {
+        match event {
+            Event::Call { ok: true, tokens: n, .. } => (ok, tokens) = (ok + 1, tokens + n),
+            Event::Call { error: Some("rate_limit"), .. } => limited += 1,
+            _ => {}
+        }
+    }
+    let refused = fake.calls().iter().filter(|call| call.status == 429).count();
+    assert_eq!((ok, limited), (40, refused));
+    assert_eq!(tokens, fake.tokens());
+    assert!(refused < 60, "{refused} calls were refused");
+}
+
+#[tokio::test]
+async fn the_rate_limit_headers_are_obeyed_before_a_refusal() {
+    let fake = FakeOpenAi::start(Options::default()).await;
+    let embedder = azure(&azure_settings(&fake));
+    let waits = vec![
+        ("content-type", "application/json".to_owned()),
+        ("x-ratelimit-remaining-requests", "0".to_owned()),
+        ("x-ratelimit-reset-requests", "120ms".to_owned()),
+    ];
+    let vector = FakeOpenAi::vector("one", 64);
+    let body = serde_json::json!({ "data": [{ "index": 0, "embedding": vector }] });
+    fake.fail([Fault::Status(200, waits, body.to_string())]);
+    embed(&embedder, &["one"]).await.expect("embedded");
+    let before = Instant::now();
+    embed(&embedder, &["two"]).await.expect("embedded");
+    assert!(before.elapsed() >= Duration::from_millis(100), "{:?}", before.elapsed());
+}
+
+#[tokio::test]
+async fn an_interruption_ends_the_waiting() {
+    let fake = FakeOpenAi::start(Options::default()).await;
+    let cancel = CancellationToken::new();
+    let waiting = cancel.clone();
+    let sink = EventSink::new(move |event| {
+        if matches!(event, Event::Waiting { .. }) {
+            waiting.cancel();
+        }
+    });
+    let embedder = azure_embedder("ada", &azure_settings(&fake), 8, cancel, sink).expect("valid");
+    fake.fail([Fault::Status(429, vec![("retry-after", "200".into())], String::new())]);
+    let error = embed(&embedder, &["one"]).await.expect_err("interrupted");
+    assert_eq!(error.kind, ErrorKind::Cancelled);
+    assert_eq!(fake.calls().len(), 1);
+}
