@@ -71,7 +71,13 @@ impl Workshop {
     }
 
     /// What all projects of a run share. `cancel` ends that run.
-    pub fn engine(&self, config: &Config, ledger: Arc<Ledger>, events: EventSink, cancel: CancellationToken) -> Engine {
+    pub fn engine(
+        &self,
+        config: &Config,
+        ledger: Arc<Ledger>,
+        events: EventSink,
+        cancel: CancellationToken,
+    ) -> Engine {
         let stores = config.stages.iter().filter_map(|stage| self.store(config, stage).ok()).collect();
         Engine { ledger, stores, in_flight: Arc::clone(&self.in_flight), events, cancel }
     }
@@ -93,8 +99,9 @@ impl Workshop {
         basis.push(format!("{:?} {}", store_stage.kind, project.namespace));
         basis.push(format!("{:?} {:?}", project.allowed_extensions, project.exclude_patterns));
         basis.push(config.engine.max_file_bytes.to_string());
-        let exclude = PathMatcher::new(&project.exclude_patterns)
-            .map_err(|error| StageError::misconfigured(&project.name, format!("`exclude_patterns`: {error}")))?;
+        let exclude = PathMatcher::new(&project.exclude_patterns).map_err(|error| {
+            StageError::misconfigured(&project.name, format!("`exclude_patterns`: {error}"))
+        })?;
         Ok(Project {
             row: row(project),
             selection: project.selection.clone(),
@@ -144,7 +151,12 @@ impl Workshop {
         })
     }
 
-    fn chunker(&self, config: &Config, stage: &Stage, embedder: &Arc<dyn Embedder>) -> StageResult<Arc<dyn Chunker>> {
+    fn chunker(
+        &self,
+        config: &Config,
+        stage: &Stage,
+        embedder: &Arc<dyn Embedder>,
+    ) -> StageResult<Arc<dyn Chunker>> {
         // The host knows whether a component changed; it keeps what did not.
         if let StageKind::Wasm(settings) = &stage.kind {
             return Ok(Arc::new(self.host(config)?.load(&stage.name, settings)?));
@@ -159,7 +171,9 @@ impl Workshop {
             StageKind::Markdown(settings) => {
                 Ok(Arc::new(MarkdownChunker::new(&stage.name, settings, Some(counter))?))
             }
-            StageKind::Code(settings) => Ok(Arc::new(CodeChunker::new(&stage.name, settings, Some(counter))?)),
+            StageKind::Code(settings) => {
+                Ok(Arc::new(CodeChunker::new(&stage.name, settings, Some(counter))?))
+            }
             _ => Err(wrong_role(stage, "chunker")),
         })
     }

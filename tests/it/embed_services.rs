@@ -107,6 +107,8 @@ async fn every_form_of_address_and_credential_gives_the_vectors() {
     let dated = "/openai/deployments/text-embedding-3-small/embeddings?api-version=2024-10-21";
     assert_eq!(targets, [dated, "/openai/v1/embeddings", dated, "/v1/embeddings", "/v1/embeddings"]);
     assert!(fake.calls().iter().all(|call| call.body["encoding_format"] == "base64"));
+    let with_key: Vec<bool> = fake.calls().iter().map(|call| call.headers.contains_key("api-key")).collect();
+    assert_eq!(with_key, [true, true, false, false, false], "each credential in its own header");
 }
 
 #[tokio::test]
@@ -220,7 +222,11 @@ async fn permanent_errors_end_at_once_with_cause_and_remedy() {
         azure(&AzureSettings { api_key: Some(Secret::new(wrong_key)), ..base.clone() }),
         azure(&AzureSettings { deployment: "nowhere".into(), ..base.clone() }),
         azure(&AzureSettings { dimensions: Some(256), ..base.clone() }),
-        openai(&OpenAiSettings { api_key: base.api_key.clone(), model: "gpt".into(), ..openai_settings(&fake) }),
+        openai(&OpenAiSettings {
+            api_key: base.api_key.clone(),
+            model: "gpt".into(),
+            ..openai_settings(&fake)
+        }),
         openai(&OpenAiSettings { base_url: format!("{}/wrong", fake.url()), ..openai_settings(&fake) }),
     ];
     let mut told = Vec::new();
@@ -258,7 +264,8 @@ async fn vectors_of_another_length_are_a_wrong_configuration() {
     };
     let error = embed(&openai(&settings), &["one"]).await.expect_err("refused");
     assert_eq!(error.kind, ErrorKind::Misconfigured);
-    let told = format!("{error} / {}", error.hint.unwrap_or_default()).replace(&fake.url()[7..], "HOST");
+    let told =
+        format!("{error} / {}", error.hint.as_deref().unwrap_or_default()).replace(&fake.url()[7..], "HOST");
     insta::assert_snapshot!(told, @"stage `mine`: HOST gives vectors of 64 components instead of 1536 / set `dimensions = 64`, or use the model that gives 1536");
 }
 
@@ -303,7 +310,11 @@ async fn every_limit_of_a_request_is_kept() {
     assert!(answers[..200].iter().all(Result::is_ok));
     let error = answers[200].as_ref().expect_err("over the limit");
     assert!(error.message.contains("over the limit of 200"), "{error}");
-    assert!(fake.calls().iter().all(|call| call.inputs.len() <= 50 && call.inputs.iter().all(|t| !t.contains("word"))));
+    assert!(
+        fake.calls()
+            .iter()
+            .all(|call| call.inputs.len() <= 50 && call.inputs.iter().all(|t| !t.contains("word")))
+    );
 }
 
 #[tokio::test]
@@ -314,7 +325,8 @@ async fn concurrency_gives_way_and_nothing_is_lost() {
     let sink = Arc::clone(&events);
     let sink = EventSink::new(move |event| sink.lock().expect("lock").push(event));
     let settings = AzureSettings { batch_size: 10, ..azure_settings(&fake) };
-    let embedder = azure_embedder("ada", &settings, 8, CancellationToken::new(), sink.clone()).expect("valid");
+    let embedder =
+        azure_embedder("ada", &settings, 8, CancellationToken::new(), sink.clone()).expect("valid");
     // Patience for a crowd: what is tested is that the limiter calms it.
     let policy = RetryPolicy { tries: 50, ..RetryPolicy::default() };
     let embedder = embedder.with_patience(policy, Duration::from_secs(10));

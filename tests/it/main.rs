@@ -2,6 +2,7 @@
 
 mod component;
 mod component_misbehaves;
+mod embed_services;
 mod source_git;
 mod store_contract;
 mod support;

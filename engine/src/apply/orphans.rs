@@ -24,10 +24,16 @@ pub(crate) async fn orphan_projects(engine: &Engine, options: &Options) -> Vec<P
     reports
 }
 
-async fn deal_with(engine: &Engine, options: &Options, orphan: &OrphanProject, tally: &Tally) -> StageResult<()> {
+async fn deal_with(
+    engine: &Engine,
+    options: &Options,
+    orphan: &OrphanProject,
+    tally: &Tally,
+) -> StageResult<()> {
     // Asked for by name, `--prune` counts nothing; standing in the file, it is under the guard: a
     // whole project is always more than its share.
-    let withheld = options.prune == Prune::Standing && options.guard.withholds(orphan.vectors, orphan.vectors);
+    let withheld =
+        options.prune == Prune::Standing && options.guard.withholds(orphan.vectors, orphan.vectors);
     if options.prune == Prune::No || withheld {
         let why = if withheld { "; the deletion guard keeps them (`--allow-deletes`)" } else { "" };
         let note = format!(
@@ -53,7 +59,11 @@ async fn deal_with(engine: &Engine, options: &Options, orphan: &OrphanProject, t
         let Some(store) = engine.store_of(&place).await else {
             return Err(StageError::misconfigured(
                 "ledger",
-                format!("no stage of the file reaches {place}, where {} vectors of `{}` are", ids.len(), orphan.name),
+                format!(
+                    "no stage of the file reaches {place}, where {} vectors of `{}` are",
+                    ids.len(),
+                    orphan.name
+                ),
             )
             .hint(format!("put a stage back that reaches it (kind `{}`) and run again", place.kind)));
         };

@@ -10,9 +10,9 @@ use tokio::task::JoinSet;
 use super::adopt::adopt;
 use super::file::Files;
 use super::look::{Look, RepoWork, finish, known_files, look};
+use super::orphans::orphan_projects;
 use super::project_run::ProjectRun;
 use super::remove::{Leaving, Verdict, clean_leftovers, judge, remove_files};
-use super::orphans::orphan_projects;
 use super::setup::{Candidate, Engine, Options, Project, Prune, selection_fingerprint};
 use super::survey::{Absence, Gone, Present, report_orphan, survey};
 use super::tally::Tally;
@@ -51,7 +51,8 @@ pub async fn run(
     for (index, candidate) in candidates.iter().enumerate() {
         match &candidate.project {
             Ok(project) => {
-                let (engine, project, options) = (Arc::clone(&engine), Arc::clone(project), Arc::clone(&options));
+                let (engine, project, options) =
+                    (Arc::clone(&engine), Arc::clone(project), Arc::clone(&options));
                 tasks.spawn(async move { (index, run_project(engine, project, options).await) });
             }
             Err(error) => {

@@ -25,7 +25,6 @@ mod values;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-
 use crate::chunk::{CodeSettings, MarkdownSettings, SentenceSettings, WasmSettings};
 use crate::embed::{AzureSettings, LocalSettings, OpenAiSettings};
 use crate::model::{BranchRef, ByteSize, Secret, SecretsMode};

@@ -118,17 +118,17 @@ impl Service {
     }
 
     fn message(&self, status: StatusCode, said: &Said) -> String {
-        let mut message = format!("{} answered {}", self.host, status.as_u16());
         let code = said.codes.iter().find(|code| **code != status.as_str());
-        if let Some(code) = code {
-            message.push_str(&format!(" ({})", self.excerpt(code)));
-        } else if said.text.is_empty() {
-            message.push_str(status.canonical_reason().map_or("", |_| " "));
-            message.push_str(status.canonical_reason().unwrap_or_default());
-        }
-        if !said.text.is_empty() {
-            message.push_str(": ");
-            message.push_str(&self.excerpt(&said.text));
+        let reason = status.canonical_reason().filter(|_| code.is_none() && said.text.is_empty());
+        let mut message = format!("{} answered {}", self.host, status.as_u16());
+        for (before, part, after) in [
+            (" ", reason.map(str::to_owned), ""),
+            (" (", code.map(|code| self.excerpt(code)), ")"),
+            (": ", Some(self.excerpt(&said.text)).filter(|text| !text.is_empty()), ""),
+        ] {
+            if let Some(part) = part {
+                message.extend([before, &part, after]);
+            }
         }
         message
     }

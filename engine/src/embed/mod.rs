@@ -25,6 +25,8 @@ pub use local::LocalEmbedder;
 pub use openai::openai_embedder;
 pub use queue::{EmbedQueue, Embedded};
 pub use service::ServiceEmbedder;
+pub use wire::{Answer, read_answer};
+
 pub use settings::{AzureSettings, LocalSettings, OpenAiSettings};
 
 /// How much an embedder takes at once.

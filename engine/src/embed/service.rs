@@ -244,10 +244,9 @@ impl ServiceEmbedder {
     /// The first answer, or what was configured, decides the length; another one is no transient
     /// fault, and must not reach the store.
     fn check_length(&self, length: usize) -> StageResult<()> {
-        let expected = match self.dimensions.get() {
-            Some(&expected) => expected,
+        let Some(&expected) = self.dimensions.get() else {
             // Lost to another first answer: the next check will compare with that.
-            None => return self.dimensions.set(length).or(Ok(())),
+            return self.dimensions.set(length).or(Ok(()));
         };
         if length == expected {
             return Ok(());

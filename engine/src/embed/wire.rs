@@ -24,10 +24,11 @@ pub(super) struct Request<'a> {
 
 /// A well-formed answer: a vector for each input, in the inputs' order, all of one length.
 #[derive(Debug, PartialEq)]
-pub(super) struct Answer {
-    pub(super) vectors: Vec<Vector>,
+pub struct Answer {
+    /// One for each input.
+    pub vectors: Vec<Vector>,
     /// Tokens as the service counted them, where it says so.
-    pub(super) tokens: Option<u64>,
+    pub tokens: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -79,7 +80,7 @@ impl<'de> Deserialize<'de> for Components {
 }
 
 /// Reads an answer to a request of `inputs` texts, or says what is wrong with it.
-pub(super) fn read_answer(body: &[u8], inputs: usize) -> Result<Answer, String> {
+pub fn read_answer(body: &[u8], inputs: usize) -> Result<Answer, String> {
     let RawAnswer { data, usage } = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     if data.len() != inputs {
         return Err(format!("{} vectors for {inputs} texts", data.len()));

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, params};
 
-use super::{Leftover, Ledger, ProjectKey, timestamp, touch};
+use super::{Ledger, Leftover, ProjectKey, timestamp, touch};
 use crate::model::{Place, StageResult};
 
 /// A project as it stands in `reposync.toml`, for the original's `projects` table.

@@ -2,5 +2,6 @@
 
 pub(crate) mod component;
 pub(crate) mod git_repo;
+pub(crate) mod openai;
 pub(crate) mod openapi;
 pub(crate) mod sources;

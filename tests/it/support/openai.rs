@@ -241,7 +241,7 @@ impl Shared {
                 Reply::Answer { status, headers, body } => {
                     let mut text = format!("HTTP/1.1 {status} Status\r\ncontent-length: {}\r\n", body.len());
                     for (name, value) in headers {
-                        text.push_str(&format!("{name}: {value}\r\n"));
+                        text.extend([name, ": ", &value, "\r\n"]);
                     }
                     text.push_str("\r\n");
                     text.push_str(&body);
@@ -302,7 +302,11 @@ impl Shared {
             let as_key = api != Api::OpenAi && header("api-key") == Some(key);
             if !as_key && header("authorization") != Some(&bearer) {
                 let echo = header("api-key").or(header("authorization")).unwrap_or_default();
-                return self.error(401, Some("401"), &format!("Access denied due to invalid subscription key {echo}."));
+                return self.error(
+                    401,
+                    Some("401"),
+                    &format!("Access denied due to invalid subscription key {echo}."),
+                );
             }
         }
         let asked = match api {
@@ -312,11 +316,16 @@ impl Shared {
         if asked != Some(&options.model) {
             return match api {
                 Api::OpenAi => self.error(404, Some("model_not_found"), "The model does not exist."),
-                _ => self.error(404, Some("DeploymentNotFound"), "The API deployment for this resource does not exist."),
+                _ => self.error(
+                    404,
+                    Some("DeploymentNotFound"),
+                    "The API deployment for this resource does not exist.",
+                ),
             };
         }
         if at_once > options.at_once {
-            let Reply::Answer { status, mut headers, body } = self.error(429, Some("429"), "Rate limit is exceeded.")
+            let Reply::Answer { status, mut headers, body } =
+                self.error(429, Some("429"), "Rate limit is exceeded.")
             else {
                 return Reply::Nothing;
             };
@@ -330,7 +339,11 @@ impl Shared {
             Some(Fault::Hang) => return Reply::Never,
             Some(Fault::Html) => {
                 let headers = vec![("content-type", "text/html".to_owned())];
-                return Reply::Answer { status: 200, headers, body: "<html><body>Please log in</body></html>".into() };
+                return Reply::Answer {
+                    status: 200,
+                    headers,
+                    body: "<html><body>Please log in</body></html>".into(),
+                };
             }
             _ => {}
         }
@@ -338,7 +351,8 @@ impl Shared {
             return refusal;
         }
         let tokens: usize = inputs.iter().map(|text| tokens(text)).sum();
-        let dimensions = body["dimensions"].as_u64().map_or(options.dimensions, |n| usize::try_from(n).expect("small"));
+        let dimensions =
+            body["dimensions"].as_u64().map_or(options.dimensions, |n| usize::try_from(n).expect("small"));
         let mut data: Vec<(usize, Vec<f32>)> =
             inputs.iter().map(|text| FakeOpenAi::vector(text, dimensions)).enumerate().collect();
         if options.shuffled {
@@ -374,7 +388,8 @@ impl Shared {
         if let Some(spec) = api.spec() {
             // The specifications know numbers only.
             let plain = answer(false).to_string();
-            let checked = spec.check_response(&request.method, path, 200, "application/json", plain.as_bytes());
+            let checked =
+                spec.check_response(&request.method, path, 200, "application/json", plain.as_bytes());
             if let Err(violation) = checked {
                 self.record().violations.push(violation);
             }
@@ -401,7 +416,9 @@ impl Shared {
             Some(self.error(400, None, "'$.input' is too long."))
         } else if longest > options.max_input_tokens {
             let most = options.max_input_tokens;
-            let text = format!("This model's maximum context length is {most} tokens, however you requested {longest} tokens.");
+            let text = format!(
+                "This model's maximum context length is {most} tokens, however you requested {longest} tokens."
+            );
             Some(self.error(400, None, &text))
         } else if counts.iter().sum::<usize>() > options.max_tokens {
             Some(self.error(400, None, "Requested too many tokens in all."))
@@ -442,7 +459,9 @@ impl Api {
     fn of(path: &str, query: Option<&str>) -> Option<Self> {
         let segments: Vec<&str> = path.split('/').skip(1).collect();
         match segments[..] {
-            ["openai", "deployments", _, "embeddings"] if query.is_some_and(|q| q.contains("api-version=")) => {
+            ["openai", "deployments", _, "embeddings"]
+                if query.is_some_and(|q| q.contains("api-version=")) =>
+            {
                 Some(Self::AzureDated)
             }
             ["openai", "v1", "embeddings"] => Some(Self::AzureV1),
