@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::config::Need;
 use crate::model::Outcome;
 use crate::plan::Plan;
 
@@ -57,7 +58,7 @@ pub(super) async fn run(context: &Context, args: ApplyArgs) -> CommandResult {
         Some(plan) => plan.projects.iter().map(|project| project.project.clone()).collect(),
         None => args.projects.projects,
     };
-    let config = context.load(&projects)?;
+    let config = context.load(&Need::selected(&projects))?;
     let interrupt = Interrupt::listen(&context.progress)?;
     let shown = context.progress.show(context.display(args.json));
     let request = ApplyRequest {

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::config::Config;
+use crate::config::{self, Config, Need, Problems};
 
 use super::Global;
 use super::error::CommandError;
@@ -12,9 +12,6 @@ use super::exit::Exit;
 use super::logging::{self, LogGuard};
 use super::output::Output;
 use super::progress::{Display, Progress};
-
-/// The file's name where nobody gives another.
-pub(super) const FILE: &str = "reposync.toml";
 
 /// What every command has at hand.
 pub(crate) struct Context {
@@ -58,28 +55,23 @@ impl Context {
         }
     }
 
-    /// The file: as given, or the nearest `reposync.toml` from here upwards.
+    /// Where the file is: as given, or the nearest `reposync.toml` from here upwards.
     pub(super) fn config_path(&self) -> Result<PathBuf, CommandError> {
-        if let Some(path) = &self.global.config {
-            return Ok(path.clone());
-        }
         let here = std::env::current_dir()?;
-        nearest(&here).ok_or_else(|| {
-            CommandError::invalid(format!("there is no `{FILE}` here or in a folder above"))
-                .hint("`reposync init` writes a starter file, `--config FILE` names another")
-        })
+        config::find(&here, self.global.config.as_deref()).map_err(|problems| self.invalid(&problems))
     }
 
-    /// Loads the file for a command that is about these projects (none: all enabled ones), and
-    /// starts logging as the file says.
-    pub(super) fn load(&self, selected: &[String]) -> Result<Config, CommandError> {
-        let path = self.config_path()?;
-        let config = super::engine::load(&path, selected).map_err(|problems| {
-            let style = &self.out.error_style;
-            CommandError::rendered(Exit::Invalid, problems.render(style.color(), style.width))
-        })?;
+    /// Loads the file for a command that uses so much of it, and starts logging as it says.
+    pub(super) fn load(&self, need: &Need) -> Result<Config, CommandError> {
+        let config = config::load(&self.config_path()?, need).map_err(|problems| self.invalid(&problems))?;
         self.start_logging(config.engine.log_dir.as_deref())?;
         Ok(config)
+    }
+
+    /// Every problem of the file, with its place (exit 2).
+    pub(super) fn invalid(&self, problems: &Problems) -> CommandError {
+        let style = &self.out.error_style;
+        CommandError::rendered(Exit::Invalid, problems.render(style.color(), style.width))
     }
 
     /// Starts logging; the first call of a process counts.
@@ -90,26 +82,5 @@ impl Context {
             drop(self.log.set(guard));
         }
         Ok(())
-    }
-}
-
-fn nearest(from: &Path) -> Option<PathBuf> {
-    from.ancestors().map(|folder| folder.join(FILE)).find(|path| path.is_file())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_file_upwards_is_taken() {
-        let root = tempfile::tempdir().expect("a temporary folder");
-        let deep = root.path().join("a/b");
-        std::fs::create_dir_all(&deep).expect("folders");
-        std::fs::create_dir(deep.join(FILE)).expect("a folder of that name is no file");
-        std::fs::write(root.path().join(FILE), "").expect("written");
-        assert_eq!(nearest(&deep), Some(root.path().join(FILE)));
-        std::fs::write(root.path().join("a").join(FILE), "").expect("written");
-        assert_eq!(nearest(&deep), Some(root.path().join("a").join(FILE)));
     }
 }

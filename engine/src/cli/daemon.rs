@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use crate::config::Need;
+
 use super::context::Context;
 use super::engine;
 use super::error::CommandResult;
@@ -20,7 +22,7 @@ SIGTERM and Ctrl-C finish the batch in hand and end it, a second one ends it at 
 
 /// Runs the command.
 pub(super) async fn run(context: &Context, _args: &DaemonArgs) -> CommandResult {
-    let config = context.load(&[])?;
+    let config = context.load(&Need::enabled().with_api())?;
     let interrupt = Interrupt::listen(&context.progress)?;
     engine::daemon(config, interrupt.token()).await?;
     Ok(Exit::Done)

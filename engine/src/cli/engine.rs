@@ -8,7 +8,7 @@ use anyhow::bail;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::{self, Options, Prune};
-use crate::config::{self, Config, Need, Problems};
+use crate::config::Config;
 use crate::ledger::{Ledger, RunLock};
 use crate::model::{EventSink, Report, VerifyReport};
 use crate::plan::{Guard, Plan};
@@ -55,11 +55,6 @@ pub(super) struct QueryRequest {
     pub(super) projects: Vec<String>,
     /// How many matches.
     pub(super) top_k: usize,
-}
-
-/// Reads the file; the projects named are those whose variables are needed.
-pub(super) fn load(path: &Path, projects: &[String]) -> Result<Config, Problems> {
-    config::load(path, &Need::selected(projects))
 }
 
 /// Says what differs.

@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use crate::config::{Config, Need};
+
 use super::context::Context;
 use super::error::{CommandError, CommandResult};
 use super::exit::Exit;
@@ -30,14 +32,14 @@ Examples:
 
 /// Runs the command.
 pub(super) async fn run(context: &Context, args: HistoryArgs) -> CommandResult {
-    let config = context.load(&[])?;
+    let config = context.load(&Need::enabled())?;
     match &args.run {
         Some(run) => one(context, &config, run, args.json).await,
         None => all(context, &config, &args).await,
     }
 }
 
-async fn all(context: &Context, config: &crate::config::Config, args: &HistoryArgs) -> CommandResult {
+async fn all(context: &Context, config: &Config, args: &HistoryArgs) -> CommandResult {
     let runs = engine::history(config, args.limit).await?;
     if args.json {
         context.out.json(&runs)?;
@@ -47,7 +49,7 @@ async fn all(context: &Context, config: &crate::config::Config, args: &HistoryAr
     Ok(Exit::Done)
 }
 
-async fn one(context: &Context, config: &crate::config::Config, run: &str, json: bool) -> CommandResult {
+async fn one(context: &Context, config: &Config, run: &str, json: bool) -> CommandResult {
     let Some(past) = engine::past_run(config, run).await? else {
         let error = CommandError::invalid(format!("there is no run `{run}`"));
         return Err(error.hint("`reposync history` lists the runs"));

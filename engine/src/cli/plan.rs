@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 
+use crate::config::Need;
 use crate::plan::Plan;
 
 use super::context::Context;
@@ -44,7 +45,7 @@ Examples:
 
 /// Runs the command.
 pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<ExitCode, CommandError> {
-    let config = context.load(&args.projects.projects)?;
+    let config = context.load(&Need::selected(&args.projects.projects))?;
     let interrupt = Interrupt::listen(&context.progress)?;
     let shown = context.progress.show(context.display(args.json));
     let request = PlanRequest { projects: args.projects.projects, exact: args.exact };

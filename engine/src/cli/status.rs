@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use crate::config::Need;
+
 use super::context::Context;
 use super::error::CommandResult;
 use super::exit::Exit;
@@ -17,7 +19,7 @@ pub(super) struct StatusArgs {
 
 /// Runs the command.
 pub(super) async fn run(context: &Context, args: &StatusArgs) -> CommandResult {
-    let config = context.load(&[])?;
+    let config = context.load(&Need::enabled())?;
     let status = engine::status(&config).await?;
     if args.json {
         context.out.json(&status)?;

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::config::Need;
 use crate::model::VerifyReport;
 
 use super::context::Context;
@@ -26,7 +27,7 @@ pub(super) struct VerifyArgs {
 /// Runs the command.
 pub(super) async fn run(context: &Context, args: VerifyArgs) -> CommandResult {
     let projects = args.projects.projects;
-    let config = context.load(&projects)?;
+    let config = context.load(&Need::selected(&projects))?;
     let interrupt = Interrupt::listen(&context.progress)?;
     let shown = context.progress.show(context.display(args.json));
     let report = engine::verify(&config, &projects, args.repair, shown.sink(), interrupt.token()).await;
