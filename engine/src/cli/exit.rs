@@ -127,20 +127,31 @@ impl Detailed {
 
 /// The table for `--help`.
 pub(crate) fn help_table() -> String {
-    let mut table = String::from("Exit codes:\n");
-    for exit in Exit::ALL {
-        let line = format!("  {:>3}  {}\n", exit.code(), exit.meaning());
-        table.push_str(&line);
-    }
-    table
+    table("Exit codes:", &Exit::ALL.map(|exit| (exit.code(), exit.meaning())))
 }
 
 /// The table for `plan --help`.
 pub(crate) fn detailed_help_table() -> String {
-    let mut table = String::from("With --detailed-exitcode:\n");
-    for exit in Detailed::ALL {
-        let line = format!("  {:>3}  {}\n", exit.code(), exit.meaning());
+    table("With --detailed-exitcode:", &Detailed::ALL.map(|exit| (exit.code(), exit.meaning())))
+}
+
+/// One code in a line, or in a few that stand under each other.
+fn table(heading: &str, rows: &[(u8, &str)]) -> String {
+    const WIDTH: usize = 72;
+    let mut table = format!("{heading}\n");
+    for (code, meaning) in rows {
+        let mut line = format!("  {code:>3} ");
+        for word in meaning.split(' ') {
+            if line.len() + 1 + word.len() > 7 + WIDTH {
+                table.push_str(&line);
+                table.push('\n');
+                line = " ".repeat(6);
+            }
+            line.push(' ');
+            line.push_str(word);
+        }
         table.push_str(&line);
+        table.push('\n');
     }
     table
 }

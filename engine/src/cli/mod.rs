@@ -40,10 +40,8 @@ use output::Output;
 #[command(
     name = "reposync",
     version,
-    propagate_version = true,
     max_term_width = 100,
-    after_help = exit::help_table(),
-    after_long_help = format!("{EXAMPLES}\n{}", exit::help_table()),
+    after_help = format!("{EXAMPLES}\n{}", exit::help_table()),
 )]
 struct Cli {
     #[command(flatten)]

@@ -5,22 +5,28 @@ use std::process::Command;
 
 use reposync::model::GitSha;
 
-/// A repository with a work tree, in a temporary folder of its own.
+/// A repository with a work tree.
 pub(crate) struct GitRepo {
-    _dir: tempfile::TempDir,
+    _dir: Option<tempfile::TempDir>,
     path: PathBuf,
 }
 
 impl GitRepo {
-    /// An empty repository on the branch `main`, in a folder of this name.
+    /// An empty repository on the branch `main`, in a new folder at this path, which somebody else
+    /// removes.
+    pub(crate) fn at(path: &Path) -> Self {
+        std::fs::create_dir_all(path).expect("a folder");
+        let repo = Self { _dir: None, path: path.to_owned() };
+        repo.git(&["init", "--quiet", "--initial-branch=main"]);
+        repo
+    }
+
+    /// The same in a temporary folder of its own, in a folder of this name.
     pub(crate) fn init(name: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         // The real path: on some systems the temporary folder is a link.
         let path = dir.path().canonicalize().expect("exists").join(name);
-        std::fs::create_dir(&path).expect("a fresh folder");
-        let repo = Self { _dir: dir, path };
-        repo.git(&["init", "--quiet", "--initial-branch=main"]);
-        repo
+        Self { _dir: Some(dir), ..Self::at(&path) }
     }
 
     /// The work tree's folder.

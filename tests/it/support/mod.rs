@@ -5,3 +5,4 @@ pub(crate) mod git_repo;
 pub(crate) mod openai;
 pub(crate) mod openapi;
 pub(crate) mod sources;
+pub(crate) mod world;

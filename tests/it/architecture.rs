@@ -1,0 +1,379 @@
+//! Who may know whom. Reads the sources and fails on an arrow that is not in the table, on a crate
+//! named outside its place, on printing outside `cli`, and on files that have become two things.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which modules of the engine a module may name. The table of `docs/architecture.md`.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("net", &["model"]),
+    ("source", &["model", "net"]),
+    ("chunk", &["model"]),
+    ("embed", &["model", "net"]),
+    ("store", &["model", "net"]),
+    ("notify", &["model", "net"]),
+    ("ledger", &["model"]),
+    ("config", &["model", "source", "chunk", "embed", "store", "notify"]),
+    ("plan", &["model"]),
+    ("apply", &["model", "plan", "ledger", "source", "chunk", "embed", "store", "notify"]),
+    ("wire", &["model", "net", "config", "source", "chunk", "embed", "store", "notify"]),
+    ("daemon", &["model", "config", "wire", "plan", "apply", "ledger"]),
+    ("api", &["model", "daemon"]),
+    (
+        "cli",
+        &[
+            "model", "net", "source", "chunk", "embed", "store", "notify", "ledger", "config", "plan",
+            "apply", "wire", "daemon", "api",
+        ],
+    ),
+];
+
+/// Crates that only some places may name: what would have to change if they were replaced.
+const CRATES: &[(&str, &[&str])] = &[
+    ("annotate_snippets", &["config/"]),
+    ("axum", &["api/"]),
+    ("clap", &["cli/"]),
+    ("clap_complete", &["cli/"]),
+    ("console", &["cli/"]),
+    ("gix", &["source/"]),
+    ("indicatif", &["cli/"]),
+    ("octocrab", &["source/github"]),
+    ("rusqlite", &["ledger/", "store/sqlite", "embed/cache"]),
+    ("toml", &["config/"]),
+    ("tree_sitter", &["chunk/"]),
+    ("wasmtime", &["chunk/component"]),
+    ("wasmtime_wasi", &["chunk/component"]),
+];
+
+/// Macros that print.
+const PRINTING: &[&str] = &["print!", "println!", "eprint!", "eprintln!", "dbg!"];
+
+/// Past this many lines a file is two things.
+const LINES: usize = 600;
+
+/// Files that may be longer, each with its reason.
+const LONG: &[(&str, &str)] = &[];
+
+#[test]
+fn every_arrow_is_in_the_table() {
+    let found: Vec<_> =
+        sources("engine/src").iter().flat_map(|(path, text)| violations(path, text)).collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn every_module_has_its_row() {
+    let root = repository().join("engine/src");
+    let mut modules: Vec<String> = fs::read_dir(root)
+        .expect("the sources")
+        .map(|entry| entry.expect("readable").file_name().to_str().expect("UTF-8").replace(".rs", ""))
+        .filter(|name| name != "lib" && name != "main")
+        .collect();
+    modules.sort();
+    let mut rows: Vec<_> = MAY_USE.iter().map(|(module, _)| *module).collect();
+    rows.sort_unstable();
+    assert_eq!(modules, rows);
+}
+
+#[test]
+fn no_file_is_two_things() {
+    let mut long = Vec::new();
+    for folder in ["engine/src", "plugin-sdk/src", "tests", "benches", "plugins"] {
+        for (path, text) in sources(folder) {
+            let lines = text.lines().count();
+            let path = format!("{folder}/{path}");
+            if lines > LINES && !LONG.iter().any(|(listed, _)| *listed == path) {
+                long.push(format!("{path} has {lines} lines"));
+            }
+        }
+    }
+    assert!(long.is_empty(), "split these, or list them with a reason:\n{}", long.join("\n"));
+    for (path, _) in LONG {
+        let text = fs::read_to_string(repository().join(path)).expect("a listed file exists");
+        assert!(text.lines().count() > LINES, "{path} is short again: take it off the list");
+    }
+}
+
+/// What the checks find in made-up sources, so that they are known to be able to fail.
+#[test]
+fn the_checks_can_fail() {
+    let cases: &[(&str, &str, &[&str])] = &[
+        ("plan/diff.rs", "use crate::model::GitSha;", &[]),
+        ("plan/diff.rs", "use crate::store::Query;", &["plan/diff.rs:1: `plan` may not use `store`"]),
+        (
+            "source/git.rs",
+            "\nuse crate::{model::GitSha, net::{self, Retry}, ledger::Ledger};",
+            &["source/git.rs:2: `source` may not use `ledger`"],
+        ),
+        ("chunk/component/host.rs", "use super::super::{Chunker, settings};", &[]),
+        (
+            "chunk/component/host.rs",
+            "use super::super::super::net::client;",
+            &["chunk/component/host.rs:1: `chunk` may not use `net`"],
+        ),
+        ("chunk/mod.rs", "use super::model::Chunk;", &[]),
+        ("chunk/mod.rs", "mod tests { use super::embed; }", &[]),
+        (
+            "chunk/mod.rs",
+            "mod tests { fn f() { super::super::embed::x() } }",
+            &["chunk/mod.rs:1: `chunk` may not use `embed`"],
+        ),
+        ("model/mod.rs", "// crate::net\nconst X: &str = \"crate::net { \\\" \"; /* crate::net */", &[]),
+        ("model/mod.rs", "const X: &str = r#\"crate::net \" {\"#; const Y: char = '\"';", &[]),
+        ("api/routes.rs", "use crate::apply::run;", &["api/routes.rs:1: `api` may not use `apply`"]),
+        ("source/github/list.rs", "use octocrab::Octocrab;", &[]),
+        (
+            "source/git.rs",
+            "fn f() -> octocrab::Octocrab {}",
+            &["source/git.rs:1: `octocrab` may be named only in source/github"],
+        ),
+        (
+            "chunk/sentence.rs",
+            "use {std::io, wasmtime::Engine};",
+            &["chunk/sentence.rs:1: `wasmtime` may be named only in chunk/component"],
+        ),
+        ("plan/diff.rs", "use crate::model::toml::X; let toml = 1;", &[]),
+        ("apply/run.rs", "println!(\"x\");", &["apply/run.rs:1: `println!` belongs in cli"]),
+        ("apply/run.rs", "std::eprint!(\"x\");", &["apply/run.rs:1: `eprint!` belongs in cli"]),
+        ("cli/plan.rs", "println!(\"x\"); use clap::Args; use crate::wire::x;", &[]),
+    ];
+    for (path, source, expected) in cases {
+        assert_eq!(violations(path, source), *expected, "{path}: {source}");
+    }
+}
+
+/// What is wrong in one file; `path` is relative to `engine/src`.
+fn violations(path: &str, source: &str) -> Vec<String> {
+    let code = blank_out(source);
+    let module = path.split(['/', '.']).next().unwrap_or_default();
+    let place = |at: usize| format!("{path}:{}", code[..at].matches('\n').count() + 1);
+    let mut found = Vec::new();
+    if let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == module) {
+        for (at, used) in modules_named(path, &code) {
+            let known = MAY_USE.iter().any(|(name, _)| *name == used);
+            if known && used != module && !allowed.contains(&used.as_str()) {
+                found.push(format!("{}: `{module}` may not use `{used}`", place(at)));
+            }
+        }
+    }
+    for (name, places) in CRATES {
+        if places.iter().any(|allowed| path.starts_with(allowed)) {
+            continue;
+        }
+        for at in words(&code, name) {
+            let is_path = code[at + name.len()..].starts_with("::");
+            let is_inner = code[..at].trim_end().ends_with("::") || code[..at].ends_with('.');
+            if is_path && !is_inner {
+                found.push(format!("{}: `{name}` may be named only in {}", place(at), places.join(", ")));
+            }
+        }
+    }
+    if module != "cli" {
+        for name in PRINTING {
+            for at in words(&code, name) {
+                found.push(format!("{}: `{name}` belongs in cli", place(at)));
+            }
+        }
+    }
+    found
+}
+
+/// Modules of the engine that are named by `crate::…` or by a chain of `super::` up to the root.
+fn modules_named(path: &str, code: &str) -> Vec<(usize, String)> {
+    let depth = path.trim_end_matches("/mod.rs").trim_end_matches(".rs").split('/').count();
+    let mut named = Vec::new();
+    for at in words(code, "crate") {
+        if let Some(rest) = code[at + "crate".len()..].strip_prefix("::") {
+            named.extend(first_segments(rest).into_iter().map(|name| (at, name)));
+        }
+    }
+    for at in words(code, "super") {
+        if code[..at].ends_with("super::") {
+            continue; // in the middle of a chain
+        }
+        let mut rest = &code[at..];
+        let mut ups = 0;
+        while let Some(next) = rest.strip_prefix("super::") {
+            ups += 1;
+            rest = next;
+        }
+        if ups == depth + inline_modules(&code[..at]) {
+            named.extend(first_segments(rest).into_iter().map(|name| (at, name)));
+        }
+    }
+    named
+}
+
+/// The first names of a path or of a group of paths: `a` of `a::b`, `a` and `b` of `{a::x, b::{y}}`.
+fn first_segments(rest: &str) -> Vec<String> {
+    let Some(group) = rest.strip_prefix('{') else {
+        return vec![rest.chars().take_while(|&c| is_ident(c)).collect()];
+    };
+    let mut names = Vec::new();
+    let (mut level, mut expect) = (0, true);
+    let mut name = String::new();
+    for c in group.chars() {
+        match c {
+            '{' => level += 1,
+            '}' if level == 0 => break,
+            '}' => level -= 1,
+            ',' if level == 0 => expect = true,
+            _ if level == 0 && expect && is_ident(c) => name.push(c),
+            _ => {}
+        }
+        if !name.is_empty() && !is_ident(c) {
+            names.push(std::mem::take(&mut name));
+            expect = false;
+        }
+    }
+    names.extend(Some(name).filter(|name| !name.is_empty()));
+    names
+}
+
+/// How many `mod name {` are open at the end of this code.
+fn inline_modules(code: &str) -> usize {
+    let mut open: Vec<bool> = Vec::new();
+    for (at, c) in code.char_indices() {
+        match c {
+            '{' => {
+                let mut before = code[..at].split_whitespace().rev();
+                let named = before.next().is_some_and(|name| name.chars().all(is_ident));
+                open.push(named && before.next() == Some("mod"));
+            }
+            '}' => drop(open.pop()),
+            _ => {}
+        }
+    }
+    open.into_iter().filter(|&is_module| is_module).count()
+}
+
+/// Where a word stands alone.
+fn words(code: &str, word: &str) -> Vec<usize> {
+    let alone = |at: usize| {
+        let before = code[..at].chars().next_back();
+        let after = code[at + word.len()..].chars().next();
+        !before.is_some_and(is_ident) && !after.is_some_and(|c| is_ident(c) && is_ident_end(word))
+    };
+    code.match_indices(word).map(|(at, _)| at).filter(|&at| alone(at)).collect()
+}
+
+fn is_ident(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn is_ident_end(word: &str) -> bool {
+    word.chars().next_back().is_some_and(is_ident)
+}
+
+/// The code with comments, strings and characters replaced by blanks; lines stay lines.
+fn blank_out(source: &str) -> String {
+    let bytes = source.as_bytes();
+    let mut code = String::with_capacity(source.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let rest = &source[at..];
+        let skipped = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            block_comment(rest)
+        } else if let Some(length) = raw_string(rest).filter(|_| !code.ends_with(is_ident)) {
+            length
+        } else if rest.starts_with('"') {
+            quoted(rest, '"')
+        } else if rest.starts_with('\'') {
+            character(rest)
+        } else {
+            0
+        };
+        if skipped == 0 {
+            let c = rest.chars().next().expect("not at the end");
+            code.push(c);
+            at += c.len_utf8();
+        } else {
+            let blank = |c| if c == '\n' { '\n' } else { ' ' };
+            code.extend(rest[..skipped].chars().map(blank));
+            at += skipped;
+        }
+    }
+    code
+}
+
+/// Block comments nest.
+fn block_comment(rest: &str) -> usize {
+    let (mut level, mut at) = (0, 0);
+    while at < rest.len() {
+        if rest[at..].starts_with("/*") {
+            level += 1;
+            at += 2;
+        } else if rest[at..].starts_with("*/") {
+            level -= 1;
+            at += 2;
+            if level == 0 {
+                return at;
+            }
+        } else {
+            at += rest[at..].chars().next().map_or(1, char::len_utf8);
+        }
+    }
+    rest.len()
+}
+
+fn raw_string(rest: &str) -> Option<usize> {
+    let prefix = ["br", "cr", "r"].into_iter().find(|prefix| rest.starts_with(prefix))?;
+    let hashes = rest[prefix.len()..].bytes().take_while(|&byte| byte == b'#').count();
+    let open = prefix.len() + hashes;
+    if !rest[open..].starts_with('"') {
+        return None;
+    }
+    let end = format!("\"{}", "#".repeat(hashes));
+    Some(rest[open + 1..].find(&end).map_or(rest.len(), |found| open + 1 + found + end.len()))
+}
+
+fn quoted(rest: &str, quote: char) -> usize {
+    let mut escaped = false;
+    for (at, c) in rest.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            _ if c == quote => return at + 1,
+            _ => {}
+        }
+    }
+    rest.len()
+}
+
+/// `'x'` and `'\n'` are characters, `'a` is a lifetime.
+fn character(rest: &str) -> usize {
+    let mut inner = rest.chars().skip(1);
+    match (inner.next(), inner.next()) {
+        (Some('\\'), _) => quoted(rest, '\''),
+        (Some(c), Some('\'')) => c.len_utf8() + 2,
+        _ => 0,
+    }
+}
+
+/// All Rust sources under a folder of the repository, by their path in it.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let root = repository().join(folder);
+    let mut found = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(next) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&next) else { continue };
+        for entry in entries {
+            let path = entry.expect("readable").path();
+            if path.is_dir() && !path.ends_with("target") && !path.ends_with("node_modules") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(&root).expect("inside").to_str().expect("UTF-8");
+                found.push((name.replace('\\', "/"), fs::read_to_string(&path).expect("UTF-8")));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}

@@ -1,0 +1,215 @@
+//! What people see of the program itself: help, usage errors, exit codes, streams. What commands
+//! say of their work is in the tests of their promise.
+
+use std::process::Stdio;
+
+use crate::support::world::World;
+
+const COMMANDS: [&str; 10] =
+    ["plan", "apply", "daemon", "reload", "status", "history", "query", "verify", "plugin", "completions"];
+
+#[test]
+fn help_shows_commands_examples_and_exit_codes() {
+    insta::assert_snapshot!(World::new().ok(&["--help"]).redacted());
+}
+
+#[test]
+fn every_command_has_help() {
+    let world = World::new();
+    for command in COMMANDS {
+        let help = world.ok(&[command, "--help"]);
+        assert!(help.stdout.contains(&format!("Usage: reposync {command}")), "{}", help.stdout);
+        assert!(help.stderr.is_empty(), "{}", help.stderr);
+    }
+}
+
+#[test]
+fn help_of_plan_and_apply() {
+    let world = World::new();
+    insta::assert_snapshot!("help_plan", world.ok(&["plan", "--help"]).redacted());
+    insta::assert_snapshot!("help_apply", world.ok(&["apply", "--help"]).redacted());
+}
+
+#[test]
+fn the_version_goes_to_stdout() {
+    insta::assert_snapshot!(World::new().ok(&["--version"]).redacted(), @"
+    exit: 0
+    --- stdout
+    reposync [VERSION]
+    ");
+}
+
+#[test]
+fn usage_errors_exit_with_two() {
+    let world = World::new();
+    insta::assert_snapshot!(world.run(&["aply"]).redacted(), @"
+    exit: 2
+    --- stderr
+    error: unrecognized subcommand 'aply'
+
+      tip: a similar subcommand exists: 'apply'
+
+    Usage: reposync [OPTIONS] <COMMAND>
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(world.run(&["query"]).redacted(), @"
+    exit: 2
+    --- stderr
+    error: the following required arguments were not provided:
+      <TEXT>
+
+    Usage: reposync query <TEXT>
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(world.run(&["query", "x", "--top-k", "0"]).redacted(), @"
+    exit: 2
+    --- stderr
+    error: invalid value '0' for '--top-k <N>': must be at least 1
+
+    For more information, try '--help'.
+    ");
+    for args in [
+        &["apply", "plan.json", "--project", "docs"][..],
+        &["apply", "plan.json", "--full"],
+        &["status", "-v", "-q"],
+        &["history", "--limit", "many"],
+        &["plugin"],
+        &[],
+    ] {
+        world.run(args).exits(2);
+    }
+}
+
+#[test]
+fn no_file_is_said_with_the_way_out() {
+    let world = World::new();
+    insta::assert_snapshot!(world.run(&["plan"]).redacted(), @"
+    exit: 2
+    --- stderr
+    error: no reposync.toml here or in any folder above
+     |
+     = hint: `reposync init` writes one; `--config FILE` names one
+
+    1 problem in reposync.toml
+    ");
+    insta::assert_snapshot!(world.run(&["apply", "--config", "other.toml"]).redacted(), @"
+    exit: 2
+    --- stderr
+    error: cannot read the file: No such file or directory (os error 2)
+     |
+     = hint: `reposync init` writes one; `--config FILE` names one
+
+    1 problem in [ROOT]/other.toml
+    ");
+}
+
+#[test]
+fn an_invalid_file_exits_with_two() {
+    let world = World::new();
+    world.config("[engine]\nconcurency = 8\n");
+    for command in ["plan", "apply", "daemon", "status", "history", "verify"] {
+        let ran = world.run(&[command]).exits(2);
+        assert!(ran.stdout.is_empty(), "{}", ran.stdout);
+        assert!(ran.stderr.contains("concurency") && ran.stderr.contains("concurrency"), "{}", ran.stderr);
+    }
+}
+
+/// There 2 would mean that there are changes.
+#[test]
+fn with_detailed_exitcode_every_error_exits_with_one() {
+    let world = World::new();
+    world.run(&["plan", "--detailed-exitcode"]).exits(1);
+    world.run(&["plan", "--detailed-exitcode", "--nonsense"]).exits(1);
+    world.config("nonsense = 1");
+    world.run(&["plan", "--detailed-exitcode"]).exits(1);
+}
+
+#[test]
+fn an_empty_query_is_refused_before_anything_is_read() {
+    insta::assert_snapshot!(World::new().run(&["query", "  "]).redacted(), @"
+    exit: 2
+    --- stderr
+    error: the query is empty
+
+    hint: say in words what to look for
+    ");
+}
+
+#[test]
+fn a_saved_plan_must_be_one() {
+    let world = World::new();
+    insta::assert_snapshot!(world.run(&["apply", "plan.json"]).redacted(), @"
+    exit: 2
+    --- stderr
+    error: cannot read the plan `plan.json`: No such file or directory (os error 2)
+    ");
+    world.write("plan.json", "{\"version\": 1}");
+    insta::assert_snapshot!(world.run(&["apply", "plan.json"]).redacted(), @"
+    exit: 2
+    --- stderr
+    error: `plan.json` is no saved plan: missing field `created_at` at line 1 column 14
+
+    hint: `reposync plan --out FILE` saves one
+    ");
+}
+
+#[test]
+fn the_file_is_found_upwards() {
+    let world = World::new();
+    world.config("nonsense = 1").write("deep/down/keep", "");
+    let mut command = world.command(&["plan"]);
+    let output = command.current_dir(world.path("deep/down")).output().expect("the built program");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("nonsense"));
+}
+
+/// `reposync … | head`: a reader that has left has seen enough.
+#[test]
+fn a_closed_stdout_is_no_failure() {
+    let world = World::new();
+    for args in [&["completions", "bash"][..], &["plugin", "wit"], &["--help"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = world.command(args).stdout(Stdio::from(writer)).output().expect("the built program");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*stderr), (Some(0), ""), "{args:?}");
+    }
+}
+
+/// A full disk behind `>` is one.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_stdout_is_a_failure() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("the device");
+    let world = World::new();
+    let mut command = world.command(&["completions", "bash"]);
+    let output = command.stdout(Stdio::from(full)).output().expect("the built program");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: "));
+}
+
+#[test]
+fn nothing_is_coloured_but_on_a_terminal() {
+    let world = World::new();
+    world.config("nonsense = 1");
+    let mut command = world.command(&["plan"]);
+    let output = command.env_remove("NO_COLOR").env("TERM", "xterm-256color").output().expect("runs");
+    assert!(!output.stderr.is_empty() && !output.stderr.contains(&0x1b));
+}
+
+#[test]
+fn completions_know_the_commands() {
+    let world = World::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = world.ok(&["completions", shell]).stdout;
+        assert!(script.contains("detailed-exitcode") && script.contains("allow-deletes"), "{shell}");
+    }
+}
+
+#[test]
+fn the_contract_of_components_is_in_the_program() {
+    let wit = World::new().ok(&["plugin", "wit"]).stdout;
+    assert!(wit.contains("package reposync:chunker"), "{wit}");
+}
