@@ -36,7 +36,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli/"]),
     ("clap_complete", &["cli/"]),
     ("console", &["cli/"]),
-    ("gix", &["source/"]),
+    ("gix", &["plan/attributes", "source/"]),
     ("indicatif", &["cli/"]),
     ("octocrab", &["source/github"]),
     ("rusqlite", &["ledger/", "store/sqlite", "embed/cache"]),

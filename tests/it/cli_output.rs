@@ -5,8 +5,21 @@ use std::process::Stdio;
 
 use crate::support::world::World;
 
-const COMMANDS: [&str; 10] =
-    ["plan", "apply", "daemon", "reload", "status", "history", "query", "verify", "plugin", "completions"];
+const COMMANDS: [&str; 13] = [
+    "init",
+    "validate",
+    "schema",
+    "plan",
+    "apply",
+    "daemon",
+    "reload",
+    "status",
+    "history",
+    "query",
+    "verify",
+    "plugin",
+    "completions",
+];
 
 #[test]
 fn help_shows_commands_examples_and_exit_codes() {
@@ -109,7 +122,7 @@ fn no_file_is_said_with_the_way_out() {
 fn an_invalid_file_exits_with_two() {
     let world = World::new();
     world.config("[engine]\nconcurency = 8\n");
-    for command in ["plan", "apply", "daemon", "status", "history", "verify"] {
+    for command in ["validate", "plan", "apply", "daemon", "status", "history", "verify"] {
         let ran = world.run(&[command]).exits(2);
         assert!(ran.stdout.is_empty(), "{}", ran.stdout);
         assert!(ran.stderr.contains("concurency") && ran.stderr.contains("concurrency"), "{}", ran.stderr);
@@ -212,4 +225,54 @@ fn completions_know_the_commands() {
 fn the_contract_of_components_is_in_the_program() {
     let wit = World::new().ok(&["plugin", "wit"]).stdout;
     assert!(wit.contains("package reposync:chunker"), "{wit}");
+}
+
+#[test]
+fn what_init_writes_is_valid_and_never_overwritten() {
+    let world = World::new();
+    world.repo("handbook").commit("first");
+    insta::assert_snapshot!(world.ok(&["init"]).redacted(), @r#"
+    exit: 0
+    --- stdout
+    Wrote reposync.toml. It indexes the repository at `handbook`. Next:
+
+      reposync plan      what would be done, and what it costs
+      reposync apply     do it
+      reposync query "how does it work?"
+
+    Keep `.reposync/` (ledger, cache, index) out of Git.
+    "#);
+    let written = world.read("reposync.toml");
+    insta::assert_snapshot!(world.ok(&["validate"]).redacted(), @"
+    exit: 0
+    --- stdout
+    [ROOT]/reposync.toml is valid: 1 project, 6 stages in use
+    ");
+    assert!(world.ok(&["validate", "--show"]).stdout.contains("handbook"));
+    insta::assert_snapshot!(world.run(&["init"]).exits(1).redacted(), @"
+    exit: 1
+    --- stderr
+    error: `[ROOT]/reposync.toml` is already there; it stays as it is
+    ");
+    assert_eq!(world.read("reposync.toml"), written);
+}
+
+#[test]
+fn the_schema_is_one() {
+    let schema = World::new().ok(&["schema"]).json();
+    assert!(schema["properties"]["projects"].is_object(), "{schema}");
+}
+
+#[test]
+fn a_missing_variable_is_named_before_anything_is_asked() {
+    let text = "[stages.team]\nkind = \"slack\"\nwebhook_url = \"${TEAM_URL}\"\n";
+    let project = "[projects.p]\npipeline = [\"team\"]\n";
+    let world = World::new();
+    world.config(&format!("{text}{project}"));
+    let ran = world.run(&["plan"]).exits(2);
+    assert!(ran.stderr.contains("TEAM_URL"), "{}", ran.stderr);
+    let world = World::new().env("TEAM_URL", "https://hooks.example/secret");
+    world.config(&format!("{text}{project}"));
+    let ran = world.run(&["plan"]).exits(2);
+    assert!(!ran.stderr.contains("TEAM_URL") && !ran.stderr.contains("secret"), "{}", ran.stderr);
 }

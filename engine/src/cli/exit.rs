@@ -165,9 +165,12 @@ mod tests {
         insta::assert_snapshot!(help_table(), @"
         Exit codes:
             0  Done, or nothing to do.
-            1  A project ended early, a saved plan or `--locked` was refused, or another run is in progress.
+            1  A project ended early, a saved plan or `--locked` was refused, or
+               another run is in progress.
             2  The command line or `reposync.toml` is invalid.
-            3  Every project came to its end, but a repository, file or text is missing, the deletion guard withheld something, or `verify` found differences.
+            3  Every project came to its end, but a repository, file or text is
+               missing, the deletion guard withheld something, or `verify` found
+               differences.
           130  Interrupted; the next run continues.
         ");
         insta::assert_snapshot!(detailed_help_table(), @"

@@ -8,8 +8,19 @@ use anyhow::{Context as _, bail};
 
 use crate::config::FILE_NAME;
 
+use super::context::Context;
+use super::error::CommandResult;
+use super::exit::Exit;
+
+/// Runs the command.
+pub(super) fn run(context: &Context) -> CommandResult {
+    let text = init(&std::env::current_dir()?)?;
+    context.out.data(&text)?;
+    Ok(Exit::Done)
+}
+
 /// Writes the starter file and says what it will do. An existing file is never touched.
-pub(crate) fn init(folder: &Path) -> anyhow::Result<String> {
+fn init(folder: &Path) -> anyhow::Result<String> {
     let path = folder.join(FILE_NAME);
     let folder =
         std::fs::canonicalize(folder).with_context(|| format!("cannot open `{}`", folder.display()))?;

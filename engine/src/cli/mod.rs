@@ -75,6 +75,16 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a starter reposync.toml into this folder
+    Init,
+    /// Check the file: every problem at once, with its place and a hint
+    Validate {
+        /// Print what the program goes by: resolved, defaults filled in, secrets masked
+        #[arg(long)]
+        show: bool,
+    },
+    /// Print the JSON Schema of the file, for editors
+    Schema,
     /// Say what differs between what is declared and what is indexed, and what it will cost
     Plan(plan::PlanArgs),
     /// Make the indexes equal to what is declared
@@ -132,6 +142,9 @@ fn usage(error: &clap::Error, detailed: bool) -> ExitCode {
 
 async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, CommandError> {
     let exit: CommandResult = match command {
+        Command::Init => init::run(context),
+        Command::Validate { show } => validate::run(context, show),
+        Command::Schema => schema::run(context),
         Command::Plan(args) => return plan::run(context, args).await,
         Command::Apply(args) => apply::run(context, args).await,
         Command::Daemon(args) => daemon::run(context, &args).await,

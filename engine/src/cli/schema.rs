@@ -2,7 +2,12 @@
 
 use crate::config;
 
-/// The schema as text.
-pub(crate) fn schema() -> String {
-    format!("{:#}\n", config::schema())
+use super::context::Context;
+use super::error::CommandResult;
+use super::exit::Exit;
+
+/// Runs the command.
+pub(super) fn run(context: &Context) -> CommandResult {
+    context.out.json(&config::schema())?;
+    Ok(Exit::Done)
 }

@@ -4,13 +4,30 @@ use std::path::Path;
 
 use crate::config::{self, Config, Need, Problems};
 
+use super::context::Context;
+use super::error::CommandResult;
+use super::exit::Exit;
+use super::output::escape;
+
+/// Runs the command.
+pub(super) fn run(context: &Context, shown: bool) -> CommandResult {
+    let path = context.config_path()?;
+    let checked = if shown { show(&path) } else { validate(&path) };
+    let text = checked.map_err(|problems| context.invalid(&problems))?;
+    if shown || !context.quiet() {
+        let lines: Vec<_> = text.lines().map(escape).collect();
+        context.out.data(&format!("{}\n", lines.join("\n")))?;
+    }
+    Ok(Exit::Done)
+}
+
 /// Checks the file; gives one line about what it declares.
-pub(crate) fn validate(path: &Path) -> Result<String, Problems> {
+fn validate(path: &Path) -> Result<String, Problems> {
     config::load(path, &Need::enabled().with_api()).map(|config| summary(path, &config))
 }
 
 /// Checks the file; gives what the program goes by: resolved, defaults filled in, secrets masked.
-pub(crate) fn show(path: &Path) -> Result<String, Problems> {
+fn show(path: &Path) -> Result<String, Problems> {
     config::load(path, &Need::enabled().with_api()).map(|config| config::show(&config))
 }
 
