@@ -65,7 +65,7 @@ impl Bench {
         for cause in error.source.iter().flat_map(|source| source.chain()) {
             writeln!(shown, "caused by: {cause}").expect("written");
         }
-        for hint in &error.hint {
+        if let Some(hint) = &error.hint {
             writeln!(shown, "hint: {hint}").expect("written");
         }
         self.without_paths(&shown)

@@ -1,12 +1,22 @@
 //! `reposync plugin …`: the workbench of chunker authors. One file per subcommand.
 
+mod battery;
+mod bench;
+mod build;
+mod golden;
+mod inspect;
 mod new;
 mod template;
+mod test;
+mod toolchain;
+mod workbench;
 
 use std::path::PathBuf;
 
-use anyhow::anyhow;
+use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
+
+use crate::chunk::component::WIT;
 
 use super::context::Context;
 use super::error::CommandResult;
@@ -120,17 +130,23 @@ pub(super) struct BenchArgs {
     pub(super) settings: String,
 }
 
-/// The contract, as it stands in the repository.
-const WIT: &str = include_str!("../../../../wit/chunker.wit");
-
 /// Runs the command.
 pub(super) async fn run(context: &Context, command: PluginCommand) -> CommandResult {
+    let out = context.out.clone();
     match command {
         PluginCommand::Wit => {
-            context.out.data(WIT)?;
+            out.data(WIT)?;
             Ok(Exit::Done)
         }
         PluginCommand::New(args) => new::run(context, &args),
-        other => Err(anyhow!("{other:?} is not part of this build").into()),
+        PluginCommand::Build(args) => blocking(move || build::run(&out, &args)).await,
+        PluginCommand::Test(args) => blocking(move || test::run(&out, &args)).await,
+        PluginCommand::Inspect(args) => blocking(move || inspect::run(&out, &args)).await,
+        PluginCommand::Bench(args) => blocking(move || bench::run(&out, &args)).await,
     }
+}
+
+/// Components and tools block; they run off the executor.
+async fn blocking(command: impl FnOnce() -> CommandResult + Send + 'static) -> CommandResult {
+    tokio::task::spawn_blocking(command).await.context("the command broke off")?
 }

@@ -1,0 +1,37 @@
+//! Awkward documents that every chunker must survive.
+
+/// A document of the battery.
+pub(super) struct Awkward {
+    /// What is awkward about it.
+    pub(super) name: &'static str,
+    /// Its text.
+    pub(super) text: String,
+}
+
+/// The documents, for any kind of file.
+pub(super) fn documents() -> Vec<Awkward> {
+    let awkward = |name, text: String| Awkward { name, text };
+    vec![
+        awkward("empty", String::new()),
+        awkward("one character", "x".into()),
+        awkward("white space alone", " \t\n\n  \n".into()),
+        awkward("no newline at the end", "# Title\n\nlast line".into()),
+        awkward("byte order mark", "\u{feff}# Title\n\nText.\n".into()),
+        awkward("CRLF and lone CR", "# Title\r\n\r\nText.\rMore.\r\n".into()),
+        awkward("emoji and combining marks", EMOJI.repeat(40)),
+        awkward("right to left", "# שלום\n\nمرحبا بالعالم. \u{202e}abc\u{202c}\n".repeat(20)),
+        awkward("one line of 2 MiB", "lorem ipsum ".repeat((2 << 20) / 12)),
+        awkward("40,000 short lines", "a\n".repeat(40_000)),
+        awkward("minified", "function a(b,c){return b?c[0]:{d:\"e\"}};".repeat(2_000)),
+        awkward("deep nesting", format!("{}{}", "[{(".repeat(10_000), ")}]".repeat(10_000))),
+        awkward("deep lists", (0..400).map(|depth| format!("{}- item\n", "  ".repeat(depth))).collect()),
+        awkward("headings alone", "# A\n## B\n### C\n\n= D =\n-----\n".repeat(200)),
+        awkward("quotes that never end", "\"'`/*<!--${{[[\\\n".repeat(200)),
+        awkward(
+            "control characters",
+            (0..32_u8).map(char::from).chain("\u{7f}\u{85}\u{2028}\u{0}".chars()).collect(),
+        ),
+    ]
+}
+
+const EMOJI: &str = "## 🦀 Ru\u{308}ste 👩‍👩‍👧‍👦\n\ne\u{301}\u{327} \u{1F1E9}\u{1F1EA} 𝒳 ﷽ ß İ ǅ\n\n";

@@ -1,0 +1,103 @@
+//! `plugin inspect`: what a component says of itself, what its file shows, what it costs.
+
+use super::InspectArgs;
+use super::workbench::{cache_dir, settings, size};
+use crate::chunk::component::{ComponentHost, ComponentInfo};
+use crate::cli::error::CommandResult;
+use crate::cli::exit::Exit;
+use crate::cli::output::{Output, escape};
+
+/// Runs the command. Blocks.
+pub(super) fn run(out: &Output, args: &InspectArgs) -> CommandResult {
+    // Described, not configured: it may not take an empty configuration.
+    let host = ComponentHost::new(&cache_dir())?;
+    let info = host.describe("plugin", &settings(&args.component, "{}")?)?;
+    if args.json {
+        out.json(&info)?;
+    } else {
+        out.data(&shown(&info))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn shown(info: &ComponentInfo) -> String {
+    let list = |words: &[String]| if words.is_empty() { "none".to_owned() } else { words.join(", ") };
+    let mut shown = format!("{}\n{}\n\n", info.label(), escape(&info.summary));
+    for (label, value) in [
+        ("sha256", info.sha256.clone()),
+        ("size", size(info.bytes)),
+        ("offsets", info.offset_unit.name().to_owned()),
+        ("extensions", list(&info.extensions)),
+        ("imports", list(&info.imports)),
+    ] {
+        shown.push_str(&format!("{label:<12}{}\n", escape(&value)));
+    }
+    shown.push_str(&settings_of(info));
+    shown
+}
+
+/// The configuration it takes, key by key.
+fn settings_of(info: &ComponentInfo) -> String {
+    let Some(schema) = &info.config_schema else {
+        return "config      none\n".to_owned();
+    };
+    let Some(properties) = schema.get("properties").and_then(serde_json::Value::as_object) else {
+        return "config      any\n".to_owned();
+    };
+    let required: Vec<_> =
+        schema.get("required").and_then(serde_json::Value::as_array).into_iter().flatten().collect();
+    let mut shown = "\nconfig\n".to_owned();
+    for (key, property) in properties {
+        let text = |name: &str| {
+            property.get(name).map(|value| match value {
+                serde_json::Value::String(text) => text.clone(),
+                other => other.to_string(),
+            })
+        };
+        let mut line = format!("  {key}");
+        if let Some(kind) = text("type") {
+            line.push_str(&format!(" ({kind}"));
+            if let Some(default) = text("default") {
+                line.push_str(&format!(", default {default}"));
+            }
+            line.push(')');
+        }
+        if required.iter().any(|name| name.as_str() == Some(key)) {
+            line.push_str(", required");
+        }
+        shown.push_str(&format!("{}\n", escape(&line)));
+        if let Some(description) = text("description") {
+            shown.push_str(&format!("      {}\n", escape(&description)));
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chunk::component::OffsetUnit;
+
+    #[test]
+    fn a_component_introduces_itself() {
+        let info = ComponentInfo {
+            name: "changelog".into(),
+            version: "0.2.0".into(),
+            summary: "Cuts changelogs by release.".into(),
+            offset_unit: OffsetUnit::Utf8Bytes,
+            extensions: vec![".md".into()],
+            config_schema: Some(serde_json::json!({
+                "type": "object",
+                "required": ["owner"],
+                "properties": {
+                    "level": { "type": "integer", "default": 2, "description": "Level of the headings." },
+                    "owner": { "type": "string" },
+                },
+            })),
+            imports: vec!["reposync:chunker/log@1.0.0".into()],
+            sha256: "00ff".into(),
+            bytes: 99_635,
+        };
+        insta::assert_snapshot!(shown(&info), @"");
+    }
+}

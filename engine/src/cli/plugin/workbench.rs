@@ -1,0 +1,93 @@
+//! What `test`, `inspect`, `bench` and `build` share: a component named on the command line, loaded
+//! as a stage would be, and numbers as people read them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::chunk::WasmSettings;
+use crate::chunk::component::{ComponentChunker, ComponentHost, HostOptions};
+use crate::cli::error::CommandError;
+use crate::model::ByteSize;
+
+/// Where compiled components are kept between commands: there need be no `reposync.toml` around.
+pub(super) fn cache_dir() -> PathBuf {
+    let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    from("XDG_CACHE_HOME")
+        .or_else(|| from("HOME").map(|home| home.join(".cache")))
+        .map_or_else(|| PathBuf::from(".reposync"), |cache| cache.join("reposync"))
+}
+
+/// The settings of a stage that names this component.
+pub(super) fn settings(component: &Path, config: &str) -> Result<WasmSettings, CommandError> {
+    let config: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(config).map_err(|error| {
+            CommandError::invalid(format!("`--settings` is no JSON object: {error}"))
+                .hint("write it like `--settings '{\"level\": 2}'`")
+        })?;
+    serde_json::from_value(serde_json::json!({ "component": component, "config": config }))
+        .map_err(|error| CommandError::invalid(error.to_string()))
+}
+
+/// Loads a component as a stage of its file's name.
+pub(super) fn load(
+    component: &Path,
+    config: &str,
+    cache: &Path,
+    options: HostOptions,
+) -> Result<(ComponentHost, ComponentChunker), CommandError> {
+    let settings = settings(component, config)?;
+    let stage = component.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let host = ComponentHost::with(cache, options)?;
+    let chunker = host.load(&stage, &settings)?;
+    Ok((host, chunker))
+}
+
+/// A duration to three digits: `1.24 ms`.
+pub(super) fn time(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    let (value, unit) = match seconds {
+        s if s >= 1.0 => (s, "s"),
+        s if s >= 1e-3 => (s * 1e3, "ms"),
+        s => (s * 1e6, "µs"),
+    };
+    let digits = if value >= 100.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
+    format!("{value:.digits$} {unit}")
+}
+
+/// A size to three digits: `97.3 KiB`.
+pub(super) fn size(bytes: u64) -> String {
+    let (value, unit) = match bytes {
+        b if b >= 1 << 20 => (b as f64 / f64::from(1 << 20), "MiB"),
+        b if b >= 1 << 10 => (b as f64 / 1024.0, "KiB"),
+        b => return ByteSize(b).to_string(),
+    };
+    let digits = if value >= 100.0 { 0 } else { 1 };
+    format!("{value:.digits$} {unit}")
+}
+
+/// `1 chunk`, `2 chunks`.
+pub(super) fn count(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_three_digits() {
+        for (nanos, shown) in [(850, "0.85 µs"), (12_340, "12.3 µs"), (1_240_000, "1.24 ms")] {
+            assert_eq!(time(Duration::from_nanos(nanos)), shown);
+        }
+        assert_eq!(time(Duration::from_millis(2500)), "2.50 s");
+        for (bytes, shown) in [(900, "900 B"), (99_635, "97.3 KiB"), (13 << 20, "13.0 MiB")] {
+            assert_eq!(size(bytes), shown);
+        }
+    }
+}
