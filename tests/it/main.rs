@@ -6,5 +6,7 @@ mod component;
 mod component_misbehaves;
 mod embed_services;
 mod source_git;
+mod source_github;
+mod source_github_faults;
 mod store_contract;
 mod support;

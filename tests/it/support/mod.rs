@@ -2,6 +2,9 @@
 
 pub(crate) mod component;
 pub(crate) mod git_repo;
+pub(crate) mod github;
+mod github_shapes;
+pub(crate) mod http;
 pub(crate) mod openai;
 pub(crate) mod openapi;
 pub(crate) mod sources;

@@ -36,6 +36,15 @@ impl ContentSink for Collected {
 #[derive(Default)]
 pub(crate) struct Answers(Mutex<HashMap<String, StoredAnswer>>);
 
+impl Answers {
+    /// Everything stored, as text, to look for secrets in.
+    pub(crate) fn dump(&self) -> String {
+        let answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = |answer: &StoredAnswer| String::from_utf8_lossy(&answer.body).into_owned();
+        answers.iter().map(|(key, answer)| [key.as_str(), &answer.etag, &text(answer)].join(" ")).collect()
+    }
+}
+
 impl AnswerCache for Answers {
     fn get(&self, key: &str) -> Option<StoredAnswer> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()

@@ -192,7 +192,8 @@ impl GithubSource {
         memory: Memory<'_>,
         at_most: Option<usize>,
     ) -> StageResult<Owned> {
-        let encoded = encode_segment(owner);
+        // GitHub ignores case here; stored answers are found whichever way the name is written.
+        let encoded = encode_segment(&owner.to_lowercase());
         // Oldest first: a new repository comes last and leaves the other pages as they are.
         let first = match kind {
             OwnerKind::Organization => {
