@@ -1,5 +1,7 @@
 //! The file as a whole: what is accepted, what is reported and how.
 
+mod sense;
+
 use std::path::{Path, PathBuf};
 
 use super::*;
