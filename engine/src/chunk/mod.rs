@@ -15,6 +15,7 @@ mod invariants;
 mod language;
 mod lines;
 mod markdown;
+pub mod secrets;
 mod sentence;
 mod settings;
 mod size;

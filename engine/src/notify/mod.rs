@@ -1,12 +1,17 @@
 //! Telling people what a run did. A failing notifier never fails a run.
 
+mod post;
 mod settings;
+mod slack;
+mod webhook;
 
 use async_trait::async_trait;
 
 use crate::model::{Outcome, ProjectReport, Report, StageResult};
 
 pub use settings::{SlackSettings, WebhookSettings, When};
+pub use slack::SlackNotifier;
+pub use webhook::WebhookNotifier;
 
 /// Sends a project's part of a finished run to somebody.
 #[async_trait]

@@ -7,5 +7,8 @@ mod github_shapes;
 pub(crate) mod http;
 pub(crate) mod openai;
 pub(crate) mod openapi;
+pub(crate) mod pinecone;
+pub(crate) mod server;
+pub(crate) mod slack;
 pub(crate) mod sources;
 pub(crate) mod world;

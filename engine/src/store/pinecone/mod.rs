@@ -104,6 +104,17 @@ impl PineconeStore {
         self
     }
 
+    /// The bodies of the requests that an upsert of these records sends.
+    pub fn upsert_bodies(&self, namespace: &str, records: &[Record]) -> StageResult<Vec<Bytes>> {
+        let bodies = upsert_bodies(self.namespace(namespace)?, records, MOST_RECORDS, self.most_bytes())
+            .map_err(|why| StageError::refused(self.stage(), why))?;
+        Ok(bodies.into_iter().map(|part| part.body).collect())
+    }
+
+    fn most_bytes(&self) -> usize {
+        self.most_bytes.load(Ordering::Relaxed)
+    }
+
     async fn index(&self) -> StageResult<&Index> {
         self.index
             .get_or_try_init(async || {
@@ -282,7 +293,7 @@ impl VectorStore for PineconeStore {
             return Err(StageError::new(self.stage(), ErrorKind::Bug, message));
         }
         let url = at(&self.host().await?, &["vectors", "upsert"]);
-        let most_bytes = self.most_bytes.load(Ordering::Relaxed);
+        let most_bytes = self.most_bytes();
         // Writing a thousand vectors as JSON takes tens of milliseconds.
         let owned: Arc<[Record]> = records.into();
         let bodies = {

@@ -1,0 +1,144 @@
+//! Notifiers against a fake of Slack: what arrives, what is tried again, and that the URL, which
+//! is the secret, shows nowhere.
+
+use std::time::Duration;
+
+use reposync::model::{Counts, ErrorKind, EventSink, Outcome, ProjectReport, Report, Secret, StageError};
+use reposync::net::RetryPolicy;
+use reposync::notify::{Notifier, SlackNotifier, SlackSettings, WebhookNotifier, WebhookSettings, When};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::server::{Answer, Fault};
+use crate::support::slack::{PATH, Slack};
+
+fn report() -> Report {
+    let project = |name: &str| ProjectReport {
+        project: name.into(),
+        outcome: Outcome::Partial,
+        counts: Counts { files: 450, files_added: 12, ..Counts::default() },
+        skipped: Vec::new(),
+        failures: Vec::new(),
+        error: None,
+        notes: vec!["<!channel> & co".into()],
+    };
+    Report {
+        run: "run-1".into(),
+        trigger: "apply".into(),
+        started_at: chrono::DateTime::from_timestamp(1_700_000_000, 0).expect("a time"),
+        seconds: 930.0,
+        outcome: Outcome::Failed,
+        projects: vec![project("one"), project("two")],
+    }
+}
+
+fn quick() -> RetryPolicy {
+    RetryPolicy { tries: 3, first_pause: Duration::from_millis(1), longest_pause: Duration::from_millis(2) }
+}
+
+fn slack(url: &str) -> SlackNotifier {
+    let settings = SlackSettings { webhook_url: Secret::new(url), on: vec![When::Failure] };
+    SlackNotifier::new("team", &settings, CancellationToken::new(), EventSink::none())
+        .expect("a notifier")
+        .with_patience(quick())
+}
+
+fn webhook(url: &str) -> WebhookNotifier {
+    let settings = WebhookSettings { url: Secret::new(url), on: vec![When::Always] };
+    WebhookNotifier::new("hook", &settings, CancellationToken::new(), EventSink::none())
+        .expect("a notifier")
+        .with_patience(quick())
+}
+
+fn keeps_the_url(error: &StageError) {
+    assert!(!format!("{error:?} {}", error.one_line()).contains(PATH), "{error:?}");
+}
+
+#[tokio::test]
+async fn slack_gets_one_attachment_for_a_project() {
+    let fake = Slack::start().await;
+    let notifier = slack(&fake.url());
+    assert_eq!((notifier.stage(), notifier.on()), ("team", &[When::Failure][..]));
+    assert!(!format!("{notifier:?}").contains(PATH));
+    let report = report();
+    notifier.send(&report, &report.projects[1]).await.expect("sent");
+    let messages = fake.messages();
+    assert_eq!(messages.len(), 1);
+    let attachment = &messages[0]["attachments"][0];
+    assert_eq!(attachment["color"], "warning");
+    assert_eq!(attachment["fields"][2]["value"], "12/450");
+    assert_eq!(attachment["text"], "_note:_ &lt;!channel&gt; &amp; co");
+}
+
+#[tokio::test]
+async fn a_webhook_gets_the_report_with_its_project() {
+    let fake = Slack::start().await;
+    let report = report();
+    webhook(&fake.url()).send(&report, &report.projects[0]).await.expect("sent");
+    let got: Report = serde_json::from_value(fake.messages().remove(0)).expect("a report");
+    let part = Report { outcome: Outcome::Partial, projects: vec![report.projects[0].clone()], ..report };
+    assert_eq!(got, part);
+}
+
+#[tokio::test]
+async fn what_passes_is_tried_again() {
+    for fault in [
+        Fault::status(429, Some("0")),
+        Fault::status(500, None),
+        Fault::status(503, Some("0")),
+        Fault::status(408, None),
+        Fault::Reset,
+    ] {
+        let fake = Slack::start().await;
+        fake.server.fail(PATH, fault.clone());
+        fake.server.fail(PATH, fault.clone());
+        let report = report();
+        let sent = webhook(&fake.url()).send(&report, &report.projects[0]).await;
+        assert!(sent.is_ok(), "{fault:?}: {sent:?}");
+        assert_eq!(fake.messages().len(), 1, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_is_not() {
+    for (status, said) in [
+        (400, "invalid_payload"),
+        (403, "action_prohibited"),
+        (404, "no_service"),
+        (410, "channel_is_archived"),
+    ] {
+        let fake = Slack::start().await;
+        fake.server.fail(PATH, Fault::Instead(Answer::text(status, said)));
+        let report = report();
+        let error = slack(&fake.url()).send(&report, &report.projects[0]).await.expect_err(said);
+        assert_eq!(error.kind, ErrorKind::Misconfigured);
+        assert!(error.message.ends_with(&format!("answers {status}: {said}")), "{error}");
+        keeps_the_url(&error);
+        assert_eq!(fake.server.requests().len(), 1, "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_that_stays_away_is_an_error_without_its_url() {
+    let fake = Slack::start().await;
+    for _ in 0..3 {
+        fake.server.fail(PATH, Fault::Reset);
+    }
+    let report = report();
+    let error = webhook(&fake.url()).send(&report, &report.projects[0]).await.expect_err("away");
+    assert!(matches!(error.kind, ErrorKind::Transient { .. }), "{error:?}");
+    keeps_the_url(&error);
+
+    let redirect = Answer::text(302, "").with_header("location", "https://elsewhere.example/");
+    fake.server.fail(PATH, Fault::Instead(redirect));
+    let error = webhook(&fake.url()).send(&report, &report.projects[0]).await.expect_err("not followed");
+    assert_eq!(error.kind, ErrorKind::Misconfigured);
+}
+
+#[test]
+fn a_url_that_is_none_is_refused_without_being_shown() {
+    let settings = SlackSettings { webhook_url: Secret::new("http://example.com/token"), on: Vec::new() };
+    let error = SlackNotifier::new("team", &settings, CancellationToken::new(), EventSink::none())
+        .expect_err("plain http");
+    assert_eq!(error.kind, ErrorKind::Misconfigured);
+    assert!(!format!("{error:?}").contains("token"), "{error:?}");
+}
