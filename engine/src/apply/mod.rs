@@ -1,9 +1,11 @@
 //! Runs a plan: from the listing to the last recorded file. Knows the stages by their traits alone.
 
 mod adopt;
+mod estimate;
 mod file;
 mod look;
 mod orphans;
+mod planning;
 mod prepare;
 mod project_run;
 mod remove;
@@ -12,8 +14,11 @@ mod search;
 mod setup;
 mod survey;
 mod tally;
+mod verify;
 mod writer;
 
+pub use planning::plan;
 pub use run::run;
 pub use search::search;
 pub use setup::{Candidate, Engine, IN_FLIGHT_KIB, Options, Project, Prune};
+pub use verify::{Finding, check, mend};

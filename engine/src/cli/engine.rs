@@ -5,18 +5,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::bail;
+use chrono::Utc;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::{self, Options, Prune};
 use crate::config::Config;
-use crate::ledger::{Ledger, RunLock};
-use crate::model::{EventSink, Report, VerifyReport};
+use crate::ledger::{Ledger, RunLock, RunRow};
+use crate::model::{EventSink, Report, StageError, StatusView, VerifyReport};
 use crate::plan::{Guard, Plan};
 use crate::wire::Workshop;
 
 use super::render::history::PastRun;
 use super::render::query::Answer;
-use super::render::status::StatusView;
 
 /// What to plan.
 #[derive(Debug, Clone, Default)]
@@ -57,14 +57,27 @@ pub(super) struct QueryRequest {
     pub(super) top_k: usize,
 }
 
-/// Says what differs.
+/// Says what differs. Needs no lock and writes nothing to ledger or stores.
 pub(super) async fn plan(
-    _config: &Config,
-    _request: &PlanRequest,
-    _events: EventSink,
-    _cancel: CancellationToken,
+    config: &Config,
+    request: &PlanRequest,
+    events: EventSink,
+    cancel: CancellationToken,
 ) -> anyhow::Result<Plan> {
-    bail!("planning is not part of this build")
+    check_names(config, &request.projects)?;
+    let workshop = Workshop::new(cancel.clone(), events.clone());
+    let candidates = workshop.candidates(config, &request.projects);
+    let engine = Arc::new(workshop.engine(config, read_ledger(config)?, events, cancel));
+    Ok(apply::plan(engine, candidates, options(config, false), request.exact).await?)
+}
+
+/// The ledger for reading; an empty one where there is none yet.
+fn read_ledger(config: &Config) -> anyhow::Result<Arc<Ledger>> {
+    let ledger = match Ledger::open_read_only(&config.engine.state)? {
+        Some(ledger) => ledger,
+        None => Ledger::in_memory()?,
+    };
+    Ok(Arc::new(ledger))
 }
 
 /// Makes it so.
@@ -80,6 +93,19 @@ pub(super) async fn apply(
     let workshop = Workshop::new(cancel.clone(), events.clone());
     let candidates = workshop.candidates(config, &request.projects);
     let engine = Arc::new(workshop.engine(config, ledger, events, cancel));
+    if let Some(saved) = &request.saved {
+        let options = options(config, request.allow_deletes);
+        let fresh = workshop.candidates(config, &request.projects);
+        let now = apply::plan(Arc::clone(&engine), fresh, options, saved.exact).await?;
+        if now.basis != saved.basis {
+            return Err(StageError::local(
+                "plan",
+                "the saved plan is out of date: ledger, configuration, commits or components have moved since",
+            )
+            .hint("make a new one with `reposync plan --out FILE`")
+            .into());
+        }
+    }
     let options = Options {
         full: request.full,
         prune: if request.prune { Prune::Asked } else { Prune::No },
@@ -126,18 +152,32 @@ pub(super) async fn reload(_config: &Path) -> anyhow::Result<String> {
 }
 
 /// How current each project is.
-pub(super) async fn status(_config: &Config) -> anyhow::Result<StatusView> {
-    bail!("the ledger is not part of this build")
+pub(super) async fn status(config: &Config) -> anyhow::Result<StatusView> {
+    let declared: Vec<(String, bool)> =
+        config.projects.iter().map(|project| (project.name.clone(), project.enabled)).collect();
+    let mut view = read_ledger(config)?.status(&declared, Utc::now())?;
+    view.running = RunLock::holder(&config.engine.state);
+    Ok(view)
 }
 
 /// Past runs, the newest first.
-pub(super) async fn history(_config: &Config, _limit: usize) -> anyhow::Result<Vec<PastRun>> {
-    bail!("the ledger is not part of this build")
+pub(super) async fn history(config: &Config, limit: usize) -> anyhow::Result<Vec<PastRun>> {
+    let runs = read_ledger(config)?.runs(limit)?;
+    Ok(runs.into_iter().map(past).collect())
 }
 
 /// One past run, by its id or the beginning of it; none: there is no such run.
-pub(super) async fn past_run(_config: &Config, _run: &str) -> anyhow::Result<Option<PastRun>> {
-    bail!("the ledger is not part of this build")
+pub(super) async fn past_run(config: &Config, run: &str) -> anyhow::Result<Option<PastRun>> {
+    let ledger = read_ledger(config)?;
+    if let Some(row) = ledger.run(run)? {
+        return Ok(Some(past(row)));
+    }
+    Ok(ledger.runs(usize::MAX)?.into_iter().find(|row| row.id.starts_with(run)).map(past))
+}
+
+fn past(row: RunRow) -> PastRun {
+    let started_at = row.started_at.parse().unwrap_or_default();
+    PastRun { run: row.id, trigger: row.trigger, started_at, report: row.report }
 }
 
 /// Searches.
@@ -154,11 +194,32 @@ pub(super) async fn query(config: &Config, request: QueryRequest) -> anyhow::Res
 
 /// Compares ledger and stores, and mends what differs with `repair`.
 pub(super) async fn verify(
-    _config: &Config,
-    _projects: &[String],
-    _repair: bool,
-    _events: EventSink,
-    _cancel: CancellationToken,
+    config: &Config,
+    projects: &[String],
+    repair: bool,
+    events: EventSink,
+    cancel: CancellationToken,
 ) -> anyhow::Result<VerifyReport> {
-    bail!("verifying is not part of this build")
+    check_names(config, projects)?;
+    let workshop = Workshop::new(cancel.clone(), events.clone());
+    let candidates = workshop.candidates(config, projects);
+    let options = options(config, false);
+    // Looking needs no lock; mending is a writing run.
+    let _lock = if repair { Some(lock(&config.engine.state, false).await?) } else { None };
+    let ledger = if repair { Arc::new(Ledger::open(&config.engine.state)?) } else { read_ledger(config)? };
+    let engine = Arc::new(workshop.engine(config, ledger, events, cancel));
+    let mut findings = apply::check(&engine, &candidates, &options).await;
+    if repair && findings.iter().any(|finding| finding.report.is_open()) {
+        apply::mend(&engine, &candidates, &mut findings).await?;
+        let again = workshop.candidates(config, projects);
+        apply::run(Arc::clone(&engine), again, options.clone(), "verify").await?;
+        let after = apply::check(&engine, &candidates, &options).await;
+        for (finding, after) in findings.iter_mut().zip(after) {
+            let left = after.report.missing.min(finding.report.missing);
+            finding.report.written = finding.report.missing - left;
+            finding.report.error = finding.report.error.take().or(after.report.error);
+        }
+    }
+    let projects = findings.into_iter().map(|finding| finding.report).collect();
+    Ok(VerifyReport { repair, projects })
 }

@@ -4,20 +4,10 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use chrono::Utc;
 
 use super::STAGE;
-use crate::model::{StageError, StageResult};
-
-/// Who holds the lock.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LockHolder {
-    /// The process.
-    pub process: u32,
-    /// Since when.
-    pub since: DateTime<Utc>,
-}
+use crate::model::{Running, StageError, StageResult};
 
 /// The right to write to a ledger and the places it describes. Dropping it gives it back; so does
 /// the end of the process, however it comes.
@@ -28,7 +18,7 @@ pub struct RunLock {
 
 impl RunLock {
     /// Takes the lock, or tells who holds it.
-    pub fn try_take(ledger: &Path) -> StageResult<Result<Self, Option<LockHolder>>> {
+    pub fn try_take(ledger: &Path) -> StageResult<Result<Self, Option<Running>>> {
         let (mut file, path) = open(ledger)?;
         match file.try_lock() {
             Ok(()) => {
@@ -48,8 +38,17 @@ impl RunLock {
         Ok(Self { _file: file })
     }
 
+    /// Who holds the lock now; takes nothing, so that a run may begin meanwhile.
+    pub fn holder(ledger: &Path) -> Option<Running> {
+        let mut file = File::open(lock_path(ledger)).ok()?;
+        match file.try_lock_shared() {
+            Ok(()) => None,
+            Err(_) => read_holder(&mut file),
+        }
+    }
+
     /// The error of a second run.
-    pub fn held_by(holder: Option<LockHolder>) -> StageError {
+    pub fn held_by(holder: Option<Running>) -> StageError {
         let who = holder.map_or_else(String::new, |holder| {
             format!(" (process {}, since {})", holder.process, holder.since.format("%Y-%m-%dT%H:%M:%SZ"))
         });
@@ -58,10 +57,14 @@ impl RunLock {
     }
 }
 
-fn open(ledger: &Path) -> StageResult<(File, PathBuf)> {
+fn lock_path(ledger: &Path) -> PathBuf {
     let mut path = ledger.as_os_str().to_owned();
     path.push(".lock");
-    let path = PathBuf::from(path);
+    PathBuf::from(path)
+}
+
+fn open(ledger: &Path) -> StageResult<(File, PathBuf)> {
+    let path = lock_path(ledger);
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| cannot(&path, error))?;
     }
@@ -76,7 +79,7 @@ fn open(ledger: &Path) -> StageResult<(File, PathBuf)> {
 }
 
 fn sign(file: &mut File, path: &Path) -> StageResult<()> {
-    let holder = LockHolder { process: std::process::id(), since: Utc::now() };
+    let holder = Running { process: std::process::id(), since: Utc::now() };
     let text = serde_json::to_vec(&holder).unwrap_or_default();
     file.set_len(0)
         .and_then(|()| file.seek(SeekFrom::Start(0)))
@@ -84,7 +87,7 @@ fn sign(file: &mut File, path: &Path) -> StageResult<()> {
         .map_err(|error| cannot(path, error))
 }
 
-fn read_holder(file: &mut File) -> Option<LockHolder> {
+fn read_holder(file: &mut File) -> Option<Running> {
     let mut text = String::new();
     file.read_to_string(&mut text).ok()?;
     serde_json::from_str(&text).ok()

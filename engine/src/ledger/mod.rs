@@ -12,6 +12,7 @@ mod projects;
 mod repositories;
 mod runs;
 mod schema;
+mod status;
 mod verify;
 
 #[cfg(test)]
@@ -30,11 +31,11 @@ pub(crate) use files::FileKey;
 pub use files::{FileRow, FileStatus, KnownFile, StoredChunk};
 pub(crate) use intents::HeldIds;
 pub use intents::Leftover;
-pub use lock::{LockHolder, RunLock};
+pub use lock::RunLock;
 pub use projects::{OrphanProject, ProjectRow};
 pub use repositories::{RepositoryRow, RepositorySync};
 pub use runs::RunRow;
-pub use verify::{FileIds, ProjectTotals};
+pub use verify::FileIds;
 
 /// A project by its number and its name: rows hang on the number, open work outlives it by the name.
 pub type ProjectKey<'a> = (i64, &'a str);

@@ -176,6 +176,6 @@ fn repository(row: &Row<'_>) -> rusqlite::Result<RepositoryRow> {
     })
 }
 
-fn parse_time(text: Option<String>) -> Option<DateTime<Utc>> {
+pub(super) fn parse_time(text: Option<String>) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(&text?).ok().map(|time| time.with_timezone(&Utc))
 }

@@ -13,6 +13,7 @@ mod report;
 mod secret;
 mod secrets_mode;
 mod skip;
+mod status;
 mod units;
 mod verify;
 
@@ -29,5 +30,6 @@ pub use report::{Counts, Failure, Outcome, ProjectReport, Report, SkipCount};
 pub use secret::Secret;
 pub use secrets_mode::SecretsMode;
 pub use skip::SkipReason;
+pub use status::{LastRun, OrphanPlace, ProjectStatus, RepositoryStatus, Running, StatusView};
 pub use units::{ByteSize, HumanDuration};
 pub use verify::{ProjectVerify, VerifyReport};

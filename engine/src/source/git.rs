@@ -88,6 +88,10 @@ impl Source for GitSource {
         &self.stage
     }
 
+    fn reads_are_free(&self) -> bool {
+        true
+    }
+
     async fn list(
         &self,
         selection: &Selection,

@@ -96,6 +96,12 @@ pub trait Source: Send + Sync {
     /// The stage's name in the file.
     fn stage(&self) -> &str;
 
+    /// True where reading contents costs neither requests nor time worth naming, so that a plan
+    /// counts instead of estimating.
+    fn reads_are_free(&self) -> bool {
+        false
+    }
+
     /// Lists what is selected, whole or not at all. `fresh`: believe no stored answer.
     async fn list(
         &self,

@@ -1,107 +1,12 @@
 //! How current each project is, as a table.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 
-use crate::model::{GitSha, Outcome};
+use crate::model::{GitSha, Outcome, ProjectStatus, RepositoryStatus, StatusView};
 
 use super::super::output::{Style, escape};
 use super::table::Table;
 use super::words::{ago, count, field, moment, number, short};
-
-/// What the ledger knows of every project.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct StatusView {
-    /// When it was read (UTC).
-    pub(crate) at: DateTime<Utc>,
-    /// The projects, in the order of the file.
-    pub(crate) projects: Vec<ProjectStatus>,
-    /// The run in progress: process and start, where there is one.
-    pub(crate) running: Option<Running>,
-    /// Places that no stage of the file reaches any more.
-    pub(crate) orphan_places: Vec<OrphanPlace>,
-    /// What the daemon says of the file on disk, where it refuses it.
-    pub(crate) refused_config: Option<String>,
-}
-
-/// A run in progress.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Running {
-    /// The process.
-    pub(crate) process: u32,
-    /// Since when (UTC).
-    pub(crate) since: DateTime<Utc>,
-}
-
-/// A place that no stage of the file reaches any more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct OrphanPlace {
-    /// The place as people read it.
-    pub(crate) place: String,
-    /// Vectors believed to be there.
-    pub(crate) vectors: u64,
-    /// What to put back to clean it.
-    pub(crate) remedy: String,
-}
-
-/// One project.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct ProjectStatus {
-    /// Its name.
-    pub(crate) project: String,
-    /// False for a disabled project.
-    pub(crate) enabled: bool,
-    /// False for one that is in the ledger, but not in the file any more.
-    pub(crate) declared: bool,
-    /// Where its vectors live.
-    pub(crate) place: String,
-    /// Files indexed.
-    pub(crate) files: u64,
-    /// Vectors stored.
-    pub(crate) vectors: u64,
-    /// Files that failed and are tried again by the next run.
-    pub(crate) failed_files: u64,
-    /// Intents that an interrupted run left open; the next run closes them.
-    pub(crate) open_intents: u64,
-    /// Its last run.
-    pub(crate) last_run: Option<LastRun>,
-    /// When the schedule starts the next run (UTC), where a daemon runs.
-    pub(crate) next_run: Option<DateTime<Utc>>,
-    /// Its repositories, by name.
-    pub(crate) repositories: Vec<RepositoryStatus>,
-}
-
-/// The last run of a project.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct LastRun {
-    /// The run's id.
-    pub(crate) run: String,
-    /// When it ended (UTC).
-    pub(crate) finished_at: DateTime<Utc>,
-    /// How it ended.
-    pub(crate) outcome: Outcome,
-    /// Its error, or the first failure.
-    pub(crate) error: Option<String>,
-}
-
-/// One repository of a project.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct RepositoryStatus {
-    /// Its name.
-    pub(crate) repository: String,
-    /// The commit that is indexed whole; none before the first.
-    pub(crate) indexed: Option<GitSha>,
-    /// The head as last seen; differs from `indexed` after a run that did not finish it.
-    pub(crate) head: Option<GitSha>,
-    /// When `indexed` was reached (UTC).
-    pub(crate) synced_at: Option<DateTime<Utc>>,
-    /// Files indexed.
-    pub(crate) files: u64,
-    /// Vectors stored.
-    pub(crate) vectors: u64,
-    /// Since when it is gone from the source (UTC), where it is.
-    pub(crate) orphan_since: Option<DateTime<Utc>>,
-}
 
 /// Repositories listed without `-v`.
 const FOLDED: usize = 20;

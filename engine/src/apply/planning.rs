@@ -1,0 +1,227 @@
+//! A plan: what `apply` would do now, and what it would cost. Writes nothing but the vector cache
+//! (from a place that is about to be adopted).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::Utc;
+use futures::StreamExt;
+
+use super::adopt::adopt;
+use super::estimate::{Bill, estimate};
+use super::look::{Look, RepoWork, known_files, look};
+use super::project_run::ProjectRun;
+use super::remove::{Leaving, Verdict, judge};
+use super::setup::{Candidate, Engine, Options, Project, Prune};
+use super::survey::{Absence, Gone, report_orphan, survey};
+use super::tally::{Tally, failure};
+use crate::ledger::Ledger;
+use crate::model::{Event, Fingerprint, Phase, StageError, StageResult};
+use crate::plan::{Action, Estimate, FilePlan, KnownState, Plan, ProjectPlan, Reason, RecipeParts, RepositoryPlan, Write};
+
+/// Repositories looked at at once.
+const REPOSITORIES: usize = 4;
+
+/// Plans these projects. `exact`: contents are fetched and chunked, so that chunks, texts and
+/// tokens are counted; without it they are, where reading contents costs nothing (local Git).
+pub async fn plan(engine: Arc<Engine>, candidates: Vec<Candidate>, options: Options, exact: bool) -> StageResult<Plan> {
+    let options = Arc::new(options);
+    let mut projects = Vec::new();
+    let mut basis = vec![engine.ledger.call(Ledger::revision).await?.to_string()];
+    let mut all_exact = true;
+    for candidate in candidates {
+        basis.push(candidate.name.clone());
+        let planned = match candidate.project {
+            Ok(project) => {
+                basis.push(project.basis.to_string());
+                let exact = exact || project.source.reads_are_free();
+                all_exact &= exact;
+                plan_project(&engine, project, &options, exact).await?
+            }
+            Err(error) => empty(&candidate.name, Some(&error)),
+        };
+        for repository in &planned.repositories {
+            basis.push(repository.repository.clone());
+            basis.push(repository.commit.map(|commit| commit.to_string()).unwrap_or_default());
+            basis.extend(repository.files.iter().map(|file| format!("{} {}", file.action.sign(), file.path)));
+        }
+        projects.push(planned);
+    }
+    Ok(Plan { version: 1, created_at: Utc::now(), basis: Fingerprint::of(basis), exact: all_exact, projects })
+}
+
+fn empty(name: &str, error: Option<&StageError>) -> ProjectPlan {
+    ProjectPlan {
+        project: name.to_owned(),
+        repositories: Vec::new(),
+        repositories_unchanged: 0,
+        estimate: Estimate::default(),
+        skipped: Vec::new(),
+        withheld: 0,
+        notes: Vec::new(),
+        failures: Vec::new(),
+        error: error.map(|error| failure(None, None, error)),
+    }
+}
+
+async fn plan_project(
+    engine: &Arc<Engine>,
+    project: Arc<Project>,
+    options: &Arc<Options>,
+    exact: bool,
+) -> StageResult<ProjectPlan> {
+    let name = project.name().to_owned();
+    let run = match ProjectRun::begin(Arc::clone(engine), project, Arc::clone(options), true).await {
+        Ok(run) => run,
+        Err(error) => return Ok(empty(&name, Some(&error))),
+    };
+    let mut planned = empty(&name, None);
+    let result = survey_project(&run, exact, &mut planned).await;
+    let report = run.tally.report(&name, result.as_ref().err(), false);
+    planned.skipped = report.skipped;
+    planned.withheld = report.counts.vectors_withheld;
+    planned.notes = report.notes;
+    planned.failures = report.failures;
+    planned.error = report.error;
+    planned.repositories.sort_by(|a, b| a.repository.cmp(&b.repository));
+    if run.engine.cancel.is_cancelled() {
+        return Err(StageError::cancelled("engine"));
+    }
+    Ok(planned)
+}
+
+async fn survey_project(run: &Arc<ProjectRun>, exact: bool, planned: &mut ProjectPlan) -> StageResult<()> {
+    adopt(run).await?;
+    let vectors_before = run.ledger(|ledger, (id, _)| ledger.vector_count(id)).await?;
+    let survey = survey(run).await?;
+    run.emit(Event::Expected { phase: Phase::List, n: survey.present.len() as u64 });
+    let mut looks = futures::stream::iter(survey.present)
+        .map(|present| async move {
+            let name = present.entry.repo.name.clone();
+            (name, look(run, present).await)
+        })
+        .buffer_unordered(REPOSITORIES);
+    let mut bill = Bill::default();
+    let mut leaving = Vec::new();
+    let mut arriving = BTreeSet::new();
+    let mut vanished = Vec::new();
+    while let Some((name, look)) = looks.next().await {
+        run.emit(Event::Done { phase: Phase::List, n: 1 });
+        match look? {
+            Look::Unchanged => planned.repositories_unchanged += 1,
+            Look::Empty | Look::Failed => {}
+            Look::Gone(cause) => vanished.push((name, Absence::Orphan { certain: true }, cause)),
+            Look::Work(work) => {
+                for (path, reason) in &work.skipped {
+                    run.tally.skipped(&name, path, *reason);
+                }
+                leaving.extend(work.diff.removals.iter().map(|known| Leaving::new(&name, known.clone(), true)));
+                arriving.extend(work.diff.writes.iter().map(|write| write.wanted.entry.sha));
+                planned.repositories.push(repository_plan(run, &work).await?);
+                estimate(run, &work, exact, &mut bill).await?;
+            }
+        }
+    }
+    let unlisted = survey.gone.into_iter().map(|Gone { name, why }| (name, why, "is not in the listing any more"));
+    for (name, why, cause) in unlisted.chain(vanished) {
+        let counted = match why {
+            Absence::Deselected | Absence::Renamed(_) => true,
+            Absence::Orphan { certain } if run.options.prune == Prune::No || !certain => {
+                report_orphan(run, &name, cause).await?;
+                continue;
+            }
+            Absence::Orphan { .. } => run.options.prune == Prune::Standing,
+        };
+        let known = known_files(run, &name).await?;
+        leaving.extend(known.into_iter().map(|file| Leaving::new(&name, file, counted)));
+    }
+    let Verdict { removed, .. } = judge(run, leaving, vectors_before, arriving).await?;
+    planned.estimate = bill.total(run);
+    planned.estimate.vectors_deleted += removed.iter().map(|file| file.vectors).sum::<u64>();
+    list_removals(planned, &removed);
+    planned.repositories.retain(|repository| !repository.files.is_empty());
+    Ok(())
+}
+
+/// Enters what leaves under its repository. A path that is the origin of a move is told there.
+fn list_removals(planned: &mut ProjectPlan, removed: &[Leaving]) {
+    for file in removed.iter().filter(|file| file.vectors > 0) {
+        let at = planned.repositories.iter().position(|repository| repository.repository == file.repository);
+        let at = at.unwrap_or_else(|| {
+            planned.repositories.push(RepositoryPlan {
+                repository: file.repository.clone(),
+                commit: None,
+                previous: None,
+                files: Vec::new(),
+                unchanged: 0,
+            });
+            planned.repositories.len() - 1
+        });
+        let repository = &mut planned.repositories[at];
+        let moved = repository.files.iter().any(|other| other.from.as_deref() == Some(file.path.as_str()));
+        if !moved {
+            let reason = if repository.commit.is_some() { "not wanted any more" } else { "repository leaves the index" };
+            repository.files.push(FilePlan {
+                action: Action::Remove,
+                path: file.path.clone(),
+                from: None,
+                reason: reason.to_owned(),
+            });
+        }
+    }
+    for repository in &mut planned.repositories {
+        repository.files.sort_by(|a, b| a.path.cmp(&b.path));
+    }
+}
+
+async fn repository_plan(run: &Arc<ProjectRun>, work: &RepoWork) -> StageResult<RepositoryPlan> {
+    let mut files = Vec::with_capacity(work.diff.writes.len());
+    for write in &work.diff.writes {
+        let action = match (write.is_new, &write.moved_from) {
+            (true, Some(_)) => Action::Move,
+            (true, None) => Action::Add,
+            (false, _) => Action::Change,
+        };
+        files.push(FilePlan {
+            action,
+            path: write.wanted.entry.path.clone(),
+            from: write.moved_from.clone(),
+            reason: reason(run, write).await?,
+        });
+    }
+    Ok(RepositoryPlan {
+        repository: work.entry.repo.name.clone(),
+        commit: Some(work.commit),
+        previous: work.previous,
+        files,
+        unchanged: work.diff.unchanged,
+    })
+}
+
+async fn reason(run: &Arc<ProjectRun>, write: &Write) -> StageResult<String> {
+    Ok(match &write.reason {
+        Reason::New if write.moved_from.is_some() => "moved".to_owned(),
+        Reason::New => "new".to_owned(),
+        Reason::Content => "content".to_owned(),
+        Reason::Place => "moves to another place".to_owned(),
+        Reason::Full => "--full".to_owned(),
+        Reason::State(state) => match state {
+            KnownState::Failed => "failed before",
+            KnownState::Unfinished => "an interrupted write",
+            KnownState::Adopted => "found in the store, to be compared",
+            KnownState::Damaged => "damaged in the store",
+            KnownState::Settled | KnownState::Skipped => "as recorded",
+        }
+        .to_owned(),
+        Reason::Recipe(old) => {
+            let old = old.clone();
+            let parts = run.ledger(move |ledger, _| ledger.recipe_parts(&old)).await?;
+            let old: Option<RecipeParts> = parts.and_then(|json| serde_json::from_str(&json).ok());
+            match (old, run.recipes.of(&write.wanted.entry.path)) {
+                (Some(old), Some(new)) => format!("recipe: {}", new.parts.difference(&old)),
+                _ => "recipe".to_owned(),
+            }
+        }
+    })
+}
+

@@ -1,0 +1,109 @@
+//! How current each project is, as far as the ledger can tell.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::repositories::parse_time;
+use super::{Ledger, RunRow};
+use crate::model::{LastRun, Place, ProjectStatus, Report, RepositoryStatus, StageResult, StatusView};
+
+/// So many runs back a project's last one is looked for.
+const RUNS: usize = 200;
+
+impl Ledger {
+    /// The status of the declared projects (name and whether enabled), in that order, then of those
+    /// that only the ledger knows.
+    pub fn status(&self, declared: &[(String, bool)], now: DateTime<Utc>) -> StageResult<StatusView> {
+        let runs = self.runs(RUNS)?;
+        let names: Vec<String> = declared.iter().map(|(name, _)| name.clone()).collect();
+        let orphans = self.orphan_projects(&names)?;
+        let all = declared
+            .iter()
+            .map(|(name, enabled)| (name.as_str(), *enabled, true))
+            .chain(orphans.iter().map(|orphan| (orphan.name.as_str(), true, false)));
+        let mut projects = Vec::new();
+        for (name, enabled, is_declared) in all {
+            let mut project = self.project_status(name)?;
+            project.enabled = enabled;
+            project.declared = is_declared;
+            project.last_run = last_run(&runs, name);
+            projects.push(project);
+        }
+        Ok(StatusView { at: now, projects, running: None, orphan_places: Vec::new(), refused_config: None })
+    }
+
+    fn project_status(&self, name: &str) -> StageResult<ProjectStatus> {
+        let mut status = ProjectStatus {
+            project: name.to_owned(),
+            enabled: true,
+            declared: true,
+            place: String::new(),
+            files: 0,
+            vectors: 0,
+            failed_files: 0,
+            open_intents: 0,
+            last_run: None,
+            next_run: None,
+            repositories: Vec::new(),
+        };
+        let Some(id) = self.project_id(name)? else { return Ok(status) };
+        status.open_intents = self.open_intents_count(name)?;
+        let rows = self.repositories(id)?;
+        let (counts, place) = self.read("count files", |conn| Ok((counts(conn, id)?, newest_place(conn, id)?)))?;
+        for row in rows {
+            let (files, vectors, failed) = counts.get(&row.name).copied().unwrap_or_default();
+            status.files += files;
+            status.vectors += vectors;
+            status.failed_files += failed;
+            status.repositories.push(RepositoryStatus {
+                repository: row.name,
+                indexed: row.last_commit,
+                head: row.head,
+                synced_at: parse_time(row.last_synced_at),
+                files,
+                vectors,
+                orphan_since: row.orphan_since,
+            });
+        }
+        status.place = place.map(|place| place.to_string()).unwrap_or_default();
+        Ok(status)
+    }
+}
+
+/// Files, vectors and failed files by repository.
+fn counts(conn: &Connection, project: i64) -> rusqlite::Result<BTreeMap<String, (u64, u64, u64)>> {
+    conn.prepare_cached(
+        "SELECT repository, count(*) FILTER (WHERE embedding_count > 0), sum(embedding_count),
+                count(*) FILTER (WHERE status = 'failed')
+         FROM sync_metadata WHERE project_id = ?1 GROUP BY repository",
+    )?
+    .query_map([project], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?, row.get(3)?))))?
+    .collect()
+}
+
+/// Where the project's vectors went last.
+fn newest_place(conn: &Connection, project: i64) -> rusqlite::Result<Option<Place>> {
+    conn.query_row(
+        "SELECT kind, host, idx, namespace FROM adoptions JOIN places ON places.id = place_id
+         WHERE project_id = ?1 ORDER BY adopted_at DESC LIMIT 1",
+        params![project],
+        |row| Ok(Place { kind: row.get(0)?, host: row.get(1)?, index: row.get(2)?, namespace: row.get(3)? }),
+    )
+    .optional()
+}
+
+fn last_run(runs: &[RunRow], project: &str) -> Option<LastRun> {
+    runs.iter().find_map(|row| {
+        let report: &Report = row.report.as_ref()?;
+        let part = report.projects.iter().find(|part| part.project == project)?;
+        let failure = part.error.as_ref().or(part.failures.first());
+        Some(LastRun {
+            run: row.id.clone(),
+            finished_at: parse_time(row.finished_at.clone())?,
+            outcome: part.outcome,
+            error: failure.map(|failure| failure.error.clone()),
+        })
+    })
+}
