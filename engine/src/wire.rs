@@ -12,7 +12,7 @@ use crate::apply::{Candidate, Engine, IN_FLIGHT_KIB, Project};
 use crate::chunk::component::ComponentHost;
 use crate::chunk::{Chunker, CodeChunker, MarkdownChunker, SentenceChunker, TokenCounter};
 use crate::config::{self, Config, Stage, StageKind};
-use crate::embed::{EmbedQueue, Embedder, LocalEmbedder, VectorCache};
+use crate::embed::{EmbedQueue, Embedder, LocalEmbedder, VectorCache, azure_embedder, openai_embedder};
 use crate::ledger::{Ledger, ProjectRow};
 use crate::model::{ErrorKind, EventSink, Fingerprint, PathMatcher, StageError, StageResult};
 use crate::notify::Notifier;
@@ -188,6 +188,12 @@ impl Workshop {
                     Some(path) => LocalEmbedder::from_folder(&stage.name, path)?,
                     None => LocalEmbedder::embedded(&stage.name),
                 }),
+                StageKind::AzureOpenAi(settings) => {
+                    Arc::new(azure_embedder(&stage.name, settings, calls, cancel.clone(), events.clone())?)
+                }
+                StageKind::OpenAi(settings) => {
+                    Arc::new(openai_embedder(&stage.name, settings, calls, cancel.clone(), events.clone())?)
+                }
                 _ => return Err(wrong_role(stage, "embedder")),
             };
             Ok(Arc::new(EmbedQueue::new(embedder, Some(cache), cancel, events)))

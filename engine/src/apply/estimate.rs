@@ -45,7 +45,12 @@ impl Bill {
 }
 
 /// Adds a repository's work to the bill.
-pub(crate) async fn estimate(run: &Arc<ProjectRun>, work: &RepoWork, exact: bool, bill: &mut Bill) -> StageResult<()> {
+pub(crate) async fn estimate(
+    run: &Arc<ProjectRun>,
+    work: &RepoWork,
+    exact: bool,
+    bill: &mut Bill,
+) -> StageResult<()> {
     if work.diff.writes.is_empty() {
         return Ok(());
     }
@@ -56,7 +61,8 @@ pub(crate) async fn estimate(run: &Arc<ProjectRun>, work: &RepoWork, exact: bool
         return Ok(());
     }
     let wanted = work.diff.writes.iter().map(|write| write.wanted.entry.clone()).collect();
-    let mut sink = Counting { run, repo: &work.entry.repo, commit: work.commit, writes: &work.diff.writes, bill };
+    let mut sink =
+        Counting { run, repo: &work.entry.repo, commit: work.commit, writes: &work.diff.writes, bill };
     run.project.source.fetch(&work.entry.repo, work.commit, wanted, &mut sink).await
 }
 
@@ -66,7 +72,8 @@ fn by_size(write: &Write, estimate: &mut Estimate) {
     let chunks = bytes.div_ceil(BYTES_PER_CHUNK).max(1);
     estimate.chunks += chunks;
     estimate.vectors_written += chunks;
-    let held = write.moved_from.is_some() || matches!(write.reason, Reason::Place | Reason::State(_) | Reason::Full);
+    let held =
+        write.moved_from.is_some() || matches!(write.reason, Reason::Place | Reason::State(_) | Reason::Full);
     if held {
         estimate.texts_cached += chunks;
     } else {
@@ -124,14 +131,15 @@ impl Counting<'_> {
             };
             prepare(&run.project, &Origin { repo: &repo, commit, entry: &entry, recipe: &recipe }, &content)
         };
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| {
-            Err(StageError::refused("engine", "chunking panicked").caused_by(panic))
-        })
+        tokio::task::spawn_blocking(work)
+            .await
+            .unwrap_or_else(|panic| Err(StageError::refused("engine", "chunking panicked").caused_by(panic)))
     }
 
     async fn count(&mut self, write: &Write, drafts: &[Draft]) -> StageResult<()> {
         let run = self.run;
-        let (place, repository, path) = (run.place_id, self.repo.name.clone(), write.wanted.entry.path.clone());
+        let (place, repository, path) =
+            (run.place_id, self.repo.name.clone(), write.wanted.entry.path.clone());
         let held = run
             .ledger(move |ledger, project| {
                 ledger.held_ids(project, place, &FileKey { repository: &repository, path: &path })

@@ -17,14 +17,21 @@ use super::survey::{Absence, Gone, report_orphan, survey};
 use super::tally::{Tally, failure};
 use crate::ledger::Ledger;
 use crate::model::{Event, Fingerprint, Phase, StageError, StageResult};
-use crate::plan::{Action, Estimate, FilePlan, KnownState, Plan, ProjectPlan, Reason, RecipeParts, RepositoryPlan, Write};
+use crate::plan::{
+    Action, Estimate, FilePlan, KnownState, Plan, ProjectPlan, Reason, RecipeParts, RepositoryPlan, Write,
+};
 
 /// Repositories looked at at once.
 const REPOSITORIES: usize = 4;
 
 /// Plans these projects. `exact`: contents are fetched and chunked, so that chunks, texts and
 /// tokens are counted; without it they are, where reading contents costs nothing (local Git).
-pub async fn plan(engine: Arc<Engine>, candidates: Vec<Candidate>, options: Options, exact: bool) -> StageResult<Plan> {
+pub async fn plan(
+    engine: Arc<Engine>,
+    candidates: Vec<Candidate>,
+    options: Options,
+    exact: bool,
+) -> StageResult<Plan> {
     let options = Arc::new(options);
     let mut projects = Vec::new();
     let mut basis = vec![engine.ledger.call(Ledger::revision).await?.to_string()];
@@ -115,14 +122,16 @@ async fn survey_project(run: &Arc<ProjectRun>, exact: bool, planned: &mut Projec
                 for (path, reason) in &work.skipped {
                     run.tally.skipped(&name, path, *reason);
                 }
-                leaving.extend(work.diff.removals.iter().map(|known| Leaving::new(&name, known.clone(), true)));
+                leaving
+                    .extend(work.diff.removals.iter().map(|known| Leaving::new(&name, known.clone(), true)));
                 arriving.extend(work.diff.writes.iter().map(|write| write.wanted.entry.sha));
                 planned.repositories.push(repository_plan(run, &work).await?);
                 estimate(run, &work, exact, &mut bill).await?;
             }
         }
     }
-    let unlisted = survey.gone.into_iter().map(|Gone { name, why }| (name, why, "is not in the listing any more"));
+    let unlisted =
+        survey.gone.into_iter().map(|Gone { name, why }| (name, why, "is not in the listing any more"));
     for (name, why, cause) in unlisted.chain(vanished) {
         let counted = match why {
             Absence::Deselected | Absence::Renamed(_) => true,
@@ -160,7 +169,11 @@ fn list_removals(planned: &mut ProjectPlan, removed: &[Leaving]) {
         let repository = &mut planned.repositories[at];
         let moved = repository.files.iter().any(|other| other.from.as_deref() == Some(file.path.as_str()));
         if !moved {
-            let reason = if repository.commit.is_some() { "not wanted any more" } else { "repository leaves the index" };
+            let reason = if repository.commit.is_some() {
+                "not wanted any more"
+            } else {
+                "repository leaves the index"
+            };
             repository.files.push(FilePlan {
                 action: Action::Remove,
                 path: file.path.clone(),
@@ -224,4 +237,3 @@ async fn reason(run: &Arc<ProjectRun>, write: &Write) -> StageResult<String> {
         }
     })
 }
-

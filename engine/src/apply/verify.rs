@@ -56,7 +56,8 @@ async fn check_project(
     options: &Options,
     finding: &mut Finding,
 ) -> StageResult<()> {
-    let run = ProjectRun::begin(Arc::clone(engine), Arc::clone(project), Arc::new(options.clone()), true).await?;
+    let run =
+        ProjectRun::begin(Arc::clone(engine), Arc::clone(project), Arc::new(options.clone()), true).await?;
     finding.report.place = run.place.to_string();
     let place = run.place_id;
     // A ledger that was lost knows nothing: everything in the store would look like an orphan.
@@ -64,8 +65,9 @@ async fn check_project(
         return Err(StageError::local("ledger", format!("the ledger knows nothing of {} yet", run.place))
             .hint("run `reposync apply` first: it takes in what the store holds"));
     }
-    let ((all, open), own) =
-        run.ledger(move |ledger, (id, _)| Ok((ledger.ids_in_place(place)?, ledger.ids_of_files(id, place)?))).await?;
+    let ((all, open), own) = run
+        .ledger(move |ledger, (id, _)| Ok((ledger.ids_in_place(place)?, ledger.ids_of_files(id, place)?)))
+        .await?;
     finding.report.checked = own.iter().map(|file| file.ids.len() as u64).sum();
     let known: BTreeSet<String> = all.into_iter().chain(open).collect();
 
@@ -136,7 +138,11 @@ fn example(report: &mut ProjectVerify, text: impl FnOnce() -> String) {
 
 /// Deletes orphans and marks files with holes, so that the next run writes them again (their
 /// vectors come from the cache). The caller holds the run lock, runs, and checks again.
-pub async fn mend(engine: &Arc<Engine>, candidates: &[Candidate], findings: &mut [Finding]) -> StageResult<()> {
+pub async fn mend(
+    engine: &Arc<Engine>,
+    candidates: &[Candidate],
+    findings: &mut [Finding],
+) -> StageResult<()> {
     for (candidate, finding) in candidates.iter().zip(findings) {
         let (Ok(project), None) = (&candidate.project, &finding.report.error) else { continue };
         for ids in finding.orphans.chunks(project.store.limits().ids_per_delete.max(1)) {

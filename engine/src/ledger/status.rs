@@ -51,7 +51,8 @@ impl Ledger {
         let Some(id) = self.project_id(name)? else { return Ok(status) };
         status.open_intents = self.open_intents_count(name)?;
         let rows = self.repositories(id)?;
-        let (counts, place) = self.read("count files", |conn| Ok((counts(conn, id)?, newest_place(conn, id)?)))?;
+        let (counts, place) =
+            self.read("count files", |conn| Ok((counts(conn, id)?, newest_place(conn, id)?)))?;
         for row in rows {
             let (files, vectors, failed) = counts.get(&row.name).copied().unwrap_or_default();
             status.files += files;

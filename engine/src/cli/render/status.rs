@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::model::{GitSha, Outcome, ProjectStatus, RepositoryStatus, StatusView};
+use crate::model::{Outcome, ProjectStatus, RepositoryStatus, StatusView};
 
 use super::super::output::{Style, escape};
 use super::table::Table;
@@ -127,6 +127,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
+    use crate::model::{GitSha, LastRun, OrphanPlace, Running};
 
     fn status() -> StatusView {
         let at = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
