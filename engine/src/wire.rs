@@ -3,19 +3,20 @@
 //! A [`Workshop`] belongs to the process. A stage whose settings did not change is the same object
 //! in the next generation of the configuration: its client, its rate budget, its pool live on.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::{Candidate, Engine, IN_FLIGHT_KIB, Project};
-use crate::chunk::component::ComponentHost;
+use crate::chunk::component::{ComponentHost, Lock, LockedComponent};
 use crate::chunk::{Chunker, CodeChunker, MarkdownChunker, SentenceChunker, TokenCounter};
 use crate::config::{self, Config, Stage, StageKind};
 use crate::embed::{EmbedQueue, Embedder, LocalEmbedder, VectorCache, azure_embedder, openai_embedder};
 use crate::ledger::{Ledger, ProjectRow};
 use crate::model::{ErrorKind, EventSink, Fingerprint, PathMatcher, StageError, StageResult};
-use crate::notify::Notifier;
+use crate::notify::{Notifier, SlackNotifier, WebhookNotifier};
 use crate::plan::Selector;
 use crate::source::{GitSource, GithubSource, Selection, Source};
 use crate::store::{PineconeStore, SqliteStore, VectorStore};
@@ -125,6 +126,22 @@ impl Workshop {
         })
     }
 
+    /// The components that enabled projects use, as `reposync.lock` records them.
+    pub fn components(&self, config: &Config) -> StageResult<Lock> {
+        let folder = config.path.parent().unwrap_or(Path::new("/"));
+        let used = |stage: &Stage| {
+            config.projects.iter().any(|project| project.enabled && project.chunkers.contains(&stage.name))
+        };
+        let mut components = Vec::new();
+        for stage in config.stages.iter().filter(|stage| used(stage)) {
+            if let StageKind::Wasm(settings) = &stage.kind {
+                let chunker = self.host(config)?.load(&stage.name, settings)?;
+                components.push(LockedComponent::of(&chunker, folder));
+            }
+        }
+        Ok(Lock::of(components))
+    }
+
     /// The host of components; one for the process.
     pub fn host(&self, config: &Config) -> StageResult<&ComponentHost> {
         if let Some(host) = self.host.get() {
@@ -215,6 +232,12 @@ impl Workshop {
     fn notifier(&self, stage: &Stage) -> StageResult<Arc<dyn Notifier>> {
         let (cancel, events) = (self.cancel.clone(), self.events.clone());
         keep(&mut self.made().notifiers, stage, String::new(), || match &stage.kind {
+            StageKind::Slack(settings) => {
+                Ok(Arc::new(SlackNotifier::new(&stage.name, settings, cancel, events)?))
+            }
+            StageKind::Webhook(settings) => {
+                Ok(Arc::new(WebhookNotifier::new(&stage.name, settings, cancel, events)?))
+            }
             _ => Err(wrong_role(stage, "notifier")),
         })
     }

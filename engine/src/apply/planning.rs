@@ -14,7 +14,7 @@ use super::project_run::ProjectRun;
 use super::remove::{Leaving, Verdict, judge};
 use super::setup::{Candidate, Engine, Options, Project, Prune};
 use super::survey::{Absence, Gone, report_orphan, survey};
-use super::tally::{Tally, failure};
+use super::tally::failure;
 use crate::ledger::Ledger;
 use crate::model::{Event, Fingerprint, Phase, StageError, StageResult};
 use crate::plan::{

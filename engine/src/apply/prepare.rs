@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::setup::{Project, Recipe};
-use crate::chunk::{ChunkError, Chunker, clean, fit, language_of};
+use crate::chunk::{ChunkError, Chunker, clean, fit, language_of, secrets};
 use crate::model::{
     Chunk, Cleaned, Document, ErrorKind, Fingerprint, GitSha, Metadata, RepoRef, SecretsMode, SkipReason,
     StageError, StageResult, TreeEntry, chunk_id, file_prefix,
@@ -50,6 +50,12 @@ pub(crate) fn prepare(project: &Project, origin: &Origin<'_>, content: &[u8]) ->
         Ok(cleaned) => cleaned,
         Err(reason) => return Ok(Prepared::Skipped(reason)),
     };
+    match project.secrets {
+        SecretsMode::Off => {}
+        SecretsMode::Skip if secrets::find(&cleaned.text).is_empty() => {}
+        SecretsMode::Skip => return Ok(Prepared::Skipped(SkipReason::Secret)),
+        SecretsMode::Redact => cleaned.text = secrets::redact(&cleaned.text).into_owned(),
+    }
     let path = origin.entry.path.as_str();
     let Some((chunker, cleaned, chunks)) = chunk(project, path, cleaned)? else {
         return Ok(Prepared::Skipped(SkipReason::NoChunker));

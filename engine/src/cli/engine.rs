@@ -4,11 +4,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use chrono::Utc;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::{self, Options, Prune};
+use crate::chunk::component::Lock;
 use crate::config::Config;
 use crate::ledger::{Ledger, RunLock, RunRow};
 use crate::model::{EventSink, Report, StageError, StatusView, VerifyReport};
@@ -91,6 +92,11 @@ pub(super) async fn apply(
     let _lock = lock(&config.engine.state, request.wait).await?;
     let ledger = Arc::new(Ledger::open(&config.engine.state)?);
     let workshop = Workshop::new(cancel.clone(), events.clone());
+    let lock_file = config.path.with_file_name("reposync.lock");
+    let components = workshop.components(config);
+    if request.locked {
+        check_components(&lock_file, components.as_ref().map_err(Clone::clone)?)?;
+    }
     let candidates = workshop.candidates(config, &request.projects);
     let engine = Arc::new(workshop.engine(config, ledger, events, cancel));
     if let Some(saved) = &request.saved {
@@ -112,7 +118,28 @@ pub(super) async fn apply(
         whole_file: request.projects.is_empty(),
         ..options(config, request.allow_deletes)
     };
-    Ok(apply::run(engine, candidates, options, "apply").await?)
+    let report = apply::run(engine, candidates, options, "apply").await?;
+    // A component that cannot be loaded has ended its projects, which the report tells.
+    if let Ok(components) = components
+        && (components != Lock::default() || lock_file.exists())
+    {
+        components.write(&lock_file).with_context(|| format!("cannot write `{}`", lock_file.display()))?;
+    }
+    Ok(report)
+}
+
+/// `--locked`: the components must be those of `reposync.lock`.
+fn check_components(lock_file: &Path, components: &Lock) -> anyhow::Result<()> {
+    let locked = Lock::read(lock_file).with_context(|| format!("cannot read `{}`", lock_file.display()))?;
+    let differences = locked.unwrap_or_default().differences(components);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let message =
+        format!("components differ from `{}`:\n  {}", lock_file.display(), differences.join("\n  "));
+    Err(StageError::misconfigured("components", message)
+        .hint("if they are meant to, run `reposync apply` without `--locked`: it writes the lock anew")
+        .into())
 }
 
 /// How a run of this file is done where nobody asks for more.

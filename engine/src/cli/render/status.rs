@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::model::{Outcome, ProjectStatus, RepositoryStatus, StatusView};
+use crate::model::{Outcome, ProjectStatus, StatusView};
 
 use super::super::output::{Style, escape};
 use super::table::Table;
@@ -127,7 +127,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::model::{GitSha, LastRun, OrphanPlace, Running};
+    use crate::model::{GitSha, LastRun, OrphanPlace, RepositoryStatus, Running};
 
     fn status() -> StatusView {
         let at = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
