@@ -328,8 +328,10 @@ fn check(key: &CacheKey, components: &[u8]) -> [u8; CHECK] {
 
 fn encode(key: &CacheKey, vector: &[f32], blob: &mut Vec<u8>) {
     blob.clear();
-    blob.resize(CHECK, 0);
-    blob.extend(vector.iter().flat_map(|x| x.to_le_bytes()));
+    blob.resize(CHECK + 4 * vector.len(), 0);
+    for (bytes, x) in blob[CHECK..].as_chunks_mut::<4>().0.iter_mut().zip(vector) {
+        *bytes = x.to_le_bytes();
+    }
     let check = check(key, &blob[CHECK..]);
     blob[..CHECK].copy_from_slice(&check);
 }

@@ -28,18 +28,24 @@ pub(super) fn split(text: &str) -> String {
 }
 
 /// About how many word pieces a text has, rather more than fewer: one for each punctuation mark
-/// and each four bytes of a word.
+/// and each begun four bytes of a word.
 ///
-/// The model's own tokenizer runs at a fiftieth of this speed, and nothing is paid by these tokens.
+/// The model's own tokenizer takes many times as long, and nothing is paid by these tokens; a test
+/// compares the two.
 pub(super) fn estimate_tokens(text: &str) -> usize {
-    let (mut tokens, mut run) = (0, 0);
+    let (mut tokens, mut left) = (0, 0);
     for &byte in text.as_bytes() {
-        if byte.is_ascii_alphanumeric() || byte >= 0x80 {
-            tokens += usize::from(run % 4 == 0);
-            run += 1;
-        } else {
-            run = 0;
-            tokens += usize::from(byte.is_ascii_punctuation());
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | 0x80.. if left > 0 => left -= 1,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | 0x80.. => {
+                left = 3;
+                tokens += 1;
+            }
+            b'!'..=b'~' => {
+                left = 0;
+                tokens += 1;
+            }
+            _ => left = 0,
         }
     }
     tokens
@@ -77,7 +83,7 @@ mod tests {
 
     #[test]
     fn tokens_are_estimated() {
-        for (text, expected) in [("", 0), ("the", 1), ("house", 2), ("a.b", 3), ("  \n", 0), ("f(x)", 4)] {
+        for (text, expected) in [("", 0), ("the", 1), ("houses", 2), ("a.b", 3), ("  \n", 0), ("f(x)", 4)] {
             assert_eq!(estimate_tokens(text), expected, "{text:?}");
         }
     }

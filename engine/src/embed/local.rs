@@ -251,6 +251,17 @@ mod tests {
         assert!(vectors.iter().all(|v| (cosine(v, v) - 1.0).abs() < 1e-4));
     }
 
+    #[test]
+    fn the_estimate_of_tokens_is_near_the_tokenizers_count() {
+        let tokenizer = tokenizers::Tokenizer::from_bytes(TOKENIZER).expect("loads");
+        let model = include_str!("../../models/static-256/README.md");
+        for (what, text) in [("code", include_str!("local.rs")), ("prose", model)] {
+            let exact = tokenizer.encode_fast(identifiers::split(text), false).expect("encodes").len();
+            let ratio = identifiers::estimate_tokens(text) as f64 / exact as f64;
+            assert!((0.95..1.35).contains(&ratio), "{what}: {ratio}");
+        }
+    }
+
     #[tokio::test]
     async fn near_texts_are_nearer() {
         let v = embed(&["how is a file deleted", "fn delete_file(path: &Path)", "fn parse_color(hex: &str)"])

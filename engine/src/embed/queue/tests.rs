@@ -140,6 +140,26 @@ async fn the_last_texts_wait_only_for_the_linger() {
     assert_eq!(before.elapsed(), fake.linger() + fake.latency);
 }
 
+/// 500 files of three texts, arriving over half a second, at 750 ms a batch of 100 and eight calls
+/// at once: 15 calls in two rounds.
+#[tokio::test(start_paused = true)]
+async fn hardly_more_waiting_than_the_service_makes_unavoidable() {
+    let mut fake = Fake::new(100, 8);
+    fake.limits.tokens_per_call = 300_000;
+    fake.latency = Duration::from_millis(750);
+    let fake = Arc::new(fake);
+    let queue = start(&fake, None);
+    let before = tokio::time::Instant::now();
+    let file = async |n: usize| {
+        tokio::time::sleep(Duration::from_millis(n as u64 / 5)).await;
+        queue.embed("p", texts(n * 3..n * 3 + 3)).await
+    };
+    let answers = futures::future::join_all((0..500).map(file)).await;
+    assert!(answers.iter().flatten().all(Result::is_ok));
+    assert_eq!(fake.calls().len(), 15);
+    assert!(before.elapsed() <= Duration::from_millis(1500 * 12 / 10), "{:?}", before.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn equal_texts_are_sent_once_and_say_so() {
     let fake = Arc::new(Fake::new(100, 2));
