@@ -17,6 +17,7 @@ use super::{Projects, render};
 
 /// Arguments of `apply`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ApplyArgs {
     /// A plan saved by `plan --out`; refused when anything has moved since

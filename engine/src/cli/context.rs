@@ -31,7 +31,6 @@ impl Context {
 
     /// Runs a command to its end.
     pub(super) fn block_on<T>(
-        &self,
         command: impl Future<Output = Result<T, CommandError>>,
     ) -> Result<T, CommandError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -30,6 +30,7 @@ pub(super) struct PlanRequest {
 
 /// What to apply.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct ApplyRequest {
     /// These projects; none: all enabled ones.
     pub(super) projects: Vec<String>,

@@ -120,7 +120,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let verbosity = if cli.global.quiet { 0 } else { cli.global.verbose };
     let out = Output::detect(verbosity);
     let context = Context::new(out.clone(), cli.global);
-    match context.block_on(dispatch(&context, cli.command)) {
+    match Context::block_on(dispatch(&context, cli.command)) {
         Ok(code) => code,
         Err(error) => {
             out.message(&error.render(&out.error_style));

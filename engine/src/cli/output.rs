@@ -110,6 +110,7 @@ impl Output {
     }
 
     /// Prints data. A reader that has left (`reposync … | head`) has seen enough: that is no error.
+    #[expect(clippy::unused_self, reason = "who prints needs the output at hand")]
     pub(crate) fn data(&self, text: &str) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
@@ -124,6 +125,7 @@ impl Output {
     }
 
     /// Prints what is no data. Where that cannot be written there is nobody left to tell.
+    #[expect(clippy::unused_self, reason = "who prints needs the output at hand")]
     pub(crate) fn message(&self, text: &str) {
         let mut stderr = io::stderr().lock();
         drop(stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()));

@@ -7,7 +7,9 @@ use console::measure_text_width;
 use crate::plan::{Action, Estimate, FilePlan, Plan, ProjectPlan, RepositoryPlan};
 
 use super::super::output::{Style, escape};
-use super::words::{count, field, hints, noun_for, number, place_of, price, short, skip_examples, skipped};
+use super::words::{
+    count, field, hints, noun_for, number, place_of, price, render_hints, short, skip_examples, skipped,
+};
 
 /// Files of a repository that are listed without `-v`.
 const FOLDED: usize = 20;
@@ -208,7 +210,7 @@ fn advice(plan: &Plan, style: &Style) -> String {
     if !plan.is_empty() {
         advice.push("`reposync apply` makes it so".to_owned());
     }
-    advice.iter().map(|hint| format!("{} {hint}\n", style.advice("hint:"))).collect()
+    render_hints(&advice, style)
 }
 
 #[cfg(test)]

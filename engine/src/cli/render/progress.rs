@@ -160,7 +160,7 @@ fn ended(outcome: Outcome) -> &'static str {
 /// Twenty cells, filled by how much is done.
 fn meter(done: u64, expected: u64, style: &Style) -> String {
     const CELLS: u64 = 20;
-    let filled = if expected == 0 { 0 } else { done.saturating_mul(CELLS) / expected };
+    let filled = done.saturating_mul(CELLS).checked_div(expected).unwrap_or(0);
     let filled = usize::try_from(filled.min(CELLS)).unwrap_or(0);
     let empty = usize::try_from(CELLS).unwrap_or(0) - filled;
     format!("{}{}", style.good(&"━".repeat(filled)), style.dim(&"·".repeat(empty)))

@@ -4,7 +4,8 @@ use crate::model::{Counts, Outcome, ProjectReport, Report};
 
 use super::super::output::{Style, escape};
 use super::words::{
-    count, duration, field, hints, noun_for, number, parts, place_of, price, skip_examples, skipped,
+    count, duration, field, hints, noun_for, number, parts, place_of, price, render_hints, skip_examples,
+    skipped,
 };
 
 /// The report as text.
@@ -174,7 +175,7 @@ fn advice(report: &Report, style: &Style) -> String {
     if report.outcome == Outcome::Interrupted {
         advice.push("`reposync apply` continues where this run stopped".to_owned());
     }
-    advice.iter().map(|hint| format!("{} {hint}\n", style.advice("hint:"))).collect()
+    render_hints(&advice, style)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use crate::model::{ProjectVerify, VerifyReport};
 
 use super::super::output::{Style, escape};
-use super::words::{count, field, number, parts};
+use super::words::{count, field, number, parts, render_hints};
 
 /// Ids shown of each kind without `-v`.
 const EXAMPLES: usize = 3;
@@ -50,9 +50,7 @@ pub(crate) fn render(report: &VerifyReport, style: &Style) -> String {
     } else if report.projects.iter().any(|project| project.error.is_none() && project.is_open()) {
         advice.push("`reposync apply --full` writes every vector again".to_owned());
     }
-    for hint in advice {
-        text.push_str(&format!("{} {hint}\n", style.advice("hint:")));
-    }
+    text.push_str(&render_hints(&advice, style));
     text
 }
 

@@ -146,6 +146,13 @@ pub(super) fn hints<'a>(failures: impl Iterator<Item = &'a Failure>) -> Vec<&'a 
     hints
 }
 
+/// What to do, one line each; the texts are escaped already.
+pub(super) fn render_hints(advice: &[String], style: &Style) -> String {
+    let label = style.advice("hint:");
+    let lines: Vec<_> = advice.iter().map(|hint| format!("{label} {hint}\n")).collect();
+    lines.concat()
+}
+
 /// Skipped files by reason, the most frequent first: `14: 9 binary, 5 too large`.
 pub(super) fn skipped(skipped: &[SkipCount]) -> String {
     let total: u64 = skipped.iter().map(|skip| skip.files).sum();
