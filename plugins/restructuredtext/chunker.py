@@ -35,7 +35,7 @@ CONFIG_SCHEMA = {
 class Chunker(exports.Chunker):
     """The component; an instance lives as long as its configuration."""
 
-    depth = CONFIG_SCHEMA["properties"]["depth"]["default"]
+    depth: int = CONFIG_SCHEMA["properties"]["depth"]["default"]
 
     def describe(self) -> PluginInfo:
         return PluginInfo(
