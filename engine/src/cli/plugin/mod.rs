@@ -6,6 +6,7 @@ mod build;
 mod golden;
 mod inspect;
 mod new;
+mod remap;
 mod template;
 mod test;
 mod toolchain;

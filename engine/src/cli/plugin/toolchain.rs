@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, anyhow, bail};
 
 use super::build::WORLD;
-use super::{Language, template};
+use super::{Language, remap, template};
 use crate::cli::error::CommandError;
 
 /// What a tool makes.
@@ -42,6 +42,8 @@ fn rust(dir: &Path) -> Result<Built, CommandError> {
             "`rustup target add {RUST_TARGET}`, or Debian's rustc-web, cargo-web, rust-web-src and lld"
         )));
     };
+    let workspace = workspace_root(dir).unwrap_or_else(|| dir.to_owned());
+    command.env("CARGO_ENCODED_RUSTFLAGS", remap::flags(&workspace));
     command.current_dir(dir).args([
         "--profile",
         rust_profile(dir),
