@@ -91,10 +91,10 @@ fn latin1(bytes: &[u8]) -> Option<String> {
                 high_letters += 1;
                 let far_before = at.checked_sub(2);
                 let run = high(before) && high(after) || high(far_before) && high(before);
-                let alone = !letter(before)
-                    && !letter(after)
-                    && !(high(before) && letter(far_before))
-                    && !(high(after) && letter(Some(at + 2)));
+                let alone = !(letter(before)
+                    || letter(after)
+                    || high(before) && letter(far_before)
+                    || high(after) && letter(Some(at + 2)));
                 // A single `à` or `É` between blanks is a French word.
                 let word = !high(before) && !high(after) && matches!(byte, 0xE0 | 0xC0 | 0xE9 | 0xC9);
                 if run || (alone && !word) {
@@ -121,6 +121,7 @@ fn is_lfs_pointer(text: &str) -> bool {
 ///
 /// Files are clean as a rule, so whole blocks are judged without branches (the loop becomes SIMD)
 /// and only a suspicious block is looked at byte by byte.
+#[expect(clippy::needless_bitwise_bool, reason = "without branches the loop becomes SIMD")]
 fn first_dirt(bytes: &[u8]) -> Option<usize> {
     const BLOCK: usize = 128;
     for (n, block) in bytes.chunks(BLOCK).enumerate() {

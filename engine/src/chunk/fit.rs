@@ -179,14 +179,14 @@ impl<'a> Room<'a> {
         let mut by_tokens = vec![range.clone()];
         if !self.tokens_fit(body) {
             let counter = self.limits.counter.clone();
-            by_tokens = split(text, range, Size::tokens(self.tokens(), counter));
+            by_tokens = split(text, range, &Size::tokens(self.tokens(), counter));
         }
         let mut parts = Vec::new();
         for part in by_tokens {
             if self.bytes_fit(&text[part.clone()]) {
                 parts.push(part);
             } else {
-                parts.extend(split(text, part, Size::tokens(self.bytes, Arc::new(escaped_len))));
+                parts.extend(split(text, part, &Size::tokens(self.bytes, Arc::new(escaped_len))));
             }
         }
         parts.into_iter().map(|part| trim(text, part)).collect()
@@ -231,7 +231,7 @@ fn cut_context(context: &mut String, limits: &Limits) {
 }
 
 /// Cuts a range by a size that is not about characters.
-fn split(text: &str, range: Range<usize>, size: Size) -> Vec<Range<usize>> {
+fn split(text: &str, range: Range<usize>, size: &Size) -> Vec<Range<usize>> {
     let body = &text[range.clone()];
     let parts = size.ruler(body).split(0..body.len());
     parts.into_iter().map(|part| part.start + range.start..part.end + range.start).collect()
@@ -359,14 +359,14 @@ mod tests {
     #[test]
     fn what_breaks_the_contract_is_named() {
         for (ranges, message) in [
-            (&[0..2, 3..99][..], "chunk 2: its range 3..99 ends after the document (8 bytes)"),
-            (&[2..2], "chunk 1: its range 2..2 is empty"),
-            (&[0..2, 2..5], "chunk 2: its range 2..5 cuts the character 'ß' at byte 4"),
-            (&[5..8], "chunk 1: its range 5..8 cuts the character 'ß' at byte 4"),
-            (&[2..4, 0..6], "chunk 2: its range 0..6 steps back behind the one before it (2..4)"),
-            (&[0..6, 2..4], "chunk 2: its range 2..4 steps back behind the one before it (0..6)"),
+            (&[(0, 2), (3, 99)][..], "chunk 2: its range 3..99 ends after the document (8 bytes)"),
+            (&[(2, 2)], "chunk 1: its range 2..2 is empty"),
+            (&[(0, 2), (2, 5)], "chunk 2: its range 2..5 cuts the character 'ß' at byte 4"),
+            (&[(5, 8)], "chunk 1: its range 5..8 cuts the character 'ß' at byte 4"),
+            (&[(2, 4), (0, 6)], "chunk 2: its range 0..6 steps back behind the one before it (2..4)"),
+            (&[(0, 6), (2, 4)], "chunk 2: its range 2..4 steps back behind the one before it (0..6)"),
         ] {
-            let chunks = ranges.iter().cloned().map(Chunk::slice).collect();
+            let chunks = ranges.iter().map(|&(start, end)| Chunk::slice(start..end)).collect();
             let error = fit(&cleaned("Straße!"), chunks, &limits(100, 1000)).expect_err(message);
             assert_eq!(error.to_string(), message);
         }

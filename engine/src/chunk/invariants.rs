@@ -152,9 +152,10 @@ fn hostile_files_are_cut_in_bounded_time() {
     let quotes = "> ".repeat(100_000);
     let lists = "- ".repeat(100_000);
     let nested_code = (0..2000).map(|depth| " ".repeat(depth % 200) + "if x {\n").collect::<String>();
-    for file in [&long_line, &nested, &braces, &blanks, &quotes, &lists, &nested_code] {
+    let brackets = "a\"b'c{d(e[f/*g\n".repeat(2000);
+    for file in [&brackets, &long_line, &nested, &braces, &blanks, &quotes, &lists, &nested_code] {
         for chunker in chunkers(1000, false) {
-            for path in ["a.rs", "a.py", "a.cpp", "a.md"] {
+            for path in ["a.rs", "a.py", "a.c", "a.md"] {
                 check(&*chunker, path, file, &|body| body.chars().count() <= 1000);
             }
         }

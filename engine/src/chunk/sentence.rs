@@ -156,6 +156,7 @@ fn fold(cleaned: Cleaned) -> Cleaned {
     Cleaned { text: folded, lines }
 }
 
+#[expect(clippy::needless_bitwise_bool, reason = "without branches the loop becomes SIMD")]
 fn fold_line(line: &str, folded: &mut String) {
     let body = line.trim_start_matches([' ', '\t']);
     if body.len() < line.len() {

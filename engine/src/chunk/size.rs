@@ -161,7 +161,7 @@ impl Ruler<'_> {
             let end = next_sentence(self.text, start, range.end);
             let size = self.measure(start..end);
             if size <= self.max {
-                atoms.push(Atom { end, size, start });
+                atoms.push(Atom { start, end, size });
             } else {
                 self.words(start..end, &mut atoms);
             }

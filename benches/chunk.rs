@@ -1,0 +1,171 @@
+//! Chunking speed, next to the least that any indexer must do with the same bytes.
+//!
+//! `cargo bench --bench chunk` prints the throughput of each chunker (cleaning, cutting and fitting
+//! included) over sources of the Cargo registry, or of this repository where there is none.
+//! `lower_bound` checks UTF-8, counts lines and hashes with BLAKE3; `bare_parse` is tree-sitter
+//! alone over the very files that `code` cuts.
+
+use std::fs;
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use divan::Bencher;
+use divan::counter::BytesCount;
+use reposync::chunk::{
+    Chunker, CodeChunker, CodeSettings, Limits, MarkdownChunker, MarkdownSettings, SentenceChunker,
+    SentenceSettings, clean, fit, language_of,
+};
+use reposync::model::Document;
+
+/// Bytes of each corpus: enough that caches do not hold it, little enough for a quick run.
+const CORPUS_BYTES: usize = 12 << 20;
+
+fn main() {
+    divan::main();
+}
+
+struct File {
+    path: String,
+    bytes: Vec<u8>,
+}
+
+/// Everything with a language, as an indexer would meet it.
+static MIXED: LazyLock<Vec<File>> = LazyLock::new(|| corpus(&|path| language_of(path).is_some()));
+static MARKDOWN: LazyLock<Vec<File>> =
+    LazyLock::new(|| corpus(&|path| language_of(path) == Some("markdown")));
+/// Rust only: what the registry holds most of, and what figures are comparable for.
+static RUST: LazyLock<Vec<File>> = LazyLock::new(|| corpus(&|path| language_of(path) == Some("rust")));
+
+/// Files that a predicate takes, in a fixed order, up to the size of a corpus.
+fn corpus(takes: &dyn Fn(&str) -> bool) -> Vec<File> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
+    let registry = home.map(|home| home.join("registry/src")).filter(|folder| folder.is_dir());
+    let root = registry.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    let (mut files, mut bytes) = (Vec::new(), 0);
+    gather(&root, takes, &mut files, &mut bytes);
+    files
+}
+
+fn gather(folder: &Path, takes: &dyn Fn(&str) -> bool, files: &mut Vec<File>, bytes: &mut usize) {
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    entries.sort();
+    for entry in entries {
+        if *bytes >= CORPUS_BYTES {
+            return;
+        }
+        if entry.is_dir() {
+            if !entry.ends_with("target") {
+                gather(&entry, takes, files, bytes);
+            }
+        } else if let Some(path) = entry.to_str()
+            && takes(path)
+            && let Ok(content) = fs::read(&entry)
+            && content.len() < 1 << 20
+            && clean(&content).is_ok()
+        {
+            *bytes += content.len();
+            files.push(File { path: path.to_owned(), bytes: content });
+        }
+    }
+}
+
+fn size(files: &[File]) -> BytesCount {
+    BytesCount::new(files.iter().map(|file| file.bytes.len()).sum::<usize>())
+}
+
+fn lower_bound(bencher: Bencher<'_, '_>, files: &'static [File]) {
+    bencher.counter(size(files)).bench(|| {
+        for file in files {
+            let text = std::str::from_utf8(&file.bytes).map_or(0, str::len);
+            let lines = memchr::memchr_iter(b'\n', &file.bytes).count();
+            black_box((text, lines, blake3::hash(&file.bytes)));
+        }
+    });
+}
+
+/// A file's whole way: bytes to pieces.
+fn pieces(bencher: Bencher<'_, '_>, files: &'static [File], chunker: &dyn Chunker) {
+    let limits = Limits { input_tokens: 8191, counter: Arc::new(str::len), metadata_bytes: 30_000 };
+    bencher.counter(size(files)).bench_local(|| {
+        for file in files {
+            let cleaned = chunker.prepare(clean(&file.bytes).expect("the corpus is text"));
+            let document =
+                Document { path: &file.path, text: &cleaned.text, language: language_of(&file.path) };
+            let chunks = chunker.chunk(&document).expect("a built-in chunker takes every text");
+            black_box(fit(&cleaned, chunks, &limits).expect("a built-in chunker keeps the contract"));
+        }
+    });
+}
+
+#[divan::bench_group(sample_count = 7)]
+mod mixed {
+    use super::{Bencher, MIXED, SentenceChunker, SentenceSettings, black_box, clean, pieces, size};
+
+    #[divan::bench]
+    fn lower_bound(bencher: Bencher<'_, '_>) {
+        super::lower_bound(bencher, &MIXED);
+    }
+
+    #[divan::bench]
+    fn cleaning(bencher: Bencher<'_, '_>) {
+        bencher.counter(size(&MIXED)).bench(|| {
+            for file in &*MIXED {
+                black_box(clean(&file.bytes).expect("the corpus is text"));
+            }
+        });
+    }
+
+    #[divan::bench]
+    fn sentence(bencher: Bencher<'_, '_>) {
+        let chunker =
+            SentenceChunker::new("bench", &SentenceSettings::default(), None).expect("defaults are valid");
+        pieces(bencher, &MIXED, &chunker);
+    }
+}
+
+#[divan::bench_group(sample_count = 7)]
+mod markdown {
+    use super::{Bencher, MARKDOWN, MarkdownChunker, MarkdownSettings, pieces};
+
+    #[divan::bench]
+    fn lower_bound(bencher: Bencher<'_, '_>) {
+        super::lower_bound(bencher, &MARKDOWN);
+    }
+
+    #[divan::bench]
+    fn markdown(bencher: Bencher<'_, '_>) {
+        let chunker =
+            MarkdownChunker::new("bench", &MarkdownSettings::default(), None).expect("defaults are valid");
+        pieces(bencher, &MARKDOWN, &chunker);
+    }
+}
+
+#[divan::bench_group(sample_count = 3)]
+mod code {
+    use super::{Bencher, CodeChunker, CodeSettings, RUST, black_box, pieces, size};
+
+    #[divan::bench]
+    fn lower_bound(bencher: Bencher<'_, '_>) {
+        super::lower_bound(bencher, &RUST);
+    }
+
+    #[divan::bench]
+    fn bare_parse(bencher: Bencher<'_, '_>) {
+        let mut parser = tree_sitter::Parser::new();
+        parser.set_language(&tree_sitter_rust::LANGUAGE.into()).expect("the grammar fits the library");
+        bencher.counter(size(&RUST)).bench_local(|| {
+            for file in &*RUST {
+                black_box(parser.parse(&file.bytes, None));
+            }
+        });
+    }
+
+    #[divan::bench]
+    fn code(bencher: Bencher<'_, '_>) {
+        let chunker = CodeChunker::new("bench", &CodeSettings::default(), None).expect("defaults are valid");
+        pieces(bencher, &RUST, &chunker);
+    }
+}

@@ -1,0 +1,227 @@
+//! Units into chunks: definitions by themselves, small neighbours together.
+
+use std::ops::Range;
+
+use super::super::lines::Lines;
+use super::walk::{Outline, Role, Symbol, Unit};
+use crate::model::Chunk;
+
+/// Bytes of the names that a chunk of several definitions lists.
+const NAMES_BYTES: usize = 120;
+
+/// Packs everything that a walk has found; the chunks cover all lines.
+pub(super) fn pack(outline: &Outline, lines: &Lines<'_>) -> Vec<Chunk> {
+    if outline.units.is_empty() {
+        return lines.split(0..lines.count()).into_iter().map(Chunk::slice).collect();
+    }
+    let packer = Packer { outline, lines, max: lines.ruler.max };
+    let mut groups = packer.groups();
+    packer.glue(&mut groups);
+    let mut chunks = Vec::new();
+    for group in groups {
+        packer.cut(group, &mut chunks);
+    }
+    chunks
+}
+
+struct Packer<'a> {
+    outline: &'a Outline,
+    lines: &'a Lines<'a>,
+    max: usize,
+}
+
+impl Packer<'_> {
+    fn unit(&self, at: usize) -> &Unit {
+        &self.outline.units[at]
+    }
+
+    /// The lines of some units. The first unit takes what stands before it.
+    fn lines_of(&self, units: Range<usize>) -> Range<usize> {
+        let start = if units.start == 0 { 0 } else { self.unit(units.start).line };
+        let end = self.outline.units.get(units.end).map_or(self.lines.count(), |unit| unit.line);
+        start..end
+    }
+
+    fn size(&self, units: Range<usize>) -> usize {
+        self.lines.size(self.lines_of(units))
+    }
+
+    /// True for a definition that is worth a chunk of its own.
+    fn stands_alone(&self, at: usize) -> bool {
+        matches!(self.unit(at).role, Role::Item(_)) && self.size(at..at + 1) >= self.max / 8
+    }
+
+    /// The definition that a unit is about.
+    fn subject(&self, at: usize) -> Option<usize> {
+        match self.unit(at).role {
+            Role::Head(symbol) => Some(symbol),
+            Role::Item(_) | Role::Loose => self.unit(at).owner,
+        }
+    }
+
+    /// Runs of units about the same thing; definitions worth it by themselves.
+    fn groups(&self) -> Vec<Range<usize>> {
+        let mut groups: Vec<Range<usize>> = Vec::new();
+        let mut open = false;
+        for at in 0..self.outline.units.len() {
+            let alone = self.stands_alone(at);
+            match groups.last_mut() {
+                Some(group) if open && !alone && self.joins(group, at) => group.end = at + 1,
+                _ => groups.push(at..at + 1),
+            }
+            open = !alone;
+        }
+        groups
+    }
+
+    fn joins(&self, group: &Range<usize>, at: usize) -> bool {
+        self.subject(group.start) == self.subject(at) && !matches!(self.unit(at).role, Role::Head(_))
+    }
+
+    /// Lets a group too small to say anything (`impl X {`, one import) go with the next one.
+    fn glue(&self, groups: &mut Vec<Range<usize>>) {
+        let mut glued: Vec<Range<usize>> = Vec::with_capacity(groups.len());
+        for group in groups.drain(..) {
+            match glued.last_mut() {
+                Some(last)
+                    if self.size(last.clone()) <= self.max / 10
+                        && self.size(last.start..group.end) <= self.max
+                        && self.reaches(last, &group) =>
+                {
+                    last.end = group.end;
+                }
+                _ => glued.push(group),
+            }
+        }
+        *groups = glued;
+    }
+
+    /// A head goes only with its own parts; loose lines only with a neighbour on their level.
+    fn reaches(&self, small: &Range<usize>, next: &Range<usize>) -> bool {
+        let about = self.subject(small.end - 1);
+        about == self.unit(next.start).owner || about == self.subject(next.start)
+    }
+
+    /// Cuts a group into chunks that fit.
+    fn cut(&self, group: Range<usize>, chunks: &mut Vec<Chunk>) {
+        let limit = self.limit(&group);
+        let total = self.size(group.clone());
+        // Equal parts rather than full ones and a rest.
+        let target = if total <= limit { limit } else { total.div_ceil(total.div_ceil(limit)) };
+        let mut first = group.start;
+        while first < group.end {
+            let mut end = first + 1;
+            while end < group.end && self.size(first..end + 1) <= limit && self.size(first..end) < target {
+                end += 1;
+            }
+            if end < group.end {
+                end = self.best_cut(first, end);
+            }
+            self.finish(first..end, chunks);
+            first = end;
+        }
+    }
+
+    /// Statements of one function fill a chunk; small definitions and imports half of one, so that
+    /// it stays about something.
+    fn limit(&self, group: &Range<usize>) -> usize {
+        let statements =
+            self.subject(group.start).is_some_and(|symbol| !self.outline.symbols[symbol].container);
+        if statements || group.len() == 1 || self.stands_alone(group.end - 1) {
+            self.max
+        } else {
+            self.max / 2
+        }
+    }
+
+    /// The shallowest place to cut in the second half of what fits.
+    fn best_cut(&self, first: usize, end: usize) -> usize {
+        let half = self.size(first..end) / 2;
+        (first + 1..=end)
+            .rev()
+            .take_while(|&cut| self.size(first..cut) >= half)
+            .min_by_key(|&cut| self.unit(cut).depth)
+            .unwrap_or(end)
+    }
+
+    fn finish(&self, units: Range<usize>, chunks: &mut Vec<Chunk>) {
+        let (kind, name, context) = self.describe(units.clone());
+        let lines = self.lines_of(units);
+        let mut ranges = Vec::new();
+        if self.lines.fit(lines.clone()) {
+            self.lines.finish(lines, &mut ranges);
+        } else {
+            ranges = self.lines.split(lines);
+        }
+        chunks.extend(ranges.into_iter().map(|range| Chunk {
+            context: context.clone(),
+            kind: kind.map(str::to_owned),
+            name: name.clone(),
+            ..Chunk::slice(range)
+        }));
+    }
+
+    /// Kind, name and context of some units.
+    fn describe(&self, units: Range<usize>) -> (Option<&'static str>, Option<String>, Option<String>) {
+        let symbols = &self.outline.symbols;
+        let mut defined: Vec<usize> = Vec::new();
+        let mut head = None;
+        for at in units.clone() {
+            match self.unit(at).role {
+                Role::Item(symbol) => defined.push(symbol),
+                Role::Head(symbol) => head = Some(symbol),
+                Role::Loose => {}
+            }
+        }
+        let subject = match (defined.as_slice(), head) {
+            // `impl X {` with its first method is about the method.
+            ([only], _) => Some(*only),
+            ([], Some(head)) => Some(head),
+            ([], None) => self.unit(units.start).owner,
+            (several, _) => return self.describe_several(several),
+        };
+        let Some(subject) = subject else { return (None, None, None) };
+        let name = &symbols[subject].name;
+        (
+            Some(symbols[subject].kind),
+            (!name.is_empty()).then(|| name.clone()),
+            Some(path(symbols, subject)).filter(|path| !path.is_empty()),
+        )
+    }
+
+    fn describe_several(&self, several: &[usize]) -> (Option<&'static str>, Option<String>, Option<String>) {
+        let symbols = &self.outline.symbols;
+        let kind = symbols[several[0]].kind;
+        let same = several.iter().all(|&symbol| symbols[symbol].kind == kind);
+        let mut names: Vec<&str> = Vec::new();
+        let mut length = 0;
+        for name in several.iter().map(|&symbol| symbols[symbol].name.as_str()) {
+            if name.is_empty() || names.contains(&name) {
+                continue;
+            }
+            length += name.len();
+            if length > NAMES_BYTES {
+                break;
+            }
+            names.push(name);
+        }
+        let names = names.join(", ");
+        let context = symbols[several[0]].parent.map(|parent| path(symbols, parent));
+        (same.then_some(kind), (!names.is_empty()).then_some(names), context)
+    }
+}
+
+/// `impl Store for Sqlite > fn query(&self) -> Vec<Row>`.
+fn path(symbols: &[Symbol], symbol: usize) -> String {
+    let mut labels = Vec::new();
+    let mut next = Some(symbol);
+    while let Some(at) = next {
+        labels.push(symbols[at].label.as_str());
+        next = symbols[at].parent;
+    }
+    labels.retain(|label| !label.is_empty());
+    // The innermost say most; three are enough to place them.
+    labels.truncate(3);
+    labels.reverse();
+    labels.join(" > ")
+}

@@ -1,0 +1,233 @@
+//! A syntax tree into units: stretches of whole lines that are better not cut.
+
+use tree_sitter::Node;
+
+use super::super::lines::Lines;
+use super::grammar::{self, Item, Syntax};
+
+/// A stretch of lines; it ends where the next one starts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unit {
+    /// Its first line, from 0.
+    pub(super) line: usize,
+    pub(super) role: Role,
+    /// The definition it lies in.
+    pub(super) owner: Option<usize>,
+    /// How deep in the tree: a cut before a shallow unit is a better one.
+    pub(super) depth: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// A whole definition.
+    Item(usize),
+    /// The beginning of a definition whose parts follow as units of their own.
+    Head(usize),
+    /// Anything else: imports, statements, loose comments.
+    Loose,
+}
+
+/// A definition.
+#[derive(Debug)]
+pub(super) struct Symbol {
+    pub(super) kind: &'static str,
+    pub(super) name: String,
+    /// Its signature in one line.
+    pub(super) label: String,
+    pub(super) parent: Option<usize>,
+    /// True when it holds definitions rather than statements.
+    pub(super) container: bool,
+}
+
+/// What a walk has found.
+pub(super) struct Outline {
+    pub(super) units: Vec<Unit>,
+    pub(super) symbols: Vec<Symbol>,
+}
+
+/// Levels that are looked into; what is nested deeper is cut by lines.
+const MAX_DEPTH: usize = 64;
+
+/// Characters of a signature.
+const LABEL_CHARS: usize = 160;
+
+/// Walks a tree once, from the top; into nodes only that do not fit.
+pub(super) fn outline(syntax: Syntax, root: Node<'_>, lines: &Lines<'_>) -> Outline {
+    let mut walk = Walk { syntax, lines, found: Outline { units: Vec::new(), symbols: Vec::new() }, free: 0 };
+    walk.children(root, None, 0);
+    walk.found
+}
+
+struct Walk<'a> {
+    syntax: Syntax,
+    lines: &'a Lines<'a>,
+    found: Outline,
+    /// The first line that belongs to no unit yet.
+    free: usize,
+}
+
+/// Comments and attributes that wait for their definition: lines from..=to.
+#[derive(Clone, Copy)]
+struct Lead {
+    from: usize,
+    to: usize,
+}
+
+impl Walk<'_> {
+    fn children(&mut self, node: Node<'_>, owner: Option<usize>, depth: usize) {
+        let mut cursor = node.walk();
+        if !cursor.goto_first_child() {
+            return;
+        }
+        let mut lead: Option<Lead> = None;
+        loop {
+            let child = cursor.node();
+            let (first, last) = self.rows(child);
+            if last < self.free {
+                // It stands on lines that are taken.
+            } else if grammar::is_lead(child.kind()) && first >= self.free {
+                // A blank line parts a licence or a section's title from a doc comment.
+                lead = match lead {
+                    Some(waiting) if waiting.to + 1 >= first => Some(Lead { to: last, ..waiting }),
+                    Some(waiting) => {
+                        self.push(waiting.from, Role::Loose, owner, depth);
+                        Some(Lead { from: first, to: last })
+                    }
+                    None => Some(Lead { from: first, to: last }),
+                };
+            } else if child.is_named() {
+                let start = match lead.take() {
+                    Some(waiting) if waiting.to + 1 >= first => waiting.from,
+                    Some(waiting) => {
+                        self.push(waiting.from, Role::Loose, owner, depth);
+                        first
+                    }
+                    None => first,
+                };
+                self.place(child, start, last, owner, depth);
+                self.free = self.free.max(last + 1);
+            } else {
+                // Braces and commas end what they stand behind.
+                if let Some(waiting) = lead.take() {
+                    self.push(waiting.from, Role::Loose, owner, depth);
+                }
+                self.free = last + 1;
+            }
+            if !cursor.goto_next_sibling() {
+                break;
+            }
+        }
+        if let Some(waiting) = lead {
+            self.push(waiting.from, Role::Loose, owner, depth);
+            self.free = self.free.max(waiting.to + 1);
+        }
+    }
+
+    /// Makes units of one node on the lines `start..=last`.
+    fn place(&mut self, node: Node<'_>, start: usize, last: usize, owner: Option<usize>, depth: usize) {
+        let size = self.lines.size(start..last + 1);
+        let fits = size <= self.lines.ruler.max || depth >= MAX_DEPTH;
+        if start < self.free {
+            // It goes on from a line that is taken: no cut here, but maybe further in.
+            if !fits {
+                self.children(node, owner, depth + 1);
+            }
+            return;
+        }
+        let Some(item) = grammar::item(self.syntax, node) else {
+            self.push(start, Role::Loose, owner, depth);
+            if !fits {
+                self.free = self.row(node) + 1;
+                self.children(node, owner, depth + 1);
+            }
+            return;
+        };
+        let symbol = self.symbol(&item, owner);
+        // A large container says less about each of its members than they do themselves.
+        let whole = fits && !(item.container && item.body.is_some() && size > self.lines.ruler.max / 2);
+        if whole {
+            self.push(start, Role::Item(symbol), owner, depth);
+            return;
+        }
+        self.push(start, Role::Head(symbol), owner, depth);
+        self.free = self.row(item.definition) + 1;
+        self.children(item.body.unwrap_or(item.definition), Some(symbol), depth + 1);
+    }
+
+    fn push(&mut self, line: usize, role: Role, owner: Option<usize>, depth: usize) {
+        self.found.units.push(Unit { line, role, owner, depth });
+    }
+
+    fn symbol(&mut self, item: &Item<'_>, parent: Option<usize>) -> usize {
+        let text = self.lines.ruler.text;
+        let of = |node: Node<'_>| text.get(node.byte_range()).unwrap_or_default();
+        let within_type = parent.is_some_and(|parent| {
+            !matches!(self.found.symbols[parent].kind, "module" | "namespace" | "function" | "method")
+        });
+        let kind = if item.kind == "function" && within_type { "method" } else { item.kind };
+        self.found.symbols.push(Symbol {
+            kind,
+            name: item.name.map(of).map(one_line).unwrap_or_default(),
+            label: label(text, item),
+            parent,
+            container: item.container,
+        });
+        self.found.symbols.len() - 1
+    }
+
+    /// First free line and last line of a node.
+    fn rows(&self, node: Node<'_>) -> (usize, usize) {
+        let end = node.end_position();
+        let first = self.row(node);
+        // A node that ends with a newline does not reach into the next line.
+        let last = if end.column == 0 && end.row > first { end.row - 1 } else { end.row };
+        (first, last.min(self.lines.count().saturating_sub(1)))
+    }
+
+    fn row(&self, node: Node<'_>) -> usize {
+        node.start_position().row.min(self.lines.count().saturating_sub(1))
+    }
+}
+
+/// The signature of a definition: its text up to the body, in one line, without annotations.
+fn label(text: &str, item: &Item<'_>) -> String {
+    let node = item.definition;
+    // In Python a comment may stand between the colon and the body.
+    let mut cursor = node.walk();
+    let colon = node.children(&mut cursor).find(|child| child.kind() == ":" && item.body.is_some());
+    let end = colon.or(item.body).map_or(node.end_byte(), |after| after.start_byte());
+    let mut start = node.start_byte();
+    if let Some(modifiers) = node.child(0).filter(|child| child.kind() == "modifiers") {
+        let mut cursor = modifiers.walk();
+        for child in modifiers.children(&mut cursor) {
+            if child.kind().ends_with("annotation") {
+                start = child.end_byte();
+            }
+        }
+    }
+    let signature = text.get(start..end).unwrap_or_default().trim_start();
+    let signature = match item.body {
+        Some(_) => signature,
+        // Constants, types, prototypes: their first line tells.
+        None => signature.lines().next().unwrap_or_default(),
+    };
+    one_line(signature.trim_end().trim_end_matches(['{', ':', '(', '[', '=']))
+}
+
+/// White space folded, and cut to a length that can be read.
+fn one_line(text: &str) -> String {
+    let mut line = String::new();
+    let mut chars = 0;
+    for word in text.split_whitespace() {
+        chars += word.chars().count() + 1;
+        if chars > LABEL_CHARS && !line.is_empty() {
+            line.push_str(" …");
+            break;
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.extend(word.chars().take(LABEL_CHARS));
+    }
+    line
+}
