@@ -220,7 +220,10 @@ impl Workshop {
     fn store(&self, config: &Config, stage: &Stage) -> StageResult<Arc<dyn VectorStore>> {
         let calls = config.engine.concurrency;
         keep(&mut self.made().stores, stage, calls.to_string(), || match &stage.kind {
-            StageKind::Sqlite(settings) => Ok(Arc::new(SqliteStore::open(&stage.name, &settings.path))),
+            StageKind::Sqlite(settings) => {
+                let store = SqliteStore::open(&stage.name, &settings.path);
+                Ok(Arc::new(store.weigh(settings.vector_weight, settings.text_weight)))
+            }
             StageKind::Pinecone(settings) => {
                 let (cancel, events) = (self.cancel.clone(), self.events.clone());
                 Ok(Arc::new(PineconeStore::new(&stage.name, settings, calls, cancel, events)?))

@@ -10,7 +10,7 @@ use super::values::{check_globs, check_url, is_date, is_index_name, is_month};
 use crate::chunk::WasmSettings;
 use crate::embed::{AzureSettings, OpenAiSettings};
 use crate::source::GithubSettings;
-use crate::store::PineconeSettings;
+use crate::store::{PineconeSettings, SqliteSettings};
 use toml::de::DeValue;
 
 /// Texts in a request at most, by OpenAI and Azure.
@@ -60,6 +60,7 @@ pub(super) fn check_stage(
         StageKind::Sqlite(settings) => {
             not_empty(table, problems, "path", settings.path.as_os_str().is_empty());
             settings.path = absolute(folder, &settings.path);
+            weights(settings, table, problems);
         }
         StageKind::Slack(settings) => {
             check_url(table, "webhook_url", settings.webhook_url.expose(), problems);
@@ -221,6 +222,21 @@ fn openai(settings: &OpenAiSettings, table: &Table<'_>, problems: &mut Vec<Probl
     positive(table, problems, "max_input_tokens", &settings.max_input_tokens);
     service(table, problems, settings.batch_size, settings.dimensions, settings.price_per_million_tokens);
     rates(table, problems, settings.requests_per_minute, settings.tokens_per_minute);
+}
+
+fn weights(settings: &SqliteSettings, table: &Table<'_>, problems: &mut Vec<Problem>) {
+    let weights = [("vector_weight", settings.vector_weight), ("text_weight", settings.text_weight)];
+    for (key, _) in weights.iter().filter(|(_, weight)| !weight.is_finite() || *weight < 0.0) {
+        table.flag(
+            problems,
+            key,
+            "not a weight",
+            "a number from 0 up; 1 counts evenly, 0 leaves the ranking out",
+        );
+    }
+    if weights.iter().all(|(_, weight)| *weight == 0.0) {
+        table.flag(problems, "text_weight", "nothing is left to rank by", "leave one of the weights above 0");
+    }
 }
 
 fn pinecone(settings: &PineconeSettings, table: &Table<'_>, problems: &mut Vec<Problem>) {

@@ -187,7 +187,11 @@ fn stage(out: &mut Lines, stage: &Stage) {
             }
             out.text("api_version", &s.api_version);
         }
-        StageKind::Sqlite(s) => out.path("path", &s.path),
+        StageKind::Sqlite(s) => {
+            out.path("path", &s.path);
+            out.put("vector_weight", s.vector_weight);
+            out.put("text_weight", s.text_weight);
+        }
         StageKind::Slack(s) => {
             out.secret("webhook_url", Some(&s.webhook_url));
             out.on(&s.on);

@@ -55,16 +55,20 @@ pub enum Metric {
 }
 
 /// `kind = "sqlite"`: embedded.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SqliteSettings {
     /// The database file, relative to `reposync.toml`.
     pub path: PathBuf,
+    /// How much the ranking by vectors counts in a query; 0: words alone.
+    pub vector_weight: f64,
+    /// How much the ranking by words counts in a query; 0: vectors alone.
+    pub text_weight: f64,
 }
 
 impl Default for SqliteSettings {
     fn default() -> Self {
-        Self { path: ".reposync/index.db".into() }
+        Self { path: ".reposync/index.db".into(), vector_weight: 1.0, text_weight: 1.0 }
     }
 }
 

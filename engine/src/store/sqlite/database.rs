@@ -160,14 +160,18 @@ impl Database {
         if !self.path.try_exists().unwrap_or(true) {
             return Ok(None);
         }
-        let open = |name: &Path, extra: OpenFlags| -> Result<Connection, Failed> {
+        // None: a file that was only begun when its process ended; the next writer fills it.
+        let open = |name: &Path, extra: OpenFlags| -> Result<Option<Connection>, Failed> {
             let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | extra;
             let connection = Connection::open_with_flags(name, flags)?;
             connection.busy_timeout(BUSY)?;
             connection.pragma_update(None, "query_only", true)?;
             connection.set_prepared_statement_cache_capacity(32);
+            if is_new(&connection)? {
+                return Ok(None);
+            }
             check_version(&connection)?;
-            Ok(connection)
+            Ok(Some(connection))
         };
         let opened = open(&self.path, OpenFlags::empty()).or_else(|error| {
             // In a folder that may not be written there can be no shared-memory file beside the
@@ -178,7 +182,7 @@ impl Database {
                 Err(error)
             }
         });
-        opened.map(Some).map_err(|error| self.describe("open", error))
+        opened.map_err(|error| self.describe("open", error))
     }
 
     fn describe(&self, doing: &str, failed: Failed) -> StageError {

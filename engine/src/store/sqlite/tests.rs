@@ -200,6 +200,35 @@ async fn a_full_disk_loses_nothing() {
     store.upsert("n", &large).await.expect("space again");
 }
 
+#[tokio::test]
+async fn a_crash_at_any_moment_leaves_whole_batches() {
+    const BATCH: u64 = 10;
+    let (folder, store) = in_folder();
+    for batch in 0..5 {
+        let records: Vec<_> =
+            (0..BATCH).map(|n| record(&format!("{batch}-{n}"), [1.0, 0.5], "word")).collect();
+        store.upsert("n", &records).await.expect("upsert");
+    }
+    let read = |name: &str| std::fs::read(folder.path().join(name)).expect("a file");
+    let (file, log) = (read("index.db"), read("index.db-wal"));
+    let mut seen = std::collections::BTreeSet::new();
+    for cut in (0..=log.len()).step_by(log.len() / 40).chain([log.len()]) {
+        let after = tempfile::tempdir().expect("a folder");
+        std::fs::write(after.path().join("index.db"), &file).expect("write");
+        std::fs::write(after.path().join("index.db-wal"), &log[..cut]).expect("write");
+        let store = SqliteStore::open("index", after.path().join("index.db"));
+        let count = store.describe().await.expect("describe").namespaces.get("n").copied().unwrap_or(0);
+        assert_eq!(count % BATCH, 0, "cut at {cut}");
+        let by_words = Query { top_k: 100, ..about("word", [0.0, 0.0]) };
+        assert_eq!(ids(&store, &by_words).await.len() as u64, count, "cut at {cut}");
+        let by_vector = Query { vector: Vector::from([1.0, 0.0]), text: None, ..by_words };
+        assert_eq!(ids(&store, &by_vector).await.len() as u64, count, "cut at {cut}");
+        store.upsert("n", &[record("next", [1.0, 0.0], "word")]).await.expect("it goes on");
+        seen.insert(count);
+    }
+    assert!(seen.contains(&0) && seen.contains(&50) && seen.len() > 3, "{seen:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_may_write_at_once() {
     let (folder, one) = in_folder();
