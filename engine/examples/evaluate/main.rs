@@ -61,6 +61,8 @@ async fn run() -> anyhow::Result<()> {
     let started = Instant::now();
     index(&store, &embedder, &pool).await?;
     println!("{} chunks, {asked} questions; indexed in {:.1} s", pool.len(), started.elapsed().as_secs_f64());
+    let of = |kind| pool.iter().filter(|item| item.kind == kind && item.query.is_some()).count();
+    println!("questions: {}", Kind::ALL.map(|kind| format!("{} {}", of(kind), kind.name())).join(", "));
 
     println!(
         "\nMRR@{TOP}/recall@{TOP}    {}",
@@ -206,7 +208,9 @@ fn record(number: usize, item: &Item, vector: Vector) -> Record {
     }
 }
 
-/// The path of a file below the folder that was named.
+/// The path of a file below the folder that was named; the name of a file that was itself named.
 pub(crate) fn relative(root: &Path, file: &Path) -> String {
-    file.strip_prefix(root).unwrap_or(file).to_string_lossy().replace('\\', "/")
+    let below = file.strip_prefix(root).ok().filter(|path| !path.as_os_str().is_empty());
+    let name = below.or_else(|| file.file_name().map(Path::new)).unwrap_or(file);
+    name.to_string_lossy().replace('\\', "/")
 }
