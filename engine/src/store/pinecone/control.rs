@@ -60,7 +60,7 @@ pub(super) async fn find(caller: &Caller, settings: &PineconeSettings) -> StageR
             return Ok(None);
         };
         if described.status.ready {
-            return checked(caller, settings, described).map(Some);
+            return checked(caller, settings, &described).map(Some);
         }
         let Status { state, .. } = described.status;
         if state == "InitializationFailed" || state == "Terminating" || Instant::now() >= deadline {
@@ -145,7 +145,7 @@ async fn describe(caller: &Caller, settings: &PineconeSettings) -> StageResult<O
     }
 }
 
-fn checked(caller: &Caller, settings: &PineconeSettings, described: Described) -> StageResult<Index> {
+fn checked(caller: &Caller, settings: &PineconeSettings, described: &Described) -> StageResult<Index> {
     let wrong = |message: String| {
         Err(StageError::misconfigured(&caller.stage, message)
             .hint("set another `index`, or create one that fits"))
