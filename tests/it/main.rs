@@ -1,6 +1,7 @@
 //! The one integration binary: the real program against fakes of the services, one file per promise.
 
 mod architecture;
+mod attributes;
 mod cli_output;
 mod component;
 mod component_misbehaves;

@@ -79,6 +79,56 @@ async fn lists_opens_and_refuses() {
 }
 
 #[tokio::test]
+async fn formats_that_cannot_be_read_are_refused_not_empty() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, option) in [("a", "--object-format=sha256"), ("b", "--ref-format=reftable")] {
+        git(folder.path(), &["init", "--quiet", option, name]);
+        let path = folder.path().join(name);
+        std::fs::write(path.join("a.md"), "x").expect("a file");
+        git(&path, &["add", "."]);
+        git(&path, &["commit", "--quiet", "-m", "one"]);
+        let source = GitSource::new("git");
+        let wanted = Selection::Named(vec![repo_ref(&path)]);
+        let listing = source.list(&wanted, &Answers::default(), false).await.expect("a listing");
+        assert_eq!(listing.refused.len(), 1, "{option}");
+        let head = source.head(&entry(&path), &BranchRef::Default, None).await;
+        assert_eq!(head.expect_err("unreadable").kind, ErrorKind::Refused, "{option}");
+    }
+}
+
+#[tokio::test]
+async fn unreadable_references_are_an_error_not_emptiness() {
+    let repo = GitRepo::init("r");
+    repo.write("a", "1").commit("one");
+    std::fs::write(repo.path().join(".git/refs/heads/main"), "garbage").expect("a file");
+    let source = GitSource::new("git");
+    for branch in [BranchRef::Default, named("main")] {
+        let head = source.head(&entry(repo.path()), &branch, None).await;
+        assert_eq!(head.expect_err("garbage").kind, ErrorKind::BadInput);
+    }
+    std::fs::remove_file(repo.path().join(".git/refs/heads/main")).expect("was there");
+    std::fs::write(repo.path().join(".git/packed-refs"), "garbage").expect("a file");
+    let head = source.head(&entry(repo.path()), &BranchRef::Default, None).await;
+    assert_eq!(head.expect_err("garbage").kind, ErrorKind::BadInput);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn whose_repository_it_is_does_not_matter() {
+    let repo = GitRepo::init("r");
+    let commit = repo.write("a.md", "x").commit("one");
+    repo.git(&["remote", "add", "origin", "git@github.com:acme/r.git"]);
+    for path in [repo.path().to_owned(), repo.path().join(".git"), repo.path().join(".git/config")] {
+        if std::os::unix::fs::chown(&path, Some(65534), Some(65534)).is_err() {
+            return; // Only root may give files away.
+        }
+    }
+    assert_eq!(contents(repo.path(), commit).await, [("a.md".to_owned(), "x".to_owned())]);
+    let link = GitSource::new("git").permalink(&repo_ref(repo.path()), commit, "a.md", (1, 1));
+    assert!(link.starts_with("https://github.com/acme/r/blob/"), "{link}");
+}
+
+#[tokio::test]
 async fn an_owner_cannot_be_listed() {
     let owner = Selection::Owner { owner: "acme".into(), keyword: None };
     let error = GitSource::new("git").list(&owner, &Answers::default(), false).await.expect_err("refused");

@@ -325,6 +325,11 @@ async fn heads_in_every_state() {
         repo.former = vec!["acme/full".into()];
     });
     assert_eq!(head("acme/full", Some("trunk"), None).await, Head::Commit(commit));
+    // So was its archive, whose own redirect comes after that.
+    let tree = hub.tree(&entry("acme/full").repo, commit).await.expect("a tree");
+    github.take_seen();
+    fetch(&hub, &entry("acme/full").repo, commit, readable(tree)).await.expect("contents");
+    assert_eq!(github.take_archive_seen().len(), 1);
     github.remove("elsewhere/moved");
     assert_eq!(head("acme/full", Some("trunk"), None).await, Head::Missing);
     github.assert_conforming();

@@ -214,14 +214,18 @@ impl Reader {
     fn open(stage: String, path: &str) -> StageResult<Self> {
         let options =
             gix::open::Options::isolated().with(gix::sec::Trust::Full).filter_config_section(|_| true);
-        match options.open(path) {
-            Ok(repo) => Ok(Self { stage, path: path.to_owned(), repo }),
-            Err(error) => {
-                Err(StageError::refused(stage, format!("cannot open `{path}` as a Git repository"))
-                    .caused_by(error)
-                    .hint("give the folder of a repository: a work tree, or a bare repository"))
-            }
+        let repo = options.open(path).map_err(|error| {
+            StageError::refused(stage.as_str(), format!("cannot open `{path}` as a Git repository"))
+                .caused_by(error)
+                .hint("give the folder of a repository: a work tree, or a bare repository")
+        })?;
+        if repo.to_thread_local().common_dir().join("reftable").exists() {
+            // Read as files, such a repository's branches would look like none.
+            let message = format!("`{path}` keeps its branches in the reftable format, which cannot be read");
+            return Err(StageError::refused(stage, message)
+                .hint("convert it with `git refs migrate --ref-format=files`"));
         }
+        Ok(Self { stage, path: path.to_owned(), repo })
     }
 
     fn bad(&self, message: String) -> StageError {
@@ -246,13 +250,20 @@ impl Reader {
             self.bad(format!("cannot read {what} of `{}`", self.path)).caused_by(error)
         };
         let head = repo.head().map_err(|error| unreadable("HEAD", error))?;
+        // The branch is not there: is nothing there? Not being able to tell is not emptiness.
+        let without_branch = || -> Result<Head, gix::Error> {
+            let some = repo.references()?.local_branches()?.next().is_some();
+            Ok(if some { Head::NoBranch } else { Head::Empty })
+        };
         let mut reference = match branch {
             BranchRef::Default => match head.kind {
                 gix::head::Kind::Symbolic(reference) => reference.attach(&repo),
                 gix::head::Kind::Detached { target, peeled } => {
                     return Ok(Head::Commit(self.sha(peeled.unwrap_or(target))?));
                 }
-                gix::head::Kind::Unborn(_) => return Ok(without_branch(&repo)),
+                gix::head::Kind::Unborn(_) => {
+                    return without_branch().map_err(|error| unreadable("the branches", error));
+                }
             },
             BranchRef::Named(name) => {
                 let full = format!("refs/heads/{name}");
@@ -262,7 +273,7 @@ impl Reader {
                 };
                 match repo.try_find_reference(full_name.as_ref()) {
                     Ok(Some(reference)) if reference.name().as_bstr() == full.as_str() => reference,
-                    Ok(_) => return Ok(without_branch(&repo)),
+                    Ok(_) => return without_branch().map_err(|error| unreadable("the branches", error)),
                     Err(error) => return Err(unreadable(&format!("branch `{name}`"), error)),
                 }
             }
@@ -353,13 +364,4 @@ impl Reader {
             .map_err(|why| unreadable().caused_by(anyhow::anyhow!(why)))?;
         Ok(Bytes::from(std::mem::take(&mut object.data)))
     }
-}
-
-/// The branch is not there: is nothing there?
-fn without_branch(repo: &gix::Repository) -> Head {
-    let has_branches = repo
-        .references()
-        .ok()
-        .and_then(|references| Some(references.local_branches().ok()?.next().is_some()));
-    if has_branches == Some(true) { Head::NoBranch } else { Head::Empty }
 }

@@ -394,6 +394,10 @@ impl State {
         if request.header("user-agent").is_none_or(str::is_empty) {
             return error(403, "Request forbidden by administrative rules.");
         }
+        let bodied = !request.body.is_empty() || request.header("transfer-encoding").is_some();
+        if request.method == "GET" && bodied {
+            self.lock().problems.push(format!("{}: a GET with a body", request.path));
+        }
         if request.header("x-github-api-version") != Some("2022-11-28") {
             self.lock().problems.push(format!("{}: no API version", request.path));
         }

@@ -114,6 +114,15 @@ impl Client {
             .await
     }
 
+    /// Asks a single time, for what can be had in another way.
+    pub(super) async fn ask_once<T>(
+        &self,
+        ask: Ask<'_>,
+        read: impl FnOnce(Answer) -> StageResult<T>,
+    ) -> StageResult<T> {
+        read(self.once(ask).await?)
+    }
+
     /// One try.
     async fn once(&self, ask: Ask<'_>) -> StageResult<Answer> {
         self.refuse_while_used_up()?;
@@ -152,16 +161,21 @@ impl Client {
         let mut path = ask.path.to_owned();
         for _ in 0..=MOST_REDIRECTS {
             let answer = self.send(&path, ask).await?;
-            let moved = matches!(answer.status.as_u16(), 301 | 302 | 307 | 308);
-            // An archive's redirect leads to another host, and is the answer.
-            if !moved || ask.operation == "archive" {
+            if !matches!(answer.status.as_u16(), 301 | 302 | 307 | 308) {
                 return Ok(answer);
             }
             let target = answer.header("location").and_then(|to| link::below(&self.base, &path, to));
-            path = target.ok_or_else(|| {
-                StageError::misconfigured(&self.stage, format!("{} redirects to another address", self.host))
-                    .hint("set `api_url` to the address of the API itself; credentials follow no redirect")
-            })?;
+            path = match target {
+                Some(target) => target,
+                // An archive comes from another address, which is the answer.
+                None if ask.operation == "archive" => return Ok(answer),
+                None => {
+                    let message = format!("{} redirects to another address", self.host);
+                    return Err(StageError::misconfigured(&self.stage, message).hint(
+                        "set `api_url` to the address of the API itself; credentials follow no redirect",
+                    ));
+                }
+            };
         }
         Err(self.garbage("redirects without end"))
     }

@@ -27,7 +27,9 @@ use self::credentials::Credentials;
 use super::diff::changed_files;
 use super::permalink::{blob_link, encode_segment};
 use super::{AnswerCache, ChangedFile, ContentSink, GithubSettings, Head, Listing, Selection, Source};
-use crate::model::{BranchRef, EventSink, GitSha, RepoEntry, RepoRef, StageError, StageResult, TreeEntry};
+use crate::model::{
+    BranchRef, ErrorKind, EventSink, GitSha, RepoEntry, RepoRef, StageError, StageResult, TreeEntry,
+};
 use crate::net::{self, RetryPolicy};
 
 /// Up to so many files are fetched one by one; more come as one archive.
@@ -160,7 +162,7 @@ impl GithubSource {
         let path = format!("/repos/{}/compare/{base}...{head}?per_page=1&page=1", encode_name(&repo.name));
         let comparison: Option<Comparison> = self
             .client
-            .ask(Ask::json("compare", &path), |answer| match answer.status.as_u16() {
+            .ask_once(Ask::json("compare", &path), |answer| match answer.status.as_u16() {
                 200 => self.client.parse(&answer).map(Some),
                 _ => Ok(None),
             })
@@ -277,8 +279,8 @@ impl Source for GithubSource {
         match self.compared(repo, base, head).await {
             Ok(Some(changes)) => return Ok(changes),
             Ok(None) => {}
-            // Big comparisons time out on the server; the trees tell as well.
-            Err(error) if matches!(error.kind, crate::model::ErrorKind::Transient { retry_after: None }) => {}
+            // Big comparisons time out on the server; the trees tell as well, or wait as told.
+            Err(error) if matches!(error.kind, ErrorKind::Transient { .. }) => {}
             Err(error) => return Err(error),
         }
         Ok(changed_files(&self.tree(repo, base).await?, &self.tree(repo, head).await?))
