@@ -3,7 +3,6 @@
 pub(crate) mod component;
 pub(crate) mod git_repo;
 pub(crate) mod github;
-mod github_shapes;
 pub(crate) mod http;
 pub(crate) mod openai;
 pub(crate) mod openapi;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::github::Repo;
+use super::Repo;
 
 const REPOSITORY_URLS: [&str; 37] = [
     "archive",

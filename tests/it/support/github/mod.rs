@@ -1,0 +1,263 @@
+//! A fake GitHub: a real server on a loopback port that serves the objects of real repositories,
+//! keeps GitHub's rules (authentication, pages, ETags, limits), checks every exchange against
+//! GitHub's OpenAPI file, records it, and can be told to fail.
+
+mod api;
+mod objects;
+mod shapes;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use reposync::model::Secret;
+use reposync::source::GithubSettings;
+
+use super::http::{Request, Response, Server};
+
+/// A personal token that the fake accepts, of the user `ada`.
+pub(crate) const TOKEN: &str = "ghp_fakeTokenOfAda0123456789";
+/// The App that the fake knows.
+pub(crate) const APP_ID: u64 = 4711;
+/// Its installation.
+pub(crate) const INSTALLATION_ID: u64 = 7;
+/// Its private key, made for these tests.
+pub(crate) const APP_KEY: &str = include_str!("../../fixtures/github-app.pem");
+const APP_PUBLIC_KEY: &str = include_str!("../../fixtures/github-app.pub.pem");
+/// What the archive's address carries.
+pub(crate) const ARCHIVE_TOKEN: &str = "archiveAddressSecret42";
+
+/// A repository as GitHub shows it. Change it with [`FakeGithub::edit`].
+#[derive(Debug, Clone)]
+pub(crate) struct Repo {
+    pub(crate) id: u64,
+    pub(crate) full_name: String,
+    /// The folder whose objects are served; none: a repository without commits.
+    pub(crate) folder: Option<PathBuf>,
+    pub(crate) private: bool,
+    pub(crate) description: Option<String>,
+    pub(crate) topics: Vec<String>,
+    pub(crate) fork: bool,
+    pub(crate) archived: bool,
+    pub(crate) default_branch: String,
+    pub(crate) pushed_at: Option<String>,
+    /// Names it had before; they redirect.
+    pub(crate) former: Vec<String>,
+    /// Everything of it answers so: 403, 451.
+    pub(crate) denied: Option<u16>,
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone)]
+pub(crate) enum Fault {
+    /// This answer instead.
+    Answer(Response),
+    /// The right answer, cut off in the middle.
+    Half,
+    /// The connection ends without an answer.
+    Reset,
+    /// Nothing ever comes.
+    Hang,
+}
+
+impl Fault {
+    /// An error status with GitHub's kind of body.
+    pub(crate) fn status(status: u16, message: &str) -> Self {
+        Self::Answer(Response::json(status, &shapes::error(message)))
+    }
+
+    /// A proxy's page with a good status.
+    pub(crate) fn html() -> Self {
+        let page = Response { status: 200, body: b"<html>Please log in</html>".to_vec(), headers: vec![] };
+        Self::Answer(page.with("content-type", "text/html"))
+    }
+
+    /// With a header.
+    pub(crate) fn with(self, name: &str, value: impl Into<String>) -> Self {
+        match self {
+            Self::Answer(response) => Self::Answer(response.with(name, value)),
+            other => other,
+        }
+    }
+}
+
+/// One exchange as it was.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub(crate) request: Request,
+    /// None where the connection was broken.
+    pub(crate) status: Option<u16>,
+}
+
+/// A fake GitHub; it stops when dropped.
+pub(crate) struct FakeGithub {
+    api: Server,
+    prefix: &'static str,
+    state: Arc<State>,
+    /// Where archives come from: another host, to a client.
+    _archives: Server,
+}
+
+#[derive(Default)]
+struct State {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    base: String,
+    archives: String,
+    prefix: &'static str,
+    repos: Vec<Repo>,
+    /// Logins and `Organization` or `User`.
+    owners: HashMap<String, &'static str>,
+    /// The token of the App's installation that is good now, and how many there were.
+    installation_token: Option<String>,
+    tokens_issued: usize,
+    faults: Vec<(String, usize, Fault)>,
+    seen: Vec<Seen>,
+    archive_seen: Vec<Seen>,
+    problems: Vec<String>,
+    tree_limit: Option<usize>,
+    /// Requests left, and the seconds until there are more.
+    budget: Option<(u64, u64)>,
+    blobs_as_json: bool,
+}
+
+impl FakeGithub {
+    /// A fake of github.com: paths begin at the root.
+    pub(crate) fn start() -> Self {
+        Self::start_below("")
+    }
+
+    /// A fake of an Enterprise Server: paths begin with `/api/v3`.
+    pub(crate) fn start_enterprise() -> Self {
+        Self::start_below("/api/v3")
+    }
+
+    fn start_below(prefix: &'static str) -> Self {
+        let state = Arc::new(State::default());
+        let (for_api, for_archives) = (Arc::clone(&state), Arc::clone(&state));
+        let api = Server::start(move |request| for_api.answer(request));
+        let archives = Server::start(move |request| for_archives.archive(request));
+        {
+            let mut inner = state.lock();
+            inner.base = format!("{}{prefix}", api.url());
+            inner.archives = archives.url();
+            inner.prefix = prefix;
+            inner.owners.insert("ada".into(), "User");
+        }
+        Self { api, prefix, state, _archives: archives }
+    }
+
+    /// The API's base.
+    pub(crate) fn api_url(&self) -> String {
+        format!("{}{}", self.api.url(), self.prefix)
+    }
+
+    /// Settings with the personal token.
+    pub(crate) fn settings(&self) -> GithubSettings {
+        GithubSettings { token: Some(Secret::new(TOKEN)), ..self.anonymous() }
+    }
+
+    /// Settings without credentials.
+    pub(crate) fn anonymous(&self) -> GithubSettings {
+        GithubSettings { api_url: self.api_url(), ..GithubSettings::default() }
+    }
+
+    /// Settings of the App's installation.
+    pub(crate) fn app_settings(&self) -> GithubSettings {
+        GithubSettings {
+            app_id: Some(APP_ID),
+            installation_id: Some(INSTALLATION_ID),
+            private_key: Some(Secret::new(APP_KEY)),
+            ..self.anonymous()
+        }
+    }
+
+    /// Adds a repository with the objects of a folder; its owner is an organisation unless known.
+    pub(crate) fn repository(&self, full_name: &str, folder: Option<&Path>) -> u64 {
+        let mut inner = self.state.lock();
+        let id = 1000 + inner.repos.len() as u64;
+        let (owner, _) = full_name.split_once('/').expect("owner/name");
+        inner.owners.entry(owner.to_lowercase()).or_insert("Organization");
+        inner.repos.push(Repo {
+            id,
+            full_name: full_name.into(),
+            folder: folder.map(Path::to_owned),
+            private: false,
+            description: None,
+            topics: Vec::new(),
+            fork: false,
+            archived: false,
+            default_branch: "main".into(),
+            pushed_at: Some("2026-01-02T03:04:05Z".into()),
+            former: Vec::new(),
+            denied: None,
+        });
+        id
+    }
+
+    /// Makes an owner a user or an organisation without repositories.
+    pub(crate) fn owner(&self, login: &str, kind: &'static str) {
+        self.state.lock().owners.insert(login.to_lowercase(), kind);
+    }
+
+    /// Changes a repository.
+    pub(crate) fn edit(&self, full_name: &str, change: impl FnOnce(&mut Repo)) {
+        let mut inner = self.state.lock();
+        change(inner.repos.iter_mut().find(|repo| repo.full_name == full_name).expect("a known repository"));
+    }
+
+    /// Takes a repository away.
+    pub(crate) fn remove(&self, full_name: &str) {
+        self.state.lock().repos.retain(|repo| repo.full_name != full_name);
+    }
+
+    /// The next `times` requests whose `METHOD path` contains `on` fail. Archives' paths begin
+    /// with `/archive/`.
+    pub(crate) fn fail(&self, on: &str, times: usize, fault: Fault) {
+        self.state.lock().faults.push((on.to_owned(), times, fault));
+    }
+
+    /// No recursive tree has more entries; the rest is cut off.
+    pub(crate) fn limit_trees(&self, entries: usize) {
+        self.state.lock().tree_limit = Some(entries);
+    }
+
+    /// So many requests are left, and in so many seconds there are more.
+    pub(crate) fn limit_budget(&self, left: u64, reset_in: u64) {
+        self.state.lock().budget = Some((left, reset_in));
+    }
+
+    /// Knows no raw media type for blobs.
+    pub(crate) fn serve_blobs_as_json(&self) {
+        self.state.lock().blobs_as_json = true;
+    }
+
+    /// The installation's present token is good no longer.
+    pub(crate) fn expire_installation_token(&self) {
+        self.state.lock().installation_token = Some("expired".into());
+    }
+
+    /// How many tokens the installation has got.
+    pub(crate) fn tokens_issued(&self) -> usize {
+        self.state.lock().tokens_issued
+    }
+
+    /// The exchanges with the API so far, which are then forgotten.
+    pub(crate) fn take_seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.state.lock().seen)
+    }
+
+    /// The exchanges about archives so far, which are then forgotten.
+    pub(crate) fn take_archive_seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.state.lock().archive_seen)
+    }
+
+    /// Panics where an exchange broke GitHub's rules.
+    pub(crate) fn assert_conforming(&self) {
+        let problems = std::mem::take(&mut self.state.lock().problems);
+        assert!(problems.is_empty(), "{problems:#?}");
+    }
+}
