@@ -104,12 +104,13 @@ pub(super) fn files(name: &str, language: Language) -> Vec<File> {
 fn standalone(manifest: &str) -> String {
     manifest
         .replace("[lints]\nworkspace = true\n\n", "")
-        .replace("version.workspace = true", concat!("version = \"", env!("CARGO_PKG_VERSION"), "\""))
-        .replace("edition.workspace = true", "edition = \"2024\"")
+        // Before `version`, which it ends with.
         .replace(
             "rust-version.workspace = true",
             concat!("rust-version = \"", env!("CARGO_PKG_RUST_VERSION"), "\""),
         )
+        .replace("version.workspace = true", concat!("version = \"", env!("CARGO_PKG_VERSION"), "\""))
+        .replace("edition.workspace = true", "edition = \"2024\"")
         .replace("license.workspace = true", concat!("license = \"", env!("CARGO_PKG_LICENSE"), "\""))
         .replace("authors.workspace = true\n", "")
 }
@@ -158,7 +159,10 @@ mod tests {
         let manifest: toml::Table = standalone(SDK_MANIFEST).parse().expect("a manifest");
         assert!(!manifest.contains_key("lints"));
         assert!(!standalone(SDK_MANIFEST).contains("workspace"));
-        assert_eq!(manifest["package"]["edition"].as_str(), Some("2024"));
+        let package = |key: &str| manifest["package"][key].as_str();
+        assert_eq!(package("edition"), Some("2024"));
+        assert_eq!(package("version"), Some(env!("CARGO_PKG_VERSION")));
+        assert_eq!(package("rust-version"), Some(env!("CARGO_PKG_RUST_VERSION")));
     }
 
     #[test]

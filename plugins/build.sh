@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Builds the chunkers of this folder from source, in every language, and tests each on its golden
+# outputs and the battery of awkward documents.
+#
+# usage: plugins/build.sh [--install] [--update] [NAME…]
+#   --install  installs missing toolchains first: apt (as root), pip and npm, below target/tools
+#   --update   also renews the components in the repository, and their digests
+#
+# Needs a `reposync` in REPOSYNC, or builds one.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# In the repository: small, and needed by the default reposync.toml and by tests.
+committed=(changelog sql)
+tools=$PWD/target/tools
+out=$PWD/target/components
+
+install=false update=false names=()
+for argument in "$@"; do
+  case $argument in
+    --install) install=true ;;
+    --update) update=true ;;
+    -*) echo "unknown option $argument" >&2; exit 2 ;;
+    *) names+=("$argument") ;;
+  esac
+done
+[ ${#names[@]} -gt 0 ] || names=(changelog sql notebook restructuredtext)
+
+# The tools of pip and npm stand in a folder of their own, where nothing else sees them.
+export PATH="$tools/python/bin:$tools/js/node_modules/.bin:$PATH"
+
+say() { printf '%s\n' "$*"; }
+
+wants() { for name in "${names[@]}"; do [ "$name" = "$1" ] && return 0; done; return 1; }
+
+packages() {
+  say "installing $*"
+  [ -n "${apt_updated:-}" ] || { apt-get update -qq; apt_updated=yes; }
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+has_rust_target() {
+  [ -d "$(rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null)" ] || [ -d /usr/lib/rustlib/src/rust/library ]
+}
+
+has_c() { [ -n "${WASI_SDK_PATH:-}" ] || { [ -d /usr/include/wasm32-wasi ] && compgen -c clang >/dev/null; }; }
+
+if $install; then
+  if wants changelog && ! has_rust_target; then
+    rustup target add wasm32-unknown-unknown 2>/dev/null || packages rustc-web cargo-web rust-web-src lld-22
+  fi
+  if wants sql && ! has_c; then
+    packages clang-22 lld-22 wasi-libc libclang-rt-22-dev-wasm32
+  fi
+  if wants notebook && ! command -v jco >/dev/null; then
+    say "installing jco"
+    mkdir -p "$tools/js"
+    npm install --silent --no-audit --no-fund --prefix "$tools/js" @bytecodealliance/jco@1.35.0
+  fi
+  if wants restructuredtext && ! command -v componentize-py >/dev/null; then
+    say "installing componentize-py"
+    python3 -m venv "$tools/python"
+    "$tools/python/bin/pip" install --quiet componentize-py==0.25.1
+  fi
+fi
+
+if [ -z "${REPOSYNC:-}" ]; then
+  cargo build --quiet
+  REPOSYNC=${CARGO_TARGET_DIR:-target}/debug/reposync
+fi
+
+mkdir -p "$out"
+for name in "${names[@]}"; do
+  started=$SECONDS
+  component=$out/$name.wasm
+  "$REPOSYNC" plugin build "plugins/$name" --out "$component"
+  documents=()
+  for file in "plugins/$name"/fixtures/*; do
+    [[ $file == *.chunks.json ]] || documents+=("$file")
+  done
+  if ! tested=$("$REPOSYNC" plugin test "$component" "${documents[@]}" 2>&1); then
+    say "$tested"
+    exit 1
+  fi
+  say "$name: built from source, $(wc -c <"$component") bytes, golden outputs and battery passed, $((SECONDS - started)) s"
+done
+
+for name in "${committed[@]}"; do
+  wants "$name" || continue
+  if $update; then
+    cp "$out/$name.wasm" "plugins/$name.wasm"
+  elif ! cmp -s "$out/$name.wasm" "plugins/$name.wasm"; then
+    # Another compiler makes other bytes; what counts is that both give the same chunks, as tested.
+    say "note: $name.wasm in the repository was made by another compiler, or of another source"
+    "$REPOSYNC" plugin test "plugins/$name.wasm" $(ls "plugins/$name"/fixtures/* | grep -v '\.chunks\.json$') >/dev/null
+  fi
+done
+if $update; then
+  (cd plugins && sha256sum "${committed[@]/%/.wasm}" >SHA256SUMS)
+fi
+(cd plugins && sha256sum --check --quiet SHA256SUMS)
