@@ -174,18 +174,18 @@ impl Said {
             _ => None,
         };
         let inner_code = ["inner_error", "innererror"].iter().find_map(|name| nested.get(*name)?.get("code"));
-        let text = ["message", "error", "detail"].iter().find_map(|name| match nested.get(*name)? {
-            Value::String(text) => Some(text.clone()),
-            Value::Null => None,
-            other => Some(other.to_string()),
-        });
+        // A list of problems (FastAPI's way) repeats the input: only place and message are taken.
+        let problem = nested.get("detail").and_then(|detail| detail.get(0));
+        let place = problem.and_then(|problem| problem.get("loc")?.as_array()?.last());
+        let text = ["message", "error", "detail"].iter().find_map(|name| word(nested.get(*name)));
+        let text = text.or_else(|| word(problem?.get("msg")));
         Self {
             text: text.unwrap_or_default(),
             codes: [nested.get("code"), inner_code, nested.get("type"), nested.get("error_type")]
                 .into_iter()
                 .filter_map(word)
                 .collect(),
-            param: word(nested.get("param")),
+            param: word(nested.get("param")).or_else(|| word(place)),
         }
     }
 
@@ -308,7 +308,12 @@ mod tests {
                 r#"{"message":"batch size 64 > maximum allowed batch size 32","type":"Validation"}"#,
                 ErrorKind::Refused,
             ),
-            (422, r#"{"detail":[{"msg":"bad"}]}"#, ErrorKind::Refused),
+            (
+                422,
+                r#"{"detail":[{"loc":["body","input"],"msg":"bad","input":"a 'model'"}]}"#,
+                ErrorKind::Refused,
+            ),
+            (422, r#"{"detail":[{"loc":["body","dimensions"],"msg":"bad"}]}"#, ErrorKind::Misconfigured),
             (429, r#"{"error":{"code":"429","message":"slow down"}}"#, transient),
             (429, r#"{"error":{"code":"insufficient_quota","message":"pay"}}"#, ErrorKind::Misconfigured),
             (408, "", transient),
@@ -349,6 +354,10 @@ mod tests {
         assert_eq!(
             message(401, "bad key sk-12345\u{1b}[31m given"),
             "name.example answered 401: bad key *** [31m given"
+        );
+        assert_eq!(
+            message(422, r#"{"detail":[{"loc":["body"],"msg":"too short","input":"the text"}]}"#),
+            "name.example answered 422: too short"
         );
         let long = message(500, &"x".repeat(5000));
         assert_eq!(long.chars().count(), "name.example answered 500: ".len() + EXCERPT + 1);
