@@ -5,6 +5,7 @@ mod attributes;
 mod cli_output;
 mod component;
 mod component_misbehaves;
+mod component_shipped;
 mod embed_services;
 mod notify;
 mod source_git;

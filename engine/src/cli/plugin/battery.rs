@@ -34,4 +34,18 @@ pub(super) fn documents() -> Vec<Awkward> {
     ]
 }
 
+/// A document of the author's own, spoilt in ways that happen.
+pub(super) fn spoilt(text: &str) -> Vec<Awkward> {
+    let half = text.floor_char_boundary(text.len() / 2);
+    let with = |mark: &str| text.lines().map(|line| format!("{mark}{line}\n")).collect();
+    vec![
+        Awkward { name: "its first half", text: text[..half].to_owned() },
+        Awkward { name: "its second half", text: text[half..].to_owned() },
+        Awkward { name: "twice in a row", text: text.repeat(2) },
+        Awkward { name: "wide characters at the end of every line", text: text.replace('\n', " é🦀\n") },
+        Awkward { name: "wide characters in front of every line", text: with("é🦀 ") },
+        Awkward { name: "indented", text: with("    ") },
+    ]
+}
+
 const EMOJI: &str = "## 🦀 Ru\u{308}ste 👩‍👩‍👧‍👦\n\ne\u{301}\u{327} \u{1F1E9}\u{1F1EA} 𝒳 ﷽ ß İ ǅ\n\n";

@@ -1,15 +1,16 @@
 //! `plugin build`: a project's folder into a component that has been checked.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 use super::toolchain::{self, Built};
-use super::workbench::{cache_dir, load, settings, size, time};
+use super::workbench::{cache_dir, settings, size, time};
 use super::{BuildArgs, Language};
-use crate::chunk::component::{ComponentHost, HostOptions, WIT};
+use crate::chunk::component::{ComponentHost, ComponentInfo, WIT};
 use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, escape};
@@ -42,7 +43,7 @@ pub(super) fn run(out: &Output, args: &BuildArgs) -> CommandResult {
     install(&candidate, &target)?;
     let imports = if info.imports.is_empty() { "nothing".to_owned() } else { info.imports.join(", ") };
     out.data(&format!(
-        "{} in `{}`\n  size      {}\n  sha256    {}\n  imports   {imports}\n  compiles  in {compiled}\n",
+        "{} in `{}`\n  size      {}\n  sha256    {}\n  imports   {imports}\n  compiles  {compiled}\n",
         info.label(),
         escape(&target.display().to_string()),
         size(info.bytes),
@@ -92,15 +93,17 @@ fn component_of(mut module: Vec<u8>) -> anyhow::Result<Vec<u8>> {
 const CONTRACT_SECTION: &[u8] = b"component-type";
 
 /// What the component says of itself, and how long it took to compile.
-fn checked(component: &Path) -> Result<(crate::chunk::component::ComponentInfo, String), CommandError> {
-    // A component may refuse an empty configuration; its description it always gives.
+fn checked(component: &Path) -> Result<(ComponentInfo, String), CommandError> {
+    // Described, not configured: it may not take an empty configuration.
     let host = ComponentHost::new(&cache_dir())?;
+    let begun = Instant::now();
     let info = host.describe("plugin", &settings(component, "{}")?)?;
-    let compiled = load(component, "{}", &cache_dir(), HostOptions::default())
-        .ok()
-        .and_then(|(_, chunker)| chunker.compile_time())
-        .map_or_else(|| "no time: this very component was compiled before".to_owned(), time);
-    Ok((info, compiled))
+    let took = if host.compilations() == 0 {
+        "at once: this very component was compiled before".to_owned()
+    } else {
+        format!("in {}", time(begun.elapsed()))
+    };
+    Ok((info, took))
 }
 
 /// Puts the finished component in its place, whole.
@@ -155,6 +158,6 @@ mod tests {
     fn a_module_without_the_contracts_exports_is_no_component() {
         let module = wat::parse_str("(module)").expect("good text");
         let error = component_of(module).expect_err("nothing is exported");
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @"failed to make a component of the module");
     }
 }

@@ -98,6 +98,20 @@ mod tests {
             sha256: "00ff".into(),
             bytes: 99_635,
         };
-        insta::assert_snapshot!(shown(&info), @"");
+        insta::assert_snapshot!(shown(&info), @"
+        changelog 0.2.0
+        Cuts changelogs by release.
+
+        sha256      00ff
+        size        97.3 KiB
+        offsets     utf8-bytes
+        extensions  .md
+        imports     reposync:chunker/log@1.0.0
+
+        config
+          level (integer, default 2)
+              Level of the headings.
+          owner (string), required
+        ");
     }
 }

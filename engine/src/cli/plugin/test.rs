@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::TestArgs;
-use super::battery;
+use super::battery::{self, Awkward};
 use super::golden::{self, GoldenChunk};
 use super::workbench::{cache_dir, count, load, size, time};
 use crate::chunk::component::{ComponentChunker, HostOptions, Outcome, Trial, Verdict};
@@ -48,14 +48,18 @@ pub(super) fn run(out: &Output, args: &TestArgs) -> CommandResult {
         ))?;
     }
     let mut reports = Vec::new();
+    let mut awkward = battery::documents();
     for file in &args.files {
-        let report = document(&chunker, file, args.update)?;
+        let (report, text) = document(&chunker, file, args.update)?;
+        if reports.is_empty() {
+            awkward.extend(battery::spoilt(&text));
+        }
         if !args.json {
             out.data(&shown(&report))?;
         }
         reports.push(report);
     }
-    let awkward = run_battery(&chunker);
+    let awkward = run_battery(&chunker, args.files.first().map(PathBuf::as_path), &awkward);
     if args.json {
         out.json(
             &serde_json::json!({ "component": chunker.info(), "documents": reports, "battery": awkward }),
@@ -73,8 +77,8 @@ pub(super) fn run(out: &Output, args: &TestArgs) -> CommandResult {
         .hint("`--update` writes golden outputs anew where the change was meant"))
 }
 
-/// One document that the author names.
-fn document(chunker: &ComponentChunker, file: &Path, update: bool) -> Result<Report, CommandError> {
+/// One document that the author names; with its cleaned text.
+fn document(chunker: &ComponentChunker, file: &Path, update: bool) -> Result<(Report, String), CommandError> {
     let shown_path = file.display().to_string();
     let bytes = std::fs::read(file).with_context(|| format!("failed to read `{shown_path}`"))?;
     let cleaned = clean(&bytes).map_err(|skip| {
@@ -87,7 +91,7 @@ fn document(chunker: &ComponentChunker, file: &Path, update: bool) -> Result<Rep
     if report.failure.is_none() {
         compare(file, &mut report, update)?;
     }
-    Ok(report)
+    Ok((report, cleaned.text))
 }
 
 /// The path as a component would see it: below the repository, with `/`.
@@ -131,12 +135,14 @@ fn compare(file: &Path, report: &mut Report, update: bool) -> Result<(), Command
     Ok(())
 }
 
-fn run_battery(chunker: &ComponentChunker) -> Vec<Report> {
+/// Awkward documents, under the path of one that the component takes.
+fn run_battery(chunker: &ComponentChunker, file: Option<&Path>, awkward: &[Awkward]) -> Vec<Report> {
     let extension = chunker.info().extensions.first().map_or("", String::as_str);
-    battery::documents()
-        .into_iter()
+    let path = file.map_or_else(|| format!("battery/document{extension}"), relative);
+    awkward
+        .iter()
         .map(|awkward| {
-            let mut report = check(chunker, &format!("battery/document{extension}"), &awkward.text);
+            let mut report = check(chunker, &path, &awkward.text);
             awkward.name.clone_into(&mut report.document);
             report
         })

@@ -1,0 +1,113 @@
+//! The components that come with RepoSync: the same chunks as their native twins, and the contract
+//! kept on any document.
+
+use std::path::{Path, PathBuf};
+
+use changelog::Changelog;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use reposync::chunk::component::{ComponentChunker, ComponentHost, Trial, Verdict};
+use reposync::chunk::{ChunkError, Chunker};
+use reposync::model::{AttrValue, Body, Chunk, Document};
+use reposync_plugin_sdk::Chunker as _;
+
+use crate::support::component::settings;
+
+/// Larger ones take too long to compile for a test; CI runs them through `plugin test`.
+const MAX_BYTES: u64 = 4 << 20;
+
+fn shipped() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
+    let mut components: Vec<PathBuf> = std::fs::read_dir(folder)
+        .expect("the plugins")
+        .map(|entry| entry.expect("an entry"))
+        .filter(|entry| entry.metadata().is_ok_and(|metadata| metadata.len() <= MAX_BYTES))
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "wasm"))
+        .collect();
+    components.sort();
+    assert!(components.iter().any(|path| path.ends_with("changelog.wasm")), "{components:?}");
+    components
+}
+
+fn load(component: &Path) -> (ComponentHost, ComponentChunker, tempfile::TempDir) {
+    let cache = tempfile::tempdir().expect("a folder");
+    let host = ComponentHost::new(cache.path()).expect("a host");
+    let chunker = host.load("stage", &settings(component)).expect("loads");
+    (host, chunker, cache)
+}
+
+/// Text of a changelog's shape, with characters of every width.
+fn text() -> impl Strategy<Value = String> {
+    let line = prop_oneof![
+        "## \\[?[0-9]\\.[0-9]\\.[0-9]\\]?( - 2024-0[1-9]-1[0-9])?",
+        "#{1,6} [A-Za-zé🦀 ]{0,12}",
+        "[-*=]{0,4} \\PC{0,30}",
+        "(\\[[a-z0-9]{1,5}\\]: https://[a-z]{1,8})?",
+        "(CREATE TABLE|INSERT INTO|--|/\\*|'|\\$\\$|;)[a-z ü(),;']{0,20}",
+        "```[a-z]{0,4}",
+    ];
+    prop::collection::vec(line, 0..40).prop_map(|lines| lines.join("\n"))
+}
+
+#[test]
+fn the_component_and_its_native_twin_give_the_same_chunks() {
+    let component =
+        shipped().into_iter().find(|path| path.ends_with("changelog.wasm")).expect("it is shipped");
+    let (_host, chunker, _cache) = load(&component);
+    let native = Changelog::configure(changelog::Config::default()).expect("configured");
+    TestRunner::new(Config { cases: 200, ..Config::default() })
+        .run(&text(), |text| {
+            let there =
+                chunker.chunk(&Document { path: "CHANGELOG.md", text: &text, language: Some("markdown") });
+            let mut document = reposync_plugin_sdk::Document::new("CHANGELOG.md", text.as_str());
+            document.language = Some("markdown".into());
+            match (native.split(&document), there) {
+                (Ok(here), Ok(there)) => {
+                    prop_assert_eq!(here.into_iter().map(as_ours).collect::<Vec<_>>(), there);
+                }
+                (Err(reposync_plugin_sdk::ChunkError::NotMine), Err(ChunkError::NotMine)) => {}
+                (here, there) => prop_assert!(false, "{here:?} and {there:?}"),
+            }
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn as_ours(chunk: reposync_plugin_sdk::Chunk) -> Chunk {
+    use reposync_plugin_sdk::{AttrValue as Theirs, Content};
+    let body = match chunk.content {
+        Content::Slice(range) => Body::Slice(range),
+        Content::Generated(text) => Body::Generated(text),
+    };
+    let attrs = chunk.attrs.into_iter().map(|(name, value)| {
+        let value = match value {
+            Theirs::Text(text) => AttrValue::Text(text),
+            Theirs::Number(number) => AttrValue::Number(number),
+            Theirs::Flag(flag) => AttrValue::Flag(flag),
+            Theirs::Texts(texts) => AttrValue::Texts(texts),
+        };
+        (name, value)
+    });
+    Chunk { body, context: chunk.context, kind: chunk.kind, name: chunk.name, attrs: attrs.collect() }
+}
+
+#[test]
+fn random_documents_keep_the_contract() {
+    for component in shipped() {
+        let (_host, chunker, _cache) = load(&component);
+        let extension = chunker.info().extensions.first().cloned().unwrap_or_default();
+        let path = format!("docs/random{extension}");
+        TestRunner::new(Config { cases: 100, ..Config::default() })
+            .run(&text(), |text| {
+                let document = Document { path: &path, text: &text, language: None };
+                let mut reused = Trial::new(&chunker);
+                let first = reused.chunk(&document).verdict;
+                prop_assert!(!matches!(first, Verdict::Broke { .. }), "{}: {first:?}", chunker.label());
+                prop_assert_eq!(&first, &reused.chunk(&document).verdict);
+                prop_assert_eq!(&first, &Trial::new(&chunker).chunk(&document).verdict);
+                Ok(())
+            })
+            .unwrap_or_else(|error| panic!("{error}"));
+    }
+}
