@@ -26,7 +26,7 @@ fn shipped() -> Vec<PathBuf> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "wasm"))
         .collect();
     components.sort();
-    assert!(components.iter().any(|path| path.ends_with("changelog.wasm")), "{components:?}");
+    assert!(!components.is_empty(), "no component is shipped");
     components
 }
 

@@ -8,6 +8,7 @@ mod component_misbehaves;
 mod component_shipped;
 mod embed_services;
 mod notify;
+mod plugin_commands;
 mod source_git;
 mod source_github;
 mod source_github_faults;

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
 use super::bindings::ChunkerPluginPre;
+use super::fault::START_REMEDY;
 use super::host::Shared;
 use super::info::ComponentInfo;
 use super::instance::Instance;
@@ -118,7 +119,7 @@ fn describe(
     let watch = host.watch();
     let said = Instance::start(pre, "component", limits, watch)
         .and_then(|mut instance| instance.describe(limits, watch))
-        .map_err(|fault| Unfit::new(format!("cannot start: {}", fault.what()), fault.start_remedy()))?;
+        .map_err(|fault| Unfit::new(format!("cannot start: {}", fault.what()), START_REMEDY))?;
     ComponentInfo::checked(said, imports, &binary.sha256, binary.bytes.len() as u64).map_err(|fault| {
         Unfit::new(format!("describes itself wrongly: {fault}"), "mend what `describe` answers")
     })

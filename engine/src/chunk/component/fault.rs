@@ -11,6 +11,10 @@ use super::said::{one_line, printable};
 use super::sandbox::State;
 use crate::model::ByteSize;
 
+/// What to do about a fault before any document.
+pub(super) const START_REMEDY: &str =
+    "mend what the component does when it starts and in `describe`; it must be quick and small";
+
 /// A call that did not come back with an answer.
 #[derive(Debug)]
 pub(super) struct Fault {
@@ -109,11 +113,6 @@ impl Fault {
                 "this is a fault of the component; tell its author".to_owned()
             }
         }
-    }
-
-    /// What to do when it happens before any document.
-    pub(super) fn start_remedy(&self) -> String {
-        "mend what the component does when it starts and in `describe`; it must be quick and small".to_owned()
     }
 
     /// The last line of standard error, else of the log: where panics and tracebacks say why.

@@ -165,7 +165,7 @@ impl ComponentHost {
     /// What a component says of itself; compiles and starts it only where the cache does not know.
     pub fn describe(&self, stage: &str, settings: &WasmSettings) -> StageResult<ComponentInfo> {
         let limits = Limits::of(settings);
-        let binary = self.binary(stage, settings)?;
+        let binary = binary(stage, settings)?;
         if let Some(info) = self.shared.cache.info(&binary.sha256) {
             return Ok(info);
         }
@@ -178,27 +178,28 @@ impl ComponentHost {
     }
 
     fn compiled(&self, stage: &str, settings: &WasmSettings, limits: &Limits) -> StageResult<Arc<Compiled>> {
-        let binary = self.binary(stage, settings)?;
+        let binary = binary(stage, settings)?;
         self.shared
             .loaded
             .get_or(&binary.sha256, || Compiled::of(&binary, &self.shared, limits))
             .map_err(|unfit| error(stage, &settings.component, unfit))
     }
+}
 
-    fn binary(&self, stage: &str, settings: &WasmSettings) -> StageResult<Binary> {
-        let path = &settings.component;
-        let binary = Binary::read(path).map_err(|unfit| error(stage, path, unfit))?;
-        match &settings.sha256 {
-            Some(pin) if !pin.eq_ignore_ascii_case(&binary.sha256) => Err(error(
-                stage,
-                path,
-                Unfit::new(
-                    format!("is another than the pinned one: sha256 {}, pinned is {pin}", binary.sha256),
-                    "if the new component is wanted, write its digest under `sha256`",
-                ),
-            )),
-            _ => Ok(binary),
-        }
+/// The stage's component, if it is the one that is pinned.
+fn binary(stage: &str, settings: &WasmSettings) -> StageResult<Binary> {
+    let path = &settings.component;
+    let binary = Binary::read(path).map_err(|unfit| error(stage, path, unfit))?;
+    match &settings.sha256 {
+        Some(pin) if !pin.eq_ignore_ascii_case(&binary.sha256) => Err(error(
+            stage,
+            path,
+            Unfit::new(
+                format!("is another than the pinned one: sha256 {}, pinned is {pin}", binary.sha256),
+                "if the new component is wanted, write its digest under `sha256`",
+            ),
+        )),
+        _ => Ok(binary),
     }
 }
 

@@ -24,7 +24,19 @@ pub(super) fn documents() -> Vec<Awkward> {
         awkward("40,000 short lines", "a\n".repeat(40_000)),
         awkward("minified", "function a(b,c){return b?c[0]:{d:\"e\"}};".repeat(2_000)),
         awkward("deep nesting", format!("{}{}", "[{(".repeat(10_000), ")}]".repeat(10_000))),
-        awkward("deep lists", (0..400).map(|depth| format!("{}- item\n", "  ".repeat(depth))).collect()),
+        awkward(
+            "deep lists",
+            (0..400)
+                .flat_map(|depth| {
+                    [
+                        "  ".repeat(depth),
+                        "- item
+"
+                        .to_owned(),
+                    ]
+                })
+                .collect(),
+        ),
         awkward("headings alone", "# A\n## B\n### C\n\n= D =\n-----\n".repeat(200)),
         awkward("quotes that never end", "\"'`/*<!--${{[[\\\n".repeat(200)),
         awkward(
@@ -37,7 +49,7 @@ pub(super) fn documents() -> Vec<Awkward> {
 /// A document of the author's own, spoilt in ways that happen.
 pub(super) fn spoilt(text: &str) -> Vec<Awkward> {
     let half = text.floor_char_boundary(text.len() / 2);
-    let with = |mark: &str| text.lines().map(|line| format!("{mark}{line}\n")).collect();
+    let with = |mark: &str| text.lines().flat_map(|line| [mark, line, "\n"]).collect();
     vec![
         Awkward { name: "its first half", text: text[..half].to_owned() },
         Awkward { name: "its second half", text: text[half..].to_owned() },

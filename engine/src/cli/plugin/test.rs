@@ -15,7 +15,7 @@ use crate::chunk::{clean, language_of};
 use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, escape};
-use crate::model::{Body, Document};
+use crate::model::Document;
 
 /// Characters of a chunk's text that are shown.
 const SHOWN: usize = 60;
@@ -129,7 +129,7 @@ fn compare(file: &Path, report: &mut Report, update: bool) -> Result<(), Command
         Some(Err(error)) => report.failure = Some(format!("`{shown}` cannot be read: {error}")),
         Some(Ok(golden)) => {
             report.failure = golden::difference(&golden, &report.chunks)
-                .map(|difference| format!("{difference} (golden output `{shown}`)"))
+                .map(|difference| format!("{difference} (golden output `{shown}`)"));
         }
     }
     Ok(())
@@ -283,7 +283,10 @@ mod tests {
         };
         assert!(gaps_of(&[0..8, 9..25]).is_empty());
         assert_eq!(gaps_of(&[0..4, 9..25]), ["line 2 has text in no chunk"]);
-        assert_eq!(gaps_of(&[4..8]), ["line 1 has text in no chunk", "lines 4 to 6 have text in no chunk"]);
+        assert_eq!(
+            gaps_of(&[4..8, 9..14]),
+            ["line 1 has text in no chunk", "lines 5 to 6 have text in no chunk"]
+        );
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub(super) fn size(bytes: u64) -> String {
         b if b >= 1 << 10 => (b as f64 / 1024.0, "KiB"),
         b => return ByteSize(b).to_string(),
     };
-    let digits = if value >= 100.0 { 0 } else { 1 };
+    let digits = usize::from(value < 100.0);
     format!("{value:.digits$} {unit}")
 }
 
