@@ -56,8 +56,7 @@ const PRINTING: &[&str] = &["print!", "println!", "eprint!", "eprintln!", "dbg!"
 const LINES: usize = 600;
 
 /// Files that may be longer, each with its reason.
-const LONG: &[(&str, &str)] =
-    &[("tests/it/support/github.rs", "the whole fake of GitHub: routes, limits and faults")];
+const LONG: &[(&str, &str)] = &[];
 
 #[test]
 fn every_arrow_is_in_the_table() {
