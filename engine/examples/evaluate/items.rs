@@ -73,7 +73,7 @@ pub(crate) fn collect(root: &Path, path: &Path, items: &mut Vec<Item>) -> io::Re
     let lines: Vec<&str> = text.lines().collect();
     let found = match kind {
         Kind::Python => python(&lines),
-        Kind::Rust => braces(&lines, rust_documentation, |line| starts_rust_function(line)),
+        Kind::Rust => braces(&lines, rust_documentation, starts_rust_function),
         Kind::JavaScript => braces(&lines, block_documentation, |line| {
             line.contains("function")
                 || line.contains("=> {")

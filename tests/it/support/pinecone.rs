@@ -218,7 +218,7 @@ impl State {
             return failed(400, "INVALID_ARGUMENT", "Index name or dimension is not allowed.");
         }
         self.dimension = dimension;
-        self.metric = asked["metric"].as_str().unwrap_or("cosine").to_owned();
+        asked["metric"].as_str().unwrap_or("cosine").clone_into(&mut self.metric);
         Answer::json(201, &self.described(request))
     }
 

@@ -19,12 +19,11 @@ impl Slack {
     pub(crate) async fn start() -> Self {
         let messages = Arc::new(Mutex::new(Vec::new()));
         let taken = Arc::clone(&messages);
-        let server = Server::start(move |request| match refusal(request) {
-            Some(answer) => answer,
-            None => {
+        let server = Server::start(move |request| {
+            refusal(request).unwrap_or_else(|| {
                 taken.lock().unwrap_or_else(PoisonError::into_inner).push(request.json());
                 Answer::text(200, "ok")
-            }
+            })
         })
         .await;
         Self { server, messages }
