@@ -31,26 +31,16 @@ impl Bench {
         self.folder.path()
     }
 
-    /// Small limits, so that the tests are quick; a deadline that only an endless loop meets.
-    fn settings(&self, component: &Path) -> WasmSettings {
-        WasmSettings {
-            memory: "16 MiB".parse().expect("a size"),
-            deadline: "20s".parse().expect("a duration"),
-            output: "8 MiB".parse().expect("a size"),
-            ..settings(component)
-        }
-    }
-
     fn chunker(&self, fixture: &Fixture) -> impl Chunker + use<> {
         let path = fixture.write(self.path());
-        self.host.load("notes", &self.settings(&path)).expect("loads")
+        self.host.load("notes", &small(&path)).expect("loads")
     }
 
     /// What a person sees when a stage cannot be made.
     fn refusal(&self, bytes: &[u8]) -> String {
         let path = self.path().join("x.wasm");
         std::fs::write(&path, bytes).expect("written");
-        self.refusal_of(&self.settings(&path))
+        self.refusal_of(&small(&path))
     }
 
     fn refusal_of(&self, settings: &WasmSettings) -> String {
@@ -97,6 +87,16 @@ impl Bench {
     }
 }
 
+/// Small limits, so that the tests are quick; a deadline that only an endless loop meets.
+fn small(component: &Path) -> WasmSettings {
+    WasmSettings {
+        memory: "16 MiB".parse().expect("a size"),
+        deadline: "20s".parse().expect("a duration"),
+        output: "8 MiB".parse().expect("a size"),
+        ..settings(component)
+    }
+}
+
 /// What a person sees of a fixture's failure.
 fn failure_of(fixture: &str) -> String {
     let bench = Bench::new();
@@ -108,7 +108,7 @@ fn failure_of(fixture: &str) -> String {
 fn an_endless_loop_ends_at_its_deadline() {
     let bench = Bench::new();
     let path = Fixture::new("endless-loop").write(bench.path());
-    let settings = WasmSettings { deadline: "100ms".parse().expect("a duration"), ..bench.settings(&path) };
+    let settings = WasmSettings { deadline: "100ms".parse().expect("a duration"), ..small(&path) };
     let chunker = bench.host.load("notes", &settings).expect("loads");
     insta::assert_snapshot!(bench.failure(&chunker, "one\ntwo\n"), @"
     component `endless-loop 1.0.0` failed on `docs/a.md`: it ran longer than its deadline of 100ms
@@ -227,7 +227,7 @@ fn a_wrong_unit_is_guessed() {
 fn a_log_flood_is_cut_off_and_the_work_goes_on() {
     let bench = Bench::new();
     let path = Fixture::new("log-flood").write(bench.path());
-    let chunker = bench.host.load("notes", &bench.settings(&path)).expect("loads");
+    let chunker = bench.host.load("notes", &small(&path)).expect("loads");
     let document = Document { path: "a.md", text: "text", language: None };
     assert_eq!(chunker.chunk(&document).expect("chunks").len(), 1);
 }
@@ -349,7 +349,7 @@ fn a_huge_file_is_not_even_read() {
     let path = bench.path().join("huge.wasm");
     let file = std::fs::File::create(&path).expect("created");
     file.set_len(100 << 20).expect("a hole of 100 MB");
-    insta::assert_snapshot!(bench.refusal_of(&bench.settings(&path)), @"
+    insta::assert_snapshot!(bench.refusal_of(&small(&path)), @"
     stage `notes`: component `DIR/huge.wasm` has 100 MiB; at most 64 MiB are compiled
     hint: build it stripped and optimised for size; is this the right file?
     ");
@@ -358,8 +358,8 @@ fn a_huge_file_is_not_even_read() {
 #[test]
 fn a_missing_file_and_a_folder_are_told_apart() {
     let bench = Bench::new();
-    let missing = bench.refusal_of(&bench.settings(&bench.path().join("none.wasm")));
-    let folder = bench.refusal_of(&bench.settings(bench.path()));
+    let missing = bench.refusal_of(&small(&bench.path().join("none.wasm")));
+    let folder = bench.refusal_of(&small(bench.path()));
     insta::assert_snapshot!(format!("{missing}{folder}"), @"
     stage `notes`: component `DIR/none.wasm` does not exist
     hint: mend the path under `component`, or build it with `reposync plugin build`
@@ -431,7 +431,7 @@ fn a_slow_start_is_stopped() {
 fn a_refused_config_points_at_the_key() {
     let bench = Bench::new();
     let path = Fixture::new("refuses-config").write(bench.path());
-    let error = bench.host.load("notes", &bench.settings(&path)).err().expect("refused");
+    let error = bench.host.load("notes", &small(&path)).err().expect("refused");
     insta::assert_snapshot!(bench.shown(&error), @"
     stage `notes`: component `refuses-config 1.0.0` refuses the stage's `config`
     caused by: `config.level`: must be 1 to 6
@@ -446,7 +446,7 @@ fn another_digest_than_the_pinned_one_is_refused() {
     let bench = Bench::new();
     let path = Fixture::new("whole").write(bench.path());
     let digest = bench.host.describe("notes", &settings(&path)).expect("described").sha256;
-    let pinned = |sha256: String| WasmSettings { sha256: Some(sha256), ..bench.settings(&path) };
+    let pinned = |sha256: String| WasmSettings { sha256: Some(sha256), ..small(&path) };
     assert!(bench.host.load("notes", &pinned(digest.to_uppercase())).is_ok());
     insta::assert_snapshot!(bench.refusal_of(&pinned("0".repeat(64))), @"
     stage `notes`: component `DIR/whole.wasm` is another than the pinned one: sha256 DIGEST, pinned is DIGEST

@@ -65,7 +65,7 @@ fn instructions_are_counted_instead_of_time() {
 fn a_component_is_inspected() {
     let world = world("lines");
     let shown = world.ok(&["plugin", "inspect", "lines.wasm"]).stdout;
-    let shown: Vec<_> = shown.lines().filter(|line| !line.starts_with("s")).collect();
+    let shown: Vec<_> = shown.lines().filter(|line| !line.starts_with('s')).collect();
     insta::assert_snapshot!(shown.join("\n"), @"
     lines 1.0.0
     A component for tests.
