@@ -20,6 +20,12 @@ const CONFIG_SCHEMA = {
   },
 };
 
+const KINDS = ['markdown', 'code', 'raw', 'heading'];
+
+// Notebooks nest a few levels deep. The parser recurses, and a document that opens hundreds of lists
+// and objects without closing one is there to exhaust its stack.
+const TOO_DEEP = /[[{](?:[^[\]{}]*[[{]){400}/;
+
 let config = defaults();
 
 function defaults() {
@@ -66,6 +72,7 @@ function problem(key, message) {
 }
 
 function parse(text) {
+  if (TOO_DEEP.test(text)) throw bad('too-deep', 'this JSON nests hundreds of levels deep');
   let notebook;
   try {
     notebook = JSON.parse(text);
@@ -74,7 +81,7 @@ function parse(text) {
   }
   // Before format 4 the cells stood in worksheets.
   const cells = notebook?.cells ?? list(notebook?.worksheets).flatMap((it) => list(it?.cells));
-  if (!Array.isArray(cells) || (notebook.cells === undefined && notebook.worksheets === undefined)) {
+  if (!Array.isArray(cells) || (!notebook?.cells && !notebook?.worksheets)) {
     throw bad('no-cells', 'this JSON is no notebook: it has no list `cells`');
   }
   return { cells, language: language(notebook.metadata) };
@@ -86,7 +93,7 @@ function bad(code, message) {
 
 function language(metadata) {
   const name = metadata?.language_info?.name ?? metadata?.kernelspec?.language;
-  return typeof name === 'string' ? name.toLowerCase() : undefined;
+  return typeof name === 'string' ? name.toLowerCase().toWellFormed() : undefined;
 }
 
 /** The chunks of a notebook's cells. */
@@ -104,13 +111,15 @@ function chunks({ cells, language }) {
 
     const attrs = [['cell', { tag: 'number', val: at + 1 }]];
     if (kind === 'code' && language) attrs.push(['language', { tag: 'text', val: language }]);
-    const tags = list(cell.metadata?.tags).filter((it) => typeof it === 'string');
+    const tags = list(cell.metadata?.tags)
+      .filter((it) => typeof it === 'string')
+      .map((it) => it.toWellFormed());
     if (tags.length > 0) attrs.push(['tags', { tag: 'texts', val: tags }]);
     const titles = path.filter(Boolean);
     found.push({
       content: { tag: 'generated', val: text },
       context: titles.length > 0 ? titles.join(' > ') : undefined,
-      kind: typeof kind === 'string' ? kind : undefined,
+      kind: KINDS.includes(kind) ? kind : undefined,
       name: titles.at(-1),
       attrs,
     });
@@ -139,10 +148,13 @@ function printed(cell) {
     .filter((it) => it !== '');
 }
 
-/** Notebooks hold texts whole or as lists of lines. */
+/**
+ * Notebooks hold texts whole or as lists of lines. JSON can hold half a surrogate pair; what leaves
+ * the component cannot.
+ */
 function joined(text) {
-  if (Array.isArray(text)) return text.filter((it) => typeof it === 'string').join('');
-  return typeof text === 'string' ? text : '';
+  const whole = Array.isArray(text) ? text.filter((it) => typeof it === 'string').join('') : text;
+  return typeof whole === 'string' ? whole.toWellFormed() : '';
 }
 
 function list(value) {
