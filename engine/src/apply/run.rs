@@ -66,6 +66,12 @@ pub async fn run(
             Err(panic) => tracing::error!(error = %panic, "a project's task panicked"),
         }
     }
+    if engine.cancel.is_cancelled() {
+        // What is paid for gets into the cache before the process ends.
+        for project in candidates.iter().filter_map(|candidate| candidate.project.as_ref().ok()) {
+            project.queue.settle().await;
+        }
+    }
     for (index, candidate) in candidates.iter().enumerate() {
         reports.entry(index).or_insert_with(|| {
             let error = StageError::new("engine", ErrorKind::Bug, "the project's task panicked");

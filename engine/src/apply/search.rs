@@ -24,16 +24,12 @@ pub async fn search(
     for project in projects {
         let embedder = project.embedder();
         let identity = embedder.identity().to_string();
-        let vector = match vectors.get(&identity) {
-            Some(vector) => Arc::clone(vector),
-            None => {
-                let input = embedder.input(None, text);
-                let tokens = embedder.count_tokens(&input) as u64;
-                let vector = embedder.embed(&[&input], tokens).await?.vectors.into_iter().next();
-                let vector = vector.unwrap_or_else(|| Vector::from([]));
-                vectors.insert(identity, Arc::clone(&vector));
-                vector
-            }
+        let vector = if let Some(vector) = vectors.get(&identity) {
+            Arc::clone(vector)
+        } else {
+            let vector = embedder.embed_one(text).await?;
+            vectors.insert(identity, Arc::clone(&vector));
+            vector
         };
         let own = json!({ "project": { "$eq": project.name() } });
         let filter = match filter {

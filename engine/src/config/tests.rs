@@ -112,6 +112,11 @@ fn production() -> String {
 
 const EXAMPLE: &str = include_str!("../../../reposync.toml");
 
+/// Where the example stands, with the component that it names beside it.
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../reposync.toml"))
+}
+
 #[test]
 fn the_production_part_of_the_example_is_valid_too() {
     let set = |name: &str| {
@@ -122,9 +127,9 @@ fn the_production_part_of_the_example_is_valid_too() {
         })
     };
     let need = Need::enabled().with_api().with_env(set);
-    let config = parse_str(Path::new("/example/reposync.toml"), &production(), &need);
+    let config = parse_str(root(), &production(), &need);
     let config = config.unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!(config.stages.len(), 10);
+    assert_eq!(config.stages.len(), 11);
     let shown = show(&config);
     assert!(!shown.contains("value of") && !shown.contains("hooks.example"), "{shown}");
 }
@@ -133,7 +138,7 @@ fn the_production_part_of_the_example_is_valid_too() {
 fn variables_are_needed_only_by_what_is_used() {
     let text = production();
     let missing = |need: Need| {
-        let result = parse_str(Path::new("/example/reposync.toml"), &text, &need.with_env(|_| None));
+        let result = parse_str(root(), &text, &need.with_env(|_| None));
         result
             .err()
             .map(|problems| problems.list().iter().map(Problem::one_line).collect::<Vec<_>>().join("\n"))
@@ -149,9 +154,8 @@ fn variables_are_needed_only_by_what_is_used() {
     // Named, the other project needs none of them; its stages are left out.
     assert_eq!(missing(Need::selected(&["reposync".into()])), None);
     let disabled = text.replace("\norganization", "\nenabled = false\norganization");
-    let config =
-        parse_str(Path::new("/example/reposync.toml"), &disabled, &Need::enabled().with_env(|_| None));
-    assert_eq!(config.expect("nothing is needed").stages.len(), 6);
+    let config = parse_str(root(), &disabled, &Need::enabled().with_env(|_| None));
+    assert_eq!(config.expect("nothing is needed").stages.len(), 7);
 }
 
 #[test]
@@ -339,7 +343,7 @@ fn problems_of_the_file_as_a_whole() {
 fn what_is_shown_can_be_read_again() {
     let text = production().replace("kind = \"sentence\"", "kind = \"sentence\"\nmatch = [\"*.rst\"]");
     let need = || Need::enabled().with_api().with_env(|_| Some("https://x.example".into()));
-    let path = Path::new("/example/reposync.toml");
+    let path = root();
     let config = parse_str(path, &text, &need()).expect("valid");
     let shown = show(&config);
     // A masked URL is none.

@@ -7,7 +7,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::repositories::parse_time;
 use super::{Ledger, RunRow};
-use crate::model::{LastRun, Place, ProjectStatus, Report, RepositoryStatus, StageResult, StatusView};
+use crate::model::{
+    LastRun, OrphanPlace, Place, ProjectStatus, Report, RepositoryStatus, StageResult, StatusView,
+};
 
 /// So many runs back a project's last one is looked for.
 const RUNS: usize = 200;
@@ -31,7 +33,8 @@ impl Ledger {
             project.last_run = last_run(&runs, name);
             projects.push(project);
         }
-        Ok(StatusView { at: now, projects, running: None, orphan_places: Vec::new(), refused_config: None })
+        let orphan_places = self.read("read leftovers", left_behind)?;
+        Ok(StatusView { at: now, projects, running: None, orphan_places, refused_config: None })
     }
 
     fn project_status(&self, name: &str) -> StageResult<ProjectStatus> {
@@ -81,6 +84,19 @@ fn counts(conn: &Connection, project: i64) -> rusqlite::Result<BTreeMap<String, 
          FROM sync_metadata WHERE project_id = ?1 GROUP BY repository",
     )?
     .query_map([project], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?, row.get(3)?))))?
+    .collect()
+}
+
+/// Places where vectors were left that no run could delete: what a run reaches, it cleans.
+fn left_behind(conn: &Connection) -> rusqlite::Result<Vec<OrphanPlace>> {
+    conn.prepare_cached(
+        "SELECT kind, host, idx, namespace, count(*) FROM leftovers JOIN places ON places.id = place_id GROUP BY place_id",
+    )?
+    .query_map([], |row| {
+        let place = Place { kind: row.get(0)?, host: row.get(1)?, index: row.get(2)?, namespace: row.get(3)? };
+        let remedy = format!("put a stage of kind `{}` back that reaches it, and run `reposync apply`", place.kind);
+        Ok(OrphanPlace { place: place.to_string(), vectors: row.get(4)?, remedy })
+    })?
     .collect()
 }
 
