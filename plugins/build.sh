@@ -73,7 +73,9 @@ mkdir -p "$out"
 for name in "${names[@]}"; do
   started=$SECONDS
   component=$out/$name.wasm
+  rm -f "$component"
   "$REPOSYNC" plugin build "plugins/$name" --out "$component"
+  [ -s "$component" ] || { say "$name: no component was built"; exit 1; }
   documents=()
   for file in "plugins/$name"/fixtures/*; do
     [[ $file == *.chunks.json ]] || documents+=("$file")
