@@ -32,7 +32,7 @@ pub struct Workshop {
 }
 
 /// What was made, with the settings it was made of.
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Made {
     sources: Kept<Arc<dyn Source>>,
     chunkers: Kept<Arc<dyn Chunker>>,
@@ -54,6 +54,28 @@ impl Workshop {
             host: OnceLock::new(),
             cache: OnceLock::new(),
             made: Mutex::default(),
+        }
+    }
+
+    /// A workshop for the next generation of the file: what is to be the same again is the same
+    /// object. Nothing that it makes reaches this one, so that a generation that is refused leaves
+    /// no trace; stages that `config` does not name are let go with this one.
+    #[must_use]
+    pub fn next(&self, config: &Config) -> Self {
+        let mut made = self.made().clone();
+        let named = |stage: &Stage| config.stage(&stage.name).is_some();
+        made.sources.retain(|(stage, ..)| named(stage));
+        made.chunkers.retain(|(stage, ..)| named(stage));
+        made.queues.retain(|(stage, ..)| named(stage));
+        made.stores.retain(|(stage, ..)| named(stage));
+        made.notifiers.retain(|(stage, ..)| named(stage));
+        Self {
+            cancel: self.cancel.clone(),
+            events: self.events.clone(),
+            in_flight: Arc::clone(&self.in_flight),
+            host: self.host.clone(),
+            cache: self.cache.clone(),
+            made: Mutex::new(made),
         }
     }
 

@@ -19,6 +19,7 @@ fn report() -> Report {
         skipped: Vec::new(),
         failures: Vec::new(),
         error: None,
+        retry_after: None,
         notes: vec!["<!channel> & co".into()],
     };
     Report {

@@ -1,1 +1,31 @@
-//! api.
+//! The daemon's HTTP API: who may ask, what is asked, how it is answered. It stands on the
+//! daemon's handle and knows neither ledger nor stages; it holds no lock.
+
+mod auth;
+mod error;
+mod extract;
+mod health;
+mod metrics;
+mod openapi;
+mod projects;
+mod routes;
+mod runs;
+mod serve;
+mod sync;
+mod webhook;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::daemon::Handle;
+
+pub use metrics::Metrics;
+pub use serve::{Server, bind};
+
+/// What every handler has at hand.
+#[derive(Clone)]
+pub(crate) struct App {
+    handle: Handle,
+    metrics: Arc<Metrics>,
+    listen: SocketAddr,
+}

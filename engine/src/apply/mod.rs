@@ -18,7 +18,7 @@ mod verify;
 mod writer;
 
 pub use planning::plan;
-pub use run::run;
+pub use run::{run, run_id};
 pub use search::search;
 pub use setup::{Candidate, Engine, IN_FLIGHT_KIB, Options, Project, Prune};
 pub use verify::{Finding, check, mend};

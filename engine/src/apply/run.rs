@@ -1,6 +1,7 @@
 //! A run: projects side by side, each from its listing to its last recorded file.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::Utc;
@@ -40,7 +41,7 @@ pub async fn run(
 ) -> StageResult<Report> {
     let started_at = Utc::now();
     let clock = std::time::Instant::now();
-    let id = run_id(started_at);
+    let id = options.id.clone().unwrap_or_else(|| run_id(started_at));
     let (run, what) = (id.clone(), trigger.to_owned());
     engine.ledger.call(move |ledger| ledger.start_run(&run, &what, started_at)).await?;
     let (engine, kept) = keep_events(&engine);
@@ -103,9 +104,11 @@ pub async fn run(
     Ok(report)
 }
 
-/// Sortable by time, unique among processes.
-fn run_id(now: chrono::DateTime<Utc>) -> String {
-    format!("{}-{:05x}", now.format("%Y%m%dT%H%M%S%3f"), std::process::id() & 0xf_ffff)
+/// A new run's id: sortable by time, unique among processes and within this one.
+pub fn run_id(now: chrono::DateTime<Utc>) -> String {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let made = MADE.fetch_add(1, Ordering::Relaxed) & 0xfff;
+    format!("{}-{:05x}{made:03x}", now.format("%Y%m%dT%H%M%S%3f"), std::process::id() & 0xf_ffff)
 }
 
 type Kept = Arc<Mutex<Vec<(chrono::DateTime<Utc>, Event)>>>;
@@ -143,6 +146,9 @@ async fn notify(candidates: &[Candidate], report: &Report) {
 
 async fn run_project(engine: Arc<Engine>, project: Arc<Project>, options: Arc<Options>) -> ProjectReport {
     engine.events.emit(Event::ProjectStarted { project: project.name().to_owned() });
+    for chunker in &project.chunkers {
+        chunker.begin_run();
+    }
     let events = engine.events.clone();
     let report = match ProjectRun::begin(Arc::clone(&engine), Arc::clone(&project), options, false).await {
         Ok(run) => {

@@ -89,6 +89,8 @@ pub struct Options {
     pub declared: Vec<String>,
     /// Report and remove orphan projects; only a run over the whole file does.
     pub whole_file: bool,
+    /// The run's id, where it was given out before; none: a new one.
+    pub id: Option<String>,
 }
 
 /// Whether orphans are removed.
@@ -218,7 +220,15 @@ impl Engine {
 impl Options {
     /// An ordinary run.
     pub fn new(guard: Guard, declared: Vec<String>) -> Self {
-        Self { full: false, prune: Prune::No, guard, pushed: BTreeMap::new(), declared, whole_file: false }
+        Self {
+            full: false,
+            prune: Prune::No,
+            guard,
+            pushed: BTreeMap::new(),
+            declared,
+            whole_file: false,
+            id: None,
+        }
     }
 }
 

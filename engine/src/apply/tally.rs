@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::model::{Counts, Failure, Outcome, ProjectReport, SkipCount, SkipReason, StageError};
+use crate::model::{Counts, ErrorKind, Failure, Outcome, ProjectReport, SkipCount, SkipReason, StageError};
 
 /// So many failures are told one by one; the rest is counted.
 const TOLD_FAILURES: usize = 100;
@@ -97,6 +97,10 @@ impl Tally {
             skipped,
             failures,
             error: error.filter(|_| !interrupted).map(|error| failure(None, None, error)),
+            retry_after: error.and_then(|error| match error.kind {
+                ErrorKind::Transient { retry_after } => retry_after.map(|wait| wait.as_secs()),
+                _ => None,
+            }),
             notes: inner.notes.clone(),
         }
     }

@@ -67,6 +67,14 @@ impl Context {
         Ok(config)
     }
 
+    /// The same for a command that runs for long and whose log is what people see of it.
+    pub(super) fn load_to_follow(&self, need: &Need) -> Result<Config, CommandError> {
+        let config = config::load(&self.config_path()?, need).map_err(|problems| self.invalid(&problems))?;
+        let verbose = (!self.global.quiet).then(|| self.global.verbose.max(1));
+        self.log_at(verbose, config.engine.log_dir.as_deref())?;
+        Ok(config)
+    }
+
     /// Every problem of the file, with its place (exit 2).
     pub(super) fn invalid(&self, problems: &Problems) -> CommandError {
         let style = &self.out.error_style;
@@ -75,8 +83,11 @@ impl Context {
 
     /// Starts logging; the first call of a process counts.
     pub(super) fn start_logging(&self, log_dir: Option<&Path>) -> Result<(), CommandError> {
+        self.log_at((!self.global.quiet).then_some(self.global.verbose), log_dir)
+    }
+
+    fn log_at(&self, level: Option<u8>, log_dir: Option<&Path>) -> Result<(), CommandError> {
         if self.log.get().is_none() {
-            let level = if self.global.quiet { None } else { Some(self.global.verbose) };
             let guard = logging::start(level, log_dir, self.progress.clone())?;
             drop(self.log.set(guard));
         }

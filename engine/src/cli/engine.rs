@@ -1,16 +1,20 @@
 //! What commands ask of the engine, in one place: each function is the engine's work for one
 //! command, and knows nothing of arguments or of how its answer is shown.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use chrono::Utc;
 use tokio_util::sync::CancellationToken;
 
+use crate::api;
 use crate::apply::{self, Options, Prune};
 use crate::chunk::component::Lock;
-use crate::config::Config;
+use crate::config::{Config, Need};
+use crate::daemon::{Daemon, DaemonRecord};
 use crate::ledger::{Ledger, RunLock, RunRow};
 use crate::model::{EventSink, Report, StageError, StatusView, VerifyReport};
 use crate::plan::{Guard, Plan};
@@ -170,13 +174,77 @@ fn check_names(config: &Config, names: &[String]) -> anyhow::Result<()> {
 }
 
 /// Runs until it is told to stop.
-pub(super) async fn daemon(_config: Config, _cancel: CancellationToken) -> anyhow::Result<()> {
-    bail!("the daemon is not part of this build")
+pub(super) async fn daemon(config: Config, need: Need, cancel: CancellationToken) -> anyhow::Result<()> {
+    // A port that is taken is told before anything is begun.
+    let server = api::bind(config.api.listen).await?;
+    let address = server.address();
+    let metrics = Arc::new(api::Metrics::new());
+    let daemon = Daemon::open(config, need, metrics.observer(), cancel).await?;
+    let serving = tokio::spawn(server.serve(daemon.handle(), metrics));
+    let work = daemon.start(address)?;
+    tracing::info!(%address, "the daemon listens");
+    work.await?;
+    serving.await?;
+    Ok(())
 }
 
 /// Has the daemon of this file take it up; returns what it says.
-pub(super) async fn reload(_config: &Path) -> anyhow::Result<String> {
-    bail!("the daemon is not part of this build")
+pub(super) async fn reload(config: &Config) -> anyhow::Result<Reloaded> {
+    let Some(record) = DaemonRecord::read(&config.engine.state) else {
+        bail!("no daemon serves the ledger `{}`", config.engine.state.display());
+    };
+    let mut address = record.listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
+            Ipv4Addr::LOCALHOST.into()
+        } else {
+            Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    let client = loopback_client()?;
+    let started = Instant::now();
+    loop {
+        let mut request = client.post(format!("http://{address}/reload"));
+        if let Some(token) = &config.api.token {
+            request = request.bearer_auth(token.expose());
+        }
+        let answer =
+            request.send().await.with_context(|| format!("failed to reach the daemon on {address}"))?;
+        let status = answer.status().as_u16();
+        // A token that was just changed is taken up when the daemon has seen the file.
+        if matches!(status, 401 | 403) && started.elapsed() < TAKEN_UP {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            continue;
+        }
+        let body: serde_json::Value = answer.json().await.context("failed to read the daemon's answer")?;
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        return match status {
+            200 => Ok(Reloaded {
+                refused: false,
+                message: format!("{}: {}", text(&body["outcome"]), text(&body["message"])),
+            }),
+            422 => Ok(Reloaded { refused: true, message: text(&body["message"]) }),
+            _ => bail!("the daemon on {address} answers {status}: {}", text(&body["error"]["message"])),
+        };
+    }
+}
+
+/// What the daemon says of a reload.
+#[derive(Debug)]
+pub(super) struct Reloaded {
+    /// The running configuration stays.
+    pub(super) refused: bool,
+    /// In one line.
+    pub(super) message: String,
+}
+
+/// So long a daemon may take to see that the file was saved.
+const TAKEN_UP: Duration = Duration::from_secs(8);
+
+/// A client for this machine: no proxy stands between.
+fn loopback_client() -> anyhow::Result<reqwest::Client> {
+    crate::net::install_tls_provider();
+    Ok(reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(120)).build()?)
 }
 
 /// How current each project is.
@@ -185,6 +253,12 @@ pub(super) async fn status(config: &Config) -> anyhow::Result<StatusView> {
         config.projects.iter().map(|project| (project.name.clone(), project.enabled)).collect();
     let mut view = read_ledger(config)?.status(&declared, Utc::now())?;
     view.running = RunLock::holder(&config.engine.state);
+    if let Some(daemon) = DaemonRecord::read(&config.engine.state) {
+        view.refused_config = daemon.refused;
+        for project in &mut view.projects {
+            project.next_run = daemon.next_runs.get(&project.project).copied();
+        }
+    }
     Ok(view)
 }
 

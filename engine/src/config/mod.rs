@@ -164,6 +164,20 @@ pub struct Project {
 }
 
 impl Project {
+    /// True where a GitHub repository (`owner/name`; none: any) of this owner may be among those
+    /// selected. A keyword is for the listing to judge.
+    pub fn may_select(&self, owner: &str, repository: Option<&str>) -> bool {
+        match (&self.selection, repository) {
+            (Selection::Owner { owner: own, .. }, _) => own.eq_ignore_ascii_case(owner),
+            (Selection::Named(repos), Some(name)) => {
+                repos.iter().any(|repo| repo.name.eq_ignore_ascii_case(name))
+            }
+            (Selection::Named(repos), None) => repos
+                .iter()
+                .any(|repo| repo.name.split('/').next().is_some_and(|own| own.eq_ignore_ascii_case(owner))),
+        }
+    }
+
     /// The names of its stages, in the pipeline's order.
     pub fn stages(&self) -> impl Iterator<Item = &str> {
         let one = std::slice::from_ref::<String>;

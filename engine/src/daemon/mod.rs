@@ -1,1 +1,174 @@
-//! daemon.
+//! Keeps indexes equal to what is declared: on a schedule, on a push, on request, and when the
+//! file itself is edited.
+//!
+//! One task, the dispatcher, owns the state of all projects; timers, the file watcher, signals and
+//! the API send it messages, readers take a snapshot ([`View`]). It knows the stages only through
+//! `wire` and `apply`, and nothing of HTTP: the API stands on its [`Handle`].
+
+mod alias;
+mod dispatcher;
+mod execute;
+mod feed;
+mod gate;
+mod generation;
+mod handle;
+mod message;
+mod pending;
+mod record;
+mod reload;
+mod schedule;
+mod shutdown;
+mod state;
+mod swap;
+mod systemd;
+mod view;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Need};
+use crate::ledger::Ledger;
+use crate::model::{ErrorKind, Event, EventSink, Report, StageError, StageResult};
+use crate::wire::Workshop;
+
+use alias::Aliases;
+use dispatcher::Dispatcher;
+use feed::Feeds;
+use gate::Gate;
+use generation::Generation;
+use record::Claim;
+
+pub use crate::plan::Plan;
+pub use feed::{Feed, Told};
+pub use handle::{Accepted, Handle, Push, Refusal, RunView};
+pub use pending::Trigger;
+pub use record::DaemonRecord;
+pub use reload::{Cause, ReloadOutcome};
+pub use view::{ProjectView, RunState, View};
+
+/// What the daemon tells of itself, for metrics.
+#[derive(Debug)]
+pub enum Observed<'a> {
+    /// Something happened in a run, or in a stage that runs share.
+    Event(&'a Event),
+    /// A run ended; so many of the failures it tells are of components, by stage.
+    Run(&'a Report, BTreeMap<String, u64>),
+    /// A reload came to this outcome.
+    Reload(&'static str),
+}
+
+/// Takes what the daemon tells of itself. Called from its tasks: it must be quick.
+pub type Observer = Arc<dyn Fn(&Observed<'_>) + Send + Sync>;
+
+/// So many messages wait for the dispatcher before their senders do.
+const INBOX: usize = 1024;
+
+/// A daemon whose first generation stands, before it begins to work.
+pub struct Daemon {
+    claim: Claim,
+    dispatcher: Dispatcher,
+    handle: Handle,
+    cancel: CancellationToken,
+}
+
+/// What the daemon's tasks share.
+struct Shared {
+    need: Need,
+    /// For runs.
+    ledger: Arc<Ledger>,
+    /// For questions, which never wait for a run's transaction.
+    reader: Arc<Ledger>,
+    gate: Gate,
+    feeds: Feeds,
+    observer: Observer,
+    /// Ids that were given out for runs that are known by other ids.
+    aliases: Aliases,
+    /// The end of the daemon.
+    cancel: CancellationToken,
+}
+
+impl Daemon {
+    /// Opens the ledger, claims it for this daemon and makes the stages. A project whose stages
+    /// cannot be made does not keep the daemon from starting: its runs say why they end.
+    pub async fn open(
+        config: Config,
+        need: Need,
+        observer: Observer,
+        cancel: CancellationToken,
+    ) -> StageResult<Self> {
+        let (shared, claim, generation) = tokio::task::spawn_blocking({
+            let cancel = cancel.clone();
+            move || open(config, need, observer, cancel)
+        })
+        .await
+        .map_err(|error| StageError::new("daemon", ErrorKind::Bug, "cannot start").caused_by(error))??;
+        let shared = Arc::new(shared);
+        let (sender, inbox) = mpsc::channel(INBOX);
+        let (dispatcher, view) = Dispatcher::new(Arc::clone(&shared), generation, inbox);
+        let handle = Handle::new(shared, sender, view);
+        Ok(Self { claim, dispatcher, handle, cancel })
+    }
+
+    /// What the API stands on.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Begins to work: `listen` is where the API is bound. The task ends when `cancel` is
+    /// cancelled and the batches in hand are finished.
+    pub fn start(self, listen: SocketAddr) -> StageResult<JoinHandle<()>> {
+        let Self { claim, mut dispatcher, handle, cancel } = self;
+        dispatcher.claim(claim, listen)?;
+        let files = dispatcher.watched();
+        let hangups = shutdown::hangups()?;
+        Ok(tokio::spawn(async move {
+            let watching = watch::watch(files, handle.clone(), cancel.clone());
+            let signals = shutdown::forward_hangups(hangups, handle, cancel);
+            let work = async {
+                systemd::notify("READY=1");
+                dispatcher.run().await;
+            };
+            // The helpers end with the token; what counts is the end of the work.
+            tokio::join!(work, watching, signals);
+        }))
+    }
+}
+
+fn open(
+    config: Config,
+    need: Need,
+    observer: Observer,
+    cancel: CancellationToken,
+) -> StageResult<(Shared, Claim, Generation)> {
+    let state = config.engine.state.clone();
+    let ledger = Arc::new(Ledger::open(&state)?);
+    let claim = Claim::take(&state)?;
+    let reader = Ledger::open_read_only(&state)?.map_or_else(|| Arc::clone(&ledger), Arc::new);
+    let feeds = Feeds::default();
+    let events = {
+        let (observer, feeds) = (Arc::clone(&observer), feeds.clone());
+        EventSink::new(move |event| {
+            observer(&Observed::Event(&event));
+            feeds.shared(&event);
+        })
+    };
+    let workshop = Workshop::new(cancel.clone(), events);
+    let shared = Shared {
+        need,
+        ledger,
+        reader,
+        gate: Gate::new(&state),
+        feeds,
+        observer,
+        aliases: Aliases::default(),
+        cancel,
+    };
+    let generation = Generation::first(config, workshop);
+    Ok((shared, claim, generation))
+}

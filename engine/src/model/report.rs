@@ -24,7 +24,7 @@ pub enum Outcome {
 pub struct Report {
     /// The run's id: sortable, unique in the ledger.
     pub run: String,
-    /// What started it: `apply`, `schedule`, `push`, `api`, `edit`, `start`.
+    /// What started it: `apply`, `start`, `schedule`, `push`, `api`, `edit`, `retry`.
     pub trigger: String,
     /// When it started (UTC).
     pub started_at: DateTime<Utc>,
@@ -51,6 +51,9 @@ pub struct ProjectReport {
     pub failures: Vec<Failure>,
     /// The error that ended the project early, with its remedy.
     pub error: Option<Failure>,
+    /// Seconds that the service asked to wait, where that ended the project early.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
     /// What a person should know: orphans, withheld deletions, renamed repositories.
     pub notes: Vec<String>,
 }

@@ -199,6 +199,7 @@ mod tests {
             skipped: Vec::new(),
             failures: Vec::new(),
             error: None,
+            retry_after: None,
             notes: Vec::new(),
         }
     }

@@ -88,6 +88,7 @@ mod tests {
             skipped: Vec::new(),
             failures: Vec::new(),
             error: None,
+            retry_after: None,
             notes: Vec::new(),
         };
         let report = outcome.map(|outcome| Report {

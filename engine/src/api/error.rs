@@ -1,0 +1,114 @@
+//! Errors as callers see them: a stable code and a message. The cause stays in the log.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::daemon::Refusal;
+use crate::model::{ErrorKind, StageError};
+
+/// The form of every error.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ErrorBody {
+    error: ErrorText,
+}
+
+/// What went wrong.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ErrorText {
+    /// A stable word, such as `not_found`.
+    code: &'static str,
+    /// What happened, and what to do.
+    message: String,
+}
+
+/// An error on its way to the caller.
+#[derive(Debug)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    retry_after: Option<u64>,
+}
+
+/// What handlers return.
+pub(super) type ApiResult<T> = Result<T, ApiError>;
+
+impl ApiError {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), retry_after: None }
+    }
+
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    pub(super) fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+    }
+
+    pub(super) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
+    pub(super) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    pub(super) fn stopping() -> Self {
+        let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the daemon is about to end");
+        error.retry_after = Some(5);
+        error
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NoProject(name) => Self::not_found(format!("there is no project `{name}`")),
+            Refusal::Disabled(name) => {
+                Self::new(StatusCode::CONFLICT, "disabled", format!("project `{name}` is disabled"))
+            }
+            Refusal::Stopping => Self::stopping(),
+        }
+    }
+}
+
+impl From<StageError> for ApiError {
+    fn from(error: StageError) -> Self {
+        let hint = error.hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        let message = format!("stage `{}`: {}{hint}", error.stage, error.message);
+        let (status, code) = match error.kind {
+            ErrorKind::Refused | ErrorKind::BadInput => (StatusCode::UNPROCESSABLE_ENTITY, "refused"),
+            ErrorKind::Transient { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            ErrorKind::Misconfigured => (StatusCode::BAD_GATEWAY, "misconfigured"),
+            ErrorKind::Cancelled => return Self::stopping(),
+            ErrorKind::Local | ErrorKind::Bug => {
+                tracing::error!(error = %error.one_line(), "a request failed");
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal")
+            }
+        };
+        let mut own = Self::new(status, code, message);
+        if let ErrorKind::Transient { retry_after } = error.kind {
+            own.retry_after = Some(retry_after.map_or(5, |wait| wait.as_secs().max(1)));
+        }
+        own
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = ErrorBody { error: ErrorText { code: self.code, message: self.message } };
+        let mut response = (self.status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

@@ -1,0 +1,71 @@
+//! `GET /health`: for probes and for people. Answers from the snapshot alone, whatever is running.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::App;
+use super::auth;
+use super::projects::{ProjectBody, project_bodies};
+use crate::model::Outcome;
+
+/// How the daemon is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Health {
+    /// `healthy`, or `degraded` while the file on disk is refused or a project's last run ended early.
+    status: &'static str,
+    /// Always `reposync`.
+    service: &'static str,
+    /// Now (UTC).
+    #[schema(value_type = String, format = DateTime)]
+    timestamp: DateTime<Utc>,
+    version: &'static str,
+    /// Seconds since the daemon started.
+    uptime_seconds: u64,
+    /// Counts the configurations that were taken up, from 1.
+    generation: u64,
+    /// True as long as the daemon takes work: what a readiness probe wants.
+    ready: bool,
+    /// True while the file on disk is refused; what is wrong with it is shown with the token.
+    config_refused: bool,
+    /// Why the file on disk is refused; only with the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+    /// Keys of the file that only a restart takes up; only with the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart: Option<Vec<&'static str>>,
+    /// Each project; only with the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    projects: Option<Vec<ProjectBody>>,
+    /// Enabled projects whose last run ended early.
+    projects_failed: usize,
+}
+
+/// How the daemon is. Needs no token; with it, how each project is.
+#[utoipa::path(get, path = "/health", tag = "daemon", security(()), responses((status = 200, body = Health)))]
+pub(super) async fn health(State(app): State<App>, headers: HeaderMap) -> Json<Health> {
+    let view = app.handle.view();
+    let told = auth::is_allowed(&app, &headers);
+    // A ledger that cannot be read is seen by the runs; health answers all the same.
+    let projects = if told { project_bodies(&app).await.ok() } else { None };
+    let now = Utc::now();
+    let failed =
+        view.projects.values().filter(|project| project.last_outcome == Some(Outcome::Failed)).count();
+    Json(Health {
+        status: if view.is_degraded() { "degraded" } else { "healthy" },
+        service: "reposync",
+        timestamp: now,
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_seconds: u64::try_from((now - view.since).num_seconds()).unwrap_or(0),
+        generation: view.generation(),
+        ready: !view.stopping,
+        config_refused: view.refused.is_some(),
+        problem: view.refused.clone().filter(|_| told),
+        restart: told.then(|| view.restart.clone()),
+        projects,
+        projects_failed: failed,
+    })
+}

@@ -1,0 +1,40 @@
+//! `GET /openapi.json`: the API's document, made of the code.
+
+use axum::Json;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use super::{health, metrics, projects, runs, sync, webhook};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "RepoSync", description = "Keeps vector indexes equal to Git repositories."),
+    paths(
+        health::health, metrics::metrics, openapi, sync::sync, sync::reload, runs::runs, runs::run, runs::events,
+        projects::projects, projects::plan, webhook::github,
+    ),
+    security(("bearer" = [])),
+    modifiers(&Bearer),
+)]
+struct Document;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
+        let scheme = scheme.description(Some("`[api] token`; not asked for where none is set"));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(scheme.build()));
+    }
+}
+
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", tag = "daemon", responses((status = 200, body = Object)))]
+pub(super) async fn openapi() -> Json<utoipa::openapi::OpenApi> {
+    Json(document())
+}
+
+fn document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}

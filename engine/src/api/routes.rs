@@ -1,0 +1,59 @@
+//! The routes, with what holds for all of them: who may ask, how long it may take, how much may
+//! be sent, and errors in one form.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{get, post};
+
+use super::error::{ApiError, ApiResult};
+use super::{App, auth, health, metrics, openapi, projects, runs, sync, webhook};
+
+/// Bytes of a body.
+const BODY: usize = 2 << 20;
+/// Bytes of a webhook's body: GitHub's own cap.
+const WEBHOOK_BODY: usize = 25 << 20;
+/// Reading and answering a request. A plan over many repositories takes its time.
+const TIME: Duration = Duration::from_secs(30);
+const PLAN_TIME: Duration = Duration::from_secs(600);
+
+/// All routes.
+pub(super) fn routes(app: App) -> Router {
+    let quick = Router::new()
+        .route("/metrics", get(metrics::metrics))
+        .route("/openapi.json", get(openapi::openapi))
+        .route("/sync", post(sync::sync))
+        .route("/reload", post(sync::reload))
+        .route("/runs", get(runs::runs))
+        .route("/runs/{id}", get(runs::run))
+        .route("/runs/{id}/events", get(runs::events))
+        .route("/projects", get(projects::projects))
+        .layer(from_fn(|request, next| within(TIME, request, next)));
+    let slow = Router::new()
+        .route("/plan", get(projects::plan))
+        .layer(from_fn(|request, next| within(PLAN_TIME, request, next)));
+    let guarded = quick.merge(slow).layer(from_fn_with_state(app.clone(), auth::require));
+    let open = Router::new()
+        .route("/health", get(health::health))
+        .route("/webhooks/github", post(webhook::github).layer(DefaultBodyLimit::max(WEBHOOK_BODY)))
+        .layer(from_fn(|request, next| within(TIME, request, next)));
+    guarded
+        .merge(open)
+        .layer(DefaultBodyLimit::max(BODY))
+        .fallback(async || ApiError::not_found("there is no such route"))
+        .method_not_allowed_fallback(async || {
+            let message = "the route does not take this method";
+            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+        })
+        .with_state(app)
+}
+
+async fn within(time: Duration, request: Request, next: Next) -> ApiResult<Response> {
+    tokio::time::timeout(time, next.run(request))
+        .await
+        .map_err(|_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the request took too long"))
+}

@@ -1,0 +1,95 @@
+//! `GET /runs`: what was done, is done and is to be done.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::Sse;
+use axum::response::sse::{Event, KeepAlive};
+use futures::stream::{self, Stream, StreamExt};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
+
+use super::App;
+use super::error::{ApiError, ApiResult, ErrorBody};
+use super::extract::{Id, Params};
+use crate::daemon::{Feed, RunView, Told};
+
+/// How many runs.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RunsParams {
+    /// At most so many, 1 to 1000; 50 when left out.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+}
+
+/// Runs, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RunsBody {
+    #[schema(value_type = Vec<Object>)]
+    runs: Vec<RunView>,
+}
+
+/// The newest runs, those under way and to come included.
+#[utoipa::path(get, path = "/runs", tag = "runs", params(RunsParams),
+    responses((status = 200, body = RunsBody), (status = 400, body = ErrorBody)))]
+pub(super) async fn runs(
+    State(app): State<App>,
+    Params(params): Params<RunsParams>,
+) -> ApiResult<Json<RunsBody>> {
+    let limit = params.limit.unwrap_or(50);
+    if !(1..=1000).contains(&limit) {
+        return Err(ApiError::bad_request("`limit` is 1 to 1000"));
+    }
+    Ok(Json(RunsBody { runs: app.handle.runs(limit).await? }))
+}
+
+/// One run with its report.
+#[utoipa::path(get, path = "/runs/{id}", tag = "runs", params(("id" = String, Path, description = "the run's id")),
+    responses((status = 200, body = Object), (status = 404, body = ErrorBody)))]
+pub(super) async fn run(State(app): State<App>, Id(id): Id) -> ApiResult<Json<RunView>> {
+    find(&app, &id).await.map(Json)
+}
+
+async fn find(app: &App, id: &str) -> ApiResult<RunView> {
+    let run = app.handle.run(id).await?;
+    run.ok_or_else(|| ApiError::not_found("there is no such run"))
+}
+
+/// What happens in a run, as server-sent events: those it had (the newest thousand), those it has,
+/// and at the end `end` with the run itself. A reader that is too slow gets `missed` with a number.
+#[utoipa::path(get, path = "/runs/{id}/events", tag = "runs",
+    params(("id" = String, Path, description = "the run's id")),
+    responses((status = 200, content_type = "text/event-stream", body = String), (status = 404, body = ErrorBody)))]
+pub(super) async fn events(
+    State(app): State<App>,
+    Id(id): Id,
+) -> ApiResult<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
+    find(&app, &id).await?;
+    let feeds = app.handle.events(&id).await?;
+    let happened = stream::select_all(feeds.into_iter().map(|feed| told(feed).boxed()));
+    let end = stream::once(async move {
+        let run = find(&app, &id).await.ok();
+        Event::default().event("end").data(json!(run).to_string())
+    });
+    let stopped = happened.chain(end).map(Ok);
+    Ok(Sse::new(stopped).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
+}
+
+fn told(feed: Feed) -> impl Stream<Item = Event> + Send {
+    stream::unfold(feed, |mut feed| async move {
+        let event = match feed.next().await? {
+            Told::Event(number, event) => {
+                let event = json!(&*event);
+                let name = event.get("event").and_then(|name| name.as_str()).unwrap_or("event").to_owned();
+                Event::default().id(number.to_string()).event(name).data(event.to_string())
+            }
+            Told::Missed(n) => Event::default().event("missed").data(n.to_string()),
+        };
+        Some((event, feed))
+    })
+}

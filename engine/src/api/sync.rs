@@ -1,0 +1,78 @@
+//! `POST /sync` and `POST /reload`: asking the daemon to work.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::App;
+use super::error::{ApiError, ApiResult, ErrorBody};
+use super::extract::OptionalBody;
+
+/// What to sync.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct SyncRequest {
+    /// The project; left out: all enabled ones.
+    project: Option<String>,
+    /// Believe neither ledger nor stored answers.
+    full: bool,
+    /// Let the deletion guard pass everything.
+    allow_deletes: bool,
+}
+
+/// A run that was asked for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SyncAccepted {
+    /// The run's id, for `/runs/{id}`. It is that of a run that was waiting already, where one was.
+    run: String,
+    /// The same, by the name that other tools expect.
+    run_id: String,
+    /// The run of each project.
+    runs: BTreeMap<String, String>,
+}
+
+/// Run a project, or all of them, now or after the run under way.
+#[utoipa::path(post, path = "/sync", tag = "runs", request_body = SyncRequest,
+    responses((status = 202, body = SyncAccepted), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 409, description = "the project is disabled", body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(super) async fn sync(
+    State(app): State<App>,
+    OptionalBody(request): OptionalBody<SyncRequest>,
+) -> ApiResult<(StatusCode, Json<SyncAccepted>)> {
+    let accepted = app.handle.sync(request.project, request.full, request.allow_deletes).await?;
+    let body = SyncAccepted { run_id: accepted.run.clone(), run: accepted.run, runs: accepted.runs };
+    Ok((StatusCode::ACCEPTED, Json(body)))
+}
+
+/// What came of taking up the file.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ReloadBody {
+    /// `applied`, `unchanged` or `refused`.
+    outcome: &'static str,
+    /// In one line.
+    message: String,
+    /// What is wrong with the file.
+    #[schema(value_type = Vec<Object>)]
+    problems: Value,
+    /// Keys that only a restart takes up.
+    restart: Vec<&'static str>,
+}
+
+/// Take up the file, and wait for the outcome.
+#[utoipa::path(post, path = "/reload", tag = "daemon",
+    responses((status = 200, description = "applied or unchanged", body = ReloadBody),
+        (status = 422, description = "refused; the running configuration stays", body = ReloadBody),
+        (status = 503, body = ErrorBody)))]
+pub(super) async fn reload(State(app): State<App>) -> ApiResult<(StatusCode, Json<ReloadBody>)> {
+    let outcome = app.handle.reload().await.ok_or_else(ApiError::stopping)?;
+    let status = if outcome.outcome == "refused" { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    let problems = serde_json::json!(outcome.problems);
+    let body =
+        ReloadBody { outcome: outcome.outcome, message: outcome.message, problems, restart: outcome.restart };
+    Ok((status, Json(body)))
+}

@@ -1,0 +1,502 @@
+//! The one owner of the projects' state. Everything that happens reaches it as a message, a timer
+//! or the end of a task; everything it knows leaves it as a snapshot.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::execute::{Ended, Job, execute};
+use super::generation::{Generation, Next, Refused};
+use super::handle::{Accepted, Refusal};
+use super::message::Message;
+use super::pending::{Pending, Pushed, Trigger};
+use super::record::{Claim, DaemonRecord};
+use super::reload::{Cause, ReloadOutcome};
+use super::schedule::Schedule;
+use super::shutdown::GRACE;
+use super::state::{Active, ProjectState};
+use super::view::{RunState, View};
+use super::{Shared, systemd};
+use crate::apply::run_id;
+use crate::model::StageResult;
+
+/// The clock is looked at this often at least: it may be set, and the machine may sleep.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// A refused file is tried again this often: what it names may appear where nobody watches.
+const REFUSED_AGAIN: Duration = Duration::from_secs(5);
+/// A head that is still as before its push is asked so often again, after 1, 2, 4, … seconds.
+const ASK_AGAIN: u32 = 6;
+
+/// The dispatcher.
+pub(super) struct Dispatcher {
+    pub(super) shared: Arc<Shared>,
+    pub(super) generation: Arc<Generation>,
+    pub(super) projects: BTreeMap<String, ProjectState>,
+    pub(super) schedule: Schedule,
+    /// Askings whose time has not come.
+    later: Vec<(Instant, String, Pending)>,
+    runs: JoinSet<Ended>,
+    pub(super) orphans: Orphans,
+    reload: Reload,
+    pub(super) restart: Vec<&'static str>,
+    inbox: mpsc::Receiver<Message>,
+    view: watch::Sender<Arc<View>>,
+    pub(super) files: watch::Sender<Vec<PathBuf>>,
+    since: DateTime<Utc>,
+    record: Option<(Claim, SocketAddr)>,
+}
+
+/// The removal, or report, of what the file does not declare any more.
+#[derive(Default)]
+pub(super) struct Orphans {
+    /// Due once these projects have ended their next run: what they take over is in by then.
+    pub(super) due: Option<(BTreeSet<String>, Pending)>,
+    /// Under way, with the projects that it takes for declared.
+    pub(super) active: Option<(BTreeSet<String>, CancellationToken)>,
+}
+
+#[derive(Default)]
+struct Reload {
+    building: JoinSet<Result<Next, Refused>>,
+    cause: Option<Cause>,
+    waiters: Vec<oneshot::Sender<ReloadOutcome>>,
+    /// Asked for while one was being built: the newest file wins.
+    again: Option<(Cause, Vec<oneshot::Sender<ReloadOutcome>>)>,
+    refused: Option<(Refused, Instant)>,
+}
+
+impl Dispatcher {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        generation: Generation,
+        inbox: mpsc::Receiver<Message>,
+    ) -> (Self, watch::Receiver<Arc<View>>) {
+        let generation = Arc::new(generation);
+        let since = Utc::now();
+        let (view, reader) = watch::channel(Arc::new(View {
+            generation: Arc::clone(&generation),
+            since,
+            refused: None,
+            restart: Vec::new(),
+            stopping: false,
+            projects: BTreeMap::new(),
+            runs: BTreeMap::new(),
+        }));
+        let files = watch::channel(generation.files()).0;
+        let mut dispatcher = Self {
+            shared,
+            generation,
+            projects: BTreeMap::new(),
+            schedule: Schedule::default(),
+            later: Vec::new(),
+            runs: JoinSet::new(),
+            orphans: Orphans::default(),
+            reload: Reload::default(),
+            restart: Vec::new(),
+            inbox,
+            view,
+            files,
+            since,
+            record: None,
+        };
+        dispatcher.take_up_projects();
+        dispatcher.publish(false);
+        (dispatcher, reader)
+    }
+
+    /// Says beside the ledger that this daemon serves it, and where it listens.
+    pub(super) fn claim(&mut self, claim: Claim, listen: SocketAddr) -> StageResult<()> {
+        let (claim, _) = self.record.insert((claim, listen));
+        claim.write(record(listen, self.since, &self.generation, None, &self.schedule))
+    }
+
+    /// The files to watch, now and later.
+    pub(super) fn watched(&self) -> watch::Receiver<Vec<PathBuf>> {
+        self.files.subscribe()
+    }
+
+    /// Works until the daemon is to end, and then finishes what is in hand.
+    pub(super) async fn run(mut self) {
+        let all: Vec<String> = self.generation.projects.keys().cloned().collect();
+        let base = run_id(Utc::now());
+        self.ask_all(&base, &all, Trigger::Start, |_| {});
+        self.orphans_due(&base, Trigger::Start, all.into_iter().collect(), false);
+        self.start_reload(Cause::Start, None);
+        let cancel = self.shared.cancel.clone();
+        while !cancel.is_cancelled() {
+            self.publish(false);
+            let next_tick = self.next_tick();
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                Some(message) = self.inbox.recv() => self.handle(message),
+                Some(ended) = self.runs.join_next() => self.ended(ended.ok()),
+                Some(built) = self.reload.building.join_next() => self.built(built.ok()),
+                () = tokio::time::sleep_until(next_tick) => self.tick(),
+            }
+        }
+        self.drain().await;
+    }
+
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Sync { project, full, allow_deletes, answer } => {
+                // A caller that left has its run all the same.
+                drop(answer.send(self.sync(project.as_deref(), full, allow_deletes)));
+            }
+            Message::Changed { projects, pushed } => {
+                let base = run_id(Utc::now());
+                self.ask_all(&base, &projects, Trigger::Push, |pending| pending.pushed.clone_from(&pushed));
+            }
+            Message::Reload { cause, answer } => self.start_reload(cause, answer),
+        }
+    }
+
+    fn sync(&mut self, project: Option<&str>, full: bool, allow_deletes: bool) -> Result<Accepted, Refusal> {
+        let names: Vec<String> = match project {
+            None => self.generation.projects.keys().cloned().collect(),
+            Some(name) if self.generation.projects.contains_key(name) => vec![name.to_owned()],
+            Some(name) if self.generation.config.project(name).is_some() => {
+                return Err(Refusal::Disabled(name.to_owned()));
+            }
+            Some(name) => return Err(Refusal::NoProject(name.to_owned())),
+        };
+        let base = run_id(Utc::now());
+        let runs = self.ask_all(&base, &names, Trigger::Api, |pending| {
+            pending.full = full;
+            pending.allow_deletes = allow_deletes;
+        });
+        if project.is_none() {
+            self.orphans_due(&base, Trigger::Api, names.into_iter().collect(), allow_deletes);
+        }
+        let run = match runs.as_slice() {
+            [(_, run)] => run.clone(),
+            _ => {
+                let parts = runs.iter().map(|(_, run)| run.clone()).collect();
+                self.shared.aliases.put(base.clone(), parts);
+                base
+            }
+        };
+        Ok(Accepted { run, runs: runs.into_iter().collect() })
+    }
+
+    /// Asks for a run of each of these projects; returns which run will serve which.
+    pub(super) fn ask_all(
+        &mut self,
+        base: &str,
+        names: &[String],
+        trigger: Trigger,
+        with: impl Fn(&mut Pending),
+    ) -> Vec<(String, String)> {
+        let mut runs = Vec::new();
+        for name in names {
+            let id = if names.len() == 1 { base.to_owned() } else { format!("{base}.{name}") };
+            let mut pending = Pending::new(id, trigger);
+            with(&mut pending);
+            if let Some(state) = self.projects.get_mut(name) {
+                runs.push((name.clone(), state.ask(pending)));
+                self.start_pending(name);
+            }
+        }
+        runs
+    }
+
+    /// Orphans are looked at once these projects have run.
+    pub(super) fn orphans_due(
+        &mut self,
+        base: &str,
+        trigger: Trigger,
+        after: BTreeSet<String>,
+        allow_deletes: bool,
+    ) {
+        let asked = Pending { allow_deletes, ..Pending::new(format!("{base}.orphans."), trigger) };
+        match &mut self.orphans.due {
+            Some((waiting, pending)) => {
+                waiting.extend(after);
+                pending.merge(asked);
+            }
+            due @ None => *due = Some((after, asked)),
+        }
+        self.start_orphans();
+    }
+
+    /// Starts the run that waits for a project, where nothing is in its way.
+    pub(super) fn start_pending(&mut self, name: &str) {
+        // What is being removed as an orphan must not come in at the same time.
+        if self.orphans.active.as_ref().is_some_and(|(declared, _)| !declared.contains(name)) {
+            return;
+        }
+        let Some(candidate) = self.generation.candidate(name) else { return };
+        let Some(state) = self.projects.get_mut(name) else { return };
+        if state.active.is_some() {
+            return;
+        }
+        let Some(request) = state.pending.take() else { return };
+        let cancel = self.shared.cancel.child_token();
+        state.active =
+            Some(Active { request: request.clone(), started_at: Utc::now(), cancel: cancel.clone() });
+        state.view.retry_at = None;
+        let generation = Arc::clone(&self.generation);
+        self.spawn(Job { project: Some(candidate), request, generation, cancel });
+    }
+
+    pub(super) fn start_orphans(&mut self) {
+        let Some((waiting, _)) = &self.orphans.due else { return };
+        if !waiting.is_empty() || self.orphans.active.is_some() {
+            return;
+        }
+        let Some((_, request)) = self.orphans.due.take() else { return };
+        let declared = self.generation.declared().into_iter().collect();
+        let cancel = self.shared.cancel.child_token();
+        self.orphans.active = Some((declared, cancel.clone()));
+        let generation = Arc::clone(&self.generation);
+        self.spawn(Job { project: None, request, generation, cancel });
+    }
+
+    fn spawn(&mut self, job: Job) {
+        self.runs.spawn(execute(Arc::clone(&self.shared), job));
+    }
+
+    fn ended(&mut self, ended: Option<Ended>) {
+        let Some(Ended { project, report, stale }) = ended else { return };
+        let Some(name) = project else {
+            self.orphans.active = None;
+            // Projects that waited for it, and orphans that came up meanwhile.
+            let names: Vec<String> = self.projects.keys().cloned().collect();
+            for name in names {
+                self.start_pending(&name);
+            }
+            self.start_orphans();
+            return;
+        };
+        if let Some(state) = self.projects.get_mut(&name) {
+            if let (None, Some(active), Some(pending)) = (&report, &state.active, &state.pending) {
+                // It was stopped before it began; the next run does its work.
+                self.shared.aliases.put(active.request.run.clone(), vec![pending.run.clone()]);
+            }
+            state.ended(report.as_ref(), Utc::now());
+            let run = run_id(Utc::now());
+            self.ask_later(&name, run, stale);
+        }
+        if let Some((waiting, _)) = &mut self.orphans.due {
+            let again = self.projects.get(&name).is_some_and(|state| state.pending.is_some());
+            if !again {
+                waiting.remove(&name);
+            }
+        }
+        self.forget_removed(&name);
+        self.start_pending(&name);
+        self.start_orphans();
+    }
+
+    /// Heads that are still as before their push are asked again, ever later, so many times.
+    fn ask_later(&mut self, name: &str, run: String, stale: BTreeMap<String, Pushed>) {
+        let stale: BTreeMap<_, _> = stale.into_iter().filter(|(_, push)| push.asked <= ASK_AGAIN).collect();
+        let Some(asked) = stale.values().map(|push| push.asked).max() else { return };
+        let wait = Duration::from_secs(1 << asked.saturating_sub(1));
+        let pending = Pending { pushed: stale, ..Pending::new(run, Trigger::Push) };
+        self.later.push((Instant::now() + wait, name.to_owned(), pending));
+    }
+
+    fn next_tick(&self) -> Instant {
+        let now = Utc::now();
+        let retries = self.projects.values().filter_map(|state| state.view.retry_at);
+        let wait = self
+            .schedule
+            .first()
+            .into_iter()
+            .chain(retries)
+            .map(|due| (due - now).to_std().unwrap_or_default())
+            .min()
+            .unwrap_or(LONGEST_SLEEP);
+        let timers = self.later.iter().map(|(due, ..)| *due);
+        let refused = self.reload.refused.iter().map(|(_, due)| *due);
+        let first = timers.chain(refused).min().unwrap_or_else(|| Instant::now() + LONGEST_SLEEP);
+        first.min(Instant::now() + wait.min(LONGEST_SLEEP))
+    }
+
+    fn tick(&mut self) {
+        let now = Utc::now();
+        let due = self.schedule.due(now);
+        if !due.is_empty() {
+            self.ask_all(&run_id(now), &due, Trigger::Schedule, |_| {});
+        }
+        let retries: Vec<String> = self
+            .projects
+            .iter_mut()
+            .filter(|(_, state)| state.view.retry_at.is_some_and(|due| due <= now))
+            .map(|(name, state)| {
+                state.view.retry_at = None;
+                name.clone()
+            })
+            .collect();
+        if !retries.is_empty() {
+            self.ask_all(&run_id(now), &retries, Trigger::Retry, |_| {});
+        }
+        let later = std::mem::take(&mut self.later);
+        for (due, name, pending) in later {
+            if due > Instant::now() {
+                self.later.push((due, name, pending));
+            } else if let Some(state) = self.projects.get_mut(&name) {
+                state.ask(pending);
+                self.start_pending(&name);
+            }
+        }
+        if self.reload.refused.as_ref().is_some_and(|(_, due)| *due <= Instant::now()) {
+            self.start_reload(Cause::Retry, None);
+        }
+    }
+
+    fn start_reload(&mut self, cause: Cause, answer: Option<oneshot::Sender<ReloadOutcome>>) {
+        if self.reload.cause.is_some() {
+            let (again, waiters) = self.reload.again.get_or_insert_with(|| (cause, Vec::new()));
+            if cause.is_asked_for() {
+                *again = cause;
+            }
+            waiters.extend(answer);
+            return;
+        }
+        self.reload.cause = Some(cause);
+        self.reload.waiters.extend(answer);
+        if let Some((_, due)) = &mut self.reload.refused {
+            *due = Instant::now() + REFUSED_AGAIN;
+        }
+        if cause.is_asked_for() {
+            systemd::notify("RELOADING=1");
+        }
+        let (generation, need) = (Arc::clone(&self.generation), self.shared.need.clone());
+        self.reload.building.spawn_blocking(move || generation.next(&need));
+    }
+
+    fn built(&mut self, built: Option<Result<Next, Refused>>) {
+        let cause = self.reload.cause.take().unwrap_or(Cause::Retry);
+        let built = built.unwrap_or_else(|| {
+            let message = "building the next generation panicked".to_owned();
+            Err(Refused { message, problems: Vec::new() })
+        });
+        let news = cause.is_asked_for();
+        let outcome = match built {
+            Err(refused) => {
+                let outcome = ReloadOutcome::refused(&refused);
+                let known = self.reload.refused.as_ref().is_some_and(|(before, _)| *before == refused);
+                if news || !known {
+                    tracing::error!(problem = %refused.message, "the file is refused; the running configuration stays");
+                    self.observe(&outcome);
+                }
+                self.reload.refused = Some((refused, Instant::now() + REFUSED_AGAIN));
+                outcome
+            }
+            Ok(next) => {
+                let outcome = ReloadOutcome::of(&next);
+                let mended = self.reload.refused.take().is_some();
+                if news || mended || outcome.outcome == "applied" {
+                    tracing::info!(outcome = outcome.outcome, changes = %outcome.message, "the file was read again");
+                    self.observe(&outcome);
+                }
+                if !outcome.restart.is_empty() && outcome.restart != self.restart {
+                    tracing::warn!(keys = ?outcome.restart, "only a restart takes these up");
+                }
+                self.restart.clone_from(&outcome.restart);
+                if outcome.outcome == "applied" {
+                    self.swap(next);
+                }
+                outcome
+            }
+        };
+        if news {
+            systemd::notify("READY=1");
+        }
+        // The answer must find what it tells of.
+        self.publish(false);
+        for waiter in self.reload.waiters.drain(..) {
+            drop(waiter.send(outcome.clone()));
+        }
+        if let Some((cause, waiters)) = self.reload.again.take() {
+            self.reload.waiters = waiters;
+            self.start_reload(cause, None);
+        }
+    }
+
+    fn observe(&self, outcome: &ReloadOutcome) {
+        (self.shared.observer)(&super::Observed::Reload(outcome.outcome));
+    }
+
+    /// Takes no more work, finishes the batches in hand, within a bound.
+    async fn drain(mut self) {
+        systemd::notify("STOPPING=1");
+        self.inbox.close();
+        self.publish(true);
+        let end = Instant::now() + GRACE + Duration::from_secs(5);
+        while let Ok(Some(ended)) = tokio::time::timeout_at(end, self.runs.join_next()).await {
+            self.ended_at_the_end(ended.ok());
+            self.publish(true);
+        }
+        if !self.runs.is_empty() {
+            tracing::warn!(runs = self.runs.len(), "runs did not end in time; the next start continues them");
+        }
+    }
+
+    fn ended_at_the_end(&mut self, ended: Option<Ended>) {
+        if let Some(Ended { project: Some(name), report, .. }) = ended {
+            if let Some(state) = self.projects.get_mut(&name) {
+                state.ended(report.as_ref(), Utc::now());
+            }
+        }
+    }
+
+    /// Shows how things stand now.
+    fn publish(&mut self, stopping: bool) {
+        let mut runs = BTreeMap::new();
+        let mut projects = BTreeMap::new();
+        for (name, state) in &mut self.projects {
+            state.view.next_run = self.schedule.next(name);
+            let mut enter = |request: &Pending, started_at| {
+                let run = RunState { project: name.clone(), trigger: request.trigger, started_at };
+                runs.insert(request.run.clone(), run);
+                request.run.clone()
+            };
+            state.view.running =
+                state.active.as_ref().map(|active| enter(&active.request, Some(active.started_at)));
+            state.view.queued = state.pending.as_ref().map(|pending| enter(pending, None));
+            if self.generation.projects.contains_key(name) {
+                projects.insert(name.clone(), state.view.clone());
+            }
+        }
+        let refused = self.reload.refused.as_ref().map(|(refused, _)| refused.message.clone());
+        if let Some((claim, listen)) = &mut self.record {
+            let record = record(*listen, self.since, &self.generation, refused.clone(), &self.schedule);
+            if let Err(error) = claim.write(record) {
+                tracing::warn!(error = %error.one_line(), "cannot write the daemon's record");
+            }
+        }
+        self.view.send_replace(Arc::new(View {
+            generation: Arc::clone(&self.generation),
+            since: self.since,
+            refused,
+            restart: self.restart.clone(),
+            stopping,
+            projects,
+            runs,
+        }));
+    }
+}
+
+fn record(
+    listen: SocketAddr,
+    since: DateTime<Utc>,
+    generation: &Generation,
+    refused: Option<String>,
+    schedule: &Schedule,
+) -> DaemonRecord {
+    let next_runs =
+        generation.projects.keys().filter_map(|name| Some((name.clone(), schedule.next(name)?))).collect();
+    let config = generation.config.path.clone();
+    DaemonRecord { process: std::process::id(), since, listen, config, refused, next_runs }
+}

@@ -1,0 +1,228 @@
+//! One run, from the lock to its report.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::Utc;
+use futures::FutureExt as _;
+use std::panic::AssertUnwindSafe;
+use tokio_util::sync::CancellationToken;
+
+use super::generation::Generation;
+use super::pending::{Pending, Pushed};
+use super::shutdown::GRACE;
+use super::{Observed, Shared};
+use crate::apply::{self, Candidate, Options, Prune};
+use crate::config::StageKind;
+use crate::ledger::Ledger;
+use crate::model::{Counts, EventSink, Outcome, ProjectReport, Report, StageError, StageResult};
+use crate::plan::Guard;
+
+/// A run to be done.
+pub(super) struct Job {
+    /// The project; none: orphans of the whole file.
+    pub(super) project: Option<Candidate>,
+    pub(super) request: Pending,
+    pub(super) generation: Arc<Generation>,
+    pub(super) cancel: CancellationToken,
+}
+
+/// A run that is over.
+pub(super) struct Ended {
+    /// The project; none: orphans of the whole file.
+    pub(super) project: Option<String>,
+    /// The project's part of the report; none: it was stopped before it began.
+    pub(super) report: Option<ProjectReport>,
+    /// Repositories whose heads are still as before the push that named them.
+    pub(super) stale: BTreeMap<String, Pushed>,
+}
+
+/// Does a run. Never fails: what goes wrong is in the report.
+pub(super) async fn execute(shared: Arc<Shared>, job: Job) -> Ended {
+    let project = job.project.as_ref().map(|candidate| candidate.name.clone());
+    let run = job.request.run.clone();
+    let pushed = job.request.pushed.clone();
+    shared.feeds.begin(&run, project.as_deref());
+    let (cancel, generation) = (job.cancel.clone(), Arc::clone(&job.generation));
+    let result = {
+        let working = AssertUnwindSafe(work(&shared, job)).catch_unwind();
+        tokio::select! {
+            result = working => result.unwrap_or_else(|_| {
+                Err(StageError::new("daemon", crate::model::ErrorKind::Bug, "the run panicked"))
+            }),
+            () = overdue(&cancel) => Err(StageError::cancelled("daemon")),
+        }
+    };
+    let report = match result {
+        Ok(report) => report,
+        Err(error) => {
+            if error.kind != crate::model::ErrorKind::Cancelled {
+                tracing::error!(run, project, error = %error.one_line(), "the run ended early");
+            }
+            Some(record_end(&shared, &run, project.as_deref(), &error).await)
+        }
+    };
+    if let Some(report) = &report {
+        log(report);
+        (shared.observer)(&Observed::Run(report, component_faults(&generation, report)));
+    }
+    shared.feeds.end(&run);
+    let stale = match (&project, &report) {
+        (Some(project), Some(_)) => still_before(&shared, project, pushed).await,
+        _ => BTreeMap::new(),
+    };
+    let part = report.and_then(|report| report.projects.into_iter().next());
+    Ended { project, report: part, stale }
+}
+
+/// Ends when a run that was told to stop has had its time: it is dropped where it stands, and the
+/// next run closes what it left open.
+async fn overdue(cancel: &CancellationToken) {
+    cancel.cancelled().await;
+    tokio::time::sleep(GRACE).await;
+}
+
+async fn work(shared: &Arc<Shared>, job: Job) -> StageResult<Option<Report>> {
+    let Job { project, request, generation, cancel } = job;
+    let _lock = tokio::select! {
+        lock = shared.gate.enter() => lock?,
+        () = cancel.cancelled() => return Ok(None),
+    };
+    let config = &generation.config;
+    let declared = generation.declared();
+    if project.is_none() {
+        let declared = declared.clone();
+        if shared.ledger.call(move |ledger| ledger.orphan_projects(&declared)).await?.is_empty() {
+            return Ok(None);
+        }
+    }
+    let events = {
+        let (shared, run) = (Arc::clone(shared), request.run.clone());
+        EventSink::new(move |event| {
+            (shared.observer)(&Observed::Event(&event));
+            shared.feeds.put(&run, event);
+        })
+    };
+    let engine = generation.workshop.engine(config, Arc::clone(&shared.ledger), events, cancel);
+    let guard =
+        Guard { max_delete_ratio: config.engine.max_delete_ratio, allow_deletes: request.allow_deletes };
+    let options = Options {
+        full: request.full,
+        prune: if config.engine.prune { Prune::Standing } else { Prune::No },
+        pushed: request
+            .pushed
+            .into_iter()
+            .map(|(name, push)| (name, push.before.into_iter().next()))
+            .collect(),
+        whole_file: project.is_none(),
+        id: Some(request.run),
+        ..Options::new(guard, declared)
+    };
+    let trigger = request.trigger.as_str();
+    let candidates = project.into_iter().collect();
+    apply::run(Arc::new(engine), candidates, options, trigger).await.map(Some)
+}
+
+/// Gives a run that could not end itself its end in the history.
+async fn record_end(shared: &Shared, run: &str, project: Option<&str>, error: &StageError) -> Report {
+    let cancelled = error.kind == crate::model::ErrorKind::Cancelled;
+    let outcome = if cancelled { Outcome::Interrupted } else { Outcome::Failed };
+    let known = {
+        let run = run.to_owned();
+        shared.ledger.call(move |ledger| ledger.run(&run)).await.ok().flatten()
+    };
+    let started_at = known.as_ref().and_then(|row| row.started_at.parse().ok()).unwrap_or_else(Utc::now);
+    let trigger = known.as_ref().map(|row| row.trigger.clone()).unwrap_or_default();
+    let part = ProjectReport {
+        project: project.unwrap_or("(orphans)").to_owned(),
+        outcome,
+        counts: Counts::default(),
+        skipped: Vec::new(),
+        failures: Vec::new(),
+        error: (!cancelled).then(|| crate::model::Failure {
+            stage: error.stage.clone(),
+            repository: None,
+            path: None,
+            error: error.one_line(),
+            hint: error.hint.clone(),
+        }),
+        retry_after: None,
+        notes: Vec::new(),
+    };
+    let seconds = (Utc::now() - started_at).as_seconds_f64().max(0.0);
+    let projects = vec![part];
+    let report = Report { run: run.to_owned(), trigger, started_at, seconds, outcome, projects };
+    let recorded = report.clone();
+    let result = shared.ledger.call(move |ledger| ledger.finish_run(&recorded, &[], Utc::now())).await;
+    if let Err(error) = result {
+        tracing::error!(run, error = %error.one_line(), "cannot record the run's end");
+    }
+    report
+}
+
+/// How many of the failures that the report tells are of components, by stage.
+fn component_faults(generation: &Generation, report: &Report) -> BTreeMap<String, u64> {
+    let mut faults = BTreeMap::new();
+    let failures = report.projects.iter().flat_map(|part| &part.failures);
+    for failure in failures {
+        let stage = generation.config.stage(&failure.stage);
+        if stage.is_some_and(|stage| matches!(stage.kind, StageKind::Wasm(_))) {
+            *faults.entry(failure.stage.clone()).or_default() += 1;
+        }
+    }
+    faults
+}
+
+fn log(report: &Report) {
+    let run = report.run.as_str();
+    for part in &report.projects {
+        let (project, counts) = (part.project.as_str(), &part.counts);
+        let written = counts.files_added + counts.files_changed + counts.files_moved;
+        if let Some(error) = &part.error {
+            let hint = error.hint.as_deref();
+            tracing::error!(run, project, stage = %error.stage, error = %error.error, hint, "run ended early");
+        } else {
+            tracing::info!(
+                run,
+                project,
+                trigger = %report.trigger,
+                outcome = ?part.outcome,
+                seconds = report.seconds,
+                written,
+                removed = counts.files_removed,
+                failed = counts.files_failed,
+                "run ended"
+            );
+        }
+    }
+}
+
+/// Of the pushed repositories, those whose heads are still as before their push: the service that
+/// told of the push does not show it yet.
+async fn still_before(
+    shared: &Shared,
+    project: &str,
+    pushed: BTreeMap<String, Pushed>,
+) -> BTreeMap<String, Pushed> {
+    if pushed.values().all(|push| push.before.is_empty()) {
+        return BTreeMap::new();
+    }
+    let project = project.to_owned();
+    let heads = shared.ledger.call(move |ledger| heads(ledger, &project)).await.unwrap_or_default();
+    let stale = |name: &String, push: &Pushed| heads.get(name).is_some_and(|head| push.before.contains(head));
+    let mut stale: BTreeMap<_, _> = pushed.into_iter().filter(|(name, push)| stale(name, push)).collect();
+    let asked: BTreeSet<&String> = stale.keys().collect();
+    if !asked.is_empty() {
+        tracing::info!(repositories = ?asked, "the push is not to be seen yet");
+    }
+    for push in stale.values_mut() {
+        push.asked += 1;
+    }
+    stale
+}
+
+fn heads(ledger: &Ledger, project: &str) -> StageResult<BTreeMap<String, String>> {
+    let Some(id) = ledger.project_id(project)? else { return Ok(BTreeMap::new()) };
+    let rows = ledger.repositories(id)?;
+    Ok(rows.into_iter().filter_map(|row| Some((row.name, row.head?.to_string()))).collect())
+}

@@ -1,0 +1,116 @@
+//! One resolved state of the file, with everything made of it. Built whole before it is used.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::apply::{Candidate, Project};
+use crate::config::{self, Config, ConfigDiff, Need, StageKind};
+use crate::model::{StageError, StageResult};
+use crate::wire::Workshop;
+
+/// A generation of the configuration.
+pub(crate) struct Generation {
+    /// Counts the generations of this process, from 1.
+    pub(crate) number: u64,
+    pub(crate) config: Config,
+    pub(crate) workshop: Workshop,
+    /// The enabled projects, with their stages or with what is wrong with them.
+    pub(crate) projects: BTreeMap<String, StageResult<Arc<Project>>>,
+}
+
+/// A generation that may follow, and what it changes.
+pub(super) struct Next {
+    pub(super) generation: Generation,
+    pub(super) diff: ConfigDiff,
+    /// Projects whose components were replaced, the file being as it was.
+    pub(super) components: Vec<String>,
+}
+
+/// Why a file is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refused {
+    /// In one line.
+    pub(super) message: String,
+    /// Every problem of the file, where it is the file.
+    pub(super) problems: Vec<config::Problem>,
+}
+
+impl Generation {
+    /// The first one. What is wrong with a project's stages ends its runs, not the daemon.
+    pub(super) fn first(config: Config, workshop: Workshop) -> Self {
+        let projects = projects(&workshop, &config);
+        for (name, project) in &projects {
+            if let Err(error) = project {
+                tracing::error!(project = %name, error = %error.one_line(), "the project's stages cannot be made");
+            }
+        }
+        Self { number: 1, config, workshop, projects }
+    }
+
+    /// Builds what would follow this one, from the file as it is now. Blocks: components are
+    /// compiled.
+    pub(super) fn next(&self, need: &Need) -> Result<Next, Refused> {
+        let mut config = config::load(&self.config.path, need).map_err(|problems| Refused {
+            message: problems.one_line(),
+            problems: problems.list().to_vec(),
+        })?;
+        let diff = config::diff(&self.config, &config);
+        // The process has these until it is started anew.
+        config.engine.state.clone_from(&self.config.engine.state);
+        config.engine.cache.clone_from(&self.config.engine.cache);
+        config.engine.log_dir.clone_from(&self.config.engine.log_dir);
+        config.api.listen = self.config.api.listen;
+        let workshop = self.workshop.next(&config);
+        let projects = projects(&workshop, &config);
+        let mut components = Vec::new();
+        for (name, project) in &projects {
+            match (project, self.projects.get(name)) {
+                (Err(error), _) => {
+                    return Err(Refused { message: cannot_make(name, error), problems: Vec::new() });
+                }
+                (Ok(new), Some(Ok(old)))
+                    if new.basis != old.basis
+                        && diff.project(name).is_none_or(|change| !change.replans()) =>
+                {
+                    components.push(name.clone());
+                }
+                // It could not be made before, and the file is as it was: a component is there now.
+                (Ok(_), Some(Err(_))) if diff.project(name).is_none() => components.push(name.clone()),
+                (Ok(_), _) => {}
+            }
+        }
+        let generation = Self { number: self.number + 1, config, workshop, projects };
+        Ok(Next { generation, diff, components })
+    }
+
+    /// A project of this name that is enabled, as runs want it.
+    pub(super) fn candidate(&self, name: &str) -> Option<Candidate> {
+        let project = self.projects.get(name)?.clone();
+        Some(Candidate { name: name.to_owned(), project })
+    }
+
+    /// The file and the components that it names.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let components = self.config.stages.iter().filter_map(|stage| match &stage.kind {
+            StageKind::Wasm(settings) => Some(settings.component.clone()),
+            _ => None,
+        });
+        std::iter::once(self.config.path.clone()).chain(components).collect()
+    }
+
+    /// Names of all projects of the file; others in the ledger are orphans.
+    pub(super) fn declared(&self) -> Vec<String> {
+        self.config.projects.iter().map(|project| project.name.clone()).collect()
+    }
+}
+
+fn projects(workshop: &Workshop, config: &Config) -> BTreeMap<String, StageResult<Arc<Project>>> {
+    let made = workshop.candidates(config, &[]);
+    made.into_iter().map(|candidate| (candidate.name, candidate.project)).collect()
+}
+
+fn cannot_make(project: &str, error: &StageError) -> String {
+    let hint = error.hint.as_deref().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
+    format!("project `{project}`, stage `{}`: {}{hint}", error.stage, error.one_line())
+}

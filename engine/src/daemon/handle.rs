@@ -1,0 +1,329 @@
+//! What the API stands on: requests to the dispatcher, and questions to snapshot and ledger.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::Utc;
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::Shared;
+use super::feed::Feed;
+use super::message::Message;
+use super::pending::Pushed;
+use super::reload::{Cause, ReloadOutcome};
+use super::view::View;
+use crate::apply::{self, Options};
+use crate::config::StageKind;
+use crate::ledger::{Ledger, RunRow};
+use crate::model::{BranchRef, EventSink, Outcome, Report, Running, StageResult, StatusView};
+use crate::plan::{Guard, Plan};
+
+/// A handle on the daemon. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    pub(super) shared: Arc<Shared>,
+    sender: mpsc::Sender<Message>,
+    view: watch::Receiver<Arc<View>>,
+}
+
+/// A request that was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Accepted {
+    /// The run's id; over several projects, the id that stands for all their runs.
+    pub run: String,
+    /// The run of each project.
+    pub runs: BTreeMap<String, String>,
+}
+
+/// Why a request was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no project of this name.
+    NoProject(String),
+    /// The project is disabled.
+    Disabled(String),
+    /// The daemon is about to end.
+    Stopping,
+}
+
+/// What a push, or another event of a repository, tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Push {
+    /// `owner/name`; none: of all the owner's repositories.
+    pub repository: Option<String>,
+    /// The owner.
+    pub owner: String,
+    /// The branch, and whether it is the default one; none: it concerns all branches.
+    pub branch: Option<(String, bool)>,
+    /// The head before, where there was one.
+    pub before: Option<String>,
+}
+
+/// One run, or several that one request asked for.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunView {
+    /// Its id.
+    pub run: String,
+    /// What started it.
+    pub trigger: String,
+    /// `queued`, `running` or `finished`; `interrupted` where a kill left it without an end.
+    pub status: &'static str,
+    /// When it started (UTC, RFC 3339).
+    pub started_at: Option<String>,
+    /// When it ended (UTC, RFC 3339).
+    pub finished_at: Option<String>,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// What it did.
+    pub report: Option<Report>,
+}
+
+impl Handle {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        sender: mpsc::Sender<Message>,
+        view: watch::Receiver<Arc<View>>,
+    ) -> Self {
+        Self { shared, sender, view }
+    }
+
+    /// The state of things now.
+    pub fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.borrow())
+    }
+
+    /// Resolves when the daemon is about to end.
+    pub async fn stopping(&self) {
+        self.shared.cancel.cancelled().await;
+    }
+
+    /// The other process whose run this daemon waits for.
+    pub fn waiting_for(&self) -> Option<Running> {
+        self.shared.gate.waiting_for()
+    }
+
+    /// Asks for a run of a project, or of all.
+    pub async fn sync(
+        &self,
+        project: Option<String>,
+        full: bool,
+        allow_deletes: bool,
+    ) -> Result<Accepted, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let message = Message::Sync { project, full, allow_deletes, answer };
+        self.sender.send(message).await.map_err(|_| Refusal::Stopping)?;
+        answered.await.unwrap_or(Err(Refusal::Stopping))
+    }
+
+    /// Takes up the file, and says what came of it; none: the daemon is about to end.
+    pub async fn reload(&self) -> Option<ReloadOutcome> {
+        let (answer, answered) = oneshot::channel();
+        self.sender.send(Message::Reload { cause: Cause::Api, answer: Some(answer) }).await.ok()?;
+        answered.await.ok()
+    }
+
+    /// Takes up the file; nobody waits for the outcome.
+    pub(super) async fn request_reload(&self, cause: Cause) {
+        // Fails only at the end, when nothing is taken up any more.
+        drop(self.sender.send(Message::Reload { cause, answer: None }).await);
+    }
+
+    /// Passes on what a service told of a repository; returns the projects that it may concern.
+    pub async fn push(&self, push: Push) -> Vec<String> {
+        let projects = concerned(&self.view(), &push);
+        if !projects.is_empty() {
+            let before = push.before.into_iter().collect();
+            let pushed = push.repository.map(|name| (name, Pushed { before, asked: 0 }));
+            let message =
+                Message::Changed { projects: projects.clone(), pushed: pushed.into_iter().collect() };
+            drop(self.sender.send(message).await);
+        }
+        projects
+    }
+
+    /// How current each project is.
+    pub async fn status(&self) -> StageResult<StatusView> {
+        let view = self.view();
+        let declared = view.declared();
+        let mut status = self.shared.reader.call(move |ledger| ledger.status(&declared, Utc::now())).await?;
+        for project in &mut status.projects {
+            project.next_run = view.projects.get(&project.project).and_then(|state| state.next_run);
+        }
+        let active = view.runs.values().filter_map(|run| run.started_at).min();
+        status.running = match active {
+            Some(since) => Some(Running { process: std::process::id(), since }),
+            None => self.waiting_for(),
+        };
+        status.refused_config.clone_from(&view.refused);
+        Ok(status)
+    }
+
+    /// What a run would do now.
+    pub async fn plan(&self, project: Option<&str>, exact: bool) -> Result<StageResult<Plan>, Refusal> {
+        let view = self.view();
+        let generation = &view.generation;
+        let names: Vec<&String> = match project {
+            None => generation.projects.keys().collect(),
+            Some(name) => match generation.projects.get_key_value(name) {
+                Some((name, _)) => vec![name],
+                None if generation.config.project(name).is_some() => {
+                    return Err(Refusal::Disabled(name.to_owned()));
+                }
+                None => return Err(Refusal::NoProject(name.to_owned())),
+            },
+        };
+        let candidates = names.into_iter().filter_map(|name| generation.candidate(name)).collect();
+        let config = &generation.config;
+        let cancel = self.shared.cancel.child_token();
+        // Ends with the request: a caller that left wants no plan.
+        let _stop = cancel.clone().drop_guard();
+        let ledger = Arc::clone(&self.shared.reader);
+        let engine = generation.workshop.engine(config, ledger, EventSink::none(), cancel);
+        let guard = Guard { max_delete_ratio: config.engine.max_delete_ratio, allow_deletes: false };
+        let options = Options::new(guard, generation.declared());
+        Ok(apply::plan(Arc::new(engine), candidates, options, exact).await)
+    }
+
+    /// The newest runs, newest first; those under way and to come in front.
+    pub async fn runs(&self, limit: usize) -> StageResult<Vec<RunView>> {
+        let view = self.view();
+        let rows = self.shared.reader.call(move |ledger| ledger.runs(limit)).await?;
+        let known: BTreeSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+        let mut runs: Vec<RunView> = view
+            .runs
+            .iter()
+            .filter(|(run, _)| !known.contains(run.as_str()))
+            .map(|(run, _)| active(&view, run))
+            .collect();
+        runs.sort_by(|a, b| b.run.cmp(&a.run));
+        runs.extend(rows.into_iter().map(|row| past(&view, row)));
+        runs.truncate(limit);
+        Ok(runs)
+    }
+
+    /// One run; over several projects, the sum of their runs. None: there is no such run.
+    pub async fn run(&self, id: &str) -> StageResult<Option<RunView>> {
+        let view = self.view();
+        let ids = self.parts(id).await?;
+        let mut parts = Vec::new();
+        for part in ids {
+            let run = part.clone();
+            let row = self.shared.reader.call(move |ledger| ledger.run(&run)).await?;
+            match row {
+                Some(row) => parts.push(past(&view, row)),
+                None if view.runs.contains_key(&part) => parts.push(active(&view, &part)),
+                None => {}
+            }
+        }
+        Ok(sum(id, parts))
+    }
+
+    /// The events of a run, or of those that one id stands for.
+    pub async fn events(&self, id: &str) -> StageResult<Vec<Feed>> {
+        let ids = self.parts(id).await?;
+        Ok(ids.iter().filter_map(|id| self.shared.feeds.of(id)).collect())
+    }
+
+    /// The runs that an id stands for.
+    async fn parts(&self, id: &str) -> StageResult<Vec<String>> {
+        if let Some(runs) = self.shared.aliases.of(id) {
+            return Ok(runs);
+        }
+        let view = self.view();
+        let prefix = format!("{id}.");
+        let own = id.to_owned();
+        let rows = self.shared.reader.call(move |ledger| find(ledger, &own)).await?;
+        let mut parts: BTreeSet<String> = rows.into_iter().collect();
+        parts.extend(view.runs.keys().filter(|run| *run == id || run.starts_with(&prefix)).cloned());
+        Ok(parts.into_iter().collect())
+    }
+}
+
+/// Runs of the ledger that an id names: itself, or those that were asked for with it.
+fn find(ledger: &Ledger, id: &str) -> StageResult<Vec<String>> {
+    if ledger.run(id)?.is_some() {
+        return Ok(vec![id.to_owned()]);
+    }
+    let prefix = format!("{id}.");
+    let rows = ledger.runs(usize::MAX)?;
+    Ok(rows.into_iter().map(|row| row.id).filter(|run| run.starts_with(&prefix)).collect())
+}
+
+fn active(view: &View, run: &str) -> RunView {
+    let state = view.runs.get(run);
+    let started_at = state.and_then(|state| state.started_at);
+    RunView {
+        run: run.to_owned(),
+        trigger: state.map(|state| state.trigger.as_str().to_owned()).unwrap_or_default(),
+        status: if started_at.is_some() { "running" } else { "queued" },
+        started_at: started_at.map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)),
+        finished_at: None,
+        outcome: None,
+        report: None,
+    }
+}
+
+fn past(view: &View, row: RunRow) -> RunView {
+    let status = match &row.finished_at {
+        Some(_) => "finished",
+        None if view.runs.contains_key(&row.id) => "running",
+        None => "interrupted",
+    };
+    RunView {
+        run: row.id,
+        trigger: row.trigger,
+        status,
+        started_at: Some(row.started_at),
+        finished_at: row.finished_at,
+        outcome: row.report.as_ref().map(|report| report.outcome),
+        report: row.report,
+    }
+}
+
+/// Several runs as one.
+fn sum(id: &str, mut parts: Vec<RunView>) -> Option<RunView> {
+    if parts.len() < 2 {
+        return parts.pop();
+    }
+    let status = ["running", "queued", "interrupted", "finished"];
+    let status = status.into_iter().find(|status| parts.iter().any(|part| part.status == *status))?;
+    let ended = parts.iter().all(|part| part.finished_at.is_some());
+    let finished_at =
+        if ended { parts.iter().filter_map(|part| part.finished_at.clone()).max() } else { None };
+    let outcome = if ended { parts.iter().filter_map(|part| part.outcome).max() } else { None };
+    let started_at = parts.iter().filter_map(|part| part.started_at.clone()).min();
+    let trigger = parts.first().map(|part| part.trigger.clone()).unwrap_or_default();
+    let reports: Vec<Report> = parts.into_iter().filter_map(|part| part.report).collect();
+    let report =
+        outcome.zip(reports.iter().map(|report| report.started_at).min()).map(|(outcome, started_at)| {
+            let end = |report: &Report| (report.started_at - started_at).as_seconds_f64() + report.seconds;
+            Report {
+                run: id.to_owned(),
+                trigger: trigger.clone(),
+                started_at,
+                seconds: reports.iter().map(end).fold(0.0, f64::max),
+                outcome,
+                projects: reports.iter().flat_map(|report| report.projects.clone()).collect(),
+            }
+        });
+    Some(RunView { run: id.to_owned(), trigger, status, started_at, finished_at, outcome, report })
+}
+
+/// The enabled projects that may index the repository and the branch.
+fn concerned(view: &View, push: &Push) -> Vec<String> {
+    let config = &view.generation.config;
+    let names = |project: &&crate::config::Project| {
+        let github =
+            config.stage(&project.source).is_some_and(|stage| matches!(stage.kind, StageKind::Github(_)));
+        let selected = project.may_select(&push.owner, push.repository.as_deref());
+        let branch = match (&project.branch, &push.branch) {
+            (_, None) => true,
+            (BranchRef::Default, Some((_, is_default))) => *is_default,
+            (BranchRef::Named(wanted), Some((branch, _))) => wanted == branch,
+        };
+        github && selected && branch
+    };
+    let enabled = config.projects.iter().filter(|project| project.enabled);
+    enabled.filter(names).map(|project| project.name.clone()).collect()
+}

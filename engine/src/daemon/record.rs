@@ -1,0 +1,145 @@
+//! A record beside the ledger: which daemon serves it, where it listens, and what `reposync
+//! status` is to know of it. It holds no secret. The daemon keeps it locked while it lives, so a
+//! record that was left behind by a kill is known for what it is.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::model::{StageError, StageResult};
+
+/// What is written beside the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonRecord {
+    /// The process.
+    pub process: u32,
+    /// Since when (UTC).
+    pub since: DateTime<Utc>,
+    /// Where its API listens.
+    pub listen: SocketAddr,
+    /// The file it goes by.
+    pub config: PathBuf,
+    /// Why it refuses the file on disk, where it does.
+    pub refused: Option<String>,
+    /// When which project's schedule is due next (UTC).
+    pub next_runs: BTreeMap<String, DateTime<Utc>>,
+}
+
+impl DaemonRecord {
+    /// The record of the daemon that serves this ledger now; none: no daemon does.
+    pub fn read(state: &Path) -> Option<Self> {
+        let mut file = File::open(path(state)).ok()?;
+        if file.try_lock_shared().is_ok() {
+            return None; // its writer is gone
+        }
+        let mut text = String::new();
+        // It is written in place: a reader may meet it half written.
+        for _ in 0..100 {
+            text.clear();
+            file.seek(SeekFrom::Start(0)).ok()?;
+            file.read_to_string(&mut text).ok()?;
+            if let Ok(record) = serde_json::from_str(&text) {
+                return Some(record);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        None
+    }
+}
+
+/// The claim of one daemon on a ledger; it ends with the process, however that ends.
+pub(super) struct Claim {
+    file: File,
+    path: PathBuf,
+    written: Option<DaemonRecord>,
+}
+
+impl Claim {
+    /// Claims the ledger, or says which daemon has it.
+    pub(super) fn take(state: &Path) -> StageResult<Self> {
+        let path = path(state);
+        let cannot = |error: std::io::Error| {
+            StageError::local("daemon", format!("cannot write `{}`", path.display())).caused_by(error)
+        };
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(cannot)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { file, path, written: None }),
+            Err(TryLockError::Error(error)) => Err(cannot(error)),
+            Err(TryLockError::WouldBlock) => {
+                let who = DaemonRecord::read(state).map_or_else(String::new, |record| {
+                    format!(" (process {}, listening on {})", record.process, record.listen)
+                });
+                Err(StageError::local("daemon", format!("another daemon serves this ledger{who}"))
+                    .hint("end it first, or give this one a ledger of its own with `[engine] state`"))
+            }
+        }
+    }
+
+    /// Writes the record, where it differs from what is written.
+    pub(super) fn write(&mut self, record: DaemonRecord) -> StageResult<()> {
+        if self.written.as_ref() == Some(&record) {
+            return Ok(());
+        }
+        let text = serde_json::to_vec(&record).unwrap_or_default();
+        self.file
+            .set_len(0)
+            .and_then(|()| self.file.seek(SeekFrom::Start(0)))
+            .and_then(|_| self.file.write_all(&text))
+            .map_err(|error| {
+                StageError::local("daemon", format!("cannot write `{}`", self.path.display()))
+                    .caused_by(error)
+            })?;
+        self.written = Some(record);
+        Ok(())
+    }
+}
+
+fn path(state: &Path) -> PathBuf {
+    let mut path = state.as_os_str().to_owned();
+    path.push(".daemon");
+    PathBuf::from(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_there_as_long_as_its_daemon() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let state = dir.path().join("state.db");
+        assert_eq!(DaemonRecord::read(&state), None);
+        let mut claim = Claim::take(&state).expect("free");
+        let record = DaemonRecord {
+            process: 7,
+            since: Utc::now(),
+            listen: ([127, 0, 0, 1], 8080).into(),
+            config: dir.path().join("reposync.toml"),
+            refused: Some("a long reason, so that the next one is shorter".into()),
+            next_runs: BTreeMap::new(),
+        };
+        claim.write(record.clone()).expect("written");
+        assert_eq!(DaemonRecord::read(&state), Some(record.clone()));
+        let second = Claim::take(&state).err().expect("taken");
+        assert_eq!(
+            second.message,
+            "another daemon serves this ledger (process 7, listening on 127.0.0.1:8080)"
+        );
+        let mended = DaemonRecord { refused: None, ..record };
+        claim.write(mended.clone()).expect("written");
+        assert_eq!(DaemonRecord::read(&state), Some(mended));
+        drop(claim);
+        assert_eq!(DaemonRecord::read(&state), None);
+    }
+}

@@ -1,0 +1,128 @@
+//! The state of one project, as the dispatcher keeps it. Pure.
+
+use chrono::{DateTime, Utc};
+use tokio_util::sync::CancellationToken;
+
+use super::pending::Pending;
+use super::view::ProjectView;
+use crate::model::{Outcome, ProjectReport};
+
+/// After a run that ended early, the next try: a minute later, then twice as long each time, an
+/// hour at most. What a service asks for counts where it is longer.
+const FIRST_RETRY: u64 = 60;
+const LONGEST_RETRY: u64 = 3600;
+
+/// One project.
+#[derive(Default)]
+pub(super) struct ProjectState {
+    pub(super) pending: Option<Pending>,
+    pub(super) active: Option<Active>,
+    pub(super) view: ProjectView,
+    /// Runs in a row that ended early.
+    failures: u32,
+}
+
+/// A run under way.
+pub(super) struct Active {
+    pub(super) request: Pending,
+    pub(super) started_at: DateTime<Utc>,
+    pub(super) cancel: CancellationToken,
+}
+
+impl ProjectState {
+    /// Takes up an asking; returns the id of the run that will serve it.
+    pub(super) fn ask(&mut self, asked: Pending) -> String {
+        match &mut self.pending {
+            Some(pending) => pending.merge(asked),
+            None => self.pending = Some(asked),
+        }
+        self.pending.as_ref().map(|pending| pending.run.clone()).unwrap_or_default()
+    }
+
+    /// A run ended. What it was asked for and did not do is asked again when it was stopped.
+    pub(super) fn ended(&mut self, report: Option<&ProjectReport>, now: DateTime<Utc>) {
+        let Some(active) = self.active.take() else { return };
+        let outcome = report.map(|report| report.outcome);
+        if outcome.is_none_or(|outcome| outcome == Outcome::Interrupted) {
+            if let Some(pending) = &mut self.pending {
+                pending.merge(active.request);
+            }
+            return;
+        }
+        let Some(report) = report else { return };
+        self.view.last_outcome = outcome;
+        self.view.finished_at = Some(now);
+        self.view.last_error = report.error.as_ref().map(|failure| failure.error.clone());
+        self.view.retry_at = None;
+        if outcome == Some(Outcome::Failed) {
+            let wait = (FIRST_RETRY << self.failures.min(10)).min(LONGEST_RETRY);
+            let wait = report.retry_after.unwrap_or(0).max(wait);
+            // A service cannot send a project to sleep for good.
+            let wait = i64::try_from(wait).unwrap_or(i64::MAX).min(24 * 3600);
+            self.view.retry_at = Some(now + chrono::Duration::seconds(wait));
+            self.failures += 1;
+        } else {
+            self.failures = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pending::Trigger;
+    use super::*;
+    use crate::model::Counts;
+
+    fn report(outcome: Outcome, retry_after: Option<u64>) -> ProjectReport {
+        ProjectReport {
+            project: "p".into(),
+            outcome,
+            counts: Counts::default(),
+            skipped: Vec::new(),
+            failures: Vec::new(),
+            error: None,
+            retry_after,
+            notes: Vec::new(),
+        }
+    }
+
+    fn active(run: &str) -> Active {
+        let request = Pending { full: true, ..Pending::new(run.into(), Trigger::Api) };
+        Active { request, started_at: Utc::now(), cancel: CancellationToken::new() }
+    }
+
+    #[test]
+    fn askings_during_a_run_become_one_run_after_it() {
+        let mut state = ProjectState { active: Some(active("1")), ..ProjectState::default() };
+        assert_eq!(state.ask(Pending::new("2".into(), Trigger::Push)), "2");
+        assert_eq!(state.ask(Pending::new("3".into(), Trigger::Api)), "2");
+        state.ended(Some(&report(Outcome::Done, None)), Utc::now());
+        let pending = state.pending.expect("asked for");
+        assert_eq!((pending.run.as_str(), pending.full), ("2", false));
+    }
+
+    #[test]
+    fn what_a_stopped_run_was_asked_for_is_not_lost() {
+        let mut state = ProjectState { active: Some(active("1")), ..ProjectState::default() };
+        state.ask(Pending::new("2".into(), Trigger::Edit));
+        state.ended(Some(&report(Outcome::Interrupted, None)), Utc::now());
+        assert!(state.pending.expect("asked for").full);
+        assert_eq!(state.view.last_outcome, None);
+    }
+
+    #[test]
+    fn runs_that_end_early_are_tried_again_ever_later() {
+        let now = Utc::now();
+        let mut state = ProjectState::default();
+        let mut waits = Vec::new();
+        for retry_after in [None, None, Some(7200), None, None, None, None, None, Some(u64::MAX)] {
+            state.active = Some(active("1"));
+            state.ended(Some(&report(Outcome::Failed, retry_after)), now);
+            waits.push((state.view.retry_at.expect("again") - now).num_seconds());
+        }
+        assert_eq!(waits, [60, 120, 7200, 480, 960, 1920, 3600, 3600, 86_400]);
+        state.active = Some(active("1"));
+        state.ended(Some(&report(Outcome::Done, None)), now);
+        assert_eq!(state.view.retry_at, None);
+    }
+}
