@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::chunk::secrets::RULES;
 use crate::chunk::{Chunker, Limits, TokenCounter};
 use crate::embed::{EmbedQueue, Embedder};
 use crate::ledger::{Ledger, ProjectRow};
@@ -70,8 +71,8 @@ pub struct Engine {
 }
 
 /// Contents in flight, in KiB. Chunks, inputs and vectors of a file come to about ten times its
-/// size (1,536 dimensions); 16 MiB keep eight calls of a hundred texts busy many times over.
-pub const IN_FLIGHT_KIB: usize = 16 * 1024;
+/// size (1,536 dimensions); 8 MiB keep eight calls of a hundred texts busy many times over.
+pub const IN_FLIGHT_KIB: usize = 8 * 1024;
 
 /// How a run is to be done.
 #[derive(Debug, Clone)]
@@ -199,7 +200,12 @@ impl Recipes {
             identity: embedder.identity().to_string(),
         };
         let limits = (embedder.limits().tokens_per_input, project.metadata_bytes());
-        let parts = RecipeParts::new(chunkers, embedder_part, project.secrets.as_str(), limits);
+        // What counts as a secret is part of what a secret's file becomes.
+        let secrets = match project.secrets {
+            SecretsMode::Off => SecretsMode::Off.as_str().to_owned(),
+            mode => format!("{} {RULES}", mode.as_str()),
+        };
+        let parts = RecipeParts::new(chunkers, embedder_part, &secrets, limits);
         Recipe { fingerprint: parts.fingerprint(), parts }
     }
 }
