@@ -1,6 +1,7 @@
 //! What leaves the index: files that are not wanted any more, vectors in places that their files
 //! have left. Under the deletion guard, and only after everything new is in.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -191,19 +192,18 @@ impl Stores {
         run: &Arc<ProjectRun>,
         place: i64,
     ) -> StageResult<Option<(&Arc<dyn VectorStore>, &str)>> {
-        if !self.known.contains_key(&place) {
-            let reached = if place == run.place_id {
-                Some((Arc::clone(&run.project.store), run.place.namespace.clone()))
-            } else {
-                let place = run.ledger(move |ledger, _| ledger.place(place)).await?;
-                run.engine.store_of(&place).await.map(|store| (store, place.namespace))
-            };
-            self.known.insert(place, reached);
-        }
-        Ok(self
-            .known
-            .get(&place)
-            .and_then(Option::as_ref)
-            .map(|(store, namespace)| (store, namespace.as_str())))
+        let reached = match self.known.entry(place) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let reached = if place == run.place_id {
+                    Some((Arc::clone(&run.project.store), run.place.namespace.clone()))
+                } else {
+                    let place = run.ledger(move |ledger, _| ledger.place(place)).await?;
+                    run.engine.store_of(&place).await.map(|store| (store, place.namespace))
+                };
+                unknown.insert(reached)
+            }
+        };
+        Ok(reached.as_ref().map(|(store, namespace)| (store, namespace.as_str())))
     }
 }

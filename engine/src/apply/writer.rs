@@ -241,32 +241,29 @@ fn row(file: &FileWrite) -> FileRow {
 fn recorded(run: &ProjectRun, file: &FileWrite) {
     let path = &file.write.wanted.entry.path;
     let chunks = file.records.len() as u64;
-    match file.reason {
-        Some(reason) => {
-            run.tally.skipped(&file.repository, path, reason);
-            run.emit(Event::FileSkipped {
-                project: run.name().to_owned(),
-                repository: file.repository.clone(),
-                path: path.clone(),
-                reason,
-            });
-        }
-        None => {
-            run.tally.count(|counts| {
-                counts.chunks += chunks;
-                match (file.write.is_new, &file.write.moved_from) {
-                    (true, Some(_)) => counts.files_moved += 1,
-                    (true, None) => counts.files_added += 1,
-                    (false, _) => counts.files_changed += 1,
-                }
-            });
-            run.emit(Event::FileIndexed {
-                project: run.name().to_owned(),
-                repository: file.repository.clone(),
-                path: path.clone(),
-                chunks,
-            });
-        }
+    if let Some(reason) = file.reason {
+        run.tally.skipped(&file.repository, path, reason);
+        run.emit(Event::FileSkipped {
+            project: run.name().to_owned(),
+            repository: file.repository.clone(),
+            path: path.clone(),
+            reason,
+        });
+    } else {
+        run.tally.count(|counts| {
+            counts.chunks += chunks;
+            match (file.write.is_new, &file.write.moved_from) {
+                (true, Some(_)) => counts.files_moved += 1,
+                (true, None) => counts.files_added += 1,
+                (false, _) => counts.files_changed += 1,
+            }
+        });
+        run.emit(Event::FileIndexed {
+            project: run.name().to_owned(),
+            repository: file.repository.clone(),
+            path: path.clone(),
+            chunks,
+        });
     }
     run.emit(Event::Done { phase: Phase::Commit, n: 1 });
 }

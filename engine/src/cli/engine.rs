@@ -248,7 +248,7 @@ fn loopback_client() -> anyhow::Result<reqwest::Client> {
 }
 
 /// How current each project is.
-pub(super) async fn status(config: &Config) -> anyhow::Result<StatusView> {
+pub(super) fn status(config: &Config) -> anyhow::Result<StatusView> {
     let declared: Vec<(String, bool)> =
         config.projects.iter().map(|project| (project.name.clone(), project.enabled)).collect();
     let mut view = read_ledger(config)?.status(&declared, Utc::now())?;
@@ -263,13 +263,13 @@ pub(super) async fn status(config: &Config) -> anyhow::Result<StatusView> {
 }
 
 /// Past runs, the newest first.
-pub(super) async fn history(config: &Config, limit: usize) -> anyhow::Result<Vec<PastRun>> {
+pub(super) fn history(config: &Config, limit: usize) -> anyhow::Result<Vec<PastRun>> {
     let runs = read_ledger(config)?.runs(limit)?;
     Ok(runs.into_iter().map(past).collect())
 }
 
 /// One past run, by its id or the beginning of it; none: there is no such run.
-pub(super) async fn past_run(config: &Config, run: &str) -> anyhow::Result<Option<PastRun>> {
+pub(super) fn past_run(config: &Config, run: &str) -> anyhow::Result<Option<PastRun>> {
     let ledger = read_ledger(config)?;
     if let Some(row) = ledger.run(run)? {
         return Ok(Some(past(row)));

@@ -31,16 +31,16 @@ Examples:
 ";
 
 /// Runs the command.
-pub(super) async fn run(context: &Context, args: HistoryArgs) -> CommandResult {
+pub(super) fn run(context: &Context, args: HistoryArgs) -> CommandResult {
     let config = context.load(&Need::enabled())?;
     match &args.run {
-        Some(run) => one(context, &config, run, args.json).await,
-        None => all(context, &config, &args).await,
+        Some(run) => one(context, &config, run, args.json),
+        None => all(context, &config, &args),
     }
 }
 
-async fn all(context: &Context, config: &Config, args: &HistoryArgs) -> CommandResult {
-    let runs = engine::history(config, args.limit).await?;
+fn all(context: &Context, config: &Config, args: &HistoryArgs) -> CommandResult {
+    let runs = engine::history(config, args.limit)?;
     if args.json {
         context.out.json(&runs)?;
     } else {
@@ -49,8 +49,8 @@ async fn all(context: &Context, config: &Config, args: &HistoryArgs) -> CommandR
     Ok(Exit::Done)
 }
 
-async fn one(context: &Context, config: &Config, run: &str, json: bool) -> CommandResult {
-    let Some(past) = engine::past_run(config, run).await? else {
+fn one(context: &Context, config: &Config, run: &str, json: bool) -> CommandResult {
+    let Some(past) = engine::past_run(config, run)? else {
         let error = CommandError::invalid(format!("there is no run `{run}`"));
         return Err(error.hint("`reposync history` lists the runs"));
     };

@@ -18,9 +18,9 @@ pub(super) struct StatusArgs {
 }
 
 /// Runs the command.
-pub(super) async fn run(context: &Context, args: &StatusArgs) -> CommandResult {
+pub(super) fn run(context: &Context, args: &StatusArgs) -> CommandResult {
     let config = context.load(&Need::enabled())?;
-    let status = engine::status(&config).await?;
+    let status = engine::status(&config)?;
     if args.json {
         context.out.json(&status)?;
     } else {
