@@ -31,11 +31,11 @@ Examples:
 ";
 
 /// Runs the command.
-pub(super) fn run(context: &Context, args: HistoryArgs) -> CommandResult {
+pub(super) fn run(context: &Context, args: &HistoryArgs) -> CommandResult {
     let config = context.load(&Need::enabled())?;
     match &args.run {
         Some(run) => one(context, &config, run, args.json),
-        None => all(context, &config, &args),
+        None => all(context, &config, args),
     }
 }
 

@@ -150,7 +150,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Comma
         Command::Daemon(args) => daemon::run(context, &args).await,
         Command::Reload(args) => reload::run(context, &args).await,
         Command::Status(args) => status::run(context, &args),
-        Command::History(args) => history::run(context, args),
+        Command::History(args) => history::run(context, &args),
         Command::Query(args) => query::run(context, args).await,
         Command::Verify(args) => verify::run(context, args).await,
         Command::Plugin(command) => plugin::run(context, command).await,
