@@ -63,6 +63,17 @@ impl Files {
         Self { shared: Arc::new(shared), writes, tasks: JoinSet::new() }
     }
 
+    /// The source has said that it gave everything: each file must have come, or it would be
+    /// taken for done.
+    pub(crate) fn check_complete(&self) -> StageResult<()> {
+        let Some(path) = self.writes.keys().min() else { return Ok(()) };
+        Err(StageError::new(
+            self.shared.run.project.source.stage(),
+            ErrorKind::Bug,
+            format!("{} files did not come, `{path}` among them", self.writes.len()),
+        ))
+    }
+
     /// Waits for the files under way; says how many failed.
     pub(crate) async fn finish(mut self) -> StageResult<FailedFiles> {
         while let Some(ended) = self.tasks.join_next().await {

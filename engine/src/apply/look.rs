@@ -47,20 +47,19 @@ pub(crate) async fn look(run: &Arc<ProjectRun>, present: Present) -> StageResult
         let name = name.clone();
         run.ledger(move |ledger, project| ledger.has_unsettled_files(project, &name)).await?
     };
-    let believed = known.filter(|_| !run.options.full);
-    let settled = believed.as_ref().is_some_and(|row| {
-        row.settled && !unsettled && row.basis.as_deref() == Some(run.project.basis.as_str())
-    });
+    let believed = known.as_ref().filter(|_| !run.options.full);
+    let settled = believed
+        .is_some_and(|row| row.settled && !unsettled && row.basis.as_deref() == Some(run.basis.as_str()));
     let pushed = run.options.pushed.contains_key(&name);
-    if settled && !pushed && believed.as_ref().is_some_and(|row| listing_suffices(row, &entry, Utc::now())) {
+    if settled && !pushed && believed.is_some_and(|row| listing_suffices(row, &entry, Utc::now())) {
         return Ok(Look::Unchanged);
     }
 
-    let last_commit = believed.as_ref().and_then(|row| row.last_commit);
+    let last_commit = believed.and_then(|row| row.last_commit);
     let head = item_or_fatal(run.project.source.head(&entry, &run.project.branch, last_commit).await)?;
     let commit = match head {
         Ok(Head::Commit(commit)) => commit,
-        Ok(Head::Empty | Head::Missing) if believed.is_none() => return Ok(Look::Empty),
+        Ok(Head::Empty | Head::Missing) if known.is_none() => return Ok(Look::Empty),
         Ok(Head::Empty) => return Ok(Look::Gone("has no commits any more")),
         Ok(Head::Missing) => return Ok(Look::Gone("is not there any more")),
         Ok(Head::NoBranch) => {
@@ -98,14 +97,17 @@ pub(crate) async fn look(run: &Arc<ProjectRun>, present: Present) -> StageResult
 }
 
 /// The shortcut: the listing's entry equals the one stored with the last finished sync, a push
-/// cannot hide behind its stamp, and the head was asked within a day.
+/// cannot hide behind its stamp, and the head was asked within a day and is the one indexed (a
+/// run that saw another may have ended before it wrote anything).
 fn listing_suffices(row: &RepositoryRow, entry: &RepoEntry, now: DateTime<Utc>) -> bool {
     let Some(stored) = &row.entry else { return false };
     let same = stored.repo == entry.repo
         && stored.default_branch == entry.default_branch
         && stored.pushed_at == entry.pushed_at
         && stored.pushed_at.is_some();
-    same && stored.pushed_at_settled
+    let as_seen = row.head == row.last_commit && row.orphan_since.is_none();
+    same && as_seen
+        && stored.pushed_at_settled
         && row.head_asked_at.is_some_and(|asked| now - asked < Duration::days(1) && asked <= now)
 }
 
@@ -116,7 +118,7 @@ pub(crate) async fn finish(
     commit: GitSha,
     settled: bool,
 ) -> StageResult<()> {
-    let basis = run.project.basis.to_string();
+    let basis = run.basis.to_string();
     let sync = RepositorySync { entry: entry.clone(), commit, settled, basis };
     run.ledger(move |ledger, (id, _)| ledger.finish_repository(id, &sync, Utc::now())).await
 }

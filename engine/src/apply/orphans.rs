@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::setup::{Engine, Options, Prune};
 use super::tally::Tally;
 use crate::ledger::{Leftover, OrphanProject};
-use crate::model::{Event, ProjectReport, StageError, StageResult};
+use crate::model::{ErrorKind, Event, ProjectReport, StageError, StageResult};
 
 /// Deals with the projects that are not declared any more; one report for each of which something
 /// is in the index.
@@ -18,18 +18,31 @@ pub(crate) async fn orphan_projects(engine: &Engine, options: &Options) -> Vec<P
     let mut reports = Vec::new();
     for orphan in orphans {
         let tally = Tally::default();
-        let error = deal_with(engine, options, &orphan, &tally).await.err();
-        reports.push(tally.report(&orphan.name, error.as_ref(), false));
+        match deal_with(engine, options, &orphan, &tally).await {
+            Ok(false) => {}
+            Ok(true) => reports.push(tally.report(&orphan.name, None, false)),
+            Err(error) => {
+                let interrupted = error.kind == ErrorKind::Cancelled;
+                reports.push(tally.report(&orphan.name, Some(&error), interrupted));
+            }
+        }
     }
     reports
 }
 
+/// False: nothing of it is in the index; it is forgotten without a word.
 async fn deal_with(
     engine: &Engine,
     options: &Options,
     orphan: &OrphanProject,
     tally: &Tally,
-) -> StageResult<()> {
+) -> StageResult<bool> {
+    let (id, name) = (orphan.id, orphan.name.clone());
+    let ids = engine.ledger.call(move |ledger| ledger.ids_of_project((id, &name))).await?;
+    if ids.is_empty() {
+        forget(engine, orphan).await?;
+        return Ok(false);
+    }
     // Asked for by name, `--prune` counts nothing; standing in the file, it is under the guard: a
     // whole project is always more than its share.
     let withheld =
@@ -46,10 +59,11 @@ async fn deal_with(
         if withheld {
             tally.withheld(orphan.vectors);
         }
-        return Ok(());
+        return Ok(true);
     }
-    let key = (orphan.id, orphan.name.clone());
-    let ids = engine.ledger.call(move |ledger| ledger.ids_of_project((key.0, &key.1))).await?;
+    // Back in the file after a kill in the middle of this, it is written again.
+    engine.ledger.call(move |ledger| ledger.mark_project_damaged(id)).await?;
+    let mut out_of_reach = false;
     let mut by_place: BTreeMap<i64, Vec<Leftover>> = BTreeMap::new();
     for id in ids {
         by_place.entry(id.place).or_default().push(id);
@@ -57,15 +71,15 @@ async fn deal_with(
     for (number, ids) in by_place {
         let place = engine.ledger.call(move |ledger| ledger.place(number)).await?;
         let Some(store) = engine.store_of(&place).await else {
-            return Err(StageError::misconfigured(
-                "ledger",
-                format!(
-                    "no stage of the file reaches {place}, where {} vectors of `{}` are",
-                    ids.len(),
-                    orphan.name
-                ),
-            )
-            .hint(format!("put a stage back that reaches it (kind `{}`) and run again", place.kind)));
+            out_of_reach = true;
+            tally.note(format!(
+                "orphan place {place}: no stage of the file reaches it any more; {} vectors of `{}` are left there. \
+                 To clean it, put a stage back that reaches it (kind `{}`) and run again",
+                ids.len(),
+                orphan.name,
+                place.kind,
+            ));
+            continue;
         };
         for batch in ids.chunks(store.limits().ids_per_delete.max(1)) {
             if engine.cancel.is_cancelled() {
@@ -76,9 +90,15 @@ async fn deal_with(
             tally.count(|counts| counts.vectors_deleted += names.len() as u64);
         }
     }
-    let key = (orphan.id, orphan.name.clone());
-    let files = engine.ledger.call(move |ledger| ledger.remove_project((key.0, &key.1))).await?;
-    tally.count(|counts| counts.files_removed += files);
-    tally.note(format!("project `{}` was removed", orphan.name));
-    Ok(())
+    if !out_of_reach {
+        let files = forget(engine, orphan).await?;
+        tally.count(|counts| counts.files_removed += files);
+        tally.note(format!("project `{}` was removed", orphan.name));
+    }
+    Ok(true)
+}
+
+async fn forget(engine: &Engine, orphan: &OrphanProject) -> StageResult<u64> {
+    let (id, name) = (orphan.id, orphan.name.clone());
+    engine.ledger.call(move |ledger| ledger.remove_project((id, &name))).await
 }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::setup::{Engine, Options, Project, Recipes};
 use super::tally::Tally;
 use crate::ledger::{Ledger, ProjectKey};
-use crate::model::{Event, Place, StageError, StageResult};
+use crate::model::{Event, Fingerprint, Place, StageError, StageResult};
 use crate::source::AnswerCache;
 
 /// What the tasks of one project's run share.
@@ -24,6 +24,8 @@ pub(crate) struct ProjectRun {
     /// The same by its number in the ledger.
     pub(crate) place_id: i64,
     pub(crate) recipes: Recipes,
+    /// What decides, besides the trees, which files are indexed and how.
+    pub(crate) basis: Fingerprint,
     pub(crate) tally: Tally,
     /// True for a plan: nothing is written.
     pub(crate) dry: bool,
@@ -57,6 +59,7 @@ impl ProjectRun {
         };
         let stop = engine.cancel.child_token();
         let recipes = Recipes::new(Arc::clone(&project));
+        let basis = recipes.basis();
         let (tally, fatal) = (Tally::default(), Mutex::default());
         Ok(Arc::new(Self {
             engine,
@@ -67,6 +70,7 @@ impl ProjectRun {
             place,
             place_id,
             recipes,
+            basis,
             tally,
             dry,
             stop,

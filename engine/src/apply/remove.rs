@@ -99,6 +99,8 @@ pub(crate) async fn remove_files(run: &Arc<ProjectRun>, files: Vec<Leaving>) -> 
         let asked = keys.clone();
         let ids = run
             .ledger(move |ledger, project| {
+                // A file that is wanted again after a kill in the middle of this is not whole.
+                ledger.mark_damaged(project.0, &asked)?;
                 let mut ids = Vec::new();
                 for (repository, path) in &asked {
                     for id in ledger.all_ids(project, &FileKey { repository, path })? {

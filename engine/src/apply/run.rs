@@ -185,6 +185,8 @@ struct Ends {
     gone: Vec<(String, &'static str)>,
     /// Repositories that could not be looked at, or had failed files.
     incomplete: BTreeSet<String>,
+    /// Repositories without commits, of which the ledger knows nothing under this name.
+    empty: BTreeSet<String>,
 }
 
 async fn drive(run: &Arc<ProjectRun>) -> StageResult<()> {
@@ -258,7 +260,7 @@ async fn repository(
             run.tally.count(|counts| counts.repositories_unchanged += 1);
             run.emit(Event::RepositoryUnchanged { project: run.name().to_owned(), repository: name });
         }
-        Look::Empty => {}
+        Look::Empty => drop(lock().empty.insert(name)),
         Look::Failed => drop(lock().incomplete.insert(name)),
         Look::Gone(cause) => lock().gone.push((name, cause)),
         Look::Work(work) => {
@@ -303,6 +305,7 @@ async fn files(run: &Arc<ProjectRun>, writer: &Writer, work: RepoWork) -> StageR
         let wanted = diff.writes.iter().map(|write| write.wanted.entry.clone()).collect();
         let mut sink = Files::new(run, writer, &entry.repo, commit, diff.writes);
         let fetched = run.project.source.fetch(&entry.repo, commit, wanted, &mut sink).await;
+        let fetched = fetched.and_then(|()| if run.stop.is_cancelled() { Ok(()) } else { sink.check_complete() });
         // Files under way are finished whatever became of the rest.
         let ended = sink.finish().await;
         fetched?;
@@ -324,7 +327,7 @@ async fn removals(
     gone: Vec<Gone>,
     vectors_before: u64,
 ) -> StageResult<()> {
-    let Ends { ended, gone: vanished, incomplete } = ends;
+    let Ends { ended, gone: vanished, incomplete, empty } = ends;
     let mut leaving: Vec<Leaving> = ended.iter().flat_map(|end| end.leaving.iter().cloned()).collect();
     let mut dissolved = Vec::new();
     let mut postponed = false;
@@ -335,6 +338,11 @@ async fn removals(
             Absence::Deselected => true,
             // Its files stay until they are all in under the new name.
             Absence::Renamed(to) if incomplete.contains(&to) => continue,
+            // As where a repository becomes empty under its old name.
+            Absence::Renamed(to) if empty.contains(&to) => {
+                report_orphan(run, &name, "was renamed and has no commits any more").await?;
+                continue;
+            }
             Absence::Renamed(to) => {
                 run.note(format!("repository `{name}` is now `{to}`"));
                 true

@@ -180,6 +180,12 @@ impl Recipes {
         self.made.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    /// The project's basis, with what every recipe is made of: a newer program's steps and other
+    /// limits of the services concern files that did not change, too.
+    pub(crate) fn basis(&self) -> Fingerprint {
+        Fingerprint::of([self.project.basis.as_str(), self.make(&[]).fingerprint.as_str()])
+    }
+
     fn make(&self, chain: &[usize]) -> Recipe {
         let project = &self.project;
         let chunkers = chain

@@ -51,11 +51,17 @@ pub(crate) async fn survey(run: &Arc<ProjectRun>) -> StageResult<Survey> {
     let project = &run.project;
     let answers = LedgerAnswers { ledger: Arc::clone(&run.engine.ledger), dry: run.dry };
     let listing = project.source.list(&project.selection, &answers, run.options.full).await?;
+    let (dry, selection) = (run.dry, selection_fingerprint(&project.selection).to_string());
     let (mut rows, last_selection) = run
-        .ledger(|ledger, (id, _)| {
+        .ledger(move |ledger, (id, _)| {
             let rows: BTreeMap<String, RepositoryRow> =
                 ledger.repositories(id)?.into_iter().map(|row| (row.name.clone(), row)).collect();
-            Ok((rows, ledger.last_selection(id)?))
+            let last = ledger.last_selection(id)?;
+            // An edit may come before the first run has finished: it is to be seen as one.
+            if last.is_none() && !dry {
+                ledger.set_selection(id, &selection)?;
+            }
+            Ok((rows, last))
         })
         .await?;
 

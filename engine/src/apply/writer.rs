@@ -144,12 +144,14 @@ async fn write_files(run: &Arc<ProjectRun>, files: Arc<Vec<FileWrite>>) -> Stage
         .await?;
     let steps = Arc::new(steps);
 
-    // (1) The intents.
+    // (1) The intents: of what is about to exist, and of what is about to be deleted. Without the
+    // latter, a file that goes back to what is recorded after a kill would be taken for whole.
     let (planned, these) = (Arc::clone(&files), Arc::clone(&steps));
-    if steps.iter().any(|step| !step.upsert.is_empty()) {
+    if steps.iter().any(|step| !(step.upsert.is_empty() && step.stale.is_empty())) {
         run.ledger(move |ledger, (_, project)| {
             let intents = planned.iter().zip(these.iter()).map(|(file, step)| {
-                (file.key(), step.upsert.iter().map(|&at| file.records[at].0.id.as_str()).collect())
+                let upserted = step.upsert.iter().map(|&at| file.records[at].0.id.as_str());
+                (file.key(), upserted.chain(step.stale.iter().map(String::as_str)).collect())
             });
             ledger.open_intents(project, place, intents)
         })

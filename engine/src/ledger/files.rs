@@ -17,7 +17,7 @@ pub enum FileStatus {
     Failed,
     /// Found in the store, not yet compared with the repository.
     Adopted,
-    /// `verify` found the store to differ.
+    /// `verify` found the store to differ, or its removal began.
     Damaged,
 }
 
@@ -143,7 +143,7 @@ impl Ledger {
         })
     }
 
-    /// Marks files as damaged, so that the next run writes them again.
+    /// Marks files as damaged: whoever wants them writes them again, whole.
     pub fn mark_damaged(&self, project: i64, files: &[(String, String)]) -> StageResult<()> {
         self.write("mark damaged files", |tx| {
             for (repository, path) in files {
@@ -159,6 +159,20 @@ impl Ledger {
                     params![project, repository, path],
                 )?;
             }
+            touch(tx)
+        })
+    }
+
+    /// Marks all files of a project as damaged: its removal begins.
+    pub fn mark_project_damaged(&self, project: i64) -> StageResult<()> {
+        self.write("mark a project's files", |tx| {
+            tx.execute("UPDATE sync_metadata SET status = 'damaged' WHERE project_id = ?1", [project])?;
+            tx.execute("UPDATE repositories SET settled = 0 WHERE project_id = ?1", [project])?;
+            tx.execute(
+                "UPDATE chunks SET fingerprint = '' WHERE file_id IN
+                 (SELECT id FROM sync_metadata WHERE project_id = ?1)",
+                [project],
+            )?;
             touch(tx)
         })
     }

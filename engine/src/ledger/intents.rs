@@ -1,4 +1,5 @@
-//! Ids that may exist though no file's row says so: announced upserts, and what a move left behind.
+//! Ids of which no file's row tells the truth: announced upserts and deletes, and what a move left
+//! behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,8 +28,8 @@ pub struct Leftover {
 }
 
 impl Ledger {
-    /// Records, durably, that records of these files are about to exist in a place. One
-    /// transaction for each upsert batch, before it is sent.
+    /// Records, durably, that records of these files are about to be written in a place, or deleted
+    /// from it. One transaction for each upsert batch, before it is sent.
     pub(crate) fn open_intents<'a>(
         &self,
         project: &str,

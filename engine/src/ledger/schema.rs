@@ -80,7 +80,7 @@ CREATE TABLE chunks (
     fingerprint TEXT NOT NULL,            -- of the record's metadata, without commit_sha and url
     PRIMARY KEY (file_id, id)
 ) WITHOUT ROWID;
--- Ids that are about to exist, or may exist: written before an upsert, closed with the file's rows.
+-- Ids that are about to exist or to go, so may exist: written before an upsert, closed with the file's rows.
 CREATE TABLE intents (
     place_id   INTEGER NOT NULL REFERENCES places(id),
     id         TEXT NOT NULL,

@@ -43,7 +43,7 @@ pub enum KnownState {
     Unfinished,
     /// It was found in the store, and not compared yet.
     Adopted,
-    /// The store was found to differ.
+    /// The store was found to differ, or its removal began.
     Damaged,
 }
 
@@ -146,7 +146,8 @@ fn label_moves(diff: &mut RepoDiff) {
         }
     }
     for write in &mut diff.writes {
-        if write.is_new && write.reason == Reason::New {
+        // Also one that failed before: what it is to replace stays until it is in.
+        if write.is_new {
             write.moved_from = leaving.get_mut(&write.wanted.entry.sha).and_then(Vec::pop).map(str::to_owned);
         }
     }
