@@ -1,14 +1,17 @@
 //! The one integration binary: the real program against fakes of the services, one file per promise.
 
+mod apply;
 mod architecture;
 mod attributes;
 mod cli_output;
 mod component;
 mod component_misbehaves;
 mod component_shipped;
+mod crash;
 mod embed_services;
 mod notify;
 mod plugin_commands;
+mod services;
 mod source_git;
 mod source_github;
 mod source_github_faults;

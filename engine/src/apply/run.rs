@@ -80,6 +80,7 @@ pub async fn run(
         });
     }
     let mut parts: Vec<ProjectReport> = reports.into_values().collect();
+    settle(&candidates, &parts).await;
     if options.whole_file {
         parts.extend(orphan_projects(&engine, &options).await);
     }
@@ -127,6 +128,16 @@ fn keep_events(engine: &Arc<Engine>) -> (Arc<Engine>, Kept) {
         inner.emit(event);
     });
     (Arc::new(Engine { events, ..(**engine).clone() }), kept)
+}
+
+/// Where a project ended early, calls to its embedder may be under way: they are paid for, so
+/// their vectors are waited for and kept.
+async fn settle(candidates: &[Candidate], parts: &[ProjectReport]) {
+    for (candidate, part) in candidates.iter().zip(parts) {
+        if let (Ok(project), Outcome::Failed | Outcome::Interrupted) = (&candidate.project, part.outcome) {
+            project.queue.settle().await;
+        }
+    }
 }
 
 async fn notify(candidates: &[Candidate], report: &Report) {
@@ -305,7 +316,8 @@ async fn files(run: &Arc<ProjectRun>, writer: &Writer, work: RepoWork) -> StageR
         let wanted = diff.writes.iter().map(|write| write.wanted.entry.clone()).collect();
         let mut sink = Files::new(run, writer, &entry.repo, commit, diff.writes);
         let fetched = run.project.source.fetch(&entry.repo, commit, wanted, &mut sink).await;
-        let fetched = fetched.and_then(|()| if run.stop.is_cancelled() { Ok(()) } else { sink.check_complete() });
+        let fetched =
+            fetched.and_then(|()| if run.stop.is_cancelled() { Ok(()) } else { sink.check_complete() });
         // Files under way are finished whatever became of the rest.
         let ended = sink.finish().await;
         fetched?;

@@ -1,5 +1,6 @@
 //! `reposync validate`: checks the file as the daemon would, without a single request.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::config::{self, Config, Need, Problems};
@@ -37,7 +38,9 @@ fn summary(path: &Path, config: &Config) -> String {
         n => format!(" ({n} disabled)"),
     };
     let projects = count(config.projects.len(), "project");
-    let stages = count(config.stages.len(), "stage");
+    let in_use: BTreeSet<&str> =
+        config.projects.iter().filter(|project| project.enabled).flat_map(config::Project::stages).collect();
+    let stages = count(in_use.len(), "stage");
     format!("{} is valid: {projects}{disabled}, {stages} in use\n", path.display())
 }
 

@@ -49,7 +49,8 @@ pub struct Config {
     /// `[engine]`.
     pub engine: Engine,
     /// The stages that enabled or selected projects use, in the order of the file. With projects
-    /// selected by name, those of other projects are here as far as their variables and files are there.
+    /// selected by name, those of other projects are here as far as their variables and files are there;
+    /// so are stores that no project uses.
     pub stages: Vec<Stage>,
     /// All projects, in the order of the file; disabled ones too.
     pub projects: Vec<Project>,

@@ -72,7 +72,8 @@ impl<'i> Stages<'i> {
         }
     }
 
-    /// The stages that are wanted, as far as nothing is missing for them.
+    /// The stages that are wanted, and every store (it may reach a place that projects have left),
+    /// as far as nothing is missing for them.
     pub(super) fn into_ready(self, wanted: &dyn Fn(&str) -> bool) -> Vec<Stage> {
         let ready = |stage: Declared<'_>| {
             let mut missing = stage.table.unresolved.clone();
@@ -80,7 +81,9 @@ impl<'i> Stages<'i> {
             check_files(&kind, &stage.table, &mut missing);
             missing.is_empty().then_some(Stage { name: stage.name, kind })
         };
-        self.0.into_iter().filter(|stage| wanted(&stage.name)).filter_map(ready).collect()
+        let is_store = |stage: &Stage| stage.kind.role() == Role::Store;
+        let stages = self.0.into_iter().map(|stage| (wanted(&stage.name), ready(stage)));
+        stages.filter_map(|(wanted, stage)| stage.filter(|stage| wanted || is_store(stage))).collect()
     }
 
     /// Reports stages that claim the file of another program part.

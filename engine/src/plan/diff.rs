@@ -218,4 +218,12 @@ mod tests {
         let removals: Vec<_> = diff.removals.iter().map(|file| file.path.as_str()).collect();
         assert_eq!(removals, ["gone", "old/a"]);
     }
+
+    /// What it comes from stays until it is in, so it is to be known in every try.
+    #[test]
+    fn a_move_that_failed_before_is_still_a_move() {
+        let failed = Known { vectors: 0, blob_sha: None, state: KnownState::Failed, ..known("new", 1, "r") };
+        let diff = diff(vec![wanted("new", 1, "r")], vec![failed, known("old", 1, "r")], false);
+        assert_eq!(diff.writes[0].moved_from.as_deref(), Some("old"));
+    }
 }

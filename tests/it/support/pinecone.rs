@@ -105,6 +105,18 @@ impl Pinecone {
         format!("{}{DATA}", self.server.url)
     }
 
+    /// The records stored in a namespace, lag or not: vector, and metadata without `commit_sha` and `url`.
+    pub(crate) fn records(&self, namespace: &str) -> BTreeMap<String, (Vec<f32>, Map<String, Value>)> {
+        let state = self.state();
+        let held = state.written.get(namespace).into_iter().flatten();
+        held.map(|(id, stored)| {
+            let mut metadata = stored.metadata.clone();
+            metadata.retain(|key, _| !matches!(key.as_str(), "commit_sha" | "url"));
+            (id.clone(), (stored.values.clone(), metadata))
+        })
+        .collect()
+    }
+
     /// What is stored, by namespace and id, lag or not.
     pub(crate) fn ids(&self, namespace: &str) -> Vec<String> {
         self.state().written.get(namespace).into_iter().flat_map(BTreeMap::keys).cloned().collect()

@@ -70,6 +70,8 @@ impl Answer {
 /// How a call fails.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
+    /// It does not: counts off a call, so that a later one fails.
+    None,
     /// This answer instead of the service's; nothing is done.
     Instead(Answer),
     /// The connection is closed without an answer; nothing is done.
@@ -80,6 +82,8 @@ pub(crate) enum Fault {
     Truncated,
     /// It is done, and the connection breaks before the answer.
     AnswerLost,
+    /// It is done, and never answered.
+    AnswerHeld,
 }
 
 impl Fault {
@@ -176,13 +180,13 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
             at.and_then(|at| faults.remove(at)).map(|(_, fault)| fault)
         };
         let sent = match fault {
-            None => stream.write_all(&encoded(&(shared.handler)(&request))).await,
+            None | Some(Fault::None) => stream.write_all(&encoded(&(shared.handler)(&request))).await,
             Some(Fault::Instead(answer)) => stream.write_all(&encoded(&answer)).await,
             Some(Fault::Reset) => return,
-            Some(Fault::Hang) => {
-                // Until the client gives up.
-                while stream.read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {}
-                return;
+            Some(Fault::Hang) => return until_closed(&mut stream).await,
+            Some(Fault::AnswerHeld) => {
+                (shared.handler)(&request);
+                return until_closed(&mut stream).await;
             }
             Some(Fault::Truncated) => {
                 let mut bytes = encoded(&(shared.handler)(&request));
@@ -199,6 +203,11 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
             return;
         }
     }
+}
+
+/// Waits until the client gives up.
+async fn until_closed(stream: &mut TcpStream) {
+    while stream.read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {}
 }
 
 /// None at the end of the connection. What belongs to the next request stays in `buffer`.

@@ -114,6 +114,7 @@ struct Inner {
     /// The token of the App's installation that is good now, and how many there were.
     installation_token: Option<String>,
     tokens_issued: usize,
+    repositories_made: u64,
     faults: Vec<(String, usize, Fault)>,
     seen: Vec<Seen>,
     archive_seen: Vec<Seen>,
@@ -178,7 +179,9 @@ impl FakeGithub {
     /// Adds a repository with the objects of a folder; its owner is an organisation unless known.
     pub(crate) fn repository(&self, full_name: &str, folder: Option<&Path>) -> u64 {
         let mut inner = self.state.lock();
-        let id = 1000 + inner.repos.len() as u64;
+        // An id is never given again, as at GitHub.
+        let id = 1000 + inner.repositories_made;
+        inner.repositories_made += 1;
         let (owner, _) = full_name.split_once('/').expect("owner/name");
         inner.owners.entry(owner.to_lowercase()).or_insert("Organization");
         inner.repos.push(Repo {

@@ -1,0 +1,137 @@
+//! A project over a local repository with the embedded model and store, run by the real program.
+
+use std::collections::BTreeMap;
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+use super::git_repo::GitRepo;
+use super::world::{Ran, World};
+
+/// Stages for everything local.
+pub(crate) const STAGES: &str = r#"
+[stages.local]
+kind = "git"
+[stages.prose]
+kind = "sentence"
+max_chunk_size = 200
+chunk_overlap = 0
+[stages.model]
+kind = "local"
+[stages.index]
+kind = "sqlite"
+"#;
+
+/// A project `docs` over the repository `docs`, with `more` in its table.
+pub(crate) fn project(more: &str) -> String {
+    format!(
+        "{STAGES}\n[projects.docs]\npipeline = [\"local\", \"prose\", \"model\", \"index\"]\nrepositories = [\"docs\"]\n{more}\n"
+    )
+}
+
+/// What the index holds, by namespace and id: metadata without `commit_sha` and `url`, text, vector.
+pub(crate) type Index = BTreeMap<(String, String), (Value, String, Vec<u8>)>;
+
+/// A world with a repository of three short files, and a file for it.
+pub(crate) struct Local {
+    pub(crate) world: World,
+    pub(crate) repo: GitRepo,
+}
+
+impl Local {
+    pub(crate) fn new() -> Self {
+        let world = World::new();
+        let repo = world.repo("docs");
+        repo.write("README.md", "The readme says what it is about.\n")
+            .write("guide/start.md", "Start here and read on.\n")
+            .write("guide/end.md", "Stop there and go home.\n")
+            .commit("first");
+        let local = Self { world, repo };
+        local.config(&project(""));
+        local
+    }
+
+    /// The same, already applied.
+    pub(crate) fn applied() -> Self {
+        let local = Self::new();
+        local.apply(&[]).exits(0);
+        local
+    }
+
+    pub(crate) fn config(&self, text: &str) {
+        self.world.config(text);
+    }
+
+    /// `apply --json` with these arguments.
+    pub(crate) fn apply(&self, args: &[&str]) -> Applied {
+        let ran = self.world.run(&[&["apply", "--json"], args].concat());
+        Applied { report: serde_json::from_str(&ran.stdout).unwrap_or(Value::Null), ran }
+    }
+
+    /// The index of this world.
+    pub(crate) fn index(&self) -> Index {
+        read_index(&self.world.path(".reposync/index.db"))
+    }
+
+    /// The index must be what a build from nothing makes of the same file and repositories.
+    #[track_caller]
+    pub(crate) fn assert_as_fresh(&self) {
+        let text = self.world.read("reposync.toml").replace("repositories = [\"", "repositories = [\"../");
+        drop(std::fs::remove_dir_all(self.world.path("fresh")));
+        self.world.write("fresh/reposync.toml", text);
+        self.world.run(&["apply", "--config", "fresh/reposync.toml"]).exits(0);
+        let fresh = read_index(&self.world.path("fresh/.reposync/index.db"));
+        assert_eq!(self.index(), fresh);
+    }
+}
+
+/// What `apply` did.
+pub(crate) struct Applied {
+    pub(crate) report: Value,
+    pub(crate) ran: Ran,
+}
+
+impl Applied {
+    #[track_caller]
+    pub(crate) fn exits(mut self, code: i32) -> Self {
+        self.ran = self.ran.exits(code);
+        self
+    }
+
+    /// A count of the first project.
+    #[track_caller]
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        self.report["projects"][0]["counts"][name].as_u64().expect(name)
+    }
+
+    /// Several of them.
+    #[track_caller]
+    pub(crate) fn counts<const N: usize>(&self, names: [&str; N]) -> [u64; N] {
+        names.map(|name| self.count(name))
+    }
+
+    /// All notes of all projects, one in a line.
+    pub(crate) fn notes(&self) -> String {
+        let projects = self.report["projects"].as_array().map_or(&[] as &[Value], Vec::as_slice);
+        let notes = projects.iter().filter_map(|project| project["notes"].as_array()).flatten();
+        notes.filter_map(Value::as_str).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn read_index(path: &std::path::Path) -> Index {
+    let db = Connection::open(path).expect("an index");
+    let mut statement = db
+        .prepare(
+            "SELECT name, id, facts, text, vector FROM records
+             JOIN namespaces ON namespace = number JOIN vectors ON vectors.row = records.row",
+        )
+        .expect("the index's tables");
+    let rows = statement.query_map([], |row| {
+        let facts: String = row.get(2)?;
+        let mut facts: Value = serde_json::from_str(&facts).expect("metadata");
+        let map = facts.as_object_mut().expect("an object");
+        map.retain(|key, _| !matches!(key.as_str(), "commit_sha" | "url"));
+        Ok(((row.get(0)?, row.get(1)?), (facts, row.get(3)?, row.get(4)?)))
+    });
+    rows.expect("rows").collect::<Result<_, _>>().expect("rows")
+}
