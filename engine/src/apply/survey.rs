@@ -102,12 +102,13 @@ pub(crate) async fn survey(run: &Arc<ProjectRun>) -> StageResult<Survey> {
             let why = if let Some(name) = renames.get(&row.key) {
                 Absence::Renamed(name.clone())
             } else {
-                let deselected = asked_for.as_ref().is_none_or(|names| !names.contains(row.name.as_str()));
-                if edited && deselected && !empty {
-                    Absence::Deselected
-                } else {
-                    Absence::Orphan { certain: !empty }
-                }
+                // What the file names, the file takes back; an owner's listing that came back empty
+                // takes nothing back.
+                let deselected = match &asked_for {
+                    Some(names) => !names.contains(row.name.as_str()),
+                    None => !empty,
+                };
+                if edited && deselected { Absence::Deselected } else { Absence::Orphan { certain: !empty } }
             };
             Gone { name: row.name, why }
         })

@@ -89,10 +89,13 @@ fn example(expected: &str, key: &str) -> String {
 /// `did you mean …?` for a name that is nearly one of the known ones.
 pub(super) fn did_you_mean<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<String> {
     let lower = name.to_lowercase();
-    let best = known
-        .into_iter()
-        .map(|one| (strsim::jaro_winkler(&lower, &one.to_lowercase()), one))
-        .max_by(|a, b| a.0.total_cmp(&b.0))?;
+    // A slip of the fingers changes a letter or swaps two; what is further off may still begin alike.
+    let near = |one: &str| {
+        let slips = strsim::damerau_levenshtein(&lower, &one.to_lowercase());
+        let likeness = strsim::jaro_winkler(&lower, &one.to_lowercase());
+        if slips <= 1 { 1.0 + likeness } else { likeness }
+    };
+    let best = known.into_iter().map(|one| (near(one), one)).max_by(|a, b| a.0.total_cmp(&b.0))?;
     (best.0 > 0.8).then(|| format!("did you mean `{}`?", best.1))
 }
 
