@@ -1,6 +1,6 @@
 //! The bill of a plan: chunks, texts after cache hits, tokens, vectors.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use super::project_run::ProjectRun;
 use super::setup::item_or_fatal;
 use super::writer::{believes, step};
 use crate::ledger::FileKey;
-use crate::model::{GitSha, RepoRef, StageError, StageResult, TreeEntry};
+use crate::model::{Fingerprint, GitSha, RepoRef, StageError, StageResult, TreeEntry};
 use crate::plan::{Estimate, Reason, Write};
 use crate::source::ContentSink;
 
@@ -22,15 +22,23 @@ const BYTES_PER_TOKEN: u64 = 3;
 /// Bytes in a chunk, likewise: built-in chunkers fill about two thirds of their default sizes.
 const BYTES_PER_CHUNK: u64 = 900;
 
+/// Texts to send, by their hash, for each embedder identity: equal ones are sent once, whichever
+/// projects they come from.
+pub(crate) type Sent = HashMap<Fingerprint, HashSet<[u8; 16]>>;
+
 /// What a project's plan adds up to.
-#[derive(Default)]
-pub(crate) struct Bill {
+pub(crate) struct Bill<'a> {
     estimate: Estimate,
-    /// Texts to send, by their hash: equal ones are sent once.
-    sent: HashSet<[u8; 16]>,
+    sent: &'a mut HashSet<[u8; 16]>,
 }
 
-impl Bill {
+impl<'a> Bill<'a> {
+    /// An empty bill beside what the projects before it send.
+    pub(crate) fn new(run: &ProjectRun, sent: &'a mut Sent) -> Self {
+        let sent = sent.entry(run.project.embedder().identity().clone()).or_default();
+        Self { estimate: Estimate::default(), sent }
+    }
+
     /// The sum, with price and requests.
     pub(crate) fn total(self, run: &ProjectRun) -> Estimate {
         let mut estimate = self.estimate;
@@ -49,7 +57,7 @@ pub(crate) async fn estimate(
     run: &Arc<ProjectRun>,
     work: &RepoWork,
     exact: bool,
-    bill: &mut Bill,
+    bill: &mut Bill<'_>,
 ) -> StageResult<()> {
     if work.diff.writes.is_empty() {
         return Ok(());
@@ -86,16 +94,16 @@ fn by_size(write: &Write, estimate: &mut Estimate) {
 }
 
 /// Counts contents as they come.
-struct Counting<'a> {
+struct Counting<'a, 'b> {
     run: &'a Arc<ProjectRun>,
     repo: &'a RepoRef,
     commit: GitSha,
     writes: &'a [Write],
-    bill: &'a mut Bill,
+    bill: &'a mut Bill<'b>,
 }
 
 #[async_trait]
-impl ContentSink for Counting<'_> {
+impl ContentSink for Counting<'_, '_> {
     async fn put(&mut self, entry: TreeEntry, content: StageResult<Bytes>) -> StageResult<()> {
         let run = self.run;
         if run.stop.is_cancelled() {
@@ -122,7 +130,7 @@ impl ContentSink for Counting<'_> {
     }
 }
 
-impl Counting<'_> {
+impl Counting<'_, '_> {
     async fn prepare(&self, entry: TreeEntry, content: Bytes) -> StageResult<Prepared> {
         let (run, repo, commit) = (Arc::clone(self.run), self.repo.clone(), self.commit);
         let work = move || {

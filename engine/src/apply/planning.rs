@@ -8,7 +8,7 @@ use chrono::Utc;
 use futures::StreamExt;
 
 use super::adopt::adopt;
-use super::estimate::{Bill, estimate};
+use super::estimate::{Bill, Sent, estimate};
 use super::look::{Look, RepoWork, known_files, look};
 use super::project_run::ProjectRun;
 use super::remove::{Leaving, Verdict, judge};
@@ -36,6 +36,7 @@ pub async fn plan(
     let mut projects = Vec::new();
     let mut basis = vec![engine.ledger.call(Ledger::revision).await?.to_string()];
     let mut all_exact = true;
+    let mut sent = Sent::default();
     for candidate in candidates {
         basis.push(candidate.name.clone());
         let planned = match candidate.project {
@@ -43,7 +44,7 @@ pub async fn plan(
                 basis.push(project.basis.to_string());
                 let exact = exact || project.source.reads_are_free();
                 all_exact &= exact;
-                plan_project(&engine, project, &options, exact).await?
+                plan_project(&engine, project, &options, exact, &mut sent).await?
             }
             Err(error) => empty(&candidate.name, Some(&error)),
         };
@@ -76,6 +77,7 @@ async fn plan_project(
     project: Arc<Project>,
     options: &Arc<Options>,
     exact: bool,
+    sent: &mut Sent,
 ) -> StageResult<ProjectPlan> {
     let name = project.name().to_owned();
     let run = match ProjectRun::begin(Arc::clone(engine), project, Arc::clone(options), true).await {
@@ -83,7 +85,7 @@ async fn plan_project(
         Err(error) => return Ok(empty(&name, Some(&error))),
     };
     let mut planned = empty(&name, None);
-    let result = survey_project(&run, exact, &mut planned).await;
+    let result = survey_project(&run, exact, sent, &mut planned).await;
     let report = run.tally.report(&name, result.as_ref().err(), false);
     planned.skipped = report.skipped;
     planned.withheld = report.counts.vectors_withheld;
@@ -97,7 +99,12 @@ async fn plan_project(
     Ok(planned)
 }
 
-async fn survey_project(run: &Arc<ProjectRun>, exact: bool, planned: &mut ProjectPlan) -> StageResult<()> {
+async fn survey_project(
+    run: &Arc<ProjectRun>,
+    exact: bool,
+    sent: &mut Sent,
+    planned: &mut ProjectPlan,
+) -> StageResult<()> {
     adopt(run).await?;
     let vectors_before = run.ledger(|ledger, (id, _)| ledger.vector_count(id)).await?;
     let survey = survey(run).await?;
@@ -108,7 +115,7 @@ async fn survey_project(run: &Arc<ProjectRun>, exact: bool, planned: &mut Projec
             (name, look(run, present).await)
         })
         .buffer_unordered(REPOSITORIES);
-    let mut bill = Bill::default();
+    let mut bill = Bill::new(run, sent);
     let mut leaving = Vec::new();
     let mut arriving = BTreeSet::new();
     let mut vanished = Vec::new();
