@@ -9,6 +9,7 @@ mod component_misbehaves;
 mod component_shipped;
 mod crash;
 mod embed_services;
+mod histories;
 mod notify;
 mod plugin_commands;
 mod services;

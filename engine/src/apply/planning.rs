@@ -119,11 +119,13 @@ async fn survey_project(
     let mut leaving = Vec::new();
     let mut arriving = BTreeSet::new();
     let mut vanished = Vec::new();
+    let mut empty = BTreeSet::new();
     while let Some((name, look)) = looks.next().await {
         run.emit(Event::Done { phase: Phase::List, n: 1 });
         match look? {
             Look::Unchanged => planned.repositories_unchanged += 1,
-            Look::Empty | Look::Failed => {}
+            Look::Empty => drop(empty.insert(name)),
+            Look::Failed => {}
             Look::Gone(cause) => vanished.push((name, Absence::Orphan { certain: true }, cause)),
             Look::Work(work) => {
                 for (path, reason) in &work.skipped {
@@ -140,7 +142,7 @@ async fn survey_project(
     let unlisted =
         survey.gone.into_iter().map(|Gone { name, why }| (name, why, "is not in the listing any more"));
     for (name, why, cause) in unlisted.chain(vanished) {
-        let counted = match why {
+        let counted = match why.unless_empty(&empty) {
             Absence::Deselected | Absence::Renamed(_) => true,
             Absence::Orphan { certain } if run.options.prune == Prune::No || !certain => {
                 report_orphan(run, &name, cause).await?;

@@ -346,15 +346,10 @@ async fn removals(
     let vanished = vanished.into_iter().map(|(name, cause)| (name, Absence::Orphan { certain: true }, cause));
     let unlisted = gone.into_iter().map(|gone| (gone.name, gone.why, "is not in the listing any more"));
     for (name, why, cause) in unlisted.chain(vanished) {
-        let counted = match why {
+        let counted = match why.unless_empty(&empty) {
             Absence::Deselected => true,
             // Its files stay until they are all in under the new name.
             Absence::Renamed(to) if incomplete.contains(&to) => continue,
-            // As where a repository becomes empty under its old name.
-            Absence::Renamed(to) if empty.contains(&to) => {
-                report_orphan(run, &name, "was renamed and has no commits any more").await?;
-                continue;
-            }
             Absence::Renamed(to) => {
                 run.note(format!("repository `{name}` is now `{to}`"));
                 true

@@ -1,6 +1,6 @@
 //! Which repositories there are, and which of those that the ledger knows are gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::Utc;
@@ -44,6 +44,17 @@ pub(crate) enum Absence {
         /// Whether the absence can be believed.
         certain: bool,
     },
+}
+
+impl Absence {
+    /// A repository that was renamed and is empty now is treated like one that became empty under
+    /// its old name.
+    pub(crate) fn unless_empty(self, empty: &BTreeSet<String>) -> Self {
+        match self {
+            Self::Renamed(to) if empty.contains(&to) => Self::Orphan { certain: true },
+            why => why,
+        }
+    }
 }
 
 /// Lists what is selected and lays it beside the ledger.

@@ -4,6 +4,7 @@ pub(crate) mod component;
 pub(crate) mod git_repo;
 pub(crate) mod github;
 pub(crate) mod http;
+pub(crate) mod lab;
 pub(crate) mod local;
 pub(crate) mod openai;
 pub(crate) mod openapi;
