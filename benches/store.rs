@@ -53,6 +53,7 @@ fn record(number: usize, dimension: usize) -> Record {
             kind: Some("section".into()),
             name: None,
             attrs: Vec::new(),
+            foreign: None,
         },
     }
 }

@@ -28,6 +28,7 @@ pub(crate) fn record(id: &str, vector: &[f32], line: u32) -> Record {
             context: Some("A > B".into()),
             kind: None,
             name: Some(String::new()),
+            foreign: None,
             attrs: vec![
                 ("level".into(), AttrValue::Number(2.5)),
                 ("draft".into(), AttrValue::Flag(line.is_multiple_of(2))),

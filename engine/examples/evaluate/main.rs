@@ -204,6 +204,7 @@ fn record(number: usize, item: &Item, vector: Vector) -> Record {
             kind: None,
             name: None,
             attrs: Vec::new(),
+            foreign: None,
         },
     }
 }

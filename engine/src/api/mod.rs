@@ -7,6 +7,7 @@ mod extract;
 mod health;
 mod metrics;
 mod openapi;
+mod operations;
 mod projects;
 mod routes;
 mod runs;

@@ -4,14 +4,17 @@ use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{health, metrics, projects, runs, sync, webhook};
+use super::{health, metrics, operations, projects, runs, sync, webhook};
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "RepoSync", description = "Keeps vector indexes equal to Git repositories."),
     paths(
         health::health, metrics::metrics, openapi, sync::sync, sync::reload, runs::runs, runs::run, runs::events,
-        projects::projects, projects::plan, webhook::github,
+        projects::projects, projects::plan,
+        operations::repositories, operations::changes, operations::content, operations::process,
+        operations::embeddings, operations::upsert, operations::delete, operations::query, operations::describe,
+        webhook::github,
     ),
     security(("bearer" = [])),
     modifiers(&Bearer),

@@ -8,18 +8,18 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 use super::error::{ApiError, ApiResult};
-use super::{App, auth, health, metrics, openapi, projects, runs, sync, webhook};
+use super::{App, auth, health, metrics, openapi, operations, projects, runs, sync, webhook};
 
 /// Bytes of a body.
 const BODY: usize = 2 << 20;
 /// Bytes of a webhook's body: GitHub's own cap.
 const WEBHOOK_BODY: usize = 25 << 20;
-/// Reading and answering a request. A plan over many repositories takes its time.
+/// Reading and answering a request. What asks a service takes as long as that.
 const TIME: Duration = Duration::from_secs(30);
-const PLAN_TIME: Duration = Duration::from_secs(600);
+const WORK_TIME: Duration = Duration::from_secs(600);
 
 /// All routes.
 pub(super) fn routes(app: App) -> Router {
@@ -35,7 +35,16 @@ pub(super) fn routes(app: App) -> Router {
         .layer(from_fn(|request, next| within(TIME, request, next)));
     let slow = Router::new()
         .route("/plan", get(projects::plan))
-        .layer(from_fn(|request, next| within(PLAN_TIME, request, next)));
+        .route("/repositories", get(operations::repositories))
+        .route("/changes", get(operations::changes))
+        .route("/content", get(operations::content))
+        .route("/process", post(operations::process))
+        .route("/embeddings", post(operations::embeddings))
+        .route("/upsert", post(operations::upsert))
+        .route("/delete", delete(operations::delete))
+        .route("/query", post(operations::query))
+        .route("/describe", get(operations::describe))
+        .layer(from_fn(|request, next| within(WORK_TIME, request, next)));
     let guarded = quick.merge(slow).layer(from_fn_with_state(app.clone(), auth::require));
     let open = Router::new()
         .route("/health", get(health::health))

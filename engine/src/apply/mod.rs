@@ -4,6 +4,7 @@ mod adopt;
 mod estimate;
 mod file;
 mod look;
+pub mod operations;
 mod orphans;
 mod planning;
 mod prepare;

@@ -100,6 +100,7 @@ pub(crate) fn prepare(project: &Project, origin: &Origin<'_>, content: &[u8]) ->
             kind: piece.kind,
             name: piece.name,
             attrs: piece.attrs,
+            foreign: None,
         };
         let fingerprint = metadata_fingerprint(&metadata.to_json());
         drafts.push(Draft { id, input, metadata, fingerprint });

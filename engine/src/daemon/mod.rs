@@ -13,6 +13,7 @@ mod gate;
 mod generation;
 mod handle;
 mod message;
+mod operations;
 mod pending;
 mod record;
 mod reload;
@@ -47,6 +48,9 @@ use record::Claim;
 pub use crate::plan::Plan;
 pub use feed::{Feed, Told};
 pub use handle::{Accepted, Handle, Push, Refusal, RunView};
+pub use operations::{
+    ChangeView, ChangesView, ContentView, PlaceDescription, RepositoryView, Served, Unserved, Vectors, Which,
+};
 pub use pending::Trigger;
 pub use record::DaemonRecord;
 pub use reload::{Cause, ReloadOutcome};

@@ -79,11 +79,41 @@ pub struct Metadata {
     pub name: Option<String>,
     /// A component's own attributes, here without their `attr_` prefix.
     pub attrs: Attrs,
+    /// The metadata of a record that is not RepoSync's own, as it came; nothing else is stored then.
+    pub foreign: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 impl Metadata {
+    /// Somebody else's metadata, stored as it is. What it has in common with ours (text, path,
+    /// context) is known by name, so that it can be searched alike.
+    pub fn foreign(map: serde_json::Map<String, serde_json::Value>) -> Self {
+        let text = |key: &str| map.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+        Self {
+            project: text("project"),
+            repository: text("repository"),
+            file_path: text("file_path"),
+            chunk_index: 0,
+            text: text("text"),
+            start_line: 0,
+            end_line: 0,
+            language: text("language"),
+            blob_sha: GitSha([0; 20]),
+            recipe: Fingerprint::of([""]),
+            commit_sha: GitSha([0; 20]),
+            url: text("url"),
+            context: map.get("context").and_then(|value| value.as_str()).map(str::to_owned),
+            kind: None,
+            name: None,
+            attrs: Vec::new(),
+            foreign: Some(map),
+        }
+    }
+
     /// The flat JSON object that stores keep and queries return. Absent values have no key.
     pub fn to_json(&self) -> serde_json::Map<String, serde_json::Value> {
+        if let Some(foreign) = &self.foreign {
+            return foreign.clone();
+        }
         let mut map = serde_json::Map::new();
         map.insert("project".into(), self.project.as_str().into());
         map.insert("repository".into(), self.repository.as_str().into());

@@ -200,6 +200,7 @@ mod tests {
                 context: None,
                 kind: None,
                 name: None,
+                foreign: None,
                 attrs: vec![
                     ("odd".into(), AttrValue::Number(f64::NAN)),
                     ("n".into(), AttrValue::Number(2.0)),

@@ -29,6 +29,7 @@ fn record(id: &str, vector: [f32; 2], text: &str) -> Record {
             kind: None,
             name: None,
             attrs: Vec::new(),
+            foreign: None,
         },
     }
 }
