@@ -11,7 +11,7 @@ use crate::model::{StageError, StageResult};
 
 /// So long a run may take to finish the batch in hand, on an edit or at the end. Kubernetes kills
 /// after 30 s; what is left open then is closed by the next run.
-pub(super) const GRACE: Duration = Duration::from_secs(20);
+pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 #[cfg(unix)]
 pub(super) type Hangups = tokio::signal::unix::Signal;

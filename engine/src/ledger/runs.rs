@@ -71,7 +71,7 @@ impl Ledger {
             conn.prepare_cached(
                 "SELECT id, trigger, started_at, finished_at, outcome, report FROM runs ORDER BY started_at DESC, id DESC LIMIT ?1",
             )?
-            .query_map([limit], run)?
+            .query_map([i64::try_from(limit).unwrap_or(i64::MAX)], run)?
             .collect()
         })
     }

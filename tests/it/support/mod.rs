@@ -1,6 +1,7 @@
 //! What the tests stand on: repositories, fakes of the services, the specifications.
 
 pub(crate) mod component;
+pub(crate) mod daemon;
 pub(crate) mod git_repo;
 pub(crate) mod github;
 pub(crate) mod http;

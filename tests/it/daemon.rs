@@ -1,0 +1,207 @@
+//! The daemon keeps indexes current: what asks for a run, and that nothing asked for is lost.
+
+use reposync::ledger::RunLock;
+use serde_json::{Value, json};
+
+use crate::support::daemon::{API, Daemon};
+use crate::support::http::{Reply, Server};
+use crate::support::local::{Local, STAGES, project};
+
+fn local() -> Local {
+    let local = Local::new();
+    local.config(&project(API));
+    local
+}
+
+/// A second project over a repository of its own.
+fn two_projects(more: &str) -> Local {
+    let local = Local::new();
+    local.world.repo("api").write("a.md", "The second repository.\n").commit("first");
+    let second =
+        "[projects.api]\npipeline = [\"local\", \"prose\", \"model\", \"index\"]\nrepositories = [\"api\"]\n";
+    local.config(&project(&format!("{second}{more}\n{API}")));
+    local
+}
+
+#[test]
+fn it_indexes_everything_at_the_start_and_tells_how_current_it_is() {
+    let local = local();
+    let mut daemon = Daemon::start(&local.world);
+    daemon.until_runs(1);
+    assert_eq!(daemon.triggers(), ["start"]);
+    local.assert_as_fresh();
+    let health = daemon.get("/health").is(200).json();
+    assert_eq!((&health["status"], &health["service"]), (&json!("healthy"), &json!("reposync")));
+    let projects = daemon.get("/projects").is(200).json();
+    let docs = &projects["projects"][0];
+    assert_eq!(docs["state"], "current");
+    assert_eq!(docs["indexed_commit"], local.repo.sha("HEAD").to_string());
+    assert_eq!((&docs["indexed_commit"], &docs["seconds_behind"]), (&docs["head"], &json!(0)));
+    assert_eq!(daemon.metric("reposync_files_processed_total"), 3.0);
+    assert_eq!(daemon.metric("reposync_embeddings_generated_total"), 3.0);
+    assert_eq!(daemon.metric("reposync_sync_duration_seconds_count"), 1.0);
+    assert_eq!(daemon.metric("reposync_errors_total{service=\"embedding\",type=\"rate_limit\"}"), 0.0);
+    assert_eq!(daemon.metric("reposync_project_seconds_behind{project=\"docs\"}"), 0.0);
+    daemon.stop().exits(0);
+}
+
+#[test]
+fn a_request_runs_a_project_and_its_run_can_be_followed() {
+    let local = local();
+    let mut daemon = Daemon::start(&local.world);
+    daemon.until_runs(1);
+    local.repo.write("new.md", "A new page.\n").commit("second");
+    let accepted = daemon.post("/sync", &json!({ "project": "docs" })).is(202).json();
+    let run = daemon.until_ended(accepted["run"].as_str().expect("an id"));
+    assert_eq!((&run["trigger"], &run["outcome"]), (&json!("api"), &json!("done")));
+    assert_eq!(run["report"]["projects"][0]["counts"]["files_added"], 1);
+    local.assert_as_fresh();
+
+    let events = daemon.get(&format!("/runs/{}/events", accepted["run"].as_str().expect("an id"))).is(200);
+    assert!(events.head.to_lowercase().contains("content-type: text/event-stream"), "{}", events.head);
+    for event in ["event: project_started", "event: file_indexed", "event: end"] {
+        assert!(events.body.contains(event), "no {event} in {}", events.body);
+    }
+    assert_eq!(daemon.post("/sync", &json!({ "project": "dosc" })).is(404).code(), "not_found");
+    assert_eq!(daemon.get("/runs/none").is(404).code(), "not_found");
+    assert_eq!(daemon.get("/runs/none/events").is(404).code(), "not_found");
+}
+
+#[test]
+fn one_request_over_all_projects_has_one_id() {
+    let local = two_projects("");
+    let mut daemon = Daemon::start(&local.world);
+    daemon.until_runs(2);
+    let accepted = daemon.request("POST", "/sync", &[], b"").is(202).json();
+    assert_eq!(accepted["runs"].as_object().expect("runs").len(), 2);
+    let run = daemon.until_ended(accepted["run"].as_str().expect("an id"));
+    let projects: Vec<&Value> =
+        run["report"]["projects"].as_array().expect("projects").iter().map(|part| &part["project"]).collect();
+    assert_eq!(projects, ["api", "docs"]);
+    assert_eq!(run["outcome"], "done");
+}
+
+#[test]
+fn askings_during_a_run_become_one_run_and_another_process_is_waited_for() {
+    let local = local();
+    // Another process is in the middle of a run.
+    let lock = RunLock::take(&local.world.path(".reposync/state.db")).expect("free");
+    let mut daemon = Daemon::start(&local.world);
+    daemon.until("the waiting to be seen", |daemon| {
+        daemon.get("/projects").is(200).json()["waiting_for"]["process"] == std::process::id()
+    });
+    let ids: Vec<Value> = (0..20)
+        .map(|n| daemon.post("/sync", &json!({ "full": n == 7 })).is(202).json()["run"].clone())
+        .collect();
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    assert_eq!(daemon.triggers(), Vec::<String>::new());
+    drop(lock);
+    let run = daemon.until_ended(ids[0].as_str().expect("an id"));
+    // That one of them asked for everything again is not lost.
+    assert_eq!(run["report"]["projects"][0]["counts"]["files_changed"], 3);
+    assert_eq!(daemon.triggers(), ["start", "api"]);
+    // The lock is held during runs only.
+    assert!(RunLock::try_take(&local.world.path(".reposync/state.db")).expect("io").is_ok());
+}
+
+#[test]
+fn a_project_whose_service_is_dead_delays_nobody() {
+    let silent = Server::start(|_| Reply::Hang);
+    let local = Local::new();
+    local.config(&format!(
+        "{STAGES}
+[stages.dead]
+kind = \"openai\"
+base_url = \"{}\"
+model = \"m\"
+dimensions = 8
+api_key = \"k\"
+[projects.stuck]
+pipeline = [\"local\", \"prose\", \"dead\", \"index\"]
+repositories = [\"docs\"]
+namespace = \"stuck\"
+[projects.docs]
+pipeline = [\"local\", \"prose\", \"model\", \"index\"]
+repositories = [\"docs\"]
+{API}",
+        silent.url()
+    ));
+    let mut daemon = Daemon::start(&local.world);
+    let state = |daemon: &Daemon, project: &str| {
+        let projects = daemon.get("/projects").is(200).json();
+        let mut all = projects["projects"].as_array().expect("projects").iter();
+        all.find(|one| one["project"] == project).expect("declared")["state"].clone()
+    };
+    daemon.until("the one project", |daemon| state(daemon, "docs") == "current");
+    assert_eq!(state(&daemon, "stuck"), "running");
+    local.repo.write("new.md", "Another page.\n").commit("second");
+    let accepted = daemon.post("/sync", &json!({ "project": "docs" })).is(202).json();
+    daemon.until_ended(accepted["run"].as_str().expect("an id"));
+    assert_eq!(state(&daemon, "stuck"), "running");
+    // It does not keep the daemon from ending, either.
+    daemon.stop().exits(0);
+}
+
+#[test]
+fn a_run_that_ends_early_degrades_and_is_tried_again() {
+    let local = Local::new();
+    local.config(
+        &project(API).replace("repositories = [\"docs\"]", "repositories = [\"docs\"]\nbranch = \"main\""),
+    );
+    // The store's file is a folder: nothing can be written.
+    local.world.write(".reposync/index.db/x", "");
+    let mut daemon = Daemon::start(&local.world);
+    daemon.until_runs(1);
+    let health = daemon.get("/health").is(200).json();
+    assert_eq!((&health["status"], &health["projects_failed"]), (&json!("degraded"), &json!(1)));
+    let docs = daemon.get("/projects").is(200).json()["projects"][0].clone();
+    assert_eq!(docs["state"], "failed");
+    assert!(docs["last_error"].as_str().is_some() && docs["retry_at"].as_str().is_some(), "{docs}");
+    std::fs::remove_dir_all(local.world.path(".reposync/index.db")).expect("removed");
+    let accepted = daemon.post("/sync", &json!({})).is(202).json();
+    daemon.until_ended(accepted["run"].as_str().expect("an id"));
+    assert_eq!(daemon.get("/health").is(200).json()["status"], "healthy");
+    local.assert_as_fresh();
+}
+
+#[test]
+fn a_kill_at_any_time_converges_at_the_next_start() {
+    let local = local();
+    for n in 0..40 {
+        local.repo.write(&format!("pages/{n}.md"), format!("Page {n} has words of its own.\n"));
+    }
+    local.repo.commit("pages");
+    for started in [false, true] {
+        let mut daemon = Daemon::start(&local.world);
+        if started {
+            daemon.until("a first file", |daemon| daemon.metric("reposync_files_processed_total") > 0.0);
+        }
+        daemon.kill();
+    }
+    let mut daemon = Daemon::start(&local.world);
+    daemon.until("convergence", |daemon| {
+        daemon.get("/projects").is(200).json()["projects"][0]["state"] == "current"
+    });
+    daemon.stop().exits(0);
+    local.assert_as_fresh();
+    local.world.ok(&["verify"]);
+}
+
+#[test]
+fn status_and_history_of_the_command_line_see_the_daemon() {
+    let local = Local::new();
+    local.config(&project(&format!("schedule = \"0 8 * * *\"\n{API}")));
+    let mut daemon = Daemon::start(&local.world);
+    daemon.until_runs(1);
+    let status = local.world.ok(&["status", "--json"]).json();
+    assert_eq!(status["projects"][0]["next_run"], daemon.get("/projects").json()["projects"][0]["next_run"]);
+    assert!(
+        status["projects"][0]["next_run"].as_str().is_some_and(|next| next.ends_with("T08:00:00Z")),
+        "{status}"
+    );
+    let plan = daemon.get("/plan").is(200).json();
+    assert_eq!(plan["projects"][0]["repositories_unchanged"], 1);
+    daemon.kill();
+    // What a kill left behind is no daemon.
+    assert_eq!(local.world.ok(&["status", "--json"]).json()["projects"][0]["next_run"], Value::Null);
+}

@@ -1,0 +1,227 @@
+//! Edits of the file while the daemon runs: what changed is run, what did not notices nothing, what
+//! is wrong changes nothing and is seen until it is mended.
+
+use serde_json::{Value, json};
+
+use crate::support::component::Fixture;
+use crate::support::daemon::{API, Daemon};
+use crate::support::local::{Local, STAGES, project};
+
+/// Two projects in namespaces of their own; `docs` has `more` in its table.
+fn file(more: &str) -> String {
+    format!(
+        "{STAGES}
+[projects.docs]
+pipeline = [\"local\", \"prose\", \"model\", \"index\"]
+repositories = [\"docs\"]
+{more}
+[projects.api]
+pipeline = [\"local\", \"prose\", \"model\", \"index\"]
+repositories = [\"api\"]
+{API}"
+    )
+}
+
+fn two() -> (Local, Daemon) {
+    let local = Local::new();
+    local.world.repo("api").write("a.md", "The second repository.\n").commit("first");
+    local.config(&file(""));
+    let mut daemon = Daemon::start(&local.world);
+    daemon.until_runs(2);
+    (local, daemon)
+}
+
+/// Runs of a project that ended.
+fn runs_of(daemon: &Daemon, project: &str) -> Vec<Value> {
+    let mut runs = daemon.runs();
+    runs.retain(|run| run["status"] == "finished" && run["report"]["projects"][0]["project"] == project);
+    runs
+}
+
+#[test]
+fn an_edit_runs_the_changed_project_and_no_other() {
+    let (local, mut daemon) = two();
+    local.config(&file("exclude_patterns = [\"guide/**\"]"));
+    daemon.until("the edit's run", |daemon| runs_of(daemon, "docs").len() == 2);
+    let runs = runs_of(&daemon, "docs");
+    assert_eq!(runs[0]["trigger"], "edit");
+    assert_eq!(runs[0]["report"]["projects"][0]["counts"]["files_removed"], 2);
+    assert_eq!(runs_of(&daemon, "api").len(), 1);
+    assert_eq!(daemon.reloads("applied"), 1.0);
+    assert_eq!(daemon.metric("reposync_config_generation"), 2.0);
+}
+
+#[test]
+fn what_changes_no_index_is_taken_up_without_a_run() {
+    let (local, mut daemon) = two();
+    local.config(&file("schedule = \"0 8 * * *\""));
+    daemon.until("the schedule", |daemon| {
+        daemon.get("/projects").is(200).json()["projects"][0]["next_run"].is_string()
+    });
+    assert_eq!(daemon.runs().len(), 2);
+    assert_eq!(daemon.reloads("applied"), 1.0);
+}
+
+#[test]
+fn an_identical_rewrite_and_a_comment_change_nothing() {
+    let (local, mut daemon) = two();
+    local.config(&file(""));
+    local.world.write("unrelated.txt", "in the same folder");
+    // Whatever came of those would have come before this.
+    local.config(&file("# a comment"));
+    daemon.until("the comment", |daemon| daemon.reloads("unchanged") == 1.0);
+    assert_eq!(daemon.reloads("applied") + daemon.reloads("refused"), 0.0);
+    assert_eq!(daemon.runs().len(), 2);
+    assert_eq!(daemon.metric("reposync_config_generation"), 1.0);
+}
+
+#[test]
+fn every_kind_of_bad_edit_changes_nothing_until_it_is_mended() {
+    let (local, mut daemon) = two();
+    let bad = [
+        ("empty", String::new()),
+        ("half", file("")[..file("").len() / 2 + 7].to_owned()),
+        ("unknown key", file("colour = \"red\"")),
+        ("bad cron", file("schedule = \"whenever\"")),
+        ("no variable", file("namespace = \"${NOT_THERE}\"")),
+        (
+            "no component",
+            file("").replace(
+                "kind = \"sentence\"\nmax_chunk_size = 200\nchunk_overlap = 0",
+                "kind = \"wasm\"\ncomponent = \"none.wasm\"",
+            ),
+        ),
+    ];
+    for (n, (what, text)) in bad.into_iter().enumerate() {
+        local.config(&text);
+        daemon.until(what, |daemon| daemon.reloads("refused") == (n + 1) as f64);
+        let health = daemon.get("/health").is(200).json();
+        assert_eq!(
+            (&health["status"], &health["config_refused"]),
+            (&json!("degraded"), &json!(true)),
+            "{what}"
+        );
+        assert!(health["problem"].as_str().is_some_and(|problem| !problem.is_empty()), "{what}: {health}");
+    }
+    assert_eq!((daemon.runs().len(), daemon.metric("reposync_config_generation")), (2, 1.0));
+    let refused = daemon.post("/reload", &json!({})).is(422).json();
+    assert_eq!(refused["outcome"], "refused");
+    local.config(&file(""));
+    daemon.until("the mending", |daemon| daemon.get("/health").json()["status"] == "healthy");
+    assert_eq!(daemon.runs().len(), 2);
+    assert!(daemon.program.stderr().contains("the file is refused; the running configuration stays"));
+}
+
+#[test]
+fn an_editor_that_replaces_the_file_and_one_that_removes_it_first() {
+    let (local, mut daemon) = two();
+    local.world.write("reposync.toml.new", file("namespace = \"one\""));
+    std::fs::rename(local.world.path("reposync.toml.new"), local.world.path("reposync.toml"))
+        .expect("renamed");
+    daemon.until("the first edit", |daemon| runs_of(daemon, "docs").len() == 2);
+    std::fs::rename(local.world.path("reposync.toml"), local.world.path("reposync.toml~")).expect("renamed");
+    local.config(&file("namespace = \"two\""));
+    daemon.until("the second edit", |daemon| runs_of(daemon, "docs").len() == 3);
+    // Copied from the cache, and gone from where it was.
+    assert_eq!(runs_of(&daemon, "docs")[0]["report"]["projects"][0]["counts"]["texts_embedded"], 0);
+    assert!(local.index().keys().all(|(namespace, _)| namespace == "two" || namespace == "api"));
+}
+
+#[test]
+fn a_component_that_is_replaced_runs_its_projects_and_a_truncated_one_is_refused() {
+    let local = Local::new();
+    std::fs::create_dir(local.world.path("plugins")).expect("a folder");
+    let component = local.world.path("plugins/own.wasm");
+    let lines = Fixture::new("lines").build();
+    std::fs::write(&component, &lines).expect("written");
+    let wasm = "kind = \"wasm\"\ncomponent = \"plugins/own.wasm\"\nmatch = [\"**\"]";
+    local.config(&project(API).replace("kind = \"sentence\"\nmax_chunk_size = 200\nchunk_overlap = 0", wasm));
+    let mut daemon = Daemon::start(&local.world);
+    daemon.until_runs(1);
+    assert_eq!(daemon.runs()[0]["outcome"], "done", "{:?}", daemon.runs());
+
+    std::fs::write(&component, &lines[..lines.len() / 2]).expect("written");
+    daemon.until("the refusal", |daemon| daemon.reloads("refused") == 1.0);
+    assert_eq!(daemon.runs().len(), 1);
+    std::fs::write(&component, Fixture::new("whole").build()).expect("written");
+    daemon.until_runs(2);
+    assert_eq!(daemon.triggers(), ["start", "edit"]);
+    assert_eq!(daemon.get("/health").json()["status"], "healthy");
+    assert_eq!(local.index().len(), 3);
+}
+
+#[test]
+fn a_project_that_leaves_the_file_is_an_orphan_and_may_come_back() {
+    let (local, mut daemon) = two();
+    local.config(&project(API));
+    daemon.until("the orphan", |daemon| daemon.get("/projects").json()["projects"][1]["state"] == "orphan");
+    daemon.until("its report", |daemon| runs_of(daemon, "api").len() == 2);
+    assert!(local.index().keys().any(|(namespace, _)| namespace == "api"), "it stays searchable");
+    local.config(&file(""));
+    daemon.until("its return", |daemon| daemon.get("/projects").json()["projects"][1]["state"] == "current");
+    let run = runs_of(&daemon, "api")[0].clone();
+    assert_eq!(run["report"]["projects"][0]["counts"]["texts_embedded"], 0);
+
+    // Standing in the file, pruning takes it; it is too small for the guard.
+    local.config(&format!("[engine]\nprune = true\n{}", project(API)));
+    daemon.until("the removal", |_| local.index().keys().all(|(namespace, _)| namespace != "api"));
+    assert!(local.index().keys().any(|(namespace, _)| namespace == "docs"));
+}
+
+#[test]
+fn a_disabled_project_is_left_alone() {
+    let (local, mut daemon) = two();
+    local.config(&file("enabled = false"));
+    daemon.until("the edit", |daemon| daemon.reloads("applied") == 1.0);
+    assert_eq!(daemon.get("/projects").json()["projects"][0]["state"], "disabled");
+    assert_eq!(daemon.post("/sync", &json!({ "project": "docs" })).is(409).code(), "disabled");
+    let all = daemon.post("/sync", &json!({})).is(202).json();
+    assert_eq!(all["runs"].as_object().expect("runs").keys().collect::<Vec<_>>(), ["api"]);
+    assert!(local.index().keys().any(|(namespace, _)| namespace == "docs"));
+}
+
+#[test]
+fn what_only_a_restart_takes_up_is_told_and_the_rest_is_applied() {
+    let (local, daemon) = two();
+    let text = format!("[engine]\nstate = \"other.db\"\n{}", file("exclude_patterns = [\"guide/**\"]"));
+    local.config(&text.replace("127.0.0.1:0", "127.0.0.1:1"));
+    let reload = local.world.run(&["reload"]);
+    // The command reads the file as it is: no daemon serves that ledger.
+    assert_eq!(reload.code, Some(1));
+    let answer = daemon.post("/reload", &json!({})).is(200).json();
+    assert_eq!(answer["restart"], json!(["engine.state", "api.listen"]));
+    assert_eq!(daemon.get("/health").json()["restart"], json!(["engine.state", "api.listen"]));
+    assert_eq!(daemon.metric("reposync_config_generation"), 2.0);
+    assert!(!local.world.path("other.db").exists());
+}
+
+#[test]
+fn reload_and_sighup_do_what_saving_does() {
+    let (local, mut daemon) = two();
+    local.config(&file("exclude_patterns = [\"guide/start.md\"]"));
+    let said = local.world.ok(&["reload"]).stdout;
+    assert!(said.contains("`docs` planned anew (files)") || said.contains("nothing differs"), "{said}");
+    daemon.until("the edit's run", |daemon| runs_of(daemon, "docs").len() == 2);
+    let before = daemon.reloads("unchanged");
+    daemon.program.signal("HUP");
+    daemon.until("the signal's reload", |daemon| daemon.reloads("unchanged") == before + 1.0);
+    local.config("[engine]\nstate = \".reposync/state.db\"\n[projects.x]\n");
+    local.world.run(&["reload"]).exits(2);
+    local.config(&file(""));
+    drop(daemon);
+    let gone = local.world.run(&["reload"]).exits(1);
+    assert!(gone.stderr.contains("no daemon serves the ledger"), "{}", gone.stderr);
+}
+
+#[test]
+fn the_newest_of_many_edits_wins() {
+    let (local, mut daemon) = two();
+    for n in 0..30 {
+        local.config(&file(&format!("namespace = \"n{n}\"")));
+    }
+    daemon.until("the newest", |_| {
+        let index = local.index();
+        !index.is_empty() && index.keys().all(|(namespace, _)| namespace == "n29" || namespace == "api")
+    });
+    assert_eq!(daemon.get("/health").json()["status"], "healthy");
+}

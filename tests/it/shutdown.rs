@@ -1,0 +1,109 @@
+//! The daemon's end, and what keeps it from starting.
+
+use crate::support::daemon::{API, Daemon};
+use crate::support::http::{Reply, Server};
+use crate::support::local::{Local, STAGES, project};
+
+fn local() -> Local {
+    let local = Local::new();
+    local.config(&project(API));
+    local
+}
+
+/// A project whose embedding service never answers.
+fn stuck(service: &Server) -> Local {
+    let local = Local::new();
+    let stages = STAGES.replace(
+        "kind = \"local\"",
+        &format!(
+            "kind = \"openai\"\nbase_url = \"{}\"\nmodel = \"m\"\ndimensions = 8\napi_key = \"k\"",
+            service.url()
+        ),
+    );
+    local.config(&project(API).replace(STAGES, &stages));
+    local
+}
+
+#[test]
+fn sigterm_and_sigint_end_it_with_zero_and_let_the_ledger_go() {
+    for signal in ["TERM", "INT"] {
+        let local = local();
+        let mut daemon = Daemon::start(&local.world);
+        daemon.until_runs(1);
+        daemon.program.signal(signal);
+        daemon.program.wait().exits(0);
+        local.world.ok(&["apply"]);
+    }
+}
+
+#[test]
+fn it_ends_in_the_middle_of_a_run() {
+    let service = Server::start(|_| Reply::Hang);
+    let local = stuck(&service);
+    let mut daemon = Daemon::start(&local.world);
+    daemon.until("a run", |daemon| daemon.metric("reposync_runs_active") == 1.0);
+    daemon.stop().exits(0);
+    let history = local.world.ok(&["history", "--json"]).json();
+    let outcome = &history[0]["report"]["outcome"];
+    assert_eq!(outcome, "interrupted", "{history}");
+}
+
+#[test]
+fn a_second_signal_leaves_at_once() {
+    let service = Server::start(|_| Reply::Hang);
+    let local = stuck(&service);
+    let mut daemon = Daemon::start(&local.world);
+    daemon.until("a run", |daemon| daemon.metric("reposync_runs_active") == 1.0);
+    let id = daemon.program.id().to_string();
+    let both = std::process::Command::new("sh")
+        .args(["-c", "kill -TERM $1; kill -INT $1", "sh", &id])
+        .status()
+        .expect("a shell");
+    assert!(both.success());
+    let code = daemon.program.wait().code;
+    assert!(matches!(code, Some(0 | 130)), "{code:?}");
+}
+
+#[test]
+fn a_taken_port_and_a_second_daemon_are_told_at_once() {
+    let local = local();
+    let daemon = Daemon::start(&local.world);
+    let second = local.world.run(&["daemon"]).exits(1);
+    let told = format!("another daemon serves this ledger (process {}, listening on", daemon.program.id());
+    assert!(second.stderr.contains(&told), "{}", second.stderr);
+
+    let address = daemon.address();
+    let taken = project(&format!("[engine]\nstate = \"other/state.db\"\n[api]\nlisten = \"{address}\"\n"));
+    local.world.write("other.toml", taken);
+    let third = local.world.run(&["daemon", "--config", "other.toml"]).exits(1);
+    assert!(third.stderr.contains(&format!("cannot listen on {address}")), "{}", third.stderr);
+    assert!(!local.world.path("other").exists(), "nothing was begun");
+}
+
+#[test]
+fn an_invalid_file_does_not_start() {
+    let local = Local::new();
+    local.config("[projects.x]\n");
+    local.world.run(&["daemon"]).exits(2);
+}
+
+#[test]
+#[cfg(unix)]
+fn systemd_is_told_when_it_is_ready_and_when_it_stops() {
+    let local = local();
+    let path = local.world.path("notify.sock");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(60))).expect("a time-out");
+    let Local { world, repo } = local;
+    let world = world.env("NOTIFY_SOCKET", path.to_str().expect("UTF-8"));
+    let mut buffer = [0; 64];
+    let mut next = || {
+        let n = socket.recv(&mut buffer).expect("a datagram");
+        String::from_utf8_lossy(&buffer[..n]).into_owned()
+    };
+    let daemon = Daemon::start(&world);
+    assert_eq!(next(), "READY=1");
+    daemon.stop().exits(0);
+    assert_eq!(next(), "STOPPING=1");
+    drop(repo);
+}

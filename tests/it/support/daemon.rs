@@ -1,0 +1,208 @@
+//! The daemon as the real program, and a client that can also send what no proper one would.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::world::{Ran, Running, World};
+
+/// `[api]` on a free port.
+pub(crate) const API: &str = "[api]\nlisten = \"127.0.0.1:0\"\n";
+
+/// A running daemon.
+pub(crate) struct Daemon {
+    pub(crate) program: Running,
+    record: PathBuf,
+    address: SocketAddr,
+    /// Sent as bearer.
+    pub(crate) token: Option<String>,
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    #[track_caller]
+    pub(crate) fn is(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}\n{}", self.head, self.body);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}\n{}", self.head, self.body))
+    }
+
+    /// The code of an error, which must be in the API's form.
+    #[track_caller]
+    pub(crate) fn code(&self) -> String {
+        let json = self.json();
+        assert!(json["error"]["message"].as_str().is_some_and(|text| !text.is_empty()), "{json}");
+        json["error"]["code"].as_str().expect("a code").to_owned()
+    }
+}
+
+impl Daemon {
+    /// Starts the daemon of a world and waits until it serves.
+    #[track_caller]
+    pub(crate) fn start(world: &World) -> Self {
+        let mut program = world.spawn(&["daemon"]);
+        let record = world.path(".reposync/state.db.daemon");
+        let id = program.id();
+        program.until("the daemon's record", |_| read(&record, id).is_some());
+        let address = read(&record, id).expect("just read");
+        let daemon = Self { program, record, address, token: None };
+        // It listens before it works.
+        assert_eq!(daemon.get("/health").status, 200);
+        daemon
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A connection of one's own.
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("the daemon listens");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time-out");
+        stream
+    }
+
+    /// Sends one request over a connection of its own.
+    #[track_caller]
+    pub(crate) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            head.push_str(&format!("Host: {}\r\n", self.address));
+        }
+        if let Some(token) = &self.token {
+            head.push_str(&format!("Authorization: Bearer {token}\r\n"));
+        }
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str("\r\n");
+        let mut stream = self.connect();
+        // A server that refuses early does not read it all.
+        drop(stream.write_all(&[head.as_bytes(), body].concat()));
+        answer(&mut stream)
+    }
+
+    #[track_caller]
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.request("GET", path, &[], b"")
+    }
+
+    #[track_caller]
+    pub(crate) fn send(&self, method: &str, path: &str, body: &Value) -> Answer {
+        let headers = [("Content-Type", "application/json")];
+        self.request(method, path, &headers, body.to_string().as_bytes())
+    }
+
+    #[track_caller]
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send("POST", path, body)
+    }
+
+    /// Waits until something holds, while the daemon runs.
+    #[track_caller]
+    pub(crate) fn until(&mut self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+        let started = Instant::now();
+        while !holds(self) {
+            assert!(started.elapsed() < Duration::from_secs(60), "no {what}\n{}", self.program.stderr());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The runs, newest first.
+    #[track_caller]
+    pub(crate) fn runs(&self) -> Vec<Value> {
+        self.get("/runs?limit=1000").is(200).json()["runs"].as_array().expect("runs").clone()
+    }
+
+    /// Runs that ended, by what started them, oldest first.
+    #[track_caller]
+    pub(crate) fn triggers(&self) -> Vec<String> {
+        let mut runs = self.runs();
+        runs.reverse();
+        runs.retain(|run| run["status"] == "finished");
+        runs.iter().map(|run| run["trigger"].as_str().expect("a trigger").to_owned()).collect()
+    }
+
+    /// Waits until so many runs have ended and none is under way.
+    #[track_caller]
+    pub(crate) fn until_runs(&mut self, n: usize) {
+        self.until(&format!("{n} finished runs"), |daemon| {
+            let runs = daemon.runs();
+            runs.len() >= n && runs.iter().all(|run| run["status"] == "finished")
+        });
+    }
+
+    /// Waits for a run's end.
+    #[track_caller]
+    pub(crate) fn until_ended(&mut self, run: &str) -> Value {
+        let path = format!("/runs/{run}");
+        self.until("the run's end", |daemon| daemon.get(&path).is(200).json()["status"] == "finished");
+        self.get(&path).json()
+    }
+
+    /// A series of `/metrics`, with its labels.
+    #[track_caller]
+    pub(crate) fn metric(&self, series: &str) -> f64 {
+        let text = self.get("/metrics").is(200).body;
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {series} in\n{text}")).parse().expect("a number")
+    }
+
+    /// Reloads that came to this outcome.
+    #[track_caller]
+    pub(crate) fn reloads(&self, outcome: &str) -> f64 {
+        self.metric(&format!("reposync_config_reloads_total{{outcome=\"{outcome}\"}}"))
+    }
+
+    /// Ends it as a service manager would.
+    #[track_caller]
+    pub(crate) fn stop(self) -> Ran {
+        self.program.signal("TERM");
+        self.program.wait()
+    }
+
+    /// Kills it.
+    pub(crate) fn kill(self) {
+        self.program.signal("KILL");
+        drop(self.program.wait());
+        assert!(self.record.exists(), "a killed daemon leaves its record");
+    }
+}
+
+/// Where the daemon of this process listens.
+fn read(record: &PathBuf, process: u32) -> Option<SocketAddr> {
+    let record: Value = serde_json::from_str(&std::fs::read_to_string(record).ok()?).ok()?;
+    if record["process"] != process {
+        return None; // of a daemon before
+    }
+    record["listen"].as_str()?.parse().ok()
+}
+
+/// Reads an answer until the connection ends; a reset after the answer is the server's right.
+pub(crate) fn answer(stream: &mut TcpStream) -> Answer {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 65536];
+    while let Ok(n @ 1..) = stream.read(&mut buffer) {
+        bytes.extend_from_slice(&buffer[..n]);
+    }
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    Answer { status, head: head.to_owned(), body: body.to_owned() }
+}
