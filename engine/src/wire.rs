@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::{Candidate, Engine, IN_FLIGHT_KIB, Project};
-use crate::chunk::component::{ComponentHost, Lock, LockedComponent};
+use crate::chunk::component::{ComponentHost, Lock, LockedComponent, RefusedConfig};
 use crate::chunk::{Chunker, CodeChunker, MarkdownChunker, SentenceChunker, TokenCounter};
 use crate::config::{self, Config, Stage, StageKind};
 use crate::embed::{EmbedQueue, Embedder, LocalEmbedder, VectorCache, azure_embedder, openai_embedder};
@@ -198,7 +198,8 @@ impl Workshop {
     ) -> StageResult<Arc<dyn Chunker>> {
         // The host knows whether a component changed; it keeps what did not.
         if let StageKind::Wasm(settings) = &stage.kind {
-            return Ok(Arc::new(self.host(config)?.load(&stage.name, settings)?));
+            let loaded = self.host(config)?.load(&stage.name, settings);
+            return Ok(Arc::new(loaded.map_err(|error| with_lines(config, &stage.name, error))?));
         }
         let embedder = Arc::clone(embedder);
         let made_with = embedder.identity().to_string();
@@ -298,6 +299,25 @@ fn stage<'a>(config: &'a Config, name: &str) -> StageResult<&'a Stage> {
     config
         .stage(name)
         .ok_or_else(|| StageError::new(name, ErrorKind::Bug, "the configuration does not hold this stage"))
+}
+
+/// Adds to a component's objections to its `config` the lines at which the objects of them stand.
+fn with_lines(config: &Config, stage: &str, mut error: StageError) -> StageError {
+    let refused = error.source.as_ref().and_then(|source| source.downcast_ref::<RefusedConfig>());
+    let (Some(refused), Ok(text)) = (refused, std::fs::read_to_string(&config.path)) else { return error };
+    let lines: Vec<String> = refused
+        .problems
+        .iter()
+        .filter_map(|problem| {
+            let mut path = vec!["stages".to_owned(), stage.to_owned()];
+            path.extend(problem.keys());
+            let line = config::line_of(&text, &path)?;
+            Some(format!("{}:{line}: {problem}", config.path.display()))
+        })
+        .collect();
+    let hint = error.hint.take().into_iter().chain(lines).collect::<Vec<_>>().join("\n");
+    error.hint = Some(hint).filter(|hint| !hint.is_empty());
+    error
 }
 
 fn wrong_role(stage: &Stage, role: &str) -> StageError {
