@@ -315,7 +315,7 @@ fn with_lines(config: &Config, stage: &str, mut error: StageError) -> StageError
             Some(format!("{}:{line}: {problem}", config.path.display()))
         })
         .collect();
-    let hint = error.hint.take().into_iter().chain(lines).collect::<Vec<_>>().join("\n");
+    let hint = error.hint.take().into_iter().chain(lines).collect::<Vec<_>>().join("; ");
     error.hint = Some(hint).filter(|hint| !hint.is_empty());
     error
 }

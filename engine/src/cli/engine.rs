@@ -140,8 +140,7 @@ fn check_components(lock_file: &Path, components: &Lock) -> anyhow::Result<()> {
     if differences.is_empty() {
         return Ok(());
     }
-    let message =
-        format!("components differ from `{}`:\n  {}", lock_file.display(), differences.join("\n  "));
+    let message = format!("components differ from `{}`: {}", lock_file.display(), differences.join("; "));
     Err(StageError::misconfigured("components", message)
         .hint("if they are meant to, run `reposync apply` without `--locked`: it writes the lock anew")
         .into())
