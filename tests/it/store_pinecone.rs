@@ -261,7 +261,9 @@ async fn a_missing_index_is_created_and_waited_for() {
         let store = client(&pinecone.creating());
         let place = store.place("n").await.expect("a place to be");
         assert_eq!(format!("http://{}", place.host), pinecone.server.url, "nothing is there yet");
+        assert!(!store.peek(3).await.expect("a look"), "a look creates nothing");
         store.check(3).await.expect("created");
+        assert!(store.peek(3).await.expect("a look"));
         assert_ne!(store.place("n").await.expect("a place").host, place.host);
         let created = pinecone.server.requests().iter().filter(|request| request.method == "POST").count();
         assert_eq!(created, 1);

@@ -17,7 +17,7 @@ const FETCH: usize = 100;
 
 /// Adopts the project's place, unless the ledger knows it already.
 pub(crate) async fn adopt(run: &Arc<ProjectRun>) -> StageResult<()> {
-    if run.dry && !run.is_scratch() {
+    if run.dry && !(run.is_scratch() && run.store_exists) {
         return Ok(());
     }
     let place = run.place_id;

@@ -29,6 +29,8 @@ pub(crate) struct ProjectRun {
     pub(crate) tally: Tally,
     /// True for a plan: nothing is written.
     pub(crate) dry: bool,
+    /// False where a run would have to create the store: it holds nothing.
+    pub(crate) store_exists: bool,
     /// Ends this project; a child of the run's.
     pub(crate) stop: CancellationToken,
     fatal: Mutex<Option<StageError>>,
@@ -45,7 +47,12 @@ impl ProjectRun {
         dry: bool,
     ) -> StageResult<Arc<Self>> {
         let dimensions = project.embedder().dimensions().await?;
-        project.store.check(dimensions).await?;
+        let store_exists = if dry {
+            project.store.peek(dimensions).await?
+        } else {
+            project.store.check(dimensions).await?;
+            true
+        };
         let place = project.store.place(&project.row.namespace).await?;
         let entered = if dry { peek(&engine, &project, &place).await? } else { None };
         let (ledger, (id, place_id)) = match entered {
@@ -73,6 +80,7 @@ impl ProjectRun {
             basis,
             tally,
             dry,
+            store_exists,
             stop,
             fatal,
         }))

@@ -94,6 +94,12 @@ pub trait VectorStore: Send + Sync {
     /// components; creates it where the configuration says so. A mismatch is `Misconfigured`.
     async fn check(&self, dimensions: usize) -> StageResult<()>;
 
+    /// The same without creating anything, for a plan. False: there is nothing yet, `check` would
+    /// create it.
+    async fn peek(&self, dimensions: usize) -> StageResult<bool> {
+        self.check(dimensions).await.map(|()| true)
+    }
+
     /// The place of a namespace. Known without asking the service only where the configuration
     /// names it; may ask once.
     async fn place(&self, namespace: &str) -> StageResult<Place>;

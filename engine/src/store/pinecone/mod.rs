@@ -125,6 +125,22 @@ impl PineconeStore {
             .await
     }
 
+    fn fits(&self, index: &Index, dimensions: usize) -> StageResult<()> {
+        match index.dimension {
+            Some(dimension) if dimension != dimensions => Err(StageError::misconfigured(
+                self.caller.stage.as_str(),
+                format!(
+                    "the index `{}` takes vectors of {dimension} components, the embedder makes {dimensions}",
+                    self.settings.index
+                ),
+            )
+            .hint(format!(
+                "set the embedder's `dimensions` to {dimension}, or name another `index` of dimension {dimensions}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// The data plane's base, asked for only where the configuration does not name it.
     async fn host(&self) -> StageResult<Url> {
         match &self.settings.host {
@@ -247,19 +263,19 @@ impl VectorStore for PineconeStore {
                 None => control::create(&self.caller, &self.settings, dimensions).await,
             })
             .await?;
-        match index.dimension {
-            Some(dimension) if dimension != dimensions => Err(StageError::misconfigured(
-                self.stage(),
-                format!(
-                    "the index `{}` takes vectors of {dimension} components, the embedder makes {dimensions}",
-                    self.settings.index
-                ),
-            )
-            .hint(format!(
-                "set the embedder's `dimensions` to {dimension}, or name another `index` of dimension {dimensions}"
-            ))),
-            _ => Ok(()),
-        }
+        self.fits(index, dimensions)
+    }
+
+    async fn peek(&self, dimensions: usize) -> StageResult<bool> {
+        let index = match self.index.get() {
+            Some(index) => index,
+            None => match control::find(&self.caller, &self.settings).await? {
+                Some(index) => self.index.get_or_init(async || index).await,
+                None if self.settings.create.is_some() => return Ok(false),
+                None => return Err(control::missing(&self.caller, &self.settings, Some(dimensions))),
+            },
+        };
+        self.fits(index, dimensions).map(|()| true)
     }
 
     /// An index that is still to be created is placed at the control plane: nothing is there yet.

@@ -102,6 +102,14 @@ impl VectorStore for SqliteStore {
             .await
     }
 
+    async fn peek(&self, dimensions: usize) -> StageResult<bool> {
+        let database = Arc::clone(&self.database);
+        let exists = move |transaction: &Transaction<'_>| {
+            write::check_dimension(&database, transaction, dimensions).map(|()| true)
+        };
+        self.read(exists).await
+    }
+
     async fn place(&self, namespace: &str) -> StageResult<Place> {
         Ok(Place {
             kind: "sqlite".into(),
