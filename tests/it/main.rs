@@ -1,5 +1,6 @@
 //! The one integration binary: the real program against fakes of the services, one file per promise.
 
+mod api;
 mod apply;
 mod architecture;
 mod attributes;
@@ -22,3 +23,4 @@ mod source_github_faults;
 mod store_contract;
 mod store_pinecone;
 mod support;
+mod webhook;

@@ -1,0 +1,444 @@
+//! The API: who may ask, what it answers, and that nothing that is sent brings it down.
+
+use std::io::{Read, Write};
+use std::time::Instant;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
+
+use crate::support::daemon::{API, Daemon, answer};
+use crate::support::local::{Local, STAGES, project};
+
+fn start() -> (Local, Daemon) {
+    let local = Local::new();
+    local.config(&project(API));
+    let mut daemon = Daemon::start(&local.world);
+    daemon.until_runs(1);
+    (local, daemon)
+}
+
+#[test]
+fn with_a_token_everything_but_health_wants_it() {
+    let local = Local::new();
+    local.config(&project(&format!("{API}token = \"correct horse\"\n")));
+    let mut daemon = Daemon::start(&local.world);
+    let health = daemon.get("/health").is(200).json();
+    assert!(health["projects"].is_null() && health["status"] == "healthy", "{health}");
+    for path in ["/metrics", "/openapi.json", "/runs", "/projects", "/plan", "/describe", "/runs/x/events"] {
+        assert_eq!(daemon.get(path).is(401).code(), "unauthorized", "{path}");
+        for bad in ["Bearer wrong", "Bearer ", "Basic correct horse", "correct horse"] {
+            daemon.request("GET", path, &[("Authorization", bad)], b"").is(401);
+        }
+    }
+    assert_eq!(daemon.post("/sync", &json!({})).is(401).code(), "unauthorized");
+    assert_eq!(daemon.post("/webhooks/github", &json!({})).is(404).code(), "not_found");
+    daemon.token = Some("correct horse".to_owned());
+    // With the token neither origin nor host matters.
+    daemon
+        .request("GET", "/projects", &[("Origin", "https://example.com"), ("Host", "example.com")], b"")
+        .is(200);
+    daemon.until_runs(1);
+    let docs = daemon.get("/health").is(200).json()["projects"][0].clone();
+    assert_eq!((&docs["seconds_behind"], &docs["indexed_commit"]), (&json!(0), &docs["head"]));
+    // A token that is edited is taken up at once.
+    local.config(&project(&format!("{API}token = \"battery staple\"\n")));
+    daemon.token = Some("battery staple".to_owned());
+    daemon.until("the new token", |daemon| daemon.get("/projects").status == 200);
+    local.world.ok(&["reload"]);
+    let record = local.world.read(".reposync/state.db.daemon");
+    assert!(!record.contains("staple") && !daemon.program.stderr().contains("staple"));
+}
+
+#[test]
+fn without_a_token_no_web_page_may_ask() {
+    let (_local, daemon) = start();
+    for headers in [
+        [("Origin", "https://example.com")],
+        [("Origin", "null")],
+        [("Host", "example.com")],
+        [("Host", "127.0.0.1.example.com")],
+        [("Host", "")],
+    ] {
+        assert_eq!(
+            daemon.request("GET", "/projects", &headers, b"").is(403).code(),
+            "forbidden",
+            "{headers:?}"
+        );
+    }
+    for host in ["localhost", "127.0.0.1:1", "[::1]:8080"] {
+        daemon.request("GET", "/projects", &[("Host", host)], b"").is(200);
+    }
+    daemon.request("GET", "/health", &[("Host", "example.com")], b"").is(200);
+}
+
+#[test]
+fn whatever_is_wrong_is_told_in_one_form() {
+    let (_local, daemon) = start();
+    let large = vec![b'x'; (2 << 20) + 1];
+    let json = [("Content-Type", "application/json")];
+    for (method, path, body, status, code) in [
+        ("GET", "/", b"" as &[u8], 404, "not_found"),
+        ("GET", "/runs/%FF", b"", 404, "not_found"),
+        ("DELETE", "/health", b"", 405, "method_not_allowed"),
+        ("GET", "/sync", b"", 405, "method_not_allowed"),
+        ("POST", "/sync", b"{", 400, "bad_request"),
+        ("POST", "/sync", b"[]x", 400, "bad_request"),
+        ("POST", "/sync", b"{\"colour\": 1}", 400, "bad_request"),
+        ("POST", "/sync", b"{\"full\": \"yes\"}", 400, "bad_request"),
+        ("POST", "/query", b"\xff\xfe", 400, "bad_request"),
+        ("POST", "/query", b"", 400, "bad_request"),
+        ("POST", "/query", b"{\"query\": \" \"}", 400, "bad_request"),
+        ("POST", "/query", b"{\"query\": \"x\", \"top_k\": 0}", 400, "bad_request"),
+        ("POST", "/query", b"{\"query\": \"x\", \"project\": \"y\"}", 404, "not_found"),
+        ("POST", "/query", b"{\"query\": \"x\", \"filter\": {\"$no\": 1}}", 422, "refused"),
+        ("POST", "/process", &large, 413, "too_large"),
+        ("GET", "/runs?limit=0", b"", 400, "bad_request"),
+        ("GET", "/runs?limit=x", b"", 400, "bad_request"),
+        ("GET", "/runs?colour=red", b"", 400, "bad_request"),
+        ("GET", "/content?repo=docs", b"", 400, "bad_request"),
+        ("GET", "/content?repo=other&path=README.md", b"", 404, "not_found"),
+        ("GET", "/content?repo=docs&path=../x", b"", 404, "not_found"),
+        ("GET", "/content?repo=docs&path=guide", b"", 404, "not_found"),
+        ("GET", "/changes?repo=../docs", b"", 404, "not_found"),
+        ("GET", "/changes?repo=docs&last_commit=zz", b"", 400, "bad_request"),
+        ("GET", "/describe?stage=prose", b"", 404, "not_found"),
+        ("POST", "/embeddings", b"{\"texts\": []}", 400, "bad_request"),
+        ("POST", "/embeddings", b"{\"texts\": [\"\"]}", 422, "refused"),
+        (
+            "POST",
+            "/upsert",
+            b"{\"namespace\": \"docs\", \"vectors\": [{\"id\": \"a\", \"values\": [1]}]}",
+            409,
+            "owned",
+        ),
+        ("DELETE", "/delete", b"{\"namespace\": \"docs\", \"ids\": [\"a\"]}", 409, "owned"),
+    ] {
+        let answer = daemon.request(method, path, &json, body);
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (status, code),
+            "{method} {path}: {}",
+            answer.body
+        );
+    }
+}
+
+#[test]
+fn the_operations_of_the_original_services() {
+    let (local, mut daemon) = start();
+    let head = local.repo.sha("HEAD").to_string();
+    let repositories = daemon.get("/repositories").is(200).json();
+    assert_eq!(repositories["repositories"][0]["name"], "docs");
+
+    let content = daemon.get("/content?repo=docs&path=guide%2Fstart.md").is(200).json();
+    assert_eq!(content["content"], "Start here and read on.\n");
+    assert_eq!((&content["commit"], &content["encoding"]), (&json!(head), &json!("utf-8")));
+
+    let all = daemon.get("/changes?repo=docs").is(200).json();
+    assert_eq!(all["files"].as_array().expect("files").len(), 3);
+    local.repo.write("guide/end.md", "It ends otherwise.\n").write("bytes.bin", b"\x00\xff").commit("second");
+    let since = daemon.get(&format!("/changes?repo=docs&last_commit={head}")).is(200).json();
+    let statuses: Vec<_> = since["files"]
+        .as_array()
+        .expect("files")
+        .iter()
+        .map(|file| (file["path"].clone(), file["status"].clone()))
+        .collect();
+    assert_eq!(statuses, [(json!("bytes.bin"), json!("added")), (json!("guide/end.md"), json!("modified"))]);
+    let bytes = daemon.get("/content?repo=docs&path=bytes.bin").is(200).json();
+    assert_eq!((&bytes["encoding"], &bytes["content"]), (&json!("base64"), &json!("AP8=")));
+    let before = daemon.get(&format!("/content?repo=docs&path=guide/end.md&commit={head}")).is(200).json();
+    assert_eq!(before["content"], "Stop there and go home.\n");
+
+    let text = "One sentence. ".repeat(40);
+    let chunks = daemon.post("/process", &json!({ "text": text, "path": "a.md" })).is(200).json();
+    let chunks = chunks["chunks"].as_array().expect("chunks").clone();
+    assert!(
+        chunks.len() > 1 && chunks[0]["text"].as_str().is_some_and(|text| text.chars().count() <= 200),
+        "{chunks:?}"
+    );
+    let none = daemon.post("/process", &json!({ "text": " \n", "path": "a.md" })).is(200).json();
+    assert_eq!((&none["chunks"], &none["skipped"]), (&json!([]), &json!("empty")));
+
+    let made = daemon.post("/embeddings", &json!({ "texts": ["Start here", "Stop there"] })).is(200).json();
+    let vectors = made["embeddings"].as_array().expect("vectors").clone();
+    assert_eq!(
+        (vectors.len(), &made["dimensions"]),
+        (2, &json!(vectors[0].as_array().expect("numbers").len()))
+    );
+    let again = daemon.post("/embeddings", &json!({ "texts": ["Start here"] })).is(200).json();
+    assert_eq!((&again["embeddings"][0], &again["cached"]), (&vectors[0], &json!(1)));
+
+    let record = json!({ "id": "own-1", "values": vectors[0], "metadata": { "text": "mine", "stars": 3 } });
+    let body = json!({ "namespace": "elsewhere", "vectors": [record] });
+    assert_eq!(daemon.post("/upsert", &body).is(200).json()["upserted_count"], 1);
+    let place = daemon.get("/describe").is(200).json()["places"][0].clone();
+    assert_eq!((&place["namespaces"]["elsewhere"], &place["namespaces"]["docs"]), (&json!(1), &json!(3)));
+    let short = json!({ "namespace": "elsewhere", "vectors": [{ "id": "b", "values": [1.0, 2.0] }] });
+    assert_eq!(daemon.post("/upsert", &short).is(422).code(), "refused");
+    let gone = json!({ "namespace": "elsewhere", "ids": ["own-1", "unknown"] });
+    daemon.send("DELETE", "/delete", &gone).is(200);
+    assert_eq!(
+        daemon.get("/describe").json()["places"][0]["namespaces"]
+            .get("elsewhere")
+            .and_then(Value::as_u64)
+            .unwrap_or(0),
+        0
+    );
+
+    let accepted = daemon.post("/sync", &json!({})).is(202).json();
+    daemon.until_ended(accepted["run"].as_str().expect("an id"));
+    let found = daemon.post("/query", &json!({ "query": "where do I start?", "top_k": 2 })).is(200).json();
+    assert_eq!(found["matches"][0]["metadata"]["file_path"], "guide/start.md");
+    assert_eq!(found["matches"].as_array().expect("matches").len(), 2);
+    let filter = json!({ "query": "start", "filter": { "file_path": { "$eq": "README.md" } } });
+    assert_eq!(
+        daemon.post("/query", &filter).is(200).json()["matches"].as_array().expect("matches").len(),
+        1
+    );
+    local.assert_as_fresh();
+}
+
+#[test]
+fn where_more_than_one_would_serve_one_must_be_named() {
+    let local = Local::new();
+    local.world.repo("api").write("a.md", "The second repository.\n").commit("first");
+    local.config(&format!(
+        "{STAGES}
+[stages.other]
+kind = \"sqlite\"
+path = \"other.db\"
+[projects.docs]
+pipeline = [\"local\", \"prose\", \"model\", \"index\"]
+repositories = [\"docs\"]
+[projects.api]
+pipeline = [\"local\", \"prose\", \"model\", \"other\"]
+repositories = [\"api\"]
+{API}"
+    ));
+    let mut daemon = Daemon::start(&local.world);
+    daemon.until_runs(2);
+    let told = daemon.post("/query", &json!({ "query": "x" })).is(400).json()["error"]["message"].clone();
+    assert!(told.as_str().is_some_and(|told| told.contains("api, docs")), "{told}");
+    daemon.post("/query", &json!({ "query": "x", "project": "api" })).is(200);
+    let record = json!([{ "id": "a", "values": [1.0, 0.5] }]);
+    daemon.post("/upsert", &json!({ "namespace": "n", "vectors": record })).is(400);
+    // One embedder, one source: nothing to say.
+    daemon.post("/embeddings", &json!({ "texts": ["x"] })).is(200);
+    daemon.get("/content?repo=api&path=a.md").is(200);
+    daemon.get("/content?repo=api&path=a.md&project=docs").is(404);
+    assert_eq!(daemon.get("/describe").is(200).json()["places"].as_array().expect("places").len(), 2);
+    assert_eq!(daemon.get("/describe?project=api").is(200).json()["places"][0]["stage"], "other");
+    // A namespace is owned where the project is, and nowhere else.
+    let owned = json!({ "namespace": "docs", "ids": ["x"], "stage": "index" });
+    daemon.send("DELETE", "/delete", &owned).is(409);
+    daemon.send("DELETE", "/delete", &json!({ "namespace": "docs", "ids": ["x"], "stage": "other" })).is(200);
+}
+
+#[test]
+fn the_document_names_every_route() {
+    let (_local, daemon) = start();
+    let document = daemon.get("/openapi.json").is(200).json();
+    let mut routes = Vec::new();
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            assert!(
+                operation["responses"].as_object().is_some_and(|responses| !responses.is_empty()),
+                "{path}"
+            );
+            routes.push(format!("{} {path}", method.to_uppercase()));
+        }
+    }
+    routes.sort();
+    insta::assert_snapshot!(routes.join("\n"), @r"
+    DELETE /delete
+    GET /changes
+    GET /content
+    GET /describe
+    GET /health
+    GET /metrics
+    GET /openapi.json
+    GET /plan
+    GET /projects
+    GET /repositories
+    GET /runs
+    GET /runs/{id}
+    GET /runs/{id}/events
+    POST /embeddings
+    POST /process
+    POST /query
+    POST /reload
+    POST /sync
+    POST /upsert
+    POST /webhooks/github
+    ");
+}
+
+/// Values for a schema of the document, valid or not.
+fn value(schema: &Value) -> BoxedStrategy<Value> {
+    let odd = prop_oneof![
+        Just(Value::Null),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<bool>().prop_map(Value::from),
+        ".{0,40}".prop_map(Value::from),
+        Just(json!([])),
+        Just(json!({})),
+        Just(json!([{ "id": "a", "values": [0.5, 1e38] }])),
+        Just(json!("docs")),
+    ];
+    let kind = match &schema["type"] {
+        Value::Array(kinds) => kinds[0].clone(),
+        kind => kind.clone(),
+    };
+    let fitting = match kind.as_str() {
+        Some("string") => prop_oneof![".{0,60}", Just("docs".to_owned())].prop_map(Value::from).boxed(),
+        Some("integer") => (-1i64..2000).prop_map(Value::from).boxed(),
+        Some("boolean") => any::<bool>().prop_map(Value::from).boxed(),
+        Some("array") => {
+            proptest::collection::vec(value(&schema["items"]), 0..4).prop_map(Value::from).boxed()
+        }
+        _ => odd.clone().boxed(),
+    };
+    prop_oneof![4 => fitting, 1 => odd].boxed()
+}
+
+/// Bodies for a schema: some of its properties, now and then another.
+fn body(document: &Value, operation: &Value) -> BoxedStrategy<Value> {
+    let reference = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].as_str();
+    let Some(name) = reference.and_then(|reference| reference.rsplit('/').next()) else {
+        return Just(Value::Null).boxed();
+    };
+    let schema = &document["components"]["schemas"][name];
+    let mut fields = Just(Vec::new()).boxed();
+    for (key, property) in schema["properties"].as_object().into_iter().flatten() {
+        let key = key.clone();
+        let one = proptest::option::weighted(0.8, value(property));
+        fields = (fields, one)
+            .prop_map(move |(mut fields, one): (Vec<(String, Value)>, _)| {
+                fields.extend(one.map(|one| (key.clone(), one)));
+                fields
+            })
+            .boxed();
+    }
+    fields.prop_map(|fields| Value::Object(fields.into_iter().collect())).boxed()
+}
+
+#[test]
+fn requests_made_of_the_document_find_no_fault() {
+    let (_local, daemon) = start();
+    let document = daemon.get("/openapi.json").is(200).json();
+    let mut runner = TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            let parameters: Vec<(String, String)> = operation["parameters"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|parameter| {
+                    let text = |key: &str| parameter[key].as_str().expect("text").to_owned();
+                    (text("name"), text("in"))
+                })
+                .collect();
+            let values =
+                proptest::collection::vec(prop_oneof![Just("docs".to_owned()), ".{0,30}"], parameters.len());
+            let cases = (values, body(&document, operation));
+            let checked = runner.run(&cases, |(values, body)| {
+                let mut target = path.clone();
+                let mut query = url::form_urlencoded::Serializer::new(String::new());
+                for ((name, place), value) in parameters.iter().zip(&values) {
+                    match place.as_str() {
+                        "path" => {
+                            let encoded: String =
+                                url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
+                            target = target.replace(&format!("{{{name}}}"), &format!("x{encoded}"));
+                        }
+                        "query" => drop(query.append_pair(name, value)),
+                        _ => {}
+                    }
+                }
+                let query = query.finish();
+                let target = if query.is_empty() { target } else { format!("{target}?{query}") };
+                let answer = daemon.send(&method.to_uppercase(), &target, &body);
+                prop_assert!(
+                    (200..500).contains(&answer.status),
+                    "{method} {target} {body}: {} {}",
+                    answer.head,
+                    answer.body
+                );
+                if answer.status >= 400 {
+                    prop_assert!(!answer.code().is_empty());
+                }
+                Ok(())
+            });
+            if let Err(error) = checked {
+                panic!("{error}");
+            }
+        }
+    }
+    assert_eq!(daemon.get("/health").is(200).json()["status"], "healthy");
+}
+
+#[test]
+fn garbage_and_slow_clients_keep_nobody_waiting() {
+    let (_local, daemon) = start();
+    // Clients that say half a word and wait.
+    let mut slow = Vec::new();
+    for head in [
+        "",
+        "GET",
+        "GET /health HTTP/1.1\r\nHost: x",
+        "POST /sync HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{",
+    ] {
+        for _ in 0..25 {
+            let mut stream = daemon.connect();
+            stream.write_all(head.as_bytes()).expect("sent");
+            slow.push(stream);
+        }
+    }
+    for garbage in
+        [b"\x16\x03\x01\x02\x00" as &[u8], b"GET / HTTP/9.9\r\n\r\n", b"\r\n\r\n\r\n", b"GET  \r\n\r\n"]
+    {
+        let mut stream = daemon.connect();
+        stream.write_all(garbage).expect("sent");
+        stream.shutdown(std::net::Shutdown::Write).expect("half closed");
+        let answer = answer(&mut stream);
+        assert!(matches!(answer.status, 0 | 400..=499), "{answer:?}");
+    }
+    let mut stream = daemon.connect();
+    let long = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(1 << 20));
+    drop(stream.write_all(long.as_bytes()));
+    assert!(matches!(answer(&mut stream).status, 0 | 400..=499));
+    assert_eq!(daemon.get("/health").is(200).json()["status"], "healthy");
+    drop(slow);
+}
+
+#[test]
+fn an_event_stream_shows_a_run_as_it_goes_and_ends_with_the_daemon() {
+    let local = Local::new();
+    local.config(&project(API));
+    let lock = reposync::ledger::RunLock::take(&local.world.path(".reposync/state.db")).expect("free");
+    let mut daemon = Daemon::start(&local.world);
+    daemon.until("a run", |daemon| !daemon.runs().is_empty());
+    let run = daemon.runs()[0]["run"].as_str().expect("an id").to_owned();
+    let mut stream = daemon.connect();
+    let request = format!("GET /runs/{run}/events HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut seen = String::new();
+    let mut read_until = |word: &str| {
+        let mut buffer = [0; 4096];
+        while !seen.contains(word) {
+            let n = stream.read(&mut buffer).expect("in time");
+            assert!(n > 0, "no {word} in {seen}");
+            seen.push_str(&String::from_utf8_lossy(&buffer[..n]));
+        }
+    };
+    read_until("200 OK");
+    drop(lock);
+    read_until("event: file_indexed");
+    read_until("event: end");
+    let started = Instant::now();
+    daemon.stop().exits(0);
+    assert!(started.elapsed().as_secs() < 30);
+}
