@@ -37,11 +37,11 @@ fn it_indexes_everything_at_the_start_and_tells_how_current_it_is() {
     assert_eq!(docs["state"], "current");
     assert_eq!(docs["indexed_commit"], local.repo.sha("HEAD").to_string());
     assert_eq!((&docs["indexed_commit"], &docs["seconds_behind"]), (&docs["head"], &json!(0)));
-    assert_eq!(daemon.metric("reposync_files_processed_total"), 3.0);
-    assert_eq!(daemon.metric("reposync_embeddings_generated_total"), 3.0);
-    assert_eq!(daemon.metric("reposync_sync_duration_seconds_count"), 1.0);
-    assert_eq!(daemon.metric("reposync_errors_total{service=\"embedding\",type=\"rate_limit\"}"), 0.0);
-    assert_eq!(daemon.metric("reposync_project_seconds_behind{project=\"docs\"}"), 0.0);
+    assert_eq!(daemon.metric("reposync_files_processed_total"), 3);
+    assert_eq!(daemon.metric("reposync_embeddings_generated_total"), 3);
+    assert_eq!(daemon.metric("reposync_sync_duration_seconds_count"), 1);
+    assert_eq!(daemon.metric("reposync_errors_total{service=\"embedding\",type=\"rate_limit\"}"), 0);
+    assert_eq!(daemon.metric("reposync_project_seconds_behind{project=\"docs\"}"), 0);
     daemon.stop().exits(0);
 }
 
@@ -174,7 +174,7 @@ fn a_kill_at_any_time_converges_at_the_next_start() {
     for started in [false, true] {
         let mut daemon = Daemon::start(&local.world);
         if started {
-            daemon.until("a first file", |daemon| daemon.metric("reposync_files_processed_total") > 0.0);
+            daemon.until("a first file", |daemon| daemon.metric("reposync_files_processed_total") > 0);
         }
         daemon.kill();
     }

@@ -10,6 +10,7 @@ mod component_misbehaves;
 mod component_shipped;
 mod crash;
 mod daemon;
+mod deploy;
 mod embed_services;
 mod histories;
 mod notify;

@@ -47,8 +47,8 @@ fn an_edit_runs_the_changed_project_and_no_other() {
     assert_eq!(runs[0]["trigger"], "edit");
     assert_eq!(runs[0]["report"]["projects"][0]["counts"]["files_removed"], 2);
     assert_eq!(runs_of(&daemon, "api").len(), 1);
-    assert_eq!(daemon.reloads("applied"), 1.0);
-    assert_eq!(daemon.metric("reposync_config_generation"), 2.0);
+    assert_eq!(daemon.reloads("applied"), 1);
+    assert_eq!(daemon.metric("reposync_config_generation"), 2);
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn what_changes_no_index_is_taken_up_without_a_run() {
         daemon.get("/projects").is(200).json()["projects"][0]["next_run"].is_string()
     });
     assert_eq!(daemon.runs().len(), 2);
-    assert_eq!(daemon.reloads("applied"), 1.0);
+    assert_eq!(daemon.reloads("applied"), 1);
 }
 
 #[test]
@@ -69,10 +69,10 @@ fn an_identical_rewrite_and_a_comment_change_nothing() {
     local.world.write("unrelated.txt", "in the same folder");
     // Whatever came of those would have come before this.
     local.config(&file("# a comment"));
-    daemon.until("the comment", |daemon| daemon.reloads("unchanged") == 1.0);
-    assert_eq!(daemon.reloads("applied") + daemon.reloads("refused"), 0.0);
+    daemon.until("the comment", |daemon| daemon.reloads("unchanged") == 1);
+    assert_eq!(daemon.reloads("applied") + daemon.reloads("refused"), 0);
     assert_eq!(daemon.runs().len(), 2);
-    assert_eq!(daemon.metric("reposync_config_generation"), 1.0);
+    assert_eq!(daemon.metric("reposync_config_generation"), 1);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn every_kind_of_bad_edit_changes_nothing_until_it_is_mended() {
     ];
     for (n, (what, text)) in bad.into_iter().enumerate() {
         local.config(&text);
-        daemon.until(what, |daemon| daemon.reloads("refused") == (n + 1) as f64);
+        daemon.until(what, |daemon| daemon.reloads("refused") == n as u64 + 1);
         let health = daemon.get("/health").is(200).json();
         assert_eq!(
             (&health["status"], &health["config_refused"]),
@@ -103,7 +103,7 @@ fn every_kind_of_bad_edit_changes_nothing_until_it_is_mended() {
         );
         assert!(health["problem"].as_str().is_some_and(|problem| !problem.is_empty()), "{what}: {health}");
     }
-    assert_eq!((daemon.runs().len(), daemon.metric("reposync_config_generation")), (2, 1.0));
+    assert_eq!((daemon.runs().len(), daemon.metric("reposync_config_generation")), (2, 1));
     let refused = daemon.post("/reload", &json!({})).is(422).json();
     assert_eq!(refused["outcome"], "refused");
     local.config(&file(""));
@@ -141,7 +141,7 @@ fn a_component_that_is_replaced_runs_its_projects_and_a_truncated_one_is_refused
     assert_eq!(daemon.runs()[0]["outcome"], "done", "{:?}", daemon.runs());
 
     std::fs::write(&component, &lines[..lines.len() / 2]).expect("written");
-    daemon.until("the refusal", |daemon| daemon.reloads("refused") == 1.0);
+    daemon.until("the refusal", |daemon| daemon.reloads("refused") == 1);
     assert_eq!(daemon.runs().len(), 1);
     std::fs::write(&component, Fixture::new("whole").build()).expect("written");
     daemon.until_runs(2);
@@ -172,7 +172,7 @@ fn a_project_that_leaves_the_file_is_an_orphan_and_may_come_back() {
 fn a_disabled_project_is_left_alone() {
     let (local, mut daemon) = two();
     local.config(&file("enabled = false"));
-    daemon.until("the edit", |daemon| daemon.reloads("applied") == 1.0);
+    daemon.until("the edit", |daemon| daemon.reloads("applied") == 1);
     assert_eq!(daemon.get("/projects").json()["projects"][0]["state"], "disabled");
     assert_eq!(daemon.post("/sync", &json!({ "project": "docs" })).is(409).code(), "disabled");
     let all = daemon.post("/sync", &json!({})).is(202).json();
@@ -191,7 +191,7 @@ fn what_only_a_restart_takes_up_is_told_and_the_rest_is_applied() {
     let answer = daemon.post("/reload", &json!({})).is(200).json();
     assert_eq!(answer["restart"], json!(["engine.state", "api.listen"]));
     assert_eq!(daemon.get("/health").json()["restart"], json!(["engine.state", "api.listen"]));
-    assert_eq!(daemon.metric("reposync_config_generation"), 2.0);
+    assert_eq!(daemon.metric("reposync_config_generation"), 2);
     assert!(!local.world.path("other.db").exists());
 }
 
@@ -204,7 +204,7 @@ fn reload_and_sighup_do_what_saving_does() {
     daemon.until("the edit's run", |daemon| runs_of(daemon, "docs").len() == 2);
     let before = daemon.reloads("unchanged");
     daemon.program.signal("HUP");
-    daemon.until("the signal's reload", |daemon| daemon.reloads("unchanged") == before + 1.0);
+    daemon.until("the signal's reload", |daemon| daemon.reloads("unchanged") == before + 1);
     local.config("[engine]\nstate = \".reposync/state.db\"\n[projects.x]\n");
     local.world.run(&["reload"]).exits(2);
     local.config(&file(""));

@@ -61,7 +61,7 @@ fn a_second_signal_leaves_at_once() {
     let service = Server::start(|_| Reply::Hang);
     let local = stuck(&service);
     let mut daemon = Daemon::start(&local.world);
-    daemon.until("a run", |daemon| daemon.metric("reposync_runs_active") == 1.0);
+    daemon.until("a run", |daemon| daemon.metric("reposync_runs_active") == 1);
     let id = daemon.program.id().to_string();
     let both = std::process::Command::new("sh")
         .args(["-c", "kill -TERM $1; kill -INT $1", "sh", &id])

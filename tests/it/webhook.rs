@@ -77,7 +77,7 @@ fn a_push_is_searchable_although_the_listing_does_not_show_it() {
     // `pushed_at` stays as it was: a run that believed the listing would find nothing.
     let answer = hooked.deliver("push", &push(&before, &after)).is(202).json();
     assert_eq!(answer, json!({ "result": "accepted", "projects": ["docs"] }));
-    hooked.daemon.until("the push", |daemon| daemon.metric("reposync_files_processed_total") == 2.0);
+    hooked.daemon.until("the push", |daemon| daemon.metric("reposync_files_processed_total") == 2);
     hooked.daemon.until_runs(2);
     assert_eq!(hooked.daemon.triggers(), ["start", "push"]);
     // A redelivery is a trigger like any other.
@@ -94,7 +94,7 @@ fn a_head_that_is_still_as_before_the_push_is_asked_again() {
     hooked.daemon.until_runs(2);
     // GitHub shows the push only now; nobody tells of it again.
     hooked.repo.write("b.md", "The second page.\n").commit("second");
-    hooked.daemon.until("the push", |daemon| daemon.metric("reposync_files_processed_total") == 2.0);
+    hooked.daemon.until("the push", |daemon| daemon.metric("reposync_files_processed_total") == 2);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn unsigned_and_unwanted_deliveries_start_nothing() {
         assert_eq!(hooked.deliver(event, &payload).is(200).json()["result"], "ignored", "{event}");
     }
     assert_eq!(hooked.daemon.runs().len(), 1);
-    assert_eq!(hooked.daemon.metric("reposync_webhooks_total{outcome=\"unsigned\"}"), 2.0);
+    assert_eq!(hooked.daemon.metric("reposync_webhooks_total{outcome=\"unsigned\"}"), 2);
     // More than GitHub ever sends.
     let large = "x".repeat((25 << 20) + 1);
     let answer = post(&[event, ("X-Hub-Signature-256", "sha256=00")], &large);
@@ -141,7 +141,7 @@ fn a_repository_that_appears_is_indexed() {
     let created =
         json!({ "action": "created", "repository": { "full_name": "acme/other", "default_branch": "main" } });
     assert_eq!(hooked.deliver("repository", &created).is(202).json()["projects"], json!(["docs"]));
-    hooked.daemon.until("its file", |daemon| daemon.metric("reposync_files_processed_total") == 2.0);
+    hooked.daemon.until("its file", |daemon| daemon.metric("reposync_files_processed_total") == 2);
 }
 
 #[test]
@@ -157,6 +157,6 @@ fn a_storm_is_answered_and_becomes_few_runs() {
         let projects = daemon.get("/projects").json();
         projects["projects"][0]["state"] == "current" && projects["projects"][0]["queued"].is_null()
     });
-    assert_eq!(hooked.daemon.metric("reposync_files_processed_total"), 2.0);
-    assert_eq!(hooked.daemon.metric("reposync_webhooks_total{outcome=\"accepted\"}"), 1000.0);
+    assert_eq!(hooked.daemon.metric("reposync_files_processed_total"), 2);
+    assert_eq!(hooked.daemon.metric("reposync_webhooks_total{outcome=\"accepted\"}"), 1000);
 }

@@ -176,13 +176,12 @@ impl Dispatcher {
         if project.is_none() {
             self.orphans_due(&base, Trigger::Api, names.into_iter().collect(), allow_deletes);
         }
-        let run = match runs.as_slice() {
-            [(_, run)] => run.clone(),
-            _ => {
-                let parts = runs.iter().map(|(_, run)| run.clone()).collect();
-                self.shared.aliases.put(base.clone(), parts);
-                base
-            }
+        let run = if let [(_, run)] = runs.as_slice() {
+            run.clone()
+        } else {
+            let parts = runs.iter().map(|(_, run)| run.clone()).collect();
+            self.shared.aliases.put(base.clone(), parts);
+            base
         };
         Ok(Accepted { run, runs: runs.into_iter().collect() })
     }
@@ -444,10 +443,10 @@ impl Dispatcher {
     }
 
     fn ended_at_the_end(&mut self, ended: Option<Ended>) {
-        if let Some(Ended { project: Some(name), report, .. }) = ended {
-            if let Some(state) = self.projects.get_mut(&name) {
-                state.ended(report.as_ref(), Utc::now());
-            }
+        if let Some(Ended { project: Some(name), report, .. }) = ended
+            && let Some(state) = self.projects.get_mut(&name)
+        {
+            state.ended(report.as_ref(), Utc::now());
         }
     }
 

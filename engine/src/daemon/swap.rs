@@ -9,7 +9,6 @@ use chrono::Utc;
 use super::dispatcher::Dispatcher;
 use super::generation::Next;
 use super::pending::Trigger;
-use super::state::ProjectState;
 use crate::apply::run_id;
 use crate::config::ProjectChange;
 
@@ -72,7 +71,7 @@ impl Dispatcher {
     /// Enters the enabled projects of the generation, and their schedules.
     pub(super) fn take_up_projects(&mut self) {
         for name in self.generation.projects.keys() {
-            self.projects.entry(name.clone()).or_insert_with(ProjectState::default);
+            self.projects.entry(name.clone()).or_default();
         }
         self.schedule.take_up(&self.generation.config, Utc::now());
     }
@@ -86,10 +85,10 @@ impl Dispatcher {
         if !self.generation.projects.contains_key(name) {
             self.projects.remove(name);
         }
-        if let Some((waiting, _)) = &mut self.orphans.due {
-            if !self.projects.contains_key(name) {
-                waiting.remove(name);
-            }
+        if let Some((waiting, _)) = &mut self.orphans.due
+            && !self.projects.contains_key(name)
+        {
+            waiting.remove(name);
         }
     }
 }

@@ -4,10 +4,10 @@
 /// Sends a state such as `READY=1`.
 pub(super) fn notify(state: &str) {
     #[cfg(unix)]
-    if let Some(socket) = std::env::var_os("NOTIFY_SOCKET") {
-        if let Err(error) = send(&socket, state) {
-            tracing::warn!(%error, "cannot notify systemd");
-        }
+    if let Some(socket) = std::env::var_os("NOTIFY_SOCKET")
+        && let Err(error) = send(&socket, state)
+    {
+        tracing::warn!(%error, "cannot notify systemd");
     }
     #[cfg(not(unix))]
     let _ = state;

@@ -41,7 +41,7 @@ pub(super) async fn watch(
                 if changed.is_err() {
                     return; // the dispatcher has ended
                 }
-                watched = files.borrow_and_update().clone();
+                watched.clone_from(&files.borrow_and_update());
                 watcher = start(&watched, &touched);
             }
             () = touched.notified() => quiet(&touched).await,

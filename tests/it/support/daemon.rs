@@ -156,17 +156,18 @@ impl Daemon {
         self.get(&path).json()
     }
 
-    /// A series of `/metrics`, with its labels.
+    /// A series of `/metrics` that counts, with its labels.
     #[track_caller]
-    pub(crate) fn metric(&self, series: &str) -> f64 {
+    pub(crate) fn metric(&self, series: &str) -> u64 {
         let text = self.get("/metrics").is(200).body;
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no {series} in\n{text}")).parse().expect("a number")
+        let number = line.unwrap_or_else(|| panic!("no {series} in\n{text}"));
+        number.trim_end_matches(".0").parse().expect("a whole number")
     }
 
     /// Reloads that came to this outcome.
     #[track_caller]
-    pub(crate) fn reloads(&self, outcome: &str) -> f64 {
+    pub(crate) fn reloads(&self, outcome: &str) -> u64 {
         self.metric(&format!("reposync_config_reloads_total{{outcome=\"{outcome}\"}}"))
     }
 
@@ -197,7 +198,7 @@ fn read(record: &PathBuf, process: u32) -> Option<SocketAddr> {
 /// Reads an answer until the connection ends; a reset after the answer is the server's right.
 pub(crate) fn answer(stream: &mut TcpStream) -> Answer {
     let mut bytes = Vec::new();
-    let mut buffer = [0; 65536];
+    let mut buffer = [0; 16384];
     while let Ok(n @ 1..) = stream.read(&mut buffer) {
         bytes.extend_from_slice(&buffer[..n]);
     }

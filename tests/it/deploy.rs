@@ -1,0 +1,146 @@
+//! What is in `deploy/` and `.github/workflows/` is read as its readers do, and says what the
+//! program does.
+
+use std::path::{Path, PathBuf};
+
+use reposync::config::{Need, load, parse_schedule};
+use serde::Deserialize as _;
+use serde_yaml_ng::Value;
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn documents(name: &str) -> Vec<Value> {
+    let text = read(name);
+    serde_yaml_ng::Deserializer::from_str(&text)
+        .map(|document| Value::deserialize(document).unwrap_or_else(|error| panic!("{name}: {error}")))
+        .collect()
+}
+
+#[test]
+fn the_file_for_containers_is_valid() {
+    let env = |name: &str| {
+        let known = ["GITHUB_TOKEN", "REPOSYNC_API_TOKEN", "GITHUB_WEBHOOK_SECRET"];
+        known.contains(&name).then(|| "x".repeat(20))
+    };
+    let need = Need::enabled().with_api().with_env(env);
+    let config = load(&path("deploy/reposync.toml"), &need).expect("valid");
+    assert_eq!(config.api.listen.port(), 8080);
+    let volume = Path::new("/var/lib/reposync");
+    assert!(config.engine.state.starts_with(volume) && config.engine.cache.starts_with(volume));
+    // What it names is handed to it.
+    let compose = read("deploy/compose.yaml");
+    let manifests = read("deploy/kubernetes/reposync.yaml");
+    for name in ["GITHUB_TOKEN", "REPOSYNC_API_TOKEN", "GITHUB_WEBHOOK_SECRET"] {
+        assert!(compose.contains(&format!("{name}: ${{{name}:?")), "{name}");
+        assert!(manifests.contains(&format!("--from-literal={name}=")), "{name}");
+    }
+}
+
+#[test]
+fn the_manifests_probe_what_the_daemon_serves() {
+    let documents = documents("deploy/kubernetes/reposync.yaml");
+    let kinds: Vec<&str> = documents.iter().filter_map(|document| document["kind"].as_str()).collect();
+    assert_eq!(kinds, ["PersistentVolumeClaim", "Deployment", "Service"]);
+    let deployment = &documents[1]["spec"];
+    // Two daemons would fight for one ledger.
+    assert_eq!(
+        (deployment["replicas"].as_u64(), deployment["strategy"]["type"].as_str()),
+        (Some(1), Some("Recreate"))
+    );
+    let pod = &deployment["template"]["spec"];
+    assert!(pod["terminationGracePeriodSeconds"].as_u64() >= Some(20));
+    let container = &pod["containers"][0];
+    for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
+        assert_eq!(container[probe]["httpGet"]["path"].as_str(), Some("/health"), "{probe}");
+        assert_eq!(container[probe]["httpGet"]["port"].as_str(), container["ports"][0]["name"].as_str());
+    }
+    assert_eq!(deployment["selector"]["matchLabels"], documents[2]["spec"]["selector"]);
+    for mount in container["volumeMounts"].as_sequence().expect("mounts") {
+        assert!(mount["subPath"].is_null(), "an edit of a subPath is never seen");
+        let volumes = pod["volumes"].as_sequence().expect("volumes");
+        assert!(volumes.iter().any(|volume| volume["name"] == mount["name"]), "{mount:?}");
+    }
+}
+
+#[test]
+fn the_compose_file_mounts_the_folder_and_keeps_the_state() {
+    let compose = documents("deploy/compose.yaml").remove(0);
+    let service = &compose["services"]["reposync"];
+    assert!(
+        path("deploy")
+            .join(service["build"]["context"].as_str().expect("a context"))
+            .join("Cargo.toml")
+            .exists()
+    );
+    assert!(path(service["build"]["dockerfile"].as_str().expect("a file")).exists());
+    let volumes: Vec<&str> =
+        service["volumes"].as_sequence().expect("volumes").iter().filter_map(Value::as_str).collect();
+    assert_eq!(volumes, ["./config:/etc/reposync:ro", "state:/var/lib/reposync"]);
+    assert!(!compose["volumes"]["state"].is_null());
+}
+
+#[test]
+fn the_unit_waits_for_readiness_and_reloads_by_signal() {
+    let unit = read("deploy/reposync.service");
+    let lines: Vec<&str> = unit.lines().filter(|line| !line.starts_with('#')).collect();
+    for line in &lines {
+        assert!(line.is_empty() || line.starts_with('[') || line.contains('='), "{line}");
+    }
+    for expected in ["Type=notify", "ExecReload=/bin/kill -HUP $MAINPID", "RestartPreventExitStatus=2"] {
+        assert!(lines.contains(&expected), "{expected}");
+    }
+    // systemd's own judgement, where it is installed.
+    let file = path("deploy/reposync.service");
+    let verified = std::process::Command::new("systemd-analyze").arg("verify").arg(&file).output();
+    if let Ok(output) = verified {
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!said.contains("Unknown key") && !said.contains("Failed to parse"), "{said}");
+    }
+}
+
+#[test]
+fn the_image_runs_the_daemon_as_nobody_special() {
+    let file = read("deploy/Containerfile");
+    for expected in
+        ["USER 10001", "ENTRYPOINT [\"reposync\"]", "STOPSIGNAL SIGTERM", "cargo build --release --locked"]
+    {
+        assert!(file.contains(expected), "{expected}");
+    }
+    let version = read("Cargo.toml");
+    let version = version.lines().find_map(|line| line.strip_prefix("rust-version = ")).expect("a version");
+    assert!(file.contains(&format!("rust:{}-", version.trim_matches('"'))), "the toolchain of the workspace");
+}
+
+#[test]
+fn the_workflow_applies_daily_keeps_the_ledger_and_scans_the_image() {
+    let workflow = documents(".github/workflows/reposync.yml").remove(0);
+    // `on` is a boolean to a reader of YAML 1.1, a word to one of 1.2.
+    let on = workflow.get("on").or_else(|| workflow.get(Value::Bool(true))).expect("triggers");
+    let cron = on["schedule"][0]["cron"].as_str().expect("a schedule");
+    let noon = "2026-01-31T12:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().expect("a moment");
+    let next = parse_schedule(cron).expect("a schedule").find_next_occurrence(&noon, false).expect("a date");
+    assert_eq!(next.to_rfc3339(), "2026-02-01T08:00:00+00:00");
+    let steps = |job: &str| workflow["jobs"][job]["steps"].as_sequence().expect("steps").clone();
+    let uses: Vec<String> = steps("apply")
+        .iter()
+        .chain(&steps("image"))
+        .filter_map(|step| Some(step["uses"].as_str()?.split('@').next()?.to_owned()))
+        .collect();
+    for action in [
+        "actions/cache/restore",
+        "actions/cache/save",
+        "actions/upload-artifact",
+        "aquasecurity/trivy-action",
+    ] {
+        assert!(uses.iter().any(|used| used == action), "{action}");
+    }
+    // The ledger is kept, and the artifacts are uploaded, of runs that failed too.
+    let always = |step: &&Value| step["if"].as_str() == Some("always()");
+    assert_eq!(steps("apply").iter().filter(always).count(), 2);
+}
