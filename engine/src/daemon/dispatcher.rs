@@ -8,18 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::execute::{Ended, Job, execute};
-use super::generation::{Generation, Next, Refused};
+use super::generation::Generation;
 use super::handle::{Accepted, Refusal};
 use super::message::Message;
 use super::pending::{Pending, Pushed, Trigger};
 use super::record::{Claim, DaemonRecord};
-use super::reload::{Cause, ReloadOutcome};
+use super::reload::{Cause, Reload};
 use super::schedule::Schedule;
 use super::shutdown::GRACE;
 use super::state::{Active, ProjectState};
@@ -30,8 +30,6 @@ use crate::model::StageResult;
 
 /// The clock is looked at this often at least: it may be set, and the machine may sleep.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
-/// A refused file is tried again this often: what it names may appear where nobody watches.
-const REFUSED_AGAIN: Duration = Duration::from_secs(5);
 /// A head that is still as before its push is asked so often again, after 1, 2, 4, … seconds.
 const ASK_AGAIN: u32 = 6;
 
@@ -45,7 +43,7 @@ pub(super) struct Dispatcher {
     later: Vec<(Instant, String, Pending)>,
     runs: JoinSet<Ended>,
     pub(super) orphans: Orphans,
-    reload: Reload,
+    pub(super) reload: Reload,
     pub(super) restart: Vec<&'static str>,
     inbox: mpsc::Receiver<Message>,
     view: watch::Sender<Arc<View>>,
@@ -61,16 +59,6 @@ pub(super) struct Orphans {
     pub(super) due: Option<(BTreeSet<String>, Pending)>,
     /// Under way, with the projects that it takes for declared.
     pub(super) active: Option<(BTreeSet<String>, CancellationToken)>,
-}
-
-#[derive(Default)]
-struct Reload {
-    building: JoinSet<Result<Next, Refused>>,
-    cause: Option<Cause>,
-    waiters: Vec<oneshot::Sender<ReloadOutcome>>,
-    /// Asked for while one was being built: the newest file wins.
-    again: Option<(Cause, Vec<oneshot::Sender<ReloadOutcome>>)>,
-    refused: Option<(Refused, Instant)>,
 }
 
 impl Dispatcher {
@@ -353,80 +341,6 @@ impl Dispatcher {
         }
     }
 
-    fn start_reload(&mut self, cause: Cause, answer: Option<oneshot::Sender<ReloadOutcome>>) {
-        if self.reload.cause.is_some() {
-            let (again, waiters) = self.reload.again.get_or_insert_with(|| (cause, Vec::new()));
-            if cause.is_asked_for() {
-                *again = cause;
-            }
-            waiters.extend(answer);
-            return;
-        }
-        self.reload.cause = Some(cause);
-        self.reload.waiters.extend(answer);
-        if let Some((_, due)) = &mut self.reload.refused {
-            *due = Instant::now() + REFUSED_AGAIN;
-        }
-        if cause.is_asked_for() {
-            systemd::notify("RELOADING=1");
-        }
-        let (generation, need) = (Arc::clone(&self.generation), self.shared.need.clone());
-        self.reload.building.spawn_blocking(move || generation.next(&need));
-    }
-
-    fn built(&mut self, built: Option<Result<Next, Refused>>) {
-        let cause = self.reload.cause.take().unwrap_or(Cause::Retry);
-        let built = built.unwrap_or_else(|| {
-            let message = "building the next generation panicked".to_owned();
-            Err(Refused { message, problems: Vec::new() })
-        });
-        let news = cause.is_asked_for();
-        let outcome = match built {
-            Err(refused) => {
-                let outcome = ReloadOutcome::refused(&refused);
-                let known = self.reload.refused.as_ref().is_some_and(|(before, _)| *before == refused);
-                if news || !known {
-                    tracing::error!(problem = %refused.message, "the file is refused; the running configuration stays");
-                    self.observe(&outcome);
-                }
-                self.reload.refused = Some((refused, Instant::now() + REFUSED_AGAIN));
-                outcome
-            }
-            Ok(next) => {
-                let outcome = ReloadOutcome::of(&next);
-                let mended = self.reload.refused.take().is_some();
-                if news || mended || outcome.outcome == "applied" {
-                    tracing::info!(outcome = outcome.outcome, changes = %outcome.message, "the file was read again");
-                    self.observe(&outcome);
-                }
-                if !outcome.restart.is_empty() && outcome.restart != self.restart {
-                    tracing::warn!(keys = ?outcome.restart, "only a restart takes these up");
-                }
-                self.restart.clone_from(&outcome.restart);
-                if outcome.outcome == "applied" {
-                    self.swap(next);
-                }
-                outcome
-            }
-        };
-        if news {
-            systemd::notify("READY=1");
-        }
-        // The answer must find what it tells of.
-        self.publish(false);
-        for waiter in self.reload.waiters.drain(..) {
-            drop(waiter.send(outcome.clone()));
-        }
-        if let Some((cause, waiters)) = self.reload.again.take() {
-            self.reload.waiters = waiters;
-            self.start_reload(cause, None);
-        }
-    }
-
-    fn observe(&self, outcome: &ReloadOutcome) {
-        (self.shared.observer)(&super::Observed::Reload(outcome.outcome));
-    }
-
     /// Takes no more work, finishes the batches in hand, within a bound.
     async fn drain(mut self) {
         systemd::notify("STOPPING=1");
@@ -451,7 +365,7 @@ impl Dispatcher {
     }
 
     /// Shows how things stand now.
-    fn publish(&mut self, stopping: bool) {
+    pub(super) fn publish(&mut self, stopping: bool) {
         let mut runs = BTreeMap::new();
         let mut projects = BTreeMap::new();
         for (name, state) in &mut self.projects {

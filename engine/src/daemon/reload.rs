@@ -1,9 +1,20 @@
 //! Taking up the file: why, and what came of it.
 
-use serde::Serialize;
+use std::sync::Arc;
+use std::time::Duration;
 
+use serde::Serialize;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::dispatcher::Dispatcher;
 use super::generation::{Next, Refused};
+use super::{Observed, systemd};
 use crate::config::{Problem, ProjectChange};
+
+/// A refused file is tried again this often: what it names may appear where nobody watches.
+const REFUSED_AGAIN: Duration = Duration::from_secs(5);
 
 /// Why the file is read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,5 +92,95 @@ impl ReloadOutcome {
             parts.push("nothing differs".to_owned());
         }
         Self { outcome, message: parts.join("; "), problems: Vec::new(), restart }
+    }
+}
+
+/// The reload under way, and what the file on disk came to.
+#[derive(Default)]
+pub(super) struct Reload {
+    pub(super) building: JoinSet<Result<Next, Refused>>,
+    cause: Option<Cause>,
+    waiters: Vec<oneshot::Sender<ReloadOutcome>>,
+    /// Asked for while one was being built: the newest file wins.
+    again: Option<(Cause, Vec<oneshot::Sender<ReloadOutcome>>)>,
+    /// Why the file on disk is refused, and when it is tried again.
+    pub(super) refused: Option<(Refused, Instant)>,
+}
+
+impl Dispatcher {
+    /// Builds what would follow, or does so again after the one that is being built: the newest file
+    /// wins.
+    pub(super) fn start_reload(&mut self, cause: Cause, answer: Option<oneshot::Sender<ReloadOutcome>>) {
+        if self.reload.cause.is_some() {
+            let (again, waiters) = self.reload.again.get_or_insert_with(|| (cause, Vec::new()));
+            if cause.is_asked_for() {
+                *again = cause;
+            }
+            waiters.extend(answer);
+            return;
+        }
+        self.reload.cause = Some(cause);
+        self.reload.waiters.extend(answer);
+        if let Some((_, due)) = &mut self.reload.refused {
+            *due = Instant::now() + REFUSED_AGAIN;
+        }
+        if cause.is_asked_for() {
+            systemd::notify("RELOADING=1");
+        }
+        let (generation, need) = (Arc::clone(&self.generation), self.shared.need.clone());
+        self.reload.building.spawn_blocking(move || generation.next(&need));
+    }
+
+    /// Takes up what was built, or refuses it.
+    pub(super) fn built(&mut self, built: Option<Result<Next, Refused>>) {
+        let cause = self.reload.cause.take().unwrap_or(Cause::Retry);
+        let built = built.unwrap_or_else(|| {
+            let message = "building the next generation panicked".to_owned();
+            Err(Refused { message, problems: Vec::new() })
+        });
+        let news = cause.is_asked_for();
+        let (outcome, tell) = match built {
+            Err(refused) => {
+                let outcome = ReloadOutcome::refused(&refused);
+                let known = self.reload.refused.as_ref().is_some_and(|(before, _)| *before == refused);
+                let tell = news || !known;
+                if tell {
+                    tracing::error!(problem = %refused.message, "the file is refused; the running configuration stays");
+                }
+                self.reload.refused = Some((refused, Instant::now() + REFUSED_AGAIN));
+                (outcome, tell)
+            }
+            Ok(next) => {
+                let outcome = ReloadOutcome::of(&next);
+                let mended = self.reload.refused.take().is_some();
+                let tell = news || mended || outcome.outcome == "applied";
+                if tell {
+                    tracing::info!(outcome = outcome.outcome, changes = %outcome.message, "the file was read again");
+                }
+                if !outcome.restart.is_empty() && outcome.restart != self.restart {
+                    tracing::warn!(keys = ?outcome.restart, "only a restart takes these up");
+                }
+                self.restart.clone_from(&outcome.restart);
+                if outcome.outcome == "applied" {
+                    self.swap(next);
+                }
+                (outcome, tell)
+            }
+        };
+        // Who hears of it must find what it tells of.
+        self.publish(false);
+        if tell {
+            (self.shared.observer)(&Observed::Reload(outcome.outcome));
+        }
+        if news {
+            systemd::notify("READY=1");
+        }
+        for waiter in self.reload.waiters.drain(..) {
+            drop(waiter.send(outcome.clone()));
+        }
+        if let Some((cause, waiters)) = self.reload.again.take() {
+            self.reload.waiters = waiters;
+            self.start_reload(cause, None);
+        }
     }
 }
