@@ -311,6 +311,11 @@ async fn files(run: &Arc<ProjectRun>, writer: &Writer, work: RepoWork) -> StageR
     for phase in [Phase::Fetch, Phase::Chunk, Phase::Commit] {
         run.emit(Event::Expected { phase, n: changes });
     }
+    if changes > 0 || !diff.removals.is_empty() {
+        // A kill from here on, and the edit taken back: what was done is to be undone.
+        let name = repository.to_owned();
+        run.ledger(move |ledger, (id, _)| ledger.unsettle(id, &name)).await?;
+    }
     let mut failed = super::file::FailedFiles::default();
     if !diff.writes.is_empty() {
         let wanted = diff.writes.iter().map(|write| write.wanted.entry.clone()).collect();

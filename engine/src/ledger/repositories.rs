@@ -88,6 +88,18 @@ impl Ledger {
         })
     }
 
+    /// Records that a repository's files are about to change: until its sync comes to its end, it is
+    /// not as its last finished sync left it, whatever its head and basis say.
+    pub fn unsettle(&self, project: i64, name: &str) -> StageResult<()> {
+        self.write("record the begin of a sync", |tx| {
+            tx.execute(
+                "UPDATE repositories SET settled = 0 WHERE project_id = ?1 AND name = ?2",
+                params![project, name],
+            )
+            .map(drop)
+        })
+    }
+
     /// Records that a repository's sync came to its end.
     pub fn finish_repository(
         &self,
