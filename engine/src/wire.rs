@@ -174,13 +174,14 @@ impl Workshop {
     }
 
     fn source(&self, config: &Config, stage: &Stage) -> StageResult<Arc<dyn Source>> {
-        keep(&mut self.made().sources, stage, String::new(), || match &stage.kind {
+        let calls = config.engine.concurrency;
+        keep(&mut self.made().sources, stage, calls.to_string(), || match &stage.kind {
             StageKind::Git(_) => Ok(Arc::new(GitSource::new(&stage.name))),
             StageKind::Github(settings) => {
                 let source = GithubSource::new(
                     &stage.name,
                     settings,
-                    config.engine.concurrency,
+                    calls,
                     self.cancel.clone(),
                     self.events.clone(),
                 )?;

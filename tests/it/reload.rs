@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::component::Fixture;
 use crate::support::daemon::{API, Daemon};
+use crate::support::http::{Reply, Server};
 use crate::support::local::{Local, STAGES, project};
 
 /// Two projects in namespaces of their own; `docs` has `more` in its table.
@@ -224,4 +225,51 @@ fn the_newest_of_many_edits_wins() {
         !index.is_empty() && index.keys().all(|(namespace, _)| namespace == "n29" || namespace == "api")
     });
     assert_eq!(daemon.get("/health").json()["status"], "healthy");
+}
+
+#[test]
+fn a_run_under_way_goes_on_through_the_edits_of_others_and_ends_for_its_own() {
+    let service = Server::start(|_| Reply::Hang);
+    let local = Local::new();
+    let stages = format!(
+        "{STAGES}
+[stages.slow]
+kind = \"openai\"
+base_url = \"{}\"
+model = \"m\"
+dimensions = 8
+api_key = \"k\"
+",
+        service.url()
+    );
+    let text = |embedder: &str, more: &str| {
+        format!(
+            "{stages}
+[projects.busy]
+pipeline = [\"local\", \"prose\", \"{embedder}\", \"index\"]
+repositories = [\"docs\"]
+namespace = \"{embedder}\"
+[projects.docs]
+pipeline = [\"local\", \"prose\", \"model\", \"index\"]
+repositories = [\"docs\"]
+{more}
+{API}"
+        )
+    };
+    local.config(&text("slow", ""));
+    let mut daemon = Daemon::start(&local.world);
+    daemon.until("the other project", |daemon| runs_of(daemon, "docs").len() == 1);
+    let busy = |daemon: &Daemon| daemon.get("/projects").is(200).json()["projects"][0].clone();
+    let run = busy(&daemon)["running"].clone();
+    assert!(run.is_string());
+    local.config(&text("slow", "exclude_patterns = [\"guide/**\"]"));
+    daemon.until("the edit's run", |daemon| runs_of(daemon, "docs").len() == 2);
+    assert_eq!(busy(&daemon)["running"], run, "it noticed nothing");
+
+    // Its own edit ends it, though the call in hand never returns, and what it waited for is done.
+    local.config(&text("model", "exclude_patterns = [\"guide/**\"]"));
+    daemon.until("its own run", |daemon| busy(daemon)["state"] == "current");
+    let ended = daemon.get(&format!("/runs/{}", run.as_str().expect("an id"))).is(200).json();
+    assert_eq!((&ended["status"], &ended["outcome"]), (&json!("finished"), &json!("interrupted")));
+    assert_eq!(local.index().keys().filter(|(namespace, _)| namespace == "model").count(), 3);
 }
