@@ -1,0 +1,233 @@
+//! The whole way, by the real program: GitHub to an embedding service to Pinecone, each a server
+//! of this process on a loopback port, so that only RepoSync's own work is in the figures.
+//!
+//! `cargo bench --bench run` (`-- --quick` for a small one, `-- --help` for sizes and choices);
+//! `docs/performance.md` tells what the rows mean.
+
+#![expect(clippy::print_stdout, reason = "prints a table")]
+
+#[path = "run/program.rs"]
+mod program;
+#[path = "run/repository.rs"]
+mod repository;
+#[path = "run/services.rs"]
+mod services;
+
+use std::hint::black_box;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use clap::Parser;
+use tokio::runtime::Runtime;
+
+use program::Measured;
+use repository::Repository;
+use services::{DIMENSIONS, Services};
+
+/// Texts in a call to the embedding service.
+const BATCH: u64 = 100;
+/// Characters of a file that gives three chunks, of one that gives about eight, and of one that
+/// gives one.
+const THREE_CHUNKS: usize = 2_000;
+const EIGHT_CHUNKS: usize = 5_950;
+const ONE_CHUNK: usize = 500;
+
+#[derive(Parser)]
+#[command(about = "Measures whole runs of the program", long_about = None)]
+struct Args {
+    /// A twenty-fifth of the files and of the latency: shows in seconds that everything works
+    #[arg(long)]
+    quick: bool,
+    /// Factor on the numbers of files
+    #[arg(long, default_value_t = 1.0)]
+    scale: f64,
+    /// Time that a call to the embedding service takes in the first row, in milliseconds
+    #[arg(long, default_value_t = 750)]
+    latency: u64,
+    /// Calls in flight to each service
+    #[arg(long, default_value_t = 8)]
+    concurrency: u64,
+    /// Only cases with this in their name
+    #[arg(long, default_value = "")]
+    case: String,
+    /// Another build of the program
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_reposync"))]
+    program: PathBuf,
+    /// What `cargo bench` says to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// What no program could do without, for one text.
+struct Least {
+    /// Seconds to turn an answer's base64 into numbers.
+    decode: f64,
+    /// Seconds to write a vector's numbers as JSON.
+    write: f64,
+}
+
+/// One benchmark under way.
+struct Bench {
+    args: Args,
+    runtime: Runtime,
+    least: Least,
+    cores: f64,
+}
+
+fn main() {
+    let mut args = Args::parse();
+    if args.quick {
+        args.scale /= 25.0;
+        args.latency /= 25;
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let kind = if cfg!(debug_assertions) { "unoptimised, its bounds say little" } else { "optimised" };
+    println!("program: {}", args.program.display());
+    println!("{cores} cores; {} calls at once; this benchmark is {kind}\n", args.concurrency);
+    let least = Least::measure();
+    println!(
+        "least for 100 texts: {:.2} ms to decode the vectors, {:.2} ms to write them as JSON\n",
+        least.decode * 1e5,
+        least.write * 1e5
+    );
+    println!(
+        "{:<34}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}{:>16}{:>9}{:>9}",
+        "run",
+        "time s",
+        "ideal s",
+        "CPU s",
+        "least s",
+        "MiB",
+        "chunks",
+        "requests g+e+s",
+        "embedded",
+        "written"
+    );
+    let bench = Bench { args, runtime: Runtime::new().expect("a runtime"), least, cores: cores as f64 };
+    let latency = Duration::from_millis(bench.args.latency);
+    bench.case("500 files, slow", 500, THREE_CHUNKS, latency, false);
+    bench.case("500 files", 500, THREE_CHUNKS, Duration::ZERO, false);
+    bench.case("2,700 files", 2_700, EIGHT_CHUNKS, Duration::ZERO, true);
+    bench.case("1,000 small files", 1_000, ONE_CHUNK, Duration::ZERO, false);
+    bench.case("20,000 small files", 20_000, ONE_CHUNK, Duration::ZERO, false);
+}
+
+impl Least {
+    fn measure() -> Self {
+        let vector = services::vector(0);
+        let text = services::encoded(&vector);
+        let decode = timed(|| {
+            let bytes = BASE64_STANDARD.decode(black_box(&text)).expect("base64");
+            let (numbers, _) = bytes.as_chunks::<4>();
+            black_box(numbers.iter().map(|&number| f32::from_le_bytes(number)).collect::<Vec<f32>>());
+        });
+        let mut out = Vec::with_capacity(DIMENSIONS * 16);
+        let write = timed(|| {
+            out.clear();
+            serde_json::to_writer(&mut out, black_box(&vector)).expect("memory takes it");
+            black_box(&out);
+        });
+        Self { decode, write }
+    }
+}
+
+/// Seconds that it takes once: the best of some rounds, since others use the machine too.
+fn timed(mut work: impl FnMut()) -> f64 {
+    const ROUNDS: u32 = 20;
+    const TIMES: u32 = 20;
+    let round = |_| {
+        let began = Instant::now();
+        (0..TIMES).for_each(|_| work());
+        began.elapsed() / TIMES
+    };
+    (0..ROUNDS).map(round).min().unwrap_or_default().as_secs_f64()
+}
+
+impl Bench {
+    /// A first run over a new repository; then, where asked for, runs over what has changed since.
+    fn case(&self, name: &str, files: u32, characters: usize, latency: Duration, again: bool) {
+        if !name.contains(&self.args.case) {
+            return;
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of files")]
+        let files = ((f64::from(files) * self.args.scale) as usize).max(2);
+        let mut repository = Repository::new(files, characters);
+        let services = self.runtime.block_on(Services::start(repository.commit(), latency));
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let config = configuration(&services.url, self.args.concurrency);
+        std::fs::write(folder.path().join("reposync.toml"), config).expect("a file");
+        let run = |name: &str| {
+            let measured = program::apply(&self.args.program, folder.path());
+            self.row(name, &measured, &services, latency);
+        };
+        run(&format!("{name}: first"));
+        if !again {
+            return;
+        }
+        run(&format!("{name}: nothing changed"));
+        for (what, edited) in [("one file", 1), ("1 % of the files", repository.len().div_ceil(100))] {
+            repository.edit(edited);
+            services.push(repository.commit());
+            run(&format!("{name}: {what}"));
+        }
+    }
+
+    fn row(&self, name: &str, measured: &Measured, services: &Services, latency: Duration) {
+        let asked = services.take_asked();
+        assert_eq!(asked.texts, measured.count("texts_embedded"), "the report tells what was paid for");
+        let written = measured.count("vectors_written");
+        let least = asked.texts as f64 * self.least.decode + written as f64 * self.least.write;
+        let rounds = asked.texts.div_ceil(BATCH).div_ceil(self.args.concurrency);
+        let waiting = rounds as f64 * latency.as_secs_f64();
+        let or_none = |value: Option<f64>, digits: usize| {
+            value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
+        };
+        println!(
+            "{name:<34}{:>8.2}{:>8.2}{:>8}{least:>8.2}{:>8}{:>8}{:>16}{:>9}{written:>9}",
+            measured.seconds,
+            waiting.max(least / self.cores),
+            or_none(measured.cpu, 2),
+            or_none(measured.peak_mib, 0),
+            measured.count("chunks"),
+            format!("{}+{}+{}", asked.github, asked.embed, asked.store),
+            asked.texts,
+        );
+    }
+}
+
+/// The example of the documentation, with the addresses of these services.
+fn configuration(url: &str, concurrency: u64) -> String {
+    format!(
+        r#"[engine]
+concurrency = {concurrency}
+
+[stages.github]
+kind = "github"
+api_url = "{url}/github"
+
+[stages.prose]
+kind = "sentence"
+max_chunk_size = 1000
+chunk_overlap = 200
+
+[stages.model]
+kind = "openai"
+base_url = "{url}/v1"
+model = "text-embedding-3-small"
+dimensions = {DIMENSIONS}
+batch_size = {BATCH}
+
+[stages.pinecone]
+kind = "pinecone"
+index = "docs"
+api_key = "none-is-asked-for"
+api_url = "{url}/pinecone"
+
+[projects.docs]
+pipeline = ["github", "prose", "model", "pinecone"]
+repositories = ["acme/docs"]
+"#
+    )
+}

@@ -1,0 +1,78 @@
+//! Runs the real program in a process of its own and measures that process alone.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// What a run of the program cost, and its report.
+pub(crate) struct Measured {
+    /// From start to end.
+    pub(crate) seconds: f64,
+    /// Processor time of the process, user and system. None where `/proc` does not tell.
+    pub(crate) cpu: Option<f64>,
+    /// The most memory it held at once. None where `/proc` does not tell.
+    pub(crate) peak_mib: Option<f64>,
+    /// What `apply --json` printed.
+    pub(crate) report: Value,
+}
+
+impl Measured {
+    /// A count of the first project's report.
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        self.report["projects"][0]["counts"][name].as_u64().unwrap_or_default()
+    }
+}
+
+/// `apply --json` in a folder; anything but success ends the benchmark.
+pub(crate) fn apply(program: &Path, folder: &Path) -> Measured {
+    let began = Instant::now();
+    let mut child = Command::new(program)
+        .args(["apply", "--json", "--quiet"])
+        .current_dir(folder)
+        .env_clear()
+        .env("HOME", folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
+    let mut peak_mib = None;
+    // The report is short enough for the pipe: nobody has to read it before the end.
+    let cpu = loop {
+        let (ended, cpu) = look(&mut child);
+        if ended {
+            break cpu;
+        }
+        peak_mib = peak(child.id()).or(peak_mib);
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    let seconds = began.elapsed().as_secs_f64();
+    let output = child.wait_with_output().expect("a child");
+    assert!(output.status.success(), "the program ended with {}", output.status);
+    let report = serde_json::from_slice(&output.stdout).expect("a report");
+    Measured { seconds, cpu, peak_mib, report }
+}
+
+/// Whether the process has ended, and its processor time so far. An ended process whose status
+/// nobody has asked for still shows its times.
+fn look(child: &mut Child) -> (bool, Option<f64>) {
+    /// Linux counts in hundredths of a second here, whatever its own clock.
+    const TICKS: f64 = 100.0;
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", child.id())) else {
+        return (child.try_wait().expect("a child").is_some(), None);
+    };
+    // The name, in brackets, may hold anything; after it: state, …, utime (14th), stime (15th).
+    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
+    let cpu = ticks(11).zip(ticks(12)).map(|(user, system)| (user + system) / TICKS);
+    (fields.first() == Some(&"Z"), cpu)
+}
+
+/// `VmHWM` in MiB; an ended process has none.
+fn peak(id: u32) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kib / 1024.0)
+}

@@ -1,0 +1,223 @@
+//! GitHub, an embedding service and Pinecone at their least: they answer what a run asks, at once
+//! or after a set time, count, and cost so little that the program is what is measured. Whether
+//! requests are right is the tests' affair, whose fakes check every one.
+
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::json;
+
+use super::repository::Commit;
+
+/// Components of a vector.
+pub(crate) const DIMENSIONS: usize = 1536;
+/// Different vectors that the embedding service hands out in turn.
+const VECTORS: usize = 64;
+
+/// The services, all behind one port.
+pub(crate) struct Services {
+    /// `http://127.0.0.1:PORT`
+    pub(crate) url: String,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    url: String,
+    /// Time an embedding call takes.
+    latency: Duration,
+    commit: Mutex<Arc<Commit>>,
+    pushes: AtomicU64,
+    vectors: Vec<String>,
+    requests: Requests,
+    texts: AtomicU64,
+}
+
+#[derive(Default)]
+struct Requests {
+    github: AtomicU64,
+    embed: AtomicU64,
+    store: AtomicU64,
+}
+
+/// What was asked since the last look.
+pub(crate) struct Asked {
+    pub(crate) github: u64,
+    pub(crate) embed: u64,
+    pub(crate) store: u64,
+    /// Texts that were embedded.
+    pub(crate) texts: u64,
+}
+
+/// The body of an embedding request.
+#[derive(Deserialize)]
+struct Texts {
+    input: Vec<IgnoredAny>,
+}
+
+impl Services {
+    /// Starts them; they end with the runtime.
+    pub(crate) async fn start(commit: Commit, latency: Duration) -> Self {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let shared = Arc::new(Shared {
+            url: url.clone(),
+            latency,
+            commit: Mutex::new(Arc::new(commit)),
+            pushes: AtomicU64::new(0),
+            vectors: (0..VECTORS).map(|n| encoded(&vector(n))).collect(),
+            requests: Requests::default(),
+            texts: AtomicU64::new(0),
+        });
+        let app = Router::new().fallback(answer).with_state(Arc::clone(&shared));
+        tokio::spawn(async move { axum::serve(listener, app).await.expect("a server") });
+        Self { url, shared }
+    }
+
+    /// The repository's branch moves.
+    pub(crate) fn push(&self, commit: Commit) {
+        *self.shared.commit() = Arc::new(commit);
+        self.shared.pushes.fetch_add(1, Relaxed);
+    }
+
+    /// What was asked since the last call of this.
+    pub(crate) fn take_asked(&self) -> Asked {
+        let Requests { github, embed, store } = &self.shared.requests;
+        Asked {
+            github: github.swap(0, Relaxed),
+            embed: embed.swap(0, Relaxed),
+            store: store.swap(0, Relaxed),
+            texts: self.shared.texts.swap(0, Relaxed),
+        }
+    }
+}
+
+/// A vector of the embedding service.
+pub(crate) fn vector(n: usize) -> Vec<f32> {
+    let mut bytes = vec![0; DIMENSIONS * 2];
+    blake3::Hasher::new().update(&n.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    let (numbers, _) = bytes.as_chunks::<2>();
+    numbers.iter().map(|&pair| (f32::from(i16::from_le_bytes(pair)) + 0.5) / 741_455.0).collect()
+}
+
+/// A vector as it travels.
+pub(crate) fn encoded(vector: &[f32]) -> String {
+    BASE64_STANDARD.encode(vector.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>())
+}
+
+async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let path = request.uri().path().to_owned();
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    let Requests { github, embed, store } = &shared.requests;
+    match segments[..] {
+        ["github", "repos", "acme", "docs", ref rest @ ..] => {
+            github.fetch_add(1, Relaxed);
+            shared.github(&request, rest)
+        }
+        ["archive"] => {
+            github.fetch_add(1, Relaxed);
+            shared.commit().archive.clone().into_response()
+        }
+        ["v1", "embeddings"] => {
+            embed.fetch_add(1, Relaxed);
+            shared.embed(request.into_body()).await
+        }
+        ["pinecone", ref rest @ ..] => {
+            store.fetch_add(1, Relaxed);
+            shared.store(rest, request.into_body()).await
+        }
+        _ => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+impl Shared {
+    fn commit(&self) -> MutexGuard<'_, Arc<Commit>> {
+        self.commit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn github(&self, request: &Request, rest: &[&str]) -> Response {
+        let commit = Arc::clone(&self.commit());
+        let pushes = self.pushes.load(Relaxed);
+        let conditional = |etag: String, body: Bytes, kind: &'static str| {
+            if request.headers().get(header::IF_NONE_MATCH).is_some_and(|sent| *sent == *etag) {
+                return StatusCode::NOT_MODIFIED.into_response();
+            }
+            ([(header::ETAG, etag), (header::CONTENT_TYPE, kind.to_owned())], body).into_response()
+        };
+        match rest {
+            [] => {
+                let repository = json!({
+                    "id": 1, "full_name": "acme/docs", "default_branch": "main",
+                    "pushed_at": format!("2026-01-02T03:{:02}:00Z", pushes % 60),
+                });
+                conditional(format!("\"{pushes}\""), repository.to_string().into(), "application/json")
+            }
+            ["commits", ..] => conditional(
+                format!("\"{}\"", commit.sha),
+                commit.sha.clone().into(),
+                "application/vnd.github.sha",
+            ),
+            ["git", "trees", _] => as_json(commit.tree.clone()),
+            ["git", "blobs", sha] => match commit.blobs.get(*sha) {
+                Some(content) => content.clone().into_response(),
+                None => StatusCode::NOT_FOUND.into_response(),
+            },
+            ["tarball", _] => {
+                (StatusCode::FOUND, [(header::LOCATION, format!("{}/archive", self.url))]).into_response()
+            }
+            _ => StatusCode::NOT_FOUND.into_response(),
+        }
+    }
+
+    async fn embed(&self, body: Body) -> Response {
+        let body = to_bytes(body, usize::MAX).await.expect("a whole request");
+        let texts = serde_json::from_slice::<Texts>(&body).expect("an embedding request").input.len();
+        self.texts.fetch_add(texts as u64, Relaxed);
+        tokio::time::sleep(self.latency).await;
+        let mut answer = String::with_capacity(texts * DIMENSIONS * 6 + 1000);
+        answer.push_str(r#"{"object":"list","data":["#);
+        for n in 0..texts {
+            let comma = if n == 0 { "" } else { "," };
+            let vector = &self.vectors[n % VECTORS];
+            answer.extend([comma, r#"{"object":"embedding","index":"#, &n.to_string(), r#","embedding":""#]);
+            answer.extend([vector, r#""}"#]);
+        }
+        let tokens = texts * 200;
+        answer.push_str(&format!(r#"],"usage":{{"prompt_tokens":{tokens},"total_tokens":{tokens}}}}}"#));
+        as_json(answer.into())
+    }
+
+    async fn store(&self, rest: &[&str], body: Body) -> Response {
+        let body = to_bytes(body, usize::MAX).await.expect("a whole request");
+        let answer = match rest {
+            ["indexes", "docs"] => json!({
+                "name": "docs", "dimension": DIMENSIONS, "metric": "cosine", "vector_type": "dense",
+                "host": format!("{}/pinecone", self.url), "status": { "ready": true, "state": "Ready" },
+            }),
+            ["vectors", "list"] => json!({ "vectors": [] }),
+            ["vectors", "upsert"] => {
+                assert!(body.len() <= 2_000_000, "the service takes no {} bytes", body.len());
+                json!({ "upsertedCount": 1 })
+            }
+            ["vectors", "delete"] => json!({}),
+            ["describe_index_stats"] => json!({ "dimension": DIMENSIONS, "namespaces": {} }),
+            _ => return StatusCode::NOT_FOUND.into_response(),
+        };
+        as_json(answer.to_string().into())
+    }
+}
+
+fn as_json(body: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
