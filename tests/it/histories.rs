@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use reposync::apply::{Candidate, Engine, IN_FLIGHT_KIB, Options, Project, Prune, run};
 use reposync::chunk::{SentenceChunker, SentenceSettings};
 use reposync::embed::{CacheKey, EmbedQueue, Embedder as _, VectorCache};
@@ -440,8 +441,19 @@ fn check_history(steps: Vec<Step>) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// The same histories each time, so that a change is judged by what it changes; others, and more
+/// of them, with `PROPTEST_CASES` set.
+fn config() -> ProptestConfig {
+    let from_environment = ProptestConfig::default();
+    let rng_seed = match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => from_environment.rng_seed,
+        None => RngSeed::Fixed(20_261_123),
+    };
+    ProptestConfig { failure_persistence: None, max_shrink_iters: 3000, rng_seed, ..from_environment }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, max_shrink_iters: 3000, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn any_history_ends_in_the_index_of_a_build_from_nothing(steps in prop::collection::vec(steps(), 1..25)) {

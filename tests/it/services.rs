@@ -120,6 +120,9 @@ repositories = ["repos/api"]
 "#;
 
 /// Each permanent error ends its project before any cost, names stage and remedy; another goes on.
+/// An edit of the file.
+type Edit = fn(String) -> String;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn permanent_errors_end_their_project_before_any_cost() {
     let github = |file: String| file.replace("${GITHUB_TOKEN}", "ghp_wrong");
@@ -129,7 +132,6 @@ async fn permanent_errors_end_their_project_before_any_cost() {
     let pinecone = |file: String| file.replace("${PINECONE_API_KEY}", "pcsk_wrong");
     let index = |file: String| file.replace("index = \"docs\"", "index = \"nosuch\"");
     let same = |file: String| file;
-    type Edit = fn(String) -> String;
     let cases: [(&str, Edit, usize, &str, &str); 6] = [
         ("a wrong token", github, DIMENSIONS, "github", "token"),
         ("a wrong key of Azure", azure, DIMENSIONS, "ada", "api_key"),
@@ -377,7 +379,8 @@ async fn secrets_stay_where_they_belong() {
                 .calls()
                 .iter()
                 .map(|call| format!("{} {:?} {}", call.target, call.headers, call.body))
-                .collect(),
+                .collect::<Vec<_>>()
+                .join("\n"),
         ),
         ("pinecone", printed(&services.pinecone.server.requests())),
         ("slack", printed(&services.slack.server.requests())),

@@ -13,7 +13,7 @@ const LFS_POINTER_MAX: usize = 1024;
 
 /// Decodes and cleans a file, or says why it has no text to index.
 ///
-/// Encodings: UTF-8; UTF-16 with a byte order mark; Latin-1 where [`latin1`] is certain. Dropped
+/// Encodings: UTF-8; UTF-16 with a byte order mark; Latin-1 where `latin1` is certain. Dropped
 /// are the byte order mark and all control characters but tab and newline (the C1 block too).
 /// CRLF and a lone CR become LF, so that line n of the result is line n of the file.
 pub fn clean(bytes: &[u8]) -> Result<Cleaned, SkipReason> {

@@ -193,7 +193,7 @@ pub(crate) struct LabSource(pub(crate) Lab);
 
 #[async_trait]
 impl Source for LabSource {
-    fn stage(&self) -> &str {
+    fn stage(&self) -> &'static str {
         "source"
     }
 
@@ -290,7 +290,7 @@ impl LabEmbedder {
 
 #[async_trait]
 impl Embedder for LabEmbedder {
-    fn stage(&self) -> &str {
+    fn stage(&self) -> &'static str {
         "embedder"
     }
 
@@ -298,7 +298,7 @@ impl Embedder for LabEmbedder {
         &self.identity
     }
 
-    fn label(&self) -> &str {
+    fn label(&self) -> &'static str {
         "lab"
     }
 
@@ -389,7 +389,7 @@ impl LabStore {
 
 #[async_trait]
 impl VectorStore for LabStore {
-    fn stage(&self) -> &str {
+    fn stage(&self) -> &'static str {
         "store"
     }
 
