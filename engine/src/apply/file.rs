@@ -1,11 +1,12 @@
 //! One file's journey: its content arrives, is chunked, gets its vectors, is written.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::num::NonZero;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::prepare::{Draft, Origin, Prepared, prepare};
@@ -18,6 +19,11 @@ use crate::model::{
 };
 use crate::plan::Write;
 use crate::source::ContentSink;
+
+/// As many files are chunked at once as there are cores: more threads would only hold memory, each
+/// an arena of the allocator's.
+static CORES: LazyLock<Semaphore> =
+    LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(2, NonZero::get)));
 
 /// The files of one repository on their way.
 pub(crate) struct Files {
@@ -206,6 +212,9 @@ impl Shared {
             let prepared = prepare(&run.project, &origin, &content)?;
             Ok((prepared, write))
         };
+        let _core = CORES.acquire().await.map_err(|error| {
+            StageError::new("engine", ErrorKind::Bug, "the share of the cores is closed").caused_by(error)
+        })?;
         tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| {
             // Repository content must not be able to end a run, whatever it is.
             Err(StageError::new("engine", ErrorKind::BadInput, "chunking panicked").caused_by(panic))

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::Utc;
 use futures::StreamExt;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::adopt::adopt;
@@ -26,6 +27,9 @@ use crate::model::{
 /// Repositories of a project under way at once: enough to hide the latency of their listings, few
 /// enough that each finishes soon.
 const REPOSITORIES: usize = 4;
+/// Repositories of all projects whose contents are read at once. Each holds blocking threads while
+/// it waits for room in the byte budget; were those all that the runtime has, nobody would make any.
+static FETCHES: Semaphore = Semaphore::const_new(16);
 /// Events kept for the history of a run.
 const KEPT_EVENTS: usize = 200;
 
@@ -320,7 +324,12 @@ async fn files(run: &Arc<ProjectRun>, writer: &Writer, work: RepoWork) -> StageR
     if !diff.writes.is_empty() {
         let wanted = diff.writes.iter().map(|write| write.wanted.entry.clone()).collect();
         let mut sink = Files::new(run, writer, &entry.repo, commit, diff.writes);
-        let fetched = run.project.source.fetch(&entry.repo, commit, wanted, &mut sink).await;
+        let fetched = {
+            let _fetch = FETCHES.acquire().await.map_err(|error| {
+                StageError::new("engine", ErrorKind::Bug, "the share of fetches is closed").caused_by(error)
+            })?;
+            run.project.source.fetch(&entry.repo, commit, wanted, &mut sink).await
+        };
         let fetched =
             fetched.and_then(|()| if run.stop.is_cancelled() { Ok(()) } else { sink.check_complete() });
         // Files under way are finished whatever became of the rest.
