@@ -130,7 +130,7 @@ impl Packer<'_> {
         if statements || group.len() == 1 || self.stands_alone(group.end - 1) {
             self.max
         } else {
-            self.max / 2
+            (self.max / 2).max(1)
         }
     }
 
