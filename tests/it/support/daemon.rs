@@ -198,10 +198,9 @@ fn read(record: &PathBuf, process: u32) -> Option<SocketAddr> {
 /// Reads an answer until the connection ends; a reset after the answer is the server's right.
 pub(crate) fn answer(stream: &mut TcpStream) -> Answer {
     let mut bytes = Vec::new();
-    let mut buffer = [0; 16384];
-    while let Ok(n @ 1..) = stream.read(&mut buffer) {
-        bytes.extend_from_slice(&buffer[..n]);
-    }
+    // What came before a reset is kept. (A single `read` ends early on a signal, such as the end of
+    // another test's program.)
+    drop(stream.read_to_end(&mut bytes));
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
