@@ -51,7 +51,7 @@ fn a_renamed_folder_is_not_embedded_again() {
     local.repo.commit("rename");
     let run = local.apply(&[]).exits(0);
     assert_eq!(run.counts(WORK), [0, 2, 2, 2]);
-    assert_eq!(run.counts(["files_moved", "files_added", "files_removed"]), [2, 0, 2]);
+    assert_eq!(run.counts(["files_moved", "files_added", "files_removed"]), [2, 0, 0]);
     local.assert_as_fresh();
 }
 
@@ -560,8 +560,11 @@ fn a_file_that_turns_binary_leaves_and_comes_back() {
     assert_eq!(run.counts(WORK), [0, 0, 0, 1]);
     assert_eq!(run.report["projects"][0]["skipped"][0]["reason"], Value::from("binary"));
     assert_eq!(local.apply(&[]).exits(0).counts(WORK), [0; 4]);
-    local.repo.git(&["revert", "--no-edit", "HEAD"]);
-    assert_eq!(local.apply(&[]).exits(0).counts(WORK), [0, 1, 1, 0]);
+    local.repo.write("other.md", "Other.\n").commit("more");
+    let run = local.apply(&[]).exits(0);
+    assert_eq!(run.counts(["files_added", "files_skipped"]), [1, 1], "known as skipped, still told");
+    local.repo.git(&["revert", "--no-edit", "HEAD", "HEAD~1"]);
+    assert_eq!(local.apply(&[]).exits(0).counts(WORK), [0, 1, 1, 1]);
     local.assert_as_fresh();
 }
 
@@ -574,6 +577,15 @@ fn full_writes_everything_again_without_embedding() {
     drop(db);
     assert_eq!(local.apply(&["--full"]).exits(0).counts(WORK), [0, 3, 3, 0]);
     assert_eq!(local.index(), whole);
+}
+
+#[test]
+fn a_repository_without_commits_is_told() {
+    let local = Local::new();
+    local.repo.git(&["update-ref", "-d", "HEAD"]);
+    let run = local.apply(&[]).exits(0);
+    let notes = run.report["projects"][0]["notes"].to_string();
+    assert!(notes.contains("without commits: `docs`"), "{notes}");
 }
 
 #[test]

@@ -166,7 +166,12 @@ fn merge(files: Vec<KnownFile>, mut unfinished: BTreeSet<String>, place: i64) ->
             let state = match file.status {
                 _ if unfinished.remove(&file.path) => KnownState::Unfinished,
                 FileStatus::Synced => KnownState::Settled,
-                FileStatus::Skipped => KnownState::Skipped,
+                // Without a reason that this version knows it is read again.
+                FileStatus::Skipped => file
+                    .detail
+                    .as_deref()
+                    .and_then(SkipReason::of_label)
+                    .map_or(KnownState::Failed, KnownState::Skipped),
                 FileStatus::Failed => KnownState::Failed,
                 FileStatus::Adopted => KnownState::Adopted,
                 FileStatus::Damaged => KnownState::Damaged,

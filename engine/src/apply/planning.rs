@@ -13,7 +13,7 @@ use super::look::{Look, RepoWork, known_files, look};
 use super::project_run::ProjectRun;
 use super::remove::{Leaving, Verdict, judge};
 use super::setup::{Candidate, Engine, Options, Project, Prune};
-use super::survey::{Absence, Gone, report_orphan, survey};
+use super::survey::{Absence, Gone, report_empty, report_orphan, survey};
 use super::tally::failure;
 use crate::ledger::Ledger;
 use crate::model::{Event, Fingerprint, Phase, StageError, StageResult};
@@ -128,7 +128,7 @@ async fn survey_project(
             Look::Failed => {}
             Look::Gone(cause) => vanished.push((name, Absence::Orphan { certain: true }, cause)),
             Look::Work(work) => {
-                for (path, reason) in &work.skipped {
+                for (path, reason) in work.skipped.iter().chain(&work.diff.skipped) {
                     run.tally.skipped(&name, path, *reason);
                 }
                 leaving
@@ -139,6 +139,7 @@ async fn survey_project(
             }
         }
     }
+    report_empty(run, &empty);
     let unlisted =
         survey.gone.into_iter().map(|Gone { name, why }| (name, why, "is not in the listing any more"));
     for (name, why, cause) in unlisted.chain(vanished) {
@@ -232,7 +233,7 @@ async fn reason(run: &Arc<ProjectRun>, write: &Write) -> StageResult<String> {
             KnownState::Unfinished => "an interrupted write",
             KnownState::Adopted => "found in the store, to be compared",
             KnownState::Damaged => "damaged in the store",
-            KnownState::Settled | KnownState::Skipped => "as recorded",
+            KnownState::Settled | KnownState::Skipped(_) => "as recorded",
         }
         .to_owned(),
         Reason::Recipe(old) => {

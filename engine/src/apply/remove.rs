@@ -20,6 +20,8 @@ pub(crate) struct Leaving {
     pub(crate) vectors: u64,
     /// True where the guard counts it.
     pub(crate) counted: bool,
+    /// True where its content is in the index under another path: it is told as moved.
+    pub(crate) moved: bool,
 }
 
 impl Leaving {
@@ -30,6 +32,7 @@ impl Leaving {
             blob_sha: known.blob_sha,
             vectors: known.vectors,
             counted,
+            moved: false,
         }
     }
 
@@ -125,7 +128,7 @@ pub(crate) async fn remove_files(run: &Arc<ProjectRun>, files: Vec<Leaving>) -> 
         run.ledger(move |ledger, project| ledger.remove_files(project, &keys, &left)).await?;
         for file in batch {
             // A path that never had vectors was never in the index.
-            if file.vectors > 0 {
+            if file.vectors > 0 && !file.moved {
                 run.tally.count(|counts| counts.files_removed += 1);
                 run.emit(Event::FileRemoved {
                     project: run.name().to_owned(),

@@ -16,7 +16,7 @@ use super::orphans::orphan_projects;
 use super::project_run::ProjectRun;
 use super::remove::{Leaving, Verdict, clean_leftovers, judge, remove_files};
 use super::setup::{Candidate, Engine, Options, Project, Prune, selection_fingerprint};
-use super::survey::{Absence, Gone, Present, report_orphan, survey};
+use super::survey::{Absence, Gone, Present, report_empty, report_orphan, survey};
 use super::tally::Tally;
 use super::writer::Writer;
 use crate::model::{
@@ -297,13 +297,12 @@ async fn repository(
 async fn files(run: &Arc<ProjectRun>, writer: &Writer, work: RepoWork) -> StageResult<RepoEnd> {
     let RepoWork { entry, commit, diff, skipped, .. } = work;
     let repository = entry.repo.name.as_str();
-    for (path, reason) in &skipped {
+    for (path, reason) in skipped.iter().chain(&diff.skipped) {
         run.tally.skipped(repository, path, *reason);
     }
     run.tally.count(|counts| {
         counts.files += diff.unchanged + diff.writes.len() as u64 + diff.skipped.len() as u64;
         counts.files_unchanged += diff.unchanged;
-        counts.files_skipped += diff.skipped.len() as u64;
     });
     let changes = diff.writes.len() as u64;
     run.emit(Event::RepositoryPlanned {
@@ -320,6 +319,7 @@ async fn files(run: &Arc<ProjectRun>, writer: &Writer, work: RepoWork) -> StageR
         let name = repository.to_owned();
         run.ledger(move |ledger, (id, _)| ledger.unsettle(id, &name)).await?;
     }
+    let moved: BTreeSet<String> = diff.writes.iter().filter_map(|write| write.moved_from.clone()).collect();
     let mut failed = super::file::FailedFiles::default();
     if !diff.writes.is_empty() {
         let wanted = diff.writes.iter().map(|write| write.wanted.entry.clone()).collect();
@@ -341,7 +341,10 @@ async fn files(run: &Arc<ProjectRun>, writer: &Writer, work: RepoWork) -> StageR
         .removals
         .into_iter()
         .filter(|known| !failed.keep.contains(&known.path))
-        .map(|known| Leaving::new(repository, known, true))
+        .map(|known| {
+            let moved = moved.contains(&known.path);
+            Leaving { moved, ..Leaving::new(repository, known, true) }
+        })
         .collect();
     Ok(RepoEnd { settled: failed.count == 0, entry, commit, leaving })
 }
@@ -354,6 +357,7 @@ async fn removals(
     vectors_before: u64,
 ) -> StageResult<()> {
     let Ends { ended, gone: vanished, incomplete, empty } = ends;
+    report_empty(run, &empty);
     let mut leaving: Vec<Leaving> = ended.iter().flat_map(|end| end.leaving.iter().cloned()).collect();
     let mut dissolved = Vec::new();
     let mut postponed = false;

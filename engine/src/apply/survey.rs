@@ -150,3 +150,16 @@ pub(crate) async fn report_orphan(run: &Arc<ProjectRun>, name: &str, cause: &str
     ));
     Ok(())
 }
+
+/// Tells of repositories that have nothing to index yet: who waits for them should know.
+pub(crate) fn report_empty(run: &ProjectRun, empty: &BTreeSet<String>) {
+    const NAMED: usize = 5;
+    if empty.is_empty() {
+        return;
+    }
+    let mut names: Vec<String> = empty.iter().take(NAMED).map(|name| format!("`{name}`")).collect();
+    if empty.len() > NAMED {
+        names.push(format!("and {} more", empty.len() - NAMED));
+    }
+    run.note(format!("without commits: {}", names.join(", ")));
+}

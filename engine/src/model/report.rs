@@ -74,7 +74,7 @@ pub struct Counts {
     pub files_changed: u64,
     /// Files that took the place of a removed one with the same content.
     pub files_moved: u64,
-    /// Files removed from the index.
+    /// Files removed from the index, without those whose content moved.
     pub files_removed: u64,
     /// Files that were as recorded.
     pub files_unchanged: u64,

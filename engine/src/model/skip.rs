@@ -35,6 +35,27 @@ pub enum SkipReason {
 }
 
 impl SkipReason {
+    const ALL: [Self; 13] = [
+        Self::Binary,
+        Self::Undecodable,
+        Self::TooLarge,
+        Self::Empty,
+        Self::NoChunker,
+        Self::LfsPointer,
+        Self::Submodule,
+        Self::Symlink,
+        Self::Excluded,
+        Self::OtherExtension,
+        Self::Generated,
+        Self::Vendored,
+        Self::Secret,
+    ];
+
+    /// The reason of a [`label`](Self::label).
+    pub fn of_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.label() == label)
+    }
+
     /// The reason as people read it.
     pub fn label(self) -> &'static str {
         match self {

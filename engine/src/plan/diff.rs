@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Fingerprint, GitSha, TreeEntry};
+use crate::model::{Fingerprint, GitSha, SkipReason, TreeEntry};
 
 /// A file that the project wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub enum KnownState {
     /// It is as recorded.
     Settled,
     /// It is as recorded: not for the index, by its content.
-    Skipped,
+    Skipped(SkipReason),
     /// The last try failed.
     Failed,
     /// A write began and was not recorded as finished.
@@ -89,7 +89,7 @@ pub struct RepoDiff {
     /// Files that are as recorded.
     pub unchanged: u64,
     /// Files that are, as recorded, not for the index.
-    pub skipped: Vec<String>,
+    pub skipped: Vec<(String, SkipReason)>,
 }
 
 /// Compares. `full`: believe nothing that is known.
@@ -105,10 +105,10 @@ pub fn diff(wanted: Vec<Wanted>, known: Vec<Known>, full: bool) -> RepoDiff {
                 let is_new = vectors_before == 0;
                 diff.writes.push(Write { wanted, reason, vectors_before, is_new, moved_from: None });
             }
-            None if before.is_some_and(|file| file.state == KnownState::Skipped) => {
-                diff.skipped.push(wanted.entry.path);
-            }
-            None => diff.unchanged += 1,
+            None => match before.map(|file| file.state) {
+                Some(KnownState::Skipped(reason)) => diff.skipped.push((wanted.entry.path, reason)),
+                _ => diff.unchanged += 1,
+            },
         }
     }
     diff.removals = known.into_values().collect();
@@ -122,7 +122,7 @@ fn reason(wanted: &Wanted, known: Option<&Known>, full: bool) -> Option<Reason> 
     if full {
         return Some(Reason::Full);
     }
-    if !matches!(known.state, KnownState::Settled | KnownState::Skipped) {
+    if !matches!(known.state, KnownState::Settled | KnownState::Skipped(_)) {
         return Some(Reason::State(known.state));
     }
     if known.blob_sha != Some(wanted.entry.sha) {
@@ -199,9 +199,9 @@ mod tests {
             let file = Known { state, ..known("a", 1, "r") };
             assert_eq!(reasons(one(), vec![file], false), [Reason::State(state)]);
         }
-        let skipped = Known { vectors: 0, state: KnownState::Skipped, ..elsewhere };
+        let skipped = Known { vectors: 0, state: KnownState::Skipped(SkipReason::Binary), ..elsewhere };
         let diff = diff(one(), vec![skipped], false);
-        assert_eq!((diff.writes.len(), diff.skipped), (0, vec!["a".to_owned()]));
+        assert_eq!((diff.writes.len(), diff.skipped), (0, vec![("a".to_owned(), SkipReason::Binary)]));
     }
 
     #[test]
