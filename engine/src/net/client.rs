@@ -3,6 +3,7 @@
 use std::sync::Once;
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use url::Url;
 
 use crate::model::{StageError, StageResult, parse_endpoint};
@@ -44,6 +45,19 @@ pub fn endpoint(stage: &str, text: &str) -> StageResult<Url> {
     })
 }
 
+/// Reads an answer whole; none where it is longer than `most` bytes. What answers is not believed
+/// to end.
+pub async fn read_body(mut answer: reqwest::Response, most: usize) -> reqwest::Result<Option<Bytes>> {
+    let mut body = BytesMut::new();
+    while let Some(part) = answer.chunk().await? {
+        if body.len() + part.len() > most {
+            return Ok(None);
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(Some(body.freeze()))
+}
+
 /// Turns a transport error (connection, time-out, broken body) into a transient stage error. The
 /// URL is left out: it may carry a secret.
 pub fn describe_transport_error(stage: &str, host: &str, error: reqwest::Error) -> StageError {
@@ -57,4 +71,16 @@ pub fn describe_transport_error(stage: &str, host: &str, error: reqwest::Error) 
         "failed request to"
     };
     StageError::transient(stage, format!("{what} {host}")).caused_by(error.without_url())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_is_read_up_to_its_bound() {
+        let answer = || reqwest::Response::from(http::Response::new("0123456789"));
+        assert_eq!(read_body(answer(), 10).await.expect("whole").as_deref(), Some(&b"0123456789"[..]));
+        assert_eq!(read_body(answer(), 9).await.expect("no fault of the transport"), None);
+    }
 }

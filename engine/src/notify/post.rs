@@ -11,8 +11,12 @@ use url::Url;
 
 use crate::model::{ErrorKind, Event, EventSink, Secret, StageError, StageResult};
 use crate::net::{
-    HttpClient, Limiter, RetryPolicy, describe_transport_error, endpoint, http_client, retry, retry_after,
+    HttpClient, Limiter, RetryPolicy, describe_transport_error, endpoint, http_client, read_body, retry,
+    retry_after,
 };
+
+/// What is read of a refusal: a few lines are repeated of it.
+const MOST_READ: usize = 64 << 10;
 
 /// Characters of an answer that an error repeats: services answer with one word.
 const LONGEST_ANSWER: usize = 100;
@@ -97,8 +101,8 @@ impl Webhook {
             return Ok(());
         }
         let wait = retry_after(response.headers());
-        let answer = response.text().await.unwrap_or_default();
-        let message = match said(&answer, &self.url) {
+        let answer = read_body(response, MOST_READ).await.ok().flatten().unwrap_or_default();
+        let message = match said(&String::from_utf8_lossy(&answer), &self.url) {
             Some(answer) => format!("{} answers {}: {answer}", self.host, status.as_u16()),
             None => format!("{} answers {status}", self.host),
         };

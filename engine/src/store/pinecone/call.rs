@@ -12,8 +12,10 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::model::{ErrorKind, Event, EventSink, Secret, StageError, StageResult};
-use crate::net::{HttpClient, Limiter, RetryPolicy, describe_transport_error, retry, retry_after};
+use crate::net::{HttpClient, Limiter, RetryPolicy, describe_transport_error, read_body, retry, retry_after};
 
+/// No answer is longer: a hundred records of the most components and metadata take a third of it.
+const LONGEST_ANSWER: usize = 128 << 20;
 /// Characters of a service's message that an error repeats.
 const LONGEST_MESSAGE: usize = 300;
 
@@ -118,7 +120,10 @@ impl Caller {
         }
         let response = builder.send().await.map_err(lost)?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = response.bytes().await.map_err(lost)?;
+        let Some(body) = read_body(response, LONGEST_ANSWER).await.map_err(lost)? else {
+            let error = StageError::transient(&self.stage, format!("an answer of {host} without end"));
+            return Err((error, "invalid_answer"));
+        };
         match status {
             _ if status.is_success() => match serde_json::from_slice(&body) {
                 Ok(value) => Ok(Answer::Done(value)),
@@ -178,13 +183,13 @@ impl Caller {
 }
 
 /// What an error's body says, in any of the service's forms.
-struct Said {
-    message: Option<String>,
+pub(super) struct Said {
+    pub(super) message: Option<String>,
     is_quota: bool,
 }
 
 impl Said {
-    fn read(body: &[u8], is_html: bool, key: &Secret) -> Self {
+    pub(super) fn read(body: &[u8], is_html: bool, key: &Secret) -> Self {
         /// The data plane says `{"code": 3, "message": …}`, the control plane
         /// `{"status": 429, "error": {"code": "QUOTA_EXCEEDED", "message": …}}`.
         #[derive(Deserialize)]
@@ -227,7 +232,7 @@ fn presentable(text: &str, key: &Secret) -> Option<String> {
     (!line.is_empty()).then_some(line)
 }
 
-fn is_html(headers: &HeaderMap) -> bool {
+pub(super) fn is_html(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
 }
 
