@@ -10,6 +10,8 @@ pub mod cli;
 pub mod config; // reposync.toml -> Config, every problem at once
 pub mod daemon; // keeps it so: schedule, push, edit
 pub mod embed; // texts -> vectors, and the cache that keeps them from being paid for twice
+#[cfg(any(test, fuzzing))]
+pub mod fuzz; // what outsiders hand over, for `fuzz/` and the tests that replay its corpus
 pub mod ledger; // what we believe is stored
 pub mod model; // what travels: entries, documents, chunks, records, errors, events
 pub mod net; // what HTTP stages share: clients, retries, limits

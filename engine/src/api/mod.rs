@@ -22,6 +22,8 @@ use crate::daemon::Handle;
 
 pub use metrics::Metrics;
 pub use serve::{Server, bind};
+#[cfg(any(test, fuzzing))]
+pub use webhook::fuzz as fuzz_webhook;
 
 /// What every handler has at hand.
 #[derive(Clone)]

@@ -153,6 +153,29 @@ fn read(event: &str, body: &[u8]) -> ApiResult<Option<Push>> {
     }))
 }
 
+/// A fuzz target: the event, a newline, the signature, a newline, the payload.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(bytes: &[u8]) {
+    const KEY: &[u8] = b"key";
+    let mut parts = bytes.splitn(3, |&byte| byte == b'\n');
+    let mut line = || String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
+    let (event, signature) = (line(), line());
+    let body = parts.next().unwrap_or_default();
+    let ours = Hmac::<Sha256>::new_from_slice(KEY).expect("any length serves").chain_update(body).finalize();
+    let ours = format!("sha256={}", hex::encode(ours.into_bytes()));
+    assert!(is_signed(KEY, body, &ours), "signed with the secret");
+    assert_eq!(
+        is_signed(KEY, body, &signature),
+        signature.eq_ignore_ascii_case(&ours) && signature.starts_with("sha256=")
+    );
+    if let Ok(Some(push)) = read(&event, body) {
+        assert!(
+            push.repository.is_none_or(|name| name.starts_with(&push.owner)),
+            "the owner of the repository"
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,6 +15,8 @@ mod invariants;
 mod language;
 mod lines;
 mod markdown;
+#[cfg(any(test, fuzzing))]
+pub mod promises;
 pub mod secrets;
 mod sentence;
 mod settings;

@@ -4,6 +4,8 @@
 mod azure;
 mod cache;
 mod fault;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod identifiers;
 mod local;
 mod openai;
@@ -21,6 +23,8 @@ use crate::model::{Fingerprint, StageError, StageResult, Vector};
 
 pub use azure::azure_embedder;
 pub use cache::{CacheKey, VectorCache};
+#[cfg(any(test, fuzzing))]
+pub use fuzz::fuzz;
 pub use local::LocalEmbedder;
 pub use openai::openai_embedder;
 pub use queue::{EmbedQueue, Embedded};

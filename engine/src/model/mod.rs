@@ -5,6 +5,8 @@ mod document;
 mod endpoint;
 mod error;
 mod event;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 mod git;
 mod hash;
 mod path_matcher;

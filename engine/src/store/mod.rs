@@ -14,6 +14,8 @@ use crate::model::{Match, Place, Record, StageResult, Vector};
 pub use filter::Filter;
 pub use memory::MemoryStore;
 pub use pinecone::PineconeStore;
+#[cfg(any(test, fuzzing))]
+pub use pinecone::fuzz as fuzz_pinecone;
 pub use settings::{CreateIndex, Metric, PineconeSettings, SqliteSettings};
 pub use sqlite::SqliteStore;
 

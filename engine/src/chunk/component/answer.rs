@@ -98,3 +98,55 @@ fn bad_range(
         None => message,
     }
 }
+
+/// A fuzz target: a component's answer, made of the bytes, to a document, made of them too. What is
+/// taken must lie in the text, in order, and fit.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(bytes: &[u8]) {
+    use super::super::{Limits, fit};
+    use super::bindings::reposync::chunker::types::Span;
+    use crate::model::{Cleaned, LineMap};
+
+    let mut bytes = crate::model::fuzzed::Reader(bytes);
+    let unit = [OffsetUnit::Utf8Bytes, OffsetUnit::Utf16Units, OffsetUnit::CodePoints]
+        [usize::from(bytes.byte() % 3)];
+    let text = bytes.text();
+    let mut given = Vec::new();
+    while !bytes.is_empty() && given.len() < 64 {
+        let shape = bytes.byte();
+        let content = if shape & 1 == 0 {
+            let start = bytes.number();
+            Content::Slice(Span { start, end: start.saturating_add(bytes.number()) })
+        } else {
+            Content::Generated(bytes.text())
+        };
+        let mut may = |bit: u8| (shape & bit != 0).then(|| bytes.text());
+        let (context, kind, name) = (may(2), may(4), may(8));
+        let value = match shape >> 6 {
+            0 => AttrValueResult::Number(f64::from(bytes.number()) / f64::from(bytes.byte())),
+            1 => AttrValueResult::Flag(true),
+            2 => AttrValueResult::Text(bytes.text()),
+            _ => AttrValueResult::Texts(vec![bytes.text(), bytes.text()]),
+        };
+        let attrs = if shape & 16 == 0 { Vec::new() } else { vec![(bytes.text(), value)] };
+        given.push(Given { content, context, kind, name, attrs });
+    }
+    let chunks = match chunks(&text, unit, given) {
+        Ok(chunks) => chunks,
+        Err(message) => return assert!(!message.contains('\n'), "one line: {message}"),
+    };
+    let cleaned = Cleaned { text, lines: LineMap::Identity };
+    let counter = super::super::promises::counter();
+    let limits = Limits { input_tokens: 40, counter: counter.clone(), metadata_bytes: 400 };
+    let Ok(pieces) = fit(&cleaned, chunks, &limits) else { return };
+    for piece in pieces {
+        assert!(!piece.text.trim().is_empty(), "nothing to embed");
+        assert!(
+            piece.range.is_none_or(|range| cleaned.text[range] == piece.text),
+            "the body as it stands there"
+        );
+        assert!(piece.start_line <= piece.end_line);
+        let json = serde_json::to_string(&piece.text).expect("text").len();
+        assert!(json <= 400 + 2 || piece.text.chars().count() == 1, "{json} bytes of {:?}", piece.text);
+    }
+}

@@ -28,6 +28,8 @@ mod sandbox;
 mod ticker;
 mod trial;
 
+#[cfg(any(test, fuzzing))]
+pub use answer::fuzz;
 pub use chunker::ComponentChunker;
 pub use config_json::{ConfigProblem, RefusedConfig};
 pub use host::{ComponentHost, HostOptions};

@@ -204,7 +204,7 @@ impl Read for Pieces {
 }
 
 /// Reads the archive and hands on each expected content that is what it should be.
-fn read_archive(
+pub(super) fn read_archive(
     archive: impl Read,
     mut expected: HashMap<String, (GitSha, Option<u64>)>,
     contents: &mpsc::Sender<(String, Bytes)>,

@@ -62,7 +62,7 @@ async fn blob(client: &Client, repo: &str, sha: GitSha, path: &str) -> StageResu
 
 /// The content, whether it came bare, as asked, or in JSON, as servers do that do not know the
 /// media type.
-fn checked(answer: &Answer, sha: GitSha) -> Result<Bytes, String> {
+pub(super) fn checked(answer: &Answer, sha: GitSha) -> Result<Bytes, String> {
     #[derive(Deserialize)]
     struct Blob {
         content: String,

@@ -26,7 +26,11 @@ pub(super) fn following_page(path: &str) -> String {
             .split_inclusive(['?', '&'])
             .map(|part| match part.strip_prefix("page=") {
                 Some(rest) => {
-                    format!("page={}{}", number + 1, rest.trim_start_matches(|c: char| c.is_ascii_digit()))
+                    format!(
+                        "page={}{}",
+                        number.saturating_add(1),
+                        rest.trim_start_matches(|c: char| c.is_ascii_digit())
+                    )
                 }
                 None => part.to_owned(),
             })

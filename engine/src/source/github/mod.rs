@@ -8,11 +8,16 @@ mod archive;
 mod blobs;
 mod client;
 mod credentials;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod link;
 mod listing;
 mod pages;
 mod transport;
 mod trees;
+
+#[cfg(any(test, fuzzing))]
+pub use fuzz::{fuzz_answer, fuzz_archive};
 
 use std::time::Duration;
 

@@ -234,6 +234,20 @@ impl Client {
     }
 }
 
+/// A fuzz target: a page of repositories, their entries and whether a keyword finds them.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(answer: &Answer) {
+    let Ok(body) = serde_json::from_slice::<Body>(&answer.body) else { return };
+    let listed = match body {
+        Body::Bare(listed) | Body::Installation { repositories: listed } => listed,
+        Body::One(listed) => vec![listed],
+    };
+    for listed in listed {
+        listed.entry(answer.date());
+        listed.mentions("docs");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,27 @@ struct Entry {
     size: Option<u64>,
 }
 
+impl Entry {
+    /// The entry below a folder; none: it is a folder itself.
+    fn read(&self, prefix: &str) -> Result<Option<TreeEntry>, <GitSha as std::str::FromStr>::Err> {
+        let mode = match self.mode.as_str() {
+            "040000" | "40000" => return Ok(None),
+            "160000" => EntryMode::Submodule,
+            "120000" => EntryMode::Symlink,
+            _ => EntryMode::File,
+        };
+        let path = format!("{prefix}{}", self.path);
+        Ok(Some(TreeEntry {
+            // JSON cannot carry other bytes than UTF-8; they arrive as this character.
+            path_is_utf8: !path.contains('\u{fffd}'),
+            path,
+            mode,
+            sha: self.sha.parse()?,
+            size: self.size.filter(|_| mode == EntryMode::File),
+        }))
+    }
+}
+
 /// The whole tree of a commit, by path. One request, unless GitHub cuts the answer short (above
 /// 100,000 entries or 7 MB): then folder by folder, each whole where that fits.
 pub(super) async fn whole_tree(client: &Client, repo: &str, commit: GitSha) -> StageResult<Vec<TreeEntry>> {
@@ -40,29 +61,12 @@ pub(super) async fn whole_tree(client: &Client, repo: &str, commit: GitSha) -> S
             }
         }
         for entry in tree.tree {
-            let path = format!("{prefix}{}", entry.path);
-            let mode = match entry.mode.as_str() {
-                "040000" | "40000" if recursive => continue,
-                "040000" | "40000" => {
-                    folders.push((format!("{path}/"), entry.sha));
-                    continue;
-                }
-                "160000" => EntryMode::Submodule,
-                "120000" => EntryMode::Symlink,
-                _ => EntryMode::File,
-            };
-            let sha = entry
-                .sha
-                .parse()
-                .map_err(|_| client.garbage("a tree with an entry that has no object id"))?;
-            entries.push(TreeEntry {
-                // JSON cannot carry other bytes than UTF-8; they arrive as this character.
-                path_is_utf8: !path.contains('\u{fffd}'),
-                path,
-                mode,
-                sha,
-                size: entry.size.filter(|_| mode == EntryMode::File),
-            });
+            match entry.read(&prefix) {
+                Ok(Some(entry)) => entries.push(entry),
+                Ok(None) if recursive => {}
+                Ok(None) => folders.push((format!("{prefix}{}/", entry.path), entry.sha)),
+                Err(_) => return Err(client.garbage("a tree with an entry that has no object id")),
+            }
         }
     }
     entries.sort_by(|a, b| a.path.cmp(&b.path));
@@ -85,4 +89,15 @@ async fn request(
             _ => Err(client.refusal(&format!("the tree of commit {commit} of {repo}"), &answer)),
         })
         .await
+}
+
+/// A fuzz target: a tree's entries.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(answer: &super::answer::Answer) {
+    let Ok(tree) = serde_json::from_slice::<Tree>(&answer.body) else { return };
+    for entry in tree.tree {
+        if let Ok(Some(read)) = entry.read("docs/") {
+            assert!(read.path.starts_with("docs/"));
+        }
+    }
 }

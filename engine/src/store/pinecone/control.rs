@@ -33,7 +33,7 @@ pub(super) struct Index {
 
 /// The control plane's description.
 #[derive(Debug, Deserialize)]
-struct Described {
+pub(super) struct Described {
     host: String,
     dimension: Option<usize>,
     metric: String,

@@ -4,6 +4,8 @@
 
 mod call;
 mod control;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod wire;
 
 use std::sync::Arc;
@@ -25,6 +27,9 @@ use crate::net::{Limiter, RetryPolicy, endpoint, http_client};
 use super::{
     Filter, IdPage, Metric, PineconeSettings, Query, StoreDescription, StoreLimits, StoredRecord, VectorStore,
 };
+#[cfg(any(test, fuzzing))]
+pub use fuzz::fuzz;
+
 use call::{Answer, Caller, Request};
 use control::{Index, at};
 use wire::{Accepted, Fetched, Listed, Matches, Stats, UpsertBody, upsert_bodies, with_whole_numbers};

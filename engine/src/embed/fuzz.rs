@@ -1,0 +1,36 @@
+//! A fuzz target: an embedding service's answers, good and bad.
+
+use super::fault::{Lesson, Service, pause};
+use super::read_answer;
+use crate::model::Secret;
+use crate::model::fuzzed::answer;
+use crate::net::retry_after;
+
+/// An HTTP answer: its vectors, or what its error means.
+pub fn fuzz(bytes: &[u8]) {
+    const KEY: &str = "sk-0123456789";
+    let (status, headers, body) = answer(bytes);
+    for inputs in [1, 3] {
+        let Ok(read) = read_answer(body, inputs) else { continue };
+        assert_eq!(read.vectors.len(), inputs, "a vector for each text");
+        assert!(
+            read.vectors.iter().all(|vector| vector.len() == read.vectors[0].len() && !vector.is_empty())
+        );
+    }
+    let service = Service {
+        stage: "ada".into(),
+        host: "ada.example".into(),
+        credentials_hint: "",
+        address_hint: "",
+        secret: Some(Secret::new(KEY)),
+    };
+    for fault in [service.fault(status, &headers, body), service.garbage("why", body)] {
+        let message = fault.error.to_string();
+        assert!(!message.contains(KEY) && message.len() < 3000, "{message}");
+        assert_ne!(fault.lesson, Lesson::SmallerBatches(Some(usize::MAX)));
+    }
+    for tokens in [0, 1, 1 << 40] {
+        pause(&headers, tokens);
+    }
+    retry_after(&headers);
+}
