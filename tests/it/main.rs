@@ -24,4 +24,6 @@ mod source_github_faults;
 mod store_contract;
 mod store_pinecone;
 mod support;
+mod torture;
+mod trouble;
 mod webhook;

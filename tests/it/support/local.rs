@@ -76,12 +76,17 @@ impl Local {
     /// The index must be what a build from nothing makes of the same file and repositories.
     #[track_caller]
     pub(crate) fn assert_as_fresh(&self) {
+        let fresh = self.fresh();
+        assert_eq!(self.index(), fresh);
+    }
+
+    /// What a build from nothing makes of the file and the repositories.
+    pub(crate) fn fresh(&self) -> Index {
         let text = self.world.read("reposync.toml").replace("repositories = [\"", "repositories = [\"../");
         drop(std::fs::remove_dir_all(self.world.path("fresh")));
         self.world.write("fresh/reposync.toml", text);
         self.world.run(&["apply", "--config", "fresh/reposync.toml"]).exits(0);
-        let fresh = read_index(&self.world.path("fresh/.reposync/index.db"));
-        assert_eq!(self.index(), fresh);
+        read_index(&self.world.path("fresh/.reposync/index.db"))
     }
 }
 

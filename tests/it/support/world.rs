@@ -65,9 +65,15 @@ impl World {
 
     /// The program with these arguments, apart from whoever runs the tests.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_reposync"));
+        self.under(&[], args)
+    }
+
+    /// The same, started by another program, such as a tracer.
+    pub(crate) fn under(&self, starter: &[&str], args: &[&str]) -> Command {
+        let mut words = starter.iter().chain([&env!("CARGO_BIN_EXE_reposync")]).chain(args);
+        let mut command = Command::new(words.next().expect("the program at least"));
         command
-            .args(args)
+            .args(words)
             .current_dir(&self.root)
             .env_clear()
             // Where `git` and the tools of plugin authors are.
@@ -97,7 +103,16 @@ impl World {
 
     /// Starts the program.
     pub(crate) fn spawn(&self, args: &[&str]) -> Running {
-        let mut child = self.command(args).spawn().expect("the built program");
+        self.start(&mut self.command(args), args)
+    }
+
+    /// Starts what [`World::command`] or [`World::under`] gave.
+    #[track_caller]
+    pub(crate) fn start(&self, command: &mut Command, args: &[&str]) -> Running {
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => panic!("{} does not start: {error}", command.get_program().display()),
+        };
         let stdout = Reader::new(child.stdout.take().expect("piped"));
         let stderr = Reader::new(child.stderr.take().expect("piped"));
         Running { child, stdout, stderr, root: self.root.clone(), args: args.join(" ") }
