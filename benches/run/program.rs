@@ -1,5 +1,6 @@
 //! Runs the real program in a process of its own and measures that process alone.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,19 +15,27 @@ pub(crate) struct Measured {
     pub(crate) cpu: Option<f64>,
     /// The most memory it held at once. None where `/proc` does not tell.
     pub(crate) peak_mib: Option<f64>,
+    /// The most files, sockets and threads it had at once, as far as they were seen: it is looked
+    /// at every few milliseconds. Zero where `/proc` does not tell.
+    pub(crate) descriptors: usize,
+    pub(crate) threads: usize,
     /// What `apply --json` printed.
     pub(crate) report: Value,
 }
 
 impl Measured {
-    /// A count of the first project's report.
+    /// A count of the report, over all projects.
     pub(crate) fn count(&self, name: &str) -> u64 {
-        self.report["projects"][0]["counts"][name].as_u64().unwrap_or_default()
+        let projects = self.report["projects"].as_array().map_or(&[][..], Vec::as_slice);
+        projects.iter().filter_map(|project| project["counts"][name].as_u64()).sum()
     }
 }
 
 /// `apply --json` in a folder; anything but success ends the benchmark.
 pub(crate) fn apply(program: &Path, folder: &Path) -> Measured {
+    // A report on a thousand repositories is longer than a pipe holds.
+    let path = folder.join("report.json");
+    let report = File::create(&path).expect("a file");
     let began = Instant::now();
     let mut child = Command::new(program)
         .args(["apply", "--json", "--quiet"])
@@ -34,24 +43,25 @@ pub(crate) fn apply(program: &Path, folder: &Path) -> Measured {
         .env_clear()
         .env("HOME", folder)
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
+        .stdout(report)
         .spawn()
         .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
-    let mut peak_mib = None;
-    // The report is short enough for the pipe: nobody has to read it before the end.
+    let (mut peak_mib, mut descriptors, mut threads) = (None, 0, 0);
     let cpu = loop {
         let (ended, cpu) = look(&mut child);
         if ended {
             break cpu;
         }
         peak_mib = peak(child.id()).or(peak_mib);
+        descriptors = descriptors.max(entries(child.id(), "fd"));
+        threads = threads.max(entries(child.id(), "task"));
         std::thread::sleep(Duration::from_millis(2));
     };
     let seconds = began.elapsed().as_secs_f64();
-    let output = child.wait_with_output().expect("a child");
-    assert!(output.status.success(), "the program ended with {}", output.status);
-    let report = serde_json::from_slice(&output.stdout).expect("a report");
-    Measured { seconds, cpu, peak_mib, report }
+    let status = child.wait().expect("a child");
+    assert!(status.success(), "the program ended with {status}");
+    let report = serde_json::from_slice(&std::fs::read(&path).expect("a file")).expect("a report");
+    Measured { seconds, cpu, peak_mib, descriptors, threads, report }
 }
 
 /// Whether the process has ended, and its processor time so far. An ended process whose status
@@ -67,6 +77,11 @@ fn look(child: &mut Child) -> (bool, Option<f64>) {
     let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
     let cpu = ticks(11).zip(ticks(12)).map(|(user, system)| (user + system) / TICKS);
     (fields.first() == Some(&"Z"), cpu)
+}
+
+/// How many entries a folder of the process has.
+fn entries(id: u32, folder: &str) -> usize {
+    std::fs::read_dir(format!("/proc/{id}/{folder}")).map_or(0, Iterator::count)
 }
 
 /// `VmHWM` in MiB; an ended process has none.

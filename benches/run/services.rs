@@ -42,6 +42,9 @@ struct Shared {
     vectors: Vec<String>,
     requests: Requests,
     texts: AtomicU64,
+    /// Embedding calls under way, and the most there were at once.
+    under_way: AtomicU64,
+    at_once: AtomicU64,
 }
 
 #[derive(Default)]
@@ -58,6 +61,8 @@ pub(crate) struct Asked {
     pub(crate) store: u64,
     /// Texts that were embedded.
     pub(crate) texts: u64,
+    /// The most embedding calls that were under way at once.
+    pub(crate) at_once: u64,
 }
 
 /// The body of an embedding request.
@@ -79,6 +84,8 @@ impl Services {
             vectors: (0..VECTORS).map(|n| encoded(&vector(n))).collect(),
             requests: Requests::default(),
             texts: AtomicU64::new(0),
+            under_way: AtomicU64::new(0),
+            at_once: AtomicU64::new(0),
         });
         let app = Router::new().fallback(answer).with_state(Arc::clone(&shared));
         tokio::spawn(async move { axum::serve(listener, app).await.expect("a server") });
@@ -99,6 +106,7 @@ impl Services {
             embed: embed.swap(0, Relaxed),
             store: store.swap(0, Relaxed),
             texts: self.shared.texts.swap(0, Relaxed),
+            at_once: self.shared.at_once.swap(0, Relaxed),
         }
     }
 }
@@ -184,7 +192,10 @@ impl Shared {
         let body = to_bytes(body, usize::MAX).await.expect("a whole request");
         let texts = serde_json::from_slice::<Texts>(&body).expect("an embedding request").input.len();
         self.texts.fetch_add(texts as u64, Relaxed);
+        let under_way = self.under_way.fetch_add(1, Relaxed) + 1;
+        self.at_once.fetch_max(under_way, Relaxed);
         tokio::time::sleep(self.latency).await;
+        self.under_way.fetch_sub(1, Relaxed);
         let mut answer = String::with_capacity(texts * DIMENSIONS * 6 + 1000);
         answer.push_str(r#"{"object":"list","data":["#);
         for n in 0..texts {

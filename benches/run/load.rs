@@ -1,0 +1,216 @@
+//! Sizes that a run must bear: a thousand repositories, a repository of 25,000 files, a file of one
+//! MiB in one line, a hundred projects on one embedder. Each beside a tenth of it, so that what
+//! grows is seen: memory, open files, threads. A bound that is passed ends it with an error.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::Args;
+use super::program::{self, Measured};
+use super::repository::Repository;
+use super::services::{DIMENSIONS, Services};
+
+/// Memory of the largest run, over that of a tenth of it, at most.
+const MOST_GROWTH: f64 = 2.5;
+/// What a run may hold at most, whatever its size.
+const MOST_MIB: f64 = 400.0;
+const MOST_DESCRIPTORS: usize = 128;
+const MOST_THREADS: usize = 64;
+/// Calls in flight to each service.
+const CONCURRENCY: u64 = 8;
+
+/// All cases.
+pub(crate) fn measure(args: &Args) {
+    let of = |size: usize| if args.quick { size.div_ceil(50) } else { size };
+    println!(
+        "{:<40}{:>8}{:>8}{:>8}{:>8}{:>9}{:>9}{:>9}{:>9}",
+        "run", "time s", "CPU s", "MiB", "open", "threads", "files", "chunks", "embedded"
+    );
+    let load = Load { runtime: Runtime::new().expect("a runtime"), args };
+    load.grows("repositories", of(1_000), |n| local(n, 3));
+    load.grows("files", of(25_000), |n| local(1, n));
+    load.grows("projects on one embedder", of(100), |n| load.projects(n));
+    for kind in ["sentence", "markdown", "code", "wasm"] {
+        load.one_line(kind);
+    }
+}
+
+struct Load<'a> {
+    args: &'a Args,
+    runtime: Runtime,
+}
+
+/// A world to run in; what it holds ends with it.
+struct World {
+    folder: TempDir,
+    services: Option<Services>,
+}
+
+impl Load<'_> {
+    /// A case of a tenth of the size, and of the whole; each a second time, with nothing to do.
+    fn grows(&self, what: &str, size: usize, world: impl Fn(usize) -> World) {
+        if !what.starts_with(&self.args.case) {
+            return;
+        }
+        let peaks: Vec<f64> = [size.div_ceil(10), size]
+            .into_iter()
+            .map(|size| {
+                let world = world(size);
+                let first = self.run(&format!("{size} {what}: first"), &world);
+                let again = self.run(&format!("{size} {what}: nothing changed"), &world);
+                assert_eq!(again.count("vectors_written"), 0, "there was nothing to do");
+                first.peak_mib.unwrap_or_default()
+            })
+            .collect();
+        if peaks[0] > 0.0 {
+            println!("{:<40}{:>24.2} times", "  memory, ten times the size", peaks[1] / peaks[0]);
+            assert!(self.args.quick || peaks[1] < peaks[0] * MOST_GROWTH, "memory grows with the size");
+        }
+    }
+
+    fn run(&self, name: &str, world: &World) -> Measured {
+        let measured = program::apply(&self.args.program, world.folder.path());
+        let or_none = |value: Option<f64>, digits: usize| {
+            value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
+        };
+        println!(
+            "{name:<40}{:>8.2}{:>8}{:>8}{:>8}{:>9}{:>9}{:>9}{:>9}",
+            measured.seconds,
+            or_none(measured.cpu, 2),
+            or_none(measured.peak_mib, 0),
+            measured.descriptors,
+            measured.threads,
+            measured.count("files_added") + measured.count("files_unchanged"),
+            measured.count("chunks"),
+            measured.count("texts_embedded"),
+        );
+        if let Some(services) = &world.services {
+            let asked = services.take_asked();
+            assert!(asked.at_once <= CONCURRENCY, "{} calls were under way at once", asked.at_once);
+            assert_eq!(asked.texts, measured.count("texts_embedded"), "the report tells what was paid for");
+        }
+        assert!(measured.peak_mib.is_none_or(|mib| mib < MOST_MIB), "more than {MOST_MIB} MiB");
+        assert!(measured.descriptors <= MOST_DESCRIPTORS, "more than {MOST_DESCRIPTORS} open files");
+        assert!(measured.threads <= MOST_THREADS, "more than {MOST_THREADS} threads");
+        measured
+    }
+
+    /// So many projects over a repository each, all on one embedding service.
+    fn projects(&self, projects: usize) -> World {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for n in 0..projects {
+            let pages = (0..30).map(|file| (format!("docs/page-{file}.md"), page(n, file)));
+            commit(&folder.path().join(format!("repo-{n}.git")), pages);
+        }
+        let commit = Repository::new(1, 100).commit();
+        let services = self.runtime.block_on(Services::start(commit, Duration::from_millis(20)));
+        let embedder = format!(
+            "kind = \"openai\"\nbase_url = \"{}/v1\"\nmodel = \"m\"\ndimensions = {DIMENSIONS}\nbatch_size = 100",
+            services.url
+        );
+        let tables: Vec<_> =
+            (0..projects).map(|n| (format!("project-{n}"), format!("\"repo-{n}.git\""))).collect();
+        write(folder.path(), &configuration("sentence", "", &embedder, &tables));
+        World { folder, services: Some(services) }
+    }
+
+    /// A file of exactly one MiB without a line end, for one chunker.
+    fn one_line(&self, kind: &str) {
+        let name = format!("one line of 1 MiB: {kind}");
+        let component = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/changelog.wasm");
+        if !name.starts_with(&self.args.case) {
+            return;
+        }
+        let (path, words) = if kind == "code" {
+            ("line.rs", "fn f(x: u8) { g(x, \"y\") } ")
+        } else {
+            ("line.md", "one word after another. ")
+        };
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut text = words.repeat((1 << 20) / words.len() + 1);
+        text.truncate(1 << 20);
+        commit(&folder.path().join("repo-0.git"), std::iter::once((path.to_owned(), text)));
+        let more = if kind == "wasm" {
+            format!("component = \"{}\"\nmatch = [\"**\"]", component.display())
+        } else {
+            String::new()
+        };
+        write(
+            folder.path(),
+            &configuration(kind, &more, "kind = \"local\"", &[("docs".into(), "\"repo-0.git\"".into())]),
+        );
+        let measured = self.run(&name, &World { folder, services: None });
+        assert_eq!(measured.count("files_failed"), 0);
+        assert!(measured.count("chunks") > 100, "the line was cut");
+    }
+}
+
+/// So many local repositories of so many small files each, with the model in the binary.
+fn local(repositories: usize, files: usize) -> World {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for n in 0..repositories {
+        let pages = (0..files).map(|file| (format!("docs/page-{file}.md"), page(n, file)));
+        commit(&folder.path().join(format!("repo-{n}.git")), pages);
+    }
+    let names: Vec<String> = (0..repositories).map(|n| format!("\"repo-{n}.git\"")).collect();
+    let projects = [("docs".to_owned(), names.join(", "))];
+    write(folder.path(), &configuration("sentence", "", "kind = \"local\"", &projects));
+    World { folder, services: None }
+}
+
+fn page(repository: usize, file: usize) -> String {
+    format!(
+        "# Page {file} of {repository}\n\nWhat page {file} of repository {repository} says is said in a few words, \
+         which no other page says. It is long enough for a chunk, and short enough for one.\n"
+    )
+}
+
+fn write(folder: &Path, configuration: &str) {
+    std::fs::write(folder.join("reposync.toml"), configuration).expect("a file");
+}
+
+/// Projects (name, repositories) over one chunker and one embedder.
+fn configuration(kind: &str, more: &str, embedder: &str, projects: &[(String, String)]) -> String {
+    let mut text = format!(
+        "[engine]\nconcurrency = {CONCURRENCY}\n\n[stages.local]\nkind = \"git\"\n\n[stages.chunks]\nkind = \"{kind}\"\n{more}\n\n\
+         [stages.model]\n{embedder}\n\n[stages.index]\nkind = \"sqlite\"\n"
+    );
+    for (name, repositories) in projects {
+        text.push_str(&format!(
+            "\n[projects.{name}]\npipeline = [\"local\", \"chunks\", \"model\", \"index\"]\nrepositories = [{repositories}]\n"
+        ));
+    }
+    text
+}
+
+/// A bare repository with one commit of these files.
+fn commit(path: &Path, files: impl Iterator<Item = (String, String)>) {
+    let git = |args: &[&str]| {
+        let mut command = Command::new("git");
+        command
+            .arg("-C")
+            .arg(path)
+            .args(args)
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_CONFIG_GLOBAL", "/dev/null");
+        command
+    };
+    std::fs::create_dir(path).expect("a folder");
+    let made = git(&["init", "--quiet", "--bare", "--template=", "--initial-branch=main"]).status();
+    assert!(made.expect("the `git` program").success());
+    let mut import =
+        git(&["fast-import", "--quiet"]).stdin(Stdio::piped()).spawn().expect("the `git` program");
+    let mut stream = std::io::BufWriter::new(import.stdin.take().expect("piped"));
+    let mut send = |text: &str| stream.write_all(text.as_bytes()).expect("git reads on");
+    send("commit refs/heads/main\ncommitter Ada <ada@example.com> 1767225600 +0000\ndata 5\nfirst\n");
+    for (path, text) in files {
+        send(&format!("M 100644 inline {path}\ndata {}\n{text}\n", text.len()));
+    }
+    drop(stream);
+    assert!(import.wait().expect("a child").success(), "git fast-import");
+}

@@ -1,0 +1,152 @@
+//! Sending vectors to Pinecone, beside the least: the very same bytes written to a socket, and the
+//! answers read. One call at a time, against a server that counts bytes and throws them away.
+//!
+//! `cargo bench --bench socket`
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+
+use divan::Bencher;
+use divan::counter::BytesCount;
+use reposync::model::{EventSink, Fingerprint, GitSha, Metadata, Record, Secret};
+use reposync::store::{PineconeSettings, PineconeStore, VectorStore};
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+fn main() {
+    divan::main();
+}
+
+const RECORDS: usize = 1_000;
+const DIMENSION: usize = 1_536;
+/// To everything: it is the index's description as well as what became of an upsert.
+const ANSWER: &str =
+    r#"{"dimension":1536,"metric":"cosine","vectorType":"dense","namespaces":{},"upsertedCount":1}"#;
+
+fn records() -> Vec<Record> {
+    let record = |number: usize| Record {
+        id: format!("{number:032x}-{number:032x}-0"),
+        vector: (0..DIMENSION).map(|n| ((number * 31 + n * 17) % 2_003) as f32 / 2_003.0 - 0.5).collect(),
+        metadata: Metadata {
+            project: "docs".into(),
+            repository: "acme/docs".into(),
+            file_path: format!("docs/page-{number}.md"),
+            chunk_index: 0,
+            text: format!("What page {number} says. ").repeat(40),
+            start_line: 1,
+            end_line: 9,
+            language: "markdown".into(),
+            blob_sha: GitSha([1; 20]),
+            recipe: Fingerprint::of(["recipe"]),
+            commit_sha: GitSha([2; 20]),
+            url: format!("https://example.com/acme/docs/blob/main/page-{number}.md#L1-L9"),
+            context: None,
+            kind: None,
+            name: None,
+            attrs: Vec::new(),
+            foreign: None,
+        },
+    };
+    (0..RECORDS).map(record).collect()
+}
+
+/// A server of this process; its address.
+fn server() -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let address = listener.local_addr().expect("an address").to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || serve(stream));
+        }
+    });
+    address
+}
+
+/// Reads requests and answers each, until the connection ends.
+fn serve(mut stream: TcpStream) -> Option<()> {
+    let mut reader = BufReader::with_capacity(1 << 16, stream.try_clone().ok()?);
+    let mut sink = vec![0; 1 << 16];
+    loop {
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            let line = line.trim_end();
+            if line.is_empty() {
+                break;
+            }
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse().ok()?;
+            }
+        }
+        while length > 0 {
+            let most = sink.len().min(length);
+            match reader.read(&mut sink[..most]).ok()? {
+                0 => return None,
+                read => length -= read,
+            }
+        }
+        write!(
+            stream,
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{ANSWER}",
+            ANSWER.len()
+        )
+        .ok()?;
+    }
+}
+
+fn store(address: &str) -> PineconeStore {
+    let settings = PineconeSettings {
+        index: "docs".into(),
+        api_key: Secret::new("none-is-asked-for"),
+        api_url: format!("http://{address}"),
+        host: Some(format!("http://{address}")),
+        create: None,
+        api_version: "2026-04".into(),
+    };
+    PineconeStore::new("vectors", &settings, 1, CancellationToken::new(), EventSink::none())
+        .expect("a client")
+}
+
+/// Bytes of the bodies, so that both say MB/s of the same.
+fn bodies(store: &PineconeStore, records: &[Record]) -> Vec<bytes::Bytes> {
+    store.upsert_bodies("n", records).expect("bodies")
+}
+
+#[divan::bench(sample_count = 10, sample_size = 1)]
+fn upsert_1000(bencher: Bencher) {
+    let runtime = Runtime::new().expect("a runtime");
+    let store = store(&server());
+    let records = records();
+    let bytes: usize = bodies(&store, &records).iter().map(bytes::Bytes::len).sum();
+    // The connection, and what is asked of the index once, stand before the clock runs.
+    runtime.block_on(store.upsert("n", &records)).expect("written");
+    bencher
+        .counter(BytesCount::new(bytes))
+        .bench_local(|| runtime.block_on(store.upsert("n", &records)).expect("written"));
+}
+
+#[divan::bench(sample_count = 10, sample_size = 1)]
+fn bound_raw_socket(bencher: Bencher) {
+    let address = server();
+    let bodies = bodies(&store(&address), &records());
+    let bytes: usize = bodies.iter().map(bytes::Bytes::len).sum();
+    let mut stream = TcpStream::connect(&address).expect("the server");
+    stream.set_nodelay(true).expect("a socket");
+    let mut answer = vec![0; 1 << 12];
+    bencher.counter(BytesCount::new(bytes)).bench_local(|| {
+        for body in &bodies {
+            write!(stream, "POST /vectors/upsert HTTP/1.1\r\ncontent-length: {}\r\n\r\n", body.len())
+                .expect("sent");
+            stream.write_all(body).expect("sent");
+            let mut got = 0;
+            while !answer[..got].ends_with(ANSWER.as_bytes()) {
+                got += stream.read(&mut answer[got..]).expect("an answer");
+            }
+        }
+    });
+}
