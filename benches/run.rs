@@ -14,6 +14,8 @@ mod program;
 mod repository;
 #[path = "run/services.rs"]
 mod services;
+#[path = "run/tls.rs"]
+mod tls;
 
 use std::hint::black_box;
 use std::path::PathBuf;
@@ -36,6 +38,7 @@ const EIGHT_CHUNKS: usize = 5_950;
 
 #[derive(Parser)]
 #[command(about = "Measures whole runs of the program", long_about = None)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct Args {
     /// A twenty-fifth of the files and of the latency: shows in seconds that everything works
     #[arg(long)]
@@ -52,6 +55,9 @@ struct Args {
     /// Calls in flight to each service
     #[arg(long, default_value_t = 8)]
     concurrency: u64,
+    /// Put the services behind TLS
+    #[arg(long)]
+    tls: bool,
     /// Only cases whose name starts so
     #[arg(long, default_value = "")]
     case: String,
@@ -160,7 +166,7 @@ impl Bench {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of files")]
         let files = ((f64::from(files) * self.args.scale) as usize).max(2);
         let mut repository = Repository::new(files, characters);
-        let services = self.runtime.block_on(Services::start(repository.commit(), latency));
+        let services = self.runtime.block_on(Services::start(repository.commit(), latency, self.args.tls));
         let folder = tempfile::tempdir().expect("a temporary folder");
         let config = configuration(&services.url, self.args.concurrency);
         std::fs::write(folder.path().join("reposync.toml"), config).expect("a file");

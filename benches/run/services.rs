@@ -20,6 +20,7 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 
 use super::repository::Commit;
+use super::tls::TlsListener;
 
 /// Components of a vector.
 pub(crate) const DIMENSIONS: usize = 1536;
@@ -28,7 +29,7 @@ const VECTORS: usize = 64;
 
 /// The services, all behind one port.
 pub(crate) struct Services {
-    /// `http://127.0.0.1:PORT`
+    /// `http://127.0.0.1:PORT`, or `https://localhost:PORT`
     pub(crate) url: String,
     shared: Arc<Shared>,
 }
@@ -73,9 +74,11 @@ struct Texts {
 
 impl Services {
     /// Starts them; they end with the runtime.
-    pub(crate) async fn start(commit: Commit, latency: Duration) -> Self {
+    pub(crate) async fn start(commit: Commit, latency: Duration, tls: bool) -> Self {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let address = listener.local_addr().expect("an address");
+        let url =
+            if tls { format!("https://localhost:{}", address.port()) } else { format!("http://{address}") };
         let shared = Arc::new(Shared {
             url: url.clone(),
             latency,
@@ -88,7 +91,14 @@ impl Services {
             at_once: AtomicU64::new(0),
         });
         let app = Router::new().fallback(answer).with_state(Arc::clone(&shared));
-        tokio::spawn(async move { axum::serve(listener, app).await.expect("a server") });
+        tokio::spawn(async move {
+            if tls {
+                axum::serve(TlsListener::new(listener), app).await
+            } else {
+                axum::serve(listener, app).await
+            }
+            .expect("a server");
+        });
         Self { url, shared }
     }
 

@@ -1,0 +1,59 @@
+//! The services behind TLS, with a certificate of an authority that was made for this alone and
+//! signs nothing else: its key was thrown away.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::serve::Listener;
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// The file of the authority, for `SSL_CERT_FILE` of the program.
+pub(crate) fn authority() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../benches/run/tls/authority.pem")
+}
+
+/// Takes connections for `localhost`.
+pub(crate) struct TlsListener {
+    tcp: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl TlsListener {
+    pub(crate) fn new(tcp: TcpListener) -> Self {
+        let certificate =
+            CertificateDer::from_pem_slice(include_bytes!("tls/localhost.pem")).expect("a certificate");
+        let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/localhost.key.pem")).expect("a key");
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![certificate], key))
+            .expect("a certificate with its key");
+        Self { tcp, acceptor: TlsAcceptor::from(Arc::new(config)) }
+    }
+}
+
+impl Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+        loop {
+            let Ok((stream, address)) = self.tcp.accept().await else { continue };
+            // Who does not trust the certificate goes away again.
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+}
