@@ -16,7 +16,8 @@ use crate::config::{self, Config, Stage, StageKind};
 use crate::embed::{EmbedQueue, Embedder, LocalEmbedder, VectorCache, azure_embedder, openai_embedder};
 use crate::ledger::{Ledger, ProjectRow};
 use crate::model::{ErrorKind, EventSink, Fingerprint, PathMatcher, StageError, StageResult};
-use crate::notify::{Notifier, SlackNotifier, WebhookNotifier};
+use crate::net::{Patience, RetryPolicy};
+use crate::notify::{Notifier, slack_notifier, webhook_notifier};
 use crate::plan::Selector;
 use crate::source::{GitSource, GithubSource, Selection, Source};
 use crate::store::{PineconeStore, SqliteStore, VectorStore};
@@ -32,7 +33,7 @@ pub struct Workshop {
 }
 
 /// What was made, with the settings it was made of.
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Made {
     sources: Kept<Arc<dyn Source>>,
     chunkers: Kept<Arc<dyn Chunker>>,
@@ -62,16 +63,13 @@ impl Workshop {
     /// no trace; stages that `config` does not name are let go with this one.
     #[must_use]
     pub fn next(&self, config: &Config) -> Self {
-        let made = {
-            let made = self.made();
-            Made {
-                sources: in_use(&made.sources, config),
-                chunkers: in_use(&made.chunkers, config),
-                queues: in_use(&made.queues, config),
-                stores: in_use(&made.stores, config),
-                notifiers: in_use(&made.notifiers, config),
-            }
-        };
+        let mut made = self.made().clone();
+        let named = |stage: &Stage| config.stage(&stage.name).is_some();
+        made.sources.retain(|(stage, ..)| named(stage));
+        made.chunkers.retain(|(stage, ..)| named(stage));
+        made.queues.retain(|(stage, ..)| named(stage));
+        made.stores.retain(|(stage, ..)| named(stage));
+        made.notifiers.retain(|(stage, ..)| named(stage));
         Self {
             cancel: self.cancel.clone(),
             events: self.events.clone(),
@@ -146,7 +144,7 @@ impl Workshop {
             notifiers: project
                 .notifiers
                 .iter()
-                .map(|name| self.notifier(stage(name)?))
+                .map(|name| self.notifier(config, stage(name)?))
                 .collect::<StageResult<_>>()?,
         })
     }
@@ -177,18 +175,14 @@ impl Workshop {
     }
 
     fn source(&self, config: &Config, stage: &Stage) -> StageResult<Arc<dyn Source>> {
-        let calls = config.engine.concurrency;
-        keep(&mut self.made().sources, stage, calls.to_string(), || match &stage.kind {
+        let (calls, patience) = (config.engine.concurrency, patience(config));
+        let made_with = format!("{calls} {patience:?}");
+        keep(&mut self.made().sources, stage, made_with, || match &stage.kind {
             StageKind::Git(_) => Ok(Arc::new(GitSource::new(&stage.name))),
             StageKind::Github(settings) => {
-                let source = GithubSource::new(
-                    &stage.name,
-                    settings,
-                    calls,
-                    self.cancel.clone(),
-                    self.events.clone(),
-                )?;
-                Ok(Arc::new(source))
+                let (cancel, events) = (self.cancel.clone(), self.events.clone());
+                let source = GithubSource::new(&stage.name, settings, calls, cancel, events)?;
+                Ok(Arc::new(source.with_patience(patience)))
             }
             _ => Err(wrong_role(stage, "source")),
         })
@@ -224,19 +218,22 @@ impl Workshop {
 
     fn queue(&self, config: &Config, stage: &Stage) -> StageResult<Arc<EmbedQueue>> {
         let cache = self.cache(config);
-        let calls = config.engine.concurrency;
+        let (calls, patience) = (config.engine.concurrency, patience(config));
+        let made_with = format!("{calls} {patience:?}");
         let (cancel, events) = (self.cancel.clone(), self.events.clone());
-        keep(&mut self.made().queues, stage, calls.to_string(), || {
+        keep(&mut self.made().queues, stage, made_with, || {
             let embedder: Arc<dyn Embedder> = match &stage.kind {
                 StageKind::Local(settings) => Arc::new(match &settings.path {
                     Some(path) => LocalEmbedder::from_folder(&stage.name, path)?,
                     None => LocalEmbedder::embedded(&stage.name),
                 }),
                 StageKind::AzureOpenAi(settings) => {
-                    Arc::new(azure_embedder(&stage.name, settings, calls, cancel.clone(), events.clone())?)
+                    let made = azure_embedder(&stage.name, settings, calls, cancel.clone(), events.clone())?;
+                    Arc::new(made.with_patience(patience))
                 }
                 StageKind::OpenAi(settings) => {
-                    Arc::new(openai_embedder(&stage.name, settings, calls, cancel.clone(), events.clone())?)
+                    let made = openai_embedder(&stage.name, settings, calls, cancel.clone(), events.clone())?;
+                    Arc::new(made.with_patience(patience))
                 }
                 _ => return Err(wrong_role(stage, "embedder")),
             };
@@ -245,30 +242,32 @@ impl Workshop {
     }
 
     fn store(&self, config: &Config, stage: &Stage) -> StageResult<Arc<dyn VectorStore>> {
-        let calls = config.engine.concurrency;
-        keep(&mut self.made().stores, stage, calls.to_string(), || match &stage.kind {
+        let (calls, patience) = (config.engine.concurrency, patience(config));
+        let made_with = format!("{calls} {patience:?}");
+        keep(&mut self.made().stores, stage, made_with, || match &stage.kind {
             StageKind::Sqlite(settings) => {
                 let store = SqliteStore::open(&stage.name, &settings.path);
                 Ok(Arc::new(store.weigh(settings.vector_weight, settings.text_weight)))
             }
             StageKind::Pinecone(settings) => {
                 let (cancel, events) = (self.cancel.clone(), self.events.clone());
-                Ok(Arc::new(PineconeStore::new(&stage.name, settings, calls, cancel, events)?))
+                let store = PineconeStore::new(&stage.name, settings, calls, cancel, events)?;
+                Ok(Arc::new(store.with_patience(patience)))
             }
             _ => Err(wrong_role(stage, "store")),
         })
     }
 
-    fn notifier(&self, stage: &Stage) -> StageResult<Arc<dyn Notifier>> {
+    fn notifier(&self, config: &Config, stage: &Stage) -> StageResult<Arc<dyn Notifier>> {
+        let patience = patience(config);
         let (cancel, events) = (self.cancel.clone(), self.events.clone());
-        keep(&mut self.made().notifiers, stage, String::new(), || match &stage.kind {
-            StageKind::Slack(settings) => {
-                Ok(Arc::new(SlackNotifier::new(&stage.name, settings, cancel, events)?))
-            }
-            StageKind::Webhook(settings) => {
-                Ok(Arc::new(WebhookNotifier::new(&stage.name, settings, cancel, events)?))
-            }
-            _ => Err(wrong_role(stage, "notifier")),
+        keep(&mut self.made().notifiers, stage, format!("{patience:?}"), || {
+            let made = match &stage.kind {
+                StageKind::Slack(settings) => slack_notifier(&stage.name, settings, cancel, events)?,
+                StageKind::Webhook(settings) => webhook_notifier(&stage.name, settings, cancel, events)?,
+                _ => return Err(wrong_role(stage, "notifier")),
+            };
+            Ok(Arc::new(made.with_patience(patience)))
         })
     }
 
@@ -282,13 +281,10 @@ impl Workshop {
     }
 }
 
-/// What `config` still names and somebody works with: what was made of settings that are edited
-/// away does not pile up, however often they are.
-fn in_use<T: ?Sized>(kept: &Kept<Arc<T>>, config: &Config) -> Kept<Arc<T>> {
-    let used = kept
-        .iter()
-        .filter(|(stage, _, value)| config.stage(&stage.name).is_some() && Arc::strong_count(value) > 1);
-    used.cloned().collect()
+/// How patient the file wants clients to be with their services.
+fn patience(config: &Config) -> Patience {
+    let tries = config.engine.retries + 1;
+    Patience { retry: RetryPolicy { tries, ..RetryPolicy::default() }, answer: config.engine.timeout.0 }
 }
 
 /// The stage that was made of the same, or a new one.
@@ -361,44 +357,5 @@ fn row(project: &config::Project) -> ProjectRow {
         enabled: project.enabled,
         allowed_extensions: project.allowed_extensions.clone(),
         exclude_patterns: project.exclude_patterns.clone(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{Need, parse_str};
-
-    fn config(chunk: usize, concurrency: usize) -> Config {
-        let text = format!(
-            "[engine]\nconcurrency = {concurrency}\n[stages.git]\nkind = \"git\"\n\
-             [stages.prose]\nkind = \"sentence\"\nmax_chunk_size = {chunk}\nchunk_overlap = 0\n\
-             [stages.model]\nkind = \"local\"\n[stages.index]\nkind = \"sqlite\"\n\
-             [projects.p]\npipeline = [\"git\", \"prose\", \"model\", \"index\"]\nrepositories = [\"r\"]\n"
-        );
-        parse_str(Path::new("/none/reposync.toml"), &text, &Need::enabled()).expect("valid")
-    }
-
-    #[tokio::test]
-    async fn what_is_edited_away_is_let_go_and_the_rest_lives_on() {
-        let mut workshop = Workshop::new(CancellationToken::new(), EventSink::none());
-        let first = workshop.candidates(&config(100, 8), &[]).remove(0).project.expect("made");
-        let mut last = Arc::clone(&first);
-        for n in 0..50 {
-            let config = config(100 + n, 8 + n / 10);
-            workshop = workshop.next(&config);
-            last = workshop.candidates(&config, &[]).remove(0).project.expect("made");
-            assert_eq!(
-                Arc::ptr_eq(&first.source, &last.source),
-                n < 10,
-                "the same until its settings change"
-            );
-        }
-        drop(first);
-        workshop = workshop.next(&config(149, 12));
-        let made = workshop.made();
-        let sizes = [made.sources.len(), made.chunkers.len(), made.queues.len(), made.stores.len()];
-        assert_eq!(sizes, [1, 1, 1, 1]);
-        assert!(Arc::ptr_eq(&made.sources[0].2, &last.source));
     }
 }

@@ -3,11 +3,11 @@
 //! build from nothing, without orphan or hole, and pays again for nothing but what was in flight.
 
 use crate::support::git_repo::GitRepo;
-use crate::support::server::Fault;
+use crate::support::http::Fault;
 use crate::support::services::{Services, pages};
 
-async fn services() -> (Services, GitRepo) {
-    let services = Services::start().await;
+fn services() -> (Services, GitRepo) {
+    let services = Services::start();
     let pages = pages(12);
     let files: Vec<(&str, String)> = pages.iter().map(|(path, text)| (path.as_str(), text.clone())).collect();
     let repo = services.repository("api", &files);
@@ -28,13 +28,13 @@ fn kill_at(services: &Services, write: &str, nth: usize, fault: Fault) {
 }
 
 /// The next run makes it whole.
-async fn converges(services: &Services, what: &str) {
+fn converges(services: &Services, what: &str) {
     services.apply(&[]).exits(0);
     // Files whose vectors were cached are written while the four edited ones are being embedded.
     let (texts, times) = services.paid();
     assert!(times - texts <= 4, "{what}: only what was in flight is paid for again, not {times} for {texts}");
     services.world.ok(&["verify"]);
-    services.assert_as_fresh().await;
+    services.assert_as_fresh();
     let again = services.apply(&[]).exits(0);
     assert_eq!(again.counts(["vectors_written", "vectors_deleted"]), [0, 0], "{what}");
 }
@@ -56,67 +56,67 @@ fn undo(services: &Services, repo: &GitRepo) {
     services.pushed("api");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_first_run_killed_at_its_upsert() {
+#[test]
+fn a_first_run_killed_at_its_upsert() {
     for fault in [Fault::Hang, Fault::AnswerHeld] {
-        let (services, _repo) = services().await;
+        let (services, _repo) = services();
         let what = format!("{fault:?}");
         kill_at(&services, "upsert", 1, fault);
-        converges(&services, &what).await;
+        converges(&services, &what);
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_later_run_killed_at_any_write() {
+#[test]
+fn a_later_run_killed_at_any_write() {
     for (write, nth) in [("upsert", 1), ("delete", 1), ("delete", 2)] {
         for (fault, name) in [(Fault::Hang, "received"), (Fault::AnswerHeld, "done")] {
-            let (services, repo) = services().await;
+            let (services, repo) = services();
             services.apply(&[]).exits(0);
             edit(&services, &repo);
             kill_at(&services, write, nth, fault);
-            converges(&services, &format!("{write} {nth} {name}")).await;
+            converges(&services, &format!("{write} {nth} {name}"));
         }
     }
 }
 
 /// What was deleted by the run that was killed is wanted again.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_run_killed_at_any_write_and_its_edit_undone() {
+#[test]
+fn a_run_killed_at_any_write_and_its_edit_undone() {
     for (write, nth) in [("upsert", 1), ("delete", 1), ("delete", 2)] {
         for (fault, name) in [(Fault::Hang, "received"), (Fault::AnswerHeld, "done")] {
-            let (services, repo) = services().await;
+            let (services, repo) = services();
             services.apply(&[]).exits(0);
             edit(&services, &repo);
             kill_at(&services, write, nth, fault);
             undo(&services, &repo);
-            converges(&services, &format!("{write} {nth} {name}, undone")).await;
+            converges(&services, &format!("{write} {nth} {name}, undone"));
         }
     }
 }
 
 /// A file that turned binary has nothing to upsert, only to delete.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_delete_without_an_upsert_killed_and_undone() {
-    let (services, repo) = services().await;
+#[test]
+fn a_delete_without_an_upsert_killed_and_undone() {
+    let (services, repo) = services();
     services.apply(&[]).exits(0);
     repo.write("docs/page-0.md", b"\0binary");
     services.push("api", &repo);
     kill_at(&services, "delete", 1, Fault::AnswerHeld);
     undo(&services, &repo);
-    converges(&services, "binary, undone").await;
+    converges(&services, "binary, undone");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_move_to_another_namespace_killed_at_any_write() {
+#[test]
+fn a_move_to_another_namespace_killed_at_any_write() {
     for (write, back) in [("upsert", false), ("delete", false), ("upsert", true), ("delete", true)] {
-        let (services, _repo) = services().await;
+        let (services, _repo) = services();
         services.apply(&[]).exits(0);
         let file = services.file();
         services.world.config(&file.replace("namespace = \"handbook\"", "namespace = \"manual\""));
         kill_at(&services, write, 1, Fault::AnswerHeld);
         if back {
             services.world.config(&file);
-            converges(&services, &format!("{write}, and back")).await;
+            converges(&services, &format!("{write}, and back"));
             assert_eq!(services.pinecone.ids("manual"), [""; 0]);
         } else {
             services.apply(&[]).exits(0);
@@ -126,15 +126,15 @@ async fn a_move_to_another_namespace_killed_at_any_write() {
                 (0, 12)
             );
             services.world.config(&file);
-            converges(&services, &format!("{write}, and later back")).await;
+            converges(&services, &format!("{write}, and later back"));
         }
     }
 }
 
 /// A project taken out of the file, its removal killed, put back.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_pruned_project_killed_and_put_back() {
-    let (services, _repo) = services().await;
+#[test]
+fn a_pruned_project_killed_and_put_back() {
+    let (services, _repo) = services();
     services.apply(&[]).exits(0);
     let file = services.file();
     let other = file.replace("[projects.handbook]", "[projects.other]").replace("\"handbook\"", "\"other\"");
@@ -147,20 +147,20 @@ async fn a_pruned_project_killed_and_put_back() {
     running.wait();
     assert_eq!(services.index().len(), 0);
     services.world.config(&file);
-    converges(&services, "put back").await;
+    converges(&services, "put back");
 }
 
 /// A lost ledger, and the run that takes in the store killed at its first write.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_adoption_killed_at_its_first_write() {
+#[test]
+fn an_adoption_killed_at_its_first_write() {
     for write in ["upsert", "delete"] {
-        let (services, repo) = services().await;
+        let (services, repo) = services();
         services.apply(&[]).exits(0);
         edit(&services, &repo);
         for name in ["state.db", "state.db-wal", "state.db-shm"] {
             drop(std::fs::remove_file(services.world.path(&format!(".reposync/{name}"))));
         }
         kill_at(&services, write, 1, Fault::AnswerHeld);
-        converges(&services, &format!("adoption, {write}")).await;
+        converges(&services, &format!("adoption, {write}"));
     }
 }

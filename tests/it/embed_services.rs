@@ -8,10 +8,11 @@ use reposync::embed::{
     AzureSettings, EmbedQueue, Embedder, OpenAiSettings, ServiceEmbedder, azure_embedder, openai_embedder,
 };
 use reposync::model::{ErrorKind, Event, EventSink, Secret, StageError};
-use reposync::net::RetryPolicy;
+use reposync::net::{Patience, RetryPolicy};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::openai::{Encoding, FakeOpenAi, Fault, Options};
+use crate::support::http::{Fault, Response};
+use crate::support::openai::{Encoding, FakeOpenAi, Flaw, Options, inputs};
 
 const KEY: &str = "key-for-tests";
 
@@ -51,8 +52,8 @@ fn compatible() -> Options {
 
 fn quick(embedder: ServiceEmbedder) -> ServiceEmbedder {
     let pause = Duration::from_millis(2);
-    let policy = RetryPolicy { tries: 6, first_pause: pause, longest_pause: pause };
-    embedder.with_patience(policy, Duration::from_millis(400))
+    let retry = RetryPolicy { tries: 6, first_pause: pause, longest_pause: pause };
+    embedder.with_patience(Patience { retry, answer: Duration::from_millis(400) })
 }
 
 fn azure(settings: &AzureSettings) -> ServiceEmbedder {
@@ -86,7 +87,7 @@ fn numbered(n: usize) -> Vec<String> {
 #[tokio::test]
 async fn every_form_of_address_and_credential_gives_the_vectors() {
     let texts = ["one", "two words", "Drei Wörter hier 💡"];
-    let fake = FakeOpenAi::start(Options::default()).await;
+    let fake = FakeOpenAi::start(Options::default());
     let base = azure_settings(&fake);
     let v1 = AzureSettings { api_version: None, ..base.clone() };
     let entra = AzureSettings { api_key: None, bearer_token: base.api_key.clone(), ..base.clone() };
@@ -103,17 +104,17 @@ async fn every_form_of_address_and_credential_gives_the_vectors() {
         let counted: usize = texts.iter().map(|text| embedder.count_tokens(text)).sum();
         assert_eq!(tokens, counted as u64);
     }
-    let targets: Vec<String> = fake.calls().into_iter().map(|call| call.target).collect();
+    let targets: Vec<String> = fake.calls().into_iter().map(|call| call.target()).collect();
     let dated = "/openai/deployments/text-embedding-3-small/embeddings?api-version=2024-10-21";
     assert_eq!(targets, [dated, "/openai/v1/embeddings", dated, "/v1/embeddings", "/v1/embeddings"]);
-    assert!(fake.calls().iter().all(|call| call.body["encoding_format"] == "base64"));
-    let with_key: Vec<bool> = fake.calls().iter().map(|call| call.headers.contains_key("api-key")).collect();
+    assert!(fake.calls().iter().all(|call| call.json()["encoding_format"] == "base64"));
+    let with_key: Vec<bool> = fake.calls().iter().map(|call| call.header("api-key").is_some()).collect();
     assert_eq!(with_key, [true, true, false, false, false], "each credential in its own header");
 }
 
 #[tokio::test]
 async fn dimensions_are_sent_when_configured_and_asked_for_once_when_not() {
-    let fake = FakeOpenAi::start(Options::default()).await;
+    let fake = FakeOpenAi::start(Options::default());
     let short = azure(&AzureSettings { dimensions: Some(16), ..azure_settings(&fake) });
     assert_eq!(short.dimensions().await.expect("configured"), 16);
     assert!(fake.calls().is_empty());
@@ -123,7 +124,7 @@ async fn dimensions_are_sent_when_configured_and_asked_for_once_when_not() {
         assert_eq!(native.dimensions().await.expect("probed"), 64);
     }
     assert_eq!(fake.calls().len(), 2);
-    assert!(fake.calls()[1].body.get("dimensions").is_none());
+    assert!(fake.calls()[1].json().get("dimensions").is_none());
     assert_ne!(short.identity(), native.identity());
     let known = OpenAiSettings { model: "text-embedding-3-large".into(), ..openai_settings(&fake) };
     assert_eq!(openai(&known).dimensions().await.expect("known"), 3072);
@@ -134,7 +135,7 @@ async fn dimensions_are_sent_when_configured_and_asked_for_once_when_not() {
 async fn compatible_servers_may_differ() {
     let texts = ["one", "two"];
     for encoding in [Encoding::Ignored, Encoding::Refused] {
-        let fake = FakeOpenAi::start(Options { encoding, ..compatible() }).await;
+        let fake = FakeOpenAi::start(Options { encoding, ..compatible() });
         let embedder = openai(&openai_settings(&fake));
         for _ in 0..2 {
             assert_eq!(embed(&embedder, &texts).await.expect("embedded").0, expected(&texts, 64));
@@ -147,7 +148,7 @@ async fn compatible_servers_may_differ() {
 
 #[tokio::test]
 async fn a_smaller_batch_limit_is_learnt() {
-    let fake = FakeOpenAi::start(Options { max_inputs: 32, flat_errors: true, ..compatible() }).await;
+    let fake = FakeOpenAi::start(Options { max_inputs: 32, flat_errors: true, ..compatible() });
     let queue = queue(openai(&openai_settings(&fake)));
     let texts = numbered(400);
     assert!(queue.embed("p", texts.clone()).await.iter().all(Result::is_ok));
@@ -156,31 +157,29 @@ async fn a_smaller_batch_limit_is_learnt() {
     let before = fake.calls().len();
     let more = texts.iter().map(|text| format!("{text} more")).collect();
     assert!(queue.embed("p", more).await.iter().all(Result::is_ok));
-    assert!(fake.calls()[before..].iter().all(|call| call.status == 200));
+    assert!(fake.calls()[before..].iter().all(|call| call.status == Some(200)));
 }
 
 #[tokio::test]
 async fn transient_faults_are_outlasted() {
-    let status = |status, headers| Fault::Status(status, headers, "{}".into());
+    let status = |status| Fault::Answer(Response::text(status, "{}"));
     let faults = [
-        ("429 with retry-after-ms", status(429, vec![("retry-after-ms", "5".to_owned())]), 1),
-        ("429 with retry-after", status(429, vec![("retry-after", "0".to_owned())]), 1),
-        ("429 with nothing", status(429, vec![]), 1),
-        ("408", status(408, vec![]), 1),
-        ("409", status(409, vec![]), 1),
-        ("500", status(500, vec![]), 1),
-        ("503", status(503, vec![]), 1),
+        ("429 with retry-after-ms", status(429).with("retry-after-ms", "5"), 1),
+        ("429 with retry-after", status(429).with("retry-after", "0"), 1),
+        ("429 with nothing", status(429), 1),
+        ("408", status(408), 1),
+        ("409", status(409), 1),
+        ("500", status(500), 1),
+        ("503", status(503), 1),
         ("reset", Fault::Reset, 1),
         ("hang", Fault::Hang, 1),
-        ("html", Fault::Html, 1),
-        ("one too few", Fault::OneTooFew, 1),
-        ("same index", Fault::SameIndex, 1),
+        ("html", Fault::html(), 1),
         // What was accounted for before the answer was lost is paid again: nobody can know.
         ("truncated", Fault::Truncated, 2),
-        ("lost", Fault::Lost, 2),
+        ("lost", Fault::AnswerLost, 2),
     ];
     for (what, fault, paid) in faults {
-        let fake = FakeOpenAi::start(Options::default()).await;
+        let fake = FakeOpenAi::start(Options::default());
         let embedder = azure(&azure_settings(&fake));
         fake.fail([fault]);
         let (vectors, _) = embed(&embedder, &["one", "two"]).await.expect(what);
@@ -190,11 +189,23 @@ async fn transient_faults_are_outlasted() {
 }
 
 #[tokio::test]
+async fn answers_that_do_not_add_up_are_asked_for_again() {
+    for flaw in [Flaw::OneTooFew, Flaw::SameIndex] {
+        let fake = FakeOpenAi::start(Options::default());
+        let embedder = azure(&azure_settings(&fake));
+        fake.flaw(flaw);
+        let (vectors, _) = embed(&embedder, &["one", "two"]).await.expect("the second answer");
+        assert_eq!(vectors, expected(&["one", "two"], 64), "{flaw:?}");
+        assert_eq!(fake.calls().len(), 2, "{flaw:?}");
+    }
+}
+
+#[tokio::test]
 async fn tries_are_used_up_and_the_cause_is_told() {
-    let fake = FakeOpenAi::start(Options::default()).await;
+    let fake = FakeOpenAi::start(Options::default());
     let embedder = azure(&azure_settings(&fake));
     let busy = r#"{"error":{"code":"InternalServerError","message":"System is experiencing high demand"}}"#;
-    fake.fail((0..50).map(|_| Fault::Status(503, vec![], busy.into())));
+    fake.fail((0..50).map(|_| Fault::Answer(Response::text(503, busy))));
     let error = embed(&embedder, &["one"]).await.expect_err("used up");
     assert_eq!(fake.calls().len(), 6);
     assert!(matches!(error.kind, ErrorKind::Transient { .. }));
@@ -204,9 +215,9 @@ async fn tries_are_used_up_and_the_cause_is_told() {
 
 #[tokio::test]
 async fn a_wait_of_more_than_five_minutes_is_an_end() {
-    let fake = FakeOpenAi::start(Options::default()).await;
+    let fake = FakeOpenAi::start(Options::default());
     let embedder = azure(&azure_settings(&fake));
-    fake.fail([Fault::Status(429, vec![("retry-after", "86400".into())], "quota".into())]);
+    fake.fail([Fault::Answer(Response::text(429, "quota").with("retry-after", "86400"))]);
     let error = embed(&embedder, &["one"]).await.expect_err("ends");
     let message = error.one_line().replace(&fake.url()[7..], "HOST");
     insta::assert_snapshot!(message, @"HOST answered 429: quota (asked to wait 86400 s)");
@@ -215,7 +226,7 @@ async fn a_wait_of_more_than_five_minutes_is_an_end() {
 
 #[tokio::test]
 async fn permanent_errors_end_at_once_with_cause_and_remedy() {
-    let fake = FakeOpenAi::start(Options { shortens: false, ..Options::default() }).await;
+    let fake = FakeOpenAi::start(Options { shortens: false, ..Options::default() });
     let base = azure_settings(&fake);
     let wrong_key = "wrong-key-0123456789";
     let cases = [
@@ -239,9 +250,9 @@ async fn permanent_errors_end_at_once_with_cause_and_remedy() {
     }
     let quota = r#"{"error":{"type":"insufficient_quota","message":"You exceeded your current quota."}}"#;
     fake.fail([
-        Fault::Status(429, vec![], quota.into()),
-        Fault::Status(403, vec![], "Public access is disabled.".into()),
-        Fault::Status(302, vec![("location", "https://elsewhere.example/".into())], String::new()),
+        Fault::Answer(Response::text(429, quota)),
+        Fault::Answer(Response::text(403, "Public access is disabled.")),
+        Fault::Answer(Response::status(302).with("location", "https://elsewhere.example/")),
     ]);
     for _ in 0..3 {
         let error = embed(&azure(&base), &["one"]).await.expect_err("permanent");
@@ -256,7 +267,7 @@ async fn permanent_errors_end_at_once_with_cause_and_remedy() {
 
 #[tokio::test]
 async fn vectors_of_another_length_are_a_wrong_configuration() {
-    let fake = FakeOpenAi::start(Options::default()).await;
+    let fake = FakeOpenAi::start(Options::default());
     let settings = OpenAiSettings {
         api_key: Some(Secret::new(KEY)),
         model: "text-embedding-3-small".into(), // known to give 1,536; this server gives 64
@@ -271,7 +282,7 @@ async fn vectors_of_another_length_are_a_wrong_configuration() {
 
 #[tokio::test]
 async fn one_refused_text_of_many_is_found_and_the_others_are_paid_once() {
-    let fake = FakeOpenAi::start(Options { refuses: Some("forbidden".into()), ..Options::default() }).await;
+    let fake = FakeOpenAi::start(Options { refuses: Some("forbidden".into()), ..Options::default() });
     let queue = queue(azure(&azure_settings(&fake)));
     let mut texts = numbered(1000);
     texts[617] = "a forbidden text".into();
@@ -293,7 +304,7 @@ async fn one_refused_text_of_many_is_found_and_the_others_are_paid_once() {
 #[tokio::test]
 async fn every_limit_of_a_request_is_kept() {
     let options = Options { max_inputs: 50, max_tokens: 3000, max_input_tokens: 200, ..compatible() };
-    let fake = FakeOpenAi::start(options).await;
+    let fake = FakeOpenAi::start(options);
     let settings = OpenAiSettings {
         batch_size: 50,
         max_input_tokens: 200,
@@ -313,14 +324,14 @@ async fn every_limit_of_a_request_is_kept() {
     assert!(
         fake.calls()
             .iter()
-            .all(|call| call.inputs.len() <= 50 && call.inputs.iter().all(|t| !t.contains("word")))
+            .all(|call| inputs(call).len() <= 50 && inputs(call).iter().all(|t| !t.contains("word")))
     );
 }
 
 #[tokio::test]
 async fn concurrency_gives_way_and_nothing_is_lost() {
     let options = Options { at_once: 2, latency: Duration::from_millis(10), ..Options::default() };
-    let fake = FakeOpenAi::start(options).await;
+    let fake = FakeOpenAi::start(options);
     let events = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&events);
     let sink = EventSink::new(move |event| sink.lock().expect("lock").push(event));
@@ -328,8 +339,8 @@ async fn concurrency_gives_way_and_nothing_is_lost() {
     let embedder =
         azure_embedder("ada", &settings, 8, CancellationToken::new(), sink.clone()).expect("valid");
     // Patience for a crowd: what is tested is that the limiter calms it.
-    let policy = RetryPolicy { tries: 50, ..RetryPolicy::default() };
-    let embedder = embedder.with_patience(policy, Duration::from_secs(10));
+    let retry = RetryPolicy { tries: 50, ..RetryPolicy::default() };
+    let embedder = embedder.with_patience(Patience { retry, answer: Duration::from_secs(10) });
     let queue = EmbedQueue::new(Arc::new(embedder), None, CancellationToken::new(), sink);
     assert!(queue.embed("p", numbered(400)).await.iter().all(Result::is_ok));
     assert!(fake.embedded().len() == 400 && fake.embedded().values().all(|&times| times == 1));
@@ -342,7 +353,7 @@ async fn concurrency_gives_way_and_nothing_is_lost() {
             _ => {}
         }
     }
-    let refused = fake.calls().iter().filter(|call| call.status == 429).count();
+    let refused = fake.calls().iter().filter(|call| call.status == Some(429)).count();
     assert_eq!((ok, limited), (40, refused));
     assert_eq!(tokens, fake.tokens());
     assert!(refused < 60, "{refused} calls were refused");
@@ -350,16 +361,14 @@ async fn concurrency_gives_way_and_nothing_is_lost() {
 
 #[tokio::test]
 async fn the_rate_limit_headers_are_obeyed_before_a_refusal() {
-    let fake = FakeOpenAi::start(Options::default()).await;
+    let fake = FakeOpenAi::start(Options::default());
     let embedder = azure(&azure_settings(&fake));
-    let waits = vec![
-        ("content-type", "application/json".to_owned()),
-        ("x-ratelimit-remaining-requests", "0".to_owned()),
-        ("x-ratelimit-reset-requests", "120ms".to_owned()),
-    ];
     let vector = FakeOpenAi::vector("one", 64);
     let body = serde_json::json!({ "data": [{ "index": 0, "embedding": vector }] });
-    fake.fail([Fault::Status(200, waits, body.to_string())]);
+    let answer = Response::json(200, &body)
+        .with("x-ratelimit-remaining-requests", "0")
+        .with("x-ratelimit-reset-requests", "120ms");
+    fake.fail([Fault::Answer(answer)]);
     embed(&embedder, &["one"]).await.expect("embedded");
     let before = Instant::now();
     embed(&embedder, &["two"]).await.expect("embedded");
@@ -368,7 +377,7 @@ async fn the_rate_limit_headers_are_obeyed_before_a_refusal() {
 
 #[tokio::test]
 async fn an_interruption_ends_the_waiting() {
-    let fake = FakeOpenAi::start(Options::default()).await;
+    let fake = FakeOpenAi::start(Options::default());
     let cancel = CancellationToken::new();
     let waiting = cancel.clone();
     let sink = EventSink::new(move |event| {
@@ -377,7 +386,7 @@ async fn an_interruption_ends_the_waiting() {
         }
     });
     let embedder = azure_embedder("ada", &azure_settings(&fake), 8, cancel, sink).expect("valid");
-    fake.fail([Fault::Status(429, vec![("retry-after", "200".into())], String::new())]);
+    fake.fail([Fault::Answer(Response::status(429).with("retry-after", "200"))]);
     let error = embed(&embedder, &["one"]).await.expect_err("interrupted");
     assert_eq!(error.kind, ErrorKind::Cancelled);
     assert_eq!(fake.calls().len(), 1);

@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use reposync::model::{Counts, ErrorKind, EventSink, Outcome, ProjectReport, Report, Secret, StageError};
-use reposync::net::RetryPolicy;
-use reposync::notify::{Notifier, SlackNotifier, SlackSettings, WebhookNotifier, WebhookSettings, When};
+use reposync::net::{Patience, RetryPolicy};
+use reposync::notify::{
+    Notifier, PostNotifier, SlackSettings, WebhookSettings, When, slack_notifier, webhook_notifier,
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::server::{Answer, Fault};
+use crate::support::http::{Fault, Response};
 use crate::support::slack::{PATH, Slack};
 
 fn report() -> Report {
@@ -32,20 +34,21 @@ fn report() -> Report {
     }
 }
 
-fn quick() -> RetryPolicy {
-    RetryPolicy { tries: 3, first_pause: Duration::from_millis(1), longest_pause: Duration::from_millis(2) }
+fn quick() -> Patience {
+    let (first_pause, longest_pause) = (Duration::from_millis(1), Duration::from_millis(2));
+    Patience { retry: RetryPolicy { tries: 3, first_pause, longest_pause }, answer: Duration::from_secs(5) }
 }
 
-fn slack(url: &str) -> SlackNotifier {
+fn slack(url: &str) -> PostNotifier {
     let settings = SlackSettings { webhook_url: Secret::new(url), on: vec![When::Failure] };
-    SlackNotifier::new("team", &settings, CancellationToken::new(), EventSink::none())
+    slack_notifier("team", &settings, CancellationToken::new(), EventSink::none())
         .expect("a notifier")
         .with_patience(quick())
 }
 
-fn webhook(url: &str) -> WebhookNotifier {
+fn webhook(url: &str) -> PostNotifier {
     let settings = WebhookSettings { url: Secret::new(url), on: vec![When::Always] };
-    WebhookNotifier::new("hook", &settings, CancellationToken::new(), EventSink::none())
+    webhook_notifier("hook", &settings, CancellationToken::new(), EventSink::none())
         .expect("a notifier")
         .with_patience(quick())
 }
@@ -56,7 +59,7 @@ fn keeps_the_url(error: &StageError) {
 
 #[tokio::test]
 async fn slack_gets_one_attachment_for_a_project() {
-    let fake = Slack::start().await;
+    let fake = Slack::start();
     let notifier = slack(&fake.url());
     assert_eq!((notifier.stage(), notifier.on()), ("team", &[When::Failure][..]));
     assert!(!format!("{notifier:?}").contains(PATH));
@@ -72,7 +75,7 @@ async fn slack_gets_one_attachment_for_a_project() {
 
 #[tokio::test]
 async fn a_webhook_gets_the_report_with_its_project() {
-    let fake = Slack::start().await;
+    let fake = Slack::start();
     let report = report();
     webhook(&fake.url()).send(&report, &report.projects[0]).await.expect("sent");
     let got: Report = serde_json::from_value(fake.messages().remove(0)).expect("a report");
@@ -83,13 +86,13 @@ async fn a_webhook_gets_the_report_with_its_project() {
 #[tokio::test]
 async fn what_passes_is_tried_again() {
     for fault in [
-        Fault::status(429, Some("0")),
-        Fault::status(500, None),
-        Fault::status(503, Some("0")),
-        Fault::status(408, None),
+        Fault::status(429).with("retry-after", "0"),
+        Fault::status(500),
+        Fault::status(503).with("retry-after", "0"),
+        Fault::status(408),
         Fault::Reset,
     ] {
-        let fake = Slack::start().await;
+        let fake = Slack::start();
         fake.server.fail(PATH, fault.clone());
         fake.server.fail(PATH, fault.clone());
         let report = report();
@@ -107,8 +110,8 @@ async fn what_is_refused_is_not() {
         (404, "no_service"),
         (410, "channel_is_archived"),
     ] {
-        let fake = Slack::start().await;
-        fake.server.fail(PATH, Fault::Instead(Answer::text(status, said)));
+        let fake = Slack::start();
+        fake.server.fail(PATH, Fault::Answer(Response::text(status, said)));
         let report = report();
         let error = slack(&fake.url()).send(&report, &report.projects[0]).await.expect_err(said);
         assert_eq!(error.kind, ErrorKind::Misconfigured);
@@ -120,7 +123,7 @@ async fn what_is_refused_is_not() {
 
 #[tokio::test]
 async fn a_webhook_that_stays_away_is_an_error_without_its_url() {
-    let fake = Slack::start().await;
+    let fake = Slack::start();
     for _ in 0..3 {
         fake.server.fail(PATH, Fault::Reset);
     }
@@ -129,8 +132,8 @@ async fn a_webhook_that_stays_away_is_an_error_without_its_url() {
     assert!(matches!(error.kind, ErrorKind::Transient { .. }), "{error:?}");
     keeps_the_url(&error);
 
-    let redirect = Answer::text(302, "").with_header("location", "https://elsewhere.example/");
-    fake.server.fail(PATH, Fault::Instead(redirect));
+    let redirect = Response::text(302, "").with("location", "https://elsewhere.example/");
+    fake.server.fail(PATH, Fault::Answer(redirect));
     let error = webhook(&fake.url()).send(&report, &report.projects[0]).await.expect_err("not followed");
     assert_eq!(error.kind, ErrorKind::Misconfigured);
 }
@@ -138,7 +141,7 @@ async fn a_webhook_that_stays_away_is_an_error_without_its_url() {
 #[test]
 fn a_url_that_is_none_is_refused_without_being_shown() {
     let settings = SlackSettings { webhook_url: Secret::new("http://example.com/token"), on: Vec::new() };
-    let error = SlackNotifier::new("team", &settings, CancellationToken::new(), EventSink::none())
+    let error = slack_notifier("team", &settings, CancellationToken::new(), EventSink::none())
         .expect_err("plain http");
     assert_eq!(error.kind, ErrorKind::Misconfigured);
     assert!(!format!("{error:?}").contains("token"), "{error:?}");

@@ -1,14 +1,10 @@
 //! The real program against fakes of GitHub, Azure OpenAI, Pinecone and Slack: the right index
 //! for the least money and requests, whatever the services do.
 
-use std::path::Path;
-
-use crate::support::github::{ARCHIVE_TOKEN, Fault as GithubFault, TOKEN};
-use crate::support::openai::{Fault as AdaFault, Options};
-use crate::support::pinecone::KEY as PINECONE_KEY;
-use crate::support::server::Fault;
-use crate::support::services::{AZURE_KEY, DIMENSIONS, Services, pages};
-use crate::support::slack::PATH as SLACK_PATH;
+use crate::support::github::refusal;
+use crate::support::http::{Fault, Response};
+use crate::support::openai::Options;
+use crate::support::services::{DIMENSIONS, Services, pages};
 
 const WORK: [&str; 4] = ["texts_embedded", "texts_cached", "vectors_written", "vectors_deleted"];
 
@@ -18,9 +14,9 @@ fn with_pages(services: &Services, name: &str, n: usize) -> crate::support::git_
     services.repository(name, &files)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_organisation_is_kept_equal_for_the_least_money_and_requests() {
-    let services = Services::start().await;
+#[test]
+fn an_organisation_is_kept_equal_for_the_least_money_and_requests() {
+    let services = Services::start();
     // Thirty repositories with the same page, and one of their own each.
     let mut repos = Vec::new();
     for n in 0..30 {
@@ -63,13 +59,13 @@ async fn an_organisation_is_kept_equal_for_the_least_money_and_requests() {
     let third = services.apply(&[]).exits(0);
     assert_eq!(third.counts(WORK), [1, 0, 1, 1]);
     assert_eq!(third.count("repositories_unchanged"), 29);
-    services.assert_as_fresh().await;
+    services.assert_as_fresh();
     services.github.assert_conforming();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn rewritten_history_ends_in_the_index_of_the_new_one() {
-    let services = Services::start().await;
+#[test]
+fn rewritten_history_ends_in_the_index_of_the_new_one() {
+    let services = Services::start();
     let repo = with_pages(&services, "api", 30);
     services.apply(&[]).exits(0);
     repo.git(&["checkout", "-q", "--orphan", "other"]);
@@ -82,13 +78,12 @@ async fn rewritten_history_ends_in_the_index_of_the_new_one() {
     services.pushed("api");
     let run = services.apply(&[]).exits(0);
     assert_eq!(run.counts(WORK), [2, 0, 2, 3]);
-    services.assert_as_fresh().await;
+    services.assert_as_fresh();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_refused_text_leaves_everything_else_in() {
-    let services =
-        Services::with(Options { refuses: Some("unspeakable".into()), ..Options::default() }).await;
+#[test]
+fn one_refused_text_leaves_everything_else_in() {
+    let services = Services::with(Options { refuses: Some("unspeakable".into()), ..Options::default() });
     let repo = with_pages(&services, "api", 150);
     repo.write("docs/page-77.md", "Something unspeakable.\n");
     services.push("api", &repo);
@@ -103,7 +98,7 @@ async fn one_refused_text_leaves_everything_else_in() {
     repo.write("docs/page-77.md", "Something nice.\n");
     services.push("api", &repo);
     services.apply(&[]).exits(0);
-    services.assert_as_fresh().await;
+    services.assert_as_fresh();
 }
 
 /// What the file says besides, so that another project can go on.
@@ -123,8 +118,8 @@ repositories = ["repos/api"]
 /// An edit of the file.
 type Edit = fn(String) -> String;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn permanent_errors_end_their_project_before_any_cost() {
+#[test]
+fn permanent_errors_end_their_project_before_any_cost() {
     let github = |file: String| file.replace("${GITHUB_TOKEN}", "ghp_wrong");
     let azure = |file: String| file.replace("${AZURE_OPENAI_API_KEY}", "wrong-azure-key");
     let deployment =
@@ -141,7 +136,7 @@ async fn permanent_errors_end_their_project_before_any_cost() {
         ("a wrong dimension", same, 32, "pinecone", "dimension"),
     ];
     for (what, edit, dimension, stage, remedy) in cases {
-        let services = Services::start().await;
+        let services = Services::start();
         with_pages(&services, "api", 3);
         services.pinecone.state().dimension = Some(dimension);
         services.world.config(&format!("{}{BESIDES}", edit(services.file())));
@@ -164,57 +159,57 @@ async fn permanent_errors_end_their_project_before_any_cost() {
 }
 
 /// Faults that pass, one at each service: the run outlasts them, and pays for nothing twice.
-#[tokio::test(flavor = "multi_thread")]
-async fn passing_faults_are_outlasted() {
-    let services = Services::start().await;
+#[test]
+fn passing_faults_are_outlasted() {
+    let services = Services::start();
     with_pages(&services, "api", 30);
-    let wait = GithubFault::status(403, "You have exceeded a secondary rate limit.").with("retry-after", "1");
+    let wait = refusal(403, "You have exceeded a secondary rate limit.").with("retry-after", "1");
     services.github.fail("/git/trees/", 1, wait);
-    services.github.fail("/archive/", 1, GithubFault::Half);
+    services.github.fail("/archive/", 1, Fault::Truncated);
     services.ada.fail([
-        AdaFault::Status(429, vec![("retry-after", "1".into())], "{}".into()),
-        AdaFault::Status(503, vec![], "<html>".into()),
-        AdaFault::Truncated,
+        Fault::Answer(Response::text(429, "{}").with("retry-after", "1")),
+        Fault::Answer(Response::text(503, "<html>")),
+        Fault::Truncated,
     ]);
     let pinecone = &services.pinecone.server;
-    pinecone.fail("/indexes/", Fault::status(503, None));
-    pinecone.fail("/vectors/upsert", Fault::status(429, Some("1")));
+    pinecone.fail("/indexes/", Fault::status(503));
+    pinecone.fail("/vectors/upsert", Fault::status(429).with("retry-after", "1"));
     pinecone.fail("/vectors/upsert", Fault::html());
     pinecone.fail("/vectors/upsert", Fault::AnswerLost);
     pinecone.fail("/vectors/list", Fault::Reset);
-    services.slack.server.fail("/services/", Fault::status(500, None));
+    services.slack.server.fail("/services/", Fault::status(500));
     let run = services.apply(&[]).exits(0);
     assert_eq!(run.counts(["files_added", "vectors_written"]), [30, 30]);
     assert_eq!(pinecone.faults_left(), 0);
     assert_eq!(services.slack.messages().len(), 1);
-    services.assert_as_fresh().await;
+    services.assert_as_fresh();
 }
 
 /// An upsert whose answer is lost, over and over, until the tries are used up: the next run
 /// completes it and embeds nothing.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_goes_away_is_completed_by_the_next_run() {
-    let services = Services::start().await;
+#[test]
+fn a_store_that_goes_away_is_completed_by_the_next_run() {
+    let services = Services::start();
     let repo = with_pages(&services, "api", 12);
     services.apply(&[]).exits(0);
     repo.write("docs/page-0.md", "New words.\n").git(&["rm", "-q", "docs/page-1.md"]);
     services.push("api", &repo);
     services.pinecone.server.fail("/vectors/upsert", Fault::AnswerLost);
     // Refused for good, as a key that is taken back: no tries are lost on it.
-    services.pinecone.server.fail("/vectors/upsert", Fault::status(401, None));
+    services.pinecone.server.fail("/vectors/upsert", Fault::status(401));
     let run = services.apply(&[]).exits(1);
     assert_eq!(run.report["projects"][0]["error"]["stage"], "pinecone");
     assert_eq!(services.index().len(), 13, "old and new vectors, whole");
     let paid = services.paid();
     services.apply(&[]).exits(0);
     assert_eq!(services.paid(), paid);
-    services.assert_as_fresh().await;
+    services.assert_as_fresh();
     services.world.ok(&["verify"]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_listing_that_is_denied_or_empty_deletes_anything() {
-    let services = Services::start().await;
+#[test]
+fn no_listing_that_is_denied_or_empty_deletes_anything() {
+    let services = Services::start();
     let repo = with_pages(&services, "api", 3);
     services.apply(&[]).exits(0);
     let whole = services.index();
@@ -223,7 +218,7 @@ async fn no_listing_that_is_denied_or_empty_deletes_anything() {
         services.github.fail(
             "/orgs/acme/repos",
             1,
-            GithubFault::status(403, "Resource not accessible by personal access token"),
+            refusal(403, "Resource not accessible by personal access token"),
         );
         services.apply(args).exits(1);
         assert_eq!(services.index(), whole, "{args:?}");
@@ -251,13 +246,13 @@ async fn no_listing_that_is_denied_or_empty_deletes_anything() {
     assert!(!status.to_string().contains("\"orphan_since\":\""), "{status}");
     services.github.remove("acme/api");
     assert_eq!(services.apply(&["--prune"]).exits(0).count("vectors_deleted"), 3);
-    services.assert_as_fresh().await;
+    services.assert_as_fresh();
 }
 
 /// A repository that answers 403 or 451 is partial; its files stay.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_refused_repository_keeps_its_files() {
-    let services = Services::start().await;
+#[test]
+fn a_refused_repository_keeps_its_files() {
+    let services = Services::start();
     let repo = with_pages(&services, "api", 3);
     services.repository("other", &[("a.md", "Other words.\n".into())]);
     services.apply(&[]).exits(0);
@@ -269,12 +264,12 @@ async fn a_refused_repository_keeps_its_files() {
     assert_eq!(services.index().len(), 4);
     services.github.edit("acme/api", |repo| repo.denied = None);
     services.apply(&[]).exits(0);
-    services.assert_as_fresh().await;
+    services.assert_as_fresh();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_renamed_repository_is_followed_without_embedding() {
-    let services = Services::start().await;
+#[test]
+fn a_renamed_repository_is_followed_without_embedding() {
+    let services = Services::start();
     with_pages(&services, "api", 5);
     services.apply(&[]).exits(0);
     services.github.edit("acme/api", |repo| {
@@ -284,26 +279,26 @@ async fn a_renamed_repository_is_followed_without_embedding() {
     let run = services.apply(&[]).exits(0);
     assert_eq!(run.counts(WORK), [0, 5, 5, 5]);
     assert!(run.notes().contains("repository `acme/api` is now `acme/service`"), "{}", run.notes());
-    services.assert_as_fresh().await;
+    services.assert_as_fresh();
 }
 
 /// A head that was seen by a run that then failed is not hidden by the listing's shortcut.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_push_that_a_failed_run_saw_is_not_forgotten() {
-    let services = Services::start().await;
+#[test]
+fn a_push_that_a_failed_run_saw_is_not_forgotten() {
+    let services = Services::start();
     let repo = with_pages(&services, "api", 3);
     services.apply(&[]).exits(0);
     // The listing's stamp lags behind the push.
     repo.write("docs/page-0.md", "New words.\n").commit("push");
-    services.github.fail("/git/trees/", 1, GithubFault::status(401, "Bad credentials"));
+    services.github.fail("/git/trees/", 1, refusal(401, "Bad credentials"));
     services.apply(&["--full"]).exits(1);
     assert_eq!(services.apply(&[]).exits(0).counts(WORK), [1, 0, 1, 1]);
-    services.assert_as_fresh().await;
+    services.assert_as_fresh();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn another_namespace_costs_no_embedding_and_another_dimension_is_refused_first() {
-    let services = Services::start().await;
+#[test]
+fn another_namespace_costs_no_embedding_and_another_dimension_is_refused_first() {
+    let services = Services::start();
     with_pages(&services, "api", 5);
     services.apply(&[]).exits(0);
     let paid = services.paid();
@@ -318,10 +313,10 @@ async fn another_namespace_costs_no_embedding_and_another_dimension_is_refused_f
 
 /// Ctrl-C: the batch in hand is finished, the next run completes, nothing is paid for twice.
 #[cfg(unix)]
-#[tokio::test(flavor = "multi_thread")]
-async fn an_interrupted_run_is_completed_by_the_next() {
+#[test]
+fn an_interrupted_run_is_completed_by_the_next() {
     let latency = std::time::Duration::from_millis(300);
-    let services = Services::with(Options { latency, ..Options::default() }).await;
+    let services = Services::with(Options { latency, ..Options::default() });
     with_pages(&services, "api", 60);
     let file = services.file().replace("batch_size = 100", "batch_size = 5");
     services.world.config(&file.replace("[engine]\n", "[engine]\nconcurrency = 1\n"));
@@ -335,89 +330,5 @@ async fn an_interrupted_run_is_completed_by_the_next() {
     services.apply(&[]).exits(0);
     assert_eq!(services.paid(), (60, 60));
     services.world.ok(&["verify"]);
-    services.assert_as_fresh().await;
-}
-
-/// No secret is printed, logged, kept, or sent to a host that is not its own.
-#[tokio::test(flavor = "multi_thread")]
-async fn secrets_stay_where_they_belong() {
-    let services = Services::start().await;
-    with_pages(&services, "api", 30);
-    let mut said = String::new();
-    let mut run = |args: &[&str]| {
-        let ran = services.world.run(args);
-        said.push_str(&ran.stdout);
-        said.push_str(&ran.stderr);
-    };
-    run(&["validate", "--show"]);
-    run(&["plan", "-vv"]);
-    services.ada.fail([AdaFault::Status(500, vec![], AZURE_KEY.into())]);
-    services.pinecone.server.fail("/vectors/upsert", Fault::status(500, None));
-    run(&["apply", "-vv"]);
-    for command in ["status", "history", "verify", "apply"] {
-        run(&[command, "-vv"]);
-    }
-    // Every service refuses.
-    services.github.fail("/orgs/acme", 2, GithubFault::status(401, &format!("Bad credentials {TOKEN}")));
-    run(&["apply", "-vv", "--full"]);
-    services.pinecone.server.fail("/indexes/", Fault::status(401, None));
-    run(&["apply", "-vv"]);
-    assert_eq!(services.index().len(), 30, "{said}");
-
-    let secrets = [("github", TOKEN), ("ada", AZURE_KEY), ("pinecone", PINECONE_KEY), ("slack", SLACK_PATH)];
-    for (_, secret) in secrets.iter().chain(&[("archive", ARCHIVE_TOKEN)]) {
-        assert!(!said.contains(secret), "`{secret}` was printed");
-        assert_eq!(files_with(&services.world.path("."), secret), [""; 0], "`{secret}` was kept");
-    }
-    let requests = [
-        ("github", format!("{:?}", services.github.take_seen())),
-        ("archive", format!("{:?}", services.github.take_archive_seen())),
-        (
-            "ada",
-            services
-                .ada
-                .calls()
-                .iter()
-                .map(|call| format!("{} {:?} {}", call.target, call.headers, call.body))
-                .collect::<Vec<_>>()
-                .join("\n"),
-        ),
-        ("pinecone", printed(&services.pinecone.server.requests())),
-        ("slack", printed(&services.slack.server.requests())),
-    ];
-    for (host, seen) in requests {
-        assert!(!seen.is_empty(), "{host} was asked");
-        for (owner, secret) in secrets.iter().filter(|(owner, _)| *owner != host) {
-            assert!(!seen.contains(secret), "the secret of {owner} reached {host}");
-        }
-    }
-}
-
-fn printed(requests: &[crate::support::server::Seen]) -> String {
-    let text = |request: &crate::support::server::Seen| {
-        format!(
-            "{} {:?} {:?} {}",
-            request.path,
-            request.query,
-            request.headers,
-            String::from_utf8_lossy(&request.body)
-        )
-    };
-    requests.iter().map(text).collect()
-}
-
-/// Files below a folder that hold a text.
-fn files_with(folder: &Path, text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            found.extend(files_with(&path, text));
-        } else if std::fs::read(&path)
-            .is_ok_and(|bytes| bytes.windows(text.len()).any(|part| part == text.as_bytes()))
-        {
-            found.push(path.display().to_string());
-        }
-    }
-    found
+    services.assert_as_fresh();
 }

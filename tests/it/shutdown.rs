@@ -1,10 +1,7 @@
 //! The daemon's end, and what keeps it from starting.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use crate::support::daemon::{API, Daemon};
-use crate::support::http::{Reply, Server};
+use crate::support::http::Server;
 use crate::support::local::{Local, STAGES, project};
 
 fn local() -> Local {
@@ -41,15 +38,10 @@ fn sigterm_and_sigint_end_it_with_zero_and_let_the_ledger_go() {
 
 #[test]
 fn it_ends_in_the_middle_of_a_run() {
-    let asked = Arc::new(AtomicBool::new(false));
-    let asking = Arc::clone(&asked);
-    let service = Server::start(move |_| {
-        asking.store(true, Ordering::Relaxed);
-        Reply::Hang
-    });
+    let service = Server::silent();
     let local = stuck(&service);
     let mut daemon = Daemon::start(&local.world);
-    daemon.until("a call in flight", |_| asked.load(Ordering::Relaxed));
+    daemon.until("a call in flight", |_| !service.requests().is_empty());
     daemon.stop().exits(0);
     let history = local.world.ok(&["history", "--json"]).json();
     let outcome = &history[0]["report"]["outcome"];
@@ -58,7 +50,7 @@ fn it_ends_in_the_middle_of_a_run() {
 
 #[test]
 fn a_second_signal_leaves_at_once() {
-    let service = Server::start(|_| Reply::Hang);
+    let service = Server::silent();
     let local = stuck(&service);
     let mut daemon = Daemon::start(&local.world);
     daemon.until("a run", |daemon| daemon.metric("reposync_runs_active") == 1);

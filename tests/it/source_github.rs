@@ -5,13 +5,13 @@ use std::time::Duration;
 use reposync::model::{
     BranchRef, EntryMode, ErrorKind, EventSink, GitSha, RepoEntry, RepoRef, StageError, TreeEntry,
 };
-use reposync::net::RetryPolicy;
-use reposync::source::github::Patience;
+use reposync::net::{Patience, RetryPolicy};
 use reposync::source::{GitSource, GithubSettings, GithubSource, Head, Listing, Selection, Source};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::git_repo::GitRepo;
-use crate::support::github::{FakeGithub, Seen};
+use crate::support::github::FakeGithub;
+use crate::support::http::Exchange;
 use crate::support::sources::{Answers, fetch};
 
 /// A source that tries again at once.
@@ -47,7 +47,7 @@ fn names(listing: &Listing) -> Vec<&str> {
     listing.repositories.iter().map(|entry| entry.repo.name.as_str()).collect()
 }
 
-fn paths(seen: &[Seen]) -> Vec<String> {
+fn paths(seen: &[Exchange]) -> Vec<String> {
     seen.iter().map(|seen| format!("{} {:?}", seen.request.path, seen.status.unwrap_or(0))).collect()
 }
 
@@ -449,32 +449,4 @@ async fn settings_that_cannot_work_are_refused_before_any_request() {
         assert_eq!(refused(&settings).kind, ErrorKind::Misconfigured, "{api_url}");
     }
     assert!(build(&GithubSettings::default()).is_ok());
-}
-
-#[tokio::test]
-async fn commits_between_two_cost_one_request() {
-    let repo = GitRepo::init("r");
-    let one = repo.write("a.md", "1").commit("one");
-    let two = repo.write("a.md", "2").commit("two");
-    let three = repo.write("a.md", "3").commit("three");
-    repo.git(&["checkout", "--quiet", "-b", "side", &one.to_string()]);
-    let side = repo.write("b.md", "4").commit("side");
-    let github = FakeGithub::start();
-    github.repository("acme/r", Some(repo.path()));
-    let hub = source(&github.settings());
-    let there = entry("acme/r").repo;
-    for (base, head, expected) in [
-        (one, three, Some(2)),
-        (two, two, Some(0)),
-        (three, one, None),
-        (two, side, None),
-        (GitSha([9; 20]), two, None),
-    ] {
-        github.take_seen();
-        assert_eq!(hub.commits_between(&there, base, head).await.expect("an answer"), expected);
-        let seen = paths(&github.take_seen());
-        let status = if base == GitSha([9; 20]) { 404 } else { 200 };
-        assert_eq!(seen, [format!("/repos/acme/r/compare/{base}...{head} {status}")]);
-    }
-    github.assert_conforming();
 }

@@ -7,15 +7,14 @@ use std::time::{Duration, SystemTime};
 use reposync::model::{
     BranchRef, ErrorKind, Event, EventSink, GitSha, Secret, StageError, StageResult, TreeEntry,
 };
-use reposync::net::RetryPolicy;
-use reposync::source::github::Patience;
+use reposync::net::{Patience, RetryPolicy};
 use reposync::source::{GithubSettings, GithubSource, Head, Source};
 use tokio_util::sync::CancellationToken;
 
 use crate::source_github::{awkward, entry, owner, source};
 use crate::support::git_repo::GitRepo;
-use crate::support::github::{APP_KEY, ARCHIVE_TOKEN, FakeGithub, Fault, TOKEN};
-use crate::support::http::{Reply, Response, Server};
+use crate::support::github::{APP_KEY, ARCHIVE_TOKEN, FakeGithub, TOKEN, refusal};
+use crate::support::http::{Fault, Response, Server};
 use crate::support::sources::{Answers, fetch};
 
 /// Everything that a message or a log could show of an error holds no secret.
@@ -70,16 +69,13 @@ async fn passing_faults_are_outlasted_wherever_they_strike() {
         ("/archive/", true),
     ];
     let faults = [
-        ("500", Fault::status(500, "Server Error")),
-        ("502 page", Fault::Answer(Response { status: 502, body: b"<html>".to_vec(), headers: vec![] })),
-        ("503 retry-after", Fault::status(503, "busy").with("retry-after", "0")),
-        ("429", Fault::status(429, "slow").with("retry-after", "0")),
-        (
-            "secondary",
-            Fault::status(403, "You have exceeded a secondary rate limit").with("retry-after", "0"),
-        ),
+        ("500", refusal(500, "Server Error")),
+        ("502 page", Fault::Answer(Response::of(502, "text/html", "<html>"))),
+        ("503 retry-after", refusal(503, "busy").with("retry-after", "0")),
+        ("429", refusal(429, "slow").with("retry-after", "0")),
+        ("secondary", refusal(403, "You have exceeded a secondary rate limit").with("retry-after", "0")),
         ("reset", Fault::Reset),
-        ("half", Fault::Half),
+        ("half", Fault::Truncated),
         ("html", Fault::html()),
         ("empty", Fault::Answer(Response::status(200))),
     ];
@@ -102,10 +98,10 @@ async fn passing_faults_are_outlasted_wherever_they_strike() {
 async fn faults_that_stay_end_with_their_cause() {
     let (repo, commit) = repository(3);
     for (place, fault, expected) in [
-        ("/orgs/", Fault::status(500, "Server Error"), "is in trouble (500: Server Error)"),
+        ("/orgs/", refusal(500, "Server Error"), "is in trouble (500: Server Error)"),
         ("/commits/", Fault::Reset, "failed request to 127.0.0.1"),
         ("/git/trees/", Fault::html(), "sent something else than the JSON expected (text/html)"),
-        ("/git/trees/", Fault::Half, "broken answer from 127.0.0.1"),
+        ("/git/trees/", Fault::Truncated, "broken answer from 127.0.0.1"),
         ("/git/blobs/", Fault::html(), "sent another content for `f0"),
     ] {
         let github = FakeGithub::start();
@@ -181,7 +177,7 @@ async fn limits_are_waited_out_as_told_and_said() {
     let (repo, commit) = repository(3);
     let github = FakeGithub::start();
     github.repository("acme/r", Some(repo.path()));
-    let limited = Fault::status(403, "You have exceeded a secondary rate limit.").with("retry-after", "1");
+    let limited = refusal(403, "You have exceeded a secondary rate limit.").with("retry-after", "1");
     github.fail("/git/trees/", 1, limited);
     let waits = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&waits);
@@ -205,8 +201,8 @@ async fn waits_that_are_too_long_end_at_once() {
     let reset = SystemTime::now() + Duration::from_secs(4000);
     let reset = reset.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs().to_string();
     for fault in [
-        Fault::status(429, "slow down").with("retry-after", "86400"),
-        Fault::status(403, "limit").with("x-ratelimit-remaining", "0").with("x-ratelimit-reset", reset),
+        refusal(429, "slow down").with("retry-after", "86400"),
+        refusal(403, "limit").with("x-ratelimit-remaining", "0").with("x-ratelimit-reset", reset),
     ] {
         let github = FakeGithub::start();
         github.owner("acme", "Organization");
@@ -274,7 +270,7 @@ async fn lost_permissions_concern_one_repository_but_a_denied_listing_the_projec
     let tree = hub.tree(&entry("acme/r").repo, commit).await.expect_err("refused");
     assert_eq!(tree.kind, ErrorKind::Refused);
 
-    let permission = Fault::status(403, "Resource not accessible by personal access token");
+    let permission = refusal(403, "Resource not accessible by personal access token");
     github.fail("/orgs/", 1, permission.clone().with("x-accepted-github-permissions", "metadata=read"));
     let listing = hub.list(&owner("acme"), &Answers::default(), false).await.expect_err("denied");
     assert_eq!(listing.kind, ErrorKind::Misconfigured);
@@ -297,11 +293,7 @@ async fn one_refused_file_does_not_stop_the_others() {
     let hub = source(&github.settings());
     let tree = hub.tree(&entry("acme/r").repo, commit).await.expect("a tree");
     let refused = tree[1].clone();
-    github.fail(
-        &refused.sha.to_string(),
-        1,
-        Fault::status(403, "This API returns blobs up to 100 MB in size"),
-    );
+    github.fail(&refused.sha.to_string(), 1, refusal(403, "This API returns blobs up to 100 MB in size"));
     let got = fetch(&hub, &entry("acme/r").repo, commit, tree).await.expect("the others");
     assert_eq!(got.contents.len(), 2);
     let error = &got.errors[&refused.path];
@@ -331,8 +323,8 @@ async fn archives_that_lack_or_alter_everything_are_healed() {
     assert_ne!(foreign, commit.to_string());
     for fault in [
         // No archive any more; one that is empty; one that is none.
-        Fault::status(404, "Not Found"),
-        Fault::status(410, "Gone"),
+        refusal(404, "Not Found"),
+        refusal(410, "Gone"),
     ] {
         github.fail("/archive/", 1, fault);
         let got = fetch(&hub, &there, commit, files.clone()).await.expect("contents");
@@ -347,7 +339,7 @@ async fn a_broken_archive_is_asked_for_again_for_the_rest_alone() {
     let (repo, commit) = repository(60);
     let github = FakeGithub::start();
     github.repository("acme/r", Some(repo.path()));
-    github.fail("/archive/", 1, Fault::Half);
+    github.fail("/archive/", 1, Fault::Truncated);
     let hub = source(&github.settings());
     let there = entry("acme/r").repo;
     let tree = hub.tree(&there, commit).await.expect("a tree");
@@ -361,19 +353,13 @@ async fn a_broken_archive_is_asked_for_again_for_the_rest_alone() {
 #[tokio::test]
 async fn credentials_go_to_no_other_host() {
     let (repo, commit) = repository(30);
-    let elsewhere = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&elsewhere);
-    let other = Server::start(move |request| {
-        seen.lock().expect("not poisoned").push(request);
-        Reply::Answer(Response::json(200, &serde_json::json!([])))
-    });
+    let other = Server::start(|_| Response::json(200, &serde_json::json!([])));
     for settings in [FakeGithub::settings, FakeGithub::app_settings] {
         let github = FakeGithub::start();
         github.repository("acme/r", Some(repo.path()));
         let hub = source(&settings(&github));
-        let redirect = |status| {
-            Fault::status(status, "moved").with("location", format!("{}/orgs/acme/repos", other.url()))
-        };
+        let redirect =
+            |status| refusal(status, "moved").with("location", format!("{}/orgs/acme/repos", other.url()));
         for status in [301, 302, 307, 308] {
             github.fail("/orgs/", 1, redirect(status));
             let error = hub.list(&owner("acme"), &Answers::default(), false).await.expect_err("elsewhere");
@@ -385,7 +371,7 @@ async fn credentials_go_to_no_other_host() {
         github.fail("/orgs/", 1, page);
         let error = hub.list(&owner("acme"), &Answers::default(), false).await.expect_err("elsewhere");
         assert_eq!(error.kind, ErrorKind::Misconfigured);
-        assert!(elsewhere.lock().expect("not poisoned").is_empty(), "not even asked");
+        assert!(other.requests().is_empty(), "not even asked");
 
         // An archive's address does lead elsewhere, and gets nothing but itself.
         assert_eq!(everything(&hub, commit).await.map_err(|e| e.one_line()), Ok(30));
@@ -395,14 +381,14 @@ async fn credentials_go_to_no_other_host() {
         github.assert_conforming();
 
         // An archive host that moves on gets no more than that either.
-        let onward = Fault::status(302, "moved").with("location", format!("{}/elsewhere", other.url()));
+        let onward = refusal(302, "moved").with("location", format!("{}/elsewhere", other.url()));
         github.fail("/archive/", 1, onward);
         let there = entry("acme/r").repo;
         let tree = hub.tree(&there, commit).await.expect("a tree");
         // What comes from there is no archive, so the rest comes from the right one.
         let got = fetch(&hub, &there, commit, tree).await.expect("contents");
         assert_eq!(got.contents.len(), 30);
-        let onward = std::mem::take(&mut *elsewhere.lock().expect("not poisoned"));
+        let onward = other.take_requests();
         assert_eq!(onward.len(), 1);
         assert!(onward[0].header("authorization").is_none());
         assert!(!format!("{onward:?}").contains(ARCHIVE_TOKEN));

@@ -4,24 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reposync::model::{ErrorKind, EventSink, Record, StageError, StageResult, Vector};
-use reposync::net::RetryPolicy;
+use reposync::net::{Patience, RetryPolicy};
 use reposync::store::{PineconeSettings, PineconeStore, Query, VectorStore};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::store_contract::{keeps_its_promises, record};
+use crate::support::http::{Fault, Response};
 use crate::support::pinecone::{KEY, Pinecone};
-use crate::support::server::{Answer, Fault};
 
 fn client(settings: &PineconeSettings) -> PineconeStore {
-    let quick = RetryPolicy {
+    let retry = RetryPolicy {
         tries: 3,
         first_pause: Duration::from_millis(1),
         longest_pause: Duration::from_millis(2),
     };
     PineconeStore::new("vectors", settings, 4, CancellationToken::new(), EventSink::none())
         .expect("a client")
-        .with_patience(quick, Duration::from_secs(20))
+        .with_patience(Patience { retry, answer: Duration::from_secs(20) })
 }
 
 fn shown(error: &StageError) -> String {
@@ -36,7 +36,7 @@ fn shown(error: &StageError) -> String {
 
 #[tokio::test]
 async fn keeps_the_promises_of_a_store() {
-    let pinecone = Pinecone::start(Some(3)).await;
+    let pinecone = Pinecone::start(Some(3));
     keeps_its_promises(Arc::new(client(&pinecone.settings()))).await;
     let described =
         pinecone.server.requests().iter().filter(|request| request.path.starts_with("/indexes")).count();
@@ -45,7 +45,7 @@ async fn keeps_the_promises_of_a_store() {
 
 #[tokio::test]
 async fn keeps_them_with_the_host_named() {
-    let pinecone = Pinecone::start(Some(3)).await;
+    let pinecone = Pinecone::start(Some(3));
     let settings = PineconeSettings { host: Some(pinecone.host()), ..pinecone.settings() };
     keeps_its_promises(Arc::new(client(&settings))).await;
     let asked = pinecone.server.requests();
@@ -57,7 +57,7 @@ async fn keeps_them_with_the_host_named() {
 
 #[tokio::test]
 async fn both_ways_lead_to_the_same_place() {
-    let pinecone = Pinecone::start(Some(3)).await;
+    let pinecone = Pinecone::start(Some(3));
     let named = PineconeSettings { host: Some(pinecone.host()), ..pinecone.settings() };
     let place = client(&pinecone.settings()).place("n").await.expect("place");
     assert_eq!(client(&named).place("n").await.expect("place"), place);
@@ -92,7 +92,7 @@ const OPERATIONS: [(&str, &str); 7] = [
 ];
 
 async fn with_one_record() -> (Pinecone, PineconeStore) {
-    let pinecone = Pinecone::start(Some(3)).await;
+    let pinecone = Pinecone::start(Some(3));
     let store = client(&pinecone.settings());
     store.upsert("n", &[record("a", &[1.0, 0.0, 0.0], 1)]).await.expect("upsert");
     let store = client(&pinecone.settings());
@@ -104,11 +104,11 @@ async fn with_one_record() -> (Pinecone, PineconeStore) {
 async fn passing_faults_are_outlived() {
     for (operation, path) in OPERATIONS {
         for (name, fault) in [
-            ("429", Fault::status(429, None)),
-            ("429 with a wait", Fault::status(429, Some("0"))),
-            ("408", Fault::status(408, None)),
-            ("500", Fault::status(500, None)),
-            ("503 with a wait", Fault::status(503, Some("0"))),
+            ("429", Fault::status(429)),
+            ("429 with a wait", Fault::status(429).with("retry-after", "0")),
+            ("408", Fault::status(408)),
+            ("500", Fault::status(500)),
+            ("503 with a wait", Fault::status(503).with("retry-after", "0")),
             ("reset", Fault::Reset),
             ("truncated", Fault::Truncated),
             ("a page", Fault::html()),
@@ -135,7 +135,7 @@ async fn a_fault_that_lasts_is_an_error_of_its_kind() {
     for (operation, path) in OPERATIONS {
         let (pinecone, store) = with_one_record().await;
         for _ in 0..3 {
-            pinecone.server.fail(path, Fault::status(503, None));
+            pinecone.server.fail(path, Fault::status(503));
         }
         let error = every_operation(&store, operation).await.expect_err("three of three tries");
         assert!(matches!(error.kind, ErrorKind::Transient { .. }), "{operation}: {error:?}");
@@ -147,21 +147,16 @@ async fn a_fault_that_lasts_is_an_error_of_its_kind() {
 #[tokio::test]
 async fn a_service_that_hangs_is_given_up() {
     let (pinecone, store) = with_one_record().await;
-    let impatient = store.with_patience(
-        RetryPolicy {
-            tries: 2,
-            first_pause: Duration::from_millis(1),
-            longest_pause: Duration::from_millis(1),
-        },
-        Duration::from_millis(200),
-    );
+    let pause = Duration::from_millis(1);
+    let retry = RetryPolicy { tries: 2, first_pause: pause, longest_pause: pause };
+    let impatient = store.with_patience(Patience { retry, answer: Duration::from_millis(200) });
     pinecone.server.fail("/vectors/list", Fault::Hang);
     assert!(every_operation(&impatient, "list").await.is_ok());
 }
 
 #[tokio::test]
 async fn an_interrupt_ends_a_call_that_hangs() {
-    let pinecone = Pinecone::start(Some(3)).await;
+    let pinecone = Pinecone::start(Some(3));
     let cancel = CancellationToken::new();
     let store = PineconeStore::new("vectors", &pinecone.settings(), 4, cancel.clone(), EventSink::none())
         .expect("a client");
@@ -178,7 +173,7 @@ async fn an_interrupt_ends_a_call_that_hangs() {
 #[tokio::test]
 async fn a_wait_too_long_is_an_end() {
     let (pinecone, store) = with_one_record().await;
-    pinecone.server.fail("/query", Fault::status(429, Some("86400")));
+    pinecone.server.fail("/query", Fault::status(429).with("retry-after", "86400"));
     let error = every_operation(&store, "query").await.expect_err("a day");
     assert!(error.message.contains("86400 s"), "{error}");
 }
@@ -194,7 +189,7 @@ async fn refusal(pinecone: &Pinecone, settings: &PineconeSettings, requests: usi
 
 #[tokio::test]
 async fn permanent_errors_say_what_to_do() {
-    let pinecone = Pinecone::start(Some(3)).await;
+    let pinecone = Pinecone::start(Some(3));
     let wrong_key =
         PineconeSettings { api_key: reposync::model::Secret::new("pcsk_wrong"), ..pinecone.settings() };
     insta::assert_snapshot!(refusal(&pinecone, &wrong_key, 1).await, @"
@@ -244,8 +239,8 @@ async fn permanent_errors_say_what_to_do() {
     hint: check `api_url` and `host`: something else answers there
     ");
 
-    let redirect = Answer::text(301, "").with_header("location", "https://elsewhere.example/");
-    pinecone.server.fail("/indexes", Fault::Instead(redirect));
+    let redirect = Response::text(301, "").with("location", "https://elsewhere.example/");
+    pinecone.server.fail("/indexes", Fault::Answer(redirect));
     insta::assert_snapshot!(refusal(&pinecone, &pinecone.settings(), 1).await, @"
     HOST answers 301 Moved Permanently
     hint: check `api_url` and `host`: something else answers there
@@ -255,12 +250,12 @@ async fn permanent_errors_say_what_to_do() {
 #[tokio::test]
 async fn a_missing_index_is_created_and_waited_for() {
     for created_by_another in [false, true] {
-        let pinecone = Pinecone::start(None).await;
+        let pinecone = Pinecone::start(None);
         pinecone.state().not_ready = 2; // the answer to the creation is the first of them
         pinecone.state().created_by_another = created_by_another;
         let store = client(&pinecone.creating());
         let place = store.place("n").await.expect("a place to be");
-        assert_eq!(format!("http://{}", place.host), pinecone.server.url, "nothing is there yet");
+        assert_eq!(format!("http://{}", place.host), pinecone.server.url(), "nothing is there yet");
         assert!(!store.peek(3).await.expect("a look"), "a look creates nothing");
         store.check(3).await.expect("created");
         assert!(store.peek(3).await.expect("a look"));
@@ -283,7 +278,7 @@ fn wide(count: usize) -> Vec<Record> {
 
 #[tokio::test]
 async fn upserts_are_filled_by_bytes() {
-    let pinecone = Pinecone::start(Some(1536)).await;
+    let pinecone = Pinecone::start(Some(1536));
     let store = client(&pinecone.settings());
     store.upsert("n", &wide(300)).await.expect("upsert");
     assert_eq!(pinecone.ids("n").len(), 300);
@@ -300,7 +295,7 @@ async fn upserts_are_filled_by_bytes() {
 
 #[tokio::test]
 async fn upserts_too_large_are_halved() {
-    let pinecone = Pinecone::start(Some(1536)).await;
+    let pinecone = Pinecone::start(Some(1536));
     pinecone.state().most_bytes = 300_000;
     let store = client(&pinecone.settings());
     store.upsert("n", &wide(120)).await.expect("upsert");
@@ -319,7 +314,7 @@ async fn upserts_too_large_are_halved() {
 
 #[tokio::test]
 async fn counts_are_within_the_limits() {
-    let pinecone = Pinecone::start(Some(3)).await;
+    let pinecone = Pinecone::start(Some(3));
     let store = client(&pinecone.settings());
     let records: Vec<Record> =
         (0..2100u32).map(|n| record(&format!("{:x<480}-{n}", "long"), &[1.0, 0.5, n as f32], n)).collect();
@@ -338,7 +333,7 @@ async fn counts_are_within_the_limits() {
 
 #[tokio::test]
 async fn the_default_namespace_has_two_names() {
-    let pinecone = Pinecone::start(Some(3)).await;
+    let pinecone = Pinecone::start(Some(3));
     let store = client(&pinecone.settings());
     store.upsert("", &[record("a", &[1.0, 0.0, 0.0], 1)]).await.expect("upsert");
     assert_eq!(store.list("__default__", "", None).await.expect("list").ids, ["a"]);
@@ -347,7 +342,7 @@ async fn the_default_namespace_has_two_names() {
 
 #[tokio::test]
 async fn names_the_service_does_not_take_are_refused_before_a_request() {
-    let pinecone = Pinecone::start(Some(3)).await;
+    let pinecone = Pinecone::start(Some(3));
     let store = client(&pinecone.settings());
     let error = store.place("größe").await.expect_err("not ASCII");
     assert_eq!(error.kind, ErrorKind::Misconfigured);
@@ -379,7 +374,7 @@ async fn a_record_the_service_refuses_is_no_retry() {
 
 #[tokio::test]
 async fn distances_are_turned_round() {
-    let pinecone = Pinecone::start(Some(3)).await;
+    let pinecone = Pinecone::start(Some(3));
     pinecone.state().metric = "euclidean".into();
     let store = client(&pinecone.settings());
     let records = [record("near", &[1.0, 0.0, 0.0], 1), record("far", &[0.0, 5.0, 0.0], 2)];
@@ -392,7 +387,7 @@ async fn distances_are_turned_round() {
 
 #[tokio::test]
 async fn reads_may_lag_behind_writes() {
-    let pinecone = Pinecone::start(Some(3)).await;
+    let pinecone = Pinecone::start(Some(3));
     let store = client(&pinecone.settings());
     pinecone.state().lag = 2;
     store.upsert("n", &[record("a", &[1.0, 0.0, 0.0], 1)]).await.expect("upsert");
@@ -405,7 +400,7 @@ async fn reads_may_lag_behind_writes() {
 
 #[tokio::test]
 async fn calls_are_reported_and_the_key_stays_where_it_belongs() {
-    let pinecone = Pinecone::start(Some(3)).await;
+    let pinecone = Pinecone::start(Some(3));
     let events = Arc::new(std::sync::Mutex::new(Vec::new()));
     let sink = {
         let events = Arc::clone(&events);
@@ -413,7 +408,7 @@ async fn calls_are_reported_and_the_key_stays_where_it_belongs() {
     };
     let store = PineconeStore::new("vectors", &pinecone.settings(), 4, CancellationToken::new(), sink)
         .expect("a client");
-    pinecone.server.fail("/vectors/list", Fault::status(429, Some("0")));
+    pinecone.server.fail("/vectors/list", Fault::status(429).with("retry-after", "0"));
     store.list("n", "", None).await.expect("list");
     let events = events.lock().expect("no panic").clone();
     let calls: Vec<_> = events

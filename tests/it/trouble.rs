@@ -134,9 +134,9 @@ fn a_folder_that_cannot_be_written() {
 }
 
 /// Between two runs the clock may have gone anywhere: every time that the ledger knows is moved.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_jumps() {
-    let services = Services::start().await;
+#[test]
+fn a_clock_that_jumps() {
+    let services = Services::start();
     let pages = pages(6);
     let files: Vec<(&str, String)> = pages.iter().map(|(path, text)| (path.as_str(), text.clone())).collect();
     let repo = services.repository("api", &files);
@@ -148,7 +148,7 @@ async fn a_clock_that_jumps() {
         let run = services.apply(&[]).exits(0);
         assert_eq!(run.counts(["vectors_written", "vectors_deleted"]), [1, 1], "{moment}");
         services.world.ok(&["verify"]);
-        services.assert_as_fresh().await;
+        services.assert_as_fresh();
         assert!(set_times(&services.world.path(".reposync/state.db"), moment) > 3);
         let again = services.apply(&[]).exits(0);
         assert_eq!(again.counts(["vectors_written", "vectors_deleted"]), [0, 0], "{moment}");

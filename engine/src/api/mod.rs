@@ -8,7 +8,6 @@ mod health;
 mod metrics;
 mod openapi;
 mod operations;
-mod page;
 mod projects;
 mod routes;
 mod runs;

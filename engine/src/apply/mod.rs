@@ -1,7 +1,6 @@
 //! Runs a plan: from the listing to the last recorded file. Knows the stages by their traits alone.
 
 mod adopt;
-mod behind;
 mod estimate;
 mod file;
 mod look;
@@ -19,7 +18,6 @@ mod tally;
 mod verify;
 mod writer;
 
-pub use behind::count_behind;
 pub use planning::plan;
 pub use run::{run, run_id};
 pub use search::search;

@@ -153,6 +153,8 @@ fn process(old: &Config, new: &Config, out: &mut ConfigDiff) {
     compare("engine.log_dir", a.log_dir != b.log_dir, true);
     compare("engine.cache_size", a.cache_size != b.cache_size, true);
     compare("engine.concurrency", a.concurrency != b.concurrency, false);
+    compare("engine.timeout", a.timeout != b.timeout, false);
+    compare("engine.retries", a.retries != b.retries, false);
     compare("engine.max_file_bytes", a.max_file_bytes != b.max_file_bytes, false);
     compare("engine.max_delete_ratio", a.max_delete_ratio.to_bits() != b.max_delete_ratio.to_bits(), false);
     compare("engine.prune", a.prune != b.prune, false);

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -23,6 +24,9 @@ use super::{Api, Config, Engine, projects};
 
 /// The name that is searched for.
 pub const FILE_NAME: &str = "reposync.toml";
+
+/// What `[engine].timeout` may be.
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 
 /// What the caller is going to use of the file. References (`${…}`) and files are needed only by
 /// what is used.
@@ -240,6 +244,12 @@ fn read_engine(mut table: Table<'_>, folder: &Path, problems: &mut Vec<Problem>)
     if !(1..=1000).contains(&raw.concurrency) {
         table.flag(problems, "concurrency", "outside 1 to 1000", "8 is the default");
     }
+    if !TIMEOUTS.contains(&raw.timeout.0) {
+        table.flag(problems, "timeout", "outside 100ms to 1h", "\"60s\" is the default");
+    }
+    if raw.retries > 100 {
+        table.flag(problems, "retries", "outside 0 to 100", "5 is the default");
+    }
     for (key, size) in [("max_file_bytes", raw.max_file_bytes), ("cache_size", raw.cache_size)] {
         if size.0 == 0 {
             table.flag(problems, key, "must be more than zero", "leave it out for the default");
@@ -262,6 +272,8 @@ fn read_engine(mut table: Table<'_>, folder: &Path, problems: &mut Vec<Problem>)
         cache,
         cache_size: raw.cache_size,
         concurrency: raw.concurrency,
+        timeout: raw.timeout,
+        retries: raw.retries,
         max_file_bytes: raw.max_file_bytes,
         max_delete_ratio: raw.max_delete_ratio,
         prune: raw.prune,

@@ -28,7 +28,7 @@ use std::path::PathBuf;
 
 use crate::chunk::{CodeSettings, MarkdownSettings, SentenceSettings, WasmSettings};
 use crate::embed::{AzureSettings, LocalSettings, OpenAiSettings};
-use crate::model::{BranchRef, ByteSize, Secret, SecretsMode};
+use crate::model::{BranchRef, ByteSize, HumanDuration, Secret, SecretsMode};
 use crate::notify::{SlackSettings, WebhookSettings};
 use crate::source::{GitSettings, GithubSettings, Selection};
 use crate::store::{PineconeSettings, SqliteSettings};
@@ -83,6 +83,10 @@ pub struct Engine {
     pub cache_size: ByteSize,
     /// Calls in flight to each service.
     pub concurrency: usize,
+    /// How long a call of a service may take.
+    pub timeout: HumanDuration,
+    /// How often a call that failed for a passing reason is tried again.
+    pub retries: u32,
     /// A file of exactly this size is indexed, a larger one is not.
     pub max_file_bytes: ByteSize,
     /// The deletion guard: share of a project's vectors, 0 to 1.

@@ -1,6 +1,7 @@
 //! The fixed tables as they are written: `[engine]`, `[api]`, `[projects.…]`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
@@ -8,7 +9,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::model::SecretsMode;
-use crate::model::{ByteSize, Secret};
+use crate::model::{ByteSize, HumanDuration, Secret};
 
 /// The program itself.
 #[derive(Deserialize, JsonSchema)]
@@ -22,6 +23,10 @@ pub(super) struct RawEngine {
     pub(super) cache_size: ByteSize,
     /// Calls in flight to each service.
     pub(super) concurrency: usize,
+    /// How long a call of a service may take; for downloads: how long nothing may come.
+    pub(super) timeout: HumanDuration,
+    /// How often a call that failed for a passing reason is tried again.
+    pub(super) retries: u32,
     /// A file of exactly this size is indexed, a larger one is not.
     pub(super) max_file_bytes: ByteSize,
     /// The deletion guard: removals beyond this share of a project's vectors (0 to 1) are withheld.
@@ -39,6 +44,8 @@ impl Default for RawEngine {
             cache: ".reposync".into(),
             cache_size: ByteSize::mib(4096),
             concurrency: 8,
+            timeout: HumanDuration(Duration::from_secs(60)),
+            retries: 5,
             max_file_bytes: ByteSize::mib(1),
             max_delete_ratio: 0.5,
             prune: false,

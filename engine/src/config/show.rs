@@ -97,6 +97,8 @@ fn engine(out: &mut Lines, engine: &Engine) {
     out.path("cache", &engine.cache);
     out.text("cache_size", &engine.cache_size);
     out.count("concurrency", engine.concurrency);
+    out.text("timeout", &engine.timeout);
+    out.put("retries", i64::from(engine.retries));
     out.text("max_file_bytes", &engine.max_file_bytes);
     out.put("max_delete_ratio", engine.max_delete_ratio);
     out.put("prune", engine.prune);

@@ -71,7 +71,13 @@ impl Service {
     pub(super) fn garbage(&self, why: &str, body: &[u8]) -> Fault {
         let excerpt = self.excerpt(&String::from_utf8_lossy(&body[..body.len().min(4 * EXCERPT)]));
         let message = format!("{} gave an unusable answer ({why}): {excerpt}", self.host);
-        Fault::of(StageError::transient(&self.stage, message))
+        let error = StageError::transient(&self.stage, message);
+        // A page with a good status is no passing fault: something else answers there.
+        Fault::of(if body.trim_ascii_start().starts_with(b"<") {
+            error.hint(self.address_hint)
+        } else {
+            error
+        })
     }
 
     fn judge(
@@ -102,8 +108,15 @@ impl Service {
             400 | 422 if said.blames("model") || said.is("model_not_found") => {
                 (Misconfigured, Some(self.address_hint), Lesson::Nothing)
             }
+            400 | 422 if said.is_about_batches() => {
+                (Refused, None, Lesson::SmallerBatches(said.last_number()))
+            }
             400 | 422 => (Refused, None, Lesson::Nothing),
-            413 => (Refused, None, Lesson::SmallerBatches(said.last_number())),
+            413 => {
+                // Another number than that of texts is one of bytes, or of a proxy's version.
+                let most = said.last_number().filter(|_| said.is_about_batches());
+                (Refused, None, Lesson::SmallerBatches(most))
+            }
             401 | 403 | 407 => (Misconfigured, Some(self.credentials_hint), Lesson::Nothing),
             429 => {
                 let asked = retry_after(headers).filter(|wait| !wait.is_zero());
@@ -204,6 +217,10 @@ impl Said {
             Some(param) => param == name,
             None => ['\'', '`', '"'].iter().any(|q| self.text.contains(&format!("{q}{name}{q}"))),
         }
+    }
+
+    fn is_about_batches(&self) -> bool {
+        ["batch size", "batch_size"].iter().any(|words| self.text.to_ascii_lowercase().contains(words))
     }
 
     fn last_number(&self) -> Option<usize> {
@@ -332,6 +349,10 @@ mod tests {
         assert_eq!(lesson(429, ""), Lesson::SlowDown);
         assert_eq!(lesson(413, "maximum allowed batch size 32"), Lesson::SmallerBatches(Some(32)));
         assert_eq!(lesson(413, ""), Lesson::SmallerBatches(None));
+        assert_eq!(lesson(413, "<center>nginx/1.28.0</center>"), Lesson::SmallerBatches(None));
+        assert_eq!(lesson(413, r#"{"message":"the body exceeds 2 MB"}"#), Lesson::SmallerBatches(None));
+        let limit = r#"{"error":{"message":"batch size is invalid, it should not be larger than 10."}}"#;
+        assert_eq!(lesson(400, limit), Lesson::SmallerBatches(Some(10)));
         assert_eq!(
             lesson(400, r#"{"error":{"message":"unknown field encoding_format"}}"#),
             Lesson::NoEncoding

@@ -15,7 +15,7 @@ use super::fault::{self, Fault, Lesson, Service};
 use super::wire::{self, Answer, Request};
 use super::{EmbedLimits, Embedder, Embeddings, tokens};
 use crate::model::{ErrorKind, Event, EventSink, Fingerprint, StageError, StageResult};
-use crate::net::{HttpClient, LONGEST_WAIT, Limiter, RetryPolicy, describe_transport_error, retry};
+use crate::net::{HttpClient, LONGEST_WAIT, Limiter, Patience, describe_transport_error, retry};
 
 /// Inputs that Azure and OpenAI take in a request.
 const MOST_INPUTS: usize = 2048;
@@ -27,8 +27,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_ANSWER: usize = 192 << 20;
 /// An answer longer than this is parsed off the executor.
 const SMALL_ANSWER: usize = 64 << 10;
-/// How long a call may take in all.
-const ANSWER_TIME: Duration = Duration::from_secs(180);
 
 /// Everything that tells one service from another.
 pub(super) struct Settings<'a> {
@@ -75,8 +73,7 @@ pub struct ServiceEmbedder {
 
     client: HttpClient,
     limiter: Arc<Limiter>,
-    policy: RetryPolicy,
-    answer_time: Duration,
+    patience: Patience,
     cancel: CancellationToken,
     events: EventSink,
 }
@@ -115,19 +112,17 @@ impl ServiceEmbedder {
             base64: AtomicBool::new(true),
             client,
             limiter: Limiter::new(concurrency, settings.requests_per_minute, settings.tokens_per_minute),
-            policy: RetryPolicy::default(),
-            answer_time: ANSWER_TIME,
+            patience: Patience::default(),
             cancel,
             events,
             service: settings.service,
         }
     }
 
-    /// Retries by another policy, and gives up on an answer after another time.
+    /// With another patience than the usual.
     #[must_use]
-    pub fn with_patience(mut self, policy: RetryPolicy, answer_time: Duration) -> Self {
-        self.policy = policy;
-        self.answer_time = answer_time;
+    pub fn with_patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -197,7 +192,7 @@ impl ServiceEmbedder {
             .post(self.url.clone())
             .headers(self.headers.clone())
             .header(CONTENT_TYPE, "application/json")
-            .timeout(self.answer_time)
+            .timeout(self.patience.answer)
             .body(body)
             .send()
             .await
@@ -300,7 +295,8 @@ impl Embedder for ServiceEmbedder {
     }
 
     async fn embed(&self, inputs: &[&str], tokens: u64) -> StageResult<Embeddings> {
-        let answer = retry(&self.policy, &self.cancel, &self.events, || self.attempt(inputs, tokens)).await?;
+        let answer =
+            retry(&self.patience.retry, &self.cancel, &self.events, || self.attempt(inputs, tokens)).await?;
         Ok(Embeddings { vectors: answer.vectors, tokens: answer.tokens.unwrap_or(tokens) })
     }
 }

@@ -1,4 +1,4 @@
-//! Building HTTP clients: one TLS stack, time-outs, and no redirect that could carry a secret away.
+//! Building HTTP clients: one TLS stack, and no redirect that could carry a secret away.
 
 use std::sync::Once;
 use std::time::Duration;
@@ -13,8 +13,6 @@ pub type HttpClient = reqwest::Client;
 
 /// Time to connect.
 const CONNECT: Duration = Duration::from_secs(10);
-/// Time without a byte of answer. Embedding a batch takes seconds, seldom tens of them.
-const READ: Duration = Duration::from_secs(60);
 
 /// Makes ring the process's TLS provider, once.
 pub fn install_tls_provider() {
@@ -25,14 +23,13 @@ pub fn install_tls_provider() {
     });
 }
 
-/// A client with our time-outs and user agent that follows no redirect: who wants to follow one
-/// does so by hand, without credentials.
+/// A client with our user agent that follows no redirect: who wants to follow one does so by hand,
+/// without credentials. How long an answer may take is for the caller to say.
 pub fn http_client(stage: &str) -> StageResult<HttpClient> {
     install_tls_provider();
     reqwest::Client::builder()
         .user_agent(concat!("reposync/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT)
-        .read_timeout(READ)
         .redirect(reqwest::redirect::Policy::none())
         .build()
         .map_err(|error| StageError::local(stage, "cannot set up the HTTP client").caused_by(error))

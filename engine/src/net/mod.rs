@@ -2,10 +2,12 @@
 
 mod client;
 mod limit;
+mod patience;
 mod retry;
 
 pub use client::{
     HttpClient, describe_transport_error, endpoint, http_client, install_tls_provider, read_body,
 };
 pub use limit::{Budget, Limiter, Permit};
+pub use patience::Patience;
 pub use retry::{LONGEST_WAIT, RetryPolicy, retry, retry_after};

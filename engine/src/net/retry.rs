@@ -1,7 +1,7 @@
 //! The retry loop, written once. It asks only the error's kind.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::header::HeaderMap;
 use tokio_util::sync::CancellationToken;
@@ -57,7 +57,7 @@ where
     F: FnMut() -> Fut,
     Fut: Future<Output = StageResult<T>>,
 {
-    let mut attempt = 0;
+    let mut attempt: u32 = 0;
     loop {
         let error = match operation().await {
             Ok(value) => return Ok(value),
@@ -66,13 +66,13 @@ where
         let ErrorKind::Transient { retry_after } = error.kind else {
             return Err(error);
         };
-        attempt += 1;
-        if attempt >= policy.tries {
-            return Err(error);
-        }
-        let wait = retry_after.unwrap_or_else(|| policy.pause(attempt - 1));
+        let wait = retry_after.unwrap_or_else(|| policy.pause(attempt));
         if wait > LONGEST_WAIT {
             return Err(too_long(error, wait));
+        }
+        attempt += 1;
+        if attempt >= policy.tries {
+            return Err(used_up(error, attempt));
         }
         tracing::debug!(stage = %error.stage, error = %error.one_line(), ?wait, attempt, "trying again");
         events.waiting(&error.stage, wait, &error.message);
@@ -91,6 +91,16 @@ fn too_long(mut error: StageError, wait: Duration) -> StageError {
     error
 }
 
+fn used_up(mut error: StageError, tries: u32) -> StageError {
+    if error.hint.is_none() {
+        let times = if tries == 1 { "once".to_owned() } else { format!("{tries} times") };
+        error.hint = Some(format!(
+            "it was tried {times}; run `reposync apply` again when the service answers: what was done is kept"
+        ));
+    }
+    error
+}
+
 /// How long a service asked to wait: `retry-after-ms`, else `retry-after` in seconds or as a date.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
@@ -101,8 +111,10 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     if let Ok(seconds) = after.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).ok();
     }
+    // On the server's clock, where it tells it: ours may be wrong.
+    let now = text("date").and_then(|date| httpdate::parse_http_date(date).ok());
     let date = httpdate::parse_http_date(after).ok()?;
-    Some(date.duration_since(std::time::SystemTime::now()).unwrap_or_default())
+    Some(date.duration_since(now.unwrap_or_else(SystemTime::now)).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -157,7 +169,8 @@ mod tests {
         assert!(result.is_err());
         assert_eq!(calls, 1);
         let (result, calls) = run(&RetryPolicy::default(), (0..9).map(|_| transient(None)).collect()).await;
-        assert!(result.is_err());
+        let hint = result.expect_err("used up").hint.expect("what to do");
+        assert!(hint.starts_with("it was tried 6 times; run `reposync apply` again"), "{hint}");
         assert_eq!(calls, 6);
     }
 
@@ -165,12 +178,14 @@ mod tests {
     fn retry_after_is_read_in_all_its_forms() {
         let read = |name: &'static str, value: &str| {
             let mut headers = HeaderMap::new();
+            headers.insert("date", "Thu, 01 Jan 1970 00:00:00 GMT".parse().expect("header"));
             headers.insert(name, value.parse().expect("header"));
             retry_after(&headers)
         };
         assert_eq!(read("retry-after-ms", "1500"), Some(Duration::from_millis(1500)));
         assert_eq!(read("retry-after", "7"), Some(Duration::from_secs(7)));
         assert_eq!(read("retry-after", "Thu, 01 Jan 1970 00:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(read("retry-after", "Thu, 01 Jan 1970 00:00:30 GMT"), Some(Duration::from_secs(30)));
         assert_eq!(read("retry-after", "soon"), None);
         assert_eq!(read("retry-after", "-1"), None);
         assert_eq!(read("retry-after", "1e300"), None);

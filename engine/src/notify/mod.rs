@@ -9,9 +9,10 @@ use async_trait::async_trait;
 
 use crate::model::{Outcome, ProjectReport, Report, StageResult};
 
+pub use post::PostNotifier;
 pub use settings::{SlackSettings, WebhookSettings, When};
-pub use slack::SlackNotifier;
-pub use webhook::WebhookNotifier;
+pub use slack::slack_notifier;
+pub use webhook::webhook_notifier;
 
 /// Sends a project's part of a finished run to somebody.
 #[async_trait]

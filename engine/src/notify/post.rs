@@ -1,17 +1,21 @@
 //! Posting JSON to a webhook: retries what passes, and never shows the URL, which is a secret.
+//! What is said is the affair of [`super::slack`] and [`super::webhook`].
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::model::{ErrorKind, Event, EventSink, Secret, StageError, StageResult};
+use super::{Notifier, When};
+use crate::model::{ErrorKind, Event, EventSink, ProjectReport, Report, Secret, StageError, StageResult};
 use crate::net::{
-    HttpClient, Limiter, RetryPolicy, describe_transport_error, endpoint, http_client, read_body, retry,
+    HttpClient, Limiter, Patience, describe_transport_error, endpoint, http_client, read_body, retry,
     retry_after,
 };
 
@@ -20,32 +24,46 @@ const MOST_READ: usize = 64 << 10;
 
 /// Characters of an answer that an error repeats: services answer with one word.
 const LONGEST_ANSWER: usize = 100;
-/// Time for a whole call.
-const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A webhook.
+/// A shorter part of a URL is no secret: anybody could guess it.
+const SHORTEST_SECRET: usize = 6;
+
+/// What is posted about a project's part of a run.
+pub(super) type Message = fn(&Report, &ProjectReport) -> Value;
+
+/// Posts a message to a webhook.
 #[derive(Debug)]
-pub(super) struct Webhook {
-    pub(super) stage: String,
+pub struct PostNotifier {
+    stage: String,
+    on: Vec<When>,
+    message: Message,
     http: HttpClient,
     url: Secret,
     host: String,
     limiter: Arc<Limiter>,
     cancel: CancellationToken,
     events: EventSink,
-    pub(super) policy: RetryPolicy,
+    patience: Patience,
 }
 
-impl Webhook {
-    /// `requests_per_minute` is what the service allows, where it says so.
+/// Where to post what, and when.
+pub(super) struct Post<'a> {
+    pub(super) url: &'a Secret,
+    pub(super) on: &'a [When],
+    pub(super) message: Message,
+    /// What the service allows, where it says so.
+    pub(super) requests_per_minute: Option<u32>,
+}
+
+impl PostNotifier {
     pub(super) fn new(
-        stage: String,
-        url: &Secret,
-        requests_per_minute: Option<u32>,
+        stage: impl Into<String>,
+        post: &Post<'_>,
         cancel: CancellationToken,
         events: EventSink,
     ) -> StageResult<Self> {
-        let parsed = parse(&stage, url)?;
+        let stage = stage.into();
+        let parsed = parse(&stage, post.url)?;
         let host = match (parsed.host_str(), parsed.port()) {
             (Some(host), Some(port)) => format!("{host}:{port}"),
             (host, _) => host.unwrap_or_default().to_owned(),
@@ -54,25 +72,28 @@ impl Webhook {
             http: http_client(&stage)?,
             url: Secret::new(parsed.as_str()),
             stage,
+            on: post.on.to_vec(),
+            message: post.message,
             host,
-            limiter: Limiter::new(1, requests_per_minute, None),
+            limiter: Limiter::new(1, post.requests_per_minute, None),
             cancel,
             events,
-            policy: RetryPolicy::default(),
+            patience: Patience::default(),
         })
     }
 
-    /// Posts until it is taken, refused for good, or the tries are used up.
-    pub(super) async fn post(&self, body: impl Into<Bytes>) -> StageResult<()> {
-        let body = body.into();
-        retry(&self.policy, &self.cancel, &self.events, || self.once(body.clone())).await
+    /// With another patience than the usual.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
     }
 
     async fn once(&self, body: Bytes) -> StageResult<()> {
         let permit = self.limiter.acquire(0).await;
         let started = Instant::now();
         let result = tokio::select! {
-            result = tokio::time::timeout(DEADLINE, self.send(body)) => result.unwrap_or_else(|_| {
+            result = tokio::time::timeout(self.patience.answer, self.post(body)) => result.unwrap_or_else(|_| {
                 Err(StageError::transient(&self.stage, format!("no answer in time from {}", self.host)))
             }),
             () = self.cancel.cancelled() => return Err(StageError::cancelled(&self.stage)),
@@ -92,7 +113,7 @@ impl Webhook {
         result
     }
 
-    async fn send(&self, body: Bytes) -> StageResult<()> {
+    async fn post(&self, body: Bytes) -> StageResult<()> {
         let sent = self.http.post(self.url.expose()).header(CONTENT_TYPE, "application/json").body(body);
         let response =
             sent.send().await.map_err(|error| describe_transport_error(&self.stage, &self.host, error))?;
@@ -119,6 +140,22 @@ impl Webhook {
     }
 }
 
+#[async_trait]
+impl Notifier for PostNotifier {
+    fn stage(&self) -> &str {
+        &self.stage
+    }
+
+    fn on(&self) -> &[When] {
+        &self.on
+    }
+
+    async fn send(&self, report: &Report, project: &ProjectReport) -> StageResult<()> {
+        let body = Bytes::from((self.message)(report, project).to_string());
+        retry(&self.patience.retry, &self.cancel, &self.events, || self.once(body.clone())).await
+    }
+}
+
 /// The URL as written, without the slash that [`endpoint`] adds: webhooks are whole addresses.
 fn parse(stage: &str, written: &Secret) -> StageResult<Url> {
     let mut url = endpoint(stage, written.expose())?;
@@ -130,12 +167,16 @@ fn parse(stage: &str, written: &Secret) -> StageResult<Url> {
     Ok(url)
 }
 
-/// The answer in one line, if it is short text and not a page; never with the URL in it.
+/// The answer in one line, if it is short text and not a page; never with a part of the URL in it
+/// that could be the secret.
 fn said(answer: &str, url: &Secret) -> Option<String> {
     let line = answer.split_whitespace().collect::<Vec<_>>().join(" ");
     let fits = !line.is_empty() && line.chars().count() <= LONGEST_ANSWER;
-    let plain = !line.contains(['<', '\u{1b}']) && !line.contains(url.expose());
-    (fits && plain).then_some(line)
+    let plain = !line.contains(['<', '\u{1b}']);
+    let address = url.expose().split_once("://").map_or("", |(_, rest)| rest);
+    let mut parts = address.split(['/', '?', '&', '=', '#']).skip(1);
+    let discreet = !parts.any(|part| part.len() >= SHORTEST_SECRET && line.contains(part));
+    (fits && plain && discreet).then_some(line)
 }
 
 #[cfg(test)]
@@ -162,9 +203,12 @@ mod tests {
 
     #[test]
     fn answers_are_repeated_with_care() {
-        let url = Secret::new("https://h/secret");
+        let url = Secret::new("https://h/in/secret?key=other-secret");
         assert_eq!(said("invalid_payload\n", &url).as_deref(), Some("invalid_payload"));
-        for hidden in ["", "<html>", "no https://h/secret here", &"x".repeat(500)] {
+        let whole = format!("no {} here", url.expose());
+        for hidden in
+            ["", "<html>", &whole, "no route /in/secret", "key other-secret expired", &"x".repeat(500)]
+        {
             assert_eq!(said(hidden, &url), None);
         }
     }

@@ -1,14 +1,12 @@
 //! Slack: one attachment for each project's part of a run, to an incoming webhook.
 
-use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::model::{EventSink, Failure, Outcome, ProjectReport, Report, StageResult};
-use crate::net::RetryPolicy;
 
-use super::post::Webhook;
-use super::{Notifier, SlackSettings, When};
+use super::SlackSettings;
+use super::post::{Post, PostNotifier};
 
 /// Slack takes about one message in a second.
 const MESSAGES_PER_MINUTE: u32 = 60;
@@ -19,47 +17,20 @@ const MOST_NOTES: usize = 3;
 /// Characters of one error or note: several fit into a message that Slack shows whole.
 const LONGEST_LINE: usize = 200;
 
-/// Posts to Slack.
-#[derive(Debug)]
-pub struct SlackNotifier {
-    webhook: Webhook,
-    on: Vec<When>,
-}
-
-impl SlackNotifier {
-    /// Nothing is sent before the first report.
-    pub fn new(
-        stage: impl Into<String>,
-        settings: &SlackSettings,
-        cancel: CancellationToken,
-        events: EventSink,
-    ) -> StageResult<Self> {
-        let webhook =
-            Webhook::new(stage.into(), &settings.webhook_url, Some(MESSAGES_PER_MINUTE), cancel, events)?;
-        Ok(Self { webhook, on: settings.on.clone() })
-    }
-
-    /// With another patience.
-    #[must_use]
-    pub fn with_patience(mut self, policy: RetryPolicy) -> Self {
-        self.webhook.policy = policy;
-        self
-    }
-}
-
-#[async_trait]
-impl Notifier for SlackNotifier {
-    fn stage(&self) -> &str {
-        &self.webhook.stage
-    }
-
-    fn on(&self) -> &[When] {
-        &self.on
-    }
-
-    async fn send(&self, report: &Report, project: &ProjectReport) -> StageResult<()> {
-        self.webhook.post(message(report, project).to_string()).await
-    }
+/// Posts to Slack. Nothing is sent before the first report.
+pub fn slack_notifier(
+    stage: impl Into<String>,
+    settings: &SlackSettings,
+    cancel: CancellationToken,
+    events: EventSink,
+) -> StageResult<PostNotifier> {
+    let post = Post {
+        url: &settings.webhook_url,
+        on: &settings.on,
+        message,
+        requests_per_minute: Some(MESSAGES_PER_MINUTE),
+    };
+    PostNotifier::new(stage, &post, cancel, events)
 }
 
 /// The message of one project.

@@ -1,17 +1,21 @@
-//! A small HTTP/1.1 server on a loopback port that can also misbehave, which a proper one cannot.
+//! A small HTTP/1.1 server on a loopback port that fakes of services are built on: it records every
+//! exchange, and can be told to fail the way networks and services do, which a proper one cannot.
 //! It has threads of its own, so that it serves any test, with or without a runtime. Knows no service.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use serde_json::Value;
 
 /// One request, read whole.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) method: String,
-    /// Without the query.
+    /// Still percent-encoded, without the query.
     pub(crate) path: String,
     pub(crate) query: Option<String>,
     /// Names in lower case.
@@ -22,13 +26,35 @@ pub(crate) struct Request {
 impl Request {
     /// The first header of a name (in lower case).
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(present, _)| present == name).map(|(_, value)| value.as_str())
+        first(&self.headers, name)
     }
 
-    /// The value of a query parameter, decoded.
+    /// The query's parameters, decoded.
+    pub(crate) fn parameters(&self) -> Vec<(String, String)> {
+        url::form_urlencoded::parse(self.query.as_deref().unwrap_or("").as_bytes()).into_owned().collect()
+    }
+
+    /// The first parameter of a name.
     pub(crate) fn parameter(&self, name: &str) -> Option<String> {
-        let query = self.query.as_deref()?.as_bytes();
-        url::form_urlencoded::parse(query).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+        self.parameters().into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// Path and query.
+    pub(crate) fn target(&self) -> String {
+        match &self.query {
+            Some(query) => format!("{}?{query}", self.path),
+            None => self.path.clone(),
+        }
+    }
+
+    /// The body; null where it is no JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+
+    /// Everything that was sent, to look for a text in.
+    pub(crate) fn everything(&self) -> String {
+        format!("{} {:?} {}", self.target(), self.headers, String::from_utf8_lossy(&self.body))
     }
 }
 
@@ -46,10 +72,17 @@ impl Response {
         Self { status, ..Self::default() }
     }
 
-    /// A JSON answer.
-    pub(crate) fn json(status: u16, value: &serde_json::Value) -> Self {
-        let body = value.to_string().into_bytes();
-        Self { status, body, ..Self::default() }.with("content-type", "application/json; charset=utf-8")
+    /// An answer with a body of a type.
+    pub(crate) fn of(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, body: body.into(), ..Self::default() }.with("content-type", content_type)
+    }
+
+    pub(crate) fn json(status: u16, body: &Value) -> Self {
+        Self::of(status, "application/json; charset=utf-8", body.to_string())
+    }
+
+    pub(crate) fn text(status: u16, body: &str) -> Self {
+        Self::of(status, "text/plain; charset=utf-8", body)
     }
 
     /// With a header.
@@ -60,93 +93,248 @@ impl Response {
 
     /// The first header of a name.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(present, _)| present == name).map(|(_, value)| value.as_str())
+        first(&self.headers, name)
+    }
+
+    pub(crate) fn content_type(&self) -> &str {
+        self.header("content-type").unwrap_or_default()
     }
 }
 
-/// What happens on the wire.
+fn first<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    headers.iter().find(|(present, _)| present == name).map(|(_, value)| value.as_str())
+}
+
+/// How a call fails.
 #[derive(Debug, Clone)]
-pub(crate) enum Reply {
-    /// An answer.
+pub(crate) enum Fault {
+    /// It does not: counts off a call, so that a later one fails.
+    None,
+    /// This answer instead of the service's; nothing is done.
     Answer(Response),
-    /// Half of an answer's body, then the connection ends.
-    Half(Response),
-    /// The connection ends without an answer.
+    /// The connection is closed without an answer; nothing is done.
     Reset,
-    /// Nothing ever comes.
+    /// Never an answer; nothing is done.
     Hang,
+    /// It is done, and the connection breaks in the middle of the answer's body.
+    Truncated,
+    /// It is done, and the connection breaks before the answer.
+    AnswerLost,
+    /// It is done, and never answered.
+    AnswerHeld,
+}
+
+impl Fault {
+    /// A status with a short text.
+    pub(crate) fn status(status: u16) -> Self {
+        Self::Answer(Response::text(status, "the fake was told to fail"))
+    }
+
+    /// A page with a good status, as a proxy sends it.
+    pub(crate) fn html() -> Self {
+        Self::Answer(Response::of(200, "text/html", "<html><body>Please log in</body></html>"))
+    }
+
+    /// With a header.
+    pub(crate) fn with(self, name: &str, value: impl Into<String>) -> Self {
+        match self {
+            Self::Answer(response) => Self::Answer(response.with(name, value)),
+            other => other,
+        }
+    }
+}
+
+/// A request, and what became of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Exchange {
+    pub(crate) request: Request,
+    /// None where no whole answer was sent.
+    pub(crate) status: Option<u16>,
+}
+
+impl Deref for Exchange {
+    type Target = Request;
+
+    fn deref(&self) -> &Request {
+        &self.request
+    }
 }
 
 /// A running server; it stops when dropped.
 pub(crate) struct Server {
     address: SocketAddr,
-    stopped: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+}
+
+type Handler = dyn Fn(&Request) -> Response + Send + Sync;
+
+struct Shared {
+    handler: Box<Handler>,
+    seen: Mutex<Vec<Exchange>>,
+    /// A part of `METHOD path`, how many such calls fail yet, and how.
+    faults: Mutex<Vec<(String, usize, Fault)>>,
+    stopped: AtomicBool,
 }
 
 impl Server {
-    /// Starts a server on a free loopback port.
-    pub(crate) fn start(handle: impl Fn(Request) -> Reply + Send + Sync + 'static) -> Self {
+    /// Starts a server on a free loopback port; `handler` answers.
+    pub(crate) fn start(handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port");
         let address = listener.local_addr().expect("bound");
-        let stopped = Arc::new(AtomicBool::new(false));
-        let (handle, stop) = (Arc::new(handle), Arc::clone(&stopped));
+        let shared = Arc::new(Shared {
+            handler: Box::new(handler),
+            seen: Mutex::default(),
+            faults: Mutex::default(),
+            stopped: AtomicBool::new(false),
+        });
+        let serving = Arc::clone(&shared);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                if stop.load(Ordering::Relaxed) {
+                if serving.stopped.load(Ordering::Relaxed) {
                     return;
                 }
                 let Ok(stream) = stream else { continue };
-                let (handle, stop) = (Arc::clone(&handle), Arc::clone(&stop));
-                std::thread::spawn(move || serve(stream, &*handle, &stop));
+                let shared = Arc::clone(&serving);
+                std::thread::spawn(move || shared.serve(stream));
             }
         });
-        Self { address, stopped }
+        Self { address, shared }
+    }
+
+    /// A server that takes every request and never answers.
+    pub(crate) fn silent() -> Self {
+        let server = Self::start(|_| Response::status(500));
+        server.fail_times("", usize::MAX, Fault::Hang);
+        server
     }
 
     /// Its address: `http://127.0.0.1:PORT`.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
+
+    /// The next call whose `METHOD path` contains `on` fails so. Faults are used up in their order.
+    pub(crate) fn fail(&self, on: &str, fault: Fault) {
+        self.fail_times(on, 1, fault);
+    }
+
+    /// The same for so many calls; `usize::MAX`: until [`Server::heal`].
+    pub(crate) fn fail_times(&self, on: &str, times: usize, fault: Fault) {
+        locked(&self.shared.faults).push((on.to_owned(), times, fault));
+    }
+
+    /// Nothing fails any more.
+    pub(crate) fn heal(&self) {
+        locked(&self.shared.faults).clear();
+    }
+
+    /// Calls that are still to fail.
+    pub(crate) fn faults_left(&self) -> usize {
+        locked(&self.shared.faults).iter().map(|(_, times, _)| times).sum()
+    }
+
+    /// All requests so far.
+    pub(crate) fn requests(&self) -> Vec<Exchange> {
+        locked(&self.shared.seen).clone()
+    }
+
+    /// The requests since the last call of this.
+    pub(crate) fn take_requests(&self) -> Vec<Exchange> {
+        std::mem::take(&mut *locked(&self.shared.seen))
+    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.stopped.store(true, Ordering::Relaxed);
+        self.shared.stopped.store(true, Ordering::Relaxed);
         // Wakes the accepting thread.
         drop(TcpStream::connect(self.address));
     }
 }
 
-/// Serves one connection until it ends; an error is the client's going away.
-fn serve(stream: TcpStream, handle: &dyn Fn(Request) -> Reply, stopped: &AtomicBool) {
-    let Ok(reading) = stream.try_clone() else { return };
-    let mut reader = BufReader::new(reading);
-    let mut writer = stream;
-    while let Some(request) = read_request(&mut reader) {
-        if stopped.load(Ordering::Relaxed) {
-            break;
-        }
-        let bodiless = request.method == "HEAD";
-        let sent = match handle(request) {
-            Reply::Answer(response) => write_response(&mut writer, &response, bodiless, usize::MAX),
-            Reply::Half(response) => {
-                let half = response.body.len() / 2;
-                drop(write_response(&mut writer, &response, bodiless, half));
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What goes over the wire.
+enum Reply {
+    Whole(Response),
+    Half(Response),
+    Nothing,
+    Never,
+}
+
+impl Shared {
+    /// Serves one connection until it ends; an error is the client's going away.
+    fn serve(&self, mut stream: TcpStream) {
+        let Ok(reading) = stream.try_clone() else { return };
+        let _delayed = stream.set_nodelay(true);
+        let mut reader = BufReader::new(reading);
+        while let Some(request) = read_request(&mut reader) {
+            if self.stopped.load(Ordering::Relaxed) {
                 break;
             }
-            Reply::Reset => break,
-            Reply::Hang => {
-                while !stopped.load(Ordering::Relaxed) && still_open(&writer) {
-                    std::thread::sleep(Duration::from_millis(5));
+            let bodiless = request.method == "HEAD";
+            let reply = self.reply(&request);
+            let status = match &reply {
+                Reply::Whole(response) => Some(response.status),
+                _ => None,
+            };
+            locked(&self.seen).push(Exchange { request, status });
+            let sent = match reply {
+                Reply::Whole(response) => write_response(&mut stream, &response, bodiless, usize::MAX),
+                Reply::Half(response) => {
+                    drop(write_response(&mut stream, &response, bodiless, response.body.len() / 2));
+                    break;
                 }
+                Reply::Nothing => break,
+                Reply::Never => {
+                    while !self.stopped.load(Ordering::Relaxed) && still_open(&stream) {
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                    break;
+                }
+            };
+            if sent.is_err() {
                 break;
             }
-        };
-        if sent.is_err() {
-            break;
+        }
+        drop(stream.shutdown(Shutdown::Both));
+    }
+
+    fn reply(&self, request: &Request) -> Reply {
+        let answer = || (self.handler)(request);
+        match self.fault(request) {
+            Fault::None => Reply::Whole(answer()),
+            Fault::Answer(response) => Reply::Whole(response),
+            Fault::Reset => Reply::Nothing,
+            Fault::Hang => Reply::Never,
+            Fault::Truncated => Reply::Half(answer()),
+            Fault::AnswerLost => {
+                answer();
+                Reply::Nothing
+            }
+            Fault::AnswerHeld => {
+                answer();
+                Reply::Never
+            }
         }
     }
-    drop(writer.shutdown(Shutdown::Both));
+
+    fn fault(&self, request: &Request) -> Fault {
+        let what = format!("{} {}", request.method, request.path);
+        let mut faults = locked(&self.faults);
+        let Some(at) = faults.iter().position(|(on, _, _)| what.contains(on.as_str())) else {
+            return Fault::None;
+        };
+        let fault = faults[at].2.clone();
+        match faults[at].1 {
+            usize::MAX => {}
+            2.. => faults[at].1 -= 1,
+            _ => drop(faults.remove(at)),
+        }
+        fault
+    }
 }
 
 fn still_open(stream: &TcpStream) -> bool {
@@ -207,7 +395,7 @@ fn write_response(
     bodiless: bool,
     most: usize,
 ) -> std::io::Result<()> {
-    let mut head = vec![format!("HTTP/1.1 {} X", response.status)];
+    let mut head = vec![format!("HTTP/1.1 {} Fake", response.status)];
     head.extend(response.headers.iter().map(|(name, value)| format!("{name}: {value}")));
     let bodiless = bodiless || response.status == 304 || response.status == 204;
     if !bodiless {

@@ -10,7 +10,6 @@ pub(crate) mod local;
 pub(crate) mod openai;
 pub(crate) mod openapi;
 pub(crate) mod pinecone;
-pub(crate) mod server;
 pub(crate) mod services;
 pub(crate) mod slack;
 pub(crate) mod sources;

@@ -1,18 +1,15 @@
 //! A fake of Azure OpenAI and of servers that speak OpenAI's protocol: a real server on a loopback
 //! port that checks credentials and limits, counts every text it embeds, and fails as it is told.
 
-use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinSet};
 
+use super::http::{Exchange, Fault, Request, Response, Server};
 use super::openapi::Spec;
 
 /// What the server is like. The default is Azure's and OpenAI's own behaviour, with short vectors.
@@ -72,55 +69,30 @@ pub(crate) enum Encoding {
     Refused,
 }
 
-/// What happens to the next request that is otherwise in order.
-#[derive(Debug, Clone)]
-pub(crate) enum Fault {
-    /// An answer of this status, with headers and a body.
-    Status(u16, Vec<(&'static str, String)>, String),
-    /// The connection is closed instead of an answer.
-    Reset,
-    /// No answer ever.
-    Hang,
-    /// Half of the answer, and the connection closed.
-    Truncated,
-    /// A login page, with 200.
-    Html,
-    /// The texts are embedded and counted, but the answer never arrives.
-    Lost,
+/// What is wrong with the next answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flaw {
     /// One vector too few.
     OneTooFew,
     /// All vectors under the same index.
     SameIndex,
 }
 
-/// One request.
-#[derive(Debug, Clone)]
-pub(crate) struct Call {
-    /// Path and query.
-    pub(crate) target: String,
-    pub(crate) headers: HashMap<String, String>,
-    pub(crate) body: Value,
-    pub(crate) inputs: Vec<String>,
-    pub(crate) status: u16,
-}
-
 #[derive(Default)]
 struct Record {
-    calls: Vec<Call>,
-    faults: VecDeque<Fault>,
+    flaw: Option<Flaw>,
     embedded: HashMap<String, usize>,
     tokens: u64,
     at_once: usize,
     most_at_once: usize,
-    violations: Vec<String>,
+    problems: Vec<String>,
 }
 
 /// The running server; it ends when dropped, and then fails the test if a request or an answer was
 /// not as the service's own specification says.
 pub(crate) struct FakeOpenAi {
-    address: SocketAddr,
+    pub(crate) server: Server,
     shared: Arc<Shared>,
-    server: AbortHandle,
 }
 
 struct Shared {
@@ -129,34 +101,30 @@ struct Shared {
 }
 
 impl FakeOpenAi {
-    pub(crate) async fn start(options: Options) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
-        let address = listener.local_addr().expect("an address");
+    pub(crate) fn start(options: Options) -> Self {
         let shared = Arc::new(Shared { options, record: Mutex::default() });
         let serving = Arc::clone(&shared);
-        let server = tokio::spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                let shared = Arc::clone(&serving);
-                connections.spawn(async move { shared.serve(stream).await });
-            }
-        });
-        Self { address, shared, server: server.abort_handle() }
+        Self { server: Server::start(move |request| serving.answer(request)), shared }
     }
 
     /// `http://127.0.0.1:PORT`, to be `endpoint` or `base_url`.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.server.url()
     }
 
-    /// The next requests fail so, one after the other.
+    /// The next calls fail so, one after the other.
     pub(crate) fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.shared.record().faults.extend(faults);
+        faults.into_iter().for_each(|fault| self.server.fail("/embeddings", fault));
     }
 
-    /// Every request so far.
-    pub(crate) fn calls(&self) -> Vec<Call> {
-        self.shared.record().calls.clone()
+    /// The next answer is not what was asked for.
+    pub(crate) fn flaw(&self, flaw: Flaw) {
+        self.shared.record().flaw = Some(flaw);
+    }
+
+    /// Every call so far.
+    pub(crate) fn calls(&self) -> Vec<Exchange> {
+        self.server.requests()
     }
 
     /// How often each text was embedded, and so paid for.
@@ -174,6 +142,11 @@ impl FakeOpenAi {
         self.shared.record().most_at_once
     }
 
+    /// What broke the specification since the last call of this.
+    pub(crate) fn take_problems(&self) -> Vec<String> {
+        std::mem::take(&mut self.shared.record().problems)
+    }
+
     /// The vector of a text: a pure function, of unit length.
     pub(crate) fn vector(text: &str, dimensions: usize) -> Vec<f32> {
         let mut bytes = vec![0; dimensions * 2];
@@ -188,33 +161,19 @@ impl FakeOpenAi {
 
 impl Drop for FakeOpenAi {
     fn drop(&mut self) {
-        self.server.abort();
-        let violations = std::mem::take(&mut self.shared.record().violations);
+        let problems = self.take_problems();
         if !std::thread::panicking() {
-            assert!(violations.is_empty(), "against the specification: {violations:#?}");
+            assert!(problems.is_empty(), "against the specification: {problems:#?}");
         }
     }
 }
 
-struct HttpRequest {
-    method: String,
-    target: String,
-    headers: HashMap<String, String>,
-    body: Vec<u8>,
-}
-
-/// What goes back.
-enum Reply {
-    Answer { status: u16, headers: Vec<(&'static str, String)>, body: String },
-    Half(String),
-    Nothing,
-    Never,
-}
-
-impl Reply {
-    fn json(status: u16, body: &Value) -> Self {
-        let headers = vec![("content-type", "application/json".to_owned())];
-        Self::Answer { status, headers, body: body.to_string() }
+/// The texts of a request.
+pub(crate) fn inputs(request: &Request) -> Vec<String> {
+    match &request.json()["input"] {
+        Value::String(text) => vec![text.clone()],
+        Value::Array(texts) => texts.iter().filter_map(|t| t.as_str().map(str::to_owned)).collect(),
+        _ => Vec::new(),
     }
 }
 
@@ -223,133 +182,58 @@ impl Shared {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Serves one connection, request by request.
-    async fn serve(&self, stream: TcpStream) {
-        let mut stream = BufReader::new(stream);
-        while let Some(request) = read_request(&mut stream).await {
-            let reply = self.reply(&request).await;
-            let sent = match reply {
-                Reply::Nothing => return,
-                Reply::Never => return std::future::pending().await,
-                Reply::Half(body) => {
-                    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
-                    let half = &body.as_bytes()[..body.len() / 2];
-                    drop(stream.write_all(&[head.as_bytes(), half].concat()).await);
-                    drop(stream.flush().await);
-                    return;
-                }
-                Reply::Answer { status, headers, body } => {
-                    let mut text = format!("HTTP/1.1 {status} Status\r\ncontent-length: {}\r\n", body.len());
-                    for (name, value) in headers {
-                        text.extend([name, ": ", &value, "\r\n"]);
-                    }
-                    text.push_str("\r\n");
-                    text.push_str(&body);
-                    stream.write_all(text.as_bytes()).await
-                }
-            };
-            if sent.is_err() {
-                return; // the client has gone
-            }
-        }
-    }
-
-    async fn reply(&self, request: &HttpRequest) -> Reply {
+    fn answer(&self, request: &Request) -> Response {
         let at_once = {
             let mut record = self.record();
             record.at_once += 1;
             record.most_at_once = record.most_at_once.max(record.at_once);
             record.at_once
         };
-        let body: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
-        let inputs: Vec<String> = match &body["input"] {
-            Value::String(text) => vec![text.clone()],
-            Value::Array(texts) => texts.iter().filter_map(|t| t.as_str().map(str::to_owned)).collect(),
-            _ => Vec::new(),
-        };
-        let decided = self.decide(request, &body, &inputs, at_once);
+        let answer = self.decide(request, at_once);
         if !self.options.latency.is_zero() {
-            tokio::time::sleep(self.options.latency).await;
+            std::thread::sleep(self.options.latency);
         }
-        let mut record = self.record();
-        record.at_once -= 1;
-        let status = match &decided {
-            Reply::Answer { status, .. } => *status,
-            _ => 0,
-        };
-        let target = request.target.clone();
-        record.calls.push(Call { target, headers: request.headers.clone(), body, inputs, status });
-        decided
+        self.record().at_once -= 1;
+        answer
     }
 
-    fn decide(&self, request: &HttpRequest, body: &Value, inputs: &[String], at_once: usize) -> Reply {
-        let options = &self.options;
-        let (path, query) = match request.target.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (request.target.as_str(), None),
-        };
-        let Some(api) = Api::of(path, query) else {
+    fn decide(&self, request: &Request, at_once: usize) -> Response {
+        let Some(api) = Api::of(&request.path, request.query.as_deref()) else {
             return self.error(404, Some("404"), "Resource not found");
         };
-        if let Some(spec) = api.spec()
-            && let Err(violation) = spec.check_request(&request.method, path, query, &request.body)
-        {
-            self.record().violations.push(violation);
+        let body = request.json();
+        self.check(api.spec().map(|spec| {
+            spec.check_request(&request.method, &request.path, request.query.as_deref(), &request.body)
+        }));
+        let answer = self.refusal(api, request, &body, at_once).unwrap_or_else(|| {
+            let (plain, answer) = self.embed(&body, &inputs(request));
+            // The specifications know numbers only.
+            self.check_answer(api, request, &plain);
+            answer
+        });
+        if answer.status != 200 {
+            self.check_answer(api, request, &answer);
         }
-        if let Some(key) = &options.key {
-            let header = |name: &str| request.headers.get(name).map(String::as_str);
-            let bearer = format!("Bearer {key}");
-            let as_key = api != Api::OpenAi && header("api-key") == Some(key);
-            if !as_key && header("authorization") != Some(&bearer) {
-                let echo = header("api-key").or(header("authorization")).unwrap_or_default();
-                return self.error(
-                    401,
-                    Some("401"),
-                    &format!("Access denied due to invalid subscription key {echo}."),
-                );
-            }
+        answer
+    }
+
+    fn check(&self, checked: Option<Result<(), String>>) {
+        self.record().problems.extend(checked.and_then(Result::err));
+    }
+
+    fn check_answer(&self, api: Api, request: &Request, answer: &Response) {
+        // Other servers of the protocol have errors of their own shape.
+        if !self.options.flat_errors {
+            self.check(api.spec().map(|spec| {
+                let (method, path) = (&request.method, &request.path);
+                spec.check_response(method, path, answer.status, answer.content_type(), &answer.body)
+            }));
         }
-        let asked = match api {
-            Api::AzureDated => path.split('/').nth(3),
-            _ => body["model"].as_str(),
-        };
-        if asked != Some(&options.model) {
-            return match api {
-                Api::OpenAi => self.error(404, Some("model_not_found"), "The model does not exist."),
-                _ => self.error(
-                    404,
-                    Some("DeploymentNotFound"),
-                    "The API deployment for this resource does not exist.",
-                ),
-            };
-        }
-        if at_once > options.at_once {
-            let Reply::Answer { status, mut headers, body } =
-                self.error(429, Some("429"), "Rate limit is exceeded.")
-            else {
-                return Reply::Nothing;
-            };
-            headers.push(("retry-after-ms", "20".into()));
-            return Reply::Answer { status, headers, body };
-        }
-        let fault = self.record().faults.pop_front();
-        match fault {
-            Some(Fault::Status(status, headers, body)) => return Reply::Answer { status, headers, body },
-            Some(Fault::Reset) => return Reply::Nothing,
-            Some(Fault::Hang) => return Reply::Never,
-            Some(Fault::Html) => {
-                let headers = vec![("content-type", "text/html".to_owned())];
-                return Reply::Answer {
-                    status: 200,
-                    headers,
-                    body: "<html><body>Please log in</body></html>".into(),
-                };
-            }
-            _ => {}
-        }
-        if let Some(refusal) = self.refusal(body, inputs) {
-            return refusal;
-        }
+    }
+
+    /// The answer as numbers, and as it was asked for.
+    fn embed(&self, body: &Value, inputs: &[String]) -> (Response, Response) {
+        let options = &self.options;
         let tokens: usize = inputs.iter().map(|text| tokens(text)).sum();
         let dimensions =
             body["dimensions"].as_u64().map_or(options.dimensions, |n| usize::try_from(n).expect("small"));
@@ -358,10 +242,11 @@ impl Shared {
         if options.shuffled {
             data.reverse();
         }
-        match fault {
-            Some(Fault::OneTooFew) => drop(data.pop()),
-            Some(Fault::SameIndex) => data.iter_mut().for_each(|(index, _)| *index = 0),
-            _ => {
+        let flaw = self.record().flaw.take();
+        match flaw {
+            Some(Flaw::OneTooFew) => drop(data.pop()),
+            Some(Flaw::SameIndex) => data.iter_mut().for_each(|(index, _)| *index = 0),
+            None => {
                 let mut record = self.record();
                 record.tokens += tokens as u64;
                 for text in inputs {
@@ -383,27 +268,50 @@ impl Shared {
                 })
                 .collect();
             let usage = json!({ "prompt_tokens": tokens, "total_tokens": tokens });
-            json!({ "object": "list", "model": options.model, "data": data, "usage": usage })
+            Response::json(
+                200,
+                &json!({ "object": "list", "model": options.model, "data": data, "usage": usage }),
+            )
         };
-        if let Some(spec) = api.spec() {
-            // The specifications know numbers only.
-            let plain = answer(false).to_string();
-            let checked =
-                spec.check_response(&request.method, path, 200, "application/json", plain.as_bytes());
-            if let Err(violation) = checked {
-                self.record().violations.push(violation);
+        let base64 = options.encoding == Encoding::AsAsked && body["encoding_format"] == "base64";
+        (answer(false), answer(base64))
+    }
+
+    /// Who is not served, and for what.
+    fn refusal(&self, api: Api, request: &Request, body: &Value, at_once: usize) -> Option<Response> {
+        let options = &self.options;
+        if let Some(key) = &options.key {
+            let bearer = format!("Bearer {key}");
+            let as_key = api != Api::OpenAi && request.header("api-key") == Some(key);
+            if !as_key && request.header("authorization") != Some(&bearer) {
+                let echo = request.header("api-key").or(request.header("authorization")).unwrap_or_default();
+                let message = format!("Access denied due to invalid subscription key {echo}.");
+                return Some(self.error(401, Some("401"), &message));
             }
         }
-        let base64 = options.encoding == Encoding::AsAsked && body["encoding_format"] == "base64";
-        match fault {
-            Some(Fault::Lost) => Reply::Nothing,
-            Some(Fault::Truncated) => Reply::Half(answer(base64).to_string()),
-            _ => Reply::json(200, &answer(base64)),
+        let asked = match api {
+            Api::AzureDated => request.path.split('/').nth(3),
+            _ => body["model"].as_str(),
+        };
+        if asked != Some(&options.model) {
+            return Some(match api {
+                Api::OpenAi => self.error(404, Some("model_not_found"), "The model does not exist."),
+                _ => self.error(
+                    404,
+                    Some("DeploymentNotFound"),
+                    "The API deployment for this resource does not exist.",
+                ),
+            });
         }
+        if at_once > options.at_once {
+            let answer = self.error(429, Some("429"), "Rate limit is exceeded.");
+            return Some(answer.with("retry-after-ms", "20"));
+        }
+        self.over_limits(body, &inputs(request))
     }
 
     /// The limits of the service, and what this one does not take.
-    fn refusal(&self, body: &Value, inputs: &[String]) -> Option<Reply> {
+    fn over_limits(&self, body: &Value, inputs: &[String]) -> Option<Response> {
         let options = &self.options;
         let counts: Vec<usize> = inputs.iter().map(|text| tokens(text)).collect();
         let longest = counts.iter().copied().max().unwrap_or(0);
@@ -435,15 +343,15 @@ impl Shared {
         }
     }
 
-    fn error(&self, status: u16, code: Option<&str>, message: &str) -> Reply {
+    fn error(&self, status: u16, code: Option<&str>, message: &str) -> Response {
         if self.options.flat_errors {
-            return Reply::json(status, &json!({ "message": message, "type": "Validation" }));
+            return Response::json(status, &json!({ "message": message, "type": "Validation" }));
         }
         let mut error = json!({ "message": message });
         if let Some(code) = code {
             error["code"] = json!(code);
         }
-        Reply::json(status, &json!({ "error": error }))
+        Response::json(status, &json!({ "error": error }))
     }
 }
 
@@ -481,25 +389,4 @@ impl Api {
 
 fn tokens(text: &str) -> usize {
     bpe_openai::cl100k_base().count(text)
-}
-
-/// The next request of a connection; none when it ends.
-async fn read_request(stream: &mut BufReader<TcpStream>) -> Option<HttpRequest> {
-    let mut line = String::new();
-    if stream.read_line(&mut line).await.ok()? == 0 {
-        return None;
-    }
-    let mut words = line.split_whitespace();
-    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let mut headers = HashMap::new();
-    loop {
-        let mut line = String::new();
-        stream.read_line(&mut line).await.ok()?;
-        let Some((name, value)) = line.trim_end().split_once(':') else { break };
-        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
-    }
-    let length = headers.get("content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).await.ok()?;
-    Some(HttpRequest { method, target, headers, body })
 }

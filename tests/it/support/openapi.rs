@@ -1,7 +1,8 @@
 //! Requests and answers against the services' own OpenAPI files, so that a fake cannot drift from
 //! the service it stands for. Knows no service.
 //!
-//! The files lie outside the repository (`../shared/specs`); where they are missing, nothing is checked.
+//! The files lie outside the repository (`../shared/specs`, or where `REPOSYNC_SPECS` says); where
+//! they are missing, nothing is checked.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -239,9 +240,14 @@ impl Spec {
     }
 }
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/specs")
+/// Where the files lie; `REPOSYNC_SPECS` names another folder.
+pub(crate) fn folder() -> PathBuf {
+    std::env::var_os("REPOSYNC_SPECS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/specs"), PathBuf::from)
 }
+
+/// Parameters that may hold slashes.
+const LONG_PARAMETERS: [&str; 4] = ["ref", "path", "basehead", "branch"];
 
 /// `https://{host}/openai` and `{endpoint}/openai` -> `/openai`.
 fn path_of_server(url: &str) -> String {
@@ -250,12 +256,13 @@ fn path_of_server(url: &str) -> String {
 }
 
 /// Matches `/repos/{owner}/{repo}` and gives the parameters' values, still percent-encoded. The
-/// last parameter takes several segments where the path has more of them.
+/// last parameter may be a path of several segments, if its name says so.
 fn match_template(template: &str, path: &str) -> Option<Vec<(String, String)>> {
     let templates: Vec<&str> = template.trim_start_matches('/').split('/').collect();
     let mut segments: Vec<String> = path.strip_prefix('/')?.split('/').map(str::to_owned).collect();
     let named = |part: &str| part.strip_prefix('{').and_then(|p| p.strip_suffix('}')).map(str::to_owned);
-    if segments.len() > templates.len() && templates.last().is_some_and(|last| named(last).is_some()) {
+    let long = |part: &str| named(part).is_some_and(|name| LONG_PARAMETERS.contains(&name.as_str()));
+    if segments.len() > templates.len() && templates.last().is_some_and(|last| long(last)) {
         let tail = segments.split_off(templates.len() - 1).join("/");
         segments.push(tail);
     }
@@ -321,6 +328,7 @@ mod tests {
             ("/orgs/acme/repos", "type=odd", "`odd` is not as declared"),
             ("/orgs/acme/repos", "page=x", "`x` is not as declared"),
             ("/orgs/acme/rebos", "", "no operation"),
+            ("/repos/a/b/git/tree/main", "", "no operation"),
             ("/search/repositories", "", "`q` is missing"),
         ] {
             let error = check("GET", path, Some(query)).expect_err(path);

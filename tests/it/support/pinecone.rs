@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use reposync::store::{CreateIndex, Filter, Metric, PineconeSettings};
 use serde_json::{Map, Value, json};
 
+use super::http::{Request, Response, Server};
 use super::openapi::Spec;
-use super::server::{Answer, Seen, Server};
 
 pub(crate) const KEY: &str = "pcsk_fake-key-of-the-tests";
 pub(crate) const INDEX: &str = "docs";
@@ -61,7 +61,7 @@ pub(crate) struct Pinecone {
 
 impl Pinecone {
     /// An index of this dimension, or none.
-    pub(crate) async fn start(dimension: Option<usize>) -> Self {
+    pub(crate) fn start(dimension: Option<usize>) -> Self {
         let state = Arc::new(Mutex::new(State {
             dimension,
             metric: "cosine".into(),
@@ -80,7 +80,7 @@ impl Pinecone {
             problems: Vec::new(),
         }));
         let shared = Arc::clone(&state);
-        let server = Server::start(move |request| lock(&shared).answer(request)).await;
+        let server = Server::start(move |request| lock(&shared).answer(request));
         Self { server, state }
     }
 
@@ -88,9 +88,18 @@ impl Pinecone {
         lock(&self.state)
     }
 
+    /// The index was deleted and made anew with another dimension.
+    pub(crate) fn empty(&self, dimension: usize) {
+        let mut state = self.state();
+        state.dimension = Some(dimension);
+        state.unseen.clear();
+        state.written.clear();
+        state.visible.clear();
+    }
+
     /// Settings that lead here by way of the control plane.
     pub(crate) fn settings(&self) -> PineconeSettings {
-        let text = json!({ "index": INDEX, "api_key": KEY, "api_url": self.server.url });
+        let text = json!({ "index": INDEX, "api_key": KEY, "api_url": self.server.url() });
         serde_json::from_value(text).expect("settings")
     }
 
@@ -102,7 +111,7 @@ impl Pinecone {
 
     /// The data plane's URL.
     pub(crate) fn host(&self) -> String {
-        format!("{}{DATA}", self.server.url)
+        format!("{}{DATA}", self.server.url())
     }
 
     /// The records stored in a namespace, lag or not: vector, and metadata without `commit_sha` and `url`.
@@ -117,6 +126,11 @@ impl Pinecone {
         .collect()
     }
 
+    /// What broke the service's rules since the last call of this.
+    pub(crate) fn take_problems(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().problems)
+    }
+
     /// What is stored, by namespace and id, lag or not.
     pub(crate) fn ids(&self, namespace: &str) -> Vec<String> {
         self.state().written.get(namespace).into_iter().flat_map(BTreeMap::keys).cloned().collect()
@@ -126,7 +140,7 @@ impl Pinecone {
 impl Drop for Pinecone {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            assert_eq!(self.state().problems, [""; 0]);
+            assert_eq!(self.take_problems(), [""; 0]);
         }
     }
 }
@@ -136,17 +150,17 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 /// The data plane's errors: gRPC codes. 3: invalid argument, 5: not found.
-fn refused(status: u16, code: u8, message: &str) -> Answer {
-    Answer::json(status, &json!({ "code": code, "message": message, "details": [] }))
+fn refused(status: u16, code: u8, message: &str) -> Response {
+    Response::json(status, &json!({ "code": code, "message": message, "details": [] }))
 }
 
 /// The control plane's errors.
-fn failed(status: u16, code: &str, message: &str) -> Answer {
-    Answer::json(status, &json!({ "status": status, "error": { "code": code, "message": message } }))
+fn failed(status: u16, code: &str, message: &str) -> Response {
+    Response::json(status, &json!({ "status": status, "error": { "code": code, "message": message } }))
 }
 
 impl State {
-    fn answer(&mut self, request: &Seen) -> Answer {
+    fn answer(&mut self, request: &Request) -> Response {
         if request.header("x-pinecone-api-version") != Some("2026-04") {
             self.problems.push(format!("{} {}: no version", request.method, request.path));
         }
@@ -162,11 +176,9 @@ impl State {
         let allowed = request.header("api-key") == Some(KEY);
         let answer = match (path == request.path, allowed) {
             (true, false) => failed(401, "UNAUTHENTICATED", "Invalid API Key"),
-            (false, false) => Answer::text(401, "Unauthorized"),
+            (false, false) => Response::text(401, "Unauthorized"),
             (true, true) => self.control(request),
-            (false, true) if self.dimension.is_none() => {
-                Answer::of(404, "text/html", b"<html></html>".to_vec())
-            }
+            (false, true) if self.dimension.is_none() => Response::of(404, "text/html", "<html></html>"),
             (false, true) => self.data(request, path),
         };
         if let Some(spec) = spec {
@@ -182,10 +194,10 @@ impl State {
         answer
     }
 
-    fn control(&mut self, request: &Seen) -> Answer {
+    fn control(&mut self, request: &Request) -> Response {
         match (request.method.as_str(), request.path.as_str()) {
             ("GET", "/indexes/docs") => match self.dimension {
-                Some(_) => Answer::json(200, &self.described(request)),
+                Some(_) => Response::json(200, &self.described(request)),
                 None => failed(404, "NOT_FOUND", "Index docs not found."),
             },
             ("POST", "/indexes") => self.create(request),
@@ -193,7 +205,7 @@ impl State {
         }
     }
 
-    fn described(&mut self, request: &Seen) -> Value {
+    fn described(&mut self, request: &Request) -> Value {
         let ready = self.not_ready == 0;
         self.not_ready = self.not_ready.saturating_sub(1);
         let host = request.header("host").expect("HTTP/1.1");
@@ -214,7 +226,7 @@ impl State {
         described
     }
 
-    fn create(&mut self, request: &Seen) -> Answer {
+    fn create(&mut self, request: &Request) -> Response {
         let asked = request.json();
         let dimension = asked["dimension"].as_u64().and_then(|dimension| usize::try_from(dimension).ok());
         if self.quota_used_up {
@@ -231,15 +243,15 @@ impl State {
         }
         self.dimension = dimension;
         asked["metric"].as_str().unwrap_or("cosine").clone_into(&mut self.metric);
-        Answer::json(201, &self.described(request))
+        Response::json(201, &self.described(request))
     }
 
-    fn data(&mut self, request: &Seen, path: &str) -> Answer {
+    fn data(&mut self, request: &Request, path: &str) -> Response {
         if request.body.len() > self.most_bytes {
-            return Answer::text(413, "");
+            return Response::text(413, "");
         }
         if request.path.len() + request.query.as_ref().map_or(0, String::len) > 8000 {
-            return Answer::text(414, "URI Too Long");
+            return Response::text(414, "URI Too Long");
         }
         let result = match (request.method.as_str(), path) {
             ("POST", "/vectors/upsert") => self.upsert(&request.json()),
@@ -251,12 +263,12 @@ impl State {
             _ => return refused(404, 5, "no such route"),
         };
         match result {
-            Ok(answer) => Answer::json(200, &answer),
+            Ok(answer) => Response::json(200, &answer),
             Err(answer) => answer,
         }
     }
 
-    fn upsert(&mut self, asked: &Value) -> Result<Value, Answer> {
+    fn upsert(&mut self, asked: &Value) -> Result<Value, Response> {
         let invalid = |message: String| refused(400, 3, &message);
         let vectors = asked["vectors"].as_array().cloned().unwrap_or_default();
         if vectors.is_empty() || vectors.len() > 1000 {
@@ -290,7 +302,7 @@ impl State {
         Ok(json!({ "upsertedCount": upserted }))
     }
 
-    fn delete(&mut self, asked: &Value) -> Result<Value, Answer> {
+    fn delete(&mut self, asked: &Value) -> Result<Value, Response> {
         let ids: Vec<String> = serde_json::from_value(asked["ids"].clone()).unwrap_or_default();
         if let (false, Some(filter)) = (ids.is_empty(), asked.get("filter")) {
             // What the real service does, and nobody wants.
@@ -316,7 +328,7 @@ impl State {
         Ok(json!({}))
     }
 
-    fn list(&mut self, parameters: &[(String, String)]) -> Result<Value, Answer> {
+    fn list(&mut self, parameters: &[(String, String)]) -> Result<Value, Response> {
         let given =
             |name| parameters.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str());
         let limit: usize = given("limit").map_or(Ok(100), str::parse).unwrap_or(0);
@@ -340,7 +352,7 @@ impl State {
         Ok(answer)
     }
 
-    fn fetch(&mut self, parameters: &[(String, String)]) -> Result<Value, Answer> {
+    fn fetch(&mut self, parameters: &[(String, String)]) -> Result<Value, Response> {
         let ids: Vec<&str> =
             parameters.iter().filter(|(name, _)| name == "ids").map(|(_, id)| id.as_str()).collect();
         if ids.is_empty() || ids.len() > 1000 {
@@ -359,7 +371,7 @@ impl State {
         Ok(json!({ "vectors": vectors, "namespace": namespace, "usage": { "readUnits": 1 } }))
     }
 
-    fn query(&mut self, asked: &Value) -> Result<Value, Answer> {
+    fn query(&mut self, asked: &Value) -> Result<Value, Response> {
         let invalid = |message: &str| refused(400, 3, message);
         let vector: Vec<f32> =
             serde_json::from_value(asked["vector"].clone()).map_err(|_| invalid("no vector"))?;
@@ -426,7 +438,7 @@ impl State {
 }
 
 /// The namespace without a name is kept under the empty one, and addressed by either.
-fn namespace_of(named: Option<&str>) -> Result<String, Answer> {
+fn namespace_of(named: Option<&str>) -> Result<String, Response> {
     match named {
         None | Some("" | "__default__") => Ok(String::new()),
         Some(name) if name.is_ascii() && name.len() <= 512 => Ok(name.to_owned()),

@@ -1,7 +1,7 @@
 //! The four services as fakes, and a world whose file uses them the way the example of the
 //! documentation does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -28,16 +28,15 @@ pub(crate) struct Services {
 }
 
 impl Services {
-    pub(crate) async fn start() -> Self {
-        Self::with(Options::default()).await
+    pub(crate) fn start() -> Self {
+        Self::with(Options::default())
     }
 
     /// With an embedding service of another kind.
-    pub(crate) async fn with(options: Options) -> Self {
+    pub(crate) fn with(options: Options) -> Self {
         let ada =
-            FakeOpenAi::start(Options { key: Some(AZURE_KEY.into()), dimensions: DIMENSIONS, ..options })
-                .await;
-        let slack = Slack::start().await;
+            FakeOpenAi::start(Options { key: Some(AZURE_KEY.into()), dimensions: DIMENSIONS, ..options });
+        let slack = Slack::start();
         let world = World::new()
             .env("GITHUB_TOKEN", TOKEN)
             .env("AZURE_OPENAI_API_KEY", AZURE_KEY)
@@ -47,7 +46,7 @@ impl Services {
             world,
             github: FakeGithub::start(),
             ada,
-            pinecone: Pinecone::start(Some(DIMENSIONS)).await,
+            pinecone: Pinecone::start(Some(DIMENSIONS)),
             slack,
         };
         services.world.config(&services.file());
@@ -101,7 +100,7 @@ exclude_patterns = ["**/node_modules/**"]
 "#,
             github = self.github.api_url(),
             ada = self.ada.url(),
-            pinecone = self.pinecone.server.url,
+            pinecone = self.pinecone.server.url(),
         )
     }
 
@@ -130,6 +129,33 @@ exclude_patterns = ["**/node_modules/**"]
         });
     }
 
+    /// Writes the file with these keys added to `[engine]`.
+    pub(crate) fn engine(&self, keys: &str) {
+        self.world.config(&self.file().replace("[engine]\n", &format!("[engine]\n{keys}\n")));
+    }
+
+    /// A repository whose every file is one chunk must be in the index as it is in the work tree.
+    #[track_caller]
+    pub(crate) fn assert_holds(&self, repo: &GitRepo, what: &str) {
+        let files = repo.git(&["ls-files"]);
+        let wanted: BTreeSet<(String, String)> = files
+            .lines()
+            .map(|path| {
+                let text = std::fs::read_to_string(repo.path().join(path)).expect("a text");
+                (path.to_owned(), text.trim().to_owned())
+            })
+            .collect();
+        let held: BTreeSet<(String, String)> = self
+            .index()
+            .into_values()
+            .map(|(_, metadata)| {
+                let text = |key: &str| metadata[key].as_str().expect(key).trim().to_owned();
+                (text("file_path"), text("text"))
+            })
+            .collect();
+        assert_eq!(held, wanted, "{what}");
+    }
+
     /// `apply --json` with these arguments.
     pub(crate) fn apply(&self, args: &[&str]) -> Applied {
         let ran = self.world.run(&[&["apply", "--json"], args].concat());
@@ -148,9 +174,10 @@ exclude_patterns = ["**/node_modules/**"]
     }
 
     /// The index must be what a build from nothing makes.
-    pub(crate) async fn assert_as_fresh(&self) {
-        let other = Pinecone::start(Some(DIMENSIONS)).await;
-        let text = self.world.read("reposync.toml").replace(&self.pinecone.server.url, &other.server.url);
+    #[track_caller]
+    pub(crate) fn assert_as_fresh(&self) {
+        let other = Pinecone::start(Some(DIMENSIONS));
+        let text = self.world.read("reposync.toml").replace(&self.pinecone.server.url(), &other.server.url());
         drop(std::fs::remove_dir_all(self.world.path("fresh")));
         self.world.write("fresh/reposync.toml", text.replace("\"team\"]", "]").replace(", ]", "]"));
         self.world.run(&["apply", "--config", "fresh/reposync.toml"]).exits(0);

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
-use super::server::{Answer, Seen, Server};
+use super::http::{Request, Response, Server};
 
 /// The webhook's path, which is its secret.
 pub(crate) const PATH: &str = "/services/TFAKE/BFAKE/secret-of-the-tests";
@@ -16,22 +16,21 @@ pub(crate) struct Slack {
 }
 
 impl Slack {
-    pub(crate) async fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let messages = Arc::new(Mutex::new(Vec::new()));
         let taken = Arc::clone(&messages);
         let server = Server::start(move |request| {
             refusal(request).unwrap_or_else(|| {
                 taken.lock().unwrap_or_else(PoisonError::into_inner).push(request.json());
-                Answer::text(200, "ok")
+                Response::text(200, "ok")
             })
-        })
-        .await;
+        });
         Self { server, messages }
     }
 
     /// The webhook's URL.
     pub(crate) fn url(&self) -> String {
-        format!("{}{PATH}", self.server.url)
+        format!("{}{PATH}", self.server.url())
     }
 
     /// The messages taken so far.
@@ -42,18 +41,18 @@ impl Slack {
 
 /// What Slack answers to a request that it does not take. A body that is no message of Slack's
 /// (the plain webhook's report) needs only to be an object.
-fn refusal(request: &Seen) -> Option<Answer> {
+fn refusal(request: &Request) -> Option<Response> {
     let json_body = request.header("content-type").is_some_and(|kind| kind.starts_with("application/json"));
     let message = request.json();
     if request.path != PATH {
-        return Some(Answer::text(404, "no_service"));
+        return Some(Response::text(404, "no_service"));
     }
     if request.method != "POST" || !json_body || !message.is_object() {
-        return Some(Answer::text(400, "invalid_payload"));
+        return Some(Response::text(400, "invalid_payload"));
     }
     let attachments = message["attachments"].as_array()?;
     if attachments.len() > 100 {
-        return Some(Answer::text(400, "too_many_attachments"));
+        return Some(Response::text(400, "too_many_attachments"));
     }
     let known = ["good", "warning", "danger"];
     let valid = attachments.iter().all(|attachment| {
@@ -68,5 +67,5 @@ fn refusal(request: &Seen) -> Option<Answer> {
             && !text.contains("<!")
             && fields.iter().all(|field| field["title"].is_string() && field["value"].is_string())
     });
-    (!valid).then(|| Answer::text(400, "invalid_attachments"))
+    (!valid).then(|| Response::text(400, "invalid_attachments"))
 }

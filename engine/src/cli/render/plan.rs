@@ -26,6 +26,7 @@ pub(crate) fn render(plan: &Plan, style: &Style) -> String {
     }
     text.push_str(&render_failures(plan, style));
     text.push_str(&total(plan, style));
+    text.push_str(&whole_bill(plan, style));
     text.push_str(&advice(plan, style));
     text
 }
@@ -201,6 +202,31 @@ fn total(plan: &Plan, style: &Style) -> String {
     format!("{} {} {noun}: {}.{cannot}\n", style.strong("Plan:"), number(all), parts.join(", "))
 }
 
+/// What all projects cost together, where more than one costs something.
+fn whole_bill(plan: &Plan, style: &Style) -> String {
+    let paid: Vec<&Estimate> =
+        plan.projects.iter().map(|project| &project.estimate).filter(|one| one.texts > 0).collect();
+    if paid.len() < 2 {
+        return String::new();
+    }
+    let mut all = Estimate::default();
+    for one in &paid {
+        all.texts += one.texts;
+        all.tokens += one.tokens;
+        all.price += one.price;
+        all.requests += one.requests;
+    }
+    let about = if plan.exact { "" } else { "about " };
+    let price = if all.price > 0.0 { format!(", price {}", price(all.price)) } else { String::new() };
+    format!(
+        "{} {about}{} to embed: {} tokens{price}, {}.\n",
+        style.strong("Bill:"),
+        count(all.texts, "text"),
+        number(all.tokens),
+        count(all.requests, "request")
+    )
+}
+
 fn advice(plan: &Plan, style: &Style) -> String {
     let failures = plan.projects.iter().flat_map(|project| project.failures.iter().chain(&project.error));
     let mut advice: Vec<String> = hints(failures).into_iter().map(|hint| escape(hint).into_owned()).collect();
@@ -343,6 +369,29 @@ mod tests {
         assert!(text.contains("  texts         50 to embed\n"), "an exact plan does not guess: {text}");
         let text = render(&plan, &Style::plain(100).verbose(1));
         assert!(text.contains("docs/24.md") && !text.contains('…'), "{text}");
+    }
+
+    #[test]
+    fn several_projects_have_one_bill() {
+        let paying = |name: &str, texts| {
+            let files = vec![file(Action::Add, "a.md", "new")];
+            let estimate =
+                Estimate { texts, tokens: texts * 250, price: 0.4, requests: 3, ..Estimate::default() };
+            ProjectPlan {
+                project: name.to_owned(),
+                estimate,
+                ..project(vec![repository(None, Some(0x2b), files)])
+            }
+        };
+        let free = || ProjectPlan { project: "free".to_owned(), ..project(Vec::new()) };
+        let bill = |exact, projects| {
+            let text = render(&plan(exact, projects), &Style::plain(100));
+            text.lines().find(|line| line.starts_with("Bill:")).map(str::to_owned)
+        };
+        let two = vec![paying("a", 4_000), paying("b", 200), free()];
+        insta::assert_snapshot!(bill(false, two.clone()).expect("a bill"), @"Bill: about 4,200 texts to embed: 1,050,000 tokens, price 0.8000, 6 requests.");
+        insta::assert_snapshot!(bill(true, two).expect("a bill"), @"Bill: 4,200 texts to embed: 1,050,000 tokens, price 0.8000, 6 requests.");
+        assert_eq!(bill(true, vec![paying("a", 1), free()]), None, "the project's own says it");
     }
 
     #[test]

@@ -14,9 +14,9 @@ use url::Url;
 
 use super::answer::{Answer, Verdict};
 use super::credentials::Credentials;
-use super::{Patience, link, transport};
+use super::{link, transport};
 use crate::model::{ErrorKind, Event, EventSink, StageError, StageResult};
-use crate::net::{self, HttpClient, LONGEST_WAIT, Limiter};
+use crate::net::{self, HttpClient, LONGEST_WAIT, Limiter, Patience};
 
 /// More than this at once is over GitHub's own limit.
 const MOST_AT_ONCE: usize = 100;
@@ -28,6 +28,10 @@ const SECONDARY_WAIT: Duration = Duration::from_secs(60);
 const MOST_REDIRECTS: usize = 5;
 /// No answer is longer: GitHub serves blobs of up to 100 MB.
 const LONGEST_BODY: usize = 128 << 20;
+
+/// What to check where something answers that is not the API.
+pub(super) const ADDRESS_HINT: &str =
+    "check `api_url`: \"https://api.github.com\", or \"https://HOST/api/v3\" of an Enterprise Server";
 
 /// The media type of bare contents.
 pub(super) const RAW: &str = "application/vnd.github.raw+json";
@@ -86,10 +90,10 @@ impl Client {
         events: EventSink,
     ) -> StageResult<Self> {
         let host = base.host_str().unwrap_or_default().to_owned();
-        let public = host == "api.github.com" || host.ends_with(".ghe.com");
+        let per_minute = is_public(&host).then_some(REQUESTS_PER_MINUTE);
         Ok(Self {
             plain: net::http_client(&stage)?,
-            limiter: Limiter::new(concurrency.min(MOST_AT_ONCE), public.then_some(REQUESTS_PER_MINUTE), None),
+            limiter: Limiter::new(concurrency.min(MOST_AT_ONCE), per_minute, None),
             stage,
             base,
             host,
@@ -207,7 +211,9 @@ impl Client {
                 return Err(self.garbage("an answer without end"));
             }
         }
-        Ok(Answer { status: parts.status, headers: parts.headers, body: read.freeze() })
+        let failed = parts.status.is_client_error() || parts.status.is_server_error();
+        let body = if failed { self.credentials.masked(read.freeze()) } else { read.freeze() };
+        Ok(Answer { status: parts.status, headers: parts.headers, body })
     }
 
     /// Turns limits, refused credentials and the server's trouble into errors.
@@ -318,6 +324,11 @@ impl Client {
         }
     }
 
+    /// True where GitHub itself runs the server.
+    pub(super) fn is_public(&self) -> bool {
+        is_public(&self.host)
+    }
+
     fn no_answer(&self) -> StageError {
         StageError::transient(&self.stage, format!("no answer in time from {}", self.host))
     }
@@ -331,7 +342,9 @@ impl Client {
     pub(super) fn parse<T: serde::de::DeserializeOwned>(&self, answer: &Answer) -> StageResult<T> {
         serde_json::from_slice(&answer.body).map_err(|error| {
             let kind = answer.header("content-type").unwrap_or("no content type").to_owned();
-            self.garbage(&format!("something else than the JSON expected ({kind})")).caused_by(error)
+            let garbage =
+                self.garbage(&format!("something else than the JSON expected ({kind})")).caused_by(error);
+            if kind.starts_with("text/html") { garbage.hint(ADDRESS_HINT) } else { garbage }
         })
     }
 
@@ -350,6 +363,11 @@ impl Client {
             _ => error,
         }
     }
+}
+
+/// GitHub's own hosts, Enterprise Cloud included; all others are Enterprise Servers, or proxies.
+fn is_public(host: &str) -> bool {
+    host == "api.github.com" || host.ends_with(".ghe.com")
 }
 
 /// The type of an error in metrics.

@@ -1,5 +1,6 @@
 //! Who we are to GitHub: nobody, a token's owner, or an App's installation.
 
+use bytes::Bytes;
 use octocrab::auth::AppAuth;
 use octocrab::models::{AppId, InstallationId};
 use octocrab::{AuthState, EncodingKey};
@@ -36,7 +37,8 @@ impl Credentials {
                 Ok(Self::Token(token.clone()))
             }
             (None, Some(app_id), Some(installation), Some(key)) => {
-                match EncodingKey::from_rsa_pem(key.expose().as_bytes()) {
+                // A variable of one line often has its line ends written as `\n`; PEM has no backslash.
+                match EncodingKey::from_rsa_pem(key.expose().replace("\\n", "\n").as_bytes()) {
                     Ok(key) => Ok(Self::Installation {
                         app: AppAuth { app_id: AppId(app_id), key },
                         installation: InstallationId(installation),
@@ -82,13 +84,25 @@ impl Credentials {
         whole.as_str()[..8].to_owned()
     }
 
+    /// An error's body without the token, should the server, or a proxy, repeat it.
+    pub(super) fn masked(&self, body: Bytes) -> Bytes {
+        match self {
+            Self::Token(token) => match std::str::from_utf8(&body) {
+                Ok(text) if text.contains(token.expose()) => text.replace(token.expose(), "***").into(),
+                _ => body,
+            },
+            // An installation's tokens are known by their form.
+            Self::None | Self::Installation { .. } => body,
+        }
+    }
+
     /// What to do when they are not accepted.
     pub(super) fn remedy(&self) -> &'static str {
         match self {
             Self::None => "set `token`: this server wants credentials",
             Self::Token(_) => "check the stage's `token`: it may be expired, revoked or mistyped",
             Self::Installation { .. } => {
-                "check the stage's `app_id`, `installation_id` and `private_key`, and that the App is still installed"
+                "check the stage's `app_id`, `installation_id` and `private_key`, that the App is still installed, and this machine's clock"
             }
         }
     }
@@ -128,6 +142,28 @@ mod tests {
             assert_eq!(error.kind, ErrorKind::Misconfigured);
             assert!(error.hint.is_some());
             assert!(!format!("{error:?}").contains("s3cr3t"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_any_form_is_masked() {
+        let token = Credentials::Token(Secret::new("0123456789abcdef"));
+        let body = Bytes::from_static(b"bad token 0123456789abcdef.");
+        assert_eq!(token.masked(body.clone()), "bad token ***.");
+        assert_eq!(Credentials::None.masked(body.clone()), body);
+    }
+
+    #[test]
+    fn a_key_may_be_written_in_one_line() {
+        const KEY: &str = include_str!("../../../../tests/it/fixtures/github-app.pem");
+        for key in [KEY.to_owned(), KEY.replace('\n', "\\n")] {
+            let settings = GithubSettings {
+                app_id: Some(1),
+                installation_id: Some(2),
+                private_key: Some(Secret::new(key)),
+                ..GithubSettings::default()
+            };
+            assert!(matches!(Credentials::new("s", &settings), Ok(Credentials::Installation { .. })));
         }
     }
 

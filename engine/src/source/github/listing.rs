@@ -8,7 +8,7 @@ use futures::stream;
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
-use super::client::Ask;
+use super::client::{ADDRESS_HINT, Ask};
 use super::credentials::Credentials;
 use super::pages::{Listed, Memory, Outcome};
 use super::{GithubSource, bad_name, encode_name};
@@ -224,6 +224,10 @@ impl GithubSource {
         let message = format!("the repositories of `{owner}` cannot be listed ({})", answer.summary());
         let error = StageError::misconfigured(&client.stage, message);
         match answer.status.as_u16() {
+            // An Enterprise Server's web pages answer so, too.
+            404 if client.base.path() == "/" && !client.is_public() => {
+                error.hint(format!("check the name; {ADDRESS_HINT}"))
+            }
             404 if client.credentials.are_given() => {
                 error.hint(format!("check the name, and that the credentials may see it at {}", client.host))
             }

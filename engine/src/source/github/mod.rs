@@ -19,8 +19,6 @@ mod trees;
 #[cfg(any(test, fuzzing))]
 pub use fuzz::{fuzz_answer, fuzz_archive};
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use http::StatusCode;
 use serde::Deserialize;
@@ -33,31 +31,14 @@ use super::diff::changed_files;
 use super::permalink::{blob_link, encode_segment};
 use super::{AnswerCache, ChangedFile, ContentSink, GithubSettings, Head, Listing, Selection, Source};
 use crate::model::{
-    BranchRef, ErrorKind, EventSink, GitSha, MOST_COMMITS, RepoEntry, RepoRef, StageError, StageResult,
-    TreeEntry,
+    BranchRef, ErrorKind, EventSink, GitSha, RepoEntry, RepoRef, StageError, StageResult, TreeEntry,
 };
-use crate::net::{self, RetryPolicy};
+use crate::net::{self, Patience};
 
 /// Up to so many files are fetched one by one; more come as one archive.
 const FEW_FILES: usize = 20;
 /// The comparison names at most so many files, and does not say when it left some out.
 const MOST_COMPARED_FILES: usize = 300;
-
-/// How patient a stage is with its service.
-#[derive(Debug, Clone)]
-pub struct Patience {
-    /// How often a failed request is tried again.
-    pub retry: RetryPolicy,
-    /// How long nothing may come before the answer counts as lost.
-    pub answer: Duration,
-}
-
-impl Default for Patience {
-    /// GitHub itself gives up after 10 seconds; a minute leaves room for archives made on demand.
-    fn default() -> Self {
-        Self { retry: RetryPolicy::default(), answer: Duration::from_secs(60) }
-    }
-}
 
 /// The source of kind `github`. A repository's key is its numeric id, which survives renames and
 /// transfers.
@@ -290,25 +271,6 @@ impl Source for GithubSource {
             Err(error) => return Err(error),
         }
         Ok(changed_files(&self.tree(repo, base).await?, &self.tree(repo, head).await?))
-    }
-
-    async fn commits_between(&self, repo: &RepoRef, base: GitSha, head: GitSha) -> StageResult<Option<u64>> {
-        #[derive(Deserialize)]
-        struct Comparison {
-            status: String,
-            ahead_by: u64,
-        }
-        // The files, with their patches, come with the first page alone.
-        let path = format!("/repos/{}/compare/{base}...{head}?per_page=1&page=2", encode_name(&repo.name));
-        let comparison: Option<Comparison> = self
-            .client
-            .ask_once(Ask::json("compare", &path), |answer| match answer.status.as_u16() {
-                200 => self.client.parse(&answer).map(Some),
-                _ => Ok(None),
-            })
-            .await?;
-        let straight = comparison.filter(|found| matches!(found.status.as_str(), "ahead" | "identical"));
-        Ok(straight.map(|found| found.ahead_by.min(MOST_COMMITS)))
     }
 
     fn permalink(&self, repo: &RepoRef, commit: GitSha, path: &str, lines: (u32, u32)) -> String {

@@ -1,7 +1,7 @@
 //! One call to the service: headers, limits, retries, and what its errors mean.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
@@ -12,12 +12,14 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::model::{ErrorKind, Event, EventSink, Secret, StageError, StageResult};
-use crate::net::{HttpClient, Limiter, RetryPolicy, describe_transport_error, read_body, retry, retry_after};
+use crate::net::{HttpClient, Limiter, Patience, describe_transport_error, read_body, retry, retry_after};
 
 /// No answer is longer: a hundred records of the most components and metadata take a third of it.
 const LONGEST_ANSWER: usize = 128 << 20;
 /// Characters of a service's message that an error repeats.
 const LONGEST_MESSAGE: usize = 300;
+/// What to check where something answers that is not the service.
+const ADDRESS_HINT: &str = "check `api_url` and `host`: something else answers there";
 
 /// A request that may be sent more than once.
 #[derive(Debug, Clone)]
@@ -54,15 +56,13 @@ pub(super) struct Caller {
     pub(super) limiter: Arc<Limiter>,
     pub(super) cancel: CancellationToken,
     pub(super) events: EventSink,
-    pub(super) policy: RetryPolicy,
-    /// Time for a whole call.
-    pub(super) deadline: Duration,
+    pub(super) patience: Patience,
 }
 
 impl Caller {
     /// Calls until there is an answer that the caller understands, or an error that lasts.
     pub(super) async fn call<T: DeserializeOwned>(&self, request: &Request) -> StageResult<Answer<T>> {
-        retry(&self.policy, &self.cancel, &self.events, || self.once(request)).await
+        retry(&self.patience.retry, &self.cancel, &self.events, || self.once(request)).await
     }
 
     async fn once<T: DeserializeOwned>(&self, request: &Request) -> StageResult<Answer<T>> {
@@ -72,7 +72,7 @@ impl Caller {
         };
         let started = Instant::now();
         let result = tokio::select! {
-            result = tokio::time::timeout(self.deadline, self.send(request)) => result.unwrap_or_else(|_| {
+            result = tokio::time::timeout(self.patience.answer, self.send(request)) => result.unwrap_or_else(|_| {
                 Err((StageError::transient(&self.stage, format!("no answer in time from {}", host(&request.url))), "timeout"))
             }),
             () = self.cancel.cancelled() => return Err(StageError::cancelled(&self.stage)),
@@ -127,14 +127,12 @@ impl Caller {
         match status {
             _ if status.is_success() => match serde_json::from_slice(&body) {
                 Ok(value) => Ok(Answer::Done(value)),
-                Err(error) => Err((
-                    StageError::transient(
-                        &self.stage,
-                        format!("an answer of {host} that is not as documented"),
-                    )
-                    .caused_by(error),
-                    "invalid_answer",
-                )),
+                Err(error) => {
+                    let message = format!("an answer of {host} that is not as documented");
+                    let error = StageError::transient(&self.stage, message).caused_by(error);
+                    let error = if is_html(&headers) { error.hint(ADDRESS_HINT) } else { error };
+                    Err((error, "invalid_answer"))
+                }
             },
             // A page of something in between is no word of the service's own.
             StatusCode::NOT_FOUND if !is_html(&headers) => Ok(Answer::Missing),
@@ -174,9 +172,7 @@ impl Caller {
             400 if said.is_about_dimension() => {
                 (permanent("use an embedder with the index's dimension, or another `index`"), "dimension")
             }
-            300..=399 | 404 => {
-                (permanent("check `api_url` and `host`: something else answers there"), "refused")
-            }
+            300..=399 | 404 => (permanent(ADDRESS_HINT), "refused"),
             _ => (StageError::refused(&self.stage, message), "refused"),
         }
     }

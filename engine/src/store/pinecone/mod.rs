@@ -10,7 +10,6 @@ mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::model::{ErrorKind, EventSink, Match, Place, Record, StageError, StageResult, Vector};
-use crate::net::{Limiter, RetryPolicy, endpoint, http_client};
+use crate::net::{Limiter, Patience, endpoint, http_client};
 
 use super::{
     Filter, IdPage, Metric, PineconeSettings, Query, StoreDescription, StoreLimits, StoredRecord, VectorStore,
@@ -47,8 +46,6 @@ const FETCH_IDS: usize = 100;
 const FETCH_BYTES: usize = 6000;
 /// Matches that a query may ask for.
 const MOST_MATCHES: usize = 10_000;
-/// Time for a whole call: an upsert of 2 MB over a slow line takes some of it.
-const DEADLINE: Duration = Duration::from_secs(120);
 /// The name under which the service addresses the namespace without a name.
 const DEFAULT_NAMESPACE: &str = "__default__";
 
@@ -89,8 +86,7 @@ impl PineconeStore {
             limiter: Limiter::new(calls, None, None),
             cancel,
             events,
-            policy: RetryPolicy::default(),
-            deadline: DEADLINE,
+            patience: Patience::default(),
         };
         Ok(Self {
             caller,
@@ -101,11 +97,10 @@ impl PineconeStore {
         })
     }
 
-    /// With another patience: how often a call is tried, and how long one may take.
+    /// With another patience than the usual.
     #[must_use]
-    pub fn with_patience(mut self, policy: RetryPolicy, deadline: Duration) -> Self {
-        self.caller.policy = policy;
-        self.caller.deadline = deadline;
+    pub fn with_patience(mut self, patience: Patience) -> Self {
+        self.caller.patience = patience;
         self
     }
 

@@ -1,6 +1,6 @@
 //! A fake GitHub: a real server on a loopback port that serves the objects of real repositories,
 //! keeps GitHub's rules (authentication, pages, ETags, limits), checks every exchange against
-//! GitHub's OpenAPI file, records it, and can be told to fail.
+//! GitHub's OpenAPI file, and can be told to fail.
 
 mod api;
 mod objects;
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use reposync::model::Secret;
 use reposync::source::GithubSettings;
 
-use super::http::{Request, Response, Server};
+use super::http::{Exchange, Fault, Response, Server};
 
 /// A personal token that the fake accepts, of the user `ada`.
 pub(crate) const TOKEN: &str = "ghp_fakeTokenOfAda0123456789";
@@ -47,46 +47,9 @@ pub(crate) struct Repo {
     pub(crate) denied: Option<u16>,
 }
 
-/// What goes wrong.
-#[derive(Debug, Clone)]
-pub(crate) enum Fault {
-    /// This answer instead.
-    Answer(Response),
-    /// The right answer, cut off in the middle.
-    Half,
-    /// The connection ends without an answer.
-    Reset,
-    /// Nothing ever comes.
-    Hang,
-}
-
-impl Fault {
-    /// An error status with GitHub's kind of body.
-    pub(crate) fn status(status: u16, message: &str) -> Self {
-        Self::Answer(Response::json(status, &shapes::error(message)))
-    }
-
-    /// A proxy's page with a good status.
-    pub(crate) fn html() -> Self {
-        let page = Response { status: 200, body: b"<html>Please log in</html>".to_vec(), headers: vec![] };
-        Self::Answer(page.with("content-type", "text/html"))
-    }
-
-    /// With a header.
-    pub(crate) fn with(self, name: &str, value: impl Into<String>) -> Self {
-        match self {
-            Self::Answer(response) => Self::Answer(response.with(name, value)),
-            other => other,
-        }
-    }
-}
-
-/// One exchange as it was.
-#[derive(Debug, Clone)]
-pub(crate) struct Seen {
-    pub(crate) request: Request,
-    /// None where the connection was broken.
-    pub(crate) status: Option<u16>,
+/// An error status with GitHub's kind of body.
+pub(crate) fn refusal(status: u16, message: &str) -> Fault {
+    Fault::Answer(Response::json(status, &shapes::error(message)))
 }
 
 /// A fake GitHub; it stops when dropped.
@@ -95,7 +58,7 @@ pub(crate) struct FakeGithub {
     prefix: &'static str,
     state: Arc<State>,
     /// Where archives come from: another host, to a client.
-    _archives: Server,
+    archives: Server,
 }
 
 #[derive(Default)]
@@ -114,10 +77,10 @@ struct Inner {
     /// The token of the App's installation that is good now, and how many there were.
     installation_token: Option<String>,
     tokens_issued: usize,
+    /// How many requests a token of the installation is good for; none: its hour never ends.
+    token_requests: Option<usize>,
+    token_requests_left: usize,
     repositories_made: u64,
-    faults: Vec<(String, usize, Fault)>,
-    seen: Vec<Seen>,
-    archive_seen: Vec<Seen>,
     problems: Vec<String>,
     tree_limit: Option<usize>,
     /// Requests left, and the seconds until there are more.
@@ -148,7 +111,7 @@ impl FakeGithub {
             inner.prefix = prefix;
             inner.owners.insert("ada".into(), "User");
         }
-        Self { api, prefix, state, _archives: archives }
+        Self { api, prefix, state, archives }
     }
 
     /// The API's base.
@@ -220,7 +183,18 @@ impl FakeGithub {
     /// The next `times` requests whose `METHOD path` contains `on` fail. Archives' paths begin
     /// with `/archive/`.
     pub(crate) fn fail(&self, on: &str, times: usize, fault: Fault) {
-        self.state.lock().faults.push((on.to_owned(), times, fault));
+        let server = if on.starts_with("/archive/") { &self.archives } else { &self.api };
+        server.fail_times(on, times, fault);
+    }
+
+    /// The API's server.
+    pub(crate) fn api(&self) -> &Server {
+        &self.api
+    }
+
+    /// The archives' server.
+    pub(crate) fn archives(&self) -> &Server {
+        &self.archives
     }
 
     /// No recursive tree has more entries; the rest is cut off.
@@ -243,24 +217,36 @@ impl FakeGithub {
         self.state.lock().installation_token = Some("expired".into());
     }
 
+    /// Every token of the installation is good for so many requests.
+    pub(crate) fn limit_installation_tokens(&self, requests: usize) {
+        let mut inner = self.state.lock();
+        inner.token_requests = Some(requests);
+        inner.token_requests_left = 0;
+    }
+
     /// How many tokens the installation has got.
     pub(crate) fn tokens_issued(&self) -> usize {
         self.state.lock().tokens_issued
     }
 
-    /// The exchanges with the API so far, which are then forgotten.
-    pub(crate) fn take_seen(&self) -> Vec<Seen> {
-        std::mem::take(&mut self.state.lock().seen)
+    /// The exchanges with the API since the last call of this.
+    pub(crate) fn take_seen(&self) -> Vec<Exchange> {
+        self.api.take_requests()
     }
 
-    /// The exchanges about archives so far, which are then forgotten.
-    pub(crate) fn take_archive_seen(&self) -> Vec<Seen> {
-        std::mem::take(&mut self.state.lock().archive_seen)
+    /// The exchanges about archives since the last call of this.
+    pub(crate) fn take_archive_seen(&self) -> Vec<Exchange> {
+        self.archives.take_requests()
     }
 
     /// Panics where an exchange broke GitHub's rules.
     pub(crate) fn assert_conforming(&self) {
-        let problems = std::mem::take(&mut self.state.lock().problems);
+        let problems = self.take_problems();
         assert!(problems.is_empty(), "{problems:#?}");
+    }
+
+    /// What broke GitHub's rules since the last call of this.
+    pub(crate) fn take_problems(&self) -> Vec<String> {
+        std::mem::take(&mut self.state.lock().problems)
     }
 }
