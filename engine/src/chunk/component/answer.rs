@@ -4,6 +4,7 @@
 use super::bindings::reposync::chunker::types::{AttrValueResult, Chunk as Given, Content};
 use super::limits::MAX_CHUNKS;
 use super::offsets::{OffsetUnit, RangeFault, convert, likely_unit};
+use super::said::one_line;
 use crate::model::{AttrValue, Body, Chunk};
 
 /// The chunks, or what is wrong with them in one line.
@@ -50,7 +51,10 @@ fn attrs(given: Vec<(String, AttrValueResult)>) -> Result<Vec<(String, AttrValue
             let value = match value {
                 AttrValueResult::Text(text) => AttrValue::Text(text),
                 AttrValueResult::Number(number) if !number.is_finite() => {
-                    return Err(format!("the attribute `{name}` is {number}, which no store can hold"));
+                    return Err(format!(
+                        "the attribute `{}` is {number}, which no store can hold",
+                        one_line(&name)
+                    ));
                 }
                 AttrValueResult::Number(number) => AttrValue::Number(number),
                 AttrValueResult::Flag(flag) => AttrValue::Flag(flag),

@@ -40,11 +40,20 @@ pub(super) fn following_page(path: &str) -> String {
     }
 }
 
+/// The address of a path (and query) below the API's base. The path is never read as an address of
+/// its own, whatever it looks like: credentials go there.
+pub(super) fn at(base: &Url, path: &str) -> Url {
+    let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+    let mut url = base.clone();
+    url.set_path(&format!("{}/{}", base.path().trim_end_matches('/'), path.trim_start_matches('/')));
+    url.set_query(query);
+    url
+}
+
 /// An address that the API sent, as a path below the API's base; none where it leads elsewhere:
 /// another scheme, host or port, or out of the base's path. `current` is the path it was found at.
 pub(super) fn below(base: &Url, current: &str, address: &str) -> Option<String> {
-    let here = base.join(current.trim_start_matches('/')).ok()?;
-    let there = here.join(address).ok()?;
+    let there = at(base, current).join(address).ok()?;
     if there.origin() != base.origin() || !there.username().is_empty() || there.password().is_some() {
         return None;
     }
@@ -87,6 +96,9 @@ mod tests {
         );
         assert_eq!(path("/api/v3/repositories/7").as_deref(), Some("/repositories/7"));
         assert_eq!(path("?page=2").as_deref(), Some("/orgs/a/repos?page=2"));
+        let odd = path("https://ghe.example/api/v3/https://evil.example/x?a=b").expect("a path of the API");
+        assert_eq!(at(&base, &odd).as_str(), "https://ghe.example/api/v3/https://evil.example/x?a=b");
+        assert_eq!(at(&base, "//evil.example/x").as_str(), "https://ghe.example/api/v3/evil.example/x");
         for elsewhere in [
             "https://evil.example/api/v3/x",
             "http://ghe.example/api/v3/x",

@@ -9,6 +9,7 @@ use http::header::{ACCEPT, HeaderValue};
 use octocrab::{AuthState, OctoBody, Octocrab, OctocrabBuilder};
 use url::Url;
 
+use super::link;
 use crate::net::HttpClient;
 
 /// The version whose answers we read.
@@ -51,7 +52,7 @@ impl tower_service::Service<http::Request<OctoBody>> for Transport {
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
             let path = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-            let url = this.base.join(path.trim_start_matches('/'))?;
+            let url = link::at(&this.base, path);
             parts.headers.entry(ACCEPT).or_insert(HeaderValue::from_static(JSON));
             parts.headers.insert("x-github-api-version", HeaderValue::from_static(API_VERSION));
             let response = this
