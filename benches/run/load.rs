@@ -123,17 +123,25 @@ impl Load<'_> {
     /// A file of exactly one MiB without a line end, for one chunker.
     fn one_line(&self, kind: &str) {
         let name = format!("one line of 1 MiB: {kind}");
-        let component = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/changelog.wasm");
+        let component = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/sql.wasm");
         if !name.starts_with(&self.args.case) {
             return;
         }
-        let (path, words) = if kind == "code" {
-            ("line.rs", "fn f(x: u8) { g(x, \"y\") } ")
+        let path = if kind == "wasm" {
+            "line.sql"
+        } else if kind == "code" {
+            "line.rs"
         } else {
-            ("line.md", "one word after another. ")
+            "line.md"
+        };
+        // No two pieces are the same: each must be embedded.
+        let piece = |n: usize| match kind {
+            "wasm" => format!("INSERT INTO t VALUES ({n}, 'one value after another'); "),
+            "code" => format!("fn f{n}(x: u8) {{ g(x, {n}) }} "),
+            _ => format!("one word after another, {n} times. "),
         };
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut text = words.repeat((1 << 20) / words.len() + 1);
+        let mut text: String = (0..1 << 15).map(piece).collect();
         text.truncate(1 << 20);
         commit(&folder.path().join("repo-0.git"), std::iter::once((path.to_owned(), text)));
         let more = if kind == "wasm" {
