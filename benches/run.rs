@@ -14,8 +14,6 @@ mod program;
 mod repository;
 #[path = "run/services.rs"]
 mod services;
-#[path = "run/tls.rs"]
-mod tls;
 
 use std::hint::black_box;
 use std::path::PathBuf;

@@ -42,7 +42,7 @@ pub(crate) fn apply(program: &Path, folder: &Path) -> Measured {
         .current_dir(folder)
         .env_clear()
         .env("HOME", folder)
-        .env("SSL_CERT_FILE", super::tls::authority())
+        .env("SSL_CERT_FILE", super::services::tls::authority())
         .stdin(Stdio::null())
         .stdout(report)
         .spawn()

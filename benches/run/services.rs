@@ -2,6 +2,9 @@
 //! or after a set time, count, and cost so little that the program is what is measured. Whether
 //! requests are right is the tests' affair, whose fakes check every one.
 
+#[path = "tls.rs"]
+pub(crate) mod tls;
+
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,8 +22,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
 
+use self::tls::TlsListener;
 use super::repository::Commit;
-use super::tls::TlsListener;
 
 /// Components of a vector.
 pub(crate) const DIMENSIONS: usize = 1536;

@@ -33,7 +33,7 @@ pub struct Workshop {
 }
 
 /// What was made, with the settings it was made of.
-#[derive(Default, Clone)]
+#[derive(Default)]
 struct Made {
     sources: Kept<Arc<dyn Source>>,
     chunkers: Kept<Arc<dyn Chunker>>,
@@ -63,13 +63,16 @@ impl Workshop {
     /// no trace; stages that `config` does not name are let go with this one.
     #[must_use]
     pub fn next(&self, config: &Config) -> Self {
-        let mut made = self.made().clone();
-        let named = |stage: &Stage| config.stage(&stage.name).is_some();
-        made.sources.retain(|(stage, ..)| named(stage));
-        made.chunkers.retain(|(stage, ..)| named(stage));
-        made.queues.retain(|(stage, ..)| named(stage));
-        made.stores.retain(|(stage, ..)| named(stage));
-        made.notifiers.retain(|(stage, ..)| named(stage));
+        let made = {
+            let made = self.made();
+            Made {
+                sources: in_use(&made.sources, config),
+                chunkers: in_use(&made.chunkers, config),
+                queues: in_use(&made.queues, config),
+                stores: in_use(&made.stores, config),
+                notifiers: in_use(&made.notifiers, config),
+            }
+        };
         Self {
             cancel: self.cancel.clone(),
             events: self.events.clone(),
@@ -287,6 +290,15 @@ fn patience(config: &Config) -> Patience {
     Patience { retry: RetryPolicy { tries, ..RetryPolicy::default() }, answer: config.engine.timeout.0 }
 }
 
+/// What `config` still names and somebody works with: what was made of settings that are edited
+/// away does not pile up, however often they are.
+fn in_use<T: ?Sized>(kept: &Kept<Arc<T>>, config: &Config) -> Kept<Arc<T>> {
+    let used = kept
+        .iter()
+        .filter(|(stage, _, value)| config.stage(&stage.name).is_some() && Arc::strong_count(value) > 1);
+    used.cloned().collect()
+}
+
 /// The stage that was made of the same, or a new one.
 fn keep<T: Clone>(
     kept: &mut Kept<T>,
@@ -357,5 +369,44 @@ fn row(project: &config::Project) -> ProjectRow {
         enabled: project.enabled,
         allowed_extensions: project.allowed_extensions.clone(),
         exclude_patterns: project.exclude_patterns.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Need, parse_str};
+
+    fn config(chunk: usize, concurrency: usize) -> Config {
+        let text = format!(
+            "[engine]\nconcurrency = {concurrency}\n[stages.git]\nkind = \"git\"\n\
+             [stages.prose]\nkind = \"sentence\"\nmax_chunk_size = {chunk}\nchunk_overlap = 0\n\
+             [stages.model]\nkind = \"local\"\n[stages.index]\nkind = \"sqlite\"\n\
+             [projects.p]\npipeline = [\"git\", \"prose\", \"model\", \"index\"]\nrepositories = [\"r\"]\n"
+        );
+        parse_str(Path::new("/none/reposync.toml"), &text, &Need::enabled()).expect("valid")
+    }
+
+    #[tokio::test]
+    async fn what_is_edited_away_is_let_go_and_the_rest_lives_on() {
+        let mut workshop = Workshop::new(CancellationToken::new(), EventSink::none());
+        let first = workshop.candidates(&config(100, 8), &[]).remove(0).project.expect("made");
+        let mut last = Arc::clone(&first);
+        for n in 0..50 {
+            let config = config(100 + n, 8 + n / 10);
+            workshop = workshop.next(&config);
+            last = workshop.candidates(&config, &[]).remove(0).project.expect("made");
+            assert_eq!(
+                Arc::ptr_eq(&first.source, &last.source),
+                n < 10,
+                "the same until its settings change"
+            );
+        }
+        drop(first);
+        workshop = workshop.next(&config(149, 12));
+        let made = workshop.made();
+        let sizes = [made.sources.len(), made.chunkers.len(), made.queues.len(), made.stores.len()];
+        assert_eq!(sizes, [1, 1, 1, 1]);
+        assert!(Arc::ptr_eq(&made.sources[0].2, &last.source));
     }
 }

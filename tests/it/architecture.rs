@@ -42,6 +42,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli/"]),
     ("console", &["cli/"]),
     ("gix", &["plan/attributes", "source/"]),
+    ("hyper", &["api/serve"]),
+    ("hyper_util", &["api/serve"]),
     ("indicatif", &["cli/"]),
     ("octocrab", &["source/github"]),
     ("rusqlite", &["ledger/", "store/sqlite", "embed/cache"]),

@@ -205,3 +205,40 @@ fn status_and_history_of_the_command_line_see_the_daemon() {
     // What a kill left behind is no daemon.
     assert_eq!(local.world.ok(&["status", "--json"]).json()["projects"][0]["next_run"], Value::Null);
 }
+
+#[test]
+fn how_far_behind_is_counted_while_a_run_is_under_way() {
+    let silent = Server::silent();
+    let local = local();
+    let mut daemon = Daemon::start(&local.world);
+    daemon.until_runs(1);
+    let indexed = local.repo.sha("HEAD").to_string();
+    for n in 0..3 {
+        local.repo.write("new.md", format!("Page {n} is new.\n")).commit("another");
+    }
+    // Its embedder does not answer: it stays behind.
+    let dead = format!(
+        "{STAGES}
+[stages.dead]
+kind = \"openai\"
+base_url = \"{}\"
+model = \"m\"
+dimensions = 256
+api_key = \"k\"
+",
+        silent.url()
+    );
+    let text = project(&format!("namespace = \"elsewhere\"\n{API}")).replace(STAGES, &dead);
+    local.config(&text.replace("\"prose\", \"model\"", "\"prose\", \"dead\""));
+    let docs = |daemon: &Daemon| daemon.get("/projects").is(200).json()["projects"][0].clone();
+    daemon.until("the count", |daemon| docs(daemon)["commits_behind"] == 3);
+    let docs = docs(&daemon);
+    assert_eq!(docs["indexed_commit"], indexed.as_str());
+    assert_eq!(docs["head"], local.repo.sha("HEAD").to_string());
+    assert!(docs["seconds_behind"].is_u64(), "{docs}");
+    assert_eq!(daemon.metric("reposync_project_commits_behind{project=\"docs\"}"), 3);
+    assert!(daemon.get("/").is(200).body.contains("<dt>behind<dd>3 commits"));
+    let status = local.world.ok(&["status"]).stdout;
+    assert!(status.contains("behind        3 commits"), "{status}");
+    daemon.stop().exits(0);
+}

@@ -15,6 +15,7 @@ mod deploy;
 mod embed_services;
 mod histories;
 mod notify;
+mod page;
 mod plugin_commands;
 mod reload;
 mod secrets;

@@ -273,3 +273,32 @@ repositories = [\"docs\"]
     assert_eq!((&ended["status"], &ended["outcome"]), (&json!("finished"), &json!("interrupted")));
     assert_eq!(local.index().keys().filter(|(namespace, _)| namespace == "model").count(), 3);
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn hundreds_of_reloads_leave_no_descriptor_and_no_thread_behind() {
+    let (local, daemon) = two();
+    let process = std::path::PathBuf::from(format!("/proc/{}", daemon.program.id()));
+    let entries = |folder: &str| std::fs::read_dir(process.join(folder)).expect("a process").count();
+    let (mut descriptors, mut threads) = (0, 0);
+    for n in 0..300 {
+        let more = match n % 3 {
+            0 => format!("schedule = \"{} 8 * * *\"", n % 60),
+            1 => "enabled = false".to_owned(),
+            _ => format!("colour = {n}"),
+        };
+        local.config(&file(&more));
+        let expected = if n % 3 == 2 { 422 } else { 200 };
+        daemon.post("/reload", &json!({})).is(expected);
+        if n < 60 {
+            // What it needs, it has by then.
+            (descriptors, threads) = (descriptors.max(entries("fd")), threads.max(entries("task")));
+        }
+    }
+    let now = (entries("fd"), entries("task"));
+    assert!(now.0 <= descriptors && now.1 <= threads, "{now:?}, at first {descriptors} and {threads}");
+    assert_eq!(daemon.get("/health").json()["status"], "degraded");
+    local.config(&file(""));
+    daemon.post("/reload", &json!({})).is(200);
+    assert_eq!(daemon.get("/health").json()["status"], "healthy");
+}

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use reposync::model::{BranchRef, EntryMode, ErrorKind, GitSha, RepoEntry, RepoRef, TreeEntry};
+use reposync::model::{BranchRef, EntryMode, ErrorKind, GitSha, MOST_COMMITS, RepoEntry, RepoRef, TreeEntry};
 use reposync::source::{GitSource, Head, Selection, Source};
 
 use crate::support::git_repo::{GitRepo, git};
@@ -325,4 +325,42 @@ async fn changes_and_permalinks() {
         source.permalink(&reference, two, "d ir/b.md", (1, 2)),
         format!("https://github.com/acme/r/blob/{two}/d%20ir/b.md#L1-L2")
     );
+}
+
+#[tokio::test]
+async fn commits_between_two_are_counted_where_one_descends_from_the_other() {
+    let repo = GitRepo::init("repo");
+    let first = repo.write("a.md", "1").commit("first");
+    let second = repo.write("a.md", "2").commit("second");
+    repo.git(&["checkout", "--quiet", "-b", "side", &first.to_string()]);
+    let side = repo.write("b.md", "3").commit("side");
+    repo.git(&["checkout", "--quiet", "main"]);
+    repo.git(&["merge", "--quiet", "--no-ff", "-m", "merge", "side"]);
+    let merge = repo.sha("HEAD");
+    let source = GitSource::new("git");
+    let repo_ref = repo_ref(repo.path());
+    for (base, head, expected) in [
+        (first, first, Some(0)),
+        (first, second, Some(1)),
+        (first, merge, Some(3)),
+        (second, merge, Some(2)),
+        (second, side, None),
+        (merge, first, None),
+        (GitSha([7; 20]), merge, None),
+    ] {
+        let counted = source.commits_between(&repo_ref, base, head).await.expect("readable");
+        assert_eq!(counted, expected, "{base}..{head}");
+    }
+    // More than anybody wants to know.
+    let mut stream = String::new();
+    for n in 0..MOST_COMMITS + 5 {
+        let from = if n == 0 { format!("from {merge}\n") } else { String::new() };
+        stream.push_str(&format!(
+            "commit refs/heads/long\ncommitter A <a@example.com> {n} +0000\ndata 0\n{from}"
+        ));
+    }
+    repo.write("stream", stream);
+    repo.git(&["-c", "alias.import=!git fast-import --quiet < stream", "import"]);
+    let long = repo.sha("long");
+    assert_eq!(source.commits_between(&repo_ref, merge, long).await.expect("readable"), Some(MOST_COMMITS));
 }

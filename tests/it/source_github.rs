@@ -450,3 +450,31 @@ async fn settings_that_cannot_work_are_refused_before_any_request() {
     }
     assert!(build(&GithubSettings::default()).is_ok());
 }
+
+#[tokio::test]
+async fn commits_between_two_cost_one_request() {
+    let repo = GitRepo::init("r");
+    let one = repo.write("a.md", "1").commit("one");
+    let two = repo.write("a.md", "2").commit("two");
+    let three = repo.write("a.md", "3").commit("three");
+    repo.git(&["checkout", "--quiet", "-b", "side", &one.to_string()]);
+    let side = repo.write("b.md", "4").commit("side");
+    let github = FakeGithub::start();
+    github.repository("acme/r", Some(repo.path()));
+    let hub = source(&github.settings());
+    let there = entry("acme/r").repo;
+    for (base, head, expected) in [
+        (one, three, Some(2)),
+        (two, two, Some(0)),
+        (three, one, None),
+        (two, side, None),
+        (GitSha([9; 20]), two, None),
+    ] {
+        github.take_seen();
+        assert_eq!(hub.commits_between(&there, base, head).await.expect("an answer"), expected);
+        let seen = paths(&github.take_seen());
+        let status = if base == GitSha([9; 20]) { 404 } else { 200 };
+        assert_eq!(seen, [format!("/repos/acme/r/compare/{base}...{head} {status}")]);
+    }
+    github.assert_conforming();
+}

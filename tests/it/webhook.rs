@@ -1,6 +1,7 @@
 //! GitHub's webhooks: signed or not listened to, answered at once, no push lost.
 
 use hmac::{Hmac, KeyInit, Mac};
+use reposync::ledger::RunLock;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
@@ -16,7 +17,7 @@ struct Hooked {
     github: FakeGithub,
     repo: GitRepo,
     daemon: Daemon,
-    _world: World,
+    world: World,
 }
 
 fn start(more: &str) -> Hooked {
@@ -43,7 +44,7 @@ organization = \"acme\"
     let mut daemon = Daemon::start(&world);
     daemon.until_runs(1);
     assert_eq!(daemon.runs()[0]["outcome"], "done", "{:?}", daemon.runs());
-    Hooked { github, repo, daemon, _world: world }
+    Hooked { github, repo, daemon, world }
 }
 
 impl Hooked {
@@ -159,4 +160,20 @@ fn a_storm_is_answered_and_becomes_few_runs() {
     });
     assert_eq!(hooked.daemon.metric("reposync_files_processed_total"), 2);
     assert_eq!(hooked.daemon.metric("reposync_webhooks_total{outcome=\"accepted\"}"), 1000);
+}
+
+#[test]
+fn a_storm_while_nothing_can_run_becomes_the_run_that_waits_and_one_after_it() {
+    let mut hooked = start("");
+    let lock = RunLock::take(&hooked.world.path(".reposync/state.db")).expect("free");
+    let payload = push(&"a".repeat(40), &"b".repeat(40));
+    hooked.deliver("push", &payload).is(202);
+    hooked.daemon.until("the waiting", |daemon| daemon.get("/projects").json()["waiting_for"].is_object());
+    for _ in 0..500 {
+        hooked.deliver("push", &payload).is(202);
+    }
+    assert_eq!(hooked.daemon.metric("reposync_runs_queued"), 1);
+    drop(lock);
+    hooked.daemon.until_runs(3);
+    assert_eq!(hooked.daemon.triggers(), ["start", "push", "push"]);
 }

@@ -5,6 +5,8 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 
 use super::App;
@@ -22,11 +24,23 @@ pub(super) fn is_allowed(app: &App, headers: &HeaderMap) -> bool {
 }
 
 fn check(app: &App, headers: &HeaderMap) -> ApiResult<()> {
+    check_with(app, headers, bearer(headers))
+}
+
+/// As everywhere else, or the token as the password of any user: a browser can send nothing else.
+/// Only for what changes nothing: it sends that unasked with every request to the same server,
+/// those of other pages included.
+pub(super) fn check_browser(app: &App, headers: &HeaderMap) -> ApiResult<()> {
+    let password = password(headers);
+    check_with(app, headers, bearer(headers).or(password.as_deref()))
+}
+
+fn check_with(app: &App, headers: &HeaderMap, given: Option<&str>) -> ApiResult<()> {
     let view = app.handle.view();
     let Some(token) = &view.api().token else {
         return check_local(app.listen.ip().is_loopback(), headers);
     };
-    match bearer(headers) {
+    match given {
         Some(given) if same(given.as_bytes(), token.expose().as_bytes()) => Ok(()),
         Some(_) => Err(ApiError::unauthorized("the token is not the one of `[api] token`")),
         None => Err(ApiError::unauthorized("send `Authorization: Bearer` with the token of `[api] token`")),
@@ -51,9 +65,19 @@ fn check_local(loopback: bool, headers: &HeaderMap) -> ApiResult<()> {
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
+    credentials(headers, "bearer")
+}
+
+fn password(headers: &HeaderMap) -> Option<String> {
+    let decoded = BASE64_STANDARD.decode(credentials(headers, "basic")?).ok()?;
+    let (_, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    Some(password.to_owned())
+}
+
+fn credentials<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    let (scheme, credentials) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case(wanted).then(|| credentials.trim())
 }
 
 /// Equal, in a time that tells nothing of where they differ: digests of the same length are
@@ -111,6 +135,16 @@ mod tests {
         {
             headers.insert(header::AUTHORIZATION, value.parse().expect("a value"));
             assert_eq!(bearer(&headers), expected, "{value}");
+        }
+        assert_eq!(password(&headers), None);
+        for (value, expected) in [
+            ("Basic YW55Ym9keTpwYXNzOndvcmQ=", Some("pass:word")),
+            ("basic Onh5eg==", Some("xyz")),
+            ("Basic !", None),
+            ("Bearer Onh5eg==", None),
+        ] {
+            headers.insert(header::AUTHORIZATION, value.parse().expect("a value"));
+            assert_eq!(password(&headers).as_deref(), expected, "{value}");
         }
         assert!(same(b"token", b"token") && !same(b"token", b"tokem") && !same(b"token", b""));
     }

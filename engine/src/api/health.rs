@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::App;
 use super::auth;
 use super::projects::{ProjectBody, project_bodies};
+use crate::daemon::LastReload;
 use crate::model::Outcome;
 
 /// How the daemon is.
@@ -34,6 +35,10 @@ pub(super) struct Health {
     /// Why the file on disk is refused; only with the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
+    /// The last reload, where there was one: when, outcome, message; only with the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    last_reload: Option<LastReload>,
     /// Keys of the file that only a restart takes up; only with the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     restart: Option<Vec<&'static str>>,
@@ -64,6 +69,7 @@ pub(super) async fn health(State(app): State<App>, headers: HeaderMap) -> Json<H
         ready: !view.stopping,
         config_refused: view.refused.is_some(),
         problem: view.refused.clone().filter(|_| told),
+        last_reload: view.last_reload.clone().filter(|_| told),
         restart: told.then(|| view.restart.clone()),
         projects,
         projects_failed: failed,

@@ -16,7 +16,6 @@ use prometheus_client::registry::Registry;
 
 use super::App;
 use super::error::{ApiError, ApiResult};
-use super::projects::Behind;
 use crate::daemon::{Observed, Observer, View};
 use crate::model::{Event, Outcome, Report, StatusView};
 
@@ -194,7 +193,7 @@ impl Metrics {
         registry.register("project_last_success_timestamp_seconds", help, self.last_success.clone());
         let help = "0 when indexed at the heads as last seen, else seconds since it was; NaN: never";
         registry.register("project_seconds_behind", help, self.seconds_behind.clone());
-        let help = "0 when indexed at the heads as last seen; NaN: more, not counted";
+        let help = "Commits from what is indexed to the heads as last seen; 1000: or more; NaN: not known";
         registry.register("project_commits_behind", help, self.commits_behind.clone());
         registry.register("project_vectors", "Vectors stored", self.vectors.clone());
         registry.register("runs_active", "Runs under way", self.running.clone());
@@ -293,14 +292,13 @@ impl Metrics {
         self.vectors.clear();
         for project in status.projects.iter().filter(|project| project.declared) {
             let label = ProjectLabel { project: project.project.clone() };
-            let behind = Behind::of(project, status.at);
             let synced = project.repositories.iter().filter_map(|repository| repository.synced_at).min();
             let number = |n: Option<u64>| n.map_or(f64::NAN, |n| n as f64);
             self.last_success
                 .get_or_create_owned(&label)
                 .set(synced.map_or(0.0, |at| at.timestamp_millis() as f64 / 1000.0));
-            self.seconds_behind.get_or_create_owned(&label).set(number(behind.seconds));
-            self.commits_behind.get_or_create_owned(&label).set(number(behind.commits));
+            self.seconds_behind.get_or_create_owned(&label).set(number(project.seconds_behind));
+            self.commits_behind.get_or_create_owned(&label).set(number(project.commits_behind));
             self.vectors.get_or_create_owned(&label).set(i64::try_from(project.vectors).unwrap_or(i64::MAX));
         }
     }

@@ -8,6 +8,7 @@ mod health;
 mod metrics;
 mod openapi;
 mod operations;
+mod page;
 mod projects;
 mod routes;
 mod runs;

@@ -4,13 +4,13 @@ use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{health, metrics, operations, projects, runs, sync, webhook};
+use super::{health, metrics, operations, page, projects, runs, sync, webhook};
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "RepoSync", description = "Keeps vector indexes equal to Git repositories."),
     paths(
-        health::health, metrics::metrics, openapi, sync::sync, sync::reload, runs::runs, runs::run, runs::events,
+        page::page, health::health, metrics::metrics, openapi, sync::sync, sync::reload, runs::runs, runs::run, runs::events,
         projects::projects, projects::plan,
         operations::repositories, operations::changes, operations::content, operations::process,
         operations::embeddings, operations::upsert, operations::delete, operations::query, operations::describe,
@@ -29,6 +29,9 @@ impl Modify for Bearer {
         let scheme = scheme.description(Some("`[api] token`; not asked for where none is set"));
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme.build()));
+        let basic = HttpBuilder::new().scheme(HttpAuthScheme::Basic);
+        let basic = basic.description(Some("the same token as the password; only for the page at `/`"));
+        components.add_security_scheme("basic", SecurityScheme::Http(basic.build()));
     }
 }
 

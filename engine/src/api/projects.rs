@@ -11,54 +11,55 @@ use super::App;
 use super::error::{ApiResult, ErrorBody};
 use super::extract::Params;
 use crate::daemon::ProjectView;
-use crate::model::{ProjectStatus, StageResult};
+use crate::model::{LastRun, ProjectStatus, RepositoryStatus, StageResult};
 
 /// How a project stands.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ProjectBody {
     /// Its name.
-    project: String,
+    pub(super) project: String,
     /// False for a disabled project.
-    enabled: bool,
+    pub(super) enabled: bool,
     /// False for one that is in the ledger, but not in the file any more.
-    declared: bool,
+    pub(super) declared: bool,
     /// `current`, `behind`, `partial`, `failed`, `running`, `never_run`, `disabled` or `orphan`.
-    state: &'static str,
+    pub(super) state: &'static str,
     /// Where its vectors live.
-    place: String,
-    files: u64,
-    vectors: u64,
+    pub(super) place: String,
+    pub(super) files: u64,
+    pub(super) vectors: u64,
     /// Files that failed and are tried again by the next run.
-    failed_files: u64,
+    pub(super) failed_files: u64,
     /// The commit that is indexed, where the project has one repository; see `repositories`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    indexed_commit: Option<String>,
+    pub(super) indexed_commit: Option<String>,
     /// The head as last seen, where the project has one repository.
     #[serde(skip_serializing_if = "Option::is_none")]
-    head: Option<String>,
+    pub(super) head: Option<String>,
     /// 0 when every repository is indexed at its head as last seen; else seconds since the oldest
     /// of those behind was last synced; null where it never was.
-    seconds_behind: Option<u64>,
-    /// 0 when every repository is indexed at its head as last seen; null: more, not counted.
-    commits_behind: Option<u64>,
+    pub(super) seconds_behind: Option<u64>,
+    /// Commits from what is indexed to the heads as last seen, of all repositories; 1000 is 1000 or
+    /// more; null: never indexed, not counted yet, or a force-push.
+    pub(super) commits_behind: Option<u64>,
     /// Each repository: indexed commit, head as last seen, when it was synced.
     #[schema(value_type = Vec<Object>)]
-    repositories: Value,
+    pub(super) repositories: Vec<RepositoryStatus>,
     /// The last run: id, end, outcome, error.
-    #[schema(value_type = Object)]
-    last_run: Value,
+    #[schema(value_type = Option<Object>)]
+    pub(super) last_run: Option<LastRun>,
     /// Why the last run ended early, or its first failure.
-    last_error: Option<String>,
+    pub(super) last_error: Option<String>,
     /// When the schedule starts the next run (UTC).
     #[schema(value_type = Option<String>, format = DateTime)]
-    next_run: Option<DateTime<Utc>>,
+    pub(super) next_run: Option<DateTime<Utc>>,
     /// When a run that ended early is tried again (UTC).
     #[schema(value_type = Option<String>, format = DateTime)]
-    retry_at: Option<DateTime<Utc>>,
+    pub(super) retry_at: Option<DateTime<Utc>>,
     /// The run under way.
-    running: Option<String>,
+    pub(super) running: Option<String>,
     /// The run that waits for it.
-    queued: Option<String>,
+    pub(super) queued: Option<String>,
 }
 
 /// All projects.
@@ -108,13 +109,12 @@ pub(super) async fn project_bodies(app: &App) -> StageResult<Vec<ProjectBody>> {
     let none = ProjectView::default();
     let body = |status_of: ProjectStatus| {
         let state = view.projects.get(&status_of.project).unwrap_or(&none);
-        project_body(status_of, state, status.at)
+        project_body(status_of, state)
     };
     Ok(status.projects.into_iter().map(body).collect())
 }
 
-fn project_body(status: ProjectStatus, view: &ProjectView, now: DateTime<Utc>) -> ProjectBody {
-    let behind = Behind::of(&status, now);
+fn project_body(status: ProjectStatus, view: &ProjectView) -> ProjectBody {
     let last_error =
         view.last_error.clone().or_else(|| status.last_run.as_ref().and_then(|run| run.error.clone()));
     let outcome = view.last_outcome.or(status.last_run.as_ref().map(|run| run.outcome));
@@ -125,7 +125,7 @@ fn project_body(status: ProjectStatus, view: &ProjectView, now: DateTime<Utc>) -
         None => "never_run",
         Some(crate::model::Outcome::Failed) => "failed",
         Some(crate::model::Outcome::Partial) => "partial",
-        Some(_) if behind.commits == Some(0) => "current",
+        Some(_) if status.commits_behind == Some(0) => "current",
         Some(_) => "behind",
     };
     let only = match status.repositories.as_slice() {
@@ -136,10 +136,10 @@ fn project_body(status: ProjectStatus, view: &ProjectView, now: DateTime<Utc>) -
         state,
         indexed_commit: only.and_then(|repository| repository.indexed).map(|sha| sha.to_string()),
         head: only.and_then(|repository| repository.head).map(|sha| sha.to_string()),
-        seconds_behind: behind.seconds,
-        commits_behind: behind.commits,
-        repositories: json!(status.repositories),
-        last_run: json!(status.last_run),
+        seconds_behind: status.seconds_behind,
+        commits_behind: status.commits_behind,
+        repositories: status.repositories,
+        last_run: status.last_run,
         last_error,
         next_run: status.next_run,
         retry_at: view.retry_at,
@@ -152,35 +152,5 @@ fn project_body(status: ProjectStatus, view: &ProjectView, now: DateTime<Utc>) -
         files: status.files,
         vectors: status.vectors,
         failed_files: status.failed_files,
-    }
-}
-
-/// How far the index is behind the heads as last seen.
-pub(super) struct Behind {
-    /// 0, or since when the oldest lagging repository was last in step; none: never.
-    pub(super) seconds: Option<u64>,
-    /// 0; none: more than that, nobody counted.
-    pub(super) commits: Option<u64>,
-}
-
-impl Behind {
-    pub(super) fn of(status: &ProjectStatus, now: DateTime<Utc>) -> Self {
-        let there = || status.repositories.iter().filter(|repository| repository.orphan_since.is_none());
-        let mut lagging = there()
-            .filter(|repository| repository.indexed != repository.head || repository.indexed.is_none());
-        let never = status.repositories.is_empty() && status.last_run.is_none();
-        let since: Option<Vec<DateTime<Utc>>> =
-            lagging.by_ref().map(|repository| repository.synced_at).collect();
-        match since {
-            _ if never => Self { seconds: None, commits: None },
-            Some(since) => match since.into_iter().min() {
-                None => Self { seconds: Some(0), commits: Some(0) },
-                Some(oldest) => Self {
-                    seconds: Some(u64::try_from((now - oldest).num_seconds()).unwrap_or(0)),
-                    commits: None,
-                },
-            },
-            None => Self { seconds: None, commits: None },
-        }
     }
 }

@@ -11,7 +11,7 @@ use axum::response::Response;
 use axum::routing::{delete, get, post};
 
 use super::error::{ApiError, ApiResult};
-use super::{App, auth, health, metrics, openapi, operations, projects, runs, sync, webhook};
+use super::{App, auth, health, metrics, openapi, operations, page, projects, runs, sync, webhook};
 
 /// Bytes of a body.
 const BODY: usize = 2 << 20;
@@ -47,6 +47,7 @@ pub(super) fn routes(app: App) -> Router {
         .layer(from_fn(|request, next| within(WORK_TIME, request, next)));
     let guarded = quick.merge(slow).layer(from_fn_with_state(app.clone(), auth::require));
     let open = Router::new()
+        .route("/", get(page::page))
         .route("/health", get(health::health))
         .route("/webhooks/github", post(webhook::github).layer(DefaultBodyLimit::max(WEBHOOK_BODY)))
         .layer(from_fn(|request, next| within(TIME, request, next)));

@@ -8,10 +8,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::serve::Listener;
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{App, Metrics, routes};
@@ -20,6 +24,9 @@ use crate::model::{StageError, StageResult};
 
 /// Connections at once; more wait.
 const CONNECTIONS: usize = 512;
+/// A request's head takes so long at most, however busily its bytes drip in; so does a connection
+/// that is kept for another request and has none.
+const HEAD: Duration = Duration::from_secs(30);
 /// A connection on which nothing moves for so long is closed. Event streams have a sign of life
 /// more often than that.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -55,45 +62,19 @@ impl Server {
     /// Serves until the daemon is about to end.
     pub async fn serve(self, handle: Handle, metrics: Arc<Metrics>) {
         let app = App { handle: handle.clone(), metrics, listen: self.address };
-        let listener = Bounded { listener: self.listener, free: Arc::new(Semaphore::new(CONNECTIONS)) };
-        let ending = handle.clone();
-        let serving = axum::serve(listener, routes::routes(app))
-            .with_graceful_shutdown(async move { ending.stopping().await });
-        let overdue = async {
-            handle.stopping().await;
-            sleep(LAST_ANSWERS).await;
-        };
-        tokio::select! {
-            result = serving => {
-                if let Err(error) = result {
-                    tracing::error!(%error, "the API ended");
-                }
-            }
-            // Event streams have no end of their own.
-            () = overdue => {}
-        }
-    }
-}
-
-/// Accepts so many connections at once.
-struct Bounded {
-    listener: TcpListener,
-    free: Arc<Semaphore>,
-}
-
-impl Listener for Bounded {
-    type Io = Lively;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Lively, SocketAddr) {
+        let router = routes::routes(app);
+        let free = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut connections = JoinSet::new();
         loop {
-            let permit = Arc::clone(&self.free).acquire_owned().await;
-            match self.listener.accept().await {
-                Ok((stream, address)) => {
-                    // Fails on a connection that is gone already, which reading will show.
-                    drop(stream.set_nodelay(true));
-                    let silence = Box::pin(sleep(SILENCE));
-                    return (Lively { stream, silence, _permit: permit.ok() }, address);
+            let accepted = tokio::select! {
+                () = handle.stopping() => break,
+                accepted = accept(&self.listener, &free) => accepted,
+            };
+            match accepted {
+                Ok(stream) => {
+                    let handle = handle.clone();
+                    let stopping = async move { handle.stopping().await };
+                    connections.spawn(answer(stream, router.clone(), stopping));
                 }
                 Err(error) => {
                     // Descriptors run out, or the client is gone: neither ends the API.
@@ -101,22 +82,57 @@ impl Listener for Bounded {
                     sleep(Duration::from_millis(200)).await;
                 }
             }
+            while connections.try_join_next().is_some() {}
         }
+        drop(self.listener);
+        // Event streams have no end of their own.
+        let last = async { while connections.join_next().await.is_some() {} };
+        drop(tokio::time::timeout(LAST_ANSWERS, last).await);
     }
+}
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+/// The next connection, once there is room for it.
+async fn accept(listener: &TcpListener, free: &Arc<Semaphore>) -> io::Result<Lively<TcpStream>> {
+    let permit = Arc::clone(free).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    // Fails on a connection that is gone already, which reading will show.
+    drop(stream.set_nodelay(true));
+    Ok(Lively::new(stream, permit))
+}
+
+/// Answers the requests of a connection; the one in hand is the last when the daemon is to end.
+async fn answer<S>(stream: Lively<S>, router: Router, stopping: impl Future<Output = ()>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = TowerToHyperService::new(router);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    // What goes wrong on a connection is its client's affair.
+    tokio::select! {
+        ended = connection.as_mut() => drop(ended),
+        () = stopping => {
+            connection.as_mut().graceful_shutdown();
+            drop(connection.await);
+        }
     }
 }
 
 /// A connection that ends when nothing moves on it.
-struct Lively {
-    stream: TcpStream,
+struct Lively<S> {
+    stream: S,
     silence: Pin<Box<Sleep>>,
-    _permit: Option<OwnedSemaphorePermit>,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl Lively {
+impl<S> Lively<S> {
+    fn new(stream: S, permit: OwnedSemaphorePermit) -> Self {
+        Self { stream, silence: Box::pin(sleep(SILENCE)), _permit: permit }
+    }
+
     /// What came of an attempt to move bytes: progress starts the silence anew, none for too long is
     /// an error.
     fn judge<T>(&mut self, cx: &mut Context<'_>, moved: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -131,7 +147,7 @@ impl Lively {
     }
 }
 
-impl AsyncRead for Lively {
+impl<S: AsyncRead + Unpin> AsyncRead for Lively<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -142,7 +158,7 @@ impl AsyncRead for Lively {
     }
 }
 
-impl AsyncWrite for Lively {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Lively<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let moved = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.judge(cx, moved)
@@ -154,5 +170,59 @@ impl AsyncWrite for Lively {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use axum::body::Bytes;
+    use axum::routing::post;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    fn connect() -> (DuplexStream, JoinHandle<()>) {
+        let (client, server) = duplex(1024);
+        let router = Router::new().route("/", post(async |body: Bytes| body.len().to_string()));
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("one");
+        (client, tokio::spawn(answer(Lively::new(server, permit), router, pending())))
+    }
+
+    /// Sends so many bytes, one in ten seconds; ends early where nobody takes them.
+    async fn drip(client: &mut DuplexStream, bytes: usize) {
+        for _ in 0..bytes {
+            if client.write_all(b"x").await.is_err() {
+                return;
+            }
+            sleep(Duration::from_secs(10)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_drips_in_has_its_time() {
+        let (mut client, served) = connect();
+        let began = Instant::now();
+        client.write_all(b"POST / HTTP/1.1\r\nx: ").await.expect("sent");
+        drip(&mut client, 100).await;
+        served.await.expect("no panic");
+        assert!(began.elapsed() < HEAD + Duration::from_secs(20), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_a_connection_and_progress_does_not() {
+        let (mut client, served) = connect();
+        client.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n").await.expect("sent");
+        drip(&mut client, 9).await;
+        let mut answer = vec![0; 512];
+        let n = client.read(&mut answer).await.expect("an answer");
+        assert!(String::from_utf8_lossy(&answer[..n]).ends_with("\r\n\r\n9"));
+
+        let began = Instant::now();
+        client.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n1").await.expect("sent");
+        served.await.expect("no panic");
+        assert!(began.elapsed() >= SILENCE && began.elapsed() < SILENCE * 2, "{:?}", began.elapsed());
     }
 }

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use super::prepare::{Draft, Origin, Prepared, prepare};
 use super::project_run::ProjectRun;
@@ -115,7 +116,8 @@ impl ContentSink for Files {
         };
         run.emit(Event::Done { phase: Phase::Fetch, n: 1 });
         let shared = Arc::clone(&self.shared);
-        self.tasks.spawn(async move { shared.journey(write, content, permit).await });
+        let journey = async move { shared.journey(write, content, permit).await };
+        self.tasks.spawn(journey.in_current_span());
         // Those that ended make room in the set.
         while let Some(ended) = self.tasks.try_join_next() {
             ended.map_err(|error| {
@@ -215,7 +217,9 @@ impl Shared {
         let _core = CORES.acquire().await.map_err(|error| {
             StageError::new("engine", ErrorKind::Bug, "the share of the cores is closed").caused_by(error)
         })?;
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| {
+        // What a component says is said in this run.
+        let span = tracing::Span::current();
+        tokio::task::spawn_blocking(move || span.in_scope(work)).await.unwrap_or_else(|panic| {
             // Repository content must not be able to end a run, whatever it is.
             Err(StageError::new("engine", ErrorKind::BadInput, "chunking panicked").caused_by(panic))
         })

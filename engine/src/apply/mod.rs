@@ -1,6 +1,7 @@
 //! Runs a plan: from the listing to the last recorded file. Knows the stages by their traits alone.
 
 mod adopt;
+mod behind;
 mod estimate;
 mod file;
 mod look;
@@ -18,6 +19,7 @@ mod tally;
 mod verify;
 mod writer;
 
+pub use behind::count_behind;
 pub use planning::plan;
 pub use run::{run, run_id};
 pub use search::search;

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use super::adopt::adopt;
+use super::behind::count_behind;
 use super::file::Files;
 use super::look::{Look, RepoWork, finish, known_files, look};
 use super::orphans::orphan_projects;
@@ -44,8 +46,18 @@ pub async fn run(
     trigger: &str,
 ) -> StageResult<Report> {
     let started_at = Utc::now();
-    let clock = std::time::Instant::now();
     let id = options.id.clone().unwrap_or_else(|| run_id(started_at));
+    let span = tracing::info_span!("run", run = %id, trigger);
+    run_all(engine, candidates, options, (id, trigger, started_at)).instrument(span).await
+}
+
+async fn run_all(
+    engine: Arc<Engine>,
+    candidates: Vec<Candidate>,
+    options: Options,
+    (id, trigger, started_at): (String, &str, DateTime<Utc>),
+) -> StageResult<Report> {
+    let clock = std::time::Instant::now();
     let (run, what) = (id.clone(), trigger.to_owned());
     engine.ledger.call(move |ledger| ledger.start_run(&run, &what, started_at)).await?;
     let (engine, kept) = keep_events(&engine);
@@ -58,7 +70,9 @@ pub async fn run(
             Ok(project) => {
                 let (engine, project, options) =
                     (Arc::clone(&engine), Arc::clone(project), Arc::clone(&options));
-                tasks.spawn(async move { (index, run_project(engine, project, options).await) });
+                let span = tracing::info_span!("project", project = project.name());
+                let work = async move { (index, run_project(engine, project, options).await) };
+                tasks.spawn(work.instrument(span));
             }
             Err(error) => {
                 reports.insert(index, Tally::default().report(&candidate.name, Some(error), false));
@@ -164,8 +178,8 @@ async fn run_project(engine: Arc<Engine>, project: Arc<Project>, options: Arc<Op
     for chunker in &project.chunkers {
         chunker.begin_run();
     }
-    let events = engine.events.clone();
-    let report = match ProjectRun::begin(Arc::clone(&engine), Arc::clone(&project), options, false).await {
+    let (events, ledger) = (engine.events.clone(), Arc::clone(&engine.ledger));
+    let report = match ProjectRun::begin(engine, Arc::clone(&project), options, false).await {
         Ok(run) => {
             let error = drive(&run).await.err();
             // The first fatal error is the cause; what came after it are its consequences.
@@ -181,6 +195,12 @@ async fn run_project(engine: Arc<Engine>, project: Arc<Project>, options: Arc<Op
             Tally::default().report(project.name(), Some(&error), error.kind == ErrorKind::Cancelled)
         }
     };
+    if report.outcome != Outcome::Done
+        && project.source.reads_are_free()
+        && let Err(error) = count_behind(&project, &ledger).await
+    {
+        tracing::debug!(error = %error.one_line(), "cannot count commits");
+    }
     events.emit(Event::ProjectFinished { project: project.name().to_owned(), outcome: report.outcome });
     report
 }
@@ -242,7 +262,8 @@ async fn repositories(
     let mut results = futures::stream::iter(present)
         .map(|present| async move {
             let name = present.entry.repo.name.clone();
-            let result = repository(run, writer, present, ends).await;
+            let span = tracing::info_span!("repository", repository = name);
+            let result = repository(run, writer, present, ends).instrument(span).await;
             if let Err(error) = result {
                 if error.kind.is_item() {
                     run.repository_failed(&name, &error);

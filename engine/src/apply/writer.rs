@@ -11,6 +11,7 @@ use std::time::Duration;
 use chrono::Utc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use super::project_run::ProjectRun;
 use crate::ledger::{FileKey, FileRow, FileStatus, HeldIds, StoredChunk};
@@ -61,7 +62,7 @@ impl Writer {
     pub(crate) fn start(run: &Arc<ProjectRun>, tasks: &mut JoinSet<()>) -> Self {
         // A short queue: files wait with their bytes counted, not here.
         let (files, queue) = mpsc::channel(64);
-        tasks.spawn(write_all(Arc::clone(run), queue));
+        tasks.spawn(write_all(Arc::clone(run), queue).in_current_span());
         Self { files }
     }
 
@@ -90,7 +91,7 @@ async fn write_all(run: Arc<ProjectRun>, mut queue: mpsc::Receiver<(FileWrite, A
             }
         }
         let Ok(call) = Arc::clone(&calls).acquire_owned().await else { break };
-        groups.spawn(write_group(Arc::clone(&run), group, call));
+        groups.spawn(write_group(Arc::clone(&run), group, call).in_current_span());
         while groups.try_join_next().is_some() {}
     }
     while groups.join_next().await.is_some() {}

@@ -68,11 +68,12 @@ impl Dispatcher {
         inbox: mpsc::Receiver<Message>,
     ) -> (Self, watch::Receiver<Arc<View>>) {
         let generation = Arc::new(generation);
-        let since = Utc::now();
+        let since = (shared.now)();
         let (view, reader) = watch::channel(Arc::new(View {
             generation: Arc::clone(&generation),
             since,
             refused: None,
+            last_reload: None,
             restart: Vec::new(),
             stopping: false,
             projects: BTreeMap::new(),
@@ -114,7 +115,7 @@ impl Dispatcher {
     /// Works until the daemon is to end, and then finishes what is in hand.
     pub(super) async fn run(mut self) {
         let all: Vec<String> = self.generation.projects.keys().cloned().collect();
-        let base = run_id(Utc::now());
+        let base = run_id((self.shared.now)());
         self.ask_all(&base, &all, Trigger::Start, |_| {});
         self.orphans_due(&base, Trigger::Start, all.into_iter().collect(), false);
         self.start_reload(Cause::Start, None);
@@ -140,7 +141,7 @@ impl Dispatcher {
                 drop(answer.send(self.sync(project.as_deref(), full, allow_deletes)));
             }
             Message::Changed { projects, pushed } => {
-                let base = run_id(Utc::now());
+                let base = run_id((self.shared.now)());
                 self.ask_all(&base, &projects, Trigger::Push, |pending| pending.pushed.clone_from(&pushed));
             }
             Message::Reload { cause, answer } => self.start_reload(cause, answer),
@@ -156,7 +157,7 @@ impl Dispatcher {
             }
             Some(name) => return Err(Refusal::NoProject(name.to_owned())),
         };
-        let base = run_id(Utc::now());
+        let base = run_id((self.shared.now)());
         let runs = self.ask_all(&base, &names, Trigger::Api, |pending| {
             pending.full = full;
             pending.allow_deletes = allow_deletes;
@@ -227,8 +228,11 @@ impl Dispatcher {
         }
         let Some(request) = state.pending.take() else { return };
         let cancel = self.shared.cancel.child_token();
-        state.active =
-            Some(Active { request: request.clone(), started_at: Utc::now(), cancel: cancel.clone() });
+        state.active = Some(Active {
+            request: request.clone(),
+            started_at: (self.shared.now)(),
+            cancel: cancel.clone(),
+        });
         state.view.retry_at = None;
         let generation = Arc::clone(&self.generation);
         self.spawn(Job { project: Some(candidate), request, generation, cancel });
@@ -268,8 +272,8 @@ impl Dispatcher {
                 // It was stopped before it began; the next run does its work.
                 self.shared.aliases.put(active.request.run.clone(), vec![pending.run.clone()]);
             }
-            state.ended(report.as_ref(), Utc::now());
-            let run = run_id(Utc::now());
+            state.ended(report.as_ref(), (self.shared.now)());
+            let run = run_id((self.shared.now)());
             self.ask_later(&name, run, stale);
         }
         if let Some((waiting, _)) = &mut self.orphans.due {
@@ -293,7 +297,7 @@ impl Dispatcher {
     }
 
     fn next_tick(&self) -> Instant {
-        let now = Utc::now();
+        let now = (self.shared.now)();
         let retries = self.projects.values().filter_map(|state| state.view.retry_at);
         let wait = self
             .schedule
@@ -310,7 +314,7 @@ impl Dispatcher {
     }
 
     fn tick(&mut self) {
-        let now = Utc::now();
+        let now = (self.shared.now)();
         let due = self.schedule.due(now);
         if !due.is_empty() {
             self.ask_all(&run_id(now), &due, Trigger::Schedule, |_| {});
@@ -360,7 +364,7 @@ impl Dispatcher {
         if let Some(Ended { project: Some(name), report, .. }) = ended
             && let Some(state) = self.projects.get_mut(&name)
         {
-            state.ended(report.as_ref(), Utc::now());
+            state.ended(report.as_ref(), (self.shared.now)());
         }
     }
 
@@ -393,6 +397,7 @@ impl Dispatcher {
             generation: Arc::clone(&self.generation),
             since: self.since,
             refused,
+            last_reload: self.reload.last.clone(),
             restart: self.restart.clone(),
             stopping,
             projects,

@@ -15,7 +15,7 @@ use super::{Observed, Shared};
 use crate::apply::{self, Candidate, Options, Prune};
 use crate::config::StageKind;
 use crate::ledger::Ledger;
-use crate::model::{Counts, EventSink, Outcome, ProjectReport, Report, StageError, StageResult};
+use crate::model::{Counts, Event, EventSink, Outcome, ProjectReport, Report, StageError, StageResult};
 use crate::plan::Guard;
 
 /// A run to be done.
@@ -67,8 +67,11 @@ pub(super) async fn execute(shared: Arc<Shared>, job: Job) -> Ended {
         (shared.observer)(&Observed::Run(report, component_faults(&generation, report)));
     }
     shared.feeds.end(&run);
+    if report.as_ref().is_some_and(|report| report.outcome != Outcome::Done) {
+        shared.lagging.notify_one();
+    }
     let stale = match (&project, &report) {
-        (Some(project), Some(_)) => still_before(&shared, project, pushed).await,
+        (Some(project), Some(_)) => still_before(&shared, &run, project, pushed).await,
         _ => BTreeMap::new(),
     };
     let part = report.and_then(|report| report.projects.into_iter().next());
@@ -100,6 +103,10 @@ async fn work(shared: &Arc<Shared>, job: Job) -> StageResult<Option<Report>> {
         let (shared, run) = (Arc::clone(shared), request.run.clone());
         EventSink::new(move |event| {
             (shared.observer)(&Observed::Event(&event));
+            if matches!(event, Event::RepositoryPlanned { .. }) {
+                shared.lagging.notify_one();
+            }
+            log_event(&event);
             shared.feeds.put(&run, event);
         })
     };
@@ -173,6 +180,21 @@ fn component_faults(generation: &Generation, report: &Report) -> BTreeMap<String
     faults
 }
 
+/// What an operator looks for in a log. It is told in the task it happened in: the spans say in
+/// which run.
+fn log_event(event: &Event) {
+    match event {
+        Event::RepositoryPlanned { project, repository, changes, removals } => {
+            tracing::info!(project, repository, changes, removals, "repository differs");
+        }
+        Event::Failed { project, repository, path, error } => {
+            tracing::warn!(project, repository, path, error, "failed");
+        }
+        Event::Note { project, message } => tracing::info!(project, note = message, "note"),
+        _ => {}
+    }
+}
+
 fn log(report: &Report) {
     let run = report.run.as_str();
     for part in &report.projects {
@@ -201,19 +223,20 @@ fn log(report: &Report) {
 /// told of the push does not show it yet.
 async fn still_before(
     shared: &Shared,
+    run: &str,
     project: &str,
     pushed: BTreeMap<String, Pushed>,
 ) -> BTreeMap<String, Pushed> {
     if pushed.values().all(|push| push.before.is_empty()) {
         return BTreeMap::new();
     }
-    let project = project.to_owned();
-    let heads = shared.ledger.call(move |ledger| heads(ledger, &project)).await.unwrap_or_default();
+    let name = project.to_owned();
+    let heads = shared.ledger.call(move |ledger| heads(ledger, &name)).await.unwrap_or_default();
     let stale = |name: &String, push: &Pushed| heads.get(name).is_some_and(|head| push.before.contains(head));
     let mut stale: BTreeMap<_, _> = pushed.into_iter().filter(|(name, push)| stale(name, push)).collect();
     let asked: BTreeSet<&String> = stale.keys().collect();
     if !asked.is_empty() {
-        tracing::info!(repositories = ?asked, "the push is not to be seen yet");
+        tracing::info!(run, project, repositories = ?asked, "the push is not to be seen yet");
     }
     for push in stale.values_mut() {
         push.asked += 1;

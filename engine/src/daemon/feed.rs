@@ -118,6 +118,12 @@ impl Feeds {
         Some(Feed { inner, changed, next: 0 })
     }
 
+    /// Runs whose events are kept.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lock().feeds.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Runs> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -6,6 +6,7 @@
 //! `wire` and `apply`, and nothing of HTTP: the API stands on its [`Handle`].
 
 mod alias;
+mod behind;
 mod dispatcher;
 mod execute;
 mod feed;
@@ -29,7 +30,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use chrono::{DateTime, Utc};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -54,7 +56,7 @@ pub use operations::{
 pub use pending::Trigger;
 pub use record::DaemonRecord;
 pub use reload::{Cause, ReloadOutcome};
-pub use view::{ProjectView, RunState, View};
+pub use view::{LastReload, ProjectView, RunState, View};
 
 /// What the daemon tells of itself, for metrics.
 #[derive(Debug)]
@@ -84,6 +86,8 @@ pub struct Daemon {
 /// What the daemon's tasks share.
 struct Shared {
     need: Need,
+    /// The clock that schedules go by.
+    now: fn() -> DateTime<Utc>,
     /// For runs.
     ledger: Arc<Ledger>,
     /// For questions, which never wait for a run's transaction.
@@ -91,6 +95,8 @@ struct Shared {
     gate: Gate,
     feeds: Feeds,
     observer: Observer,
+    /// Told when a project may have fallen behind the heads that were seen.
+    lagging: Notify,
     /// Ids that were given out for runs that are known by other ids.
     aliases: Aliases,
     /// The end of the daemon.
@@ -133,13 +139,14 @@ impl Daemon {
         let hangups = shutdown::hangups()?;
         Ok(tokio::spawn(async move {
             let watching = watch::watch(files, handle.clone(), cancel.clone());
+            let counting = behind::count(handle.clone(), cancel.clone());
             let signals = shutdown::forward_hangups(hangups, handle, cancel);
             let work = async {
                 systemd::notify("READY=1");
                 dispatcher.run().await;
             };
             // The helpers end with the token; what counts is the end of the work.
-            tokio::join!(work, watching, signals);
+            tokio::join!(work, watching, counting, signals);
         }))
     }
 }
@@ -165,14 +172,19 @@ fn open(
     let workshop = Workshop::new(cancel.clone(), events);
     let shared = Shared {
         need,
+        now: Utc::now,
         ledger,
         reader,
         gate: Gate::new(&state),
         feeds,
         observer,
+        lagging: Notify::new(),
         aliases: Aliases::default(),
         cancel,
     };
     let generation = Generation::first(config, workshop);
     Ok((shared, claim, generation))
 }
+
+#[cfg(test)]
+mod tests;

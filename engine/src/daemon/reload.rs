@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::Utc;
 use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 
 use super::dispatcher::Dispatcher;
 use super::generation::{Next, Refused};
+use super::view::LastReload;
 use super::{Observed, systemd};
 use crate::config::{Problem, ProjectChange};
 
@@ -103,6 +105,8 @@ pub(super) struct Reload {
     waiters: Vec<oneshot::Sender<ReloadOutcome>>,
     /// Asked for while one was being built: the newest file wins.
     again: Option<(Cause, Vec<oneshot::Sender<ReloadOutcome>>)>,
+    /// What came of the last one that is worth telling.
+    pub(super) last: Option<LastReload>,
     /// Why the file on disk is refused, and when it is tried again.
     pub(super) refused: Option<(Refused, Instant)>,
 }
@@ -167,6 +171,10 @@ impl Dispatcher {
                 (outcome, tell)
             }
         };
+        if tell {
+            let message = outcome.message.clone();
+            self.reload.last = Some(LastReload { at: Utc::now(), outcome: outcome.outcome, message });
+        }
         // Who hears of it must find what it tells of.
         self.publish(false);
         if tell {

@@ -4,8 +4,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use chrono::Utc;
-
 use super::dispatcher::Dispatcher;
 use super::generation::Next;
 use super::pending::Trigger;
@@ -57,7 +55,7 @@ impl Dispatcher {
             }
             !known
         });
-        let base = run_id(Utc::now());
+        let base = run_id((self.shared.now)());
         self.ask_all(&base, &replanned, Trigger::Edit, |_| {});
         let removed = diff.projects.iter().any(|project| project.change == ProjectChange::Removed);
         if removed || removing == Some(true) || diff.live.contains(&"engine.prune") {
@@ -73,7 +71,7 @@ impl Dispatcher {
         for name in self.generation.projects.keys() {
             self.projects.entry(name.clone()).or_default();
         }
-        self.schedule.take_up(&self.generation.config, Utc::now());
+        self.schedule.take_up(&self.generation.config, (self.shared.now)());
     }
 
     /// Forgets a project that the generation does not have, once its run has ended.

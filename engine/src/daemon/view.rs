@@ -19,6 +19,8 @@ pub struct View {
     pub since: DateTime<Utc>,
     /// Why the file on disk is refused, where it is.
     pub refused: Option<String>,
+    /// The last reload that somebody asked for or that changed something, since the start.
+    pub last_reload: Option<LastReload>,
     /// Keys of the file that only a restart takes up.
     pub restart: Vec<&'static str>,
     /// True once the daemon takes no more work.
@@ -27,6 +29,17 @@ pub struct View {
     pub projects: BTreeMap<String, ProjectView>,
     /// Runs that are under way or to come, with the runs they are part of.
     pub(super) runs: BTreeMap<String, RunState>,
+}
+
+/// What came of a reload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LastReload {
+    /// When (UTC).
+    pub at: DateTime<Utc>,
+    /// `applied`, `unchanged` or `refused`.
+    pub outcome: &'static str,
+    /// In one line.
+    pub message: String,
 }
 
 /// How a project stands.

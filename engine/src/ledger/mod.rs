@@ -33,7 +33,7 @@ pub(crate) use intents::HeldIds;
 pub use intents::Leftover;
 pub use lock::RunLock;
 pub use projects::{OrphanProject, ProjectRow};
-pub use repositories::{RepositoryRow, RepositorySync};
+pub use repositories::{RepositoryRow, RepositorySync, Uncounted};
 pub use runs::RunRow;
 pub use verify::FileIds;
 
@@ -70,7 +70,8 @@ impl Ledger {
         Self::prepare(conn, path)
     }
 
-    /// Opens an existing ledger for reading: no lock, no migration. `None` where there is none yet.
+    /// Opens an existing ledger for reading: no lock, and nothing is written unless it is an older
+    /// one, which is migrated first. `None` where there is none yet.
     pub fn open_read_only(path: &Path) -> StageResult<Option<Self>> {
         if !path.exists() {
             return Ok(None);
@@ -79,6 +80,10 @@ impl Ledger {
         let conn = Connection::open_with_flags(path, flags).map_err(|error| cannot_open(path, error))?;
         conn.busy_timeout(BUSY).map_err(|error| cannot_open(path, error))?;
         match schema::inspect(&conn).map_err(|error| cannot_open(path, error))? {
+            None if schema::is_older(&conn).map_err(|error| cannot_open(path, error))? => {
+                drop((conn, Self::open(path)?));
+                Self::open_read_only(path)
+            }
             None => Ok(Some(Self { conn: Mutex::new(conn), path: path.to_owned() })),
             Some(unusable) => Err(refuse(path, &unusable)),
         }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::{Ledger, timestamp, touch};
-use crate::model::{GitSha, RepoEntry, StageResult};
+use crate::model::{GitSha, RepoEntry, RepoRef, StageResult};
 
 /// A repository of a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct RepositoryRow {
     pub last_synced_at: Option<String>,
     /// The head last seen.
     pub head: Option<GitSha>,
+    /// Commits from the commit that is indexed to that head, where they were counted.
+    pub commits_behind: Option<u64>,
     /// When the head was asked for.
     pub head_asked_at: Option<DateTime<Utc>>,
     /// True when nothing failed and nothing was withheld at the last finished sync.
@@ -44,7 +46,18 @@ pub struct RepositorySync {
     pub basis: String,
 }
 
-const COLUMNS: &str = "name, key, entry, last_commit_sha, last_synced_at, head_sha, head_asked_at, settled, basis, orphan_since";
+/// A repository that is behind its head by nobody knows how many commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uncounted {
+    /// Name and key.
+    pub repo: RepoRef,
+    /// The commit that is indexed.
+    pub indexed: GitSha,
+    /// The head last seen.
+    pub head: GitSha,
+}
+
+const COLUMNS: &str = "name, key, entry, last_commit_sha, last_synced_at, head_sha, head_asked_at, settled, basis, orphan_since, commits_behind";
 
 impl Ledger {
     /// All repositories of a project, by name.
@@ -69,7 +82,8 @@ impl Ledger {
         })
     }
 
-    /// Records that a repository is there and which head it has; it is no orphan.
+    /// Records that a repository is there and which head it has; it is no orphan. How far that
+    /// head is away is not known any more, if it is another one.
     pub fn saw_head(
         &self,
         project: i64,
@@ -81,8 +95,52 @@ impl Ledger {
             tx.execute(
                 "INSERT INTO repositories (project_id, name, key, head_sha, head_asked_at) VALUES (?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT (project_id, name) DO UPDATE SET key = excluded.key, head_sha = excluded.head_sha,
-                     head_asked_at = excluded.head_asked_at, orphan_since = NULL",
+                     head_asked_at = excluded.head_asked_at, orphan_since = NULL,
+                     commits_behind = CASE WHEN head_sha = excluded.head_sha THEN commits_behind END",
                 params![project, entry.repo.name, entry.repo.key, head.to_string(), timestamp(now)],
+            )
+            .map(drop)
+        })
+    }
+
+    /// The repositories of a project that are behind their heads by nobody knows how many commits.
+    pub fn uncounted(&self, project: &str, limit: usize) -> StageResult<Vec<Uncounted>> {
+        self.read("read repositories", |conn| {
+            conn.prepare_cached(
+                "SELECT repositories.name, key, last_commit_sha, head_sha
+                 FROM repositories JOIN projects ON projects.id = project_id
+                 WHERE projects.name = ?1 AND last_commit_sha <> head_sha AND commits_behind IS NULL
+                     AND orphan_since IS NULL
+                 ORDER BY repositories.name LIMIT ?2",
+            )?
+            .query_map(params![project, limit], |row| {
+                let sha = |text: String| text.parse().unwrap_or(GitSha([0; 20]));
+                Ok(Uncounted {
+                    repo: RepoRef { name: row.get(0)?, key: row.get(1)? },
+                    indexed: sha(row.get(2)?),
+                    head: sha(row.get(3)?),
+                })
+            })?
+            .collect()
+        })
+    }
+
+    /// Records how many commits lie between what is indexed and the head; none: that cannot be told.
+    /// Nothing happens where either has moved meanwhile.
+    pub fn count_commits(&self, project: &str, counted: &Uncounted, commits: Option<u64>) -> StageResult<()> {
+        let commits = commits.map_or(-1, |n| i64::try_from(n).unwrap_or(i64::MAX));
+        self.write("record how far a head is away", |tx| {
+            tx.execute(
+                "UPDATE repositories SET commits_behind = ?5
+                 WHERE project_id = (SELECT id FROM projects WHERE name = ?1) AND name = ?2
+                     AND last_commit_sha = ?3 AND head_sha = ?4",
+                params![
+                    project,
+                    counted.repo.name,
+                    counted.indexed.to_string(),
+                    counted.head.to_string(),
+                    commits
+                ],
             )
             .map(drop)
         })
@@ -110,7 +168,8 @@ impl Ledger {
         let entry = serde_json::to_string(&sync.entry).unwrap_or_default();
         self.write("record a finished repository", |tx| {
             tx.execute(
-                "UPDATE repositories SET entry = ?3, last_commit_sha = ?4, last_synced_at = ?5, settled = ?6, basis = ?7
+                "UPDATE repositories SET entry = ?3, last_commit_sha = ?4, last_synced_at = ?5, settled = ?6, basis = ?7,
+                     commits_behind = NULL
                  WHERE project_id = ?1 AND name = ?2",
                 params![
                     project,
@@ -185,6 +244,7 @@ fn repository(row: &Row<'_>) -> rusqlite::Result<RepositoryRow> {
         settled: row.get(7)?,
         basis: row.get(8)?,
         orphan_since: parse_time(row.get(9)?),
+        commits_behind: row.get::<_, Option<i64>>(10)?.and_then(|n| u64::try_from(n).ok()),
     })
 }
 

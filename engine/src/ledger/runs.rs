@@ -55,6 +55,13 @@ impl Ledger {
                 "UPDATE runs SET finished_at = ?2, outcome = ?3, report = ?4 WHERE id = ?1",
                 params![report.run, timestamp(now), outcome.as_str(), json],
             )?;
+            let mut last =
+                tx.prepare_cached("INSERT OR REPLACE INTO last_runs VALUES (?1, ?2, ?3, ?4, ?5)")?;
+            for part in &report.projects {
+                let outcome = serde_json::to_value(part.outcome).unwrap_or_default();
+                let failure = part.error.as_ref().or(part.failures.first()).map(|failure| &failure.error);
+                last.execute(params![part.project, report.run, timestamp(now), outcome.as_str(), failure])?;
+            }
             let mut insert =
                 tx.prepare_cached("INSERT OR REPLACE INTO run_events VALUES (?1, ?2, ?3, ?4)")?;
             for (seq, (at, event)) in events.iter().take(KEPT_EVENTS).enumerate() {

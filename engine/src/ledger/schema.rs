@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 const APPLICATION_ID: i32 = 0x5253_796e;
 
 /// One script for each version; the ledger's `user_version` says how many were run.
-const MIGRATIONS: &[&str] = &[VERSION_1];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 /// `projects` and `sync_metadata` begin with the original system's columns, so that what was
 /// written against them goes on working.
@@ -126,6 +126,25 @@ CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT RO
 INSERT INTO counters VALUES ('revision', 0);
 ";
 
+/// How far repositories are behind, and each project's last run: the history forgets those of
+/// projects that run seldom beside others that run often.
+const VERSION_2: &str = "
+-- From last_commit_sha to head_sha; NULL: nobody counted; -1: cannot be told.
+ALTER TABLE repositories ADD COLUMN commits_behind INTEGER;
+CREATE TABLE last_runs (
+    project     TEXT PRIMARY KEY,
+    run_id      TEXT NOT NULL,
+    finished_at TEXT NOT NULL,
+    outcome     TEXT NOT NULL,
+    error       TEXT                      -- why it ended early, or its first failure
+) WITHOUT ROWID;
+INSERT OR REPLACE INTO last_runs
+SELECT part.value ->> 'project', runs.id, finished_at, part.value ->> 'outcome',
+       coalesce(part.value ->> '$.error.error', part.value ->> '$.failures[0].error')
+FROM runs, json_each(report, '$.projects') AS part
+WHERE finished_at IS NOT NULL ORDER BY started_at, runs.id;
+";
+
 /// What a file that is to be the ledger turned out to be.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unusable {
@@ -171,7 +190,46 @@ pub(super) fn inspect(conn: &Connection) -> rusqlite::Result<Option<Unusable>> {
     Ok((found > known).then_some(Unusable::Newer { found, known }))
 }
 
+/// True for a ledger of an older program.
+pub(super) fn is_older(conn: &Connection) -> rusqlite::Result<bool> {
+    Ok(version(conn)? < MIGRATIONS.len())
+}
+
 fn version(conn: &Connection) -> rusqlite::Result<usize> {
     let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     Ok(usize::try_from(version).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::ledger::Ledger;
+
+    #[test]
+    fn an_older_ledger_is_brought_up_whoever_opens_it() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("state.db");
+        let conn = Connection::open(&path).expect("created");
+        conn.execute_batch(VERSION_1).expect("the tables");
+        conn.pragma_update(None, "application_id", APPLICATION_ID).expect("pragma");
+        conn.pragma_update(None, "user_version", 1).expect("pragma");
+        for (run, outcome) in [("1", "done"), ("2", "partial")] {
+            let part =
+                json!({ "project": "p", "outcome": outcome, "error": null, "failures": [{ "error": run }] });
+            let report = json!({ "projects": [part] }).to_string();
+            let sql = "INSERT INTO runs VALUES (?1, 'apply', ?2, ?2, ?3, ?4)";
+            let at = format!("2026-01-0{run}T00:00:00Z");
+            conn.execute(sql, [run, &at, outcome, &report]).expect("a run");
+        }
+        drop(conn);
+        let ledger = Ledger::open_read_only(&path).expect("opened").expect("there");
+        let status = ledger.status(&[("p".to_owned(), true)], chrono::Utc::now()).expect("read");
+        let last = status.projects[0].last_run.as_ref().expect("it ran");
+        assert_eq!((last.run.as_str(), last.outcome), ("2", crate::model::Outcome::Partial));
+        assert_eq!(last.error.as_deref(), Some("2"));
+        let conn = Connection::open(&path).expect("opened");
+        assert!(!is_older(&conn).expect("read"));
+    }
 }

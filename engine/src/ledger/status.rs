@@ -5,20 +5,17 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::Ledger;
 use super::repositories::parse_time;
-use super::{Ledger, RunRow};
 use crate::model::{
-    LastRun, OrphanPlace, Place, ProjectStatus, Report, RepositoryStatus, StageResult, StatusView,
+    LastRun, OrphanPlace, Outcome, Place, ProjectStatus, RepositoryStatus, StageResult, StatusView,
 };
-
-/// So many runs back a project's last one is looked for.
-const RUNS: usize = 200;
 
 impl Ledger {
     /// The status of the declared projects (name and whether enabled), in that order, then of those
     /// that only the ledger knows.
     pub fn status(&self, declared: &[(String, bool)], now: DateTime<Utc>) -> StageResult<StatusView> {
-        let runs = self.runs(RUNS)?;
+        let runs = self.read("read the last runs", last_runs)?;
         let names: Vec<String> = declared.iter().map(|(name, _)| name.clone()).collect();
         let orphans = self.orphan_projects(&names)?;
         let all = declared
@@ -30,7 +27,8 @@ impl Ledger {
             let mut project = self.project_status(name)?;
             project.enabled = enabled;
             project.declared = is_declared;
-            project.last_run = last_run(&runs, name);
+            project.last_run = runs.get(name).cloned();
+            project.sum_up_behind(now);
             projects.push(project);
         }
         let orphan_places = self.read("read leftovers", left_behind)?;
@@ -38,19 +36,7 @@ impl Ledger {
     }
 
     fn project_status(&self, name: &str) -> StageResult<ProjectStatus> {
-        let mut status = ProjectStatus {
-            project: name.to_owned(),
-            enabled: true,
-            declared: true,
-            place: String::new(),
-            files: 0,
-            vectors: 0,
-            failed_files: 0,
-            open_intents: 0,
-            last_run: None,
-            next_run: None,
-            repositories: Vec::new(),
-        };
+        let mut status = ProjectStatus { project: name.to_owned(), ..ProjectStatus::default() };
         let Some(id) = self.project_id(name)? else { return Ok(status) };
         status.open_intents = self.open_intents_count(name)?;
         let rows = self.repositories(id)?;
@@ -63,6 +49,9 @@ impl Ledger {
             status.failed_files += failed;
             status.repositories.push(RepositoryStatus {
                 repository: row.name,
+                commits_behind: row
+                    .last_commit
+                    .and_then(|indexed| if row.head == Some(indexed) { Some(0) } else { row.commits_behind }),
                 indexed: row.last_commit,
                 head: row.head,
                 synced_at: parse_time(row.last_synced_at),
@@ -111,16 +100,18 @@ fn newest_place(conn: &Connection, project: i64) -> rusqlite::Result<Option<Plac
     .optional()
 }
 
-fn last_run(runs: &[RunRow], project: &str) -> Option<LastRun> {
-    runs.iter().find_map(|row| {
-        let report: &Report = row.report.as_ref()?;
-        let part = report.projects.iter().find(|part| part.project == project)?;
-        let failure = part.error.as_ref().or(part.failures.first());
-        Some(LastRun {
-            run: row.id.clone(),
-            finished_at: parse_time(row.finished_at.clone())?,
-            outcome: part.outcome,
-            error: failure.map(|failure| failure.error.clone()),
-        })
-    })
+/// Each project's last run that came to an end.
+fn last_runs(conn: &Connection) -> rusqlite::Result<BTreeMap<String, LastRun>> {
+    let mut select =
+        conn.prepare_cached("SELECT project, run_id, finished_at, outcome, error FROM last_runs")?;
+    let rows = select.query_map([], |row| {
+        let last = LastRun {
+            run: row.get(1)?,
+            finished_at: parse_time(row.get(2)?).unwrap_or_default(),
+            outcome: serde_json::from_value(row.get::<_, String>(3)?.into()).unwrap_or(Outcome::Failed),
+            error: row.get(4)?,
+        };
+        Ok((row.get(0)?, last))
+    })?;
+    rows.collect()
 }

@@ -41,7 +41,7 @@ pub struct OrphanPlace {
 }
 
 /// One project.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct ProjectStatus {
     /// Its name.
     pub project: String,
@@ -63,8 +63,35 @@ pub struct ProjectStatus {
     pub last_run: Option<LastRun>,
     /// When the schedule starts the next run (UTC), where a daemon runs.
     pub next_run: Option<DateTime<Utc>>,
+    /// 0 when every repository is indexed at its head as last seen; else seconds since the oldest
+    /// of those behind was last synced; none where one of them never was.
+    pub seconds_behind: Option<u64>,
+    /// Commits from what is indexed to the heads as last seen, of all repositories, counted to
+    /// [`MOST_COMMITS`]; none where that is not known.
+    pub commits_behind: Option<u64>,
     /// Its repositories, by name.
     pub repositories: Vec<RepositoryStatus>,
+}
+
+/// Commits behind are counted so far: more is all the same to whoever looks.
+pub const MOST_COMMITS: u64 = 1000;
+
+impl ProjectStatus {
+    /// Sums up how far the repositories are behind their heads. One that is gone from the source
+    /// has none.
+    pub fn sum_up_behind(&mut self, now: DateTime<Utc>) {
+        if self.repositories.is_empty() && self.last_run.is_none() {
+            (self.seconds_behind, self.commits_behind) = (None, None);
+            return;
+        }
+        let there = || self.repositories.iter().filter(|repository| repository.orphan_since.is_none());
+        let lagging = there().filter(|repository| repository.commits_behind != Some(0));
+        let since: Option<Vec<DateTime<Utc>>> = lagging.map(|repository| repository.synced_at).collect();
+        let seconds = |oldest: DateTime<Utc>| u64::try_from((now - oldest).num_seconds()).unwrap_or(0);
+        let commits: Option<u64> = there().map(|repository| repository.commits_behind).sum();
+        self.seconds_behind = since.map(|since| since.into_iter().min().map_or(0, seconds));
+        self.commits_behind = commits.map(|commits| commits.min(MOST_COMMITS));
+    }
 }
 
 /// The last run of a project.
@@ -89,6 +116,9 @@ pub struct RepositoryStatus {
     pub indexed: Option<GitSha>,
     /// The head as last seen; differs from `indexed` after a run that did not finish it.
     pub head: Option<GitSha>,
+    /// Commits from `indexed` to `head`, counted to [`MOST_COMMITS`]; none: never indexed, not
+    /// counted yet, or the head does not descend from what is indexed (a force-push).
+    pub commits_behind: Option<u64>,
     /// When `indexed` was reached (UTC).
     pub synced_at: Option<DateTime<Utc>>,
     /// Files indexed.
@@ -97,4 +127,53 @@ pub struct RepositoryStatus {
     pub vectors: u64,
     /// Since when it is gone from the source (UTC), where it is.
     pub orphan_since: Option<DateTime<Utc>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    fn repository(commits: Option<u64>, minutes: Option<i64>) -> RepositoryStatus {
+        RepositoryStatus {
+            repository: "r".into(),
+            indexed: None,
+            head: None,
+            commits_behind: commits,
+            synced_at: minutes.map(|minutes| DateTime::UNIX_EPOCH - TimeDelta::minutes(minutes)),
+            files: 0,
+            vectors: 0,
+            orphan_since: None,
+        }
+    }
+
+    #[test]
+    fn a_project_is_as_far_behind_as_its_repositories_together() {
+        let gone = RepositoryStatus { orphan_since: Some(DateTime::UNIX_EPOCH), ..repository(None, None) };
+        for (repositories, seconds, commits) in [
+            (vec![], None, None),
+            (vec![repository(Some(0), Some(9)), gone], Some(0), Some(0)),
+            (
+                vec![
+                    repository(Some(0), Some(9)),
+                    repository(Some(2), Some(2)),
+                    repository(Some(3), Some(5)),
+                ],
+                Some(300),
+                Some(5),
+            ),
+            (vec![repository(Some(2), Some(2)), repository(None, Some(3))], Some(180), None),
+            (vec![repository(Some(2), Some(2)), repository(None, None)], None, None),
+            (
+                vec![repository(Some(900), Some(1)), repository(Some(900), Some(1))],
+                Some(60),
+                Some(MOST_COMMITS),
+            ),
+        ] {
+            let mut status = ProjectStatus { repositories, ..ProjectStatus::default() };
+            status.sum_up_behind(DateTime::UNIX_EPOCH);
+            assert_eq!((status.seconds_behind, status.commits_behind), (seconds, commits));
+        }
+    }
 }

@@ -21,7 +21,8 @@ use super::diff::changed_files;
 use super::permalink::{blob_link, web_page_of_remote};
 use super::{AnswerCache, ChangedFile, ContentSink, Head, Listing, Selection, Source};
 use crate::model::{
-    BranchRef, EntryMode, ErrorKind, GitSha, RepoEntry, RepoRef, StageError, StageResult, TreeEntry,
+    BranchRef, EntryMode, ErrorKind, GitSha, MOST_COMMITS, RepoEntry, RepoRef, StageError, StageResult,
+    TreeEntry,
 };
 
 /// Readers of one fetch at most. Inflating is the work; more threads than this feed nobody.
@@ -161,6 +162,11 @@ impl Source for GitSource {
         .await
     }
 
+    async fn commits_between(&self, repo: &RepoRef, base: GitSha, head: GitSha) -> StageResult<Option<u64>> {
+        // What cannot be walked (a shallow clone, a commit that was cleared away) cannot be told.
+        self.with_repository(repo, move |reader| Ok(reader.commits_between(base, head).ok().flatten())).await
+    }
+
     fn permalink(&self, repo: &RepoRef, commit: GitSha, path: &str, lines: (u32, u32)) -> String {
         self.web_page(repo).map_or_else(String::new, |page| blob_link(&page, commit, path, lines))
     }
@@ -287,6 +293,23 @@ impl Reader {
             Ok(bytes) => Ok(GitSha(bytes)),
             Err(_) => Err(self.bad(format!("`{}` uses another object format than SHA-1", self.path))),
         }
+    }
+
+    fn commits_between(&self, base: GitSha, head: GitSha) -> Result<Option<u64>, gix::Error> {
+        let repo = self.repo.to_thread_local();
+        let [base, head] = [base, head].map(|sha| gix::ObjectId::Sha1(sha.0));
+        if repo.merge_base(base, head)?.map(gix::Id::detach) != Some(base) {
+            return Ok(None);
+        }
+        let mut commits = 0;
+        for commit in repo.rev_walk([head]).with_hidden([base]).all()? {
+            commit?;
+            commits += 1;
+            if commits == MOST_COMMITS {
+                break;
+            }
+        }
+        Ok(Some(commits))
     }
 
     /// The tree's entries without sizes.

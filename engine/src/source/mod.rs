@@ -129,6 +129,11 @@ pub trait Source: Send + Sync {
     /// What differs between two commits, for `/changes` and labels; no correctness rests on it.
     async fn changes(&self, repo: &RepoRef, base: GitSha, head: GitSha) -> StageResult<Vec<ChangedFile>>;
 
+    /// How many commits `head` is ahead of `base`, counted to [`MOST_COMMITS`](crate::model::MOST_COMMITS);
+    /// none where it does not descend from it, or where nobody can tell. For people to see; no
+    /// correctness rests on it.
+    async fn commits_between(&self, repo: &RepoRef, base: GitSha, head: GitSha) -> StageResult<Option<u64>>;
+
     /// A permalink to lines (1-based, inclusive) of a file at a commit; empty where there is none.
     fn permalink(&self, repo: &RepoRef, commit: GitSha, path: &str, lines: (u32, u32)) -> String;
 }

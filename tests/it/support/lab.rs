@@ -262,6 +262,10 @@ impl Source for LabSource {
         Ok(Vec::new())
     }
 
+    async fn commits_between(&self, _: &RepoRef, _: GitSha, _: GitSha) -> StageResult<Option<u64>> {
+        Ok(None)
+    }
+
     fn permalink(&self, _: &RepoRef, commit: GitSha, path: &str, _: (u32, u32)) -> String {
         format!("{commit}/{path}")
     }

@@ -1,12 +1,12 @@
 //! How current each project is, as a table.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::model::{Outcome, ProjectStatus, StatusView};
+use crate::model::{MOST_COMMITS, Outcome, ProjectStatus, StatusView};
 
 use super::super::output::{Style, escape};
 use super::table::Table;
-use super::words::{ago, count, field, moment, number, short};
+use super::words::{ago, count, field, moment, number, short, span};
 
 /// Repositories listed without `-v`.
 const FOLDED: usize = 20;
@@ -55,6 +55,9 @@ fn render_project(project: &ProjectStatus, now: DateTime<Utc>, style: &Style) ->
     if project.open_intents > 0 {
         line("open", &format!("{}, closed by the next run", count(project.open_intents, "intent")));
     }
+    if let Some(behind) = behind(project) {
+        line("behind", &style.warning(&behind));
+    }
     if let Some(error) = project.last_run.as_ref().and_then(|run| run.error.as_deref()) {
         line("last error", &style.bad(&escape(error)));
     }
@@ -63,6 +66,21 @@ fn render_project(project: &ProjectStatus, now: DateTime<Utc>, style: &Style) ->
     }
     text.push_str(&repositories(project, now, style));
     text
+}
+
+/// How far the index is behind the heads as last seen; none where it is not.
+fn behind(project: &ProjectStatus) -> Option<String> {
+    let commits = match project.commits_behind {
+        Some(0) => return None,
+        None if project.repositories.is_empty() => return None,
+        None => "an unknown number of commits".to_owned(),
+        Some(MOST_COMMITS) => format!("{} commits or more", number(MOST_COMMITS)),
+        Some(commits) => count(commits, "commit"),
+    };
+    let seconds =
+        project.seconds_behind.and_then(|seconds| TimeDelta::try_seconds(i64::try_from(seconds).ok()?));
+    let since = seconds.map(|seconds| format!(", {}", span(seconds)));
+    Some(commits + &since.unwrap_or_default())
 }
 
 fn verdict(project: &ProjectStatus, now: DateTime<Utc>, style: &Style) -> String {
@@ -124,8 +142,6 @@ fn repositories(project: &ProjectStatus, now: DateTime<Utc>, style: &Style) -> S
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
-
     use super::*;
     use crate::model::{GitSha, LastRun, OrphanPlace, RepositoryStatus, Running};
 
@@ -135,6 +151,7 @@ mod tests {
             repository: name.to_owned(),
             indexed: Some(GitSha([indexed; 20])),
             head: Some(GitSha([head; 20])),
+            commits_behind: Some(if indexed == head { 0 } else { 12 }),
             synced_at: Some(at - TimeDelta::minutes(3)),
             files: 1_200,
             vectors: 8_400,
@@ -142,6 +159,7 @@ mod tests {
         };
         let mut fresh = repository("acme/fresh", 0, 0, None);
         (fresh.indexed, fresh.synced_at, fresh.files, fresh.vectors) = (None, None, 0, 0);
+        fresh.commits_behind = None;
         let handbook = ProjectStatus {
             project: "handbook".to_owned(),
             enabled: true,
@@ -158,6 +176,8 @@ mod tests {
                 error: Some("`docs/a.md`: the content filter refused the text".to_owned()),
             }),
             next_run: Some(at + TimeDelta::hours(1)),
+            seconds_behind: Some(180),
+            commits_behind: Some(12),
             repositories: vec![
                 repository("acme/api", 0x1a, 0x1a, None),
                 repository("acme/handbook", 0x1a, 0x2b, None),
@@ -167,6 +187,7 @@ mod tests {
         };
         let mut orphan = ProjectStatus { project: "guide".to_owned(), declared: false, ..handbook.clone() };
         (orphan.last_run, orphan.next_run, orphan.repositories) = (None, None, Vec::new());
+        (orphan.seconds_behind, orphan.commits_behind) = (None, None);
         (orphan.failed_files, orphan.open_intents) = (0, 0);
         let never = ProjectStatus {
             project: "new".to_owned(),
@@ -197,6 +218,7 @@ mod tests {
           place         sqlite:.reposync/index.db#handbook
           failed        1 file, tried again by the next run
           open          2 intents, closed by the next run
+          behind        12 commits, 3 minutes
           last error    `docs/a.md`: the content filter refused the text
           next run      2024-10-04 01:00:00 UTC
           repository     commit                        files  vectors  synced

@@ -31,7 +31,8 @@ use super::diff::changed_files;
 use super::permalink::{blob_link, encode_segment};
 use super::{AnswerCache, ChangedFile, ContentSink, GithubSettings, Head, Listing, Selection, Source};
 use crate::model::{
-    BranchRef, ErrorKind, EventSink, GitSha, RepoEntry, RepoRef, StageError, StageResult, TreeEntry,
+    BranchRef, ErrorKind, EventSink, GitSha, MOST_COMMITS, RepoEntry, RepoRef, StageError, StageResult,
+    TreeEntry,
 };
 use crate::net::{self, Patience};
 
@@ -271,6 +272,25 @@ impl Source for GithubSource {
             Err(error) => return Err(error),
         }
         Ok(changed_files(&self.tree(repo, base).await?, &self.tree(repo, head).await?))
+    }
+
+    async fn commits_between(&self, repo: &RepoRef, base: GitSha, head: GitSha) -> StageResult<Option<u64>> {
+        #[derive(Deserialize)]
+        struct Comparison {
+            status: String,
+            ahead_by: u64,
+        }
+        // The files, with their patches, come with the first page alone.
+        let path = format!("/repos/{}/compare/{base}...{head}?per_page=1&page=2", encode_name(&repo.name));
+        let comparison: Option<Comparison> = self
+            .client
+            .ask_once(Ask::json("compare", &path), |answer| match answer.status.as_u16() {
+                200 => self.client.parse(&answer).map(Some),
+                _ => Ok(None),
+            })
+            .await?;
+        let straight = comparison.filter(|found| matches!(found.status.as_str(), "ahead" | "identical"));
+        Ok(straight.map(|found| found.ahead_by.min(MOST_COMMITS)))
     }
 
     fn permalink(&self, repo: &RepoRef, commit: GitSha, path: &str, lines: (u32, u32)) -> String {

@@ -166,13 +166,18 @@ impl State {
             files.clear();
         }
         let link = format!("{api}/compare/{range}");
+        let count = |range: String| -> u64 {
+            let count = text(folder, &["rev-list", "--count", &range]).expect("two commits");
+            count.parse().expect("a number")
+        };
+        let (ahead, behind) = (count(format!("{base}..{head}")), count(format!("{head}..{base}")));
         Response::json(
             200,
             &json!({
                 "url": link, "html_url": link, "permalink_url": link, "diff_url": link, "patch_url": link,
                 "base_commit": shapes::commit(&api, &base),
                 "merge_base_commit": shapes::commit(&api, &merge_base),
-                "status": status, "ahead_by": 1, "behind_by": 0, "total_commits": 1,
+                "status": status, "ahead_by": ahead, "behind_by": behind, "total_commits": ahead,
                 "commits": [shapes::commit(&api, &head)], "files": files,
             }),
         )

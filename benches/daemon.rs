@@ -1,0 +1,325 @@
+//! The daemon as a process, beside what is asked of it: how soon an edit is planned and a push is
+//! searchable, what storms of reloads and webhooks leave behind, what it costs to be idle, and how
+//! soon it answers while it works.
+//!
+//! `cargo bench --bench daemon` (`-- --quick` for a small one, `-- --help` for choices);
+//! `docs/performance.md` tells what the rows mean.
+
+#![expect(clippy::print_stdout, reason = "prints a table")]
+
+#[path = "daemon/process.rs"]
+mod process;
+#[expect(dead_code, reason = "the benchmark of runs uses more of it")]
+#[path = "run/repository.rs"]
+mod repository;
+#[expect(dead_code, reason = "the benchmark of runs uses more of it")]
+#[path = "run/services.rs"]
+mod services;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use futures::future::join_all;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::json;
+use sha2::Sha256;
+use tempfile::TempDir;
+
+use process::{Footprint, Process, until};
+use repository::Repository;
+use services::Services;
+
+const SECRET: &str = "It's a Secret to Everybody";
+
+#[derive(Parser)]
+#[command(about = "Measures the daemon", long_about = None)]
+struct Args {
+    /// A twentieth of everything: shows in seconds that it works
+    #[arg(long)]
+    quick: bool,
+    /// Only cases with this in their name
+    #[arg(long, default_value = "")]
+    case: String,
+    /// Another build of the program
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_reposync"))]
+    program: PathBuf,
+    /// What `cargo bench` says to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+impl Args {
+    fn wants(&self, case: &str) -> bool {
+        case.contains(&self.case)
+    }
+
+    fn times(&self, n: usize) -> usize {
+        if self.quick { n.div_ceil(20) } else { n }
+    }
+}
+
+#[tokio::main]
+async fn main() {
+    let args = Args::parse();
+    let kind = if cfg!(debug_assertions) { "unoptimised" } else { "optimised" };
+    println!("program: {}; this benchmark is {kind}\n", args.program.display());
+    println!("{:<38}{:>14}{:>14}  details", "case", "measured", "asked");
+    if args.wants("edit") || args.wants("idle") || args.wants("reloads") {
+        many_projects(&args).await;
+    }
+    if args.wants("push") || args.wants("webhooks") {
+        pushes(&args).await;
+    }
+    if args.wants("health") {
+        health(&args).await;
+    }
+}
+
+fn row(case: &str, measured: &str, asked: &str, details: &str) {
+    println!("{case:<38}{measured:>14}{asked:>14}  {details}");
+}
+
+/// The value below which so many hundredths lie.
+fn percentile(times: &mut [Duration], hundredths: usize) -> Duration {
+    times.sort_unstable();
+    times[(times.len() * hundredths / 100).min(times.len() - 1)]
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+}
+
+fn growth(before: Footprint, after: Footprint) -> String {
+    format!(
+        "{:.1} to {:.1} MiB, descriptors {} to {}, threads {} to {}, {:.2} CPU s",
+        before.resident_mib,
+        after.resident_mib,
+        before.descriptors,
+        after.descriptors,
+        before.threads,
+        after.threads,
+        after.cpu - before.cpu
+    )
+}
+
+/// A repository of these files with one commit.
+fn git_repository(folder: &Path, files: &[(String, String)]) {
+    std::fs::create_dir_all(folder).expect("a folder");
+    for (name, text) in files {
+        std::fs::write(folder.join(name), text).expect("a file");
+    }
+    let script = "git init -q -b main . && git add -A && \
+         git -c user.name=a -c user.email=a@example.com -c commit.gpgsign=false commit -q -m first";
+    let status = Command::new("sh").args(["-c", script]).current_dir(folder).status().expect("a shell");
+    assert!(status.success(), "git in {}", folder.display());
+}
+
+const LOCAL: &str = r#"
+[api]
+listen = "127.0.0.1:0"
+[stages.git]
+kind = "git"
+[stages.prose]
+kind = "sentence"
+[stages.model]
+kind = "local"
+[stages.index]
+kind = "sqlite"
+"#;
+
+/// A hundred projects over a repository each; `more` is in the table of the first.
+fn hundred(more: &str) -> String {
+    let mut text = LOCAL.to_owned();
+    for n in 0..100 {
+        let more = if n == 0 { more } else { "" };
+        text.push_str(&format!(
+            "[projects.p{n}]\npipeline = [\"git\", \"prose\", \"model\", \"index\"]\n\
+             repositories = [\"repos/r{n}\"]\nschedule = \"0 8 * * *\"\n{more}\n"
+        ));
+    }
+    text
+}
+
+fn write(folder: &TempDir, text: &str) {
+    std::fs::write(folder.path().join("reposync.toml"), text).expect("a file");
+}
+
+async fn many_projects(args: &Args) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for n in 0..100 {
+        let files = [("a.md".to_owned(), format!("Page {n} of a repository.\n"))];
+        git_repository(&folder.path().join(format!("repos/r{n}")), &files);
+    }
+    write(&folder, &hundred(""));
+    let daemon = Process::start(&args.program, folder.path()).await;
+    if args.wants("edit") {
+        let mut times = Vec::new();
+        for n in 0..args.times(20) {
+            let before = daemon.metric("reposync_runs_total{outcome=\"done\"}").await;
+            let began = Instant::now();
+            write(&folder, &hundred(&format!("exclude_patterns = [\"none{n}\"]")));
+            until("the edit's run", async || {
+                (daemon.metric("reposync_runs_total{outcome=\"done\"}").await > before).then_some(())
+            })
+            .await;
+            times.push(began.elapsed());
+        }
+        let details =
+            format!("slowest {}; half a second of quiet is in it", milliseconds(percentile(&mut times, 100)));
+        row(
+            "edit planned and run, 100 projects",
+            &milliseconds(percentile(&mut times, 50)),
+            "< 1000 ms",
+            &details,
+        );
+    }
+    if args.wants("idle") {
+        let time = Duration::from_secs(args.times(40) as u64);
+        let before = daemon.footprint();
+        tokio::time::sleep(time).await;
+        let share = (daemon.footprint().cpu - before.cpu) / time.as_secs_f64();
+        let details = format!("{} s, 100 projects, {:.1} MiB", time.as_secs(), before.resident_mib);
+        row("idle", &format!("{:.2} %", share * 100.0), "< 0.5 %", &details);
+    }
+    if args.wants("reloads") {
+        let times = args.times(1000);
+        let (mut before, began) = (daemon.footprint(), Instant::now());
+        for n in 0..times {
+            if n == times / 5 {
+                // What it needs, it has by then.
+                before = daemon.footprint();
+            }
+            let text = hundred("").replace("0 8 * * *", &format!("{} 8 * * *", n % 60));
+            write(&folder, &text);
+            let answer = daemon.post("/reload").send().await.expect("an answer");
+            assert!(answer.status().is_success(), "{}", answer.text().await.expect("text"));
+        }
+        let each = began.elapsed() / u32::try_from(times).expect("a few");
+        let details =
+            format!("after {} and after {times}: {}", times / 5, growth(before, daemon.footprint()));
+        row(&format!("{times} reloads, 100 projects, each"), &milliseconds(each), "no growth", &details);
+    }
+}
+
+/// GitHub as a fake without latency; everything else embedded, so that a query can be asked.
+async fn pushes(args: &Args) {
+    let mut repository = Repository::new(args.times(200).max(20), 2000);
+    let services = Services::start(repository.commit(), Duration::ZERO, false).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = format!(
+        "{LOCAL}[stages.github]\nkind = \"github\"\napi_url = \"{}/github\"\n\
+         [projects.docs]\npipeline = [\"github\", \"prose\", \"model\", \"index\"]\nrepositories = [\"acme/docs\"]\n",
+        services.url
+    );
+    let secret = format!("[api]\nwebhook_secret = \"{SECRET}\"");
+    write(&folder, &config.replace("[api]", &secret));
+    let daemon = Arc::new(Process::start(&args.program, folder.path()).await);
+    if args.wants("push") {
+        let mut times = Vec::new();
+        for _ in 0..args.times(40) {
+            let before = daemon.metric("reposync_files_processed_total").await;
+            repository.edit(1);
+            services.push(repository.commit());
+            let began = Instant::now();
+            deliver(&daemon).await;
+            until("the push", async || {
+                (daemon.metric("reposync_files_processed_total").await > before).then_some(())
+            })
+            .await;
+            let found =
+                daemon.post("/query").json(&json!({ "query": "page" })).send().await.expect("an answer");
+            assert!(found.status().is_success());
+            times.push(began.elapsed());
+            daemon.until_idle().await;
+        }
+        let details =
+            format!("slowest {}; the answer to a query is in it", milliseconds(percentile(&mut times, 100)));
+        row("push to searchable", &milliseconds(percentile(&mut times, 50)), "< 1000 ms", &details);
+    }
+    if args.wants("webhooks") {
+        let (total, clients) = (args.times(10_000), 8);
+        let runs = daemon.metric("reposync_runs_total{outcome=\"done\"}").await;
+        deliver(&daemon).await;
+        daemon.until_idle().await;
+        let (before, began) = (daemon.footprint(), Instant::now());
+        let sent = Arc::new(AtomicU64::new(0));
+        let client = async || {
+            let mut times = Vec::new();
+            while sent.fetch_add(1, Ordering::Relaxed) < total as u64 {
+                let began = Instant::now();
+                deliver(&daemon).await;
+                times.push(began.elapsed());
+            }
+            times
+        };
+        let mut times: Vec<Duration> = join_all((0..clients).map(|_| client())).await.concat();
+        let seconds = began.elapsed().as_secs_f64();
+        daemon.until_idle().await;
+        let runs = daemon.metric("reposync_runs_total{outcome=\"done\"}").await - runs;
+        let details = format!(
+            "{runs} runs meanwhile; answers: half in {}, slowest {}; {}",
+            milliseconds(percentile(&mut times, 50)),
+            milliseconds(percentile(&mut times, 100)),
+            growth(before, daemon.footprint())
+        );
+        row(&format!("{total} webhooks"), &format!("{seconds:.1} s"), "< 60 s", &details);
+    }
+}
+
+/// One signed push.
+async fn deliver(daemon: &Process) {
+    let body = json!({
+        "ref": "refs/heads/main", "before": "a".repeat(40), "after": "b".repeat(40),
+        "repository": { "full_name": "acme/docs", "default_branch": "main" }
+    })
+    .to_string();
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any key");
+    mac.update(body.as_bytes());
+    let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
+    let request = daemon.post("/webhooks/github").header("X-GitHub-Event", "push");
+    let answer = request.header("X-Hub-Signature-256", signature).body(body).send().await.expect("an answer");
+    assert_eq!(answer.status(), 202);
+}
+
+/// How soon `/health` answers while every core chunks and embeds.
+async fn health(args: &Args) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let files: Vec<(String, String)> = (0..args.times(4000))
+        .map(|n| {
+            let words: Vec<String> =
+                (0..1500).map(|m| format!("word{}", (n * 7919 + m * 104_729) % 50_000)).collect();
+            (format!("{n}.md"), words.join(" "))
+        })
+        .collect();
+    git_repository(&folder.path().join("big"), &files);
+    let project =
+        "[projects.big]\npipeline = [\"git\", \"prose\", \"model\", \"index\"]\nrepositories = [\"big\"]\n";
+    write(&folder, &format!("{LOCAL}{project}enabled = false\n"));
+    let daemon = Process::start(&args.program, folder.path()).await;
+    write(&folder, &format!("{LOCAL}{project}"));
+    let answer = daemon.post("/reload").send().await.expect("an answer");
+    assert!(answer.status().is_success(), "{}", answer.text().await.expect("text"));
+    until("the run", async || (daemon.metric("reposync_runs_active").await > 0.0).then_some(())).await;
+    let (before, began, mut times) = (daemon.footprint(), Instant::now(), Vec::new());
+    while daemon.metric("reposync_runs_active").await > 0.0 && began.elapsed() < Duration::from_secs(60) {
+        for _ in 0..20 {
+            let began = Instant::now();
+            let answer = daemon.get("/health").send().await.expect("an answer");
+            answer.bytes().await.expect("a body");
+            times.push(began.elapsed());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    let busy = (daemon.footprint().cpu - before.cpu) / began.elapsed().as_secs_f64();
+    let n = times.len();
+    let details = format!(
+        "half in {}, slowest of {n} {}; the daemon kept {busy:.1} cores busy",
+        milliseconds(percentile(&mut times, 50)),
+        milliseconds(percentile(&mut times, 100))
+    );
+    row("/health during a sync, 99 of 100", &milliseconds(percentile(&mut times, 99)), "< 5 ms", &details);
+}
