@@ -149,26 +149,39 @@ fn spoilt_compiled_code_is_made_anew() {
     let bench = Bench::new();
     let component = Fixture::new("whole").write(bench.path());
     drop(bench.host.load("stage", &settings(&component)).expect("loads"));
-    let compiled = compiled_files(&bench.path().join("cache"));
-    assert_eq!(compiled.len(), 1);
-    let mut bytes = std::fs::read(&compiled[0]).expect("there");
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&compiled[0], bytes).expect("written");
-    let chunker = bench.host.load("stage", &settings(&component)).expect("loads");
-    assert_eq!(chunk(&chunker, "text").expect("chunks").len(), 1);
-    assert_eq!(bench.host.compilations(), 2);
+    let [code, beside] = ["cwasm", "json"].map(|extension| kept(&bench.path().join("cache"), extension));
+    let spoilt: [(&Path, fn(&mut Vec<u8>)); 5] = [
+        (&code, |bytes| bytes[0] ^= 1),
+        (&code, |bytes| {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+        }),
+        (&code, |bytes| bytes.truncate(bytes.len() - 1)),
+        (&code, |bytes| bytes.push(0)),
+        (&beside, |bytes| bytes.truncate(bytes.len() / 2)),
+    ];
+    for (n, (path, spoil)) in (1..).zip(spoilt) {
+        let mut bytes = std::fs::read(path).expect("there");
+        spoil(&mut bytes);
+        std::fs::write(path, bytes).expect("written");
+        let chunker = bench.host.load("stage", &settings(&component)).expect("loads");
+        assert_eq!(chunk(&chunker, "text").expect("chunks").len(), 1);
+        assert_eq!(bench.host.compilations(), 1 + n);
+    }
 }
 
-fn compiled_files(cache: &Path) -> Vec<std::path::PathBuf> {
+/// The one file of this extension among the compiled components.
+fn kept(cache: &Path, extension: &str) -> std::path::PathBuf {
     let entries = |folder: &Path| -> Vec<_> {
         std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect()
     };
-    entries(&cache.join("components"))
-        .iter()
-        .flat_map(|folder| entries(folder))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "cwasm"))
-        .collect()
+    let mut files = entries(&cache.join("components"))
+        .into_iter()
+        .flat_map(|folder| entries(&folder))
+        .filter(|path| path.extension().is_some_and(|it| it == extension));
+    let file = files.next().expect("kept");
+    assert_eq!(files.next(), None);
+    file
 }
 
 #[test]

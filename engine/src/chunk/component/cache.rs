@@ -1,5 +1,5 @@
-//! Compiled components on disk, by digest: `<engine>/<sha256>.cwasm`, and what they said of
-//! themselves beside it. Everything here may be lost or refused at any time; then it is made anew.
+//! Compiled components on disk, by digest: `<engine>/<sha256>.cwasm`, and beside it what they said of
+//! themselves. Everything here may be lost or refused at any time; then it is made anew.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -7,13 +7,20 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use serde::{Deserialize, Serialize};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::info::ComponentInfo;
 
-/// In front of the compiled code, followed by its BLAKE3.
-const MAGIC: &[u8; 8] = b"RSCWASM1";
+/// What stands beside the compiled code, in a file of its own: so the code's file is nothing but
+/// code, and can be mapped into memory instead of being read.
+#[derive(Serialize, Deserialize)]
+struct Beside {
+    /// BLAKE3 of the code, in hex.
+    code: String,
+    info: ComponentInfo,
+}
 
 /// What all compiled components may take together; the oldest go first.
 const MAX_BYTES: u64 = 1 << 30;
@@ -45,29 +52,25 @@ impl Cache {
         self.folder.join(format!("{sha256}.{extension}"))
     }
 
-    /// The compiled component, if this program left it here and it is whole.
-    #[expect(unsafe_code, reason = "compiled code cannot be checked; see the safety comment")]
-    pub(super) fn load(&self, engine: &Engine, sha256: &str) -> Option<Component> {
-        let owner = self.owner.as_ref()?;
+    /// The compiled component and what it says of itself, if this program left it here and it is
+    /// whole.
+    pub(super) fn load(&self, engine: &Engine, sha256: &str) -> Option<(Component, ComponentInfo)> {
+        let beside = self.beside(sha256)?;
         let path = self.file(sha256, "cwasm");
-        let mut file = File::open(&path).ok()?;
-        if !owner.wrote(&file) {
+        let file = File::open(&path).ok()?;
+        if !self.owner.as_ref()?.wrote(&file) {
             tracing::warn!(file = %path.display(), "not loaded: others can write to this compiled component");
             return None;
         }
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).ok()?;
-        let code = sealed(&bytes)?;
-        // SAFETY: the code must be what `Component::serialize` gave. The digest shows that the file
-        // is whole, and that it is ours follows from its owner and mode: only this user can have
-        // put it into this folder, and this program is the one that writes there (by `store`).
-        // An engine of another version or setting is refused by `deserialize` itself.
-        let component = unsafe { Component::deserialize(engine, code) };
-        match component {
+        if digest(&file).ok()? != beside.code {
+            tracing::debug!(file = %path.display(), "compiled component is not what was written");
+            return None;
+        }
+        match mapped(engine, &path) {
             Ok(component) => {
                 // Marks it as used, for `prune`; no harm where it fails.
                 drop(file.set_modified(SystemTime::now()));
-                Some(component)
+                Some((component, beside.info))
             }
             Err(error) => {
                 tracing::debug!(file = %path.display(), %error, "compiled component does not fit");
@@ -81,12 +84,9 @@ impl Cache {
         let Some(owner) = &self.owner else { return };
         let written = (|| -> anyhow::Result<()> {
             let code = component.serialize().map_err(|error| anyhow::anyhow!("{error:#}"))?;
-            let mut bytes = Vec::with_capacity(code.len() + 40);
-            bytes.extend_from_slice(MAGIC);
-            bytes.extend_from_slice(blake3::hash(&code).as_bytes());
-            bytes.extend_from_slice(&code);
-            owner.write(&self.file(&info.sha256, "cwasm"), &bytes)?;
-            owner.write(&self.file(&info.sha256, "json"), &serde_json::to_vec_pretty(info)?)?;
+            let beside = Beside { code: blake3::hash(&code).to_hex().to_string(), info: info.clone() };
+            owner.write(&self.file(&info.sha256, "cwasm"), &code)?;
+            owner.write(&self.file(&info.sha256, "json"), &serde_json::to_vec_pretty(&beside)?)?;
             Ok(())
         })();
         if let Err(error) = written {
@@ -97,20 +97,42 @@ impl Cache {
 
     /// What a component said of itself when it was compiled.
     pub(super) fn info(&self, sha256: &str) -> Option<ComponentInfo> {
+        self.beside(sha256).map(|beside| beside.info)
+    }
+
+    fn beside(&self, sha256: &str) -> Option<Beside> {
         let mut file = File::open(self.file(sha256, "json")).ok()?;
         if !self.owner.as_ref()?.wrote(&file) {
             return None;
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).ok()?;
-        serde_json::from_slice(&bytes).ok().filter(|info: &ComponentInfo| info.sha256 == sha256)
+        serde_json::from_slice(&bytes).ok().filter(|beside: &Beside| beside.info.sha256 == sha256)
     }
 }
 
-/// The code behind a correct seal.
-fn sealed(bytes: &[u8]) -> Option<&[u8]> {
-    let (digest, code) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<32>()?;
-    (blake3::hash(code) == *digest).then_some(code)
+/// The BLAKE3 of a file's content, in hex.
+fn digest(file: &File) -> std::io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(file)?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// Compiled code as it lies on disk: what is not run is not even read.
+#[expect(unsafe_code, reason = "compiled code cannot be checked; see the safety comment")]
+fn mapped(engine: &Engine, path: &Path) -> wasmtime::Result<Component> {
+    // SAFETY: the code must be what `Component::serialize` gave, and stay it. The digest has shown
+    // that the file is whole, and that it is ours follows from its owner and mode: only this user
+    // can have put it into this folder, and this program is the one that writes there (by `store`),
+    // always a whole new file under the name, never into one that is there.
+    // An engine of another version or setting is refused by `deserialize` itself.
+    unsafe {
+        Component::deserialize_file(engine, path).or_else(|refused| {
+            // Where the folder is mounted without the right to execute, a copy can still be.
+            let bytes = fs::read(path).map_err(|_| refused)?;
+            Component::deserialize(engine, bytes)
+        })
+    }
 }
 
 /// Removes the files used longest ago until the rest fits.
@@ -219,19 +241,6 @@ fn unique() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_seal_shows_every_change() {
-        let code = b"code";
-        let mut bytes = [&MAGIC[..], blake3::hash(code).as_bytes(), code].concat();
-        assert_eq!(sealed(&bytes), Some(&code[..]));
-        for index in 0..bytes.len() {
-            bytes[index] ^= 1;
-            assert_eq!(sealed(&bytes), None);
-            bytes[index] ^= 1;
-        }
-        assert_eq!(sealed(&bytes[..20]), None);
-    }
 
     #[test]
     fn the_oldest_go_first() {

@@ -93,8 +93,7 @@ impl Compiled {
 
     /// What is in the cache was fit when it was put there.
     fn cached(sha256: &str, host: &Shared) -> Option<Self> {
-        let info = host.cache().info(sha256)?;
-        let component = host.cache().load(host.engine(), sha256)?;
+        let (component, info) = host.cache().load(host.engine(), sha256)?;
         let pre = link(host, &component).ok()?;
         Some(Self { pre, info, compile_time: None })
     }
