@@ -241,7 +241,7 @@ async fn reason(run: &Arc<ProjectRun>, write: &Write) -> StageResult<String> {
             let parts = run.ledger(move |ledger, _| ledger.recipe_parts(&old)).await?;
             let old: Option<RecipeParts> = parts.and_then(|json| serde_json::from_str(&json).ok());
             match (old, run.recipes.of(&write.wanted.entry.path)) {
-                (Some(old), Some(new)) => format!("recipe: {}", new.parts.difference(&old)),
+                (Some(old), Some(new)) => FilePlan::recipe_reason(&new.parts.difference(&old)),
                 _ => "recipe".to_owned(),
             }
         }

@@ -108,7 +108,15 @@ fn changed(old: &RecipePart, new: &RecipePart) -> String {
             _ => format!("{} -> {}", old.label, new.label),
         };
     }
+    if binary(old) != binary(new) {
+        return format!("{} rebuilt", new.label);
+    }
     format!("settings of `{}`", new.stage)
+}
+
+/// The digest of a component's file, which its identity names.
+fn binary(part: &RecipePart) -> Option<&str> {
+    part.identity.split(' ').find_map(|word| word.strip_prefix("sha256:"))
 }
 
 #[cfg(test)]
@@ -139,6 +147,11 @@ mod tests {
         assert_eq!(newer.difference(&old), "chunker changelog 0.2.0 -> 0.3.0");
         let tuned = parts(vec![part("changelog", "changelog 0.2.0", "c1"), part("prose", "sentence", "p2")]);
         assert_eq!(tuned.difference(&old), "chunker settings of `prose`");
+        let notes = |identity| parts(vec![part("notes", "notes 1.0.0", identity)]);
+        let first = notes("notes 1.0.0 sha256:aa {}");
+        assert_eq!(notes("notes 1.0.0 sha256:bb {}").difference(&first), "chunker notes 1.0.0 rebuilt");
+        let tuned = notes(r#"notes 1.0.0 sha256:aa {"level":2}"#);
+        assert_eq!(tuned.difference(&first), "chunker settings of `notes`");
         let fewer = parts(vec![part("prose", "sentence", "p1")]);
         assert_eq!(fewer.difference(&old), "chunker changelog 0.2.0 left out");
         assert_eq!(old.difference(&fewer), "chunker changelog 0.2.0 added");

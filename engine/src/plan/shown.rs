@@ -73,6 +73,21 @@ pub struct FilePlan {
     pub reason: String,
 }
 
+/// How the reason begins where the content is as it was and the recipe is not.
+const RECIPE: &str = "recipe: ";
+
+impl FilePlan {
+    /// The reason where the recipe differs, and in what.
+    pub fn recipe_reason(difference: &str) -> String {
+        format!("{RECIPE}{difference}")
+    }
+
+    /// In what the recipe differs, where that is the reason.
+    pub fn recipe_difference(&self) -> Option<&str> {
+        self.reason.strip_prefix(RECIPE)
+    }
+}
+
 /// What is to be done with a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

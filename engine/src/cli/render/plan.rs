@@ -40,6 +40,9 @@ fn render_project(plan: &ProjectPlan, exact: bool, style: &Style) -> String {
     if plan.repositories_unchanged > 0 {
         line("unchanged", &count(plan.repositories_unchanged, "repository"));
     }
+    for (difference, files) in recipe_changes(plan) {
+        line("recipe", &format!("{}: {} to chunk again", escape(difference), count(files, "file")));
+    }
     line("skipped", &skipped(&plan.skipped));
     for (label, value) in bill(&plan.estimate, exact) {
         line(label, &value);
@@ -81,6 +84,16 @@ fn render_repository(plan: &RepositoryPlan, style: &Style) -> String {
         text.push_str(&format!("{}\n", style.dim(&unchanged)));
     }
     text
+}
+
+/// What differs in recipes, and how many files it concerns.
+fn recipe_changes(plan: &ProjectPlan) -> BTreeMap<&str, u64> {
+    let mut changes = BTreeMap::new();
+    let files = plan.repositories.iter().flat_map(|repository| &repository.files);
+    for difference in files.filter_map(FilePlan::recipe_difference) {
+        *changes.entry(difference).or_default() += 1;
+    }
+    changes
 }
 
 fn name(file: &FilePlan) -> String {
@@ -332,6 +345,7 @@ mod tests {
             - docs/gone \u{1b}[2J.md            removed
             = 430 files unchanged
           unchanged     2 repositories
+          recipe        chunker changelog 0.2.0 -> 0.3.0: 1 file to chunk again
           skipped       9 binary
           chunks        about 1,204
           texts         about 120 to embed, 1,084 in the cache
