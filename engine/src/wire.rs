@@ -11,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::apply::{Candidate, Engine, IN_FLIGHT_KIB, Project};
 use crate::chunk::component::{ComponentHost, Lock, LockedComponent, RefusedConfig};
-use crate::chunk::{Chunker, CodeChunker, MarkdownChunker, SentenceChunker, TokenCounter};
+use crate::chunk::{
+    Chunker, CodeChunker, ComponentChunker, MarkdownChunker, SentenceChunker, TokenCounter, WasmSettings,
+};
 use crate::config::{self, Config, Stage, StageKind};
 use crate::embed::{EmbedQueue, Embedder, LocalEmbedder, VectorCache, azure_embedder, openai_embedder};
 use crate::ledger::{Ledger, ProjectRow};
@@ -155,17 +157,28 @@ impl Workshop {
     /// The components that enabled projects use, as `reposync.lock` records them.
     pub fn components(&self, config: &Config) -> StageResult<Lock> {
         let folder = config.path.parent().unwrap_or(Path::new("/"));
-        let used = |stage: &Stage| {
-            config.projects.iter().any(|project| project.enabled && project.chunkers.contains(&stage.name))
-        };
-        let mut components = Vec::new();
-        for stage in config.stages.iter().filter(|stage| used(stage)) {
-            if let StageKind::Wasm(settings) = &stage.kind {
-                let chunker = self.host(config)?.load(&stage.name, settings)?;
-                components.push(LockedComponent::of(&chunker, folder));
-            }
-        }
-        Ok(Lock::of(components))
+        let locked = used_components(config).map(|(stage, settings)| {
+            let chunker = self.component(config, stage, settings)?;
+            Ok(LockedComponent::of(&chunker, folder))
+        });
+        Ok(Lock::of(locked.collect::<StageResult<Vec<_>>>()?))
+    }
+
+    /// What is wrong with the components that enabled projects use, and with what they are told.
+    /// Blocks while those are compiled that are new.
+    pub fn component_faults(&self, config: &Config) -> Vec<StageError> {
+        used_components(config)
+            .filter_map(|(stage, settings)| self.component(config, stage, settings).err())
+            .collect()
+    }
+
+    fn component(
+        &self,
+        config: &Config,
+        stage: &str,
+        settings: &WasmSettings,
+    ) -> StageResult<ComponentChunker> {
+        self.host(config)?.load(stage, settings).map_err(|error| with_lines(config, stage, error))
     }
 
     /// The host of components; one for the process.
@@ -199,8 +212,7 @@ impl Workshop {
     ) -> StageResult<Arc<dyn Chunker>> {
         // The host knows whether a component changed; it keeps what did not.
         if let StageKind::Wasm(settings) = &stage.kind {
-            let loaded = self.host(config)?.load(&stage.name, settings);
-            return Ok(Arc::new(loaded.map_err(|error| with_lines(config, &stage.name, error))?));
+            return Ok(Arc::new(self.component(config, &stage.name, settings)?));
         }
         let embedder = Arc::clone(embedder);
         let made_with = embedder.identity().to_string();
@@ -320,6 +332,17 @@ fn stage<'a>(config: &'a Config, name: &str) -> StageResult<&'a Stage> {
     config
         .stage(name)
         .ok_or_else(|| StageError::new(name, ErrorKind::Bug, "the configuration does not hold this stage"))
+}
+
+/// The stages of components that enabled projects use.
+fn used_components(config: &Config) -> impl Iterator<Item = (&str, &WasmSettings)> {
+    let used = |stage: &Stage| {
+        config.projects.iter().any(|project| project.enabled && project.chunkers.contains(&stage.name))
+    };
+    config.stages.iter().filter(move |stage| used(stage)).filter_map(|stage| match &stage.kind {
+        StageKind::Wasm(settings) => Some((stage.name.as_str(), settings)),
+        _ => None,
+    })
 }
 
 /// Adds to a component's objections to its `config` the lines at which the objects of them stand.

@@ -143,7 +143,7 @@ fn usage(error: &clap::Error, detailed: bool) -> ExitCode {
 async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, CommandError> {
     let exit: CommandResult = match command {
         Command::Init => init::run(context),
-        Command::Validate { show } => validate::run(context, show),
+        Command::Validate { show } => validate::run(context, show).await,
         Command::Schema => schema::run(context),
         Command::Plan(args) => return plan::run(context, args).await,
         Command::Apply(args) => apply::run(context, args).await,

@@ -3,18 +3,28 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::config::{self, Config, Need, Problems};
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, Config, Need};
+use crate::model::{EventSink, StageError};
+use crate::wire::Workshop;
 
 use super::context::Context;
-use super::error::CommandResult;
+use super::error::{CommandError, CommandResult};
 use super::exit::Exit;
-use super::output::escape;
+use super::output::{Style, escape};
 
-/// Runs the command.
-pub(super) fn run(context: &Context, shown: bool) -> CommandResult {
+/// Runs the command: one line about what the file declares, or (`shown`) what the program goes by:
+/// resolved, defaults filled in, secrets masked.
+pub(super) async fn run(context: &Context, shown: bool) -> CommandResult {
     let path = context.config_path()?;
-    let checked = if shown { show(&path) } else { validate(&path) };
-    let text = checked.map_err(|problems| context.invalid(&problems))?;
+    let config = config::load(&path, &Need::enabled().with_api()).map_err(|it| context.invalid(&it))?;
+    let text = if shown { config::show(&config) } else { summary(&path, &config) };
+    let faults = component_faults(config).await?;
+    if !faults.is_empty() {
+        return Err(CommandError::rendered(Exit::Invalid, rendered(faults, &context.out.error_style)));
+    }
     if shown || !context.quiet() {
         let lines: Vec<_> = text.lines().map(escape).collect();
         context.out.data(&format!("{}\n", lines.join("\n")))?;
@@ -22,14 +32,18 @@ pub(super) fn run(context: &Context, shown: bool) -> CommandResult {
     Ok(Exit::Done)
 }
 
-/// Checks the file; gives one line about what it declares.
-fn validate(path: &Path) -> Result<String, Problems> {
-    config::load(path, &Need::enabled().with_api()).map(|config| summary(path, &config))
+/// What the components in use, and what they are told, would be refused for. Compiles those that
+/// are new, off the executor.
+async fn component_faults(config: Config) -> anyhow::Result<Vec<StageError>> {
+    let workshop = Workshop::new(CancellationToken::new(), EventSink::none());
+    tokio::task::spawn_blocking(move || workshop.component_faults(&config))
+        .await
+        .context("the check of components broke off")
 }
 
-/// Checks the file; gives what the program goes by: resolved, defaults filled in, secrets masked.
-fn show(path: &Path) -> Result<String, Problems> {
-    config::load(path, &Need::enabled().with_api()).map(|config| config::show(&config))
+fn rendered(faults: Vec<StageError>, style: &Style) -> String {
+    let faults: Vec<_> = faults.into_iter().map(|fault| CommandError::from(fault).render(style)).collect();
+    faults.join("\n")
 }
 
 fn summary(path: &Path, config: &Config) -> String {
