@@ -123,7 +123,8 @@ impl Applied {
     }
 }
 
-fn read_index(path: &std::path::Path) -> Index {
+/// What an index file holds.
+pub(crate) fn read_index(path: &std::path::Path) -> Index {
     let db = Connection::open(path).expect("an index");
     let mut statement = db
         .prepare(

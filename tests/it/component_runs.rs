@@ -1,0 +1,219 @@
+//! Components in whole runs of the real program: a hostile one fails its own files and nothing else,
+//! a broken one its own project, a changed binary is a reason in the plan, and a component stores
+//! what its native twin would.
+
+use std::sync::Arc;
+
+use changelog::Changelog;
+use reposync::apply::{Candidate, Options, run};
+use reposync::chunk::{ChunkError, Chunker};
+use reposync::config::{self, Need};
+use reposync::ledger::Ledger;
+use reposync::model::{Chunk, Document, EventSink, Outcome};
+use reposync::plan::Guard;
+use reposync::wire::Workshop;
+use reposync_plugin_sdk::Chunker as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::component::{Fixture, Unit, as_ours};
+use crate::support::local::{Local, STAGES, read_index};
+
+/// Each in a stage of its own, and what the message says of it.
+const HOSTILE: [(&str, &str); 14] = [
+    ("chunk-flood", "it gave 60000 chunks; at most 50000 are taken"),
+    ("empty-range", "chunk 2 is empty"),
+    ("endless-loop", "it ran longer than its deadline of 100ms"),
+    ("endless-recursion", "it used up its stack of 1 MiB"),
+    ("memory-bomb", "it wanted more memory than its limit of 16 MiB"),
+    ("mid-character", "inside the character `ü` of line 1"),
+    ("not-text", "its answer breaks the contract: invalid utf-8"),
+    ("out-of-bounds", "behind the end of the text"),
+    ("output-flood", "it handed over more than its limit of 8 MiB"),
+    ("table-bomb", "it wanted more memory than its limit of 16 MiB"),
+    ("trap", "it trapped (`unreachable`: a panic or an abort)"),
+    ("unordered", "before the one in front of it does"),
+    ("whole", "but it declares `utf16-units`"),
+    ("wild-pointer", "its answer breaks the contract: pointer out of bounds"),
+];
+
+/// A stage for a component; `endless-loop` meets its deadline soon, the others have time.
+fn hostile_stage(name: &str) -> String {
+    let deadline = if name == "endless-loop" { "100ms" } else { "20s" };
+    format!(
+        "[stages.{name}]\nkind = \"wasm\"\ncomponent = \"plugins/{name}.wasm\"\nmatch = [\"{name}/*\"]\n\
+         memory = \"16 MiB\"\noutput = \"8 MiB\"\ndeadline = \"{deadline}\"\n"
+    )
+}
+
+fn pipeline(chunkers: &[&str]) -> String {
+    let chunkers: Vec<_> = chunkers.iter().map(|name| format!("\"{name}\", ")).collect();
+    format!(
+        "pipeline = [\"local\", {}\"prose\", \"model\", \"index\"]\nrepositories = [\"docs\"]\n",
+        chunkers.concat()
+    )
+}
+
+#[test]
+fn hostile_components_fail_their_own_files_and_nothing_else() {
+    let local = Local::new();
+    let mut stages = STAGES.to_owned();
+    let mut chunkers = Vec::new();
+    // These two do harm to nobody: a flood of logs is cut off, a fault of old state is healed.
+    let tame = ["log-flood", "trap-every-second"];
+    for name in HOSTILE.iter().map(|&(name, _)| name).chain(tame) {
+        let unit = if name == "whole" { Unit::Utf16Units } else { Unit::Utf8Bytes };
+        local.world.write(&format!("plugins/{name}.wasm"), Fixture::new(name).unit(unit).build());
+        local.repo.write(&format!("{name}/a.md"), "aü 🦀\nsecond line\n");
+        stages.push_str(&hostile_stage(name));
+        chunkers.push(name);
+    }
+    local.repo.commit("hostile");
+    local.config(&format!("{stages}\n[projects.docs]\n{}", pipeline(&chunkers)));
+
+    let applied = local.apply(&[]).exits(3);
+    let failures = applied.report["projects"][0]["failures"].as_array().expect("failures").clone();
+    for (name, what) in HOSTILE {
+        let path = format!("{name}/a.md");
+        let of_file: Vec<_> = failures.iter().filter(|failure| failure["path"] == path.as_str()).collect();
+        assert_eq!(of_file.len(), 1, "{name}: {failures:?}");
+        let error = of_file[0]["error"].as_str().expect("an error");
+        let names_all = error.starts_with(&format!("component `{name} 1.0.0` failed on `{path}`: "));
+        assert!(names_all && error.contains(what), "{error}");
+        assert!(of_file[0]["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "{name}: no hint");
+    }
+    assert_eq!(failures.len(), HOSTILE.len(), "{failures:?}");
+    let indexed: std::collections::BTreeSet<_> = local
+        .index()
+        .into_values()
+        .map(|(facts, ..)| facts["file_path"].as_str().unwrap_or("").to_owned())
+        .collect();
+    let expected =
+        ["README.md", "guide/end.md", "guide/start.md", "log-flood/a.md", "trap-every-second/a.md"];
+    assert_eq!(indexed.into_iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_broken_component_ends_its_own_project_and_validate_says_so() {
+    let local = Local::new();
+    let whole = Fixture::new("whole").build();
+    local.world.write("plugins/cut.wasm", &whole[..whole.len() / 2]);
+    local.world.write("plugins/module.wasm", wat::parse_str("(module)").expect("good text"));
+    local.world.write("plugins/settings.wasm", Fixture::new("refuses-config").build());
+    let mut text = format!("{STAGES}\n[projects.docs]\n{}", pipeline(&[]));
+    for name in ["cut", "module", "settings"] {
+        text.push_str(&format!(
+            "[stages.{name}]\nkind = \"wasm\"\ncomponent = \"plugins/{name}.wasm\"\nconfig = {{ level = 9 }}\n\
+             [projects.{name}]\n{}",
+            pipeline(&[name])
+        ));
+    }
+    local.config(&text);
+    insta::assert_snapshot!(local.world.run(&["validate"]).exits(2).redacted());
+    let applied = local.apply(&[]).exits(1);
+    let outcome = |project: usize| applied.report["projects"][project]["outcome"].clone();
+    assert_eq!([0, 1, 2, 3].map(outcome), ["done", "failed", "failed", "failed"]);
+    assert_eq!(local.index().len(), 3);
+}
+
+#[test]
+fn a_new_binary_is_a_reason_in_the_plan_and_embeds_only_what_is_new() {
+    let local = Local::new();
+    local.repo.write("notes/a.txt", "one\ntwo\n").write("notes/b.txt", "alone").commit("notes");
+    let stage =
+        "[stages.notes]\nkind = \"wasm\"\ncomponent = \"plugins/notes.wasm\"\nmatch = [\"notes/*\"]\n";
+    local.config(&format!("{STAGES}{stage}\n[projects.docs]\n{}", pipeline(&["notes"])));
+    local.world.write("plugins/notes.wasm", Fixture::new("whole").build());
+    local.apply(&[]).exits(0);
+
+    local.world.write("plugins/notes.wasm", Fixture::new("lines").build());
+    insta::assert_snapshot!(local.world.ok(&["plan"]).redacted());
+    let refused = local.world.run(&["apply", "--locked"]).exits(1);
+    assert!(refused.stderr.contains("is lines 1.0.0 with sha256"), "{}", refused.stderr);
+    // `b.txt` is one line: its text is known.
+    let applied = local.apply(&[]).exits(0);
+    assert_eq!(applied.counts(["files_changed", "texts_embedded", "texts_cached"]), [2, 2, 1]);
+
+    // The same version, built anew.
+    local.world.write("plugins/notes.wasm", Fixture::new("lines").unit(Unit::CodePoints).build());
+    let plan = local.world.ok(&["plan"]).stdout;
+    assert!(plan.contains("chunker lines 1.0.0 rebuilt: 2 files to chunk again"), "{plan}");
+    assert_eq!(local.apply(&[]).exits(0).counts(["files_changed", "texts_embedded"]), [2, 0]);
+}
+
+/// A chunker under a component's name that cuts with the native code.
+struct Twin {
+    component: Arc<dyn Chunker>,
+    native: Changelog,
+}
+
+impl Chunker for Twin {
+    fn stage(&self) -> &str {
+        self.component.stage()
+    }
+
+    fn identity(&self) -> &str {
+        self.component.identity()
+    }
+
+    fn label(&self) -> &str {
+        self.component.label()
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        self.component.matches(path)
+    }
+
+    fn may_decline(&self) -> bool {
+        self.component.may_decline()
+    }
+
+    fn chunk(&self, document: &Document<'_>) -> Result<Vec<Chunk>, ChunkError> {
+        let document = reposync_plugin_sdk::Document::new(document.path, document.text);
+        match self.native.split(&document) {
+            Ok(chunks) => Ok(chunks.into_iter().map(as_ours).collect()),
+            Err(_) => Err(ChunkError::NotMine),
+        }
+    }
+}
+
+/// Indexes `docs` with the changelog component or its twin; what the store then holds.
+async fn changelogs_indexed(native: bool) -> crate::support::local::Index {
+    let local = Local::new();
+    let component = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins/changelog.wasm");
+    let releases = include_str!("../../plugins/changelog/fixtures/library.md");
+    let own = include_str!("../../CHANGELOG.md");
+    local.repo.write("CHANGELOG.md", releases).write("engine/CHANGELOG.md", own);
+    local
+        .repo
+        .write("odd/CHANGELOG.md", "## 1.0.0\n\n- naïve 🦀 e\u{301}\n\n## 0.9.0\n\n- \u{202e}abc\u{202c}\n");
+    local.repo.commit("changelogs");
+    let stage = format!(
+        "[stages.log]\nkind = \"wasm\"\ncomponent = \"{component}\"\nconfig = {{ split_above = 300 }}\n"
+    );
+    local.config(&format!("{STAGES}{stage}\n[projects.docs]\n{}", pipeline(&["log"])));
+
+    let config = config::load(&local.world.path("reposync.toml"), &Need::enabled()).expect("a good file");
+    let workshop = Workshop::new(CancellationToken::new(), EventSink::none());
+    let mut project = workshop.project(&config, &config.projects[0]).expect("stages");
+    if native {
+        let settings = serde_json::json!({ "split_above": 300 }).to_string();
+        let native = reposync_plugin_sdk::testing::configured::<Changelog>(&settings).expect("configured");
+        project.chunkers[0] = Arc::new(Twin { component: Arc::clone(&project.chunkers[0]), native });
+    }
+    let ledger = Arc::new(Ledger::open(&config.engine.state).expect("a ledger"));
+    let engine = workshop.engine(&config, ledger, EventSink::none(), CancellationToken::new());
+    let candidate = Candidate { name: "docs".into(), project: Ok(Arc::new(project)) };
+    let options =
+        Options::new(Guard { max_delete_ratio: 0.5, allow_deletes: false }, vec!["docs".to_owned()]);
+    let report = run(Arc::new(engine), vec![candidate], options, "test").await.expect("a run");
+    assert_eq!(report.outcome, Outcome::Done, "{report:?}");
+    read_index(&local.world.path(".reposync/index.db"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_and_its_native_twin_store_the_same() {
+    let (component, native) = (changelogs_indexed(false).await, changelogs_indexed(true).await);
+    let of_releases = component.values().filter(|(facts, ..)| facts["attr_version"].is_string()).count();
+    assert!(of_releases > 5, "{of_releases} chunks of releases");
+    assert_eq!(component, native);
+}
