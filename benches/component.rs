@@ -1,6 +1,6 @@
 //! What chunking in a component costs beside the same chunker as native code: calls, documents,
-//! starts. The components are those in `plugins/`, as built by `reposync plugin build`; those that
-//! are not there are left out. Documents and deadlines are a run's.
+//! starts. The components are those that `plugins/build.sh` left in `target/components`, else those
+//! in the repository; what is not there is left out. Documents and deadlines are a run's.
 //!
 //! `cargo bench --bench component`; compare the fastest column: single runs scatter by half.
 
@@ -29,32 +29,27 @@ fn main() {
 
 /// A component that is there.
 struct Plugin {
-    name: String,
+    name: &'static str,
     component: PathBuf,
 }
 
 impl fmt::Display for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
+        f.write_str(self.name)
     }
 }
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins")
-}
-
 fn plugins() -> Vec<Plugin> {
-    let mut components: Vec<PathBuf> = std::fs::read_dir(folder())
-        .expect("the plugins")
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "wasm"))
-        .collect();
-    components.sort();
-    components
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    ["changelog", "sql", "restructuredtext", "notebook"]
         .into_iter()
-        .map(|component| {
-            let name = component.file_stem().expect("a name").to_string_lossy().into_owned();
-            Plugin { name, component }
+        .filter_map(|name| {
+            let places = ["target/components", "plugins"].map(|folder| root.join(folder));
+            let component = places
+                .iter()
+                .map(|folder| folder.join(name).with_extension("wasm"))
+                .find(|it| it.exists())?;
+            Some(Plugin { name, component })
         })
         .collect()
 }
@@ -67,41 +62,94 @@ impl Plugin {
     fn load(&self) -> (ComponentHost, ComponentChunker, TempDir) {
         let cache = tempfile::tempdir().expect("a folder");
         let host = ComponentHost::new(cache.path()).expect("a host");
-        let chunker = host.load(&self.name, &self.settings()).expect("loads");
+        let chunker = host.load(self.name, &self.settings()).expect("loads");
         (host, chunker, cache)
     }
 
-    /// A document of its kind: its fixture, over and over; a notebook is one whole.
-    fn document(&self, bytes: usize) -> (String, String) {
-        if self.name == "changelog" {
-            return ("CHANGELOG.md".to_owned(), releases(bytes));
+    /// A document of its kind: its path, and about so many bytes.
+    fn document(&self, bytes: usize) -> (&'static str, String) {
+        match self.name {
+            "changelog" => ("CHANGELOG.md", releases(bytes)),
+            "notebook" => ("analysis.ipynb", notebook(bytes)),
+            "restructuredtext" => ("handbook.rst", handbook(bytes)),
+            "sql" => ("schema.sql", schema(bytes)),
+            other => panic!("`{other}` has no document here"),
         }
-        let fixture = std::fs::read_dir(folder().join(&self.name).join("fixtures"))
-            .expect("fixtures")
-            .map(|entry| entry.expect("an entry").path())
-            .find(|path| path.extension().is_some_and(|extension| extension != "json"))
-            .expect("a fixture");
-        let text = std::fs::read_to_string(&fixture).expect("text");
-        let times = if self.name == "notebook" { 1 } else { bytes.div_ceil(text.len()) };
-        (fixture.display().to_string(), text.repeat(times))
     }
 }
 
-/// A changelog of about so many bytes.
-fn releases(bytes: usize) -> String {
-    let mut text = "# Changelog\n\nAll notable changes.\n\n".to_owned();
-    let mut minor = 0;
+/// Pieces, one after the other, cut to a size.
+fn pieces(bytes: usize, head: &str, piece: impl Fn(usize) -> String) -> String {
+    let mut text = head.to_owned();
+    let mut number = 0;
     while text.len() < bytes {
-        minor += 1;
-        text.push_str(&format!(
+        number += 1;
+        text.push_str(&piece(number));
+    }
+    text.truncate(bytes);
+    text
+}
+
+/// A changelog; a release has 430 bytes.
+fn releases(bytes: usize) -> String {
+    pieces(bytes, "# Changelog\n\nAll notable changes.\n\n", |minor| {
+        format!(
             "## [1.{minor}.0] - 2024-05-01\n\n### Added\n\n- A setting for the level of headings, so that \
              other layouts of changelogs work too (#{minor}).\n- Names of releases as attributes of every \
              chunk, so that a search can be narrowed to one.\n\n### Fixed\n\n- Empty releases are left out, \
              and so are links at the end of the file.\n\n"
-        ));
+        )
+    })
+}
+
+const PROSE: &str = "The search looks through every passage that was indexed and answers with those \
+                     that are nearest in meaning, together with the file and the lines they stand in.\n";
+
+/// A manual; a section has 1,400 bytes, as in the documentation of large Python projects.
+fn handbook(bytes: usize) -> String {
+    pieces(bytes, "========\nHandbook\n========\n\n", |number| {
+        let title = format!("Section {number}");
+        let mark = if number % 4 == 1 { "=" } else { "-" }.repeat(title.len());
+        format!(".. _part-{number}:\n\n{title}\n{mark}\n\n{}\n::\n\n    $ search it\n\n", PROSE.repeat(8))
+    })
+}
+
+/// A schema with its rows; a statement has 150 bytes.
+fn schema(bytes: usize) -> String {
+    pieces(bytes, "-- What the shop holds.\n\n", |number| {
+        format!(
+            "-- Table {number}.\nCREATE TABLE shop.item_{number} (\n  id bigint PRIMARY KEY,\n  name text NOT \
+             NULL DEFAULT 'none; yet',\n  price numeric(10, 2)\n);\nCREATE INDEX item_{number}_name ON \
+             shop.item_{number} (name);\nINSERT INTO shop.item_{number} VALUES (1, 'a \"first\" one', 2.50);\n\n"
+        )
+    })
+}
+
+/// A notebook: prose and code in turns, code with what it printed; a cell has 600 bytes.
+fn notebook(bytes: usize) -> String {
+    let mut cells = Vec::new();
+    let mut size = 0;
+    while size < bytes {
+        let number = cells.len() + 1;
+        let lines = |text: &str| text.split_inclusive('\n').map(str::to_owned).collect::<Vec<_>>();
+        let cell = if number % 2 == 1 {
+            let text = format!("## Part {number}\n\n{}", PROSE.repeat(3));
+            serde_json::json!({ "cell_type": "markdown", "metadata": {}, "source": lines(&text) })
+        } else {
+            let code = "frame = read(\"items.csv\")\nframe[frame[\"price\"] > 2.5].sum()\n".repeat(2);
+            let printed = "0    1.25\n1    2.50\n2    3.75\n".repeat(8);
+            serde_json::json!({
+                "cell_type": "code", "execution_count": number, "metadata": {}, "source": lines(&code),
+                "outputs": [{ "output_type": "stream", "name": "stdout", "text": lines(&printed) }],
+            })
+        };
+        size += cell.to_string().len();
+        cells.push(cell);
     }
-    text.truncate(bytes);
-    text
+    serde_json::json!({
+        "cells": cells, "metadata": { "language_info": { "name": "python" } }, "nbformat": 4, "nbformat_minor": 5,
+    })
+    .to_string()
 }
 
 const SIZES: [usize; 2] = [10_000, 1_000_000];
@@ -119,7 +167,7 @@ fn native_changelog(bencher: Bencher, bytes: usize) {
 fn document<const BYTES: usize>(bencher: Bencher, plugin: &Plugin) {
     let (_host, chunker, _cache) = plugin.load();
     let (path, text) = plugin.document(BYTES);
-    let document = Document { path: &path, text: &text, language: None };
+    let document = Document { path, text: &text, language: None };
     bencher
         .counter(BytesCount::new(text.len()))
         .bench_local(|| chunker.chunk(black_box(&document)).expect("chunks"));
@@ -145,7 +193,7 @@ fn start_from_the_cache(bencher: Bencher, plugin: &Plugin) {
     drop((host, chunker));
     bencher.bench_local(|| {
         let host = ComponentHost::new(cache.path()).expect("a host");
-        host.load(&plugin.name, &plugin.settings()).expect("loads")
+        host.load(plugin.name, &plugin.settings()).expect("loads")
     });
 }
 

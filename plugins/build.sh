@@ -33,39 +33,53 @@ say() { printf '%s\n' "$*"; }
 
 wants() { for name in "${names[@]}"; do [ "$name" = "$1" ] && return 0; done; return 1; }
 
+as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi; }
+
 packages() {
   say "installing $*"
-  [ -n "${apt_updated:-}" ] || { apt-get update -qq; apt_updated=yes; }
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+  [ -n "${apt_updated:-}" ] || { as_root apt-get update -qq; apt_updated=yes; }
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
+has_linker() { compgen -c wasm-ld >/dev/null; }
+
+# rustup's target, or Debian's compiler with the source of its standard library.
 has_rust_target() {
-  [ -d "$(rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null)" ] || [ -d /usr/lib/rustlib/src/rust/library ]
+  [ -d "$(rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null)" ] ||
+    { [ -d /usr/lib/rustlib/src/rust/library ] && [ -x /usr/bin/cargo ] && has_linker; }
 }
 
-has_c() { [ -n "${WASI_SDK_PATH:-}" ] || { [ -d /usr/include/wasm32-wasi ] && compgen -c clang >/dev/null; }; }
+has_c() {
+  [ -n "${WASI_SDK_PATH:-}" ] ||
+    { [ -d /usr/include/wasm32-wasi ] && compgen -c clang >/dev/null && has_linker; }
+}
 
 if $install; then
   if wants changelog && ! has_rust_target; then
+    # Where rustup cannot fetch targets, Debian's compiler serves as well.
     rustup target add wasm32-unknown-unknown 2>/dev/null || packages rustc-web cargo-web rust-web-src lld-22
   fi
   if wants sql && ! has_c; then
-    packages clang-22 lld-22 wasi-libc libclang-rt-22-dev-wasm32
+    packages clang-22 lld-22 wasi-libc libclang-rt-22-dev-wasm32 ||
+      packages clang lld wasi-libc libclang-rt-dev-wasm32
   fi
   if wants notebook && ! command -v jco >/dev/null; then
+    command -v npm >/dev/null || packages npm
     say "installing jco"
     mkdir -p "$tools/js"
     npm install --silent --no-audit --no-fund --prefix "$tools/js" @bytecodealliance/jco@1.35.0
   fi
   if wants restructuredtext && ! command -v componentize-py >/dev/null; then
     say "installing componentize-py"
-    python3 -m venv "$tools/python"
+    # Debian's python3 comes without venv; what a failed attempt left is made anew.
+    python3 -m venv "$tools/python" 2>/dev/null ||
+      { packages python3 python3-venv; python3 -m venv --clear "$tools/python"; }
     "$tools/python/bin/pip" install --quiet componentize-py==0.25.1
   fi
 fi
 
 if [ -z "${REPOSYNC:-}" ]; then
-  cargo build --quiet
+  cargo build --quiet --locked
   REPOSYNC=${CARGO_TARGET_DIR:-target}/debug/reposync
 fi
 
@@ -80,6 +94,7 @@ for name in "${names[@]}"; do
   for file in "plugins/$name"/fixtures/*; do
     [[ $file == *.chunks.json ]] || documents+=("$file")
   done
+  # Fails where the chunks are not those of the golden outputs.
   if ! tested=$("$REPOSYNC" plugin test "$component" "${documents[@]}" 2>&1); then
     say "$tested"
     exit 1

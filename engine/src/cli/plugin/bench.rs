@@ -63,7 +63,7 @@ fn measure(out: &Output, args: &BenchArgs, cache: &std::path::Path) -> CommandRe
         let speed = text.len() as f64 / took.as_secs_f64() / 1e6;
         let plain = plain_pass(&text);
         out.data(&format!(
-            "{:<34}{}, {speed:.1} MB/s (a plain pass over its characters: {})\n",
+            "{:<33} {}, {speed:.1} MB/s (a plain pass over its characters: {})\n",
             escape(&name),
             time(took),
             time(plain)
