@@ -146,11 +146,12 @@ fn an_unchanged_component_is_compiled_once() {
 
 #[test]
 fn spoilt_compiled_code_is_made_anew() {
+    type Spoil = fn(&mut Vec<u8>);
     let bench = Bench::new();
     let component = Fixture::new("whole").write(bench.path());
     drop(bench.host.load("stage", &settings(&component)).expect("loads"));
     let [code, beside] = ["cwasm", "json"].map(|extension| kept(&bench.path().join("cache"), extension));
-    let spoilt: [(&Path, fn(&mut Vec<u8>)); 5] = [
+    let spoilt: [(&Path, Spoil); 5] = [
         (&code, |bytes| bytes[0] ^= 1),
         (&code, |bytes| {
             let middle = bytes.len() / 2;

@@ -77,7 +77,7 @@ fn the_component_and_its_native_twin_give_the_same_chunks() {
 /// The text as a document of a component's kind: for most the text itself, for notebooks cells of
 /// it, and now and then what is none.
 fn document(extension: &str, text: &str) -> String {
-    if extension != ".ipynb" || text.len() % 5 == 0 {
+    if extension != ".ipynb" || text.len().is_multiple_of(5) {
         return text.to_owned();
     }
     let cells: Vec<_> = text
