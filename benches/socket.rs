@@ -64,6 +64,8 @@ fn server() -> String {
 
 /// Reads requests and answers each, until the connection ends.
 fn serve(mut stream: TcpStream) -> Option<()> {
+    // Without it small answers wait for the other side's acknowledgement, 40 ms each.
+    stream.set_nodelay(true).ok()?;
     let mut reader = BufReader::with_capacity(1 << 16, stream.try_clone().ok()?);
     let mut sink = vec![0; 1 << 16];
     loop {
@@ -90,12 +92,10 @@ fn serve(mut stream: TcpStream) -> Option<()> {
                 read => length -= read,
             }
         }
-        write!(
-            stream,
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{ANSWER}",
-            ANSWER.len()
-        )
-        .ok()?;
+        let length = ANSWER.len();
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n");
+        stream.write_all(&[head.as_bytes(), ANSWER.as_bytes()].concat()).ok()?;
     }
 }
 
