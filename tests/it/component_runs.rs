@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use changelog::Changelog;
 use reposync::apply::{Candidate, Options, run};
-use reposync::chunk::{ChunkError, Chunker};
+use reposync::chunk::{ChunkError, Chunker, Named};
 use reposync::config::{self, Need};
 use reposync::ledger::Ledger;
 use reposync::model::{Chunk, Document, EventSink, Outcome};
@@ -147,16 +147,8 @@ struct Twin {
 }
 
 impl Chunker for Twin {
-    fn stage(&self) -> &str {
-        self.component.stage()
-    }
-
-    fn identity(&self) -> &str {
-        self.component.identity()
-    }
-
-    fn label(&self) -> &str {
-        self.component.label()
+    fn named(&self) -> &Named {
+        self.component.named()
     }
 
     fn matches(&self, path: &str) -> bool {

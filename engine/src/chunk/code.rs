@@ -15,8 +15,8 @@ use tree_sitter::{ParseOptions, ParseState, Parser, Tree};
 
 use super::lines::Lines;
 use super::size::Size;
-use super::{ChunkError, Chunker, CodeSettings, TokenCounter, language_of, matcher};
-use crate::model::{Chunk, Document, PathMatcher, StageResult};
+use super::{ChunkError, Chunker, CodeSettings, Named, TokenCounter, language_of};
+use crate::model::{Chunk, Document, StageResult};
 use grammar::Syntax;
 
 /// Changes when the same document and settings would give other chunks.
@@ -39,10 +39,7 @@ thread_local! {
 
 /// Cuts source code along its syntax.
 pub struct CodeChunker {
-    stage: String,
-    identity: String,
-    label: String,
-    patterns: Option<PathMatcher>,
+    named: Named,
     size: Size,
 }
 
@@ -50,34 +47,20 @@ impl CodeChunker {
     /// `counter` is needed where the settings name `max_tokens`: it counts as the embedder does.
     pub fn new(stage: &str, settings: &CodeSettings, counter: Option<TokenCounter>) -> StageResult<Self> {
         let size = super::size_of(stage, settings.max_chunk_size, settings.max_tokens, counter)?;
-        Ok(Self {
-            identity: format!("code/{VERSION} {}", size.describe()),
-            label: format!("code {VERSION}"),
-            patterns: matcher(stage, settings.patterns.as_deref())?,
-            stage: stage.to_owned(),
-            size,
-        })
+        let identity = format!("code/{VERSION} {}", size.describe());
+        let named = Named::new(stage, identity, format!("code {VERSION}"), settings.patterns.as_deref())?;
+        Ok(Self { named, size })
     }
 }
 
 impl Chunker for CodeChunker {
-    fn stage(&self) -> &str {
-        &self.stage
-    }
-
-    fn identity(&self) -> &str {
-        &self.identity
-    }
-
-    fn label(&self) -> &str {
-        &self.label
+    fn named(&self) -> &Named {
+        &self.named
     }
 
     fn matches(&self, path: &str) -> bool {
-        match &self.patterns {
-            Some(patterns) => patterns.matches(path),
-            None => language_of(path).is_some_and(|language| Syntax::of(language, path, "").is_some()),
-        }
+        let known = || language_of(path).is_some_and(|language| Syntax::of(language, path, "").is_some());
+        self.named.takes(path, known)
     }
 
     fn chunk(&self, document: &Document<'_>) -> Result<Vec<Chunk>, ChunkError> {

@@ -11,8 +11,8 @@ use std::ops::Range;
 
 use super::lines::Lines;
 use super::size::Size;
-use super::{ChunkError, Chunker, MarkdownSettings, TokenCounter, language_of, matcher};
-use crate::model::{Chunk, Document, PathMatcher, StageResult};
+use super::{ChunkError, Chunker, MarkdownSettings, Named, TokenCounter, language_of};
+use crate::model::{Chunk, Document, StageResult};
 use blocks::{Block, Kind};
 
 /// Changes when the same document and settings would give other chunks.
@@ -23,10 +23,7 @@ const TABLE_HEAD_CHARS: usize = 200;
 
 /// Cuts Markdown along its headings and blocks.
 pub struct MarkdownChunker {
-    stage: String,
-    identity: String,
-    label: String,
-    patterns: Option<PathMatcher>,
+    named: Named,
     size: Size,
 }
 
@@ -34,34 +31,19 @@ impl MarkdownChunker {
     /// `counter` is needed where the settings name `max_tokens`: it counts as the embedder does.
     pub fn new(stage: &str, settings: &MarkdownSettings, counter: Option<TokenCounter>) -> StageResult<Self> {
         let size = super::size_of(stage, settings.max_chunk_size, settings.max_tokens, counter)?;
-        Ok(Self {
-            identity: format!("markdown/{VERSION} {}", size.describe()),
-            label: format!("markdown {VERSION}"),
-            patterns: matcher(stage, settings.patterns.as_deref())?,
-            stage: stage.to_owned(),
-            size,
-        })
+        let identity = format!("markdown/{VERSION} {}", size.describe());
+        let named = Named::new(stage, identity, format!("markdown {VERSION}"), settings.patterns.as_deref())?;
+        Ok(Self { named, size })
     }
 }
 
 impl Chunker for MarkdownChunker {
-    fn stage(&self) -> &str {
-        &self.stage
-    }
-
-    fn identity(&self) -> &str {
-        &self.identity
-    }
-
-    fn label(&self) -> &str {
-        &self.label
+    fn named(&self) -> &Named {
+        &self.named
     }
 
     fn matches(&self, path: &str) -> bool {
-        match &self.patterns {
-            Some(patterns) => patterns.matches(path),
-            None => language_of(path) == Some("markdown"),
-        }
+        self.named.takes(path, || language_of(path) == Some("markdown"))
     }
 
     fn chunk(&self, document: &Document<'_>) -> Result<Vec<Chunk>, ChunkError> {

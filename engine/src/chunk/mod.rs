@@ -61,15 +61,23 @@ pub enum ChunkError {
 /// The same text, path and language always give the same chunks. Chunks come in order (starts and
 /// ends never decrease). Built-in chunkers leave no gap but white space.
 pub trait Chunker: Send + Sync {
-    /// The stage's name in the file.
-    fn stage(&self) -> &str;
+    /// What it is called.
+    fn named(&self) -> &Named;
 
-    /// Name, version and settings (and a component's SHA-256): what the chunks depend on besides
-    /// the document. Goes into the recipe.
-    fn identity(&self) -> &str;
+    /// See [`Named::stage`].
+    fn stage(&self) -> &str {
+        &self.named().stage
+    }
 
-    /// Name and version as people know it, for the reasons of a plan: `changelog 0.2.0`.
-    fn label(&self) -> &str;
+    /// See [`Named::identity`].
+    fn identity(&self) -> &str {
+        &self.named().identity
+    }
+
+    /// See [`Named::label`].
+    fn label(&self) -> &str {
+        &self.named().label
+    }
 
     /// True when the stage takes files of this path.
     fn matches(&self, path: &str) -> bool;
@@ -95,12 +103,33 @@ pub trait Chunker: Send + Sync {
 /// Counts the tokens of a text the way the pipeline's embedder does.
 pub type TokenCounter = Arc<dyn Fn(&str) -> usize + Send + Sync>;
 
-/// The globs of a stage, where it has some.
-fn matcher(stage: &str, patterns: Option<&[String]>) -> StageResult<Option<PathMatcher>> {
-    patterns
-        .map(PathMatcher::new)
-        .transpose()
-        .map_err(|error| StageError::misconfigured(stage, format!("`match`: {error}")))
+/// What every chunker has: its names, and the globs of its stage.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// The stage's name in the file.
+    pub stage: String,
+    /// Name, version and settings (and a component's SHA-256): what the chunks depend on besides
+    /// the document. Goes into the recipe.
+    pub identity: String,
+    /// Name and version as people know it, for the reasons of a plan: `changelog 0.2.0`.
+    pub label: String,
+    /// The files that the stage's `match` names; none: those that its kind takes.
+    pub patterns: Option<PathMatcher>,
+}
+
+impl Named {
+    fn new(stage: &str, identity: String, label: String, patterns: Option<&[String]>) -> StageResult<Self> {
+        let patterns = patterns
+            .map(PathMatcher::new)
+            .transpose()
+            .map_err(|error| StageError::misconfigured(stage, format!("`match`: {error}")))?;
+        Ok(Self { stage: stage.to_owned(), identity, label, patterns })
+    }
+
+    /// True for a file that `match` names; where there is none, as the kind says.
+    fn takes(&self, path: &str, kind: impl FnOnce() -> bool) -> bool {
+        self.patterns.as_ref().map_or_else(kind, |patterns| patterns.matches(path))
+    }
 }
 
 /// The size that a stage's settings ask for: tokens where they name them, else characters.

@@ -4,18 +4,15 @@
 use std::ops::Range;
 
 use super::size::{Ruler, Size, best_break, ends_sentence, pack, trim};
-use super::{ChunkError, Chunker, SentenceSettings, TokenCounter, matcher};
-use crate::model::{Chunk, Cleaned, Document, LineMap, PathMatcher, StageResult};
+use super::{ChunkError, Chunker, Named, SentenceSettings, TokenCounter};
+use crate::model::{Chunk, Cleaned, Document, LineMap, StageResult};
 
 /// Changes when the same document and settings would give other chunks.
 const VERSION: u32 = 1;
 
 /// Cuts any text after sentences.
 pub struct SentenceChunker {
-    stage: String,
-    identity: String,
-    label: String,
-    patterns: Option<PathMatcher>,
+    named: Named,
     size: Size,
     /// In the unit of `size`.
     overlap: usize,
@@ -26,42 +23,21 @@ impl SentenceChunker {
     /// `counter` is needed where the settings name `max_tokens`: it counts as the embedder does.
     pub fn new(stage: &str, settings: &SentenceSettings, counter: Option<TokenCounter>) -> StageResult<Self> {
         let size = super::size_of(stage, settings.max_chunk_size, settings.max_tokens, counter)?;
-        let overlap = match settings.max_tokens {
-            // The character defaults say nothing about tokens; the share stays the same.
-            Some(max) => settings.overlap_tokens.unwrap_or(max / 5),
-            None => settings.chunk_overlap,
-        };
-        Ok(Self {
-            identity: format!(
-                "sentence/{VERSION} {} overlap={overlap} fold={}",
-                size.describe(),
-                settings.normalize_whitespace
-            ),
-            label: format!("sentence {VERSION}"),
-            patterns: matcher(stage, settings.patterns.as_deref())?,
-            stage: stage.to_owned(),
-            size,
-            overlap,
-            fold: settings.normalize_whitespace,
-        })
+        let overlap = settings.overlap();
+        let fold = settings.normalize_whitespace;
+        let identity = format!("sentence/{VERSION} {} overlap={overlap} fold={fold}", size.describe());
+        let named = Named::new(stage, identity, format!("sentence {VERSION}"), settings.patterns.as_deref())?;
+        Ok(Self { named, size, overlap, fold })
     }
 }
 
 impl Chunker for SentenceChunker {
-    fn stage(&self) -> &str {
-        &self.stage
-    }
-
-    fn identity(&self) -> &str {
-        &self.identity
-    }
-
-    fn label(&self) -> &str {
-        &self.label
+    fn named(&self) -> &Named {
+        &self.named
     }
 
     fn matches(&self, path: &str) -> bool {
-        self.patterns.as_ref().is_none_or(|patterns| patterns.matches(path))
+        self.named.takes(path, || true)
     }
 
     fn prepare(&self, cleaned: Cleaned) -> Cleaned {

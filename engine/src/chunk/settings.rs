@@ -21,10 +21,21 @@ pub struct SentenceSettings {
     pub chunk_overlap: usize,
     /// Tokens at most in a chunk; replaces `max_chunk_size`.
     pub max_tokens: Option<usize>,
-    /// Tokens that neighbouring chunks share; less than `max_tokens`.
+    /// Tokens that neighbouring chunks share; less than `max_tokens`. Left out: a fifth of it.
     pub overlap_tokens: Option<usize>,
     /// Fold runs of blanks and of empty lines, as the original did.
     pub normalize_whitespace: bool,
+}
+
+impl SentenceSettings {
+    /// What neighbours share, in the unit of the size.
+    pub fn overlap(&self) -> usize {
+        match self.max_tokens {
+            // The character defaults say nothing about tokens; the share stays the same.
+            Some(max) => self.overlap_tokens.unwrap_or(max / 5),
+            None => self.chunk_overlap,
+        }
+    }
 }
 
 impl Default for SentenceSettings {

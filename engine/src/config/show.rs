@@ -122,11 +122,8 @@ fn stage(out: &mut Lines, stage: &Stage) {
         StageKind::Git(_) => {}
         StageKind::Sentence(s) => {
             out.chunker(s.patterns.as_ref(), s.max_chunk_size, s.max_tokens);
-            if s.max_tokens.is_some() {
-                out.count("overlap_tokens", s.overlap_tokens.unwrap_or(0));
-            } else {
-                out.count("chunk_overlap", s.chunk_overlap);
-            }
+            let key = if s.max_tokens.is_some() { "overlap_tokens" } else { "chunk_overlap" };
+            out.count(key, s.overlap());
             out.put("normalize_whitespace", s.normalize_whitespace);
         }
         StageKind::Markdown(s) => out.chunker(s.patterns.as_ref(), s.max_chunk_size, s.max_tokens),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::super::{ChunkError, Chunker, WasmSettings, media_type_of};
+use super::super::{ChunkError, Chunker, Named, WasmSettings, media_type_of};
 use super::answer;
 use super::bindings::reposync::chunker::types::{ChunkError as Refusal, Diagnostic, Document as Given};
 use super::config_json::ConfigProblem;
@@ -25,10 +25,8 @@ const MAX_STREAK: usize = 3;
 
 /// A stage of kind `wasm`.
 pub struct ComponentChunker {
-    stage: String,
+    named: Named,
     path: PathBuf,
-    label: String,
-    identity: String,
     limits: Limits,
     pool: Arc<Pool>,
     matching: Matching,
@@ -67,11 +65,14 @@ impl ComponentChunker {
     ) -> Self {
         let info = &pool.compiled.info;
         Self {
-            stage: stage.to_owned(),
+            named: Named {
+                stage: stage.to_owned(),
+                label: info.label(),
+                // Limits are left out: they do not change the chunks of a document that gets through.
+                identity: format!("{} sha256:{} {}", info.label(), info.sha256, pool.config_json),
+                patterns: None,
+            },
             path: settings.component.clone(),
-            label: info.label(),
-            // Limits are left out: they do not change the chunks of a document that gets through.
-            identity: format!("{} sha256:{} {}", info.label(), info.sha256, pool.config_json),
             limits,
             pool,
             matching,
@@ -101,7 +102,7 @@ impl ComponentChunker {
     }
 
     pub(super) fn stage_name(&self) -> &str {
-        &self.stage
+        &self.named.stage
     }
 
     /// A new instance, configured. The component took this configuration when the stage was loaded.
@@ -149,7 +150,7 @@ impl ComponentChunker {
 
     pub(super) fn failed(&self, path: &str, what: &str, hint: Option<&str>) -> ChunkError {
         ChunkError::Failed {
-            message: format!("component `{}` failed on `{path}`: {what}", self.label),
+            message: format!("component `{}` failed on `{path}`: {what}", self.named.label),
             hint: hint.map(str::to_owned),
         }
     }
@@ -164,7 +165,7 @@ impl ComponentChunker {
                     return Ok(answer);
                 }
                 Err(fault) => tracing::debug!(
-                    component = self.label,
+                    component = self.named.label,
                     path = document.path,
                     fault = fault.what(),
                     "tried again on a fresh instance"
@@ -181,12 +182,12 @@ impl ComponentChunker {
     fn came_to_grief(&self, document: &Document<'_>, fault: &Fault) -> ChunkError {
         let kept = replay::keep(
             &self.pool.host.failed,
-            &self.label,
+            &self.named.label,
             document.path,
             document.text,
-            &format!("component `{}` failed: {}", self.label, fault.details()),
+            &format!("component `{}` failed: {}", self.named.label, fault.details()),
         );
-        let mut hint = fault.remedy(&self.stage);
+        let mut hint = fault.remedy(&self.named.stage);
         match kept {
             Ok(kept) => {
                 let command = replay::command(&self.path, &kept, &self.pool.config_json);
@@ -205,10 +206,10 @@ impl ComponentChunker {
             let message = format!(
                 "component `{}` is stopped for this run: it failed on {MAX_STREAK} documents in a row ({}), \
                  the last time because {what}",
-                self.label,
+                self.named.label,
                 paths.join(", ")
             );
-            tracing::warn!(stage = self.stage, "{message}");
+            tracing::warn!(stage = self.named.stage, "{message}");
             streak.stopped = Some(message);
         }
         self.failed(document.path, &what, Some(&hint))
@@ -216,16 +217,8 @@ impl ComponentChunker {
 }
 
 impl Chunker for ComponentChunker {
-    fn stage(&self) -> &str {
-        &self.stage
-    }
-
-    fn identity(&self) -> &str {
-        &self.identity
-    }
-
-    fn label(&self) -> &str {
-        &self.label
+    fn named(&self) -> &Named {
+        &self.named
     }
 
     fn matches(&self, path: &str) -> bool {
