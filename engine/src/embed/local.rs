@@ -9,6 +9,7 @@ use model2vec_rs::model::StaticModel;
 use sha2::{Digest, Sha256};
 
 use super::identifiers;
+use super::words::WordCounter;
 use super::{EmbedLimits, Embedder, Embeddings};
 use crate::model::{ErrorKind, Fingerprint, StageError, StageResult, Vector};
 
@@ -37,6 +38,11 @@ static EMBEDDED: LazyLock<StaticModel> = LazyLock::new(|| {
         .expect("the model in the binary loads: its files are fixed, and a test loads them")
 });
 
+/// Loaded when a chunk's size is first asked for in tokens.
+static EMBEDDED_COUNTER: LazyLock<WordCounter> = LazyLock::new(|| {
+    WordCounter::new(TOKENIZER).expect("the tokenizer in the binary loads: a test loads it")
+});
+
 /// Static embeddings: the mean of a table's rows, one for each word piece.
 ///
 /// A text in which the model knows not one piece (only emoji, or one word of more than a hundred
@@ -51,8 +57,14 @@ pub struct LocalEmbedder {
     identity: Fingerprint,
     dimensions: usize,
     /// None: the one in the binary, loaded when first needed and shared by the process.
-    folder: Option<StaticModel>,
+    folder: Option<Folder>,
     calls: usize,
+}
+
+/// A model from a folder.
+struct Folder {
+    model: StaticModel,
+    counter: WordCounter,
 }
 
 impl LocalEmbedder {
@@ -88,6 +100,8 @@ impl LocalEmbedder {
         if model.dim() == 0 {
             return Err(unusable(anyhow::anyhow!("its table has no columns")));
         }
+        let counter =
+            WordCounter::new(&files[0]).map_err(|error| unusable(anyhow::Error::from_boxed(error)))?;
         let hashes = files.map(|file| hex::encode(Sha256::digest(file)));
         let name =
             path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into());
@@ -95,7 +109,7 @@ impl LocalEmbedder {
             label: format!("local {name}"),
             identity: identity(&hashes),
             dimensions: model.dim(),
-            folder: Some(model),
+            folder: Some(Folder { model, counter }),
             calls: cores(),
             stage,
         })
@@ -193,6 +207,10 @@ impl Embedder for LocalEmbedder {
         identifiers::estimate_tokens(text)
     }
 
+    fn measure_tokens(&self, text: &str) -> usize {
+        self.folder.as_ref().map_or(&*EMBEDDED_COUNTER, |folder| &folder.counter).count(text)
+    }
+
     async fn dimensions(&self) -> StageResult<usize> {
         Ok(self.dimensions)
     }
@@ -203,7 +221,7 @@ impl Embedder for LocalEmbedder {
 
     async fn embed(&self, inputs: &[&str], tokens: u64) -> StageResult<Embeddings> {
         let texts: Vec<String> = inputs.iter().map(|&text| text.to_owned()).collect();
-        let model = self.folder.clone();
+        let model = self.folder.as_ref().map(|folder| folder.model.clone());
         let vectors =
             tokio::task::spawn_blocking(move || encode(model.as_ref().unwrap_or(&EMBEDDED), &texts))
                 .await

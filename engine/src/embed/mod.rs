@@ -14,6 +14,7 @@ mod service;
 mod settings;
 mod tokens;
 mod wire;
+mod words;
 
 use std::time::Duration;
 
@@ -77,8 +78,14 @@ pub trait Embedder: Send + Sync {
     /// Price of a million tokens; zero where nothing is charged or nothing was said.
     fn price_per_million_tokens(&self) -> f64;
 
-    /// Tokens of a text, as the service counts them, or an upper estimate of it.
+    /// Tokens of a text, as the service counts them, or an estimate where nothing is paid by them.
     fn count_tokens(&self, text: &str) -> usize;
+
+    /// Tokens of a text by the model's own tokenizer, as far as it is known: what sizes of chunks
+    /// are measured in.
+    fn measure_tokens(&self, text: &str) -> usize {
+        self.count_tokens(text)
+    }
 
     /// The exact input that is sent for a body and its context. The cache is keyed by it.
     fn input(&self, context: Option<&str>, body: &str) -> String {
