@@ -5,6 +5,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 
 use divan::Bencher;
 use divan::counter::BytesCount;
@@ -27,7 +28,7 @@ fn records() -> Vec<Record> {
     let record = |number: usize| Record {
         id: format!("{number:032x}-{number:032x}-0"),
         vector: (0..DIMENSION).map(|n| ((number * 31 + n * 17) % 2_003) as f32 / 2_003.0 - 0.5).collect(),
-        metadata: Metadata {
+        metadata: Arc::new(Metadata {
             project: "docs".into(),
             repository: "acme/docs".into(),
             file_path: format!("docs/page-{number}.md"),
@@ -45,7 +46,7 @@ fn records() -> Vec<Record> {
             name: None,
             attrs: Vec::new(),
             foreign: None,
-        },
+        }),
     };
     (0..RECORDS).map(record).collect()
 }

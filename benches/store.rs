@@ -3,7 +3,7 @@
 //!
 //! `cargo bench --bench store`
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use divan::Bencher;
 use reposync::model::{EventSink, Fingerprint, GitSha, Metadata, Record, Secret, Vector};
@@ -36,7 +36,7 @@ fn record(number: usize, dimension: usize) -> Record {
     Record {
         id: format!("{:032x}-{:032x}-0", file * 7919 % 100_003, number),
         vector: vector(number, dimension),
-        metadata: Metadata {
+        metadata: Arc::new(Metadata {
             project: "handbook".into(),
             repository: "acme/handbook".into(),
             file_path: format!("docs/part-{}/page-{file}.md", file % 100),
@@ -54,7 +54,7 @@ fn record(number: usize, dimension: usize) -> Record {
             name: None,
             attrs: Vec::new(),
             foreign: None,
-        },
+        }),
     }
 }
 

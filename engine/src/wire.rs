@@ -6,10 +6,9 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::apply::{Candidate, Engine, IN_FLIGHT_KIB, Project};
+use crate::apply::{Budget, Candidate, Engine, Project, in_flight};
 use crate::chunk::component::{ComponentHost, Lock, LockedComponent, RefusedConfig};
 use crate::chunk::{
     Chunker, CodeChunker, ComponentChunker, MarkdownChunker, SentenceChunker, TokenCounter, WasmSettings,
@@ -28,7 +27,7 @@ use crate::store::{PineconeStore, SqliteStore, VectorStore};
 pub struct Workshop {
     cancel: CancellationToken,
     events: EventSink,
-    in_flight: Arc<Semaphore>,
+    in_flight: Arc<Budget>,
     host: OnceLock<ComponentHost>,
     cache: OnceLock<Arc<VectorCache>>,
     made: Mutex<Made>,
@@ -53,7 +52,7 @@ impl Workshop {
         Self {
             cancel,
             events,
-            in_flight: Arc::new(Semaphore::new(IN_FLIGHT_KIB)),
+            in_flight: in_flight(),
             host: OnceLock::new(),
             cache: OnceLock::new(),
             made: Mutex::default(),
@@ -216,7 +215,7 @@ impl Workshop {
         }
         let embedder = Arc::clone(embedder);
         let made_with = embedder.identity().to_string();
-        let counter: TokenCounter = Arc::new(move |text: &str| embedder.count_tokens(text));
+        let counter: TokenCounter = Arc::new(move |text: &str| embedder.measure_tokens(text));
         keep(&mut self.made().chunkers, stage, made_with, || match &stage.kind {
             StageKind::Sentence(settings) => {
                 Ok(Arc::new(SentenceChunker::new(&stage.name, settings, Some(counter))?))

@@ -14,6 +14,7 @@ mod crash;
 mod daemon;
 mod deploy;
 mod embed_services;
+mod fairness;
 mod histories;
 mod notify;
 mod page;

@@ -12,7 +12,7 @@ pub(crate) fn record(id: &str, vector: &[f32], line: u32) -> Record {
     Record {
         id: id.to_owned(),
         vector: Vector::from(vector),
-        metadata: Metadata {
+        metadata: Arc::new(Metadata {
             project: "p".into(),
             repository: "acme/docs".into(),
             file_path: format!("docs/naïve file {line}.md"),
@@ -34,7 +34,7 @@ pub(crate) fn record(id: &str, vector: &[f32], line: u32) -> Record {
                 ("draft".into(), AttrValue::Flag(line.is_multiple_of(2))),
                 ("tags".into(), AttrValue::Texts(vec!["x".into(), format!("t{line}")])),
             ],
-        },
+        }),
     }
 }
 
@@ -121,8 +121,9 @@ pub(crate) async fn keeps_its_promises(store: Arc<dyn VectorStore>) {
 
     // An upsert replaces the whole record, and may be repeated.
     let mut replaced = record("f1-a-0", &[0.0, 0.0, 1.0], 8);
-    replaced.metadata.context = None;
-    replaced.metadata.attrs.clear();
+    let metadata = Arc::make_mut(&mut replaced.metadata);
+    metadata.context = None;
+    metadata.attrs.clear();
     for _ in 0..2 {
         store.upsert("a", std::slice::from_ref(&replaced)).await.expect("upsert again");
     }

@@ -353,7 +353,7 @@ async fn names_the_service_does_not_take_are_refused_before_a_request() {
     assert!(pinecone.server.requests().is_empty());
 
     let mut heavy = record("a", &[1.0, 0.0, 0.0], 1);
-    heavy.metadata.text = "x".repeat(50_000);
+    Arc::make_mut(&mut heavy.metadata).text = "x".repeat(50_000);
     let error = store.upsert("n", &[heavy]).await.expect_err("too much metadata");
     assert_eq!(error.kind, ErrorKind::Refused);
 }

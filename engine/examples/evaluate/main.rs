@@ -12,6 +12,7 @@ mod items;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
@@ -187,7 +188,7 @@ fn record(number: usize, item: &Item, vector: Vector) -> Record {
     Record {
         id: id(number),
         vector,
-        metadata: Metadata {
+        metadata: Arc::new(Metadata {
             project: NAMESPACE.into(),
             repository: String::new(),
             file_path: item.path.clone(),
@@ -205,7 +206,7 @@ fn record(number: usize, item: &Item, vector: Vector) -> Record {
             name: None,
             attrs: Vec::new(),
             foreign: None,
-        },
+        }),
     }
 }
 

@@ -1,18 +1,18 @@
 //! One file's journey: its content arrives, is chunked, gets its vectors, is written.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
+use super::budget::Taken;
 use super::prepare::{Draft, Origin, Prepared, prepare};
 use super::project_run::ProjectRun;
-use super::setup::IN_FLIGHT_KIB;
 use super::writer::{FileWrite, Writer};
 use crate::ledger::FileStatus;
 use crate::model::{
@@ -29,7 +29,8 @@ static CORES: LazyLock<Semaphore> =
 /// The files of one repository on their way.
 pub(crate) struct Files {
     shared: Arc<Shared>,
-    writes: HashMap<String, Write>,
+    /// By path, with whether its content is still to come.
+    writes: Vec<(Write, bool)>,
     tasks: JoinSet<()>,
 }
 
@@ -66,19 +67,18 @@ impl Files {
             commit,
             failed: Mutex::default(),
         };
-        let writes = writes.into_iter().map(|write| (write.wanted.entry.path.clone(), write)).collect();
+        let writes = writes.into_iter().map(|write| (write, true)).collect();
         Self { shared: Arc::new(shared), writes, tasks: JoinSet::new() }
     }
 
     /// The source has said that it gave everything: each file must have come, or it would be
     /// taken for done.
     pub(crate) fn check_complete(&self) -> StageResult<()> {
-        let Some(path) = self.writes.keys().min() else { return Ok(()) };
-        Err(StageError::new(
-            self.shared.run.project.source.stage(),
-            ErrorKind::Bug,
-            format!("{} files did not come, `{path}` among them", self.writes.len()),
-        ))
+        let mut missing = self.writes.iter().filter(|(_, missing)| *missing).map(|(write, _)| write);
+        let Some(first) = missing.next() else { return Ok(()) };
+        let message =
+            format!("{} files did not come, `{}` among them", missing.count() + 1, first.wanted.entry.path);
+        Err(StageError::new(self.shared.run.project.source.stage(), ErrorKind::Bug, message))
     }
 
     /// Waits for the files under way; says how many failed.
@@ -101,22 +101,25 @@ impl ContentSink for Files {
     /// Starts a file's journey. Waits while too many bytes are in flight.
     async fn put(&mut self, entry: TreeEntry, content: StageResult<Bytes>) -> StageResult<()> {
         let run = &self.shared.run;
-        let Some(write) = self.writes.remove(&entry.path) else {
+        let at = self.writes.binary_search_by(|(write, _)| write.wanted.entry.path.cmp(&entry.path));
+        let expected = at.ok().map(|at| &mut self.writes[at]).filter(|(_, missing)| *missing);
+        let Some((write, missing)) = expected else {
             return Err(StageError::new(
                 run.project.source.stage(),
                 ErrorKind::Bug,
-                format!("`{}` came twice", entry.path),
+                format!("`{}` came twice, or was not asked for", entry.path),
             ));
         };
-        let permit = tokio::select! {
-            permit = Arc::clone(&run.engine.in_flight).acquire_many_owned(weight(&content)) => permit.map_err(|error| {
-                StageError::new("engine", ErrorKind::Bug, "the byte budget is closed").caused_by(error)
-            })?,
+        *missing = false;
+        let write = write.clone();
+        let bytes = content.as_ref().map_or(0, Bytes::len);
+        let room = tokio::select! {
+            room = run.in_flight.take(expected_bytes(bytes, run.dimensions)) => room,
             () = run.stop.cancelled() => return run.check_stopped(),
         };
         run.emit(Event::Done { phase: Phase::Fetch, n: 1 });
         let shared = Arc::clone(&self.shared);
-        let journey = async move { shared.journey(write, content, permit).await };
+        let journey = async move { shared.journey(write, content, room).await };
         self.tasks.spawn(journey.in_current_span());
         // Those that ended make room in the set.
         while let Some(ended) = self.tasks.try_join_next() {
@@ -128,26 +131,37 @@ impl ContentSink for Files {
     }
 }
 
-/// A file's share of the bytes in flight, in KiB: at least a few, so that a crowd of tiny files is
-/// bounded too; at most all of them, so that any file gets through.
-fn weight(content: &StageResult<Bytes>) -> u32 {
-    let kib = content.as_ref().map_or(0, |content| content.len() / 1024 + 4);
-    u32::try_from(kib.min(IN_FLIGHT_KIB)).unwrap_or(u32::MAX)
+/// What a file takes besides its chunks: its task, its place in sets and queues.
+const FILE_BYTES: usize = 2048;
+/// What a chunk takes besides texts and vector: id, fingerprint, metadata.
+const CHUNK_BYTES: usize = 1024;
+
+/// Bytes that a file of this size will take on its way, before it is cut: its content, and of each
+/// chunk (of five hundred bytes: rather many than few) text, input and vector.
+fn expected_bytes(content: usize, dimensions: usize) -> usize {
+    let chunks = content / 500 + 1;
+    FILE_BYTES + 3 * content + chunks * (CHUNK_BYTES + 4 * dimensions)
+}
+
+/// The same once it is cut.
+fn true_bytes(drafts: &[Draft], dimensions: usize) -> usize {
+    let texts: usize = drafts.iter().map(|draft| draft.input.len() + draft.metadata.text.len()).sum();
+    FILE_BYTES + texts + drafts.len() * (CHUNK_BYTES + 4 * dimensions)
 }
 
 impl Shared {
-    async fn journey(&self, write: Write, content: StageResult<Bytes>, permit: OwnedSemaphorePermit) {
+    async fn journey(&self, write: Write, content: StageResult<Bytes>, mut room: Taken) {
         let (path, moved_from) = (write.wanted.entry.path.clone(), write.moved_from.clone());
         // An interrupted project takes no further file; what is being written goes on.
         let result = tokio::select! {
-            result = self.to_writer(write, content) => result,
+            result = self.to_writer(write, content, &mut room) => result,
             () = self.run.stop.cancelled() => Err(StageError::cancelled("engine")),
         };
         let result = match result {
             Ok(written) => written.await.unwrap_or_else(|_| Err(StageError::cancelled("engine"))),
             Err(error) => Err(error),
         };
-        drop(permit);
+        drop(room);
         let Err(error) = result else { return };
         if error.kind.is_item() {
             {
@@ -168,6 +182,7 @@ impl Shared {
         &self,
         write: Write,
         content: StageResult<Bytes>,
+        room: &mut Taken,
     ) -> StageResult<tokio::sync::oneshot::Receiver<StageResult<()>>> {
         let content = content?;
         let (prepared, write) = self.prepare(write, content).await?;
@@ -176,6 +191,7 @@ impl Shared {
             Prepared::Skipped(reason) => (FileStatus::Skipped, Some(reason), Vec::new()),
             Prepared::Chunks(drafts) => (FileStatus::Synced, None, drafts),
         };
+        room.resize(true_bytes(&drafts, self.run.dimensions));
         let count = drafts.len() as u64;
         self.run.emit(Event::Expected { phase: Phase::Embed, n: count });
         let vectors = self.embed(&drafts).await?;
@@ -184,7 +200,7 @@ impl Shared {
             .into_iter()
             .zip(vectors)
             .map(|(draft, vector)| {
-                (Record { id: draft.id, vector, metadata: draft.metadata }, draft.fingerprint)
+                (Record { id: draft.id, vector, metadata: draft.metadata.into() }, draft.fingerprint)
             })
             .collect();
         let file = FileWrite {

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod behind;
+mod budget;
 mod estimate;
 mod file;
 mod look;
@@ -20,8 +21,9 @@ mod verify;
 mod writer;
 
 pub use behind::count_behind;
+pub use budget::Budget;
 pub use planning::plan;
 pub use run::{run, run_id};
 pub use search::search;
-pub use setup::{Candidate, Engine, IN_FLIGHT_KIB, Options, Project, Prune};
+pub use setup::{Candidate, Engine, Options, Project, Prune, in_flight};
 pub use verify::{Finding, check, mend};

@@ -175,7 +175,7 @@ pub async fn upsert(
     let mut made = Vec::with_capacity(records.len());
     for (id, vector, metadata) in records {
         check_record(stage, &limits, dimensions, &id, &vector, &metadata)?;
-        made.push(Record { id, vector: Vector::from(vector), metadata: Metadata::foreign(metadata) });
+        made.push(Record { id, vector: Vector::from(vector), metadata: Metadata::foreign(metadata).into() });
     }
     if let Some(held) = project.store.describe().await?.dimension.filter(|held| *held != dimensions) {
         let message = format!("the vectors have {dimensions} components, the store's have {held}");

@@ -119,13 +119,15 @@ async fn survey_project(
     let mut leaving = Vec::new();
     let mut arriving = BTreeSet::new();
     let mut vanished = Vec::new();
-    let mut empty = BTreeSet::new();
+    // Repositories under whose name there is nothing, and those whose work is unknown.
+    let mut absent = BTreeSet::new();
+    let mut incomplete = BTreeSet::new();
     while let Some((name, look)) = looks.next().await {
         run.emit(Event::Done { phase: Phase::List, n: 1 });
         match look? {
             Look::Unchanged => planned.repositories_unchanged += 1,
-            Look::Empty => drop(empty.insert(name)),
-            Look::Failed => {}
+            Look::Empty => drop(absent.insert(name)),
+            Look::Failed => drop(incomplete.insert(name)),
             Look::Gone(cause) => vanished.push((name, Absence::Orphan { certain: true }, cause)),
             Look::Work(work) => {
                 for (path, reason) in work.skipped.iter().chain(&work.diff.skipped) {
@@ -139,11 +141,14 @@ async fn survey_project(
             }
         }
     }
-    report_empty(run, &empty);
+    report_empty(run, &absent);
+    absent.extend(vanished.iter().map(|(name, ..)| name.clone()));
     let unlisted =
         survey.gone.into_iter().map(|Gone { name, why }| (name, why, "is not in the listing any more"));
     for (name, why, cause) in unlisted.chain(vanished) {
-        let counted = match why.unless_empty(&empty) {
+        let counted = match why.unless_absent(&absent) {
+            // Its files stay until they are all in under the new name.
+            Absence::Renamed(to) if incomplete.contains(&to) => continue,
             Absence::Deselected | Absence::Renamed(_) => true,
             Absence::Orphan { certain } if run.options.prune == Prune::No || !certain => {
                 report_orphan(run, &name, cause).await?;

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::Utc;
 use tokio_util::sync::CancellationToken;
 
+use super::budget::Share;
+use super::run::FETCHES;
 use super::setup::{Engine, Options, Project, Recipes};
 use super::tally::Tally;
 use crate::ledger::{Ledger, ProjectKey};
@@ -24,6 +26,12 @@ pub(crate) struct ProjectRun {
     /// The same by its number in the ledger.
     pub(crate) place_id: i64,
     pub(crate) recipes: Recipes,
+    /// Components of a vector.
+    pub(crate) dimensions: usize,
+    /// Its share of the bytes in flight.
+    pub(crate) in_flight: Share,
+    /// Its share of the repositories that are read at once.
+    pub(crate) fetches: Share,
     /// What decides, besides the trees, which files are indexed and how.
     pub(crate) basis: Fingerprint,
     pub(crate) tally: Tally,
@@ -68,6 +76,7 @@ impl ProjectRun {
         let recipes = Recipes::new(Arc::clone(&project));
         let basis = recipes.basis();
         let (tally, fatal) = (Tally::default(), Mutex::default());
+        let (in_flight, fetches) = (engine.in_flight.share(), FETCHES.share());
         Ok(Arc::new(Self {
             engine,
             project,
@@ -77,6 +86,9 @@ impl ProjectRun {
             place,
             place_id,
             recipes,
+            dimensions,
+            in_flight,
+            fetches,
             basis,
             tally,
             dry,

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use super::adopt::adopt;
 use super::behind::count_behind;
+use super::budget::Budget;
 use super::file::Files;
 use super::look::{Look, RepoWork, finish, known_files, look};
 use super::orphans::orphan_projects;
@@ -29,9 +29,10 @@ use crate::model::{
 /// Repositories of a project under way at once: enough to hide the latency of their listings, few
 /// enough that each finishes soon.
 const REPOSITORIES: usize = 4;
-/// Repositories of all projects whose contents are read at once. Each holds blocking threads while
-/// it waits for room in the byte budget; were those all that the runtime has, nobody would make any.
-static FETCHES: Semaphore = Semaphore::const_new(16);
+/// Repositories of all projects whose contents are read at once. Each holds up to four blocking
+/// threads while it waits for room in the byte budget; were those all that the runtime has (512),
+/// nobody would make any. So no more than 96 may.
+pub(crate) static FETCHES: LazyLock<Arc<Budget>> = LazyLock::new(|| Budget::new(32, 96));
 /// Events kept for the history of a run.
 const KEPT_EVENTS: usize = 200;
 
@@ -346,9 +347,10 @@ async fn files(run: &Arc<ProjectRun>, writer: &Writer, work: RepoWork) -> StageR
         let wanted = diff.writes.iter().map(|write| write.wanted.entry.clone()).collect();
         let mut sink = Files::new(run, writer, &entry.repo, commit, diff.writes);
         let fetched = {
-            let _fetch = FETCHES.acquire().await.map_err(|error| {
-                StageError::new("engine", ErrorKind::Bug, "the share of fetches is closed").caused_by(error)
-            })?;
+            let _fetch = tokio::select! {
+                room = run.fetches.take(1) => room,
+                () = run.stop.cancelled() => return Err(StageError::cancelled("engine")),
+            };
             run.project.source.fetch(&entry.repo, commit, wanted, &mut sink).await
         };
         let fetched =
@@ -377,15 +379,16 @@ async fn removals(
     gone: Vec<Gone>,
     vectors_before: u64,
 ) -> StageResult<()> {
-    let Ends { ended, gone: vanished, incomplete, empty } = ends;
-    report_empty(run, &empty);
+    let Ends { ended, gone: vanished, incomplete, empty: mut absent } = ends;
+    report_empty(run, &absent);
+    absent.extend(vanished.iter().map(|(name, _)| name.clone()));
     let mut leaving: Vec<Leaving> = ended.iter().flat_map(|end| end.leaving.iter().cloned()).collect();
     let mut dissolved = Vec::new();
     let mut postponed = false;
     let vanished = vanished.into_iter().map(|(name, cause)| (name, Absence::Orphan { certain: true }, cause));
     let unlisted = gone.into_iter().map(|gone| (gone.name, gone.why, "is not in the listing any more"));
     for (name, why, cause) in unlisted.chain(vanished) {
-        let counted = match why.unless_empty(&empty) {
+        let counted = match why.unless_absent(&absent) {
             Absence::Deselected => true,
             // Its files stay until they are all in under the new name.
             Absence::Renamed(to) if incomplete.contains(&to) => continue,

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::budget::Budget;
 use crate::chunk::secrets::RULES;
 use crate::chunk::{Chunker, Limits, TokenCounter};
 use crate::embed::{EmbedQueue, Embedder};
@@ -62,17 +62,24 @@ pub struct Engine {
     pub ledger: Arc<Ledger>,
     /// Every store that the file reaches, for cleaning places that projects have left.
     pub stores: Vec<Arc<dyn VectorStore>>,
-    /// Bytes of file content in flight, in KiB; see [`Engine::in_flight`].
-    pub in_flight: Arc<Semaphore>,
+    /// Bytes in flight; see [`in_flight`].
+    pub in_flight: Arc<Budget>,
     /// Where events go.
     pub events: EventSink,
     /// Ends the run: the batch in hand is finished, nothing new is begun.
     pub cancel: CancellationToken,
 }
 
-/// Contents in flight, in KiB. Chunks, inputs and vectors of a file come to about ten times its
-/// size (1,536 dimensions); 8 MiB keep eight calls of a hundred texts busy many times over.
-pub const IN_FLIGHT_KIB: usize = 8 * 1024;
+/// Bytes in flight of all projects: contents, chunks, texts and vectors of files under way. A
+/// project alone gets half of it: 1,500 texts with vectors of 1,536 components, which keep eight
+/// calls of a hundred texts busy while as many are written.
+const IN_FLIGHT: usize = 24 << 20;
+
+/// The room for what is in flight in a process.
+pub fn in_flight() -> Arc<Budget> {
+    // One file of each project gets through whatever the others hold.
+    Budget::new(IN_FLIGHT, usize::MAX)
+}
 
 /// How a run is to be done.
 #[derive(Debug, Clone)]
@@ -119,7 +126,7 @@ impl Project {
     /// What a piece may measure: the embedder's and the store's limits.
     pub(crate) fn limits(&self) -> Limits {
         let embedder = Arc::clone(self.embedder());
-        let counter: TokenCounter = Arc::new(move |text: &str| embedder.count_tokens(text));
+        let counter: TokenCounter = Arc::new(move |text: &str| embedder.measure_tokens(text));
         Limits {
             input_tokens: self.embedder().limits().tokens_per_input,
             counter,

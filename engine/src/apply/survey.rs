@@ -47,11 +47,11 @@ pub(crate) enum Absence {
 }
 
 impl Absence {
-    /// A repository that was renamed and is empty now is treated like one that became empty under
-    /// its old name.
-    pub(crate) fn unless_empty(self, empty: &BTreeSet<String>) -> Self {
+    /// A repository that was renamed and of which nothing is there under its new name (`absent`) is
+    /// treated like one that vanished under its old name.
+    pub(crate) fn unless_absent(self, absent: &BTreeSet<String>) -> Self {
         match self {
-            Self::Renamed(to) if empty.contains(&to) => Self::Orphan { certain: true },
+            Self::Renamed(to) if absent.contains(&to) => Self::Orphan { certain: true },
             why => why,
         }
     }

@@ -264,7 +264,7 @@ fn open_file(path: &Path, bound: u64) -> Result<Connection, Unusable> {
     // not survive a power cut, so it does not wait for the disk.
     connection.execute_batch(
         "PRAGMA page_size = 16384; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;
-         PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16384; PRAGMA journal_size_limit = 67108864;",
+         PRAGMA synchronous = NORMAL; PRAGMA cache_size = -4096; PRAGMA journal_size_limit = 67108864;",
     )?;
     let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i32>(0));
     let ours = |connection: &Connection| -> rusqlite::Result<bool> {

@@ -14,15 +14,16 @@ mod runs;
 mod schema;
 mod status;
 mod verify;
+mod watch;
 
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 
 use crate::model::{StageError, StageResult};
 
@@ -36,6 +37,8 @@ pub use projects::{OrphanProject, ProjectRow};
 pub use repositories::{RepositoryRow, RepositorySync, Uncounted};
 pub use runs::RunRow;
 pub use verify::FileIds;
+pub use watch::Moment;
+use watch::Watch;
 
 /// A project by its number and its name: rows hang on the number, open work outlives it by the name.
 pub type ProjectKey<'a> = (i64, &'a str);
@@ -51,6 +54,7 @@ const BUSY: Duration = Duration::from_secs(10);
 pub struct Ledger {
     conn: Mutex<Connection>,
     path: PathBuf,
+    watch: OnceLock<Watch>,
 }
 
 impl Ledger {
@@ -84,7 +88,7 @@ impl Ledger {
                 drop((conn, Self::open(path)?));
                 Self::open_read_only(path)
             }
-            None => Ok(Some(Self { conn: Mutex::new(conn), path: path.to_owned() })),
+            None => Ok(Some(Self::over(conn, path))),
             Some(unusable) => Err(refuse(path, &unusable)),
         }
     }
@@ -106,9 +110,13 @@ impl Ledger {
             schema::migrate(conn)
         };
         match prepare(&mut conn).map_err(|error| cannot_open(path, error))? {
-            Ok(()) => Ok(Self { conn: Mutex::new(conn), path: path.to_owned() }),
+            Ok(()) => Ok(Self::over(conn, path)),
             Err(unusable) => Err(refuse(path, &unusable)),
         }
+    }
+
+    fn over(conn: Connection, path: &Path) -> Self {
+        Self { conn: Mutex::new(conn), path: path.to_owned(), watch: OnceLock::new() }
     }
 
     /// The ledger's file.
@@ -148,12 +156,22 @@ impl Ledger {
     ) -> StageResult<T> {
         let mut conn = self.lock();
         let run = |conn: &mut Connection| {
+            self.pass(what, Moment::Before)?;
             let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = work(&tx)?;
             tx.commit()?;
+            self.pass(what, Moment::After)?;
             Ok(value)
         };
         run(&mut conn).map_err(|error| self.failed(what, error))
+    }
+
+    /// An error, as of a full disk, where the watcher lets the transaction fail.
+    fn pass(&self, what: &str, moment: Moment) -> rusqlite::Result<()> {
+        if self.watch.get().is_none_or(|watch| watch.lets(what, moment)) {
+            return Ok(());
+        }
+        Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), None))
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {

@@ -1,6 +1,7 @@
 //! Deterministic identities: chunk ids, fingerprints of settings.
 
 use std::fmt;
+use std::sync::Arc;
 
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
@@ -25,7 +26,7 @@ pub fn chunk_id(file_prefix: &str, text: &str, occurrence: usize) -> String {
 /// A BLAKE3 hash of everything that decides something: settings, identities, versions.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Fingerprint(String);
+pub struct Fingerprint(Arc<str>);
 
 impl Fingerprint {
     /// Fingerprints a sequence of parts. Each part's length is hashed too, so that no two
@@ -41,11 +42,11 @@ impl Fingerprint {
             hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part);
         }
-        Self(hasher.finalize().to_hex()[..32].to_owned())
+        Self(hasher.finalize().to_hex()[..32].into())
     }
 
     /// Takes back a fingerprint that was stored.
-    pub fn from_stored(text: impl Into<String>) -> Self {
+    pub fn from_stored(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
 

@@ -40,8 +40,8 @@ pub struct Record {
     pub id: String,
     /// The embedding.
     pub vector: Vector,
-    /// What is known about it.
-    pub metadata: Metadata,
+    /// What is known about it; shared, since a record passes several hands.
+    pub metadata: Arc<Metadata>,
 }
 
 /// The metadata on every vector. The names are a contract; see `docs/config.md`.

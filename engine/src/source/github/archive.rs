@@ -1,8 +1,8 @@
 //! Many contents at once: one archive, streamed. What it leaves out or alters (`export-ignore`,
 //! `export-subst`) is left for the blobs.
 
-use std::collections::HashMap;
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use flate2::read::GzDecoder;
@@ -25,7 +25,10 @@ const MOST_REDIRECTS: usize = 3;
 
 /// What is still to be had, and where it goes.
 struct Pending<'a> {
-    wanted: HashMap<String, TreeEntry>,
+    /// By path.
+    wanted: Arc<[TreeEntry]>,
+    /// Which of them are still to come.
+    missing: Vec<bool>,
     sink: &'a mut dyn ContentSink,
 }
 
@@ -38,18 +41,21 @@ pub(super) async fn fetch(
     wanted: Vec<TreeEntry>,
     sink: &mut dyn ContentSink,
 ) -> StageResult<Vec<TreeEntry>> {
+    let mut wanted = wanted;
+    wanted.sort_by(|a, b| a.path.cmp(&b.path));
     // Two entries of one path cannot be told apart in an archive; they are lossy names.
     let mut rest = Vec::new();
-    let mut by_path = HashMap::with_capacity(wanted.len());
-    for entry in wanted {
-        if let Some(same) = by_path.insert(entry.path.clone(), entry) {
-            rest.push(same);
+    wanted.dedup_by(|later, earlier| {
+        let same = later.path == earlier.path;
+        if same {
+            rest.push(later.clone());
         }
-    }
-    let pending = Mutex::new(Pending { wanted: by_path, sink });
+        same
+    });
+    let pending = Mutex::new(Pending { missing: vec![true; wanted.len()], wanted: wanted.into(), sink });
     net::retry(&client.patience.retry, &client.cancel, &client.events, || async {
         let mut pending = pending.lock().await;
-        if pending.wanted.len() <= FEW_FILES {
+        if pending.missing().count() <= FEW_FILES {
             return Ok(());
         }
         match download(client, repo, commit).await? {
@@ -58,8 +64,14 @@ pub(super) async fn fetch(
         }
     })
     .await?;
-    rest.extend(pending.into_inner().wanted.into_values());
+    rest.extend(pending.into_inner().missing().cloned());
     Ok(rest)
+}
+
+impl Pending<'_> {
+    fn missing(&self) -> impl Iterator<Item = &TreeEntry> {
+        self.wanted.iter().zip(&self.missing).filter_map(|(entry, missing)| missing.then_some(entry))
+    }
 }
 
 /// Asks for the archive and follows the redirect by hand, with nothing of ours but the address.
@@ -119,21 +131,20 @@ fn no_answer(client: &Client, host: &str) -> StageError {
 /// Streams the archive through a blocking thread into the sink.
 async fn unpack(client: &Client, response: reqwest::Response, pending: &mut Pending<'_>) -> StageResult<()> {
     let (pieces, incoming) = mpsc::channel::<Bytes>(IN_FLIGHT);
-    let (outgoing, mut contents) = mpsc::channel::<(String, Bytes)>(IN_FLIGHT);
-    let expected: HashMap<String, (GitSha, Option<u64>)> =
-        pending.wanted.iter().map(|(path, entry)| (path.clone(), (entry.sha, entry.size))).collect();
+    let (outgoing, mut contents) = mpsc::channel::<(usize, Bytes)>(IN_FLIGHT);
+    let (wanted, missing) = (Arc::clone(&pending.wanted), pending.missing.clone());
     let mut thread = JoinSet::new();
-    thread
-        .spawn_blocking(move || read_archive(Pieces { incoming, piece: Bytes::new() }, expected, &outgoing));
+    thread.spawn_blocking(move || {
+        read_archive(Pieces { incoming, piece: Bytes::new() }, &wanted, missing, &outgoing)
+    });
 
     let pump = pump(client, response, pieces);
     tokio::pin!(pump);
     let mut pumped = None;
     let delivered = async {
-        while let Some((path, content)) = contents.recv().await {
-            if let Some(entry) = pending.wanted.remove(&path) {
-                pending.sink.put(entry, Ok(content)).await?;
-            }
+        while let Some((at, content)) = contents.recv().await {
+            pending.missing[at] = false;
+            pending.sink.put(pending.wanted[at].clone(), Ok(content)).await?;
         }
         Ok::<(), StageError>(())
     };
@@ -203,12 +214,15 @@ impl Read for Pieces {
     }
 }
 
-/// Reads the archive and hands on each expected content that is what it should be.
+/// Reads the archive and hands on each missing content that is what it should be, with its place
+/// among those wanted.
 pub(super) fn read_archive(
     archive: impl Read,
-    mut expected: HashMap<String, (GitSha, Option<u64>)>,
-    contents: &mpsc::Sender<(String, Bytes)>,
+    wanted: &[TreeEntry],
+    mut missing: Vec<bool>,
+    contents: &mpsc::Sender<(usize, Bytes)>,
 ) -> io::Result<()> {
+    let mut left = missing.iter().filter(|missing| **missing).count();
     let mut archive = tar::Archive::new(GzDecoder::new(archive));
     for entry in archive.entries()? {
         let mut entry = entry?;
@@ -218,11 +232,10 @@ pub(super) fn read_archive(
         let path = entry.path_bytes();
         // Everything lies in one folder, whose name is nobody's promise.
         let inside = path.iter().position(|&byte| byte == b'/').map(|at| &path[at + 1..]);
-        let Some(path) = inside.and_then(|path| std::str::from_utf8(path).ok()).map(str::to_owned) else {
-            continue;
-        };
-        let Some(&(sha, size)) = expected.get(&path) else { continue };
-        if size.is_some_and(|size| size != entry.size()) {
+        let Some(path) = inside.and_then(|path| std::str::from_utf8(path).ok()) else { continue };
+        let Ok(at) = wanted.binary_search_by(|entry| entry.path.as_str().cmp(path)) else { continue };
+        let TreeEntry { sha, size, .. } = wanted[at];
+        if !missing[at] || size.is_some_and(|size| size != entry.size()) {
             continue;
         }
         let mut content = Vec::new();
@@ -230,8 +243,9 @@ pub(super) fn read_archive(
         if check_blob(&content, sha).is_err() {
             continue;
         }
-        expected.remove(&path);
-        if contents.blocking_send((path, content.into())).is_err() || expected.is_empty() {
+        missing[at] = false;
+        left -= 1;
+        if contents.blocking_send((at, content.into())).is_err() || left == 0 {
             break;
         }
     }

@@ -1,6 +1,5 @@
 //! Fuzz targets: GitHub's answers, and the archives that it sends.
 
-use std::collections::HashMap;
 use std::io::Write as _;
 
 use bytes::Bytes;
@@ -11,8 +10,8 @@ use url::Url;
 
 use super::answer::Answer;
 use super::{archive, blobs, link, pages, trees};
-use crate::model::GitSha;
 use crate::model::fuzzed::answer;
+use crate::model::{EntryMode, GitSha, TreeEntry};
 
 /// The blob of `hello` and a newline.
 const HELLO: &str = "ce013625030ba8dba906f756967f9e9ca394464a";
@@ -53,10 +52,15 @@ pub fn fuzz_archive(bytes: &[u8]) {
         rest.to_vec()
     };
     let hello: GitSha = HELLO.parse().expect("an object id");
-    let expected =
-        HashMap::from([("a.md".to_owned(), (hello, Some(6))), ("b/c.md".to_owned(), (hello, None))]);
+    let wanted = [("a.md", Some(6)), ("b/c.md", None)].map(|(path, size)| TreeEntry {
+        path: path.to_owned(),
+        path_is_utf8: true,
+        mode: EntryMode::File,
+        sha: hello,
+        size,
+    });
     let (outgoing, mut contents) = mpsc::channel(2);
-    drop(archive::read_archive(&archive[..], expected, &outgoing));
+    drop(archive::read_archive(&archive[..], &wanted, vec![true; 2], &outgoing));
     drop(outgoing);
     while let Some((_, content)) = contents.blocking_recv() {
         assert_eq!(content, "hello\n", "only what the tree names");

@@ -13,10 +13,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures::stream::{self, FuturesUnordered, StreamExt as _, TryStreamExt as _};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -31,7 +31,9 @@ pub use fuzz::fuzz;
 
 use call::{Answer, Caller, Request};
 use control::{Index, at};
-use wire::{Accepted, Fetched, Listed, Matches, Stats, UpsertBody, upsert_bodies, with_whole_numbers};
+use wire::{
+    Accepted, Fetched, Listed, Matches, Stats, UpsertBody, next_body, upsert_bodies, with_whole_numbers,
+};
 
 /// Records in an upsert, and ids in a delete.
 const MOST_RECORDS: usize = 1000;
@@ -61,6 +63,9 @@ pub struct PineconeStore {
     index: OnceCell<Index>,
     /// Bytes in an upsert: halved when the service finds one too large.
     most_bytes: AtomicUsize,
+    /// Upserts that are encoded, which takes two to three times the memory of their vectors: as many as
+    /// may be sent at once.
+    encoded: Arc<Semaphore>,
 }
 
 impl PineconeStore {
@@ -94,6 +99,7 @@ impl PineconeStore {
             calls,
             index: OnceCell::new(),
             most_bytes: AtomicUsize::new(MOST_BYTES),
+            encoded: Arc::new(Semaphore::new(calls)),
         })
     }
 
@@ -168,6 +174,29 @@ impl PineconeStore {
         Request { operation, items, method: Method::POST, url, body: Some(body.into()) }
     }
 
+    fn bug(&self, what: &str, error: impl Into<anyhow::Error>) -> StageError {
+        StageError::new(&self.caller.stage, ErrorKind::Bug, what).caused_by(error)
+    }
+
+    /// Encodes the next body, once there is room for it. Writing a hundred vectors as JSON takes
+    /// milliseconds.
+    async fn next_body(
+        &self,
+        namespace: &str,
+        records: &Arc<[Record]>,
+        from: usize,
+    ) -> StageResult<(UpsertBody, OwnedSemaphorePermit)> {
+        let room = Arc::clone(&self.encoded).acquire_owned().await;
+        let room = room.map_err(|error| self.bug("the queue of upserts is closed", error))?;
+        let (namespace, records, most_bytes) = (namespace.to_owned(), Arc::clone(records), self.most_bytes());
+        let work = move || next_body(&namespace, &records, from, MOST_RECORDS, most_bytes);
+        let body = tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|error| self.bug("encoding an upsert ended early", error))?
+            .map_err(|why| StageError::refused(&self.caller.stage, why))?;
+        Ok((body, room))
+    }
+
     fn no_index(&self) -> StageError {
         control::missing(&self.caller, &self.settings, None)
     }
@@ -179,6 +208,7 @@ impl PineconeStore {
         namespace: &str,
         records: &[Record],
         first: UpsertBody,
+        _room: OwnedSemaphorePermit,
     ) -> StageResult<()> {
         let mut waiting = vec![first];
         while let Some(part) = waiting.pop() {
@@ -309,23 +339,23 @@ impl VectorStore for PineconeStore {
             return Err(StageError::new(self.stage(), ErrorKind::Bug, message));
         }
         let url = at(&self.host().await?, &["vectors", "upsert"]);
-        let most_bytes = self.most_bytes();
-        // Writing a thousand vectors as JSON takes tens of milliseconds.
-        let owned: Arc<[Record]> = records.into();
-        let bodies = {
-            let (namespace, records) = (namespace.to_owned(), Arc::clone(&owned));
-            tokio::task::spawn_blocking(move || upsert_bodies(&namespace, &records, MOST_RECORDS, most_bytes))
-                .await
-                .map_err(|error| {
-                    StageError::new(self.stage(), ErrorKind::Bug, "encoding an upsert ended early")
-                        .caused_by(error)
-                })?
-                .map_err(|why| StageError::refused(self.stage(), why))?
-        };
-        stream::iter(bodies.into_iter().map(|body| self.send_upsert(&url, namespace, &owned, body)))
-            .buffer_unordered(self.calls)
-            .try_collect()
-            .await
+        let records: Arc<[Record]> = records.into();
+        let mut sent = FuturesUnordered::new();
+        let mut from = 0;
+        while from < records.len() {
+            let next = self.next_body(namespace, &records, from);
+            tokio::pin!(next);
+            // Those under way make the room that this one waits for.
+            let (body, room) = loop {
+                tokio::select! {
+                    next = &mut next => break next?,
+                    Some(done) = sent.next() => done?,
+                }
+            };
+            from = body.records.end;
+            sent.push(self.send_upsert(&url, namespace, &records, body, room));
+        }
+        sent.try_collect().await
     }
 
     /// By ids alone: with a filter beside them the service would apply the filter only.

@@ -92,46 +92,57 @@ pub(super) struct UpsertBody {
 }
 
 /// Encodes an upsert as few bodies of at most `most_records` records and `most_bytes` bytes each.
-/// A record that is longer alone gets a body of its own, for the service to judge.
 pub(super) fn upsert_bodies(
     namespace: &str,
     records: &[Record],
     most_records: usize,
     most_bytes: usize,
 ) -> Result<Vec<UpsertBody>, String> {
-    const END: &[u8] = b"]}";
-    let mut start = Vec::with_capacity(64);
-    start.extend_from_slice(b"{\"namespace\":");
-    write_json(&mut start, namespace);
-    start.extend_from_slice(b",\"vectors\":[");
-
-    let mut bodies: Vec<UpsertBody> = Vec::new();
-    let mut body: Vec<u8> = Vec::new();
+    let mut bodies = Vec::new();
     let mut from = 0;
-    let mut one = Vec::new();
-    for (at, record) in records.iter().enumerate() {
-        one.clear();
-        write_record(&mut one, record)?;
-        let full = at - from == most_records || body.len() + 1 + one.len() + END.len() > most_bytes;
-        if at > from && full {
-            body.extend_from_slice(END);
-            bodies.push(UpsertBody { records: from..at, body: std::mem::take(&mut body).into() });
-            from = at;
-        }
-        if at == from {
-            let left = (records.len() - at).min(most_records);
-            body.reserve((start.len() + left * (one.len() + one.len() / 16)).min(most_bytes));
-            body.extend_from_slice(&start);
-        } else {
-            body.push(b',');
-        }
-        body.extend_from_slice(&one);
-    }
-    if from < records.len() {
-        body.extend_from_slice(END);
-        bodies.push(UpsertBody { records: from..records.len(), body: body.into() });
+    while from < records.len() {
+        let body = next_body(namespace, records, from, most_records, most_bytes)?;
+        from = body.records.end;
+        bodies.push(body);
     }
     Ok(bodies)
+}
+
+/// Encodes the records from `from` on, as many as fit into one body. A record that is longer alone
+/// gets a body of its own, for the service to judge.
+pub(super) fn next_body(
+    namespace: &str,
+    records: &[Record],
+    from: usize,
+    most_records: usize,
+    most_bytes: usize,
+) -> Result<UpsertBody, String> {
+    const END: &[u8] = b"]}";
+    let mut body = Vec::with_capacity(64);
+    body.extend_from_slice(b"{\"namespace\":");
+    write_json(&mut body, namespace);
+    body.extend_from_slice(b",\"vectors\":[");
+    let mut end = from;
+    for record in records[from..].iter().take(most_records) {
+        let before = body.len();
+        if end > from {
+            body.push(b',');
+        }
+        write_record(&mut body, record)?;
+        if end > from && body.len() + END.len() > most_bytes {
+            body.truncate(before);
+            break;
+        }
+        if end == from {
+            // Records are about as long as the first one; the last may be taken off again.
+            let one = body.len() - before;
+            let left = (records.len() - from).min(most_records) - 1;
+            body.reserve((left * (one + one / 16)).min(most_bytes.saturating_sub(body.len()) + one));
+        }
+        end += 1;
+    }
+    body.extend_from_slice(END);
+    Ok(UpsertBody { records: from..end, body: body.into() })
 }
 
 fn write_record(out: &mut Vec<u8>, record: &Record) -> Result<(), String> {
@@ -176,6 +187,8 @@ fn whole(number: f64) -> Option<Number> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::model::{AttrValue, Fingerprint, GitSha, Metadata, Vector};
     use serde_json::json;
@@ -184,7 +197,7 @@ mod tests {
         Record {
             id: id.into(),
             vector: Vector::from([0.1f32, -1.0]),
-            metadata: Metadata {
+            metadata: Arc::new(Metadata {
                 project: "p".into(),
                 repository: "r".into(),
                 file_path: "a \"quoted\" ü.md".into(),
@@ -205,7 +218,7 @@ mod tests {
                     ("odd".into(), AttrValue::Number(f64::NAN)),
                     ("n".into(), AttrValue::Number(2.0)),
                 ],
-            },
+            }),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What only the embedded store promises: words beside vectors, and a file that survives.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 use serde_json::json;
@@ -12,7 +13,7 @@ fn record(id: &str, vector: [f32; 2], text: &str) -> Record {
     Record {
         id: id.into(),
         vector: Vector::from(vector),
-        metadata: Metadata {
+        metadata: Arc::new(Metadata {
             project: "p".into(),
             repository: "r".into(),
             file_path: "src/a.rs".into(),
@@ -30,7 +31,7 @@ fn record(id: &str, vector: [f32; 2], text: &str) -> Record {
             name: None,
             attrs: Vec::new(),
             foreign: None,
-        },
+        }),
     }
 }
 

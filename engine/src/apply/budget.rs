@@ -1,0 +1,193 @@
+//! Room for what is in flight, shared by projects so that none of them can take it all.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// An amount of something (bytes of memory, repositories being read) for all projects of a process.
+///
+/// A project gets no more than it leaves to others: half of everything where it is alone, a third
+/// where another one holds a third, and so on. So a project whose service hangs never holds what
+/// the next one needs. One that holds nothing always gets what it asks for, within `most`: every
+/// project moves on, if slowly.
+#[derive(Debug)]
+pub struct Budget {
+    capacity: usize,
+    most: usize,
+    state: Mutex<State>,
+    freed: Notify,
+    owners: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    used: usize,
+    by_owner: HashMap<u64, usize>,
+}
+
+impl Budget {
+    /// Room for `capacity`; what hungry owners may take beyond it ends at `most`.
+    pub fn new(capacity: usize, most: usize) -> Arc<Self> {
+        Arc::new(Self {
+            capacity,
+            most,
+            state: Mutex::default(),
+            freed: Notify::new(),
+            owners: AtomicU64::new(0),
+        })
+    }
+
+    /// The share of one more owner.
+    pub(crate) fn share(self: &Arc<Self>) -> Share {
+        let owner = self.owners.fetch_add(1, Ordering::Relaxed);
+        Share { budget: Arc::clone(self), owner, turn: tokio::sync::Mutex::new(()) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// False, and nothing is taken, where it is not the owner's turn.
+    fn try_take(&self, owner: u64, amount: usize) -> bool {
+        let mut state = self.lock();
+        let own = state.by_owner.get(&owner).copied().unwrap_or(0);
+        let used = state.used + amount;
+        let fair = used <= self.capacity && own + amount <= self.capacity - used;
+        if fair || (own == 0 && used <= self.most.max(amount)) {
+            state.used = used;
+            state.by_owner.insert(owner, own + amount);
+            return true;
+        }
+        false
+    }
+
+    /// Changes what an owner holds, without asking.
+    fn change(&self, owner: u64, from: usize, to: usize) {
+        {
+            let mut state = self.lock();
+            state.used = state.used + to - from;
+            let own = state.by_owner.get(&owner).copied().unwrap_or(0) + to - from;
+            if own == 0 {
+                state.by_owner.remove(&owner);
+            } else {
+                state.by_owner.insert(owner, own);
+            }
+        }
+        if to < from {
+            self.freed.notify_waiters();
+        }
+    }
+}
+
+/// What one owner may take of a [`Budget`].
+#[derive(Debug)]
+pub(crate) struct Share {
+    budget: Arc<Budget>,
+    owner: u64,
+    /// One waits at a time, so that a large amount is not overtaken by small ones for ever.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Share {
+    /// Waits until there is room.
+    pub(crate) async fn take(&self, amount: usize) -> Taken {
+        let _turn = self.turn.lock().await;
+        loop {
+            let freed = self.budget.freed.notified();
+            tokio::pin!(freed);
+            // From here on nothing freed is missed.
+            freed.as_mut().enable();
+            if self.budget.try_take(self.owner, amount) {
+                return Taken { budget: Arc::clone(&self.budget), owner: self.owner, amount };
+            }
+            freed.await;
+        }
+    }
+}
+
+/// What was taken, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    budget: Arc<Budget>,
+    owner: u64,
+    amount: usize,
+}
+
+impl Taken {
+    /// It turned out to be another amount. Where that is more, others wait the longer.
+    pub(crate) fn resize(&mut self, amount: usize) {
+        self.budget.change(self.owner, self.amount, amount);
+        self.amount = amount;
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.budget.change(self.owner, self.amount, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    fn now(share: &Share, amount: usize) -> Option<Taken> {
+        share.take(amount).now_or_never()
+    }
+
+    #[test]
+    fn nobody_takes_what_others_need() {
+        let budget = Budget::new(12, usize::MAX);
+        let (hung, other, third) = (budget.share(), budget.share(), budget.share());
+        let mut held: Vec<Taken> = (0..12).map_while(|_| now(&hung, 1)).collect();
+        assert_eq!(held.len(), 6, "alone: half");
+        let others: Vec<Taken> = (0..12).map_while(|_| now(&other, 1)).collect();
+        assert_eq!(others.len(), 3, "half of what is left");
+        assert!(now(&third, 100).is_some(), "whoever holds nothing moves on, whatever it asks for");
+        drop(others);
+        assert!(now(&hung, 1).is_none());
+        held.pop();
+        assert!(now(&hung, 1).is_some());
+    }
+
+    #[test]
+    fn the_hungry_go_on_up_to_the_most() {
+        let budget = Budget::new(2, 3);
+        let shares: Vec<Share> = (0..4).map(|_| budget.share()).collect();
+        let held: Vec<Option<Taken>> = shares.iter().map(|share| now(share, 1)).collect();
+        assert_eq!(held.iter().map(Option::is_some).collect::<Vec<_>>(), [true, true, true, false]);
+    }
+
+    #[test]
+    fn amounts_are_corrected_and_given_back() {
+        let budget = Budget::new(10, usize::MAX);
+        let share = budget.share();
+        let mut taken = now(&share, 1).expect("room");
+        taken.resize(8);
+        assert!(now(&share, 1).is_none());
+        taken.resize(2);
+        drop(now(&share, 3).expect("room again"));
+        drop(taken);
+        assert!(budget.lock().by_owner.is_empty());
+        assert_eq!(budget.lock().used, 0);
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken() {
+        let budget = Budget::new(2, 2);
+        let share = Arc::new(budget.share());
+        let held = share.take(1).await;
+        let waiting = {
+            let share = Arc::clone(&share);
+            tokio::spawn(async move { share.take(1).await })
+        };
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(held);
+        waiting.await.expect("taken");
+    }
+}

@@ -1,0 +1,40 @@
+//! A seam for tests of crashes and full disks: someone who is told of each transaction and may let
+//! it fail. The program itself sets none.
+
+use std::fmt;
+
+use super::Ledger;
+
+/// When a watcher is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Nothing of the transaction has happened.
+    Before,
+    /// It is committed; only its caller does not know yet.
+    After,
+}
+
+type Lets = dyn Fn(&str, Moment) -> bool + Send + Sync;
+
+/// Who is asked, with the transaction's name.
+pub(super) struct Watch(Box<Lets>);
+
+impl Watch {
+    pub(super) fn lets(&self, what: &str, moment: Moment) -> bool {
+        (self.0)(what, moment)
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
+    }
+}
+
+impl Ledger {
+    /// Asks `lets` before and after each transaction, by its name; where it says no, the
+    /// transaction's caller gets the error of a full disk. The first watcher stays.
+    pub fn watch(&self, lets: impl Fn(&str, Moment) -> bool + Send + Sync + 'static) {
+        self.watch.get_or_init(|| Watch(Box::new(lets)));
+    }
+}

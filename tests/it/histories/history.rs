@@ -1,0 +1,428 @@
+//! A history: the world outside, a ledger, a cache and a store, and what must hold of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use reposync::apply::{Candidate, Engine, Options, Project, Prune, in_flight, run};
+use reposync::chunk::{Chunker, SentenceChunker, SentenceSettings};
+use reposync::embed::{CacheKey, EmbedQueue, Embedder as _, VectorCache};
+use reposync::ledger::{Ledger, ProjectRow};
+use reposync::model::{
+    BranchRef, ByteSize, EventSink, Fingerprint, Outcome, PathMatcher, Report, SecretsMode, StageResult,
+};
+use reposync::plan::{Guard, Selector};
+use reposync::source::Selection;
+use reposync::store::VectorStore;
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+
+use super::steps::{CHUNK_SIZES, FILE_SIZES, FOLDERS, KEYS, PATHS, Step, text};
+use crate::support::lab::{
+    BRANCHES, Blob, Fault, Lab, LabComponent, LabEmbedder, LabSource, LabStore, PROJECT, Repo, Tree, Wanted,
+};
+
+/// Calls of the embedder that a kill may interrupt, times the texts of each.
+const IN_FLIGHT: usize = 2 * 3;
+
+/// What the file says, besides which files are wanted.
+#[derive(Clone)]
+struct Settings {
+    chunk_size: usize,
+    component: Option<u8>,
+    namespace: usize,
+    model: u8,
+}
+
+/// A ledger, a cache and a store, and what is outside.
+struct History {
+    lab: Lab,
+    settings: Settings,
+    ledger: Arc<Ledger>,
+    cache: Arc<VectorCache>,
+    store: Arc<LabStore>,
+    _folder: tempfile::TempDir,
+}
+
+type Index = BTreeMap<String, BTreeMap<String, (Vec<f32>, Map<String, Value>)>>;
+
+impl History {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let lab = Lab::default();
+        for (n, key) in KEYS.iter().enumerate() {
+            let file = |path: usize, n| (PATHS[path].to_owned(), Blob::file(text(n)));
+            let main: Tree = [file(n, n), file(n + 2, 7 + n)].into();
+            let dev: Tree = [file(n, n), file(n + 1, 8 + n)].into();
+            let name = format!("acme/{n}");
+            let repo = Repo {
+                key: (*key).to_owned(),
+                names: [name.clone()].into(),
+                name,
+                listed: n < 3,
+                commits: true,
+                stamp: 0,
+                branches: [main, dev],
+                default: 0,
+                history: Vec::new(),
+                unseen: false,
+            };
+            lab.lock().repos.insert((*key).to_owned(), repo);
+        }
+        Self {
+            store: Arc::new(LabStore::new(lab.clone())),
+            ledger: lab.ledger(),
+            lab,
+            settings: Settings { chunk_size: 0, component: None, namespace: 0, model: 0 },
+            cache: Arc::new(VectorCache::open(folder.path(), ByteSize::mib(64))),
+            _folder: folder,
+        }
+    }
+
+    fn chunkers(&self) -> Vec<Arc<dyn Chunker>> {
+        let size = CHUNK_SIZES[self.settings.chunk_size];
+        let prose =
+            SentenceSettings { max_chunk_size: size, chunk_overlap: 0, ..SentenceSettings::default() };
+        let prose: Arc<dyn Chunker> =
+            Arc::new(SentenceChunker::new("prose", &prose, None).expect("a chunker"));
+        let component = self
+            .settings
+            .component
+            .map(|version| -> Arc<dyn Chunker> { Arc::new(LabComponent::new(version)) });
+        component.into_iter().chain([prose]).collect()
+    }
+
+    fn project(
+        &self,
+        store: Arc<dyn VectorStore>,
+        embedder: LabEmbedder,
+        cache: Option<Arc<VectorCache>>,
+    ) -> Project {
+        let wanted = self.lab.lock().wanted.clone();
+        let exclude_patterns: Vec<String> =
+            wanted.excluded.iter().map(|folder| format!("{folder}**")).collect();
+        let allowed_extensions = wanted.extension.clone().map(|extension| vec![extension]);
+        let namespace = format!("n{}", self.settings.namespace);
+        let chunkers = self.chunkers();
+        let basis = chunkers
+            .iter()
+            .map(|chunker| chunker.identity().to_owned())
+            .chain([format!("{wanted:?} {namespace}"), embedder.identity().to_string()]);
+        let basis = Fingerprint::of(basis);
+        Project {
+            row: ProjectRow {
+                name: PROJECT.into(),
+                organization: Some("acme".into()),
+                filter_keyword: None,
+                namespace,
+                enabled: true,
+                allowed_extensions: allowed_extensions.clone(),
+                exclude_patterns: exclude_patterns.clone(),
+            },
+            selection: Selection::Owner { owner: "acme".into(), keyword: None },
+            branch: wanted
+                .branch
+                .map_or(BranchRef::Default, |branch| BranchRef::Named(BRANCHES[branch].into())),
+            selector: Selector {
+                allowed_extensions,
+                exclude: PathMatcher::new(&exclude_patterns).expect("patterns"),
+                max_file_bytes: wanted.max_file_bytes as u64,
+            },
+            secrets: SecretsMode::Off,
+            basis,
+            source: Arc::new(LabSource(self.lab.clone())),
+            chunkers,
+            queue: Arc::new(EmbedQueue::new(
+                Arc::new(embedder),
+                cache,
+                CancellationToken::new(),
+                EventSink::none(),
+            )),
+            store,
+            notifiers: Vec::new(),
+        }
+    }
+
+    /// One run to its end, or to its sudden death. None as well where the ledger failed at once.
+    fn apply(&self, fault: Option<Fault>, full: bool, prune: Prune) -> Option<Report> {
+        let killed = self.lab.begin(fault, prune != Prune::No);
+        let report = runtime().block_on(async {
+            let embedder = LabEmbedder::new(Some(self.lab.clone()), self.settings.model);
+            let project = self.project(self.store.clone(), embedder, Some(self.cache.clone()));
+            tokio::select! {
+                biased;
+                () = killed.cancelled() => None,
+                report = go(Arc::clone(&self.ledger), project, full, prune) => report.ok(),
+            }
+        });
+        // The death of a ledger's thread and the error that follows it come at once.
+        let report = report.filter(|_| !killed.is_cancelled());
+        if killed.is_cancelled() {
+            self.forgive();
+        }
+        report
+    }
+
+    /// What was in flight at a kill, or answered and not yet kept, may be paid for again.
+    fn forgive(&self) {
+        let mut outside = self.lab.lock();
+        let embedded: Vec<(Fingerprint, String)> = outside.embedded.keys().cloned().collect();
+        let keys: Vec<CacheKey> =
+            embedded.iter().map(|(identity, text)| CacheKey::of(identity, text)).collect();
+        let mut lost = 0;
+        for (key, kept) in embedded.into_iter().zip(self.cache.contains_many(&keys)) {
+            let paid = outside.embedded[&key];
+            let allowed = outside.allowed.entry(key).or_default();
+            if !kept && *allowed < paid {
+                *allowed += 1;
+                lost += 1;
+            }
+        }
+        if lost > IN_FLIGHT {
+            outside.violations.push(format!("{lost} answers were lost at a kill"));
+        }
+    }
+
+    /// What a build from nothing holds.
+    fn fresh(&self) -> Index {
+        self.lab.begin(None, false);
+        let lab = Lab::default();
+        let store: Arc<dyn VectorStore> = Arc::new(LabStore::new(lab));
+        runtime().block_on(async {
+            let embedder = LabEmbedder::new(None, self.settings.model);
+            let project = self.project(Arc::clone(&store), embedder, None);
+            let ledger = Arc::new(Ledger::in_memory().expect("a ledger"));
+            let report = go(ledger, project, false, Prune::No).await.expect("a ledger in order");
+            assert_eq!(report.outcome, Outcome::Done, "{report:?}");
+            contents(&*store).await
+        })
+    }
+
+    fn index(&self) -> Index {
+        runtime().block_on(contents(&*self.store))
+    }
+
+    /// Somebody pushes.
+    fn push(&self, repo: usize, change: impl FnOnce(&mut Repo, Option<usize>)) {
+        let mut outside = self.lab.lock();
+        let branch = outside.wanted.branch;
+        let repo = outside.repos.get_mut(KEYS[repo]).expect("a repository");
+        let before = (repo.branches.clone(), repo.commits);
+        change(repo, branch);
+        if (&repo.branches, repo.commits) != (&before.0, before.1) {
+            repo.stamp += 1;
+            repo.history.extend(before.0);
+        }
+    }
+
+    fn edit(&self, repo: usize, change: impl FnOnce(&mut Tree)) {
+        self.push(repo, |repo, branch| change(repo.tree_mut(branch)));
+    }
+
+    fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
+        match step {
+            Step::Write { repo, path, text: n } => {
+                self.edit(repo, |tree| drop(tree.insert(PATHS[path].into(), Blob::file(text(n)))));
+            }
+            Step::Delete { repo, path } => self.edit(repo, |tree| drop(tree.remove(PATHS[path]))),
+            Step::Move { repo, from, to } => self.edit(repo, |tree| {
+                if let Some(blob) = tree.remove(PATHS[from]) {
+                    tree.insert(PATHS[to].into(), blob);
+                }
+            }),
+            Step::Copy { from, path, to } => {
+                let blob = self.tree_of(from).get(PATHS[path]).cloned();
+                if let Some(blob) = blob {
+                    self.edit(to, |tree| drop(tree.insert(PATHS[path].into(), blob)));
+                }
+            }
+            Step::ChangeMode { repo, path, mode } => self.edit(repo, |tree| {
+                if let Some(blob) = tree.get_mut(PATHS[path]) {
+                    blob.mode = mode;
+                }
+            }),
+            Step::Revert { repo, back } => self.push(repo, |repo, branch| {
+                if let Some(at) = repo.history.len().checked_sub(back) {
+                    *repo.tree_mut(branch) = repo.history[at].clone();
+                }
+            }),
+            Step::ForcePush { repo, from } => {
+                let other = self.tree_of(from);
+                self.edit(repo, |tree| *tree = other);
+                self.lab.lock().forget_commits();
+                self.repo(repo, |repo| repo.history.clear());
+            }
+            Step::SwitchDefault { repo } => self.repo(repo, |repo| repo.default = 1 - repo.default),
+            Step::Empty { repo } => self.push(repo, |repo, _| repo.commits = !repo.commits),
+            // The first one is always there: an empty listing is never believed.
+            Step::Vanish { repo } => self.repo(repo.max(1), |repo| repo.listed = !repo.listed),
+            Step::Rename { repo, name } => {
+                // A name that another repository had, taken over in the same moment, is left out:
+                // its files' ids are the other's. So is a name that the ledger never saw with this
+                // key: what is indexed under it is nobody's that it knows.
+                let name = format!("acme/{repo}-{name}");
+                self.repo(repo, |repo| {
+                    if !repo.unseen {
+                        repo.names.insert(name.clone());
+                        repo.name = name;
+                    }
+                });
+            }
+            Step::Recreate { repo } => self.repo(repo, |repo| {
+                repo.key.push('+');
+                repo.forget();
+                repo.stamp += 1;
+                repo.history.clear();
+            }),
+            Step::Exclude(folder) => self.want(|wanted| wanted.excluded = folder.map(|n| FOLDERS[n].into())),
+            Step::Extension(only) => self.want(|wanted| wanted.extension = only.then(|| ".md".into())),
+            Step::FileSize(size) => self.want(|wanted| wanted.max_file_bytes = FILE_SIZES[size]),
+            Step::Branch(branch) => self.want(|wanted| wanted.branch = branch),
+            Step::ChunkSize(size) => self.settings.chunk_size = size,
+            Step::Component(version) => self.settings.component = version,
+            Step::Namespace(namespace) => self.settings.namespace = namespace,
+            Step::Model(model) => self.settings.model = model,
+            Step::Apply { fault: None, full, prune } => self.undisturbed(full, prune)?,
+            Step::Apply { fault, full, prune } => {
+                drop(self.apply(fault, full, if prune { Prune::Asked } else { Prune::No }));
+            }
+            Step::Undone { edit, fault } => {
+                self.undisturbed(false, false)?;
+                let (settings, wanted) = (self.settings.clone(), self.lab.lock().wanted.clone());
+                let repos = self.lab.lock().repos.clone();
+                self.step(*edit)?;
+                self.apply(Some(fault), false, Prune::No);
+                self.settings = settings;
+                self.want(|now| *now = wanted);
+                for (n, key) in KEYS.iter().enumerate() {
+                    let before = &repos[*key];
+                    self.push(n, |repo, _| {
+                        (repo.branches, repo.commits) = (before.branches.clone(), before.commits);
+                    });
+                }
+            }
+            Step::LoseLedger => {
+                // What is in other places is lost with it: only where there is nothing.
+                let here = format!("n{}", self.settings.namespace);
+                if self.index().keys().all(|namespace| *namespace == here) {
+                    self.ledger = self.lab.ledger();
+                    self.lab.lock().repos.values_mut().for_each(Repo::forget);
+                    self.undisturbed(false, false)?;
+                }
+            }
+        }
+        self.check()
+    }
+
+    fn tree_of(&self, repo: usize) -> Tree {
+        let outside = self.lab.lock();
+        outside.repos[KEYS[repo]].tree(outside.wanted.branch).clone()
+    }
+
+    fn repo(&self, repo: usize, change: impl FnOnce(&mut Repo)) {
+        change(self.lab.lock().repos.get_mut(KEYS[repo]).expect("a repository"));
+    }
+
+    fn want(&self, change: impl FnOnce(&mut Wanted)) {
+        change(&mut self.lab.lock().wanted);
+    }
+
+    /// A run without a fault: the index is that of a build from nothing, and what it holds besides
+    /// are files of repositories that are not there.
+    fn undisturbed(&self, full: bool, prune: bool) -> Result<(), TestCaseError> {
+        let report = self.apply(None, full, if prune { Prune::Asked } else { Prune::No }).expect("no kill");
+        prop_assert_eq!(report.outcome, Outcome::Done, "{:?}", report);
+        self.lab
+            .lock()
+            .repos
+            .values_mut()
+            .filter(|repo| repo.is_there())
+            .for_each(|repo| repo.unseen = false);
+        self.check()?;
+        let (index, fresh) = (self.index(), self.fresh());
+        let there: BTreeSet<String> = {
+            let outside = self.lab.lock();
+            let there = outside.repos.values().filter(|repo| repo.is_there());
+            there.flat_map(|repo| repo.names.iter().cloned()).collect()
+        };
+        for (namespace, records) in &index {
+            for (id, record) in records {
+                if fresh.get(namespace).and_then(|records| records.get(id)) != Some(record) {
+                    let repository = record.1["repository"].as_str().unwrap_or_default();
+                    let orphan = !prune && !there.contains(repository);
+                    prop_assert!(orphan, "{} in {} is no orphan, and differs: {:?}", id, namespace, record);
+                }
+            }
+        }
+        for (namespace, records) in &fresh {
+            for id in records.keys() {
+                let held = index.get(namespace).is_some_and(|held| held.contains_key(id));
+                prop_assert!(held, "{} is not in {}", id, namespace);
+            }
+        }
+        Ok(())
+    }
+
+    /// What holds at every moment.
+    fn check(&self) -> Result<(), TestCaseError> {
+        let outside = self.lab.lock();
+        prop_assert!(outside.violations.is_empty(), "{:?}", outside.violations);
+        for (key, times) in &outside.embedded {
+            let allowed = 1 + outside.allowed.get(key).copied().unwrap_or(0);
+            prop_assert!(*times <= allowed, "{:?} was embedded {} times, not {}", key.1, times, allowed);
+        }
+        Ok(())
+    }
+}
+
+/// Paused time: nothing waits, and the same steps happen in the same order.
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime")
+}
+
+async fn go(ledger: Arc<Ledger>, project: Project, full: bool, prune: Prune) -> StageResult<Report> {
+    let guard = Guard { max_delete_ratio: 0.5, allow_deletes: true };
+    let options = Options { full, prune, ..Options::new(guard, vec![PROJECT.into()]) };
+    let engine = Engine {
+        ledger,
+        stores: vec![Arc::clone(&project.store)],
+        in_flight: in_flight(),
+        events: EventSink::none(),
+        cancel: CancellationToken::new(),
+    };
+    let candidate = Candidate { name: PROJECT.into(), project: Ok(Arc::new(project)) };
+    run(Arc::new(engine), vec![candidate], options, "test").await
+}
+
+/// Everything a store holds, without what tells only when it was written.
+async fn contents(store: &dyn VectorStore) -> Index {
+    let mut index = Index::new();
+    for namespace in store.describe().await.expect("described").namespaces.into_keys() {
+        let mut after = None;
+        loop {
+            let page = store.list(&namespace, "", after).await.expect("listed");
+            for mut record in store.fetch(&namespace, &page.ids).await.expect("fetched") {
+                record.metadata.retain(|key, _| !matches!(key.as_str(), "commit_sha" | "url"));
+                let held = index.entry(namespace.clone()).or_default();
+                held.insert(record.id, (record.vector.to_vec(), record.metadata));
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+    index
+}
+
+/// Goes through a history, then runs to the end, prunes, and compares.
+pub(super) fn check_history(steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let mut history = History::new();
+    for step in steps {
+        history.step(step)?;
+    }
+    history.undisturbed(false, true)?;
+    history.apply(None, false, Prune::No);
+    prop_assert_eq!(history.lab.lock().writes, 0, "the second run has nothing to do");
+    Ok(())
+}
