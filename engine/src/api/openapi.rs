@@ -1,7 +1,9 @@
 //! `GET /openapi.json`: the API's document, made of the code.
 
 use axum::Json;
+use utoipa::openapi::path::PathItem;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::{health, metrics, operations, page, projects, runs, sync, webhook};
@@ -17,7 +19,7 @@ use super::{health, metrics, operations, page, projects, runs, sync, webhook};
         webhook::github,
     ),
     security(("bearer" = [])),
-    modifiers(&Bearer),
+    modifiers(&Bearer, &Errors),
 )]
 struct Document;
 
@@ -32,6 +34,23 @@ impl Modify for Bearer {
         let basic = HttpBuilder::new().scheme(HttpAuthScheme::Basic);
         let basic = basic.description(Some("the same token as the password; only for the page at `/`"));
         components.add_security_scheme("basic", SecurityScheme::Http(basic.build()));
+    }
+}
+
+/// Whatever is not named at a route (no token, no such project, a disabled one, a body that is too
+/// large, a service that does not answer, …) is told in one form.
+struct Errors;
+
+impl Modify for Errors {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
+        let error = ResponseBuilder::new().description("any other error").content("application/json", body);
+        let error = error.build();
+        for PathItem { get, post, delete, .. } in document.paths.paths.values_mut() {
+            for operation in [get, post, delete].into_iter().flatten() {
+                operation.responses.responses.insert("default".to_owned(), error.clone().into());
+            }
+        }
     }
 }
 

@@ -231,7 +231,11 @@ fn badge(text: &str, colour: &str) -> String {
 struct Rows(String);
 
 impl Rows {
+    /// Nothing where there is nothing to say.
     fn row(&mut self, label: &str, text: &str) {
+        if text.is_empty() {
+            return;
+        }
         self.0.push_str(&format!("<dt>{}<dd>{}\n", escape(label), escape(text)));
     }
 

@@ -68,7 +68,7 @@ pub(super) struct ProjectsBody {
     /// In the order of the file; orphans last.
     projects: Vec<ProjectBody>,
     /// Another process whose run this daemon waits for.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     waiting_for: Value,
 }
 

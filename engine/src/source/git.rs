@@ -100,7 +100,7 @@ impl Source for GitSource {
         _fresh: bool,
     ) -> StageResult<Listing> {
         let Selection::Named(wanted) = selection else {
-            return Err(StageError::misconfigured(&self.stage, "local repositories have no owner to list")
+            return Err(StageError::refused(&self.stage, "local repositories have no owner to list")
                 .hint("name them in the project: repositories = [\"path\", …]"));
         };
         let (stage, wanted) = (self.stage.clone(), wanted.clone());
