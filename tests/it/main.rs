@@ -31,6 +31,7 @@ mod source_github_faults;
 mod store_contract;
 mod store_pinecone;
 mod support;
+mod telemetry;
 mod torture;
 mod trouble;
 mod webhook;

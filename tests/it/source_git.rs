@@ -132,7 +132,7 @@ async fn whose_repository_it_is_does_not_matter() {
 async fn an_owner_cannot_be_listed() {
     let owner = Selection::Owner { owner: "acme".into(), keyword: None };
     let error = GitSource::new("git").list(&owner, &Answers::default(), false).await.expect_err("refused");
-    assert_eq!(error.kind, ErrorKind::Misconfigured);
+    assert_eq!(error.kind, ErrorKind::Refused);
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 //! Logs: for people on standard error, as JSON lines with rotation in `[engine].log_dir`.
+//! Spans go to a collector where the environment names one.
 //! Only RepoSync's own modules speak below `warn`, so no dependency's trace of a request gets out.
 
 use std::io::{self, Write};
@@ -12,14 +13,16 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
 
 use super::progress::Progress;
+use super::telemetry::Export;
 
 /// Log files kept: two weeks, as there is one a day.
 const KEPT: usize = 14;
 
-/// Writes what is buffered when it is dropped.
+/// Writes what is buffered, and exports what is not yet, when it is dropped.
 #[derive(Debug)]
 pub(super) struct LogGuard {
     _worker: Option<WorkerGuard>,
+    _export: Option<Export>,
 }
 
 /// Starts logging. `verbose` is none for `-q`.
@@ -44,9 +47,14 @@ pub(super) fn start(
             (Some(layer), Some(worker))
         }
     };
+    let export = Export::from_environment()?;
+    let spans = export.as_ref().map(|export| {
+        // Spans are of `info`, and events of a span belong to it; nothing of dependencies gets out.
+        export.layer().with_filter(Targets::new().with_target("reposync", LevelFilter::INFO))
+    });
     // Fails where a subscriber is set already: then that one serves.
-    drop(tracing_subscriber::registry().with(human).with(json).try_init());
-    Ok(LogGuard { _worker: worker })
+    drop(tracing_subscriber::registry().with(human).with(json).with(spans).try_init());
+    Ok(LogGuard { _worker: worker, _export: export })
 }
 
 fn files(folder: &Path) -> anyhow::Result<RollingFileAppender> {

@@ -21,6 +21,7 @@ mod reload;
 mod render;
 mod schema;
 mod status;
+mod telemetry;
 mod validate;
 mod verify;
 
