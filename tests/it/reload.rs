@@ -277,6 +277,9 @@ repositories = [\"docs\"]
 #[test]
 #[cfg(target_os = "linux")]
 fn hundreds_of_reloads_leave_no_descriptor_and_no_thread_behind() {
+    // A busy machine makes it start some more of the threads that it may; a leak would be one, or
+    // more, for each of the 240 reloads that are compared.
+    const SOME: usize = 20;
     let (local, daemon) = two();
     let process = std::path::PathBuf::from(format!("/proc/{}", daemon.program.id()));
     let entries = |folder: &str| std::fs::read_dir(process.join(folder)).expect("a process").count();
@@ -296,7 +299,10 @@ fn hundreds_of_reloads_leave_no_descriptor_and_no_thread_behind() {
         }
     }
     let now = (entries("fd"), entries("task"));
-    assert!(now.0 <= descriptors && now.1 <= threads, "{now:?}, at first {descriptors} and {threads}");
+    assert!(
+        now.0 <= descriptors + SOME && now.1 <= threads + SOME,
+        "{now:?}, at first {descriptors} and {threads}"
+    );
     assert_eq!(daemon.get("/health").json()["status"], "degraded");
     local.config(&file(""));
     daemon.post("/reload", &json!({})).is(200);
