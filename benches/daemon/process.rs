@@ -44,6 +44,7 @@ impl Process {
             (record["process"] == child.id()).then(|| record["listen"].as_str().map(str::to_owned))?
         })
         .await;
+        reposync::net::install_tls_provider();
         let client = Client::builder().no_proxy().build().expect("a client");
         let daemon = Self { child, client, url: format!("http://{address}") };
         daemon.until_idle().await;
