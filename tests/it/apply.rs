@@ -532,6 +532,14 @@ fn an_exact_plan_is_what_apply_then_does() {
                 .map(|name| Some(run.count(name)))
                 .to_vec();
         assert_eq!(planned, done, "{what}");
+        let repositories = plan["projects"][0]["repositories"].as_array().expect("a list");
+        let files = || repositories.iter().flat_map(|repo| repo["files"].as_array().expect("a list"));
+        let planned = ["add", "change", "move", "remove"]
+            .map(|action| files().filter(|file| file["action"] == action).count() as u64);
+        let mut done = run.counts(["files_added", "files_changed", "files_moved", "files_removed"]);
+        // A file whose new content is not for the index is gone from it without being removed.
+        done[3] += u64::from(what.ends_with("turns binary"));
+        assert_eq!(planned, done, "{what}");
     };
     check("the first run");
     check("nothing to do");

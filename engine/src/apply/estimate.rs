@@ -1,6 +1,6 @@
 //! The bill of a plan: chunks, texts after cache hits, tokens, vectors.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use super::project_run::ProjectRun;
 use super::setup::item_or_fatal;
 use super::writer::{believes, step};
 use crate::ledger::FileKey;
-use crate::model::{Fingerprint, GitSha, RepoRef, StageError, StageResult, TreeEntry};
+use crate::model::{Fingerprint, GitSha, RepoRef, SkipReason, StageError, StageResult, TreeEntry};
 use crate::plan::{Estimate, Reason, Write};
 use crate::source::ContentSink;
 
@@ -52,26 +52,36 @@ impl<'a> Bill<'a> {
     }
 }
 
-/// Adds a repository's work to the bill.
+/// Files whose content turned out not to be for the index, by path.
+pub(crate) type LeftOut = BTreeMap<String, SkipReason>;
+
+/// Adds a repository's work to the bill; tells what only its content keeps out, where that is read.
 pub(crate) async fn estimate(
     run: &Arc<ProjectRun>,
     work: &RepoWork,
     exact: bool,
     bill: &mut Bill<'_>,
-) -> StageResult<()> {
+) -> StageResult<LeftOut> {
     if work.diff.writes.is_empty() {
-        return Ok(());
+        return Ok(LeftOut::new());
     }
     if !exact {
         for write in &work.diff.writes {
             by_size(write, &mut bill.estimate);
         }
-        return Ok(());
+        return Ok(LeftOut::new());
     }
     let wanted = work.diff.writes.iter().map(|write| write.wanted.entry.clone()).collect();
-    let mut sink =
-        Counting { run, repo: &work.entry.repo, commit: work.commit, writes: &work.diff.writes, bill };
-    run.project.source.fetch(&work.entry.repo, work.commit, wanted, &mut sink).await
+    let mut sink = Counting {
+        run,
+        repo: &work.entry.repo,
+        commit: work.commit,
+        writes: &work.diff.writes,
+        bill,
+        left_out: LeftOut::new(),
+    };
+    run.project.source.fetch(&work.entry.repo, work.commit, wanted, &mut sink).await?;
+    Ok(sink.left_out)
 }
 
 /// What sizes alone tell. Content that the index holds already costs no embedding.
@@ -100,6 +110,7 @@ struct Counting<'a, 'b> {
     commit: GitSha,
     writes: &'a [Write],
     bill: &'a mut Bill<'b>,
+    left_out: LeftOut,
 }
 
 #[async_trait]
@@ -118,6 +129,7 @@ impl ContentSink for Counting<'_, '_> {
         match prepared {
             Ok(Prepared::Skipped(reason)) => {
                 run.tally.skipped(&self.repo.name, &entry.path, reason);
+                self.left_out.insert(entry.path, reason);
                 self.bill.estimate.vectors_deleted += write.vectors_before;
                 Ok(())
             }
@@ -135,7 +147,7 @@ impl Counting<'_, '_> {
         let (run, repo, commit) = (Arc::clone(self.run), self.repo.clone(), self.commit);
         let work = move || {
             let Some(recipe) = run.recipes.of(&entry.path) else {
-                return Ok(Prepared::Skipped(crate::model::SkipReason::NoChunker));
+                return Ok(Prepared::Skipped(SkipReason::NoChunker));
             };
             prepare(&run.project, &Origin { repo: &repo, commit, entry: &entry, recipe: &recipe }, &content)
         };

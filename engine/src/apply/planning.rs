@@ -1,14 +1,14 @@
 //! A plan: what `apply` would do now, and what it would cost. Writes nothing but the vector cache
 //! (from a place that is about to be adopted).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::Utc;
 use futures::StreamExt;
 
 use super::adopt::adopt;
-use super::estimate::{Bill, Sent, estimate};
+use super::estimate::{Bill, LeftOut, Sent, estimate};
 use super::look::{Look, RepoWork, known_files, look};
 use super::project_run::ProjectRun;
 use super::remove::{Leaving, Verdict, judge};
@@ -16,7 +16,7 @@ use super::setup::{Candidate, Engine, Options, Project, Prune};
 use super::survey::{Absence, Gone, report_empty, report_orphan, survey};
 use super::tally::failure;
 use crate::ledger::Ledger;
-use crate::model::{Event, Fingerprint, Phase, StageError, StageResult};
+use crate::model::{Event, Fingerprint, Phase, SkipReason, StageError, StageResult};
 use crate::plan::{
     Action, Estimate, FilePlan, KnownState, Plan, ProjectPlan, Reason, RecipeParts, RepositoryPlan, Write,
 };
@@ -119,6 +119,7 @@ async fn survey_project(
     let mut leaving = Vec::new();
     let mut arriving = BTreeSet::new();
     let mut vanished = Vec::new();
+    let mut kept_out = KeptOut::new();
     // Repositories under whose name there is nothing, and those whose work is unknown.
     let mut absent = BTreeSet::new();
     let mut incomplete = BTreeSet::new();
@@ -136,8 +137,12 @@ async fn survey_project(
                 leaving
                     .extend(work.diff.removals.iter().map(|known| Leaving::new(&name, known.clone(), true)));
                 arriving.extend(work.diff.writes.iter().map(|write| write.wanted.entry.sha));
-                planned.repositories.push(repository_plan(run, &work).await?);
-                estimate(run, &work, exact, &mut bill).await?;
+                kept_out.extend(
+                    work.skipped.iter().map(|(path, reason)| ((name.clone(), path.clone()), *reason)),
+                );
+                let mut repository = repository_plan(run, &work).await?;
+                leave_out(&mut repository, &estimate(run, &work, exact, &mut bill).await?);
+                planned.repositories.push(repository);
             }
         }
     }
@@ -162,13 +167,28 @@ async fn survey_project(
     let Verdict { removed, .. } = judge(run, leaving, vectors_before, arriving).await?;
     planned.estimate = bill.total(run);
     planned.estimate.vectors_deleted += removed.iter().map(|file| file.vectors).sum::<u64>();
-    list_removals(planned, &removed);
+    list_removals(planned, &removed, &kept_out);
     planned.repositories.retain(|repository| !repository.files.is_empty());
     Ok(())
 }
 
+/// What only the content keeps out of the index does not enter it, and leaves it where it was in.
+fn leave_out(repository: &mut RepositoryPlan, left_out: &LeftOut) {
+    repository.files.retain_mut(|file| {
+        let Some(reason) = left_out.get(&file.path) else { return true };
+        let indexed = file.action == Action::Change;
+        if indexed {
+            (file.action, file.reason) = (Action::Remove, reason.label().to_owned());
+        }
+        indexed
+    });
+}
+
+/// Files of the tree that names, modes and sizes keep out, by repository and path.
+type KeptOut = BTreeMap<(String, String), SkipReason>;
+
 /// Enters what leaves under its repository. A path that is the origin of a move is told there.
-fn list_removals(planned: &mut ProjectPlan, removed: &[Leaving]) {
+fn list_removals(planned: &mut ProjectPlan, removed: &[Leaving], kept_out: &KeptOut) {
     for file in removed.iter().filter(|file| file.vectors > 0) {
         let at = planned.repositories.iter().position(|repository| repository.repository == file.repository);
         let at = at.unwrap_or_else(|| {
@@ -184,10 +204,10 @@ fn list_removals(planned: &mut ProjectPlan, removed: &[Leaving]) {
         let repository = &mut planned.repositories[at];
         let moved = repository.files.iter().any(|other| other.from.as_deref() == Some(file.path.as_str()));
         if !moved {
-            let reason = if repository.commit.is_some() {
-                "not wanted any more"
-            } else {
-                "repository leaves the index"
+            let reason = match kept_out.get(&(file.repository.clone(), file.path.clone())) {
+                Some(reason) => reason.label(),
+                None if repository.commit.is_some() => "deleted",
+                None => "repository leaves the index",
             };
             repository.files.push(FilePlan {
                 action: Action::Remove,
