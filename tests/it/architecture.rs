@@ -62,6 +62,8 @@ const CRATES: &[(&str, &[&str])] = &[
 const UNSAFE: &[(&str, usize)] = &[
     // Compiled components are mapped from the cache: nothing can check machine code.
     ("engine/src/chunk/component/cache.rs", 1),
+    // Parameters of the C library's allocator, before there are threads.
+    ("engine/src/cli/allocator.rs", 1),
 ];
 
 /// Macros that print.

@@ -18,6 +18,7 @@ mod fairness;
 mod histories;
 mod notify;
 mod page;
+mod plan;
 mod plugin_commands;
 mod reload;
 mod secrets;

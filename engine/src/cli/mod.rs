@@ -1,6 +1,7 @@
 //! The command line: one file per command, which reads its arguments, asks the engine, renders the
 //! answer and says how the program ends. Only this module prints.
 
+mod allocator;
 mod apply;
 mod completions;
 mod context;
@@ -111,6 +112,7 @@ enum Command {
 
 /// Runs the program: the arguments include the program's name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    allocator::tune();
     let args: Vec<OsString> = args.into_iter().collect();
     // `plan --detailed-exitcode` speaks another table: there 2 would mean "there are changes".
     let detailed = args.iter().any(|arg| arg == "--detailed-exitcode");
