@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::TokenCounter;
+use super::{COUNTING, TokenCounter};
 
 /// The size that a stage's settings ask for.
 #[derive(Clone)]
@@ -22,9 +22,12 @@ impl Size {
         Self { max: max.max(1), counter: Some(counter) }
     }
 
-    /// For identities: `chars=1000`, `tokens=256`.
+    /// For identities: `chars=1000`, `tokens/2=256` with the version of the counting.
     pub(super) fn describe(&self) -> String {
-        format!("{}={}", if self.counter.is_some() { "tokens" } else { "chars" }, self.max)
+        match self.counter {
+            Some(_) => format!("tokens/{COUNTING}={}", self.max),
+            None => format!("chars={}", self.max),
+        }
     }
 
     /// Measures one document.

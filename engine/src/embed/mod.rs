@@ -82,7 +82,8 @@ pub trait Embedder: Send + Sync {
     fn count_tokens(&self, text: &str) -> usize;
 
     /// Tokens of a text by the model's own tokenizer, as far as it is known: what sizes of chunks
-    /// are measured in.
+    /// are measured in. Where it begins to find other numbers, the version of the counting in
+    /// `chunk` grows: other chunks are another recipe.
     fn measure_tokens(&self, text: &str) -> usize {
         self.count_tokens(text)
     }

@@ -14,9 +14,9 @@ const LONGEST_WORD: usize = 48;
 
 /// A tokenizer that only counts.
 ///
-/// BERT's normaliser and pre-tokenizer never join what white space parts, so a text has as many tokens as its
-/// words together, and a word has as many as it had the last time. Any other tokenizer counts
-/// whole texts.
+/// BERT's normaliser and pre-tokenizer never join what white space parts, so a text has as many
+/// tokens as its words together, and a word has as many as it had the last time. Any other
+/// tokenizer counts whole texts.
 pub(super) struct WordCounter {
     tokenizer: Tokenizer,
     by_word: bool,
