@@ -10,6 +10,9 @@ use serde_json::Value;
 /// So long anything may take before the benchmark gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// The daemons' `[api] token`, as their files say it.
+const TOKEN: &str = "a-token-of-the-benchmark";
+
 /// A daemon at work; it ends when dropped.
 pub(crate) struct Process {
     child: Child,
@@ -51,12 +54,17 @@ impl Process {
         daemon
     }
 
+    /// `/health` as a probe asks it: without the token.
+    pub(crate) fn probe(&self) -> RequestBuilder {
+        self.client.get(format!("{}/health", self.url))
+    }
+
     pub(crate) fn get(&self, path: &str) -> RequestBuilder {
-        self.client.get(format!("{}{path}", self.url))
+        self.client.get(format!("{}{path}", self.url)).bearer_auth(TOKEN)
     }
 
     pub(crate) fn post(&self, path: &str) -> RequestBuilder {
-        self.client.post(format!("{}{path}", self.url))
+        self.client.post(format!("{}{path}", self.url)).bearer_auth(TOKEN)
     }
 
     /// A gauge or counter of `/metrics`.

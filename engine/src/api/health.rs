@@ -1,4 +1,5 @@
-//! `GET /health`: for probes and for people. Answers from the snapshot alone, whatever is running.
+//! `GET /health`: for probes and for people. A probe is answered from the snapshot alone, whatever is
+//! running; with the token the ledger is read too.
 
 use axum::Json;
 use axum::extract::State;
