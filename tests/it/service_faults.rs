@@ -119,7 +119,7 @@ fn a_fault_that_stays(place: &Place) {
             }
         }
         let impatient = matches!(fault, Fault::Hang);
-        services.engine(if impatient { "retries = 0\ntimeout = \"2s\"" } else { "retries = 0" });
+        services.engine(if impatient { "retries = 0\ntimeout = \"5s\"" } else { "retries = 0" });
         server(&services, place).fail_times(place.on, usize::MAX, fault);
         let run = services.apply(&[]);
         let project = &run.report["projects"][0];

@@ -114,10 +114,10 @@ pipeline = ["here", "prose", "model", "file"]
 repositories = ["repos/api"]
 "#;
 
-/// Each permanent error ends its project before any cost, names stage and remedy; another goes on.
 /// An edit of the file.
 type Edit = fn(String) -> String;
 
+/// Each permanent error ends its project before any cost, names stage and remedy; another goes on.
 #[test]
 fn permanent_errors_end_their_project_before_any_cost() {
     let github = |file: String| file.replace("${GITHUB_TOKEN}", "ghp_wrong");
