@@ -36,10 +36,12 @@ fn secrets() -> Vec<(&'static str, &'static str)> {
     ]
 }
 
-/// The services, a webhook beside Slack, and a host that nothing secret belongs to.
+/// The services, a webhook beside Slack, a collector of spans, and a host that nothing secret belongs
+/// to.
 struct Watched {
     services: Services,
     hook: Server,
+    collector: Server,
     elsewhere: Server,
     said: String,
 }
@@ -49,12 +51,14 @@ impl Watched {
     fn new(credentials: &str) -> Self {
         let services = Services::start();
         let hook = Server::start(|_| Response::text(200, "ok"));
+        let collector = Server::start(|_| Response::status(200));
         let elsewhere = Server::start(|_| Response::json(200, &json!([])));
         let services = Services {
             world: services
                 .world
                 .env("API_TOKEN", API_TOKEN)
                 .env("WEBHOOK_SECRET", WEBHOOK_SECRET)
+                .env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())
                 .env("HOOK_URL", &format!("{}/in?key={HOOK_KEY}", hook.url())),
             ..services
         };
@@ -70,7 +74,7 @@ impl Watched {
         let files: Vec<(&str, String)> =
             pages.iter().map(|(path, text)| (path.as_str(), text.clone())).collect();
         services.repository("api", &files);
-        Self { services, hook, elsewhere, said: String::new() }
+        Self { services, hook, collector, elsewhere, said: String::new() }
     }
 
     fn run(&mut self, args: &[&str]) -> Option<i32> {
@@ -113,6 +117,7 @@ impl Watched {
             ("pinecone", services.pinecone.server.requests()),
             ("slack", services.slack.server.requests()),
             ("hook", self.hook.requests()),
+            ("collector", self.collector.requests()),
             ("elsewhere", self.elsewhere.requests()),
         ] {
             assert_ne!(requests.is_empty(), host != "elsewhere", "{host} was asked");
@@ -200,6 +205,7 @@ fn the_daemon_tells_nobody() {
     let mut said = String::new();
     let mut ask = |daemon: &Daemon| {
         for path in [
+            "/",
             "/health",
             "/metrics",
             "/openapi.json",
