@@ -20,12 +20,16 @@ use tracing::Subscriber;
 use tracing_subscriber::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::net::{http_client, read_body};
+
 /// Either of them names the collector.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 /// What is not exported yet at the end has so long.
 const LAST_EXPORT: Duration = Duration::from_secs(5);
 /// A collector has so long to take a batch.
 const TIME: Duration = Duration::from_secs(10);
+/// What is read of its answer: how many spans it refused, and why.
+const MOST_READ: usize = 64 << 10;
 
 /// Exports spans until it is dropped, which sends what is left.
 #[derive(Debug)]
@@ -89,7 +93,7 @@ struct Sender {
 
 impl Sender {
     fn new() -> anyhow::Result<Self> {
-        let client = crate::net::http_client("telemetry")?;
+        let client = http_client("telemetry")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self { client, runtime, failing: AtomicBool::new(false) })
     }
@@ -102,7 +106,8 @@ impl Sender {
         if let Some(headers) = response.headers_mut() {
             headers.clone_from(answer.headers());
         }
-        Ok(response.body(answer.bytes().await.map_err(reqwest::Error::without_url)?)?)
+        let body = read_body(answer, MOST_READ).await.map_err(reqwest::Error::without_url)?;
+        Ok(response.body(body.ok_or("an answer without end")?)?)
     }
 
     /// Says when it begins to fail, not each time.

@@ -90,7 +90,10 @@ impl PostNotifier {
     }
 
     async fn once(&self, body: Bytes) -> StageResult<()> {
-        let permit = self.limiter.acquire(0).await;
+        let permit = tokio::select! {
+            permit = self.limiter.acquire(0) => permit,
+            () = self.cancel.cancelled() => return Err(StageError::cancelled(&self.stage)),
+        };
         let started = Instant::now();
         let result = tokio::select! {
             result = tokio::time::timeout(self.patience.answer, self.post(body)) => result.unwrap_or_else(|_| {
@@ -173,8 +176,7 @@ fn said(answer: &str, url: &Secret) -> Option<String> {
     let line = answer.split_whitespace().collect::<Vec<_>>().join(" ");
     let fits = !line.is_empty() && line.chars().count() <= LONGEST_ANSWER;
     let plain = !line.contains(['<', '\u{1b}']);
-    let address = url.expose().split_once("://").map_or("", |(_, rest)| rest);
-    let mut parts = address.split(['/', '?', '&', '=', '#']).skip(1);
+    let mut parts = url.expose().split(['/', ':', '@', '?', '&', '=', '#']);
     let discreet = !parts.any(|part| part.len() >= SHORTEST_SECRET && line.contains(part));
     (fits && plain && discreet).then_some(line)
 }
@@ -203,12 +205,18 @@ mod tests {
 
     #[test]
     fn answers_are_repeated_with_care() {
-        let url = Secret::new("https://h/in/secret?key=other-secret");
+        let url = Secret::new("https://user:password@h/in/secret?key=other-secret");
         assert_eq!(said("invalid_payload\n", &url).as_deref(), Some("invalid_payload"));
         let whole = format!("no {} here", url.expose());
-        for hidden in
-            ["", "<html>", &whole, "no route /in/secret", "key other-secret expired", &"x".repeat(500)]
-        {
+        for hidden in [
+            "",
+            "<html>",
+            &whole,
+            "no route /in/secret",
+            "key other-secret expired",
+            "not password",
+            &"x".repeat(500),
+        ] {
             assert_eq!(said(hidden, &url), None);
         }
     }
