@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
 use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -173,7 +172,8 @@ impl Dispatcher {
         };
         if tell {
             let message = outcome.message.clone();
-            self.reload.last = Some(LastReload { at: Utc::now(), outcome: outcome.outcome, message });
+            self.reload.last =
+                Some(LastReload { at: (self.shared.now)(), outcome: outcome.outcome, message });
         }
         // Who hears of it must find what it tells of.
         self.publish(false);
