@@ -93,7 +93,9 @@ impl Changelog {
         let first = headings.partition_point(|it| it.start <= range.start);
         let inside = headings[first..].iter().take_while(|it| it.start < range.end);
         let groups: Vec<_> = inside.filter(|it| it.level == heading.level + 1).collect();
-        let long = text[range.clone()].chars().nth(self.config.split_above).is_some();
+        let split_above = self.config.split_above;
+        // A text has no more characters than bytes, so most releases need no counting.
+        let long = range.len() > split_above && text[range.clone()].chars().nth(split_above).is_some();
         if !long || groups.is_empty() {
             return push(chunks, text, range, |it| release.describe(it).with_kind("release"));
         }

@@ -1,5 +1,7 @@
 //! The headings of a Markdown text, and the link definitions at its end. Knows nothing of releases.
 
+use memchr::memchr;
+
 /// A heading with the place of its line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Heading<'a> {
@@ -18,9 +20,10 @@ pub(crate) fn headings(text: &str) -> Vec<Heading<'_>> {
     // The last line, while it may still turn out to be underlined.
     let mut above: Option<(usize, &str)> = None;
     let mut start = 0;
-    for line in text.split_inclusive('\n') {
+    while start < text.len() {
         let here = start;
-        start += line.len();
+        start = memchr(b'\n', &text.as_bytes()[here..]).map_or(text.len(), |at| here + at + 1);
+        let line = &text[here..start];
         let indent = line.bytes().take_while(|&byte| byte == b' ').count();
         let body = line[indent..].trim_end();
         if indent > 3 || body.is_empty() {
