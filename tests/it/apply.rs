@@ -7,10 +7,8 @@ use reposync::ledger::RunLock;
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::support::local::{Local, STAGES, project};
+use crate::support::local::{Local, STAGES, WORK, project};
 use crate::support::world::World;
-
-const WORK: [&str; 4] = ["texts_embedded", "texts_cached", "vectors_written", "vectors_deleted"];
 
 #[test]
 fn the_first_run_indexes_and_the_second_has_nothing_to_do() {

@@ -4,13 +4,11 @@
 
 use crate::support::git_repo::GitRepo;
 use crate::support::http::Fault;
-use crate::support::services::{Services, pages};
+use crate::support::services::Services;
 
 fn services() -> (Services, GitRepo) {
     let services = Services::start();
-    let pages = pages(12);
-    let files: Vec<(&str, String)> = pages.iter().map(|(path, text)| (path.as_str(), text.clone())).collect();
-    let repo = services.repository("api", &files);
+    let repo = services.with_pages("api", 12);
     (services, repo)
 }
 

@@ -9,7 +9,7 @@ use crate::support::daemon::Daemon;
 use crate::support::github::{APP_ID, APP_KEY, ARCHIVE_TOKEN, INSTALLATION_ID, TOKEN};
 use crate::support::http::{Exchange, Fault, Response, Server};
 use crate::support::pinecone::KEY as PINECONE_KEY;
-use crate::support::services::{AZURE_KEY, Services, pages};
+use crate::support::services::{AZURE_KEY, Services};
 use crate::support::slack::PATH as SLACK_PATH;
 
 const API_TOKEN: &str = "api-token-0123456789-of-the-tests";
@@ -70,10 +70,7 @@ impl Watched {
             "{file}\n[stages.hook]\nkind = \"webhook\"\nurl = \"${{HOOK_URL}}\"\non = [\"always\"]\n\
              [api]\nlisten = \"127.0.0.1:0\"\ntoken = \"${{API_TOKEN}}\"\nwebhook_secret = \"${{WEBHOOK_SECRET}}\"\n"
         ));
-        let pages = pages(30);
-        let files: Vec<(&str, String)> =
-            pages.iter().map(|(path, text)| (path.as_str(), text.clone())).collect();
-        services.repository("api", &files);
+        services.with_pages("api", 30);
         Self { services, hook, collector, elsewhere, said: String::new() }
     }
 

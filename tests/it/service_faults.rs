@@ -222,7 +222,7 @@ fn a_notifier_that_fails_never_fails_the_run() {
         Fault::Reset,
         Fault::Hang,
     ];
-    services.engine("retries = 0\ntimeout = \"2s\"");
+    services.engine("retries = 0\ntimeout = \"5s\"");
     for (round, fault) in faults.into_iter().enumerate() {
         let what = format!("{fault:?}");
         change(&services, &repo, round, 1);

@@ -5,21 +5,14 @@ use std::fmt::Write as _;
 
 use crate::support::github::{APP_ID, APP_KEY, FakeGithub, INSTALLATION_ID};
 use crate::support::http::Fault;
+use crate::support::local::WORK;
 use crate::support::openai::Options;
-use crate::support::services::{Services, pages};
-
-const WORK: [&str; 4] = ["texts_embedded", "texts_cached", "vectors_written", "vectors_deleted"];
-
-fn with_pages(services: &Services, name: &str, n: usize) -> crate::support::git_repo::GitRepo {
-    let pages = pages(n);
-    let files: Vec<(&str, String)> = pages.iter().map(|(path, text)| (path.as_str(), text.clone())).collect();
-    services.repository(name, &files)
-}
+use crate::support::services::Services;
 
 #[test]
 fn a_thousand_files_changed_at_once_cost_one_archive() {
     let services = Services::start();
-    let repo = with_pages(&services, "api", 1000);
+    let repo = services.with_pages("api", 1000);
     services.apply(&[]).exits(0);
     for n in 0..1000 {
         repo.write(&format!("docs/page-{n}.md"), format!("# Page {n}\n\nWhat page {n} says now.\n"));
@@ -75,7 +68,7 @@ fn a_thousand_unchanged_repositories_cost_at_most_twelve_requests() {
 #[test]
 fn a_renamed_folder_and_a_revert_cost_no_embedding() {
     let services = Services::start();
-    let repo = with_pages(&services, "api", 40);
+    let repo = services.with_pages("api", 40);
     services.apply(&[]).exits(0);
     repo.git(&["mv", "docs", "handbook"]);
     services.push("api", &repo);
@@ -138,7 +131,7 @@ fn one_refused_text_of_five_thousand_costs_its_file_alone() {
 #[test]
 fn an_installations_token_may_expire_at_any_request() {
     let services = Services::start();
-    let repo = with_pages(&services, "api", 30);
+    let repo = services.with_pages("api", 30);
     services.github.edit("acme/api", |repo| repo.private = true);
     services.world.write("app.pem", APP_KEY);
     let credentials = format!(
@@ -178,7 +171,7 @@ fn an_installations_token_may_expire_at_any_request() {
 #[test]
 fn an_entra_token_that_expires_in_mid_run_is_named_and_the_next_run_completes() {
     let services = Services::start();
-    with_pages(&services, "api", 60);
+    services.with_pages("api", 60);
     let file = services.file().replace("batch_size = 100", "batch_size = 10");
     let file = file.replace("[engine]\n", "[engine]\nconcurrency = 1\n");
     let entra = "bearer_token = \"${AZURE_OPENAI_API_KEY}\"";
@@ -200,7 +193,7 @@ fn an_entra_token_that_expires_in_mid_run_is_named_and_the_next_run_completes() 
 #[test]
 fn a_tree_cut_short_deletes_nothing() {
     let services = Services::start();
-    let repo = with_pages(&services, "api", 40);
+    let repo = services.with_pages("api", 40);
     for n in 0..40 {
         repo.write(&format!("guide/part-{n}/page.md"), format!("Part {n} of the guide.\n"));
     }
@@ -218,7 +211,7 @@ fn a_tree_cut_short_deletes_nothing() {
 #[test]
 fn other_dimensions_go_to_an_index_that_fits_after_one_refusal() {
     let services = Services::start();
-    with_pages(&services, "api", 5);
+    services.with_pages("api", 5);
     services.apply(&[]).exits(0);
     services.world.config(&services.file().replace("dimensions = 64", "dimensions = 32"));
     let ran = services.world.run(&["plan"]);
@@ -240,7 +233,7 @@ fn an_exact_plan_predicts_the_tokens_of_several_projects() {
     let second = "[projects.guide]\npipeline = [\"github\", \"prose\", \"ada\", \"pinecone\"]\n\
                   repositories = [\"acme/api\", \"acme/other\"]\nnamespace = \"guide\"\n";
     services.world.config(&format!("{}\n{second}", services.file()));
-    let repo = with_pages(&services, "api", 12);
+    let repo = services.with_pages("api", 12);
     repo.write("copy.md", "What is said twice.\n").write("docs/copy.md", "What is said twice.\n");
     services.push("api", &repo);
     services.repository("other", &[("own.md", "Its own words.\n".into())]);
@@ -301,7 +294,7 @@ fn odd_but_legitimate_set_ups_work() {
     for n in 1..120 {
         services.github.repository(&format!("acme/r{n}"), Some(repo.path()));
     }
-    with_pages(&services, "pages", 90);
+    services.with_pages("pages", 90);
     let app = format!(
         "app_id = {APP_ID}\ninstallation_id = {INSTALLATION_ID}\nprivate_key = \"${{file:{}}}\"",
         services.world.path("app.pem").display()
@@ -329,7 +322,7 @@ fn odd_but_legitimate_set_ups_work() {
 fn a_page_in_the_place_of_a_service_names_the_setting() {
     for (stage, setting) in [("github", "api_url"), ("ada", "endpoint"), ("pinecone", "api_url")] {
         let services = Services::start();
-        with_pages(&services, "api", 2);
+        services.with_pages("api", 2);
         services.engine("retries = 0");
         let (server, on) = match stage {
             "github" => (services.github.api(), "/orgs/"),
@@ -350,7 +343,7 @@ fn a_plan_reads_as_what_will_happen_and_what_it_costs() {
     let guide = "[projects.guide]\npipeline = [\"github\", \"prose\", \"ada\", \"pinecone\"]\n\
                  repositories = [\"acme/guide\"]\nnamespace = \"guide\"\n";
     services.world.config(&format!("{}\n{guide}", services.file()));
-    let repo = with_pages(&services, "api", 4);
+    let repo = services.with_pages("api", 4);
     services.repository("quiet", &[("README.md", "Nothing happens here.\n".into())]);
     services.apply(&["--project", "handbook"]).exits(0);
     repo.write("docs/page-0.md", "Page 0 in other words.\n").write("docs/new.md", "A page more.\n");

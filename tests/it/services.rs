@@ -3,16 +3,9 @@
 
 use crate::support::github::refusal;
 use crate::support::http::{Fault, Response};
+use crate::support::local::WORK;
 use crate::support::openai::Options;
-use crate::support::services::{DIMENSIONS, Services, pages};
-
-const WORK: [&str; 4] = ["texts_embedded", "texts_cached", "vectors_written", "vectors_deleted"];
-
-fn with_pages(services: &Services, name: &str, n: usize) -> crate::support::git_repo::GitRepo {
-    let pages = pages(n);
-    let files: Vec<(&str, String)> = pages.iter().map(|(path, text)| (path.as_str(), text.clone())).collect();
-    services.repository(name, &files)
-}
+use crate::support::services::{DIMENSIONS, Services};
 
 #[test]
 fn an_organisation_is_kept_equal_for_the_least_money_and_requests() {
@@ -66,7 +59,7 @@ fn an_organisation_is_kept_equal_for_the_least_money_and_requests() {
 #[test]
 fn rewritten_history_ends_in_the_index_of_the_new_one() {
     let services = Services::start();
-    let repo = with_pages(&services, "api", 30);
+    let repo = services.with_pages("api", 30);
     services.apply(&[]).exits(0);
     repo.git(&["checkout", "-q", "--orphan", "other"]);
     repo.git(&["rm", "-f", "-q", "docs/page-3.md", "docs/page-4.md"]);
@@ -84,7 +77,7 @@ fn rewritten_history_ends_in_the_index_of_the_new_one() {
 #[test]
 fn one_refused_text_leaves_everything_else_in() {
     let services = Services::with(Options { refuses: Some("unspeakable".into()), ..Options::default() });
-    let repo = with_pages(&services, "api", 150);
+    let repo = services.with_pages("api", 150);
     repo.write("docs/page-77.md", "Something unspeakable.\n");
     services.push("api", &repo);
     let run = services.apply(&[]).exits(3);
@@ -137,7 +130,7 @@ fn permanent_errors_end_their_project_before_any_cost() {
     ];
     for (what, edit, dimension, stage, remedy) in cases {
         let services = Services::start();
-        with_pages(&services, "api", 3);
+        services.with_pages("api", 3);
         services.pinecone.state().dimension = Some(dimension);
         services.world.config(&format!("{}{BESIDES}", edit(services.file())));
         let run = services.apply(&[]).exits(1);
@@ -162,7 +155,7 @@ fn permanent_errors_end_their_project_before_any_cost() {
 #[test]
 fn passing_faults_are_outlasted() {
     let services = Services::start();
-    with_pages(&services, "api", 30);
+    services.with_pages("api", 30);
     let wait = refusal(403, "You have exceeded a secondary rate limit.").with("retry-after", "1");
     services.github.fail("/git/trees/", 1, wait);
     services.github.fail("/archive/", 1, Fault::Truncated);
@@ -190,7 +183,7 @@ fn passing_faults_are_outlasted() {
 #[test]
 fn a_store_that_goes_away_is_completed_by_the_next_run() {
     let services = Services::start();
-    let repo = with_pages(&services, "api", 12);
+    let repo = services.with_pages("api", 12);
     services.apply(&[]).exits(0);
     repo.write("docs/page-0.md", "New words.\n").git(&["rm", "-q", "docs/page-1.md"]);
     services.push("api", &repo);
@@ -210,7 +203,7 @@ fn a_store_that_goes_away_is_completed_by_the_next_run() {
 #[test]
 fn no_listing_that_is_denied_or_empty_deletes_anything() {
     let services = Services::start();
-    let repo = with_pages(&services, "api", 3);
+    let repo = services.with_pages("api", 3);
     services.apply(&[]).exits(0);
     let whole = services.index();
     for args in [&[][..], &["--prune"], &["--full", "--prune", "--allow-deletes"]] {
@@ -253,7 +246,7 @@ fn no_listing_that_is_denied_or_empty_deletes_anything() {
 #[test]
 fn a_refused_repository_keeps_its_files() {
     let services = Services::start();
-    let repo = with_pages(&services, "api", 3);
+    let repo = services.with_pages("api", 3);
     services.repository("other", &[("a.md", "Other words.\n".into())]);
     services.apply(&[]).exits(0);
     repo.git(&["rm", "-q", "docs/page-0.md"]);
@@ -270,7 +263,7 @@ fn a_refused_repository_keeps_its_files() {
 #[test]
 fn a_renamed_repository_is_followed_without_embedding() {
     let services = Services::start();
-    with_pages(&services, "api", 5);
+    services.with_pages("api", 5);
     services.apply(&[]).exits(0);
     services.github.edit("acme/api", |repo| {
         repo.full_name = "acme/service".into();
@@ -286,7 +279,7 @@ fn a_renamed_repository_is_followed_without_embedding() {
 #[test]
 fn a_push_that_a_failed_run_saw_is_not_forgotten() {
     let services = Services::start();
-    let repo = with_pages(&services, "api", 3);
+    let repo = services.with_pages("api", 3);
     services.apply(&[]).exits(0);
     // The listing's stamp lags behind the push.
     repo.write("docs/page-0.md", "New words.\n").commit("push");
@@ -299,7 +292,7 @@ fn a_push_that_a_failed_run_saw_is_not_forgotten() {
 #[test]
 fn another_namespace_costs_no_embedding_and_another_dimension_is_refused_first() {
     let services = Services::start();
-    with_pages(&services, "api", 5);
+    services.with_pages("api", 5);
     services.apply(&[]).exits(0);
     let paid = services.paid();
     services.world.config(&services.file().replace("namespace = \"handbook\"", "namespace = \"manual\""));
@@ -317,7 +310,7 @@ fn another_namespace_costs_no_embedding_and_another_dimension_is_refused_first()
 fn an_interrupted_run_is_completed_by_the_next() {
     let latency = std::time::Duration::from_millis(300);
     let services = Services::with(Options { latency, ..Options::default() });
-    with_pages(&services, "api", 60);
+    services.with_pages("api", 60);
     let file = services.file().replace("batch_size = 100", "batch_size = 5");
     services.world.config(&file.replace("[engine]\n", "[engine]\nconcurrency = 1\n"));
     let mut running = services.world.spawn(&["apply"]);

@@ -5,12 +5,12 @@
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rusqlite::Connection;
 
 use crate::support::local::{Local, project};
-use crate::support::services::{Services, pages};
+use crate::support::services::Services;
 
 /// A repository of some files, so that a run has several batches and commits.
 fn local() -> Local {
@@ -139,9 +139,7 @@ fn a_folder_that_cannot_be_written() {
 #[test]
 fn a_clock_that_jumps() {
     let services = Services::start();
-    let pages = pages(6);
-    let files: Vec<(&str, String)> = pages.iter().map(|(path, text)| (path.as_str(), text.clone())).collect();
-    let repo = services.repository("api", &files);
+    let repo = services.with_pages("api", 6);
     services.apply(&[]).exits(0);
     for (round, moment) in ["1971-02-03T04:05:06.000Z", "2999-02-03T04:05:06.000Z"].iter().enumerate() {
         assert!(set_times(&services.world.path(".reposync/state.db"), moment) > 3);
@@ -176,18 +174,20 @@ fn set_times(ledger: &std::path::Path, moment: &str) -> usize {
     columns.len()
 }
 
-/// The cache's bound is met again and again: evicting is a step like any other.
+/// The cache's bound is met again and again: evicting is a step like any other. A limit on the size
+/// of files kills the run while it writes.
 #[test]
 fn killed_while_the_cache_is_full() {
     let local = local();
     local.config(&format!("[engine]\ncache_size = \"64 KiB\"\n{}", project("")));
     local.apply(&[]).exits(0);
-    for round in 0..3 {
+    let mut killed = 0;
+    for (round, blocks) in ["1", "40", "80", "150", "200", "300", "400"].iter().enumerate() {
         edit(&local, round);
-        let running = local.world.spawn(&["apply"]);
-        std::thread::sleep(Duration::from_millis(20 * (round as u64 + 1)));
-        running.signal("KILL");
-        running.wait();
+        let limited = format!("ulimit -f {blocks}; exec \"$@\"");
+        let mut command = local.world.under(&["sh", "-c", &limited, "sh"], &["apply"]);
+        killed += usize::from(local.world.start(&mut command, &["apply"]).wait().code.is_none());
     }
+    assert!(killed > 0, "the limit killed no run");
     converges(&local);
 }

@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use rusqlite::backup::Backup;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 
 use crate::model::{StageError, StageResult};
@@ -74,8 +75,9 @@ impl Ledger {
         Self::prepare(conn, path)
     }
 
-    /// Opens an existing ledger for reading: no lock, and nothing is written unless it is an older
-    /// one, which is migrated first. `None` where there is none yet.
+    /// Opens an existing ledger for reading: no lock, and nothing is written. An older one is read
+    /// as a copy in memory that is migrated: an older program may be at work on the file, and would
+    /// refuse a newer one. `None` where there is none yet.
     pub fn open_read_only(path: &Path) -> StageResult<Option<Self>> {
         if !path.exists() {
             return Ok(None);
@@ -85,8 +87,11 @@ impl Ledger {
         conn.busy_timeout(BUSY).map_err(|error| cannot_open(path, error))?;
         match schema::inspect(&conn).map_err(|error| cannot_open(path, error))? {
             None if schema::is_older(&conn).map_err(|error| cannot_open(path, error))? => {
-                drop((conn, Self::open(path)?));
-                Self::open_read_only(path)
+                let copied = Connection::open_in_memory().and_then(|mut copy| {
+                    Backup::new(&conn, &mut copy)?.run_to_completion(i32::MAX, Duration::ZERO, None)?;
+                    Ok(copy)
+                });
+                Self::prepare(copied.map_err(|error| cannot_open(path, error))?, path).map(Some)
             }
             None => Ok(Some(Self::over(conn, path))),
             Some(unusable) => Err(refuse(path, &unusable)),

@@ -114,13 +114,13 @@ impl Ledger {
                  ORDER BY repositories.name LIMIT ?2",
             )?
             .query_map(params![project, limit], |row| {
-                let sha = |text: String| text.parse().unwrap_or(GitSha([0; 20]));
-                Ok(Uncounted {
-                    repo: RepoRef { name: row.get(0)?, key: row.get(1)? },
-                    indexed: sha(row.get(2)?),
-                    head: sha(row.get(3)?),
-                })
+                let repo = RepoRef { name: row.get(0)?, key: row.get(1)? };
+                let (indexed, head): (String, String) = (row.get(2)?, row.get(3)?);
+                // Between commits that nobody can read nothing is counted.
+                let known = indexed.parse().ok().zip(head.parse().ok());
+                Ok(known.map(|(indexed, head)| Uncounted { repo, indexed, head }))
             })?
+            .filter_map(Result::transpose)
             .collect()
         })
     }

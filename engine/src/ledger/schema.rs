@@ -229,7 +229,11 @@ mod tests {
         let last = status.projects[0].last_run.as_ref().expect("it ran");
         assert_eq!((last.run.as_str(), last.outcome), ("2", crate::model::Outcome::Partial));
         assert_eq!(last.error.as_deref(), Some("2"));
+        // A reader leaves the file to whoever writes it; a writer brings it up.
         let conn = Connection::open(&path).expect("opened");
+        assert!(is_older(&conn).expect("read"));
+        let ledger = Ledger::open(&path).expect("opened");
+        assert!(ledger.status(&[("p".to_owned(), true)], chrono::Utc::now()).is_ok());
         assert!(!is_older(&conn).expect("read"));
     }
 }

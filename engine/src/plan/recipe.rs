@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Fingerprint;
 
-/// Version of the steps that are RepoSync's own: cleaning, fitting, line counting, metadata. Grows
-/// when the same settings begin to give other records.
+/// Version of the steps that are RepoSync's own: cleaning, fitting (and the counting of tokens that
+/// it goes by), line counting, metadata. Grows when the same settings begin to give other records.
 const OWN_STEPS: u32 = 1;
 
 /// What a recipe is made of.

@@ -90,6 +90,9 @@ impl Local {
     }
 }
 
+/// The counts of a run's work on texts and vectors.
+pub(crate) const WORK: [&str; 4] = ["texts_embedded", "texts_cached", "vectors_written", "vectors_deleted"];
+
 /// What `apply` did.
 pub(crate) struct Applied {
     pub(crate) report: Value,

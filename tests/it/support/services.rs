@@ -115,6 +115,14 @@ exclude_patterns = ["**/node_modules/**"]
         repo
     }
 
+    /// A repository of so many pages with different texts.
+    pub(crate) fn with_pages(&self, name: &str, pages: usize) -> GitRepo {
+        let paths: Vec<_> = (0..pages).map(|n| format!("docs/page-{n}.md")).collect();
+        let text = |n| format!("# Page {n}\n\nWhat page {n} says.\n");
+        let files: Vec<_> = paths.iter().enumerate().map(|(n, path)| (path.as_str(), text(n))).collect();
+        self.repository(name, &files)
+    }
+
     /// A commit of everything, and a push that GitHub knows of.
     pub(crate) fn push(&self, name: &str, repo: &GitRepo) {
         repo.commit("push");
@@ -183,9 +191,4 @@ exclude_patterns = ["**/node_modules/**"]
         self.world.run(&["apply", "--config", "fresh/reposync.toml"]).exits(0);
         assert_eq!(self.index(), other.records("handbook"));
     }
-}
-
-/// Pages with different texts.
-pub(crate) fn pages(n: usize) -> Vec<(String, String)> {
-    (0..n).map(|n| (format!("docs/page-{n}.md"), format!("# Page {n}\n\nWhat page {n} says.\n"))).collect()
 }

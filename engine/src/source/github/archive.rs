@@ -1,6 +1,7 @@
 //! Many contents at once: one archive, streamed. What it leaves out or alters (`export-ignore`,
 //! `export-subst`) is left for the blobs.
 
+use std::borrow::Cow;
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ use crate::source::verify::check_blob;
 
 /// Pieces of the archive, and contents from it, on their way.
 const IN_FLIGHT: usize = 16;
+/// Bytes of what names an entry: a path has 4,096 at most, and pax may say some more beside it.
+const LONGEST_NAME: u64 = 64 << 10;
 /// Redirects from one archive host to another.
 const MOST_REDIRECTS: usize = 3;
 
@@ -224,12 +227,20 @@ pub(super) fn read_archive(
 ) -> io::Result<()> {
     let mut left = missing.iter().filter(|missing| **missing).count();
     let mut archive = tar::Archive::new(GzDecoder::new(archive));
-    for entry in archive.entries()? {
+    // Raw: what comes in front of an entry to name it is read here, so that it is bounded.
+    let mut named = None;
+    for entry in archive.entries()?.raw(true) {
         let mut entry = entry?;
-        if !entry.header().entry_type().is_file() {
+        let kind = entry.header().entry_type();
+        if kind.is_gnu_longname() || kind.is_pax_local_extensions() {
+            named = long_name(&mut entry, kind)?.or(named);
             continue;
         }
-        let path = entry.path_bytes();
+        let named = named.take();
+        if !kind.is_file() {
+            continue;
+        }
+        let path = named.map_or_else(|| entry.path_bytes(), Cow::Owned);
         // Everything lies in one folder, whose name is nobody's promise.
         let inside = path.iter().position(|&byte| byte == b'/').map(|at| &path[at + 1..]);
         let Some(path) = inside.and_then(|path| std::str::from_utf8(path).ok()) else { continue };
@@ -250,4 +261,65 @@ pub(super) fn read_archive(
         }
     }
     Ok(())
+}
+
+/// The name that an entry gives to the one behind it. One that is longer than any path stays unknown
+/// (an empty one), and its file is left for the blobs.
+fn long_name(entry: &mut impl Read, kind: tar::EntryType) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    entry.take(LONGEST_NAME + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LONGEST_NAME {
+        return Ok(Some(Vec::new()));
+    }
+    if kind.is_gnu_longname() {
+        bytes.truncate(bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len()));
+        return Ok(Some(bytes));
+    }
+    let mut fields = tar::PaxExtensions::new(&bytes).filter_map(Result::ok);
+    Ok(fields.find(|field| field.key_bytes() == b"path").map(|field| field.value_bytes().to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+    use crate::model::EntryMode;
+
+    #[test]
+    fn long_names_are_read_and_endless_ones_passed_over() {
+        let (long, endless) = ("folder/".repeat(60) + "long.md", "folder/".repeat(40_000) + "endless.md");
+        let pax = format!("{long}.pax");
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(6);
+        // In GNU's way, in that of pax, and in the header itself.
+        for path in [&endless, &long] {
+            archive.append_data(&mut header, format!("top/{path}"), &b"hello\n"[..]).expect("appended");
+        }
+        for path in [&endless, &pax] {
+            archive.append_pax_extensions([("path", format!("top/{path}").as_bytes())]).expect("appended");
+            archive.append_data(&mut header, "top/cut", &b"hello\n"[..]).expect("appended");
+        }
+        archive.append_data(&mut header, "top/short.md", &b"hello\n"[..]).expect("appended");
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(&archive.into_inner().expect("whole")).expect("packed");
+        let packed = packed.finish().expect("packed");
+
+        let wanted = [long, pax, "short.md".to_owned()].map(|path| TreeEntry {
+            path,
+            path_is_utf8: true,
+            mode: EntryMode::File,
+            sha: "ce013625030ba8dba906f756967f9e9ca394464a".parse().expect("the blob of `hello`"),
+            size: Some(6),
+        });
+        let (sender, mut contents) = mpsc::channel(9);
+        read_archive(&packed[..], &wanted, vec![true; wanted.len()], &sender).expect("read");
+        drop(sender);
+        let found: Vec<_> = std::iter::from_fn(|| contents.blocking_recv()).map(|(at, _)| at).collect();
+        assert_eq!(found, [0, 1, 2]);
+    }
 }
