@@ -118,19 +118,10 @@ fn git_repository(folder: &Path, files: &[(String, String)]) {
     assert!(status.success(), "git in {}", folder.display());
 }
 
-const LOCAL: &str = r#"
-[api]
-listen = "127.0.0.1:0"
-token = "a-token-of-the-benchmark"
-[stages.git]
-kind = "git"
-[stages.prose]
-kind = "sentence"
-[stages.model]
-kind = "local"
-[stages.index]
-kind = "sqlite"
-"#;
+const LOCAL: &str = concat!(
+    "[api]\nlisten = \"127.0.0.1:0\"\ntoken = \"a-token-of-the-benchmark\"\n",
+    include_str!("../tests/it/fixtures/local.toml")
+);
 
 /// A hundred projects over a repository each; `more` is in the table of the first.
 fn hundred(more: &str) -> String {
@@ -138,7 +129,7 @@ fn hundred(more: &str) -> String {
     for n in 0..100 {
         let more = if n == 0 { more } else { "" };
         text.push_str(&format!(
-            "[projects.p{n}]\npipeline = [\"git\", \"prose\", \"model\", \"index\"]\n\
+            "[projects.p{n}]\npipeline = [\"here\", \"prose\", \"model\", \"index\"]\n\
              repositories = [\"repos/r{n}\"]\nschedule = \"0 8 * * *\"\n{more}\n"
         ));
     }
@@ -299,7 +290,7 @@ async fn health(args: &Args) {
         .collect();
     git_repository(&folder.path().join("big"), &files);
     let project =
-        "[projects.big]\npipeline = [\"git\", \"prose\", \"model\", \"index\"]\nrepositories = [\"big\"]\n";
+        "[projects.big]\npipeline = [\"here\", \"prose\", \"model\", \"index\"]\nrepositories = [\"big\"]\n";
     write(&folder, &format!("{LOCAL}{project}enabled = false\n"));
     let daemon = Process::start(&args.program, folder.path()).await;
     write(&folder, &format!("{LOCAL}{project}"));

@@ -3,16 +3,19 @@
 //!
 //! `cargo bench --bench socket`
 
+#[path = "store/records.rs"]
+mod records;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 
 use divan::Bencher;
 use divan::counter::BytesCount;
-use reposync::model::{EventSink, Fingerprint, GitSha, Metadata, Record, Secret};
-use reposync::store::{PineconeSettings, PineconeStore, VectorStore};
+use reposync::model::Record;
+use reposync::store::{PineconeStore, VectorStore};
 use tokio::runtime::Runtime;
-use tokio_util::sync::CancellationToken;
+
+use records::{pinecone, records};
 
 fn main() {
     divan::main();
@@ -23,33 +26,6 @@ const DIMENSION: usize = 1_536;
 /// To everything: it is the index's description as well as what became of an upsert.
 const ANSWER: &str =
     r#"{"dimension":1536,"metric":"cosine","vectorType":"dense","namespaces":{},"upsertedCount":1}"#;
-
-fn records() -> Vec<Record> {
-    let record = |number: usize| Record {
-        id: format!("{number:032x}-{number:032x}-0"),
-        vector: (0..DIMENSION).map(|n| ((number * 31 + n * 17) % 2_003) as f32 / 2_003.0 - 0.5).collect(),
-        metadata: Arc::new(Metadata {
-            project: "docs".into(),
-            repository: "acme/docs".into(),
-            file_path: format!("docs/page-{number}.md"),
-            chunk_index: 0,
-            text: format!("What page {number} says. ").repeat(40),
-            start_line: 1,
-            end_line: 9,
-            language: "markdown".into(),
-            blob_sha: GitSha([1; 20]),
-            recipe: Fingerprint::of(["recipe"]),
-            commit_sha: GitSha([2; 20]),
-            url: format!("https://example.com/acme/docs/blob/main/page-{number}.md#L1-L9"),
-            context: None,
-            kind: None,
-            name: None,
-            attrs: Vec::new(),
-            foreign: None,
-        }),
-    };
-    (0..RECORDS).map(record).collect()
-}
 
 /// A server of this process; its address.
 fn server() -> String {
@@ -100,19 +76,6 @@ fn serve(mut stream: TcpStream) -> Option<()> {
     }
 }
 
-fn store(address: &str) -> PineconeStore {
-    let settings = PineconeSettings {
-        index: "docs".into(),
-        api_key: Secret::new("none-is-asked-for"),
-        api_url: format!("http://{address}"),
-        host: Some(format!("http://{address}")),
-        create: None,
-        api_version: "2026-04".into(),
-    };
-    PineconeStore::new("vectors", &settings, 1, CancellationToken::new(), EventSink::none())
-        .expect("a client")
-}
-
 /// Bytes of the bodies, so that both say MB/s of the same.
 fn bodies(store: &PineconeStore, records: &[Record]) -> Vec<bytes::Bytes> {
     store.upsert_bodies("n", records).expect("bodies")
@@ -121,8 +84,8 @@ fn bodies(store: &PineconeStore, records: &[Record]) -> Vec<bytes::Bytes> {
 #[divan::bench(sample_count = 10, sample_size = 1)]
 fn upsert_1000(bencher: Bencher) {
     let runtime = Runtime::new().expect("a runtime");
-    let store = store(&server());
-    let records = records();
+    let store = pinecone(&format!("http://{}", server()), 1);
+    let records = records(RECORDS, DIMENSION);
     let bytes: usize = bodies(&store, &records).iter().map(bytes::Bytes::len).sum();
     // The connection, and what is asked of the index once, stand before the clock runs.
     runtime.block_on(store.upsert("n", &records)).expect("written");
@@ -134,7 +97,7 @@ fn upsert_1000(bencher: Bencher) {
 #[divan::bench(sample_count = 10, sample_size = 1)]
 fn bound_raw_socket(bencher: Bencher) {
     let address = server();
-    let bodies = bodies(&store(&address), &records());
+    let bodies = bodies(&pinecone(&format!("http://{address}"), 1), &records(RECORDS, DIMENSION));
     let bytes: usize = bodies.iter().map(bytes::Bytes::len).sum();
     let mut stream = TcpStream::connect(&address).expect("the server");
     stream.set_nodelay(true).expect("a socket");

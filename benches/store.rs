@@ -3,64 +3,24 @@
 //!
 //! `cargo bench --bench store`
 
-use std::sync::{Arc, LazyLock};
+#[path = "store/records.rs"]
+mod records;
+
+use std::sync::LazyLock;
 
 use divan::Bencher;
-use reposync::model::{EventSink, Fingerprint, GitSha, Metadata, Record, Secret, Vector};
-use reposync::store::{PineconeSettings, PineconeStore, Query, SqliteStore, VectorStore};
+use reposync::model::Vector;
+use reposync::store::{Query, SqliteStore, VectorStore};
 use rusqlite::{Connection, params};
 use tokio::runtime::Runtime;
-use tokio_util::sync::CancellationToken;
+
+use records::{CHUNKS_PER_FILE, pinecone, records, vector};
 
 fn main() {
     divan::main();
 }
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
-
-const CHUNKS_PER_FILE: usize = 20;
-const TEXT: &str = "The deletion guard counts only vectors of files that leave the index and have no \
-    successor; chunks replaced when a file changes, moved files and copies into another place never count. ";
-
-fn vector(number: usize, dimension: usize) -> Vector {
-    let mut state = number as u64 + 1;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((state >> 40) as f32) / 16_777_216.0 - 0.5
-    };
-    (0..dimension).map(|_| next()).collect()
-}
-
-fn record(number: usize, dimension: usize) -> Record {
-    let file = number / CHUNKS_PER_FILE;
-    Record {
-        id: format!("{:032x}-{:032x}-0", file * 7919 % 100_003, number),
-        vector: vector(number, dimension),
-        metadata: Arc::new(Metadata {
-            project: "handbook".into(),
-            repository: "acme/handbook".into(),
-            file_path: format!("docs/part-{}/page-{file}.md", file % 100),
-            chunk_index: u32::try_from(number % CHUNKS_PER_FILE).expect("small"),
-            text: format!("{TEXT}{number} {TEXT}"),
-            start_line: 1,
-            end_line: 9,
-            language: "markdown".into(),
-            blob_sha: GitSha([1; 20]),
-            recipe: Fingerprint::of(["recipe"]),
-            commit_sha: GitSha([2; 20]),
-            url: format!("https://example.com/acme/handbook/blob/main/page-{file}.md#L1-L9"),
-            context: Some("Guards > Deletion".into()),
-            kind: Some("section".into()),
-            name: None,
-            attrs: Vec::new(),
-            foreign: None,
-        }),
-    }
-}
-
-fn records(count: usize, dimension: usize) -> Vec<Record> {
-    (0..count).map(|number| record(number, dimension)).collect()
-}
 
 fn filled(count: usize) -> (tempfile::TempDir, SqliteStore) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -174,16 +134,7 @@ fn query_products_in_memory(bencher: Bencher, count: usize) {
 /// The bodies of an upsert of a hundred vectors of 1,536.
 #[divan::bench(sample_count = 50)]
 fn pinecone_upsert_bodies(bencher: Bencher) {
-    let settings = PineconeSettings {
-        index: "docs".into(),
-        api_key: Secret::new("none"),
-        api_url: "https://127.0.0.1".into(),
-        host: None,
-        create: None,
-        api_version: "2026-04".into(),
-    };
-    let store = PineconeStore::new("vectors", &settings, 8, CancellationToken::new(), EventSink::none())
-        .expect("a client");
+    let store = pinecone("https://127.0.0.1", 8);
     let records = records(100, 1536);
     bencher.bench(|| store.upsert_bodies("n", &records).expect("bodies"));
 }

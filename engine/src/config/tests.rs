@@ -26,19 +26,13 @@ fn problems(text: &str) -> String {
 }
 
 /// A pipeline of the simplest stages, and a project on it.
-const SIMPLE: &str = r#"
-[stages.here]
-kind = "git"
-[stages.prose]
-kind = "sentence"
-[stages.model]
-kind = "local"
-[stages.index]
-kind = "sqlite"
-[projects.docs]
+const SIMPLE: &str = concat!(
+    include_str!("../../../tests/it/fixtures/local.toml"),
+    r#"[projects.docs]
 pipeline = ["here", "prose", "model", "index"]
 repositories = ["."]
-"#;
+"#
+);
 
 #[test]
 fn defaults_are_filled_in_and_paths_made_absolute() {

@@ -31,24 +31,18 @@ fn repository(folder: &Path) {
     }
 }
 
-const FILE: &str = r#"
-[stages.git]
-kind = "git"
-[stages.prose]
-kind = "sentence"
-[stages.model]
-kind = "local"
-[stages.index]
-kind = "sqlite"
-[projects.daily]
-pipeline = ["git", "prose", "model", "index"]
+const FILE: &str = concat!(
+    include_str!("../../../tests/it/fixtures/local.toml"),
+    r#"[projects.daily]
+pipeline = ["here", "prose", "model", "index"]
 repositories = ["r"]
 schedule = "0 8 * * *"
 [projects.hourly]
-pipeline = ["git", "prose", "model", "index"]
+pipeline = ["here", "prose", "model", "index"]
 repositories = ["r"]
 schedule = "0 * * * *"
-"#;
+"#
+);
 
 #[tokio::test(start_paused = true)]
 async fn twenty_four_days_of_schedules_have_every_run_and_leave_nothing_behind() {
