@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::Utc;
 use serde_json::{Map, Value};
 
-use super::prepare::metadata_fingerprint;
+use super::prepare::stored_fingerprint;
 use super::project_run::ProjectRun;
 use crate::ledger::AdoptedRecord;
 use crate::model::{StageResult, Vector};
@@ -72,7 +72,7 @@ fn own(run: &ProjectRun, record: StoredRecord) -> Option<(AdoptedRecord, Option<
         return None;
     }
     let (repository, path) = (text("repository")?.to_owned(), text("file_path")?.to_owned());
-    let fingerprint = metadata_fingerprint(&metadata);
+    let fingerprint = stored_fingerprint(&metadata);
     let remembered = same_recipe(run, &path, &metadata).then(|| {
         let input = run.project.embedder().input(text("context"), text("text").unwrap_or_default());
         (input, vector)

@@ -1,12 +1,15 @@
 //! From a file's bytes to records that lack only their vectors. Pure and synchronous.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+
+use serde_json::{Map, Value};
 
 use super::setup::{Project, Recipe};
 use crate::chunk::{ChunkError, Chunker, clean, fit, language_of, secrets};
 use crate::model::{
-    Chunk, Cleaned, Document, ErrorKind, Fingerprint, GitSha, Metadata, RepoRef, SecretsMode, SkipReason,
-    StageError, StageResult, TreeEntry, chunk_id, file_prefix,
+    Chunk, Cleaned, Document, ErrorKind, Field, Fingerprint, GitSha, Metadata, RepoRef, SecretsMode,
+    SkipReason, StageError, StageResult, TreeEntry, chunk_id, file_prefix,
 };
 
 /// What became of a file's content.
@@ -102,7 +105,7 @@ pub(crate) fn prepare(project: &Project, origin: &Origin<'_>, content: &[u8]) ->
             attrs: piece.attrs,
             foreign: None,
         };
-        let fingerprint = metadata_fingerprint(&metadata.to_json());
+        let fingerprint = metadata_fingerprint(metadata.fields());
         drafts.push(Draft { id, input, metadata, fingerprint });
     }
     Ok(Prepared::Chunks(drafts))
@@ -140,22 +143,31 @@ fn chunk<'a>(project: &'a Project, path: &str, cleaned: Cleaned) -> StageResult<
 
 /// A fingerprint of stored metadata, without `commit_sha` and `url`: two records of the same id,
 /// vector and fingerprint are the same record. Numbers count by value: stores give back `3.0` for 3.
-pub(crate) fn metadata_fingerprint(metadata: &serde_json::Map<String, serde_json::Value>) -> Fingerprint {
-    let mut fields: Vec<(&String, String)> = metadata
-        .iter()
-        .filter(|(key, _)| !matches!(key.as_str(), "commit_sha" | "url"))
-        .map(|(key, value)| {
-            let text = value.as_f64().map_or_else(|| value.to_string(), |number| number.to_string());
-            (key, text)
-        })
+pub(crate) fn metadata_fingerprint<'a>(
+    fields: impl IntoIterator<Item = (Cow<'a, str>, Field<'a>)>,
+) -> Fingerprint {
+    let text = |value: &Field<'_>| match value.as_f64() {
+        Some(number) => number.to_string(),
+        None => serde_json::to_string(value).expect("plain data has a JSON form"),
+    };
+    let mut fields: Vec<(Cow<'_, str>, String)> = fields
+        .into_iter()
+        .filter(|(key, _)| !matches!(&**key, "commit_sha" | "url"))
+        .map(|(key, value)| (key, text(&value)))
         .collect();
     fields.sort();
-    Fingerprint::of(fields.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]))
+    Fingerprint::of(fields.iter().flat_map(|(key, value)| [&**key, value.as_str()]))
+}
+
+/// The same of metadata as a store gives it back.
+pub(crate) fn stored_fingerprint(metadata: &Map<String, Value>) -> Fingerprint {
+    metadata_fingerprint(metadata.iter().map(|(key, value)| (key.into(), Field::Json(value))))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::AttrValue;
 
     #[test]
     fn fingerprints_see_everything_but_when_and_where_it_was_written() {
@@ -163,7 +175,26 @@ mod tests {
         let a = map(serde_json::json!({"text": "t", "chunk_index": 3, "commit_sha": "1", "url": "u"}));
         let b = map(serde_json::json!({"url": "v", "chunk_index": 3.0, "text": "t", "commit_sha": "2"}));
         let c = map(serde_json::json!({"text": "t", "chunk_index": 4}));
-        assert_eq!(metadata_fingerprint(&a), metadata_fingerprint(&b));
-        assert_ne!(metadata_fingerprint(&a), metadata_fingerprint(&c));
+        assert_eq!(stored_fingerprint(&a), stored_fingerprint(&b));
+        assert_ne!(stored_fingerprint(&a), stored_fingerprint(&c));
+    }
+
+    #[test]
+    fn a_record_and_what_a_store_gives_back_have_one_fingerprint() {
+        let mut metadata = Metadata::foreign(Map::new());
+        metadata.foreign = None;
+        metadata.text = "a \"quoted\" ü".into();
+        metadata.context = Some("A > B".into());
+        metadata.attrs = vec![
+            ("word".into(), AttrValue::Text("w".into())),
+            ("level".into(), AttrValue::Number(2.0)),
+            ("odd".into(), AttrValue::Number(f64::NAN)),
+            ("flag".into(), AttrValue::Flag(true)),
+            ("words".into(), AttrValue::Texts(vec!["a".into(), "b".into()])),
+        ];
+        assert_eq!(metadata_fingerprint(metadata.fields()), stored_fingerprint(&metadata.to_json()));
+        let mut written = Vec::new();
+        metadata.write_json(&mut written, |_, _| true);
+        assert_eq!(serde_json::from_slice::<Map<_, _>>(&written).expect("JSON"), metadata.to_json());
     }
 }

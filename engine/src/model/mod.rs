@@ -27,7 +27,7 @@ pub use event::{Event, EventSink, Phase};
 pub use git::{BranchRef, EntryMode, GitSha, RepoEntry, RepoRef, StoredAnswer, TreeEntry};
 pub use hash::{Fingerprint, chunk_id, file_prefix};
 pub use path_matcher::{BadPattern, PathMatcher};
-pub use record::{Match, Metadata, Place, Record, Vector};
+pub use record::{Field, Match, Metadata, Place, Record, Vector};
 pub use report::{Counts, Failure, Outcome, ProjectReport, Report, SkipCount};
 pub use secret::Secret;
 pub use secrets_mode::SecretsMode;

@@ -1,9 +1,11 @@
 //! What a vector store holds.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer as _};
+use serde_json::{Map, Value};
 
 use super::{AttrValue, Attrs, Fingerprint, GitSha};
 
@@ -80,13 +82,13 @@ pub struct Metadata {
     /// A component's own attributes, here without their `attr_` prefix.
     pub attrs: Attrs,
     /// The metadata of a record that is not RepoSync's own, as it came; nothing else is stored then.
-    pub foreign: Option<serde_json::Map<String, serde_json::Value>>,
+    pub foreign: Option<Map<String, Value>>,
 }
 
 impl Metadata {
     /// Somebody else's metadata, stored as it is. What it has in common with ours (text, path,
     /// context) is known by name, so that it can be searched alike.
-    pub fn foreign(map: serde_json::Map<String, serde_json::Value>) -> Self {
+    pub fn foreign(map: Map<String, Value>) -> Self {
         let text = |key: &str| map.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
         Self {
             project: text("project"),
@@ -109,39 +111,91 @@ impl Metadata {
         }
     }
 
-    /// The flat JSON object that stores keep and queries return. Absent values have no key.
-    pub fn to_json(&self) -> serde_json::Map<String, serde_json::Value> {
+    /// The fields that stores keep and queries return, in their order, with the names that are a
+    /// contract. Absent values have no field.
+    pub fn fields(&self) -> Vec<(Cow<'_, str>, Field<'_>)> {
         if let Some(foreign) = &self.foreign {
-            return foreign.clone();
+            return foreign.iter().map(|(key, value)| (key.into(), Field::Json(value))).collect();
         }
-        let mut map = serde_json::Map::new();
-        map.insert("project".into(), self.project.as_str().into());
-        map.insert("repository".into(), self.repository.as_str().into());
-        map.insert("file_path".into(), self.file_path.as_str().into());
-        map.insert("chunk_index".into(), self.chunk_index.into());
-        map.insert("text".into(), self.text.as_str().into());
-        map.insert("start_line".into(), self.start_line.into());
-        map.insert("end_line".into(), self.end_line.into());
-        map.insert("language".into(), self.language.as_str().into());
-        map.insert("blob_sha".into(), self.blob_sha.to_string().into());
-        map.insert("recipe".into(), self.recipe.as_str().into());
-        map.insert("commit_sha".into(), self.commit_sha.to_string().into());
-        map.insert("url".into(), self.url.as_str().into());
-        for (key, value) in [("context", &self.context), ("kind", &self.kind), ("name", &self.name)] {
-            if let Some(value) = value {
-                map.insert(key.into(), value.as_str().into());
-            }
+        let text = |text| Field::Text(Cow::Borrowed(text));
+        let own = [
+            ("project", text(&self.project)),
+            ("repository", text(&self.repository)),
+            ("file_path", text(&self.file_path)),
+            ("chunk_index", Field::Whole(self.chunk_index)),
+            ("text", text(&self.text)),
+            ("start_line", Field::Whole(self.start_line)),
+            ("end_line", Field::Whole(self.end_line)),
+            ("language", text(&self.language)),
+            ("blob_sha", Field::Text(self.blob_sha.to_string().into())),
+            ("recipe", text(self.recipe.as_str())),
+            ("commit_sha", Field::Text(self.commit_sha.to_string().into())),
+            ("url", text(&self.url)),
+        ];
+        let told = [("context", &self.context), ("kind", &self.kind), ("name", &self.name)];
+        let told = told.into_iter().filter_map(|(key, value)| Some((key, text(value.as_deref()?))));
+        let attrs = self.attrs.iter().map(|(key, value)| (format!("attr_{key}").into(), Field::Attr(value)));
+        own.into_iter().chain(told).map(|(key, value)| (key.into(), value)).chain(attrs).collect()
+    }
+
+    /// The fields as a JSON object.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let fields = self.fields().into_iter();
+        fields.map(|(key, value)| (key.into_owned(), value.into_json())).collect()
+    }
+
+    /// Appends the JSON object of the fields that are to be kept, without building it.
+    pub fn write_json(&self, out: &mut Vec<u8>, keep: impl Fn(&str, &Field<'_>) -> bool) {
+        let kept = self.fields().into_iter().filter(|(key, value)| keep(key, value));
+        let mut serializer = serde_json::Serializer::new(out);
+        serializer.collect_map(kept).expect("plain data has a JSON form and memory takes it");
+    }
+}
+
+/// The value of a field of [`Metadata`]; serialised it is the JSON that stores keep.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Field<'a> {
+    /// Text.
+    Text(Cow<'a, str>),
+    /// A number of ours.
+    Whole(u32),
+    /// What a component told.
+    Attr(&'a AttrValue),
+    /// What somebody else wrote.
+    Json(&'a Value),
+}
+
+impl Field<'_> {
+    /// The number that it is, if it is one.
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Self::Whole(number) => Some(f64::from(*number)),
+            Self::Attr(AttrValue::Number(number)) => Some(*number).filter(|number| number.is_finite()),
+            Self::Json(value) => value.as_f64(),
+            Self::Text(_) | Self::Attr(_) => None,
         }
-        for (key, value) in &self.attrs {
-            let value = match value {
-                AttrValue::Text(text) => text.as_str().into(),
-                AttrValue::Number(number) => (*number).into(),
-                AttrValue::Flag(flag) => (*flag).into(),
-                AttrValue::Texts(texts) => texts.clone().into(),
-            };
-            map.insert(format!("attr_{key}"), value);
+    }
+
+    /// True for what JSON has no other word for: a number that is none, somebody else's null.
+    pub fn is_null(&self) -> bool {
+        match self {
+            Self::Attr(AttrValue::Number(number)) => !number.is_finite(),
+            Self::Json(value) => value.is_null(),
+            Self::Text(_) | Self::Whole(_) | Self::Attr(_) => false,
         }
-        map
+    }
+
+    fn into_json(self) -> Value {
+        match self {
+            Self::Text(text) => Value::String(text.into_owned()),
+            Self::Whole(number) => number.into(),
+            Self::Attr(AttrValue::Text(text)) => text.as_str().into(),
+            Self::Attr(AttrValue::Number(number)) => (*number).into(),
+            Self::Attr(AttrValue::Flag(flag)) => (*flag).into(),
+            Self::Attr(AttrValue::Texts(texts)) => texts.clone().into(),
+            Self::Json(value) => value.clone(),
+        }
     }
 }
 
@@ -153,5 +207,5 @@ pub struct Match {
     /// Higher is nearer. Comparable within one answer only.
     pub score: f64,
     /// The stored metadata; foreign records may hold anything.
-    pub metadata: serde_json::Map<String, serde_json::Value>,
+    pub metadata: Map<String, Value>,
 }

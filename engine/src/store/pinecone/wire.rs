@@ -152,9 +152,7 @@ fn write_record(out: &mut Vec<u8>, record: &Record) -> Result<(), String> {
     write_json(out, &*record.vector);
     out.extend_from_slice(b",\"metadata\":");
     let before = out.len();
-    let mut metadata = record.metadata.to_json();
-    metadata.retain(|_, value| !value.is_null()); // the service takes no null
-    write_json(out, &metadata);
+    record.metadata.write_json(out, |_, value| !value.is_null()); // the service takes no null
     let bytes = out.len() - before;
     out.push(b'}');
     if bytes > MOST_METADATA {

@@ -1,5 +1,6 @@
 //! Writing and deleting records. Vectors, metadata and words change in one transaction.
 
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use crate::model::{Record, StageError};
@@ -37,6 +38,7 @@ pub(super) fn upsert(
     let mut forget_words = transaction.prepare_cached("DELETE FROM words WHERE rowid = ?1")?;
     let mut write_words = transaction.prepare_cached("INSERT INTO words (rowid, body) VALUES (?1, ?2)")?;
 
+    let mut facts = Vec::new();
     for record in records {
         let norm = checked_norm(database.stage(), record, first.vector.len())?;
         let known: Option<i64> = find.query_row(params![number, record.id], |row| row.get(0)).optional()?;
@@ -47,10 +49,10 @@ pub(super) fn upsert(
             next += 1;
             next - 1
         };
-        let mut facts = record.metadata.to_json();
-        facts.shift_remove("text");
-        let facts = serde_json::Value::Object(facts).to_string();
-        write_record.execute(params![row, number, record.id, facts, record.metadata.text])?;
+        facts.clear();
+        record.metadata.write_json(&mut facts, |key, _| key != "text");
+        let told = ToSqlOutput::Borrowed(ValueRef::Text(&facts));
+        write_record.execute(params![row, number, record.id, told, record.metadata.text])?;
         write_vector.execute(params![row, norm, encode(&record.vector)])?;
         write_words.execute(params![row, searchable(record)])?;
     }
