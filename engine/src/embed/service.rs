@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::BytesMut;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +14,7 @@ use super::fault::{self, Fault, Lesson, Service};
 use super::wire::{self, Answer, Request};
 use super::{EmbedLimits, Embedder, Embeddings, tokens};
 use crate::model::{ErrorKind, Event, EventSink, Fingerprint, StageError, StageResult};
-use crate::net::{HttpClient, LONGEST_WAIT, Limiter, Patience, describe_transport_error, retry};
+use crate::net::{HttpClient, LONGEST_WAIT, Limiter, Patience, describe_transport_error, read_body, retry};
 
 /// Inputs that Azure and OpenAI take in a request.
 const MOST_INPUTS: usize = 2048;
@@ -200,14 +199,9 @@ impl ServiceEmbedder {
         let status = answer.status();
         let headers = std::mem::take(answer.headers_mut());
         self.obey(&headers, tokens);
-        let mut body = BytesMut::new();
-        while let Some(part) = answer.chunk().await.map_err(transport)? {
-            if body.len() + part.len() > LONGEST_ANSWER {
-                return Err(service.garbage("it is too long", b""));
-            }
-            body.extend_from_slice(&part);
-        }
-        let body = body.freeze();
+        let Some(body) = read_body(answer, LONGEST_ANSWER).await.map_err(transport)? else {
+            return Err(service.garbage("it is too long", b""));
+        };
         if !status.is_success() {
             let fault = service.fault(status, &headers, &body);
             let request = headers.get("apim-request-id").or(headers.get("x-request-id"));

@@ -50,7 +50,7 @@ struct Usage {
 }
 
 /// The components, whichever form the server chose.
-struct Components(Vec<f32>);
+struct Components(Vector);
 
 impl<'de> Deserialize<'de> for Components {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -72,7 +72,7 @@ impl<'de> Deserialize<'de> for Components {
                 while let Some(number) = numbers.next_element()? {
                     components.push(number);
                 }
-                Ok(Components(components))
+                Ok(Components(components.into()))
             }
         }
         deserializer.deserialize_any(Either)
@@ -92,7 +92,7 @@ pub fn read_answer(body: &[u8], inputs: usize) -> Result<Answer, String> {
             return Err(format!("vectors of {length} and of {} components", components.len()));
         }
         match vectors.get_mut(index.unwrap_or(place)) {
-            Some(slot @ None) => *slot = Some(components.into()),
+            Some(slot @ None) => *slot = Some(components),
             _ => return Err(format!("index {} twice or out of range", index.unwrap_or(place))),
         }
     }

@@ -3,9 +3,10 @@
 use std::sync::Once;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use url::Url;
 
+use super::Buffer;
 use crate::model::{StageError, StageResult, parse_endpoint};
 
 /// The client type that stages use.
@@ -45,14 +46,24 @@ pub fn endpoint(stage: &str, text: &str) -> StageResult<Url> {
 /// Reads an answer whole; none where it is longer than `most` bytes. What answers is not believed
 /// to end.
 pub async fn read_body(mut answer: reqwest::Response, most: usize) -> reqwest::Result<Option<Bytes>> {
-    let mut body = BytesMut::new();
-    while let Some(part) = answer.chunk().await? {
-        if body.len() + part.len() > most {
+    let first = answer.chunk().await?.unwrap_or_default();
+    if first.len() > most {
+        return Ok(None);
+    }
+    let Some(mut part) = answer.chunk().await? else { return Ok(Some(first)) };
+    let mut body = Buffer::take();
+    body.extend_from_slice(&first);
+    drop(first);
+    loop {
+        if part.len() > most - body.len() {
             return Ok(None);
         }
         body.extend_from_slice(&part);
+        match answer.chunk().await? {
+            Some(next) => part = next,
+            None => return Ok(Some(body.into())),
+        }
     }
-    Ok(Some(body.freeze()))
 }
 
 /// Turns a transport error (connection, time-out, broken body) into a transient stage error. The

@@ -1,10 +1,12 @@
-//! What HTTP stages share: clients, retries, limits. Knows no service.
+//! What HTTP stages share: clients, buffers, retries, limits. Knows no service.
 
+mod buffers;
 mod client;
 mod limit;
 mod patience;
 mod retry;
 
+pub use buffers::Buffer;
 pub use client::{
     HttpClient, describe_transport_error, endpoint, http_client, install_tls_provider, read_body,
 };

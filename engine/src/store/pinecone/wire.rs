@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Number, Value};
 
 use crate::model::Record;
+use crate::net::Buffer;
 
 /// Bytes of a record's metadata that the service takes at most.
 const MOST_METADATA: usize = 40_000;
@@ -118,7 +119,7 @@ pub(super) fn next_body(
     most_bytes: usize,
 ) -> Result<UpsertBody, String> {
     const END: &[u8] = b"]}";
-    let mut body = Vec::with_capacity(64);
+    let mut body = Buffer::take();
     body.extend_from_slice(b"{\"namespace\":");
     write_json(&mut body, namespace);
     body.extend_from_slice(b",\"vectors\":[");
@@ -137,7 +138,8 @@ pub(super) fn next_body(
             // Records are about as long as the first one; the last may be taken off again.
             let one = body.len() - before;
             let left = (records.len() - from).min(most_records) - 1;
-            body.reserve((left * (one + one / 16)).min(most_bytes.saturating_sub(body.len()) + one));
+            let room = (left * (one + one / 16)).min(most_bytes.saturating_sub(body.len()) + one);
+            body.reserve(room);
         }
         end += 1;
     }
