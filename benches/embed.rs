@@ -269,6 +269,32 @@ mod cache {
             .bench_local_values(|entries| cache.put_many(&entries));
     }
 
+    /// The least of anything that keeps them in a file of SQLite: the same rows by their keys, copied,
+    /// with the same page cache.
+    #[divan::bench(args = [256, 1536])]
+    fn bound_rows_1000(bencher: Bencher, dimensions: usize) {
+        let (folder, cache) = filled(dimensions);
+        drop(cache);
+        let file = rusqlite::Connection::open(folder.path().join("cache.db")).expect("the cache's file");
+        file.pragma_update(None, "cache_size", -4096).expect("a pragma");
+        let keys: Vec<Vec<u8>> = {
+            let every = format!("SELECT key FROM vectors WHERE id % {} = 0", HELD / 1000);
+            let mut keys = file.prepare(&every).expect("a statement");
+            keys.query_map([], |row| row.get(0)).expect("rows").collect::<Result<_, _>>().expect("keys")
+        };
+        assert_eq!(keys.len(), 1000);
+        bencher.counter(ItemsCount::new(keys.len())).bench_local(|| {
+            let transaction = file.unchecked_transaction().expect("begin");
+            let mut select =
+                transaction.prepare_cached("SELECT vector FROM vectors WHERE key = ?1").expect("a statement");
+            let copy = |row: &rusqlite::Row<'_>| {
+                let (numbers, _) = row.get_ref(0)?.as_blob().expect("a blob").as_chunks::<4>();
+                Ok(numbers.iter().map(|number| f32::from_le_bytes(*number)).collect::<Vector>())
+            };
+            keys.iter().map(|key| select.query_row([key], copy).expect("a row")).collect::<Vec<_>>()
+        });
+    }
+
     #[divan::bench]
     fn bound_copy_1000_vectors(bencher: Bencher) {
         let vectors: Vec<Vec<f32>> = (0..1000).map(|n| vec![n as f32; 256]).collect();

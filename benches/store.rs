@@ -6,12 +6,13 @@
 #[path = "store/records.rs"]
 mod records;
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use divan::Bencher;
 use reposync::model::Vector;
 use reposync::store::{Query, SqliteStore, VectorStore};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Transaction, params};
 use tokio::runtime::Runtime;
 
 use records::{CHUNKS_PER_FILE, pinecone, records, vector};
@@ -55,6 +56,26 @@ fn insert_10_000(bencher: Bencher) {
 /// The least: the same bytes as rows of one plain table, as many in a transaction.
 #[divan::bench(sample_count = 3, sample_size = 1)]
 fn insert_10_000_plain_rows(bencher: Bencher) {
+    insert_plainly(bencher, |_, _| {});
+}
+
+/// The least with full-text search: the same rows, and their texts given to FTS5 as ours are.
+#[divan::bench(sample_count = 3, sample_size = 1)]
+fn insert_10_000_rows_and_words(bencher: Bencher) {
+    let texts: Vec<String> = records(10_000, 1)
+        .iter()
+        .map(|record| format!("{}\n{}", record.metadata.file_path, record.metadata.text))
+        .collect();
+    insert_plainly(bencher, |transaction, numbers| {
+        let mut insert =
+            transaction.prepare_cached("INSERT INTO w (rowid, body) VALUES (?1, ?2)").expect("a statement");
+        for number in numbers {
+            insert.execute(params![number, texts[number]]).expect("insert");
+        }
+    });
+}
+
+fn insert_plainly(bencher: Bencher, more: impl Fn(&Transaction<'_>, Range<usize>) + Sync) {
     let rows: Vec<(String, Vec<u8>, String)> = records(10_000, 256)
         .into_iter()
         .map(|record| {
@@ -66,9 +87,14 @@ fn insert_10_000_plain_rows(bencher: Bencher) {
         let mut connection = Connection::open(folder.path().join("plain.db")).expect("open");
         connection.pragma_update(None, "journal_mode", "WAL").expect("WAL");
         connection
-            .execute_batch("CREATE TABLE r (n INTEGER PRIMARY KEY, id TEXT, v BLOB, m TEXT)")
-            .expect("table");
-        for batch in rows.chunks(1000) {
+            .execute_batch(
+                "CREATE TABLE r (n INTEGER PRIMARY KEY, id TEXT, v BLOB, m TEXT);
+                 CREATE VIRTUAL TABLE w USING fts5(
+                     body, content='', contentless_delete=1, tokenize='porter unicode61'
+                 );",
+            )
+            .expect("tables");
+        for (at, batch) in rows.chunks(1000).enumerate() {
             let transaction = connection.transaction().expect("begin");
             {
                 let mut insert = transaction
@@ -77,6 +103,7 @@ fn insert_10_000_plain_rows(bencher: Bencher) {
                 for (id, vector, metadata) in batch {
                     insert.execute(params![id, vector, metadata]).expect("insert");
                 }
+                more(&transaction, at * 1000..at * 1000 + batch.len());
             }
             transaction.commit().expect("commit");
         }
@@ -108,6 +135,31 @@ fn query_vectors_and_text(bencher: Bencher, count: usize) {
     let text = Some("how is page 4711 guarded?".into());
     let query = Query { vector: vector(count, 256), text, top_k: 10, filter: None };
     bencher.bench(|| RUNTIME.block_on(store.query("n", &query)).expect("query"));
+}
+
+/// The least of anything that keeps them in a file of SQLite: every row read, every product made.
+#[divan::bench(args = [10_000, 100_000], sample_count = 10, sample_size = 1)]
+fn query_products_of_rows(bencher: Bencher, count: usize) {
+    let (folder, store) = filled(count);
+    drop(store);
+    let file = Connection::open(folder.path().join("index.db")).expect("the store's file");
+    let asked = vector(count, 256);
+    bencher.bench_local(|| {
+        let mut scan = file.prepare_cached("SELECT vector FROM vectors").expect("a statement");
+        let mut rows = scan.query([]).expect("rows");
+        let mut best = f32::MIN;
+        while let Some(row) = rows.next().expect("a row") {
+            let (numbers, _) = row.get_ref(0).expect("a column").as_blob().expect("a blob").as_chunks::<4>();
+            let mut sums = [0f32; 16];
+            for (bytes, asked) in numbers.as_chunks::<16>().0.iter().zip(asked.as_chunks::<16>().0) {
+                for lane in 0..16 {
+                    sums[lane] += f32::from_le_bytes(bytes[lane]) * asked[lane];
+                }
+            }
+            best = best.max(sums.iter().sum::<f32>());
+        }
+        best
+    });
 }
 
 /// The least: all products, the vectors lying in memory in one piece.
