@@ -4,13 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::ledger::rewrite;
 use crate::model::{StageError, StageResult};
 
 /// What is written beside the ledger.
@@ -92,14 +93,9 @@ impl Claim {
             return Ok(());
         }
         let text = serde_json::to_vec(&record).unwrap_or_default();
-        self.file
-            .set_len(0)
-            .and_then(|()| self.file.seek(SeekFrom::Start(0)))
-            .and_then(|_| self.file.write_all(&text))
-            .map_err(|error| {
-                StageError::local("daemon", format!("cannot write `{}`", self.path.display()))
-                    .caused_by(error)
-            })?;
+        rewrite(&mut self.file, &text).map_err(|error| {
+            StageError::local("daemon", format!("cannot write `{}`", self.path.display())).caused_by(error)
+        })?;
         self.written = Some(record);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! One writing run per ledger at a time: an operating-system lock that ends with its holder.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
@@ -81,10 +81,14 @@ fn open(ledger: &Path) -> StageResult<(File, PathBuf)> {
 fn sign(file: &mut File, path: &Path) -> StageResult<()> {
     let holder = Running { process: std::process::id(), since: Utc::now() };
     let text = serde_json::to_vec(&holder).unwrap_or_default();
-    file.set_len(0)
-        .and_then(|()| file.seek(SeekFrom::Start(0)))
-        .and_then(|_| file.write_all(&text))
-        .map_err(|error| cannot(path, error))
+    rewrite(file, &text).map_err(|error| cannot(path, error))
+}
+
+/// Makes `text` the whole of an open file.
+pub(crate) fn rewrite(file: &mut File, text: &[u8]) -> io::Result<()> {
+    file.set_len(0)?;
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(text)
 }
 
 fn read_holder(file: &mut File) -> Option<Running> {
@@ -93,7 +97,7 @@ fn read_holder(file: &mut File) -> Option<Running> {
     serde_json::from_str(&text).ok()
 }
 
-fn cannot(path: &Path, error: std::io::Error) -> StageError {
+fn cannot(path: &Path, error: io::Error) -> StageError {
     StageError::local(STAGE, format!("cannot lock `{}`", path.display()))
         .caused_by(error)
         .hint("make the ledger's folder writable and free some space on the disk")

@@ -34,6 +34,7 @@ pub use files::{FileRow, FileStatus, KnownFile, StoredChunk};
 pub(crate) use intents::HeldIds;
 pub use intents::Leftover;
 pub use lock::RunLock;
+pub(crate) use lock::rewrite;
 pub use projects::{OrphanProject, ProjectRow};
 pub use repositories::{RepositoryRow, RepositorySync, Uncounted};
 pub use runs::RunRow;

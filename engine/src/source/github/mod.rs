@@ -22,6 +22,7 @@ pub use fuzz::{fuzz_answer, fuzz_archive};
 use async_trait::async_trait;
 use http::StatusCode;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -80,6 +81,25 @@ impl GithubSource {
     pub fn with_patience(mut self, patience: Patience) -> Self {
         self.client.patience = patience;
         self
+    }
+
+    /// A comparison of two commits, one page of it; none where the server has none, as of commits
+    /// that are gone.
+    async fn compare<T: DeserializeOwned>(
+        &self,
+        repo: &RepoRef,
+        base: GitSha,
+        head: GitSha,
+        page: usize,
+    ) -> StageResult<Option<T>> {
+        let repo = encode_name(&repo.name);
+        let path = format!("/repos/{repo}/compare/{base}...{head}?per_page=1&page={page}");
+        self.client
+            .ask_once(Ask::json("compare", &path), |answer| match answer.status.as_u16() {
+                200 => self.client.parse(&answer).map(Some),
+                _ => Ok(None),
+            })
+            .await
     }
 
     /// Whether a repository answers at all.
@@ -147,15 +167,9 @@ impl GithubSource {
             previous_filename: Option<String>,
         }
         // The files come whole with the first page, however few commits it has.
-        let path = format!("/repos/{}/compare/{base}...{head}?per_page=1&page=1", encode_name(&repo.name));
-        let comparison: Option<Comparison> = self
-            .client
-            .ask_once(Ask::json("compare", &path), |answer| match answer.status.as_u16() {
-                200 => self.client.parse(&answer).map(Some),
-                _ => Ok(None),
-            })
-            .await?;
-        let Some(comparison) = comparison else { return Ok(None) };
+        let Some(comparison) = self.compare::<Comparison>(repo, base, head, 1).await? else {
+            return Ok(None);
+        };
         if comparison.status == "identical" {
             return Ok(Some(Vec::new()));
         }
@@ -281,14 +295,7 @@ impl Source for GithubSource {
             ahead_by: u64,
         }
         // The files, with their patches, come with the first page alone.
-        let path = format!("/repos/{}/compare/{base}...{head}?per_page=1&page=2", encode_name(&repo.name));
-        let comparison: Option<Comparison> = self
-            .client
-            .ask_once(Ask::json("compare", &path), |answer| match answer.status.as_u16() {
-                200 => self.client.parse(&answer).map(Some),
-                _ => Ok(None),
-            })
-            .await?;
+        let comparison = self.compare::<Comparison>(repo, base, head, 2).await?;
         let straight = comparison.filter(|found| matches!(found.status.as_str(), "ahead" | "identical"));
         Ok(straight.map(|found| found.ahead_by.min(MOST_COMMITS)))
     }
