@@ -5,6 +5,7 @@
 
 pub mod api; // the daemon's HTTP API
 pub mod apply; // runs a plan
+mod blocking; // blocking work, so much at once of each kind
 pub mod chunk; // a file's text -> chunks: built in, or WASM components
 pub mod cli;
 pub mod config; // reposync.toml -> Config, every problem at once

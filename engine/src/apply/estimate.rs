@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::look::RepoWork;
-use super::prepare::{Draft, Origin, Prepared, prepare};
+use super::prepare::{CORES, Draft, Origin, Prepared, prepare};
 use super::project_run::ProjectRun;
 use super::setup::item_or_fatal;
 use super::writer::{believes, step};
@@ -151,7 +151,8 @@ impl Counting<'_, '_> {
             };
             prepare(&run.project, &Origin { repo: &repo, commit, entry: &entry, recipe: &recipe }, &content)
         };
-        tokio::task::spawn_blocking(work)
+        CORES
+            .run(work)
             .await
             .unwrap_or_else(|panic| Err(StageError::refused("engine", "chunking panicked").caused_by(panic)))
     }

@@ -1,17 +1,15 @@
 //! One file's journey: its content arrives, is chunked, gets its vectors, is written.
 
 use std::collections::BTreeSet;
-use std::num::NonZero;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use super::budget::Taken;
-use super::prepare::{Draft, Origin, Prepared, prepare};
+use super::prepare::{CORES, Draft, Origin, Prepared, prepare};
 use super::project_run::ProjectRun;
 use super::writer::{FileWrite, Writer};
 use crate::ledger::FileStatus;
@@ -20,11 +18,6 @@ use crate::model::{
 };
 use crate::plan::Write;
 use crate::source::ContentSink;
-
-/// As many files are chunked at once as there are cores: more threads would only hold memory, each
-/// an arena of the allocator's.
-static CORES: LazyLock<Semaphore> =
-    LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(2, NonZero::get)));
 
 /// The files of one repository on their way.
 pub(crate) struct Files {
@@ -230,12 +223,9 @@ impl Shared {
             let prepared = prepare(&run.project, &origin, &content)?;
             Ok((prepared, write))
         };
-        let _core = CORES.acquire().await.map_err(|error| {
-            StageError::new("engine", ErrorKind::Bug, "the share of the cores is closed").caused_by(error)
-        })?;
         // What a component says is said in this run.
         let span = tracing::Span::current();
-        tokio::task::spawn_blocking(move || span.in_scope(work)).await.unwrap_or_else(|panic| {
+        CORES.run(move || span.in_scope(work)).await.unwrap_or_else(|panic| {
             // Repository content must not be able to end a run, whatever it is.
             Err(StageError::new("engine", ErrorKind::BadInput, "chunking panicked").caused_by(panic))
         })

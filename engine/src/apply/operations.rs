@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::prepare::{Origin, Prepared, prepare};
+use super::prepare::{CORES, Origin, Prepared, prepare};
 use super::project_run::LedgerAnswers;
 use super::setup::{Project, Recipes};
 use crate::embed::Embedded;
@@ -117,12 +117,19 @@ impl ContentSink for One {
 }
 
 /// The chunks of a text as if it stood in a file of this path, each as its metadata would be. The
-/// error of an unwanted file is why. Blocks.
-pub fn process(
-    project: &Arc<Project>,
-    path: &str,
-    text: &str,
+/// error of an unwanted file is why.
+pub async fn process(
+    project: Arc<Project>,
+    path: String,
+    text: String,
 ) -> StageResult<Result<Vec<Metadata>, SkipReason>> {
+    let work = move || chunks(&project, &path, &text);
+    CORES.run(work).await.unwrap_or_else(|panic| {
+        Err(StageError::new("chunk", ErrorKind::Bug, "chunking panicked").caused_by(panic))
+    })
+}
+
+fn chunks(project: &Arc<Project>, path: &str, text: &str) -> StageResult<Result<Vec<Metadata>, SkipReason>> {
     let recipes = Recipes::new(Arc::clone(project));
     let Some(recipe) = recipes.of(path) else { return Ok(Err(SkipReason::NoChunker)) };
     let entry = TreeEntry {

@@ -13,6 +13,11 @@ use super::logging::{self, LogGuard};
 use super::output::Output;
 use super::progress::{Display, Progress};
 
+/// Threads that block at most. Each kind of blocking work is bounded by itself (`blocking.rs`), to
+/// some forty together; half of this is for archives that are being unpacked, which alone wait for
+/// other work.
+const BLOCKING_THREADS: usize = 128;
+
 /// What every command has at hand.
 pub(crate) struct Context {
     /// Where output goes.
@@ -33,7 +38,10 @@ impl Context {
     pub(super) fn block_on<T>(
         command: impl Future<Output = Result<T, CommandError>>,
     ) -> Result<T, CommandError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .max_blocking_threads(BLOCKING_THREADS)
+            .build()?;
         let result = runtime.block_on(command);
         // What still blocks (a file being chunked) is not worth waiting for: the ledger is closed.
         runtime.shutdown_background();

@@ -12,7 +12,7 @@ use super::generation::Generation;
 use super::handle::{Handle, Refusal};
 use crate::apply::operations as steps;
 use crate::apply::{Project, search};
-use crate::model::{ErrorKind, GitSha, Match, Metadata, RepoEntry, SkipReason, StageError, StageResult};
+use crate::model::{GitSha, Match, Metadata, RepoEntry, SkipReason, StageError, StageResult};
 
 /// Who is to serve a request: a project, a stage by its name, or whoever is the only one.
 #[derive(Debug, Clone, Default)]
@@ -215,11 +215,7 @@ impl Handle {
         text: String,
     ) -> Served<Result<Vec<Metadata>, SkipReason>> {
         let project = self.pick(which, Role::Chunkers)?;
-        let work = tokio::task::spawn_blocking(move || steps::process(&project, &path, &text)).await;
-        let chunks = work.map_err(|error| {
-            StageError::new("chunk", ErrorKind::Bug, "chunking panicked").caused_by(error)
-        })?;
-        Ok(chunks?)
+        Ok(steps::process(project, path, text).await?)
     }
 
     /// Vectors of texts.

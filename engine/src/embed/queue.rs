@@ -10,14 +10,19 @@ mod desk;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{CacheKey, Embedder, VectorCache};
+use crate::blocking::Lane;
 use crate::model::{ErrorKind, EventSink, StageError, StageResult, Vector};
 use desk::{Desk, Message, Request};
+
+/// What projects ask of caches, of which each does one thing at a time: one at it, one at the door.
+/// The queues' own work is bounded by their calls.
+static CACHE: LazyLock<Lane> = LazyLock::new(|| Lane::of(2));
 
 /// A text's vector, and what it cost.
 #[derive(Debug, Clone)]
@@ -86,9 +91,7 @@ impl EmbedQueue {
         let Some(cache) = self.cache.clone() else { return vec![false; n] };
         let identity = self.embedder.identity();
         let keys: Vec<CacheKey> = inputs.iter().map(|input| CacheKey::of(identity, input)).collect();
-        tokio::task::spawn_blocking(move || cache.contains_many(&keys))
-            .await
-            .unwrap_or_else(|_| vec![false; n])
+        CACHE.run(move || cache.contains_many(&keys)).await.unwrap_or_else(|_| vec![false; n])
     }
 
     /// Puts vectors into the cache that were found elsewhere: in a store, under the same recipe.
@@ -100,9 +103,8 @@ impl EmbedQueue {
             .filter(|(_, vector)| is_usable(vector))
             .map(|(input, vector)| (CacheKey::of(identity, &input), vector))
             .collect();
-        let work = tokio::task::spawn_blocking(move || cache.put_many(&keyed));
         // The cache never fails its callers: what is not remembered is paid for again.
-        work.await.unwrap_or_default();
+        CACHE.run(move || cache.put_many(&keyed)).await.unwrap_or_default();
     }
 
     /// Waits until nothing is waiting or in flight. For the end of an interrupted run: what is

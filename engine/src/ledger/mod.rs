@@ -26,6 +26,7 @@ use std::time::Duration;
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 
+use crate::blocking::Lane;
 use crate::model::{StageError, StageResult};
 
 pub use adopt::AdoptedRecord;
@@ -50,6 +51,8 @@ pub(crate) const STAGE: &str = "ledger";
 
 /// How long to wait for another process's short transaction.
 const BUSY: Duration = Duration::from_secs(10);
+/// Calls that have a thread at once: one at the connection, one at the door.
+const CALLS: usize = 2;
 
 /// The ledger.
 #[derive(Debug)]
@@ -57,6 +60,7 @@ pub struct Ledger {
     conn: Mutex<Connection>,
     path: PathBuf,
     watch: OnceLock<Watch>,
+    calls: Lane,
 }
 
 impl Ledger {
@@ -122,7 +126,7 @@ impl Ledger {
     }
 
     fn over(conn: Connection, path: &Path) -> Self {
-        Self { conn: Mutex::new(conn), path: path.to_owned(), watch: OnceLock::new() }
+        Self { conn: Mutex::new(conn), path: path.to_owned(), watch: OnceLock::new(), calls: Lane::of(CALLS) }
     }
 
     /// The ledger's file.
@@ -137,7 +141,7 @@ impl Ledger {
         F: FnOnce(&Ledger) -> StageResult<T> + Send + 'static,
     {
         let ledger = Arc::clone(self);
-        tokio::task::spawn_blocking(move || work(&ledger)).await.map_err(|error| {
+        self.calls.run(move || work(&ledger)).await.map_err(|error| {
             StageError::new(STAGE, crate::model::ErrorKind::Bug, "a ledger call panicked").caused_by(error)
         })?
     }

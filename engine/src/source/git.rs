@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use super::diff::changed_files;
 use super::permalink::{blob_link, web_page_of_remote};
 use super::{AnswerCache, ChangedFile, ContentSink, Head, Listing, Selection, Source};
+use crate::blocking::Lane;
 use crate::model::{
     BranchRef, EntryMode, ErrorKind, GitSha, MOST_COMMITS, RepoEntry, RepoRef, StageError, StageResult,
     TreeEntry,
@@ -29,8 +30,14 @@ use crate::model::{
 const READERS: usize = 4;
 /// Files that a reader takes at a time: neighbours in the tree are neighbours in the pack.
 const BLOCK: usize = 32;
-/// Contents read ahead of the sink.
+/// Contents read, or being read, ahead of the sink.
 const READ_AHEAD: usize = 16;
+/// Files that are read in a turn, of a block: a turn waits for the disk alone, not for the sink.
+const TURN: usize = READ_AHEAD / 2;
+
+/// Whatever reads repositories, of all projects. More than cores: a disk, or a network's, answers
+/// many at once, and one that does not answer holds no more than [`READERS`] for each project.
+static READING: LazyLock<Lane> = LazyLock::new(|| Lane::of(16));
 
 /// The source of kind `git`. A repository's key is its absolute path.
 #[derive(Debug)]
@@ -76,7 +83,7 @@ where
     T: Send + 'static,
     F: FnOnce() -> StageResult<T> + Send + 'static,
 {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(broken(stage, error)))
+    READING.run(work).await.unwrap_or_else(|error| Err(broken(stage, error)))
 }
 
 fn broken(stage: &str, error: tokio::task::JoinError) -> StageError {
@@ -142,7 +149,7 @@ impl Source for GitSource {
         for _ in 0..readers {
             let (reader, wanted, next, sender) =
                 (reader.clone(), Arc::clone(&wanted), Arc::clone(&next), sender.clone());
-            tasks.spawn_blocking(move || reader.read(&wanted, &next, &sender));
+            tasks.spawn(reader.read(wanted, next, sender));
         }
         drop(sender);
         // An error of the sink drops the channel, which ends the readers.
@@ -150,7 +157,7 @@ impl Source for GitSource {
             sink.put(entry, content).await?;
         }
         while let Some(ended) = tasks.join_next().await {
-            ended.map_err(|error| broken(&self.stage, error))?;
+            ended.map_err(|error| broken(&self.stage, error))??;
         }
         Ok(())
     }
@@ -356,22 +363,34 @@ impl Reader {
     }
 
     /// Reads blocks of files until none is left or nobody listens.
-    fn read(
-        &self,
-        wanted: &[TreeEntry],
-        next: &AtomicUsize,
-        contents: &mpsc::Sender<(TreeEntry, StageResult<Bytes>)>,
-    ) {
-        let repo = self.repo.to_thread_local();
+    async fn read(
+        self,
+        wanted: Arc<Vec<TreeEntry>>,
+        next: Arc<AtomicUsize>,
+        contents: mpsc::Sender<(TreeEntry, StageResult<Bytes>)>,
+    ) -> StageResult<()> {
+        // It goes from turn to turn, since what it has inflated helps with what comes next.
+        let mut repo = self.repo.to_thread_local();
         loop {
             let start = next.fetch_add(BLOCK, Ordering::Relaxed);
             if start >= wanted.len() {
-                return;
+                return Ok(());
             }
-            for entry in &wanted[start..wanted.len().min(start + BLOCK)] {
-                let content = self.content(&repo, entry);
-                if contents.blocking_send((entry.clone(), content)).is_err() {
-                    return;
+            let end = wanted.len().min(start + BLOCK);
+            for start in (start..end).step_by(TURN) {
+                let turn = start..end.min(start + TURN);
+                // Room first: who waits for the sink keeps no thread.
+                let Ok(room) = contents.reserve_many(turn.len()).await else { return Ok(()) };
+                let (reader, files) = (self.clone(), Arc::clone(&wanted));
+                let work = move || {
+                    let content = |entry: &TreeEntry| (entry.clone(), reader.content(&repo, entry));
+                    let read: Vec<_> = files[turn].iter().map(content).collect();
+                    Ok((repo, read))
+                };
+                let (back, read) = blocking(&self.stage, work).await?;
+                repo = back;
+                for (room, content) in room.zip(read) {
+                    room.send(content);
                 }
             }
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use flate2::read::GzDecoder;
 use http::StatusCode;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use url::Url;
 
@@ -23,6 +23,10 @@ use crate::source::verify::check_blob;
 const IN_FLIGHT: usize = 16;
 /// Bytes of what names an entry: a path has 4,096 at most, and pax may say some more beside it.
 const LONGEST_NAME: u64 = 64 << 10;
+/// Archives unpacked at once, of all projects. Each has a thread, however long its contents are
+/// waited for or wait to be taken: half of the threads that block (`cli/context.rs`) are left to
+/// work that ends by itself.
+static UNPACKING: Semaphore = Semaphore::const_new(64);
 /// Redirects from one archive host to another.
 const MOST_REDIRECTS: usize = 3;
 
@@ -61,6 +65,10 @@ pub(super) async fn fetch(
         if pending.missing().count() <= FEW_FILES {
             return Ok(());
         }
+        let _place = tokio::select! {
+            place = UNPACKING.acquire() => place.expect("never closed"),
+            () = client.cancel.cancelled() => return Err(StageError::cancelled(&client.stage)),
+        };
         match download(client, repo, commit).await? {
             Some(response) => unpack(client, response, &mut pending).await,
             None => Ok(()),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
+use crate::blocking::Lane;
 use crate::model::{StageError, StageResult};
 
 /// Marks the file as ours (`PRAGMA application_id`): "RSix".
@@ -17,8 +18,10 @@ const VERSION: i32 = 1;
 const BUSY: Duration = Duration::from_secs(30);
 /// Bytes in a page. 8 KiB hold seven vectors of 256 components with little waste.
 const PAGE: u32 = 8192;
-/// Readers kept open between calls.
-const IDLE_READERS: usize = 4;
+/// Readers at once, each with a connection that is kept open between calls.
+const READERS: usize = 4;
+/// Writers that have a thread at once: one at the connection, one at the door.
+const WRITERS: usize = 2;
 
 /// Row numbers are namespace number times 2^40 plus a running number, so that the rows of a
 /// namespace lie together and a scan of one does not read the others.
@@ -56,11 +59,21 @@ pub(super) struct Database {
     path: PathBuf,
     writer: Mutex<Option<Connection>>,
     readers: Mutex<Vec<Connection>>,
+    /// Where calls of [`Database::write`] and [`Database::read`] wait for their turn.
+    pub(super) writes: Lane,
+    pub(super) reads: Lane,
 }
 
 impl Database {
     pub(super) fn new(stage: String, path: PathBuf) -> Arc<Self> {
-        Arc::new(Self { stage, path, writer: Mutex::new(None), readers: Mutex::new(Vec::new()) })
+        Arc::new(Self {
+            stage,
+            path,
+            writer: Mutex::new(None),
+            readers: Mutex::new(Vec::new()),
+            writes: Lane::of(WRITERS),
+            reads: Lane::of(READERS),
+        })
     }
 
     pub(super) fn stage(&self) -> &str {
@@ -112,7 +125,7 @@ impl Database {
         match result {
             Ok(value) => {
                 let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-                if readers.len() < IDLE_READERS {
+                if readers.len() < READERS {
                     readers.push(connection);
                 }
                 Ok(Some(value))

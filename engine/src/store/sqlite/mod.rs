@@ -20,6 +20,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rusqlite::Transaction;
 
+use crate::blocking::Lane;
 use crate::model::{ErrorKind, Match, Place, Record, StageError, StageResult};
 
 use super::{Filter, IdPage, Query, StoreDescription, StoreLimits, StoredRecord, VectorStore};
@@ -59,7 +60,8 @@ impl SqliteStore {
         work: impl FnOnce(&Database, &Transaction<'_>) -> Result<(), Failed> + Send + 'static,
     ) -> StageResult<()> {
         let database = Arc::clone(&self.database);
-        self.blocking(move || database.write(|transaction| work(&database, transaction))).await
+        let lane = &self.database.writes;
+        self.blocking(lane, move || database.write(|transaction| work(&database, transaction))).await
     }
 
     async fn read<T: Default + Send + 'static>(
@@ -67,14 +69,16 @@ impl SqliteStore {
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Failed> + Send + 'static,
     ) -> StageResult<T> {
         let database = Arc::clone(&self.database);
-        self.blocking(move || Ok(database.read(work)?.unwrap_or_default())).await
+        let lane = &self.database.reads;
+        self.blocking(lane, move || Ok(database.read(work)?.unwrap_or_default())).await
     }
 
     async fn blocking<T: Send + 'static>(
         &self,
+        lane: &Lane,
         work: impl FnOnce() -> StageResult<T> + Send + 'static,
     ) -> StageResult<T> {
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        lane.run(work).await.unwrap_or_else(|error| {
             Err(StageError::new(self.stage(), ErrorKind::Bug, "the store's work ended early")
                 .caused_by(error))
         })
