@@ -54,9 +54,9 @@ impl Process {
         daemon
     }
 
-    /// `/health` as a probe asks it: without the token.
-    pub(crate) fn probe(&self) -> RequestBuilder {
-        self.client.get(format!("{}/health", self.url))
+    /// Where it listens: `host:port`.
+    pub(crate) fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
     }
 
     pub(crate) fn get(&self, path: &str) -> RequestBuilder {
@@ -115,6 +115,14 @@ impl Drop for Process {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Seconds that the machine's cores were idle since its start, waiting for a disk included.
+pub(crate) fn idle() -> f64 {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let times = stat.lines().next().unwrap_or_default().split_whitespace();
+    // The word `cpu`; user, nice, system; idle (4th), waiting (5th), in hundredths of a second.
+    times.skip(4).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 /// Asks again and again until there is an answer.

@@ -1,11 +1,16 @@
 //! The API: who may ask, what it answers, and that nothing that is sent brings it down.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Instant;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use reposync::api::{Metrics, bind};
+use reposync::config::{Need, load};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::support::daemon::{API, Daemon, answer};
 use crate::support::local::{Local, STAGES, project};
@@ -48,6 +53,28 @@ fn with_a_token_everything_but_health_wants_it() {
     local.world.ok(&["reload"]);
     let record = local.world.read(".reposync/state.db.daemon");
     assert!(!record.contains("staple") && !daemon.program.stderr().contains("staple"));
+}
+
+#[tokio::test]
+async fn health_needs_none_of_the_threads_that_runs_keep_busy() {
+    let local = Local::new();
+    local.config(&project(API));
+    let need = Need::enabled().with_api();
+    let config = load(&local.world.path("reposync.toml"), &need).expect("valid");
+    let server = bind(config.api.listen).expect("a free port");
+    let address = server.address();
+    let (metrics, cancel) = (Arc::new(Metrics::new()), CancellationToken::new());
+    let daemon = reposync::daemon::Daemon::open(config, need, metrics.observer(), cancel.clone());
+    let daemon = daemon.await.expect("a ledger in order");
+    let serving = server.start(daemon.handle(), metrics).expect("a thread");
+    // This thread is all that the daemon has, and it works on nothing while it waits here.
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).expect("a time-out");
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
+    assert_eq!(answer(&mut stream).is(200).json()["ready"], true);
+    cancel.cancel();
+    serving.ended().await.expect("no fault");
+    assert!(TcpStream::connect(address).is_err(), "it listens no more");
 }
 
 #[test]

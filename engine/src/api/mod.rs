@@ -19,10 +19,12 @@ mod webhook;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::runtime;
+
 use crate::daemon::Handle;
 
 pub use metrics::Metrics;
-pub use serve::{Server, bind};
+pub use serve::{Server, Serving, bind};
 #[cfg(any(test, fuzzing))]
 pub use webhook::fuzz as fuzz_webhook;
 
@@ -32,4 +34,6 @@ pub(crate) struct App {
     handle: Handle,
     metrics: Arc<Metrics>,
     listen: SocketAddr,
+    /// Where the daemon's own work is done.
+    workers: runtime::Handle,
 }

@@ -1,14 +1,15 @@
-//! The routes, with what holds for all of them: who may ask, how long it may take, how much may
-//! be sent, and errors in one form.
+//! The routes, with what holds for all of them: who may ask, who answers, how long it may take, how
+//! much may be sent, and errors in one form.
 
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::error::{ApiError, ApiResult};
 use super::{App, auth, health, metrics, openapi, operations, page, projects, runs, sync, webhook};
@@ -44,7 +45,7 @@ pub(super) fn routes(app: App) -> Router {
         .route("/delete", delete(operations::delete))
         .route("/query", post(operations::query))
         .route("/describe", get(operations::describe))
-        .layer(from_fn(|request, next| within(WORK_TIME, request, next)));
+        .layer(from_fn_with_state(app.clone(), by_workers));
     let guarded = quick.merge(slow).layer(from_fn_with_state(app.clone(), auth::require));
     let open = Router::new()
         .route("/", get(page::page))
@@ -66,4 +67,15 @@ async fn within(time: Duration, request: Request, next: Next) -> ApiResult<Respo
     tokio::time::timeout(time, next.run(request))
         .await
         .map_err(|_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the request took too long"))
+}
+
+/// Has a request answered where the daemon's own work is done: it may compute for long, and clients
+/// of services keep connections alive there. A client that leaves takes its request along.
+async fn by_workers(State(app): State<App>, request: Request, next: Next) -> ApiResult<Response> {
+    let work = AbortOnDropHandle::new(app.workers.spawn(within(WORK_TIME, request, next)));
+    work.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a request broke off");
+        let message = "the request broke off by a fault of RepoSync's own; the log has it";
+        Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message))
+    })
 }

@@ -1,11 +1,13 @@
 //! The listener: bound before anything is begun, so that a taken port is told at once; slow and
-//! silent clients are let go.
+//! silent clients are let go. It is served by a thread and a runtime of its own: what runs keep busy
+//! is not what answers a probe.
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::thread;
 use std::time::Duration;
 
 use axum::Router;
@@ -14,13 +16,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::runtime::{Builder, Handle as Runtime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{App, Metrics, routes};
 use crate::daemon::Handle;
-use crate::model::{StageError, StageResult};
+use crate::model::{ErrorKind, StageError, StageResult};
 
 /// Connections at once; more wait.
 const CONNECTIONS: usize = 512;
@@ -32,21 +35,28 @@ const HEAD: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(60);
 /// What is being answered at the end has so long.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
+/// Questions that read the ledger at once: it answers one at a time, others are on their way.
+const LEDGER_READERS: usize = 4;
 
 /// A bound listener.
 pub struct Server {
-    listener: TcpListener,
+    listener: std::net::TcpListener,
     address: SocketAddr,
 }
 
+/// The API while it serves.
+pub struct Serving(oneshot::Receiver<io::Result<()>>);
+
 /// Binds the address of `[api] listen`.
-pub async fn bind(listen: SocketAddr) -> StageResult<Server> {
-    let bound = async {
-        let listener = TcpListener::bind(listen).await?;
+pub fn bind(listen: SocketAddr) -> StageResult<Server> {
+    let bound = || {
+        let listener = std::net::TcpListener::bind(listen)?;
+        // As the runtime wants it that is to serve it.
+        listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         io::Result::Ok(Server { listener, address })
     };
-    bound.await.map_err(|error| {
+    bound().map_err(|error| {
         StageError::local("api", format!("cannot listen on {listen}"))
             .caused_by(error)
             .hint("end what listens there, or set another address with `[api] listen`")
@@ -59,36 +69,73 @@ impl Server {
         self.address
     }
 
-    /// Serves until the daemon is about to end.
-    pub async fn serve(self, handle: Handle, metrics: Arc<Metrics>) {
-        let app = App { handle: handle.clone(), metrics, listen: self.address };
-        let router = routes::routes(app);
-        let free = Arc::new(Semaphore::new(CONNECTIONS));
-        let mut connections = JoinSet::new();
-        loop {
-            let accepted = tokio::select! {
-                () = handle.stopping() => break,
-                accepted = accept(&self.listener, &free) => accepted,
-            };
-            match accepted {
-                Ok(stream) => {
-                    let handle = handle.clone();
-                    let stopping = async move { handle.stopping().await };
-                    connections.spawn(answer(stream, router.clone(), stopping));
-                }
-                Err(error) => {
-                    // Descriptors run out, or the client is gone: neither ends the API.
-                    tracing::warn!(%error, "cannot accept a connection");
-                    sleep(Duration::from_millis(200)).await;
-                }
-            }
-            while connections.try_join_next().is_some() {}
-        }
-        drop(self.listener);
-        // Event streams have no end of their own.
-        let last = async { while connections.join_next().await.is_some() {} };
-        drop(tokio::time::timeout(LAST_ANSWERS, last).await);
+    /// Begins to serve, on a thread of its own, until the daemon is about to end. What reads sources,
+    /// asks services or computes is left to the runtime that this is called in.
+    pub fn start(self, handle: Handle, metrics: Arc<Metrics>) -> StageResult<Serving> {
+        let app = App { handle, metrics, listen: self.address, workers: Runtime::current() };
+        let serve = move || -> io::Result<()> {
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .max_blocking_threads(LEDGER_READERS)
+                .thread_name("api-ledger")
+                .build()?;
+            let served = runtime.block_on(serve(self.listener, app));
+            // What the ledger has not answered by now, nobody waits for any more.
+            runtime.shutdown_background();
+            served
+        };
+        let (end, ended) = oneshot::channel();
+        thread::Builder::new()
+            .name("api".into())
+            .spawn(move || drop(end.send(serve())))
+            .map_err(|error| StageError::local("api", "cannot start a thread").caused_by(error))?;
+        Ok(Serving(ended))
     }
+}
+
+impl Serving {
+    /// Waits for the end: the daemon's, or that of a fault which leaves the daemon deaf.
+    pub async fn ended(self) -> StageResult<()> {
+        match self.0.await {
+            Ok(served) => {
+                served.map_err(|error| StageError::local("api", "cannot serve the API").caused_by(error))
+            }
+            Err(_) => Err(StageError::new("api", ErrorKind::Bug, "the thread of the API panicked")),
+        }
+    }
+}
+
+/// Serves until the daemon is about to end.
+async fn serve(listener: std::net::TcpListener, app: App) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let handle = app.handle.clone();
+    let router = routes::routes(app);
+    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = handle.stopping() => break,
+            accepted = accept(&listener, &free) => accepted,
+        };
+        match accepted {
+            Ok(stream) => {
+                let handle = handle.clone();
+                let stopping = async move { handle.stopping().await };
+                connections.spawn(answer(stream, router.clone(), stopping));
+            }
+            Err(error) => {
+                // Descriptors run out, or the client is gone: neither ends the API.
+                tracing::warn!(%error, "cannot accept a connection");
+                sleep(Duration::from_millis(200)).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+    drop(listener);
+    // Event streams have no end of their own.
+    let last = async { while connections.join_next().await.is_some() {} };
+    drop(tokio::time::timeout(LAST_ANSWERS, last).await);
+    Ok(())
 }
 
 /// The next connection, once there is room for it.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use chrono::Utc;
+use futures::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
@@ -17,6 +18,7 @@ use crate::config::{Config, Need};
 use crate::daemon::{Daemon, DaemonRecord};
 use crate::ledger::{Ledger, RunLock, RunRow};
 use crate::model::{EventSink, Report, StageError, StatusView, VerifyReport};
+use crate::net::read_body;
 use crate::plan::{Guard, Plan};
 use crate::wire::Workshop;
 
@@ -175,16 +177,19 @@ fn check_names(config: &Config, names: &[String]) -> anyhow::Result<()> {
 /// Runs until it is told to stop.
 pub(super) async fn daemon(config: Config, need: Need, cancel: CancellationToken) -> anyhow::Result<()> {
     // A port that is taken is told before anything is begun.
-    let server = api::bind(config.api.listen).await?;
+    let server = api::bind(config.api.listen)?;
     let address = server.address();
     let metrics = Arc::new(api::Metrics::new());
-    let daemon = Daemon::open(config, need, metrics.observer(), cancel).await?;
-    let serving = tokio::spawn(server.serve(daemon.handle(), metrics));
-    let work = daemon.start(address)?;
+    let daemon = Daemon::open(config, need, metrics.observer(), cancel.clone()).await?;
+    let serving = server.start(daemon.handle(), metrics)?;
+    let working = daemon.start(address)?;
     tracing::info!(%address, "the daemon listens");
-    work.await?;
-    serving.await?;
-    Ok(())
+    // Neither goes on without the other.
+    let serving = serving.ended().inspect(|_| cancel.cancel());
+    let working = working.inspect(|_| cancel.cancel());
+    let (served, worked) = tokio::join!(serving, working);
+    served?;
+    Ok(worked?)
 }
 
 /// Has the daemon of this file take it up; returns what it says.
@@ -215,7 +220,10 @@ pub(super) async fn reload(config: &Config) -> anyhow::Result<Reloaded> {
             tokio::time::sleep(Duration::from_millis(200)).await;
             continue;
         }
-        let body: serde_json::Value = answer.json().await.context("failed to read the daemon's answer")?;
+        let body = read_body(answer, LONGEST_ANSWER).await.context("failed to read the daemon's answer")?;
+        let body = body.with_context(|| format!("the answer of the daemon on {address} has no end"))?;
+        let body: serde_json::Value = serde_json::from_slice(&body)
+            .with_context(|| format!("what listens on {address} does not answer as a daemon does"))?;
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         return match status {
             200 => Ok(Reloaded {
@@ -237,6 +245,8 @@ pub(super) struct Reloaded {
     pub(super) message: String,
 }
 
+/// Bytes of what the daemon says of a reload: every problem of a file with some hundreds of projects.
+const LONGEST_ANSWER: usize = 4 << 20;
 /// So long a daemon may take to see that the file was saved.
 const TAKEN_UP: Duration = Duration::from_secs(8);
 
