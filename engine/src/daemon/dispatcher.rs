@@ -137,8 +137,11 @@ impl Dispatcher {
     fn handle(&mut self, message: Message) {
         match message {
             Message::Sync { project, full, allow_deletes, answer } => {
+                let accepted = self.sync(project.as_deref(), full, allow_deletes);
+                // Who hears of it must find what it tells of.
+                self.publish(false);
                 // A caller that left has its run all the same.
-                drop(answer.send(self.sync(project.as_deref(), full, allow_deletes)));
+                drop(answer.send(accepted));
             }
             Message::Changed { projects, pushed } => {
                 let base = run_id((self.shared.now)());
