@@ -92,6 +92,23 @@ fn nothing_is_exported_unless_it_is_wanted_and_a_dead_collector_holds_nobody_up(
 }
 
 #[test]
+fn an_address_that_is_none_is_told_without_what_it_says() {
+    for (name, address) in [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:hunter2@[collector"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://collector:4318/?key=hunter2 x"),
+    ] {
+        let local = local(&[(name, address)], "");
+        let ran = local.world.run(&["apply"]).exits(1);
+        assert!(
+            ran.stderr.contains(&format!("cannot export spans: `{name}` is not as it must be")),
+            "{}",
+            ran.stderr
+        );
+        assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn every_log_line_of_a_run_says_which() {
     let local = Local::new();
     local.repo.write("bad.md", "A text.\n".repeat(3)).commit("second");

@@ -1,17 +1,17 @@
 //! Spans for a collector of OpenTelemetry, over OTLP as HTTP with Protobuf, where the standard
 //! variables name one. A collector that is down is told of once; it holds nobody up.
 
-use std::env;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use std::{env, io};
 
-use anyhow::Context as _;
 use async_trait::async_trait;
 use bytes::Bytes;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_http::{HttpClient, HttpError, Request, Response};
-use opentelemetry_otlp::{SpanExporter, WithHttpConfig as _};
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::EnvResourceDetector;
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -20,6 +20,7 @@ use tracing::Subscriber;
 use tracing_subscriber::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::model::StageError;
 use crate::net::{http_client, read_body};
 
 /// Either of them names the collector.
@@ -48,7 +49,7 @@ impl Export {
             .with_http()
             .with_http_client(Sender::new()?)
             .build()
-            .context("cannot export spans as `OTEL_EXPORTER_OTLP_…` says")?;
+            .map_err(|error| unusable(&error))?;
         let mut resource = Resource::builder_empty()
             .with_service_name("reposync")
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
@@ -82,20 +83,39 @@ impl Drop for Export {
     }
 }
 
+/// Names the variable at fault. The exporter's own message quotes its value, and an address or a
+/// header may hold a secret.
+fn unusable(error: &ExporterBuildError) -> StageError {
+    let text = error.to_string();
+    let word = |word: &&str| word.starts_with("OTEL_");
+    let name = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').find(word);
+    let message = format!("cannot export spans: `{}` is not as it must be", name.unwrap_or("OTEL_…"));
+    StageError::misconfigured("telemetry", message)
+        .hint("set it to such as `http://localhost:4318`, or leave it out; its value is not shown, since it may hold a secret")
+}
+
 /// Sends with the HTTP client of everything else. The exporter calls from a thread of its own that
-/// outlives the program's runtime, so it brings one.
+/// outlives the program's runtime, so it brings one, which is made there: in the program's own it
+/// could not be dropped.
 #[derive(Debug)]
 struct Sender {
     client: reqwest::Client,
-    runtime: Runtime,
+    runtime: OnceLock<Runtime>,
     failing: AtomicBool,
 }
 
 impl Sender {
     fn new() -> anyhow::Result<Self> {
         let client = http_client("telemetry")?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { client, runtime, failing: AtomicBool::new(false) })
+        Ok(Self { client, runtime: OnceLock::new(), failing: AtomicBool::new(false) })
+    }
+
+    fn runtime(&self) -> io::Result<&Runtime> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
+        }
+        let made = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(self.runtime.get_or_init(|| made))
     }
 
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
@@ -127,7 +147,7 @@ impl Sender {
 #[async_trait]
 impl HttpClient for Sender {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let sent = self.runtime.block_on(self.send(request));
+        let sent = self.runtime()?.block_on(self.send(request));
         self.tell(&sent);
         sent
     }
