@@ -148,7 +148,7 @@ impl Metrics {
             }
         }
         for outcome in [Outcome::Done, Outcome::Partial, Outcome::Failed, Outcome::Interrupted] {
-            metrics.runs.get_or_create_owned(&OutcomeLabel { outcome: name_of(outcome) });
+            metrics.runs.get_or_create_owned(&OutcomeLabel { outcome: outcome.as_str() });
         }
         for outcome in ["applied", "unchanged", "refused"] {
             metrics.reloads.get_or_create_owned(&OutcomeLabel { outcome });
@@ -270,7 +270,7 @@ impl Metrics {
 
     fn run(&self, report: &Report) {
         self.sync_duration.observe(report.seconds);
-        self.runs.get_or_create_owned(&OutcomeLabel { outcome: name_of(report.outcome) }).inc();
+        self.runs.get_or_create_owned(&OutcomeLabel { outcome: report.outcome.as_str() }).inc();
         for part in &report.projects {
             if part.counts.price > 0.0 {
                 let label = ProjectLabel { project: part.project.clone() };
@@ -306,15 +306,6 @@ impl Metrics {
 
 fn count(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-fn name_of(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Done => "done",
-        Outcome::Partial => "partial",
-        Outcome::Failed => "failed",
-        Outcome::Interrupted => "interrupted",
-    }
 }
 
 /// The service behind an operation, as the original named them.

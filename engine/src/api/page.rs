@@ -126,8 +126,8 @@ fn article(project: &ProjectBody, now: DateTime<Utc>) -> String {
     }
     rows.row("behind", &behind(project.commits_behind, project.seconds_behind));
     if let Some(run) = &project.last_run {
-        let outcome = format!("{:?}", run.outcome).to_lowercase();
-        rows.row("last run", &format!("{outcome}, {} ({})", at(run.finished_at, now), run.run));
+        let (outcome, ended) = (run.outcome.as_str(), at(run.finished_at, now));
+        rows.row("last run", &format!("{outcome}, {ended} ({})", run.run));
     }
     if let Some(error) = &project.last_error {
         rows.row("last error", error);

@@ -68,7 +68,7 @@ pub(super) async fn execute(shared: Arc<Shared>, job: Job) -> Ended {
     }
     shared.feeds.end(&run);
     if report.as_ref().is_some_and(|report| report.outcome != Outcome::Done) {
-        shared.lagging.notify_one();
+        shared.lagging.left.notify_one();
     }
     let stale = match (&project, &report) {
         (Some(project), Some(_)) => still_before(&shared, &run, project, pushed).await,
@@ -104,7 +104,7 @@ async fn work(shared: &Arc<Shared>, job: Job) -> StageResult<Option<Report>> {
         EventSink::new(move |event| {
             (shared.observer)(&Observed::Event(&event));
             if matches!(event, Event::RepositoryPlanned { .. }) {
-                shared.lagging.notify_one();
+                shared.lagging.begun.notify_one();
             }
             log_event(&event);
             shared.feeds.put(&run, event);
@@ -208,7 +208,7 @@ fn log(report: &Report) {
                 run,
                 project,
                 trigger = %report.trigger,
-                outcome = ?part.outcome,
+                outcome = part.outcome.as_str(),
                 seconds = report.seconds,
                 written,
                 removed = counts.files_removed,

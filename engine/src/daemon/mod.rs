@@ -31,7 +31,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +41,7 @@ use crate::model::{ErrorKind, Event, EventSink, Report, StageError, StageResult}
 use crate::wire::Workshop;
 
 use alias::Aliases;
+use behind::Lagging;
 use dispatcher::Dispatcher;
 use feed::Feeds;
 use gate::Gate;
@@ -96,7 +97,7 @@ struct Shared {
     feeds: Feeds,
     observer: Observer,
     /// Told when a project may have fallen behind the heads that were seen.
-    lagging: Notify,
+    lagging: Lagging,
     /// Ids that were given out for runs that are known by other ids.
     aliases: Aliases,
     /// The end of the daemon.
@@ -178,7 +179,7 @@ fn open(
         gate: Gate::new(&state),
         feeds,
         observer,
-        lagging: Notify::new(),
+        lagging: Lagging::default(),
         aliases: Aliases::default(),
         cancel,
     };

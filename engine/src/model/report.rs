@@ -19,6 +19,18 @@ pub enum Outcome {
     Interrupted,
 }
 
+impl Outcome {
+    /// As reports, metrics and people name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
 /// One run over one or more projects.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
