@@ -32,8 +32,7 @@ fn it_indexes_everything_at_the_start_and_tells_how_current_it_is() {
     local.assert_as_fresh();
     let health = daemon.get("/health").is(200).json();
     assert_eq!((&health["status"], &health["service"]), (&json!("healthy"), &json!("reposync")));
-    let projects = daemon.get("/projects").is(200).json();
-    let docs = &projects["projects"][0];
+    let docs = daemon.project("docs");
     assert_eq!(docs["state"], "current");
     assert_eq!(docs["indexed_commit"], local.repo.sha("HEAD").to_string());
     assert_eq!((&docs["indexed_commit"], &docs["seconds_behind"]), (&docs["head"], &json!(0)));
@@ -127,17 +126,12 @@ repositories = [\"docs\"]
         silent.url()
     ));
     let mut daemon = Daemon::start(&local.world);
-    let state = |daemon: &Daemon, project: &str| {
-        let projects = daemon.get("/projects").is(200).json();
-        let mut all = projects["projects"].as_array().expect("projects").iter();
-        all.find(|one| one["project"] == project).expect("declared")["state"].clone()
-    };
-    daemon.until("the one project", |daemon| state(daemon, "docs") == "current");
-    assert_eq!(state(&daemon, "stuck"), "running");
+    daemon.until_state("docs", "current");
+    assert_eq!(daemon.project("stuck")["state"], "running");
     local.repo.write("new.md", "Another page.\n").commit("second");
     let accepted = daemon.post("/sync", &json!({ "project": "docs" })).is(202).json();
     daemon.until_ended(accepted["run"].as_str().expect("an id"));
-    assert_eq!(state(&daemon, "stuck"), "running");
+    assert_eq!(daemon.project("stuck")["state"], "running");
     // It does not keep the daemon from ending, either.
     daemon.stop().exits(0);
 }
@@ -154,7 +148,7 @@ fn a_run_that_ends_early_degrades_and_is_tried_again() {
     daemon.until_runs(1);
     let health = daemon.get("/health").is(200).json();
     assert_eq!((&health["status"], &health["projects_failed"]), (&json!("degraded"), &json!(1)));
-    let docs = daemon.get("/projects").is(200).json()["projects"][0].clone();
+    let docs = daemon.project("docs");
     assert_eq!(docs["state"], "failed");
     assert!(docs["last_error"].as_str().is_some() && docs["retry_at"].as_str().is_some(), "{docs}");
     std::fs::remove_dir_all(local.world.path(".reposync/index.db")).expect("removed");
@@ -179,9 +173,7 @@ fn a_kill_at_any_time_converges_at_the_next_start() {
         daemon.kill();
     }
     let mut daemon = Daemon::start(&local.world);
-    daemon.until("convergence", |daemon| {
-        daemon.get("/projects").is(200).json()["projects"][0]["state"] == "current"
-    });
+    daemon.until_state("docs", "current");
     daemon.stop().exits(0);
     local.assert_as_fresh();
     local.world.ok(&["verify"]);
@@ -194,7 +186,7 @@ fn status_and_history_of_the_command_line_see_the_daemon() {
     let mut daemon = Daemon::start(&local.world);
     daemon.until_runs(1);
     let status = local.world.ok(&["status", "--json"]).json();
-    assert_eq!(status["projects"][0]["next_run"], daemon.get("/projects").json()["projects"][0]["next_run"]);
+    assert_eq!(status["projects"][0]["next_run"], daemon.project("docs")["next_run"]);
     assert!(
         status["projects"][0]["next_run"].as_str().is_some_and(|next| next.ends_with("T08:00:00Z")),
         "{status}"
@@ -230,9 +222,8 @@ api_key = \"k\"
     );
     let text = project(&format!("namespace = \"elsewhere\"\n{API}")).replace(STAGES, &dead);
     local.config(&text.replace("\"prose\", \"model\"", "\"prose\", \"dead\""));
-    let docs = |daemon: &Daemon| daemon.get("/projects").is(200).json()["projects"][0].clone();
-    daemon.until("the count", |daemon| docs(daemon)["commits_behind"] == 3);
-    let docs = docs(&daemon);
+    daemon.until("the count", |daemon| daemon.project("docs")["commits_behind"] == 3);
+    let docs = daemon.project("docs");
     assert_eq!(docs["indexed_commit"], indexed.as_str());
     assert_eq!(docs["head"], local.repo.sha("HEAD").to_string());
     assert!(docs["seconds_behind"].is_u64(), "{docs}");

@@ -1,12 +1,13 @@
 //! Edits of the file while the daemon runs: what changed is run, what did not notices nothing, what
 //! is wrong changes nothing and is seen until it is mended.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::component::Fixture;
 use crate::support::daemon::{API, Daemon};
 use crate::support::http::Server;
 use crate::support::local::{Local, STAGES, project};
+use crate::support::openai::{FakeOpenAi, Options};
 
 /// Two projects in namespaces of their own; `docs` has `more` in its table.
 fn file(more: &str) -> String {
@@ -32,22 +33,15 @@ fn two() -> (Local, Daemon) {
     (local, daemon)
 }
 
-/// Runs of a project that ended.
-fn runs_of(daemon: &Daemon, project: &str) -> Vec<Value> {
-    let mut runs = daemon.runs();
-    runs.retain(|run| run["status"] == "finished" && run["report"]["projects"][0]["project"] == project);
-    runs
-}
-
 #[test]
 fn an_edit_runs_the_changed_project_and_no_other() {
     let (local, mut daemon) = two();
     local.config(&file("exclude_patterns = [\"guide/**\"]"));
-    daemon.until("the edit's run", |daemon| runs_of(daemon, "docs").len() == 2);
-    let runs = runs_of(&daemon, "docs");
+    daemon.until_runs_of("docs", 2);
+    let runs = daemon.runs_of("docs");
     assert_eq!(runs[0]["trigger"], "edit");
     assert_eq!(runs[0]["report"]["projects"][0]["counts"]["files_removed"], 2);
-    assert_eq!(runs_of(&daemon, "api").len(), 1);
+    assert_eq!(daemon.runs_of("api").len(), 1);
     assert_eq!(daemon.reloads("applied"), 1);
     assert_eq!(daemon.metric("reposync_config_generation"), 2);
 }
@@ -56,9 +50,7 @@ fn an_edit_runs_the_changed_project_and_no_other() {
 fn what_changes_no_index_is_taken_up_without_a_run() {
     let (local, mut daemon) = two();
     local.config(&file("schedule = \"0 8 * * *\""));
-    daemon.until("the schedule", |daemon| {
-        daemon.get("/projects").is(200).json()["projects"][0]["next_run"].is_string()
-    });
+    daemon.until("the schedule", |daemon| daemon.project("docs")["next_run"].is_string());
     assert_eq!(daemon.runs().len(), 2);
     assert_eq!(daemon.reloads("applied"), 1);
 }
@@ -114,17 +106,127 @@ fn every_kind_of_bad_edit_changes_nothing_until_it_is_mended() {
 }
 
 #[test]
+fn what_is_wrong_is_named_and_its_mending_is_taken_up_at_once() {
+    let (local, daemon) = two();
+    let good = file("");
+    let docs = "[projects.docs]\n";
+    let pipeline = "pipeline = [\"local\", \"prose\", \"model\", \"index\"]";
+    let bad: [(&str, Vec<u8>); 8] = [
+        ("UTF-8", [b"\xff\xfe", good.as_bytes()].concat()),
+        ("nowhere", good.replacen("\"index\"]", "\"nowhere\"]", 1).into()),
+        ("enabled", good.replace(docs, "[projects.docs]\nenabled = \"yes\"\n").into()),
+        ("duplicate key", good.replace(docs, "[projects.docs]\nrepositories = [\"docs\"]\n").into()),
+        ("exclude_patterns", file("exclude_patterns = [\"[a\"]").into()),
+        ("embedder", good.replacen(pipeline, "pipeline = [\"local\", \"prose\", \"index\"]", 1).into()),
+        ("unknown kind", good.replace("kind = \"sqlite\"", "kind = \"sqlit\"").into()),
+        ("prune", format!("[engine]\nprune = 1\n{good}").into()),
+    ];
+    for (named, text) in bad {
+        local.world.write("reposync.toml", text);
+        let refused = daemon.post("/reload", &json!({})).is(422).json();
+        let health = daemon.get("/health").is(200).json();
+        let problem = health["problem"].as_str().expect("a problem");
+        assert!(problem.contains(named), "{named}: {problem}");
+        assert_eq!((&refused["outcome"], &refused["message"]), (&json!("refused"), &json!(problem)));
+        local.config(&good);
+        daemon.post("/reload", &json!({})).is(200);
+        assert_eq!(daemon.get("/health").json()["status"], "healthy", "{named}");
+    }
+    std::fs::remove_file(local.world.path("reposync.toml")).expect("removed");
+    daemon.post("/reload", &json!({})).is(422);
+    local.config(&good);
+    daemon.post("/reload", &json!({})).is(200);
+    assert_eq!((daemon.runs().len(), daemon.metric("reposync_config_generation")), (2, 1));
+}
+
+#[test]
+fn every_class_of_edit_does_what_is_promised_of_it() {
+    let embedder = FakeOpenAi::start(Options { key: None, ..Options::default() });
+    let local = Local::new();
+    local.repo.git(&["branch", "other"]);
+    let api = local.world.repo("api");
+    api.write("a.md", "The second repository.\n").commit("first");
+    api.git(&["branch", "other"]);
+    let mut text = format!(
+        "[engine]
+prune = false
+max_delete_ratio = 0.5
+{STAGES}path = \"one.db\"
+[stages.far]
+kind = \"openai\"
+base_url = \"{}\"
+model = \"text-embedding-3-small\"
+dimensions = 8
+batch_size = 10
+api_key = \"k1\"
+[stages.told]
+kind = \"webhook\"
+url = \"http://127.0.0.1:9/one\"
+[projects.docs]
+pipeline = [\"local\", \"prose\", \"far\", \"index\", \"told\"]
+repositories = [\"docs\"]
+branch = \"main\"
+namespace = \"one\"
+schedule = \"0 8 * * *\"
+secrets = \"off\"
+{API}",
+        embedder.url()
+    );
+    local.config(&text);
+    let mut daemon = Daemon::start(&local.world);
+    daemon.until_runs(1);
+    let mut runs = 1;
+    // What is edited, into what, what is said of it, and whether the project is run for it.
+    for (from, to, said, run) in [
+        ("\"0 8 *", "\"5 8 *", "`docs` taken up (schedule)", false),
+        ("batch_size = 10", "batch_size = 20", "`docs` taken up (limits)", false),
+        ("9/one", "9/two", "`docs` taken up (notifiers)", false),
+        ("prose", "words", "`docs` taken up (names)", false),
+        ("0.5", "0.6", "`engine.max_delete_ratio` taken up", false),
+        ("prune = false", "prune = true", "`engine.prune` taken up", false),
+        (API, &format!("{API}webhook_secret = \"s\"\n"), "`api.webhook_secret` taken up", false),
+        ("size = 200", "size = 150", "`docs` planned anew (chunkers)", true),
+        ("\"k1\"", "\"k2\"", "`docs` planned anew (credentials)", true),
+        ("\"one\"", "\"two\"", "`docs` planned anew (namespace)", true),
+        ("\"one.db\"", "\"two.db\"", "`docs` planned anew (store)", true),
+        ("\"main\"", "\"other\"", "`docs` planned anew (branch)", true),
+        ("[\"docs\"]", "[\"api\"]", "`docs` planned anew (selection)", true),
+        ("\"off\"", "\"skip\"", "`docs` planned anew (secrets)", true),
+        (
+            "[projects.docs]",
+            "[projects.docs]\nallowed_extensions = [\".md\"]",
+            "`docs` planned anew (files)",
+            true,
+        ),
+    ] {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+        local.config(&text);
+        daemon.post("/reload", &json!({})).is(200);
+        // Whoever was first, the request or the watcher, has said it.
+        let said = format!("changes={said}\n");
+        daemon.until(&said, |daemon| daemon.program.stderr().contains(&said));
+        runs += usize::from(run);
+        daemon.until_runs_of("docs", runs);
+        assert_eq!(daemon.runs_of("docs")[0]["outcome"], "done", "{said}");
+    }
+    // The route is there now, and takes nothing that is not signed.
+    daemon.post("/webhooks/github", &json!({})).is(401);
+    assert_eq!(daemon.runs_of("docs").len(), runs);
+}
+
+#[test]
 fn an_editor_that_replaces_the_file_and_one_that_removes_it_first() {
     let (local, mut daemon) = two();
     local.world.write("reposync.toml.new", file("namespace = \"one\""));
     std::fs::rename(local.world.path("reposync.toml.new"), local.world.path("reposync.toml"))
         .expect("renamed");
-    daemon.until("the first edit", |daemon| runs_of(daemon, "docs").len() == 2);
+    daemon.until_runs_of("docs", 2);
     std::fs::rename(local.world.path("reposync.toml"), local.world.path("reposync.toml~")).expect("renamed");
     local.config(&file("namespace = \"two\""));
-    daemon.until("the second edit", |daemon| runs_of(daemon, "docs").len() == 3);
+    daemon.until_runs_of("docs", 3);
     // Copied from the cache, and gone from where it was.
-    assert_eq!(runs_of(&daemon, "docs")[0]["report"]["projects"][0]["counts"]["texts_embedded"], 0);
+    assert_eq!(daemon.runs_of("docs")[0]["report"]["projects"][0]["counts"]["texts_embedded"], 0);
     assert!(local.index().keys().all(|(namespace, _)| namespace == "two" || namespace == "api"));
 }
 
@@ -155,12 +257,12 @@ fn a_component_that_is_replaced_runs_its_projects_and_a_truncated_one_is_refused
 fn a_project_that_leaves_the_file_is_an_orphan_and_may_come_back() {
     let (local, mut daemon) = two();
     local.config(&project(API));
-    daemon.until("the orphan", |daemon| daemon.get("/projects").json()["projects"][1]["state"] == "orphan");
-    daemon.until("its report", |daemon| runs_of(daemon, "api").len() == 2);
+    daemon.until_state("api", "orphan");
+    daemon.until_runs_of("api", 2);
     assert!(local.index().keys().any(|(namespace, _)| namespace == "api"), "it stays searchable");
     local.config(&file(""));
-    daemon.until("its return", |daemon| daemon.get("/projects").json()["projects"][1]["state"] == "current");
-    let run = runs_of(&daemon, "api")[0].clone();
+    daemon.until_state("api", "current");
+    let run = daemon.runs_of("api")[0].clone();
     assert_eq!(run["report"]["projects"][0]["counts"]["texts_embedded"], 0);
 
     // Standing in the file, pruning takes it; it is too small for the guard.
@@ -174,7 +276,7 @@ fn a_disabled_project_is_left_alone() {
     let (local, mut daemon) = two();
     local.config(&file("enabled = false"));
     daemon.until("the edit", |daemon| daemon.reloads("applied") == 1);
-    assert_eq!(daemon.get("/projects").json()["projects"][0]["state"], "disabled");
+    assert_eq!(daemon.project("docs")["state"], "disabled");
     assert_eq!(daemon.post("/sync", &json!({ "project": "docs" })).is(409).code(), "disabled");
     let all = daemon.post("/sync", &json!({})).is(202).json();
     assert_eq!(all["runs"].as_object().expect("runs").keys().collect::<Vec<_>>(), ["api"]);
@@ -202,7 +304,7 @@ fn reload_and_sighup_do_what_saving_does() {
     local.config(&file("exclude_patterns = [\"guide/start.md\"]"));
     let said = local.world.ok(&["reload"]).stdout;
     assert!(said.contains("`docs` planned anew (files)") || said.contains("nothing differs"), "{said}");
-    daemon.until("the edit's run", |daemon| runs_of(daemon, "docs").len() == 2);
+    daemon.until_runs_of("docs", 2);
     let before = daemon.reloads("unchanged");
     daemon.program.signal("HUP");
     daemon.until("the signal's reload", |daemon| daemon.reloads("unchanged") == before + 1);
@@ -258,17 +360,16 @@ repositories = [\"docs\"]
     };
     local.config(&text("slow", ""));
     let mut daemon = Daemon::start(&local.world);
-    daemon.until("the other project", |daemon| runs_of(daemon, "docs").len() == 1);
-    let busy = |daemon: &Daemon| daemon.get("/projects").is(200).json()["projects"][0].clone();
-    let run = busy(&daemon)["running"].clone();
+    daemon.until_runs_of("docs", 1);
+    let run = daemon.project("busy")["running"].clone();
     assert!(run.is_string());
     local.config(&text("slow", "exclude_patterns = [\"guide/**\"]"));
-    daemon.until("the edit's run", |daemon| runs_of(daemon, "docs").len() == 2);
-    assert_eq!(busy(&daemon)["running"], run, "it noticed nothing");
+    daemon.until_runs_of("docs", 2);
+    assert_eq!(daemon.project("busy")["running"], run, "it noticed nothing");
 
     // Its own edit ends it, though the call in hand never returns, and what it waited for is done.
     local.config(&text("model", "exclude_patterns = [\"guide/**\"]"));
-    daemon.until("its own run", |daemon| busy(daemon)["state"] == "current");
+    daemon.until_state("busy", "current");
     let ended = daemon.get(&format!("/runs/{}", run.as_str().expect("an id"))).is(200).json();
     assert_eq!((&ended["status"], &ended["outcome"]), (&json!("finished"), &json!("interrupted")));
     assert_eq!(local.index().keys().filter(|(namespace, _)| namespace == "model").count(), 3);

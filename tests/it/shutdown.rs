@@ -1,8 +1,13 @@
-//! The daemon's end, and what keeps it from starting.
+//! The daemon's end, what keeps it from starting, and how it goes on after an end that was none.
+
+use chrono::{Duration, Timelike, Utc};
+use rusqlite::Connection;
+use serde_json::json;
 
 use crate::support::daemon::{API, Daemon};
-use crate::support::http::Server;
+use crate::support::http::{Fault, Server};
 use crate::support::local::{Local, STAGES, project};
+use crate::support::services::Services;
 
 fn local() -> Local {
     let local = Local::new();
@@ -62,6 +67,42 @@ fn a_second_signal_leaves_at_once() {
     assert!(both.success());
     let code = daemon.program.wait().code;
     assert!(matches!(code, Some(0 | 130)), "{code:?}");
+}
+
+#[test]
+fn killed_in_a_run_and_down_over_its_schedule_it_catches_up_once() {
+    let services = Services::start();
+    let _repo = services.with_pages("api", 12);
+    // Hourly, half an hour from now: no time of its own comes while this test runs.
+    let minute = (Utc::now().minute() + 30) % 60;
+    let schedule = format!("namespace = \"handbook\"\nschedule = \"{minute} * * * *\"");
+    services
+        .world
+        .config(&format!("{}{API}", services.file().replace("namespace = \"handbook\"", &schedule)));
+    services.pinecone.server.fail("/vectors/upsert", Fault::AnswerHeld);
+    let mut daemon = Daemon::start(&services.world);
+    daemon.until("the write", |_| services.pinecone.server.faults_left() == 0);
+    let killed = daemon.runs()[0]["run"].clone();
+    daemon.kill();
+    // As if it had been down for five hours, and so for five times of its schedule.
+    let ledger = Connection::open(services.world.path(".reposync/state.db")).expect("a ledger");
+    let began = (Utc::now() - Duration::hours(5)).to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+    assert_eq!(ledger.execute("UPDATE runs SET started_at = ?1", [began]).expect("the runs"), 1);
+    drop(ledger);
+
+    let mut daemon = Daemon::start(&services.world);
+    daemon.until_state("handbook", "current");
+    assert_eq!(daemon.triggers(), ["start"], "one run for whatever was missed");
+    let runs = daemon.runs();
+    assert_eq!((runs.len(), &runs[1]["run"], &runs[1]["status"]), (2, &killed, &json!("interrupted")));
+    let next = daemon.project("handbook")["next_run"].as_str().expect("a time").to_owned();
+    let next = next.parse::<chrono::DateTime<Utc>>().expect("a time") - Utc::now();
+    assert!(next > Duration::zero() && next <= Duration::hours(1), "{next}");
+    daemon.stop().exits(0);
+    services.world.ok(&["verify"]);
+    services.assert_as_fresh();
+    let (texts, times) = services.paid();
+    assert!(times - texts <= texts, "what was in flight is paid for again, and no more: {times} for {texts}");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //! change a file (or make it durable) and kills the program at the n-th of a thread, or lets that
 //! and all later ones fail, for n = 1, 2, … until a run ends unharmed. No hook in the program is
 //! needed, and no step can be forgotten: taking the lock, creating the ledger, the intents, each
-//! write of the store, the ledger's commit, adoption, eviction from the cache, a checkpoint.
+//! write of the store, the ledger's commit, adoption, eviction from the cache, a checkpoint. Beside it:
+//! clocks that jump, and the daemon's schedule by a clock of its own.
 //!
 //! After each stop the next run must make it whole: `verify` says so, and the index, read
 //! directly, equals that of a build from nothing. Long, and needs `strace` and `faketime`:
@@ -11,6 +12,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::support::daemon::{API, Daemon};
 use crate::support::local::{Index, Local, project};
 
 /// Every way to change a file, or to make a change durable.
@@ -208,4 +210,36 @@ fn runs_at_times_that_jump() {
         }
         local.assert_as_fresh();
     }
+}
+
+/// A daemon whose clock stands a few seconds before its daily time, and that is killed and started
+/// again three days later.
+#[test]
+#[ignore = "long: .ci/long"]
+fn a_daily_time_that_comes_and_three_that_were_missed() {
+    let preload = std::process::Command::new("faketime")
+        .args(["-m", "--exclude-monotonic", "-f", "+0d", "printenv", "LD_PRELOAD"])
+        .output()
+        .expect("the `faketime` program");
+    let preload = String::from_utf8(preload.stdout).expect("a path");
+    let Local { world, repo } = Local::new();
+    let at = |moment: &str| {
+        vec![
+            ("LD_PRELOAD".to_owned(), preload.trim().to_owned()),
+            ("FAKETIME".to_owned(), format!("@{moment}")),
+            ("FAKETIME_DONT_FAKE_MONOTONIC".to_owned(), "1".to_owned()),
+        ]
+    };
+    world.config(&project(&format!("schedule = \"0 8 * * *\"\n{API}")));
+    let mut daemon = Daemon::start_with(&world, at("2026-01-31 07:59:57"));
+    daemon.until("the daily run", |daemon| daemon.triggers() == ["start", "schedule"]);
+    assert_eq!(daemon.project("docs")["next_run"], "2026-02-01T08:00:00Z");
+    daemon.kill();
+    repo.write("new.md", "A new page.\n").commit("second");
+    let mut daemon = Daemon::start_with(&world, at("2026-02-03 12:00:00"));
+    daemon.until("the run at the start", |daemon| daemon.triggers().len() == 3);
+    assert_eq!(daemon.triggers(), ["start", "schedule", "start"]);
+    assert_eq!(daemon.project("docs")["next_run"], "2026-02-04T08:00:00Z");
+    daemon.stop().exits(0);
+    world.ok(&["verify"]);
 }

@@ -1,8 +1,8 @@
 //! The dispatcher over a long time, which passes as fast as its runs allow.
 
+use std::cell::OnceCell;
 use std::path::Path;
 use std::process::Command;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,10 +10,13 @@ use tokio::time::Instant;
 use super::*;
 use crate::model::Outcome;
 
-/// A clock that goes with tokio's, from a fixed morning on.
+/// A clock that goes with tokio's, from a fixed morning on. The dispatcher asks it in the thread of
+/// its test.
 fn simulated() -> DateTime<Utc> {
-    static START: OnceLock<Instant> = OnceLock::new();
-    let passed = START.get_or_init(Instant::now).elapsed();
+    thread_local! {
+        static START: OnceCell<Instant> = const { OnceCell::new() };
+    }
+    let passed = START.with(|start| *start.get_or_init(Instant::now)).elapsed();
     let morning: DateTime<Utc> = "2026-01-31T00:00:30Z".parse().expect("a moment");
     morning + passed
 }
@@ -44,29 +47,56 @@ schedule = "0 * * * *"
 "#
 );
 
+/// A dispatcher at work, under the simulated clock.
+struct Simulation {
+    shared: Arc<Shared>,
+    view: tokio::sync::watch::Receiver<Arc<View>>,
+    work: JoinHandle<()>,
+    _claim: Claim,
+    _sender: mpsc::Sender<message::Message>,
+}
+
+impl Simulation {
+    /// Over the repository and the file in this folder, which it makes.
+    fn start(folder: &Path) -> Self {
+        repository(&folder.join("r"));
+        let path = folder.join("reposync.toml");
+        std::fs::write(&path, FILE).expect("a file");
+        let need = Need::enabled().with_api();
+        let config = crate::config::load(&path, &need).expect("valid");
+        let nobody = Arc::new(|_: &Observed<'_>| {});
+        let (mut shared, claim, generation) =
+            open(config, need, nobody, CancellationToken::new()).expect("opened");
+        shared.now = simulated;
+        let shared = Arc::new(shared);
+        let (sender, inbox) = mpsc::channel(INBOX);
+        let (dispatcher, view) = Dispatcher::new(Arc::clone(&shared), generation, inbox);
+        let work = tokio::spawn(dispatcher.run());
+        Self { shared, view, work, _claim: claim, _sender: sender }
+    }
+
+    fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.borrow())
+    }
+
+    /// Ends it; what it shared is left.
+    async fn end(self) -> Arc<Shared> {
+        self.shared.cancel.cancel();
+        self.work.await.expect("no panic");
+        self.shared
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn twenty_four_days_of_schedules_have_every_run_and_leave_nothing_behind() {
     const DAYS: usize = 24;
     let folder = tempfile::tempdir().expect("a folder");
-    repository(&folder.path().join("r"));
-    let path = folder.path().join("reposync.toml");
-    std::fs::write(&path, FILE).expect("a file");
-    let need = Need::enabled().with_api();
-    let config = crate::config::load(&path, &need).expect("valid");
-    let cancel = CancellationToken::new();
-    let (mut shared, _claim, generation) =
-        open(config, need, Arc::new(|_: &Observed<'_>| {}), cancel.clone()).expect("opened");
-    shared.now = simulated;
-    let shared = Arc::new(shared);
-    let (_sender, inbox) = mpsc::channel(INBOX);
-    let (dispatcher, view) = Dispatcher::new(Arc::clone(&shared), generation, inbox);
-    let work = tokio::spawn(dispatcher.run());
+    let simulation = Simulation::start(folder.path());
     tokio::time::sleep(Duration::from_secs(DAYS as u64 * 24 * 3600)).await;
-    let view = Arc::clone(&view.borrow());
+    let view = simulation.view();
     assert!(view.runs.is_empty(), "{:?}", view.runs);
     assert_eq!(view.generation(), 1);
-    cancel.cancel();
-    work.await.expect("no panic");
+    let shared = simulation.end().await;
 
     let runs = shared.ledger.runs(usize::MAX).expect("the history");
     let ended = |project: &str, trigger: &str| {
@@ -80,4 +110,30 @@ async fn twenty_four_days_of_schedules_have_every_run_and_leave_nothing_behind()
     assert_eq!((ended("daily", "schedule"), ended("hourly", "schedule")), (DAYS, DAYS * 24));
     assert_eq!(runs.len(), 2 + DAYS + DAYS * 24);
     assert!(shared.feeds.len() <= 60, "the events of {} runs are kept", shared.feeds.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_ended_early_is_tried_again_until_it_is_done() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // The store's file is a folder: nothing can be written.
+    let obstacle = folder.path().join(".reposync/index.db");
+    std::fs::create_dir_all(obstacle.join("x")).expect("a folder");
+    let simulation = Simulation::start(folder.path());
+    // It is tried after one, two and four minutes; then nothing is in its way any more.
+    tokio::time::sleep(Duration::from_secs(8 * 60)).await;
+    let failed = simulation.view().projects["daily"].clone();
+    assert_eq!(failed.last_outcome, Some(Outcome::Failed));
+    assert!(failed.retry_at.is_some() && simulation.view().is_degraded());
+    std::fs::remove_dir_all(&obstacle).expect("removed");
+    tokio::time::sleep(Duration::from_secs(10 * 60)).await;
+    let mended = simulation.view().projects["daily"].clone();
+    assert_eq!((mended.last_outcome, mended.retry_at), (Some(Outcome::Done), None));
+    assert!(!simulation.view().is_degraded());
+    let shared = simulation.end().await;
+    let runs = shared.ledger.runs(usize::MAX).expect("the history");
+    let of_daily =
+        |row: &&crate::ledger::RunRow| row.report.as_ref().expect("it ended").projects[0].project == "daily";
+    let mut triggers: Vec<&str> = runs.iter().filter(of_daily).map(|row| row.trigger.as_str()).collect();
+    triggers.reverse();
+    assert_eq!(triggers, ["start", "retry", "retry", "retry", "retry"]);
 }

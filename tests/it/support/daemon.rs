@@ -55,7 +55,14 @@ impl Daemon {
     /// Starts the daemon of a world and waits until it serves.
     #[track_caller]
     pub(crate) fn start(world: &World) -> Self {
-        let mut program = world.spawn(&["daemon"]);
+        Self::start_with(world, Vec::new())
+    }
+
+    /// The same with more in its environment.
+    #[track_caller]
+    pub(crate) fn start_with(world: &World, environment: Vec<(String, String)>) -> Self {
+        let arguments = ["daemon"];
+        let mut program = world.start(world.command(&arguments).envs(environment), &arguments);
         let record = world.path(".reposync/state.db.daemon");
         let id = program.id();
         program.until("the daemon's record", |_| read(&record, id).is_some());
@@ -124,10 +131,40 @@ impl Daemon {
         }
     }
 
+    /// A project of the file, as `/projects` shows it.
+    #[track_caller]
+    pub(crate) fn project(&self, name: &str) -> Value {
+        let projects = self.get("/projects").is(200).json();
+        let mut all = projects["projects"].as_array().expect("projects").iter();
+        all.find(|one| one["project"] == name).unwrap_or_else(|| panic!("no {name} in {projects}")).clone()
+    }
+
+    /// Waits until a project is in this state.
+    #[track_caller]
+    pub(crate) fn until_state(&mut self, project: &str, state: &str) {
+        let what = format!("{project} that is {state}");
+        self.until(&what, |daemon| daemon.project(project)["state"] == state);
+    }
+
     /// The runs, newest first.
     #[track_caller]
     pub(crate) fn runs(&self) -> Vec<Value> {
         self.get("/runs?limit=1000").is(200).json()["runs"].as_array().expect("runs").clone()
+    }
+
+    /// Runs of a project that ended, newest first.
+    #[track_caller]
+    pub(crate) fn runs_of(&self, project: &str) -> Vec<Value> {
+        let mut runs = self.runs();
+        runs.retain(|run| run["status"] == "finished" && run["report"]["projects"][0]["project"] == project);
+        runs
+    }
+
+    /// Waits until so many runs of a project have ended.
+    #[track_caller]
+    pub(crate) fn until_runs_of(&mut self, project: &str, n: usize) {
+        let what = format!("{n} ended runs of {project}");
+        self.until(&what, |daemon| daemon.runs_of(project).len() == n);
     }
 
     /// Runs that ended, by what started them, oldest first.
