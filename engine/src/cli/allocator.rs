@@ -2,22 +2,24 @@
 
 /// Makes glibc give memory back: by itself it keeps an arena for each of several threads, and
 /// raises its thresholds with the first large buffer that is freed, after which the bodies of
-/// requests stay with the heap. Two arenas, and thresholds that do not move (its own first values),
-/// cost a twentieth of the processor time and hold a run over 20,000 files to a third more than one
-/// over 1,000; `docs/performance.md` has the figures. What the environment asks of the allocator
-/// goes first. Called before there are threads.
+/// requests stay with the heap. Two arenas, and thresholds that do not move, hold a run over 20,000
+/// files to a third more than one over 1,000; `docs/performance.md` has the figures. The thresholds
+/// are above what the HTTP client reads at once (408 KiB), which is taken anew for each piece of an
+/// answer: mapped each time, its pages were cleared each time. Larger bodies are kept by `net`. What
+/// the environment asks of the allocator goes first. Called before there are threads.
 pub(super) fn tune() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         const ARENAS: i32 = 2;
-        const THRESHOLD: i32 = 128 * 1024; // bytes
+        const MMAP: i32 = 512 * 1024; // bytes; longer ones are mapped, and unmapped when freed
+        const TRIM: i32 = 1024 * 1024; // bytes at the end of the heap that may stay unused
         let asked = std::env::vars_os().any(|(name, _)| {
             name == "GLIBC_TUNABLES" || name.to_str().is_some_and(|name| name.starts_with("MALLOC_"))
         });
         if !asked {
             set(libc::M_ARENA_MAX, ARENAS);
-            set(libc::M_MMAP_THRESHOLD, THRESHOLD);
-            set(libc::M_TRIM_THRESHOLD, THRESHOLD);
+            set(libc::M_MMAP_THRESHOLD, MMAP);
+            set(libc::M_TRIM_THRESHOLD, TRIM);
         }
     }
 }

@@ -8,11 +8,9 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
-/// Buffers kept beyond as many as are in use: what an idle process holds at most.
-const SPARE: usize = 2;
-/// No buffer of more bytes is kept: an upsert has 2 MB, an answer of 100 vectors of 3,072 numbers 1.6.
-const LONGEST: usize = 4 << 20;
-
+/// Buffers kept beyond as many as are in use: what an idle process holds at most, some 8 MB. Upserts
+/// come in bursts; with two, half of what a burst uses was mapped anew.
+const SPARE: usize = 4;
 /// Those of this process.
 static POOL: Pool = Pool::new();
 
@@ -33,6 +31,9 @@ pub struct Buffer {
 }
 
 impl Buffer {
+    /// No longer one is kept: an upsert has 2 MB, an answer of 100 vectors of 3,072 numbers 1.6.
+    pub const LONGEST: usize = 4 << 20;
+
     /// An empty one, with room where one was kept.
     pub fn take() -> Self {
         POOL.take()
@@ -57,7 +58,7 @@ impl Pool {
         bytes.clear();
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.in_use -= 1;
-        if (1..=LONGEST).contains(&bytes.capacity()) {
+        if (1..=Buffer::LONGEST).contains(&bytes.capacity()) {
             state.kept.push(bytes);
         }
         let most = state.kept.len().min(state.in_use + SPARE);
@@ -126,7 +127,7 @@ mod tests {
         drop(buffers);
         assert_eq!(kept(), SPARE);
         let mut long = POOL.take();
-        long.reserve(LONGEST + 1);
+        long.reserve(Buffer::LONGEST + 1);
         drop(long);
         assert_eq!(kept(), SPARE - 1, "what is too long is not kept");
     }

@@ -46,12 +46,14 @@ pub fn endpoint(stage: &str, text: &str) -> StageResult<Url> {
 /// Reads an answer whole; none where it is longer than `most` bytes. What answers is not believed
 /// to end.
 pub async fn read_body(mut answer: reqwest::Response, most: usize) -> reqwest::Result<Option<Bytes>> {
+    let announced = answer.content_length().and_then(|length| usize::try_from(length).ok());
     let first = answer.chunk().await?.unwrap_or_default();
     if first.len() > most {
         return Ok(None);
     }
     let Some(mut part) = answer.chunk().await? else { return Ok(Some(first)) };
     let mut body = Buffer::take();
+    body.reserve(announced.unwrap_or_default().min(most).min(Buffer::LONGEST));
     body.extend_from_slice(&first);
     drop(first);
     loop {
