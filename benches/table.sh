@@ -13,7 +13,9 @@ embed|queue/overhead_of_10_000_texts|queue/bound_keys_of_10_000_texts|embedding 
 embed|cache/get_1000/1536|cache/bound_copy_1000_vectors|vector cache, 1,000 read|SQLite, checksums
 ledger|record_1000_files|bound_one_transaction_of_plain_rows|ledger, 1,000 files|foreign keys, indexes, open intents, old rows
 store|insert_10_000|insert_10_000_plain_rows|SQLite store, 10,000 written|full-text index, keys
+store|insert_10_000|insert_10_000_rows_and_words|  beside rows and FTS5|three tables, two keys, words in parts
 store|query_vectors/10000|query_products_in_memory/10000|SQLite store, nearest of 10,000|reading the vectors from the file
+store|query_vectors/10000|query_products_of_rows/10000|  beside every row by SQL|ranking, the records found
 store|pinecone_upsert_bodies|pinecone_numbers_as_json|Pinecone bodies, 100 vectors|metadata
 socket|upsert_1000|bound_raw_socket|Pinecone, 1,000 over HTTP|writing the bodies, HTTP, the runtime'
 
