@@ -1,11 +1,14 @@
 //! What chunking in a component costs beside the same chunker as native code: calls, documents,
-//! starts. The components are those that `plugins/build.sh` left in `target/components`, else those
+//! starts. Component and native twin are compared behind the engine's chunker seam, where both take
+//! the engine's document and give the engine's chunks; the bare function, which takes a document that
+//! is made already and gives the SDK's chunks, is a row of its own. The components are those that `plugins/build.sh` left in `target/components`, else those
 //! in the repository; what is not there is left out. Documents and deadlines are a run's.
 //!
 //! `cargo bench --bench component`; compare the fastest column: single runs scatter by half.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use changelog::Changelog;
 use divan::counter::BytesCount;
@@ -14,6 +17,11 @@ use reposync::chunk::component::{ComponentChunker, ComponentHost, Trial};
 use reposync::chunk::{Chunker, WasmSettings};
 use reposync::model::Document;
 use reposync_plugin_sdk::Chunker as _;
+
+#[path = "../tests/it/support/twin.rs"]
+mod twin;
+
+use twin::Twin;
 
 #[expect(clippy::print_stdout, reason = "a measurement that is no time")]
 fn main() {
@@ -157,13 +165,28 @@ fn notebook(bytes: usize) -> String {
 
 const SIZES: [usize; 2] = [10_000, 1_000_000];
 
+/// The bare function: what an author measures on the host.
 #[divan::bench(args = SIZES)]
-fn native_changelog(bencher: Bencher, bytes: usize) {
+fn native_function(bencher: Bencher, bytes: usize) {
     let native = Changelog::configure(changelog::Config::default()).expect("configured");
     let document = reposync_plugin_sdk::Document::new("CHANGELOG.md", releases(bytes));
     bencher
         .counter(BytesCount::new(bytes))
         .bench_local(|| native.split(black_box(&document)).expect("chunks"));
+}
+
+/// The same work as the component's `document`: what a component is compared with.
+#[divan::bench(args = SIZES)]
+fn native_twin(bencher: Bencher, bytes: usize) {
+    let plugins = plugins();
+    let Some(plugin) = plugins.iter().find(|plugin| plugin.name == "changelog") else { return };
+    let (_host, component) = plugin.load();
+    let twin = Twin::of(Arc::new(component), "{}");
+    let (path, text) = plugin.document(bytes);
+    let document = Document { path, text: &text, language: None };
+    bencher
+        .counter(BytesCount::new(text.len()))
+        .bench_local(|| twin.chunk(black_box(&document)).expect("chunks"));
 }
 
 #[divan::bench(args = plugins(), consts = [10_000, 1_000_000], max_time = 10)]

@@ -1,5 +1,6 @@
 //! What a chunker is given, and what it gives back.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// A document to split.
@@ -24,8 +25,8 @@ impl Document {
     }
 }
 
-/// Named values, in the order given.
-pub type Attrs = Vec<(String, AttrValue)>;
+/// Named values, in the order given. A name that stands in the code costs no memory of its own.
+pub type Attrs = Vec<(Cow<'static, str>, AttrValue)>;
 
 /// A value that a vector store's metadata can hold.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,7 +94,7 @@ pub struct Chunk {
     /// Heading path or signature, put in front of the passage when it is embedded.
     pub context: Option<String>,
     /// What the passage is, such as `function` or `section`.
-    pub kind: Option<String>,
+    pub kind: Option<Cow<'static, str>>,
     /// Name of the symbol or section.
     pub name: Option<String>,
     /// Further metadata, stored with the vector under `attr_` and the name.
@@ -123,9 +124,9 @@ impl Chunk {
         self
     }
 
-    /// With what the passage is.
+    /// With what the passage is; mostly a literal, which is handed over where it lies.
     #[must_use]
-    pub fn with_kind(mut self, kind: impl Into<String>) -> Self {
+    pub fn with_kind(mut self, kind: impl Into<Cow<'static, str>>) -> Self {
         self.kind = Some(kind.into());
         self
     }
@@ -139,7 +140,7 @@ impl Chunk {
 
     /// With one more attribute.
     #[must_use]
-    pub fn with_attr(mut self, name: impl Into<String>, value: impl Into<AttrValue>) -> Self {
+    pub fn with_attr(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<AttrValue>) -> Self {
         self.attrs.push((name.into(), value.into()));
         self
     }

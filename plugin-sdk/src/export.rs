@@ -1,4 +1,7 @@
 //! From the trait to the component's exports. The bindings exist for WebAssembly only.
+//!
+//! `split`, which is called for every document, is not the generated one: it takes over the document
+//! where the host put it (`handed`), and lays its answer out without copies (`answer`).
 
 /// Makes a component of a [`Chunker`](crate::Chunker). Once in a crate whose `crate-type` is
 /// `["cdylib", "rlib"]`; on the host it expands to nothing.
@@ -22,13 +25,41 @@ macro_rules! export_chunker {
                 fn configure(config: ::std::string::String) -> $crate::__private::Configured {
                     CONFIGURED.with(|cell| $crate::__private::configure(cell, &config))
                 }
-
-                fn split(document: $crate::bindings::Document) -> $crate::__private::Split {
-                    CONFIGURED.with(|cell| $crate::__private::split(cell, document))
-                }
             }
 
     $crate::bindings::export_component!(Component with_types_in $crate::bindings::generated);
+
+            #[unsafe(export_name = "reposync:chunker/chunker@1.0.0#split")]
+            unsafe extern "C" fn split(
+                path: *mut u8,
+                path_length: usize,
+                text: *mut u8,
+                text_length: usize,
+                media_type: *mut u8,
+                media_type_length: usize,
+                has_language: u32,
+                language: *mut u8,
+                language_length: usize,
+                attrs: *mut $crate::__private::HandedAttr,
+                attr_count: usize,
+            ) -> *const u32 {
+                use $crate::__private::{Handed, HandedText};
+                let handed = Handed {
+                    path: HandedText(path, path_length),
+                    text: HandedText(text, text_length),
+                    media_type: HandedText(media_type, media_type_length),
+                    language: (has_language != 0).then_some(HandedText(language, language_length)),
+                    attrs: (attrs, attr_count),
+                };
+                // SAFETY: it is what the host called with, and this is the only place that takes it.
+                let document = unsafe { handed.document() };
+                CONFIGURED.with(|cell| $crate::__private::split(cell, &document))
+            }
+
+            #[unsafe(export_name = "cabi_post_reposync:chunker/chunker@1.0.0#split")]
+            extern "C" fn after_split(_answer: *const u32) {
+                $crate::__private::after_split();
+            }
         };
         #[cfg(not(target_family = "wasm"))]
         const _: () = {
@@ -39,6 +70,14 @@ macro_rules! export_chunker {
     };
 }
 
+#[cfg(any(test, target_family = "wasm"))]
+mod answer;
+#[cfg(any(test, target_family = "wasm"))]
+#[cfg_attr(
+    not(target_family = "wasm"),
+    expect(unreachable_pub, reason = "in a component the macro's expansion names them")
+)]
+mod handed;
 #[cfg(target_family = "wasm")]
 mod wasm;
 #[cfg(target_family = "wasm")]

@@ -4,19 +4,17 @@
 
 use std::sync::Arc;
 
-use changelog::Changelog;
 use reposync::apply::{Candidate, Options, run};
-use reposync::chunk::{ChunkError, Chunker, Named};
 use reposync::config::{self, Need};
 use reposync::ledger::Ledger;
-use reposync::model::{Chunk, Document, EventSink, Outcome};
+use reposync::model::{EventSink, Outcome};
 use reposync::plan::Guard;
 use reposync::wire::Workshop;
-use reposync_plugin_sdk::Chunker as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::component::{Fixture, Unit, as_ours};
+use crate::support::component::{Fixture, Unit};
 use crate::support::local::{Local, STAGES, read_index};
+use crate::support::twin::Twin;
 
 /// Each in a stage of its own, and what the message says of it.
 const HOSTILE: [(&str, &str); 14] = [
@@ -140,34 +138,6 @@ fn a_new_binary_is_a_reason_in_the_plan_and_embeds_only_what_is_new() {
     assert_eq!(local.apply(&[]).exits(0).counts(["files_changed", "texts_embedded"]), [2, 0]);
 }
 
-/// A chunker under a component's name that cuts with the native code.
-struct Twin {
-    component: Arc<dyn Chunker>,
-    native: Changelog,
-}
-
-impl Chunker for Twin {
-    fn named(&self) -> &Named {
-        self.component.named()
-    }
-
-    fn matches(&self, path: &str) -> bool {
-        self.component.matches(path)
-    }
-
-    fn may_decline(&self) -> bool {
-        self.component.may_decline()
-    }
-
-    fn chunk(&self, document: &Document<'_>) -> Result<Vec<Chunk>, ChunkError> {
-        let document = reposync_plugin_sdk::Document::new(document.path, document.text);
-        match self.native.split(&document) {
-            Ok(chunks) => Ok(chunks.into_iter().map(as_ours).collect()),
-            Err(_) => Err(ChunkError::NotMine),
-        }
-    }
-}
-
 /// Indexes `docs` with the changelog component or its twin; what the store then holds.
 async fn changelogs_indexed(native: bool) -> crate::support::local::Index {
     let local = Local::new();
@@ -189,8 +159,7 @@ async fn changelogs_indexed(native: bool) -> crate::support::local::Index {
     let mut project = workshop.project(&config, &config.projects[0]).expect("stages");
     if native {
         let settings = serde_json::json!({ "split_above": 300 }).to_string();
-        let native = reposync_plugin_sdk::testing::configured::<Changelog>(&settings).expect("configured");
-        project.chunkers[0] = Arc::new(Twin { component: Arc::clone(&project.chunkers[0]), native });
+        project.chunkers[0] = Arc::new(Twin::of(Arc::clone(&project.chunkers[0]), &settings));
     }
     let ledger = Arc::new(Ledger::open(&config.engine.state).expect("a ledger"));
     let engine = workshop.engine(&config, ledger, EventSink::none(), CancellationToken::new());

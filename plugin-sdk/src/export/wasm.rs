@@ -1,6 +1,6 @@
 //! The one place that knows the generated bindings.
 
-use crate::{AttrValue, Attrs, Chunk, ChunkError, Content, Diagnostic, Document, Level, Severity};
+use crate::{Diagnostic, Level, Severity};
 use bindings::generated::exports::reposync::chunker::chunker as exported;
 use bindings::generated::reposync::chunker::{log as imported, types};
 
@@ -13,24 +13,31 @@ pub mod bindings {
             world: "chunker-plugin",
             pub_export_macro: true,
             export_macro_name: "export_component",
+            // The macro `export_chunker!` exports it itself.
+            skip: ["split"],
         });
     }
 
     pub use generated::export_component;
-    pub use generated::exports::reposync::chunker::chunker::{Document, Guest, PluginInfo};
+    pub use generated::exports::reposync::chunker::chunker::{Guest, PluginInfo};
 }
 
 /// What the macro's expansion calls; not for authors.
 pub mod __private {
-    use std::cell::OnceCell;
+    use std::cell::{OnceCell, RefCell};
 
     use super::{exported, types};
-    use crate::{Chunker, configure as from_json};
+    use crate::export::answer::Answer;
+    pub use crate::export::handed::{Handed, HandedAttr, HandedText};
+    use crate::{ChunkError, Chunker, Document, configure as from_json};
+
+    thread_local! {
+        /// The answer that the host has not yet read.
+        static ANSWER: RefCell<Answer> = const { RefCell::new(Answer::new()) };
+    }
 
     /// What `configure` answers.
     pub type Configured = Result<Vec<types::Diagnostic>, Vec<types::Diagnostic>>;
-    /// What `split` answers.
-    pub type Split = Result<Vec<types::Chunk>, types::ChunkError>;
 
     /// The component's description.
     pub fn describe<C: Chunker>() -> exported::PluginInfo {
@@ -58,15 +65,19 @@ pub mod __private {
         }
     }
 
-    /// Splits with what stands in the instance's cell.
-    pub fn split<C: Chunker>(cell: &OnceCell<C>, document: types::Document) -> Split {
-        let Some(chunker) = cell.get() else {
-            return Err(types::ChunkError::Failed("asked to split before it was configured".into()));
+    /// Splits with what stands in the instance's cell; gives the place of the answer, which stays
+    /// until [`after_split`].
+    pub fn split<C: Chunker>(cell: &OnceCell<C>, document: &Document) -> *const u32 {
+        let answer = match cell.get() {
+            Some(chunker) => chunker.split(document),
+            None => Err(ChunkError::Failed("asked to split before it was configured".into())),
         };
-        match chunker.split(&document.into()) {
-            Ok(chunks) => Ok(chunks.into_iter().map(Into::into).collect()),
-            Err(error) => Err(error.into()),
-        }
+        ANSWER.with_borrow_mut(|place| place.set(answer))
+    }
+
+    /// Lets go of the answer: the host has read it.
+    pub fn after_split() {
+        ANSWER.with_borrow_mut(Answer::clear);
     }
 }
 
@@ -92,69 +103,6 @@ fn offset(bytes: usize) -> u32 {
 
 fn span(range: std::ops::Range<usize>) -> types::Span {
     types::Span { start: offset(range.start), end: offset(range.end) }
-}
-
-fn attrs(attrs: Attrs) -> types::Attrs {
-    attrs.into_iter().map(|(name, value)| (name, value.into())).collect()
-}
-
-impl From<AttrValue> for types::AttrValue {
-    fn from(value: AttrValue) -> Self {
-        match value {
-            AttrValue::Text(text) => Self::Text(text),
-            AttrValue::Number(number) => Self::Number(number),
-            AttrValue::Flag(flag) => Self::Flag(flag),
-            AttrValue::Texts(texts) => Self::Texts(texts),
-        }
-    }
-}
-
-impl From<types::AttrValue> for AttrValue {
-    fn from(value: types::AttrValue) -> Self {
-        match value {
-            types::AttrValue::Text(text) => Self::Text(text),
-            types::AttrValue::Number(number) => Self::Number(number),
-            types::AttrValue::Flag(flag) => Self::Flag(flag),
-            types::AttrValue::Texts(texts) => Self::Texts(texts),
-        }
-    }
-}
-
-impl From<types::Document> for Document {
-    fn from(document: types::Document) -> Self {
-        Self {
-            path: document.path,
-            text: document.text,
-            media_type: document.media_type,
-            language: document.language,
-            attrs: document.attrs.into_iter().map(|(name, value)| (name, value.into())).collect(),
-        }
-    }
-}
-
-impl From<Chunk> for types::Chunk {
-    fn from(chunk: Chunk) -> Self {
-        Self {
-            content: match chunk.content {
-                Content::Slice(range) => types::Content::Slice(span(range)),
-                Content::Generated(text) => types::Content::Generated(text),
-            },
-            context: chunk.context,
-            kind: chunk.kind,
-            name: chunk.name,
-            attrs: attrs(chunk.attrs),
-        }
-    }
-}
-
-impl From<ChunkError> for types::ChunkError {
-    fn from(error: ChunkError) -> Self {
-        match error {
-            ChunkError::NotMine => Self::NotMine,
-            ChunkError::BadDocument(diagnostics) => Self::BadDocument(all(diagnostics)),
-            ChunkError::Failed(reason) => Self::Failed(reason),
-        }
-    }
 }
 
 impl From<Diagnostic> for types::Diagnostic {

@@ -51,9 +51,9 @@ fn a_release_is_a_chunk() {
     assert_eq!(
         chunks[3].attrs,
         [
-            ("version".to_owned(), AttrValue::Text("1.0.0".into())),
-            ("date".to_owned(), AttrValue::Text("2026-01-31".into())),
-            ("yanked".to_owned(), AttrValue::Flag(true)),
+            ("version".into(), AttrValue::Text("1.0.0".into())),
+            ("date".into(), AttrValue::Text("2026-01-31".into())),
+            ("yanked".into(), AttrValue::Flag(true)),
         ]
     );
 }

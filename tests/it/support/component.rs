@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use reposync::chunk::WasmSettings;
 use reposync::chunk::component::WIT;
-use reposync::model::{AttrValue, Body, Chunk};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
@@ -132,23 +131,4 @@ fn folder() -> PathBuf {
 /// The settings of a stage that names a component, and says no more.
 pub(crate) fn settings(component: &Path) -> WasmSettings {
     serde_json::from_value(serde_json::json!({ "component": component })).expect("settings")
-}
-
-/// A chunk of the SDK as the engine knows it.
-pub(crate) fn as_ours(chunk: reposync_plugin_sdk::Chunk) -> Chunk {
-    use reposync_plugin_sdk::{AttrValue as Theirs, Content};
-    let body = match chunk.content {
-        Content::Slice(range) => Body::Slice(range),
-        Content::Generated(text) => Body::Generated(text),
-    };
-    let attrs = chunk.attrs.into_iter().map(|(name, value)| {
-        let value = match value {
-            Theirs::Text(text) => AttrValue::Text(text),
-            Theirs::Number(number) => AttrValue::Number(number),
-            Theirs::Flag(flag) => AttrValue::Flag(flag),
-            Theirs::Texts(texts) => AttrValue::Texts(texts),
-        };
-        (name, value)
-    });
-    Chunk { body, context: chunk.context, kind: chunk.kind, name: chunk.name, attrs: attrs.collect() }
 }

@@ -13,4 +13,5 @@ pub(crate) mod pinecone;
 pub(crate) mod services;
 pub(crate) mod slack;
 pub(crate) mod sources;
+pub(crate) mod twin;
 pub(crate) mod world;
