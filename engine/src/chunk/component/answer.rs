@@ -3,7 +3,7 @@
 
 use super::bindings::reposync::chunker::types::{AttrValueResult, Chunk as Given, Content};
 use super::limits::MAX_CHUNKS;
-use super::offsets::{OffsetUnit, RangeFault, convert, likely_unit};
+use super::offsets::{OffsetUnit, RangeFault, Ranges, likely_unit};
 use super::said::one_line;
 use crate::model::{AttrValue, Body, Chunk};
 
@@ -12,18 +12,16 @@ pub(super) fn chunks(text: &str, unit: OffsetUnit, given: Vec<Given>) -> Result<
     if given.len() > MAX_CHUNKS {
         return Err(format!("it gave {} chunks; at most {MAX_CHUNKS} are taken", given.len()));
     }
-    let count = given.len();
-    let mut spans = Vec::with_capacity(count);
-    let mut numbers = Vec::with_capacity(count);
-    for (number, chunk) in given.iter().enumerate() {
+    let mut convert = Ranges::new(text, unit);
+    let mut ranges = Vec::with_capacity(given.len());
+    for (index, chunk) in given.iter().enumerate() {
         if let Content::Slice(span) = &chunk.content {
-            spans.push((span.start, span.end));
-            numbers.push(number + 1);
+            let range = convert.next(span.start, span.end);
+            ranges.push(range.map_err(|fault| bad_range(text, unit, &given, index, &fault))?);
         }
     }
-    let ranges = convert(text, unit, &spans)
-        .map_err(|(index, fault)| bad_range(text, unit, &spans, index, numbers[index], &fault))?;
     let mut ranges = ranges.into_iter();
+    // Both kinds of chunk have the same size, so this fills the list that was lifted.
     given
         .into_iter()
         .enumerate()
@@ -65,17 +63,10 @@ fn attrs(given: Vec<(String, AttrValueResult)>) -> Result<Vec<(String, AttrValue
         .collect()
 }
 
-fn bad_range(
-    text: &str,
-    unit: OffsetUnit,
-    spans: &[(u32, u32)],
-    index: usize,
-    number: usize,
-    fault: &RangeFault,
-) -> String {
-    let (start, end) = spans[index];
+fn bad_range(text: &str, unit: OffsetUnit, given: &[Given], index: usize, fault: &RangeFault) -> String {
+    let number = index + 1;
     let message = match fault {
-        RangeFault::Empty => format!("chunk {number} is empty ({start}..{end})"),
+        RangeFault::Empty { start, end } => format!("chunk {number} is empty ({start}..{end})"),
         RangeFault::Unordered { what, offset, before } => format!(
             "chunk {number} {} at {offset}, before the one in front of it does ({before})",
             what.verb()
@@ -92,8 +83,14 @@ fn bad_range(
         ),
     };
     let suspect = match fault {
-        RangeFault::Beyond { .. } | RangeFault::Inside { .. } => likely_unit(text, unit, spans),
-        RangeFault::Empty | RangeFault::Unordered { .. } => None,
+        RangeFault::Beyond { .. } | RangeFault::Inside { .. } => {
+            let slices = given.iter().filter_map(|chunk| match &chunk.content {
+                Content::Slice(span) => Some((span.start, span.end)),
+                Content::Generated(_) => None,
+            });
+            likely_unit(text, unit, &slices.collect::<Vec<_>>())
+        }
+        RangeFault::Empty { .. } | RangeFault::Unordered { .. } => None,
     };
     match suspect {
         Some(likely) => {

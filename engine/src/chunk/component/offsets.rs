@@ -54,7 +54,7 @@ impl OffsetUnit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RangeFault {
     /// It ends where it starts, or before.
-    Empty,
+    Empty { start: u32, end: u32 },
     /// It starts, or ends, before the one in front of it does.
     Unordered { what: Edge, offset: u32, before: u32 },
     /// An offset behind the end of the text.
@@ -79,43 +79,48 @@ impl Edge {
     }
 }
 
-/// Byte ranges for ranges in `unit`; else the index of the first bad one and what is wrong with it.
-pub(super) fn convert(
-    text: &str,
-    unit: OffsetUnit,
-    spans: &[(u32, u32)],
-) -> Result<Vec<Range<usize>>, (usize, RangeFault)> {
-    // In ASCII all units are the same.
-    let unit = if unit != OffsetUnit::Utf8Bytes && text.is_ascii() { OffsetUnit::Utf8Bytes } else { unit };
+/// Ranges in a component's unit into byte ranges, one after the other.
+pub(super) struct Ranges<'a> {
     // Neither starts nor ends decrease, so each needs to walk the text only once.
-    let mut starts = Cursor::new(text, unit);
-    let mut ends = Cursor::new(text, unit);
-    let mut before = (0, 0);
-    let mut ranges = Vec::with_capacity(spans.len());
-    for (index, &(start, end)) in spans.iter().enumerate() {
-        let at = |fault| (index, fault);
+    starts: Cursor<'a>,
+    ends: Cursor<'a>,
+    before: (u32, u32),
+}
+
+impl<'a> Ranges<'a> {
+    pub(super) fn new(text: &'a str, unit: OffsetUnit) -> Self {
+        // In ASCII all units are the same.
+        let unit =
+            if unit != OffsetUnit::Utf8Bytes && text.is_ascii() { OffsetUnit::Utf8Bytes } else { unit };
+        Self { starts: Cursor::new(text, unit), ends: Cursor::new(text, unit), before: (0, 0) }
+    }
+
+    /// The byte range of the next one, or what is wrong with it. After a fault there is no next one.
+    pub(super) fn next(&mut self, start: u32, end: u32) -> Result<Range<usize>, RangeFault> {
         if end <= start {
-            return Err(at(RangeFault::Empty));
+            return Err(RangeFault::Empty { start, end });
         }
-        for (what, offset, before) in [(Edge::Start, start, before.0), (Edge::End, end, before.1)] {
+        let edges = [(Edge::Start, start, self.before.0), (Edge::End, end, self.before.1)];
+        for (what, offset, before) in edges {
             if offset < before {
-                return Err(at(RangeFault::Unordered { what, offset, before }));
+                return Err(RangeFault::Unordered { what, offset, before });
             }
         }
-        before = (start, end);
-        let start = starts.seek(start, Edge::Start).map_err(at)?;
-        let end = ends.seek(end, Edge::End).map_err(at)?;
-        ranges.push(start..end);
+        self.before = (start, end);
+        Ok(self.starts.seek(start, Edge::Start)?..self.ends.seek(end, Edge::End)?)
     }
-    Ok(ranges)
+}
+
+/// Whether all ranges lie in the text and in order, counted in this unit.
+fn fits(text: &str, unit: OffsetUnit, spans: &[(u32, u32)]) -> bool {
+    let mut ranges = Ranges::new(text, unit);
+    spans.iter().all(|&(start, end)| ranges.next(start, end).is_ok())
 }
 
 /// The unit in which the ranges would make sense, if it is another than the declared one.
 pub(super) fn likely_unit(text: &str, declared: OffsetUnit, spans: &[(u32, u32)]) -> Option<OffsetUnit> {
-    let fitting: Vec<_> = OffsetUnit::ALL
-        .into_iter()
-        .filter(|&unit| unit != declared && convert(text, unit, spans).is_ok())
-        .collect();
+    let fitting: Vec<_> =
+        OffsetUnit::ALL.into_iter().filter(|&unit| unit != declared && fits(text, unit, spans)).collect();
     // Of several the one in which the last range ends with the text, or with its last line.
     let last = spans.last().map_or(0, |&(_, end)| end as usize);
     let ends_well = |unit: &OffsetUnit| {
@@ -189,6 +194,17 @@ mod tests {
 
     use super::*;
 
+    /// The byte ranges; else the index of the first bad one and what is wrong with it.
+    fn convert(
+        text: &str,
+        unit: OffsetUnit,
+        spans: &[(u32, u32)],
+    ) -> Result<Vec<Range<usize>>, (usize, RangeFault)> {
+        let mut ranges = Ranges::new(text, unit);
+        let all = spans.iter().enumerate();
+        all.map(|(index, &(start, end))| ranges.next(start, end).map_err(|fault| (index, fault))).collect()
+    }
+
     fn offset(text: &str, unit: OffsetUnit) -> u32 {
         let units = match unit {
             OffsetUnit::Utf8Bytes => text.len(),
@@ -235,7 +251,10 @@ mod tests {
     fn bad_ranges_are_told_apart() {
         let text = "ab\né🦀x";
         let check = |unit, spans: &[(u32, u32)]| convert(text, unit, spans).expect_err("bad");
-        assert_eq!(check(OffsetUnit::Utf8Bytes, &[(0, 1), (2, 2)]), (1, RangeFault::Empty));
+        assert_eq!(
+            check(OffsetUnit::Utf8Bytes, &[(0, 1), (2, 2)]),
+            (1, RangeFault::Empty { start: 2, end: 2 })
+        );
         assert_eq!(
             check(OffsetUnit::CodePoints, &[(2, 4), (1, 5)]),
             (1, RangeFault::Unordered { what: Edge::Start, offset: 1, before: 2 })
@@ -260,7 +279,7 @@ mod tests {
         for truth in OffsetUnit::ALL {
             let spans = [(0, offset("é🦀", truth)), (offset("é🦀", truth), offset(text, truth))];
             for declared in OffsetUnit::ALL {
-                if convert(text, declared, &spans).is_err() {
+                if !fits(text, declared, &spans) {
                     assert_eq!(likely_unit(text, declared, &spans), Some(truth));
                 }
             }
