@@ -3,6 +3,7 @@
 //! A [`Workshop`] belongs to the process. A stage whose settings did not change is the same object
 //! in the next generation of the configuration: its client, its rate budget, its pool live on.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -31,6 +32,9 @@ pub struct Workshop {
     host: OnceLock<ComponentHost>,
     cache: OnceLock<Arc<VectorCache>>,
     made: Mutex<Made>,
+    /// By stage, the digest of the component that was loaded first. Projects, checks and
+    /// `reposync.lock` read the file one after the other, and must speak of the same one.
+    components: Mutex<BTreeMap<String, String>>,
 }
 
 /// What was made, with the settings it was made of.
@@ -56,6 +60,7 @@ impl Workshop {
             host: OnceLock::new(),
             cache: OnceLock::new(),
             made: Mutex::default(),
+            components: Mutex::default(),
         }
     }
 
@@ -81,6 +86,7 @@ impl Workshop {
             host: self.host.clone(),
             cache: self.cache.clone(),
             made: Mutex::new(made),
+            components: Mutex::default(),
         }
     }
 
@@ -177,7 +183,16 @@ impl Workshop {
         stage: &str,
         settings: &WasmSettings,
     ) -> StageResult<ComponentChunker> {
-        self.host(config)?.load(stage, settings).map_err(|error| with_lines(config, stage, error))
+        let chunker =
+            self.host(config)?.load(stage, settings).map_err(|error| with_lines(config, stage, error))?;
+        let digest = &chunker.info().sha256;
+        let mut loaded = self.components.lock().unwrap_or_else(PoisonError::into_inner);
+        if loaded.entry(stage.to_owned()).or_insert_with(|| digest.clone()) == digest {
+            return Ok(chunker);
+        }
+        let file = settings.component.display();
+        let message = format!("component `{file}` was replaced while it was being loaded");
+        Err(StageError::misconfigured(stage, message).hint("run it again, once the new one is in place"))
     }
 
     /// The host of components; one for the process.

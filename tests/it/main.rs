@@ -7,6 +7,7 @@ mod attributes;
 mod cli_output;
 mod component;
 mod component_misbehaves;
+mod component_replaced;
 mod component_runs;
 mod component_shipped;
 mod conformity;

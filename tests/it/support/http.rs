@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -116,6 +116,8 @@ pub(crate) enum Fault {
     Reset,
     /// Never an answer; nothing is done.
     Hang,
+    /// It is done and answered once the gate is open.
+    Gate(Gate),
     /// It is done, and the connection breaks in the middle of the answer's body.
     Truncated,
     /// It is done, and the connection breaks before the answer.
@@ -141,6 +143,42 @@ impl Fault {
             Self::Answer(response) => Self::Answer(response.with(name, value)),
             other => other,
         }
+    }
+}
+
+/// A gate at which calls wait until a test opens it. Clones are the same gate.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Gate(Arc<(Mutex<GateState>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct GateState {
+    reached: bool,
+    open: bool,
+}
+
+impl Gate {
+    /// Waits until a call stands at the gate.
+    #[track_caller]
+    pub(crate) fn until_reached(&self) {
+        let (state, moved) = &*self.0;
+        let patience = Duration::from_secs(60);
+        let (state, _) =
+            moved.wait_timeout_while(locked(state), patience, |it| !it.reached).expect("not poisoned");
+        assert!(state.reached, "no call has come to the gate");
+    }
+
+    /// Lets all calls through, those to come, too.
+    pub(crate) fn open(&self) {
+        locked(&self.0.0).open = true;
+        self.0.1.notify_all();
+    }
+
+    fn pass(&self) {
+        let (state, moved) = &*self.0;
+        let mut state = locked(state);
+        state.reached = true;
+        moved.notify_all();
+        drop(moved.wait_while(state, |it| !it.open).expect("not poisoned"));
     }
 }
 
@@ -309,6 +347,10 @@ impl Shared {
             Fault::Answer(response) => Reply::Whole(response),
             Fault::Reset => Reply::Nothing,
             Fault::Hang => Reply::Never,
+            Fault::Gate(gate) => {
+                gate.pass();
+                Reply::Whole(answer())
+            }
             Fault::Truncated => Reply::Half(answer()),
             Fault::AnswerLost => {
                 answer();

@@ -87,6 +87,8 @@ impl Compiled {
         let compile_time = started.elapsed();
         let pre = link(host, &component)?;
         let info = describe(&pre, outline.imports, binary, host, limits)?;
+        let seconds = compile_time.as_secs_f64();
+        tracing::info!(component = info.label(), sha256 = info.sha256, seconds, "component compiled");
         host.cache().store(&component, &info);
         Ok(Self { pre, info, compile_time: Some(compile_time) })
     }
