@@ -92,30 +92,30 @@ function isTooDeep(text) {
   // Few notebooks even hold so many; splitting counts them at the engine's own speed.
   const count = (mark) => text.split(mark, MAX_DEPTH + 2).length - 1;
   if (count('[') + count('{') <= MAX_DEPTH) return false;
-  const marks = /["[\]{}]/g;
   let depth = 0;
-  for (let found = marks.exec(text); found; found = marks.exec(text)) {
-    if (found[0] === '"') {
-      const end = endOfString(text, found.index + 1);
-      if (end < 0) return false; // the parser will say where
-      marks.lastIndex = end + 1;
-    } else if (found[0] === ']' || found[0] === '}') {
-      depth--;
-    } else if (++depth > MAX_DEPTH) {
-      return true;
-    }
+  for (const mark of outsideStrings(text).match(/[[\]{}]/g) ?? []) {
+    depth += mark === '[' || mark === '{' ? 1 : -1;
+    if (depth > MAX_DEPTH) return true;
   }
   return false;
 }
 
-/** The quote that ends a string, searched for from `at`; -1 where none does. */
-function endOfString(text, at) {
-  for (let end = text.indexOf('"', at); end >= 0; end = text.indexOf('"', end + 1)) {
-    let escapes = end;
-    while (escapes > at && text[escapes - 1] === '\\') escapes--;
-    if ((end - escapes) % 2 === 0) return end;
+/** What stands outside of the strings of a JSON text. Cut at the quotes, at the engine's own speed. */
+function outsideStrings(text) {
+  const outside = [];
+  let inside = false;
+  for (const piece of text.split('"')) {
+    if (!inside) outside.push(piece);
+    inside = !inside || endsInEscape(piece);
   }
-  return -1;
+  return outside.join('');
+}
+
+/** Whether a quote behind this piece of a string is a part of it: behind an odd number of backslashes. */
+function endsInEscape(piece) {
+  let escapes = 0;
+  while (piece[piece.length - 1 - escapes] === '\\') escapes++;
+  return escapes % 2 === 1;
 }
 
 function bad(code, message) {
