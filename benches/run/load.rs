@@ -20,8 +20,8 @@ const MOST_GROWTH: f64 = 2.5;
 /// What a run may hold at most, whatever its size.
 const MOST_MIB: f64 = 400.0;
 const MOST_DESCRIPTORS: usize = 128;
-/// One for each project that waits for the ledger or a file, and some: a hundred run at once here.
-const MOST_THREADS: usize = 256;
+/// Whatever the number of projects: each kind of blocking work has a bound of its own.
+const MOST_THREADS: usize = 64;
 /// Calls in flight to each service.
 const CONCURRENCY: u64 = 8;
 

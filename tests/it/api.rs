@@ -78,6 +78,24 @@ async fn health_needs_none_of_the_threads_that_runs_keep_busy() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn the_thread_of_the_api_goes_before_those_that_work() {
+    let (_local, daemon) = start();
+    let mut niceness: std::collections::BTreeMap<String, Vec<i32>> = std::collections::BTreeMap::new();
+    for thread in std::fs::read_dir(format!("/proc/{}/task", daemon.program.id())).expect("threads") {
+        let stat = std::fs::read_to_string(thread.expect("a thread").path().join("stat"));
+        // A thread may have ended meanwhile. After the name, in brackets: state (3rd), …, niceness (19th).
+        let Ok(stat) = stat else { continue };
+        let (name, rest) = stat.rsplit_once(')').expect("a name");
+        let name = name.split_once('(').expect("a name").1.to_owned();
+        let nice = rest.split_whitespace().nth(16).expect("fields").parse().expect("a number");
+        niceness.entry(name).or_default().push(nice);
+    }
+    let (api, work) = (&niceness["api"], &niceness["tokio-rt-worker"]);
+    assert!(work.iter().all(|nice| *nice == (api[0] + 5).min(19)), "{niceness:?}");
+}
+
+#[test]
 fn without_a_token_no_web_page_may_ask() {
     let (_local, daemon) = start();
     for headers in [

@@ -123,7 +123,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let verbosity = if cli.global.quiet { 0 } else { cli.global.verbose };
     let out = Output::detect(verbosity);
     let context = Context::new(out.clone(), cli.global);
-    match Context::block_on(dispatch(&context, cli.command)) {
+    // The thread of the daemon's API goes before its work.
+    let behind = matches!(cli.command, Command::Daemon(_));
+    match Context::block_on(behind, dispatch(&context, cli.command)) {
         Ok(code) => code,
         Err(error) => {
             out.message(&error.render(&out.error_style));
