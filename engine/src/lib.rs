@@ -7,7 +7,7 @@ pub mod api; // the daemon's HTTP API
 pub mod apply; // runs a plan
 mod blocking; // blocking work, so much at once of each kind
 pub mod chunk; // a file's text -> chunks: built in, or WASM components
-pub mod cli;
+pub mod cli; // one file per command
 pub mod config; // reposync.toml -> Config, every problem at once
 pub mod daemon; // keeps it so: schedule, push, edit
 pub mod embed; // texts -> vectors, and the cache that keeps them from being paid for twice
@@ -19,5 +19,6 @@ pub mod net; // what HTTP stages share: clients, retries, limits
 pub mod notify; // telling people: Slack, webhooks
 pub mod plan; // listing + known files -> what to add, change, move, remove; pure
 pub mod source; // where files come from: GitHub, local Git
+mod sqlite; // what the SQLite files have in common
 pub mod store; // where vectors live: Pinecone, embedded SQLite
-pub mod wire; // composition root: Config -> stages // one file per command
+pub mod wire; // composition root: Config -> stages

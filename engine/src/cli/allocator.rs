@@ -3,7 +3,7 @@
 /// Makes glibc give memory back: by itself it keeps an arena for each of several threads, and
 /// raises its thresholds with the first large buffer that is freed, after which the bodies of
 /// requests stay with the heap. Two arenas, and thresholds that do not move, hold a run over 20,000
-/// files to a third more than one over 1,000; `docs/performance.md` has the figures. The thresholds
+/// files to little more than one over 1,000; `docs/performance.md` has the figures. The thresholds
 /// are above what the HTTP client reads at once (408 KiB), which is taken anew for each piece of an
 /// answer: mapped each time, its pages were cleared each time. Larger bodies are kept by `net`. What
 /// the environment asks of the allocator goes first. Called before there are threads.

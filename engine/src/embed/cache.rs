@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 use crate::model::{ByteSize, Fingerprint, Vector};
+use crate::sqlite::use_wal;
 
 /// "RSvc": what tells our file from any other SQLite database.
 const APPLICATION_ID: i32 = 0x5253_7663;
@@ -22,6 +23,9 @@ const VERSION: i32 = 1;
 const CHECK: usize = 8;
 /// Rows evicted in a step.
 const EVICT_STEP: i64 = 1000;
+
+/// How long another process's transaction is waited for.
+const BUSY: Duration = Duration::from_secs(5);
 
 const SCHEMA: &str = "
     CREATE TABLE vectors (
@@ -258,13 +262,17 @@ fn open_file(path: &Path, bound: u64) -> Result<Connection, Unusable> {
         std::fs::create_dir_all(folder).map_err(|error| Unusable::Place(error.to_string()))?;
     }
     let connection = Connection::open(path)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(8);
     // The page size suits both 1 KB and 6 KB vectors, and holds only for a new file. A commit need
-    // not survive a power cut, so it does not wait for the disk.
+    // not survive a power cut, so it does not wait for the disk. Keys come in no order, so that every
+    // commit changes most pages of the index: the later a checkpoint (after so many pages, 64 MiB),
+    // the more often a page was changed for each time that it is written back.
+    connection.execute_batch("PRAGMA page_size = 16384; PRAGMA auto_vacuum = INCREMENTAL")?;
+    use_wal(&connection, BUSY)?;
     connection.execute_batch(
-        "PRAGMA page_size = 16384; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;
-         PRAGMA synchronous = NORMAL; PRAGMA cache_size = -4096; PRAGMA journal_size_limit = 67108864;",
+        "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -4096; PRAGMA wal_autocheckpoint = 4096;
+         PRAGMA journal_size_limit = 67108864;",
     )?;
     let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i32>(0));
     let ours = |connection: &Connection| -> rusqlite::Result<bool> {

@@ -28,6 +28,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 
 use crate::blocking::Lane;
 use crate::model::{StageError, StageResult};
+use crate::sqlite::use_wal;
 
 pub use adopt::AdoptedRecord;
 pub(crate) use files::FileKey;
@@ -113,7 +114,7 @@ impl Ledger {
     fn prepare(mut conn: Connection, path: &Path) -> StageResult<Self> {
         let prepare = |conn: &mut Connection| {
             conn.busy_timeout(BUSY)?;
-            conn.pragma_update(None, "journal_mode", "WAL")?;
+            use_wal(conn, BUSY)?;
             // An intent must be on the disk before the upsert it announces is sent.
             conn.pragma_update(None, "synchronous", "FULL")?;
             conn.pragma_update(None, "foreign_keys", true)?;

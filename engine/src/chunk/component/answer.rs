@@ -46,6 +46,9 @@ fn attrs(given: Vec<(String, AttrValueResult)>) -> Result<Vec<(String, AttrValue
             if name.is_empty() {
                 return Err("an attribute has no name".to_owned());
             }
+            if name.contains(char::is_control) {
+                return Err(format!("the attribute `{}` has a control character", name.escape_debug()));
+            }
             let value = match value {
                 AttrValueResult::Text(text) => AttrValue::Text(text),
                 AttrValueResult::Number(number) if !number.is_finite() => {
@@ -149,5 +152,33 @@ pub fn fuzz(bytes: &[u8]) {
         assert!(piece.start_line <= piece.end_line);
         let json = serde_json::to_string(&piece.text).expect("text").len();
         assert!(json <= 400 + 2 || piece.text.chars().count() == 1, "{json} bytes of {:?}", piece.text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bindings::reposync::chunker::types::Span;
+    use super::*;
+
+    #[test]
+    fn attributes_that_no_store_can_hold_are_refused() {
+        let refused = |name: &str, value| {
+            let chunk = Given {
+                content: Content::Slice(Span { start: 0, end: 4 }),
+                context: None,
+                kind: None,
+                name: None,
+                attrs: vec![(name.to_owned(), value)],
+            };
+            chunks("text", OffsetUnit::Utf8Bytes, vec![chunk]).err().unwrap_or_default()
+        };
+        let flag = || AttrValueResult::Flag(true);
+        assert_eq!(refused("ok", flag()), "");
+        assert_eq!(refused("", flag()), "chunk 1: an attribute has no name");
+        assert_eq!(refused("a\u{1b}b", flag()), "chunk 1: the attribute `a\\u{1b}b` has a control character");
+        assert_eq!(
+            refused("n", AttrValueResult::Number(f64::NAN)),
+            "chunk 1: the attribute `n` is NaN, which no store can hold"
+        );
     }
 }

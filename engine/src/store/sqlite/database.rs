@@ -9,6 +9,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavio
 
 use crate::blocking::Lane;
 use crate::model::{StageError, StageResult};
+use crate::sqlite::use_wal;
 
 /// Marks the file as ours (`PRAGMA application_id`): "RSix".
 const APPLICATION_ID: i32 = 0x5253_6978;
@@ -153,7 +154,7 @@ impl Database {
                 check_version(&connection)?;
             }
             connection.pragma_update(None, "page_size", PAGE)?; // of no effect once the file exists
-            connection.pragma_update(None, "journal_mode", "WAL")?;
+            use_wal(&connection, BUSY)?;
             // FULL: a commit is on the disk when it returns, which is what the trait promises.
             connection.pragma_update(None, "synchronous", "FULL")?;
             connection.set_prepared_statement_cache_capacity(32);
