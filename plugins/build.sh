@@ -2,9 +2,10 @@
 # Builds the chunkers of this folder from source, in every language, and tests each on its golden
 # outputs and the battery of awkward documents.
 #
-# usage: plugins/build.sh [--install] [--update] [NAME…]
-#   --install  installs missing toolchains first: apt (as root), pip and npm, below target/tools
-#   --update   also renews the components in the repository, and their digests
+# usage: plugins/build.sh [--install] [--update] [--templates] [NAME…]
+#   --install    installs missing toolchains first: apt (as root), pip and npm, below target/tools
+#   --update     also renews the components in the repository, and their digests
+#   --templates  also builds and tests what `plugin new` makes, in the languages of the chunkers
 #
 # Needs a `reposync` in REPOSYNC, or builds one.
 set -euo pipefail
@@ -15,11 +16,12 @@ committed=(changelog sql)
 tools=$PWD/target/tools
 out=$PWD/target/components
 
-install=false update=false names=()
+install=false update=false templates=false names=()
 for argument in "$@"; do
   case $argument in
     --install) install=true ;;
     --update) update=true ;;
+    --templates) templates=true ;;
     -*) echo "unknown option $argument" >&2; exit 2 ;;
     *) names+=("$argument") ;;
   esac
@@ -116,3 +118,22 @@ if $update; then
   (cd plugins && sha256sum "${committed[@]/%/.wasm}" >SHA256SUMS)
 fi
 (cd plugins && sha256sum --check --quiet SHA256SUMS)
+
+if $templates; then
+  declare -A languages=([changelog]=rust [sql]=c [notebook]=js [restructuredtext]=python)
+  reposync=$(realpath "$REPOSYNC")
+  projects=$(mktemp -d)
+  trap 'rm -rf "$projects"' EXIT
+  cd "$projects"
+  for name in "${names[@]}"; do
+    language=${languages[$name]}
+    started=$SECONDS
+    if ! made=$("$reposync" plugin new "fresh-$language" --lang "$language" 2>&1 &&
+      cd "fresh-$language" && "$reposync" plugin build 2>&1 &&
+      "$reposync" plugin test "fresh-$language.wasm" fixtures/example.txt 2>&1); then
+      say "$made"
+      exit 1
+    fi
+    say "template for $language: builds and passes its test as it is, $((SECONDS - started)) s"
+  done
+fi
