@@ -389,6 +389,9 @@ impl Dispatcher {
                 projects.insert(name.clone(), state.view.clone());
             }
         }
+        // At the end nothing that waits will begin.
+        let none = BTreeMap::new();
+        self.shared.feeds.show(if stopping { &none } else { &runs });
         let refused = self.reload.refused.as_ref().map(|(refused, _)| refused.message.clone());
         if let Some((claim, listen)) = &mut self.record {
             let record = record(*listen, self.since, &self.generation, refused.clone(), &self.schedule);

@@ -1,7 +1,7 @@
 //! What happens in runs, for those who watch: the newest events of each run, bounded. A slow
 //! reader misses events and is told how many; nobody waits for it.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -20,6 +20,8 @@ pub(super) struct Feeds(Arc<Mutex<Runs>>);
 #[derive(Default)]
 struct Runs {
     feeds: HashMap<String, Arc<Inner>>,
+    /// Runs that are shown and have not begun.
+    waiting: HashSet<String>,
     /// Which run a project is in.
     active: BTreeMap<String, String>,
     ended: VecDeque<String>,
@@ -55,11 +57,28 @@ pub enum Told {
 }
 
 impl Feeds {
+    /// These runs are about to be shown: who finds one there can wait for its events. One that was
+    /// waiting and is no longer shown will never have any.
+    pub(super) fn show<T>(&self, shown: &BTreeMap<String, T>) {
+        let mut runs = self.lock();
+        for run in shown.keys() {
+            if !runs.feeds.contains_key(run) {
+                runs.feeds.insert(run.clone(), Inner::new());
+                runs.waiting.insert(run.clone());
+            }
+        }
+        let given_up: Vec<_> = runs.waiting.iter().filter(|run| !shown.contains_key(*run)).cloned().collect();
+        for run in given_up {
+            runs.end(&run);
+        }
+    }
+
     /// A run of a project begins.
     pub(super) fn begin(&self, run: &str, project: Option<&str>) {
         let mut runs = self.lock();
-        let inner = Inner { events: Mutex::default(), changed: watch::channel(()).0 };
-        runs.feeds.insert(run.to_owned(), Arc::new(inner));
+        if !runs.waiting.remove(run) {
+            runs.feeds.insert(run.to_owned(), Inner::new());
+        }
         if let Some(project) = project {
             runs.active.insert(project.to_owned(), run.to_owned());
         }
@@ -97,18 +116,7 @@ impl Feeds {
 
     /// A run ended; its events are kept for a while.
     pub(super) fn end(&self, run: &str) {
-        let mut runs = self.lock();
-        runs.active.retain(|_, active| active != run);
-        if let Some(feed) = runs.feeds.get(run) {
-            feed.lock().ended = true;
-            feed.changed.send_replace(());
-        }
-        runs.ended.push_back(run.to_owned());
-        while runs.ended.len() > KEPT_RUNS {
-            if let Some(old) = runs.ended.pop_front() {
-                runs.feeds.remove(&old);
-            }
-        }
+        self.lock().end(run);
     }
 
     /// A run's events; none where it is not known (any more).
@@ -129,7 +137,28 @@ impl Feeds {
     }
 }
 
+impl Runs {
+    fn end(&mut self, run: &str) {
+        self.waiting.remove(run);
+        self.active.retain(|_, active| active != run);
+        if let Some(feed) = self.feeds.get(run) {
+            feed.lock().ended = true;
+            feed.changed.send_replace(());
+        }
+        self.ended.push_back(run.to_owned());
+        while self.ended.len() > KEPT_RUNS {
+            if let Some(old) = self.ended.pop_front() {
+                self.feeds.remove(&old);
+            }
+        }
+    }
+}
+
 impl Inner {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { events: Mutex::default(), changed: watch::channel(()).0 })
+    }
+
     fn put(&self, event: Event) {
         {
             let mut ring = self.lock();
@@ -194,6 +223,24 @@ mod tests {
             told.push(number);
         }
         assert_eq!(told, [0, 1]);
+    }
+
+    #[tokio::test]
+    async fn a_run_that_waits_is_waited_for_until_it_is_given_up() {
+        let feeds = Feeds::default();
+        let shown =
+            |runs: &[&str]| runs.iter().map(|run| ((*run).to_owned(), ())).collect::<BTreeMap<_, _>>();
+        feeds.show(&shown(&["1", "2"]));
+        let (mut one, mut two) = (feeds.of("1").expect("shown"), feeds.of("2").expect("shown"));
+        feeds.begin("1", Some("p"));
+        feeds.put("1", note(0));
+        feeds.show(&shown(&["1"]));
+        assert!(two.next().await.is_none(), "given up");
+        assert!(matches!(one.next().await, Some(Told::Event(0, _))));
+        feeds.end("1");
+        feeds.show(&shown(&["1"]));
+        assert!(one.next().await.is_none());
+        assert!(feeds.lock().waiting.is_empty());
     }
 
     #[tokio::test]
