@@ -11,6 +11,7 @@ chunk|code/code|code/bare_parse|code chunks|cleaning, packing, fitting
 embed|wire/answer_100x1536_base64|wire/bound_base64_alone|embedding answer|the JSON around
 embed|queue/overhead_of_10_000_texts|queue/bound_keys_of_10_000_texts|embedding queue|batches, tasks, channels
 embed|cache/get_1000/1536|cache/bound_copy_1000_vectors|vector cache, 1,000 read|SQLite, checksums
+embed|cache/get_1000/1536|cache/bound_rows_1000/1536|  beside those rows by SQL|the check, marks of use
 ledger|record_1000_files|bound_one_transaction_of_plain_rows|ledger, 1,000 files|foreign keys, indexes, open intents, old rows
 store|insert_10_000|insert_10_000_plain_rows|SQLite store, 10,000 written|full-text index, keys
 store|insert_10_000|insert_10_000_rows_and_words|  beside rows and FTS5|three tables, two keys, words in parts
