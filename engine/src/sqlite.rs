@@ -3,7 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, ErrorCode, ffi};
 
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -24,6 +25,21 @@ pub(crate) fn use_wal(connection: &Connection, patience: Duration) -> rusqlite::
             done => return done,
         }
     }
+}
+
+/// A copy of what the file holds now, in memory. Waits up to `patience` for who keeps it locked.
+pub(crate) fn copy_in_memory(connection: &Connection, patience: Duration) -> rusqlite::Result<Connection> {
+    let mut copy = Connection::open_in_memory()?;
+    let backup = Backup::new(connection, &mut copy)?;
+    let began = Instant::now();
+    while backup.step(-1)? != StepResult::Done {
+        if began.elapsed() >= patience {
+            return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None));
+        }
+        thread::sleep(PAUSE);
+    }
+    drop(backup);
+    Ok(copy)
 }
 
 #[cfg(test)]

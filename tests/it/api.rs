@@ -61,7 +61,7 @@ async fn health_needs_none_of_the_threads_that_runs_keep_busy() {
     local.config(&project(API));
     let need = Need::enabled().with_api();
     let config = load(&local.world.path("reposync.toml"), &need).expect("valid");
-    let server = bind(config.api.listen).expect("a free port");
+    let server = bind(config.api.listen).await.expect("a free port");
     let address = server.address();
     let (metrics, cancel) = (Arc::new(Metrics::new()), CancellationToken::new());
     let daemon = reposync::daemon::Daemon::open(config, need, metrics.observer(), cancel.clone());

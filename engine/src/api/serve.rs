@@ -48,15 +48,14 @@ pub struct Server {
 pub struct Serving(oneshot::Receiver<io::Result<()>>);
 
 /// Binds the address of `[api] listen`.
-pub fn bind(listen: SocketAddr) -> StageResult<Server> {
-    let bound = || {
-        let listener = std::net::TcpListener::bind(listen)?;
-        // As the runtime wants it that is to serve it.
-        listener.set_nonblocking(true)?;
+pub async fn bind(listen: SocketAddr) -> StageResult<Server> {
+    let bound = async {
+        // Given back: the runtime that is to serve it is another one.
+        let listener = TcpListener::bind(listen).await?.into_std()?;
         let address = listener.local_addr()?;
         io::Result::Ok(Server { listener, address })
     };
-    bound().map_err(|error| {
+    bound.await.map_err(|error| {
         StageError::local("api", format!("cannot listen on {listen}"))
             .caused_by(error)
             .hint("end what listens there, or set another address with `[api] listen`")

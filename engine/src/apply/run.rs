@@ -29,9 +29,9 @@ use crate::model::{
 /// Repositories of a project under way at once: enough to hide the latency of their listings, few
 /// enough that each finishes soon.
 const REPOSITORIES: usize = 4;
-/// Repositories of all projects whose contents are read at once. Each holds up to four blocking
-/// threads while it waits for room in the byte budget; were those all that the runtime has (512),
-/// nobody would make any. So no more than 96 may.
+/// Repositories of all projects whose contents are read at once. Each may hold a blocking thread (an
+/// archive that is being unpacked) while it waits for room in the byte budget; were those all that
+/// the runtime has (192), nobody would make any. So no more than 96 may.
 pub(crate) static FETCHES: LazyLock<Arc<Budget>> = LazyLock::new(|| Budget::new(32, 96));
 /// Events kept for the history of a run.
 const KEPT_EVENTS: usize = 200;

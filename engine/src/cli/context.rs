@@ -16,7 +16,7 @@ use super::progress::{Display, Progress};
 /// Threads that block at most. Each kind of blocking work is bounded by itself (`blocking.rs`), to
 /// some forty together; half of this is for archives that are being unpacked, which alone wait for
 /// other work.
-const BLOCKING_THREADS: usize = 128;
+const BLOCKING_THREADS: usize = 192;
 
 /// Niceness of a daemon's working threads, above that of the program: a third of the weight of the
 /// API's thread. With the same weight, 99 of 100 answers to a probe took 7.0 ms while both cores of

@@ -177,7 +177,7 @@ fn check_names(config: &Config, names: &[String]) -> anyhow::Result<()> {
 /// Runs until it is told to stop.
 pub(super) async fn daemon(config: Config, need: Need, cancel: CancellationToken) -> anyhow::Result<()> {
     // A port that is taken is told before anything is begun.
-    let server = api::bind(config.api.listen)?;
+    let server = api::bind(config.api.listen).await?;
     let address = server.address();
     let metrics = Arc::new(api::Metrics::new());
     let daemon = Daemon::open(config, need, metrics.observer(), cancel.clone()).await?;

@@ -228,8 +228,9 @@ mod tests {
     #[tokio::test]
     async fn a_run_that_waits_is_waited_for_until_it_is_given_up() {
         let feeds = Feeds::default();
-        let shown =
-            |runs: &[&str]| runs.iter().map(|run| ((*run).to_owned(), ())).collect::<BTreeMap<_, _>>();
+        let shown = |runs: &[&str]| -> BTreeMap<String, usize> {
+            runs.iter().enumerate().map(|(n, run)| ((*run).to_owned(), n)).collect()
+        };
         feeds.show(&shown(&["1", "2"]));
         let (mut one, mut two) = (feeds.of("1").expect("shown"), feeds.of("2").expect("shown"));
         feeds.begin("1", Some("p"));

@@ -23,12 +23,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use rusqlite::backup::Backup;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 
 use crate::blocking::Lane;
 use crate::model::{StageError, StageResult};
-use crate::sqlite::use_wal;
+use crate::sqlite::{copy_in_memory, use_wal};
 
 pub use adopt::AdoptedRecord;
 pub(crate) use files::FileKey;
@@ -93,11 +92,8 @@ impl Ledger {
         conn.busy_timeout(BUSY).map_err(|error| cannot_open(path, error))?;
         match schema::inspect(&conn).map_err(|error| cannot_open(path, error))? {
             None if schema::is_older(&conn).map_err(|error| cannot_open(path, error))? => {
-                let copied = Connection::open_in_memory().and_then(|mut copy| {
-                    Backup::new(&conn, &mut copy)?.run_to_completion(i32::MAX, Duration::ZERO, None)?;
-                    Ok(copy)
-                });
-                Self::prepare(copied.map_err(|error| cannot_open(path, error))?, path).map(Some)
+                let copied = copy_in_memory(&conn, BUSY).map_err(|error| cannot_open(path, error))?;
+                Self::prepare(copied, path).map(Some)
             }
             None => Ok(Some(Self::over(conn, path))),
             Some(unusable) => Err(refuse(path, &unusable)),

@@ -134,7 +134,12 @@ impl Metadata {
         ];
         let told = [("context", &self.context), ("kind", &self.kind), ("name", &self.name)];
         let told = told.into_iter().filter_map(|(key, value)| Some((key, text(value.as_deref()?))));
-        let attrs = self.attrs.iter().map(|(key, value)| (format!("attr_{key}").into(), Field::Attr(value)));
+        let attrs = self.attrs.iter().enumerate().filter_map(|(n, (key, _))| {
+            // A name that was given again stands where it was given first, with its last value.
+            let again = self.attrs[..n].iter().any(|(before, _)| before == key);
+            let (_, last) = self.attrs.iter().rfind(|(name, _)| name == key)?;
+            (!again).then(|| (format!("attr_{key}").into(), Field::Attr(last)))
+        });
         own.into_iter().chain(told).map(|(key, value)| (key.into(), value)).chain(attrs).collect()
     }
 
@@ -208,4 +213,23 @@ pub struct Match {
     pub score: f64,
     /// The stored metadata; foreign records may hold anything.
     pub metadata: Map<String, Value>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_attribute_given_twice_is_kept_once() {
+        let mut metadata = Metadata::foreign(Map::new());
+        metadata.foreign = None;
+        let attr = |key: &str, n| (key.to_owned(), AttrValue::Number(n));
+        metadata.attrs = vec![attr("a", 1.0), attr("b", 2.0), attr("a", 3.0)];
+        let mut written = Vec::new();
+        metadata.write_json(&mut written, |key, _| key.starts_with("attr_"));
+        assert_eq!(String::from_utf8(written).expect("text"), r#"{"attr_a":3.0,"attr_b":2.0}"#);
+        assert_eq!(metadata.to_json()["attr_a"], json!(3.0));
+    }
 }

@@ -27,7 +27,7 @@ use crate::model::{
 };
 
 /// Readers of one fetch at most. Inflating is the work; more threads than this feed nobody.
-const READERS: usize = 4;
+const READERS: usize = 2;
 /// Files that a reader takes at a time: neighbours in the tree are neighbours in the pack.
 const BLOCK: usize = 32;
 /// Contents read, or being read, ahead of the sink.
@@ -36,7 +36,8 @@ const READ_AHEAD: usize = 16;
 const TURN: usize = READ_AHEAD / 2;
 
 /// Whatever reads repositories, of all projects. More than cores: a disk, or a network's, answers
-/// many at once, and one that does not answer holds no more than [`READERS`] for each project.
+/// many at once, and one that does not answer holds no more than half: a project has four repositories
+/// under way, each with [`READERS`].
 static READING: LazyLock<Lane> = LazyLock::new(|| Lane::of(16));
 
 /// The source of kind `git`. A repository's key is its absolute path.

@@ -26,7 +26,7 @@ const LONGEST_NAME: u64 = 64 << 10;
 /// Archives unpacked at once, of all projects. Each has a thread, however long its contents are
 /// waited for or wait to be taken: half of the threads that block (`cli/context.rs`) are left to
 /// work that ends by itself.
-static UNPACKING: Semaphore = Semaphore::const_new(64);
+static UNPACKING: Semaphore = Semaphore::const_new(96);
 /// Redirects from one archive host to another.
 const MOST_REDIRECTS: usize = 3;
 
