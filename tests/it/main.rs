@@ -36,4 +36,5 @@ mod support;
 mod telemetry;
 mod torture;
 mod trouble;
+mod upgrade;
 mod webhook;

@@ -1,0 +1,140 @@
+//! Upgrades: the state that version 0.1 left behind (`tests/fixtures/0.1`, with open intents, a
+//! failed file, leftovers and an orphan) is taken up by today's program without losing a file or
+//! embedding a text that today's recipes do not ask for.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+use crate::support::git_repo::git;
+use crate::support::local::{Index, read_index};
+use crate::support::world::{Ran, World};
+
+/// Where the state was made; its ledger names repositories and indexes by absolute paths.
+const MADE_AT: &str = "/srv/reposync-0.1";
+const REPOSITORIES: [&str; 4] = ["api", "guide", "handbook", "notes"];
+const STATE: [&str; 4] = ["state.db", "cache.db", "index.db", "second.db"];
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/0.1").join(name)
+}
+
+/// A world with the repositories and the configuration of the fixture; `state` names the files of
+/// `.reposync` that it has.
+fn world(state: &[&str]) -> World {
+    let world = World::new();
+    for name in REPOSITORIES {
+        git(
+            &world.path(""),
+            &["clone", "--quiet", &fixture(&format!("{name}.bundle")).to_string_lossy(), name],
+        );
+    }
+    for name in ["reposync.toml", "reposync.lock", "changelog.wasm", "saved.plan"] {
+        world.write(name, std::fs::read(fixture(name)).expect("a file of the fixture"));
+    }
+    for name in state {
+        world.write(
+            &format!(".reposync/{name}"),
+            std::fs::read(fixture(name)).expect("a file of the fixture"),
+        );
+    }
+    if state.contains(&"state.db") {
+        move_ledger(&world);
+    }
+    world
+}
+
+/// Puts the world's folder in the place of the one where the ledger was made.
+fn move_ledger(world: &World) {
+    let ledger = Connection::open(world.path(".reposync/state.db")).expect("the ledger");
+    let folder = world.path("");
+    let folder = folder.to_string_lossy();
+    let folder = folder.trim_end_matches('/');
+    for (table, column) in [("places", "host"), ("repositories", "key"), ("repositories", "entry")] {
+        let sql = format!("UPDATE {table} SET {column} = replace({column}, ?1, ?2)");
+        assert!(ledger.execute(&sql, [MADE_AT, folder]).expect("updated") > 0, "{table}.{column}");
+    }
+}
+
+/// What both indexes hold, without the project that was taken out of the file.
+fn indexes(world: &World) -> [Index; 2] {
+    ["index.db", "second.db"].map(|name| {
+        let mut index = read_index(&world.path(&format!(".reposync/{name}")));
+        index.retain(|(namespace, _), _| namespace != "gone");
+        index
+    })
+}
+
+fn count(world: &World, table: &str) -> i64 {
+    let ledger = Connection::open(world.path(".reposync/state.db")).expect("the ledger");
+    ledger.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).expect("a count")
+}
+
+/// Sums a count of `apply --json` over its projects.
+fn sum(ran: &Ran, count: &str) -> u64 {
+    let report = ran.json();
+    let projects = report["projects"].as_array().expect("projects");
+    projects.iter().map(|project| project["counts"][count].as_u64().unwrap_or_default()).sum()
+}
+
+#[test]
+fn the_state_of_0_1_ends_in_the_index_of_a_fresh_build() {
+    let world = world(&STATE);
+    assert_eq!((count(&world, "intents"), count(&world, "leftovers")), (4, 3), "the fixture's open work");
+    let ran = world.run(&["apply", "--json"]).exits(0);
+
+    // A fresh build with the same vector cache pays for what today's recipes demand, and for that alone.
+    let fresh = self::world(&["cache.db"]);
+    let built = fresh.run(&["apply", "--json"]).exits(0);
+    assert_eq!(sum(&ran, "texts_embedded"), sum(&built, "texts_embedded"), "no text is embedded again");
+    assert!(sum(&ran, "vectors_written") <= sum(&built, "vectors_written"));
+    assert_eq!(indexes(&world), indexes(&fresh));
+
+    assert_eq!((count(&world, "intents"), count(&world, "leftovers")), (0, 0), "open work is finished");
+    world.ok(&["verify"]);
+    let again = world.run(&["apply", "--json"]).exits(0);
+    assert_eq!((sum(&again, "texts_embedded"), sum(&again, "vectors_written")), (0, 0));
+}
+
+#[test]
+fn the_orphan_of_0_1_stays_until_it_is_pruned() {
+    let world = world(&STATE);
+    world.ok(&["apply"]);
+    let status = world.ok(&["status"]).stdout;
+    assert!(status.contains("gone"), "{status}");
+    let held =
+        || read_index(&world.path(".reposync/index.db")).keys().filter(|(name, _)| name == "gone").count();
+    assert_eq!(held(), 1);
+    world.ok(&["apply", "--prune"]);
+    assert_eq!(held(), 0);
+}
+
+#[test]
+fn a_plan_reads_the_state_of_0_1_and_leaves_it_as_it_is() {
+    let world = world(&STATE);
+    let before = std::fs::read(world.path(".reposync/state.db")).expect("the ledger");
+    let plan = world.ok(&["plan", "--json"]).json();
+    let failed: BTreeSet<&str> = plan["projects"][0]["repositories"]
+        .as_array()
+        .expect("repositories")
+        .iter()
+        .flat_map(|repository| repository["files"].as_array().expect("files"))
+        .filter_map(|file| file["path"].as_str())
+        .collect();
+    for path in ["docs/broken.md", "docs/install.md", "docs/new.md"] {
+        assert!(failed.contains(path), "{path} is to be written: {failed:?}");
+    }
+    assert_eq!(std::fs::read(world.path(".reposync/state.db")).expect("the ledger"), before);
+}
+
+#[test]
+fn a_saved_plan_of_0_1_is_refused() {
+    let world = world(&STATE);
+    let before = indexes(&world);
+    let plan: Value = serde_json::from_str(&world.read("saved.plan")).expect("JSON");
+    assert_eq!(plan["version"], 1);
+    world.run(&["apply", "saved.plan"]).exits(1);
+    assert_eq!(indexes(&world), before, "nothing was written");
+}
