@@ -2,6 +2,7 @@
 //! the path of headings goes along as context.
 
 mod blocks;
+mod front_matter;
 mod heading;
 
 #[cfg(test)]
@@ -13,10 +14,11 @@ use super::lines::Lines;
 use super::size::Size;
 use super::{ChunkError, Chunker, MarkdownSettings, Named, TokenCounter, language_of};
 use crate::model::{Chunk, Document, StageResult};
-use blocks::{Block, Kind};
+use blocks::{Block, Kind, Outline};
+use heading::Headings;
 
 /// Changes when the same document and settings would give other chunks.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Characters of a table's head that go along with its later rows.
 const TABLE_HEAD_CHARS: usize = 200;
@@ -49,8 +51,9 @@ impl Chunker for MarkdownChunker {
     fn chunk(&self, document: &Document<'_>) -> Result<Vec<Chunk>, ChunkError> {
         let ruler = self.size.ruler(document.text);
         let lines = Lines::new(&ruler);
-        let blocks = blocks::blocks(&lines);
-        let mut cutter = Cutter { lines: &lines, title: None, path: Vec::new(), chunks: Vec::new() };
+        let Outline { title, blocks } = Outline::of(&lines);
+        let headings = Headings::new(document.text);
+        let mut cutter = Cutter { lines: &lines, headings, title, path: Vec::new(), chunks: Vec::new() };
         cutter.sections(&blocks);
         Ok(cutter.chunks)
     }
@@ -58,6 +61,7 @@ impl Chunker for MarkdownChunker {
 
 struct Cutter<'a> {
     lines: &'a Lines<'a>,
+    headings: Headings<'a>,
     /// What the front matter calls the document.
     title: Option<String>,
     /// The headings that the current section stands under, its own included.
@@ -90,10 +94,6 @@ impl Cutter<'_> {
                 end += 1; // a heading too long for a chunk
             }
             while blocks.get(end).is_some_and(|block| !matches!(block.kind, Kind::Heading(_))) {
-                if blocks[end].kind == Kind::FrontMatter {
-                    let source = &self.lines.ruler.text[self.lines.bytes(blocks[end].lines.clone())];
-                    self.title = heading::front_matter_title(source);
-                }
                 end += 1;
             }
             self.section(&blocks[first..end]);
@@ -104,7 +104,8 @@ impl Cutter<'_> {
     /// Steps into a section: the path loses what is not above it.
     fn enter(&mut self, level: u8, lines: Range<usize>) {
         self.path.retain(|(above, _)| *above < level);
-        self.path.push((level, heading::text(&self.lines.ruler.text[self.lines.bytes(lines)])));
+        let source = &self.lines.ruler.text[self.lines.bytes(lines)];
+        self.path.push((level, self.headings.text(source)));
     }
 
     /// `Guide > Install > Linux`.

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::super::lines::Lines;
+use super::front_matter;
 
 /// A block of whole lines; blank lines after it belong to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,18 +27,27 @@ pub(super) enum Kind {
     List,
     Quote,
     Html,
-    /// YAML or TOML between `---` or `+++` at the very start.
+    /// See [`front_matter`].
     FrontMatter,
     Paragraph,
     /// A thematic break, or blank lines at the start.
     Rule,
 }
 
-/// All blocks of a document, in order, without a gap.
-pub(super) fn blocks(lines: &Lines<'_>) -> Vec<Block> {
-    let mut scanner = Scanner { lines, count: lines.count(), blocks: Vec::new() };
-    scanner.scan();
-    scanner.blocks
+/// A document's structure.
+pub(super) struct Outline {
+    /// The title that its front matter gives.
+    pub(super) title: Option<String>,
+    /// All blocks, in order, without a gap.
+    pub(super) blocks: Vec<Block>,
+}
+
+impl Outline {
+    pub(super) fn of(lines: &Lines<'_>) -> Self {
+        let mut scanner = Scanner { lines, count: lines.count(), blocks: Vec::new() };
+        let title = scanner.scan();
+        Self { title, blocks: scanner.blocks }
+    }
 }
 
 struct Scanner<'a> {
@@ -280,11 +290,19 @@ impl<'a> Scanner<'a> {
         self.blocks.push(Block { kind, lines });
     }
 
-    fn scan(&mut self) {
-        let mut at = self.front_matter();
+    /// Reads all blocks; gives the title of the front matter.
+    fn scan(&mut self) -> Option<String> {
+        let mut at = 0;
+        let mut title = None;
+        if let Some(front_matter) = front_matter::find(self.lines) {
+            at = self.skip_blank(front_matter.end);
+            self.push(Kind::FrontMatter, 0..at);
+            title = front_matter.title;
+        }
         while at < self.count {
             at = self.block(at);
         }
+        title
     }
 
     /// The line after the blank lines from `at` on.
@@ -293,29 +311,6 @@ impl<'a> Scanner<'a> {
             at += 1;
         }
         at
-    }
-
-    fn front_matter(&mut self) -> usize {
-        if self.count == 0 {
-            return 0;
-        }
-        let mark = self.lines.text(0).trim_end();
-        if !matches!(mark, "---" | "+++") {
-            return 0;
-        }
-        let end = (1..self.count).find(|&at| {
-            let line = self.lines.text(at).trim_end();
-            line == mark || mark == "---" && line == "..."
-        });
-        // Without its end, and without a single key, it is a thematic break.
-        match end {
-            Some(end) if end > 1 && !self.lines.blank(1) => {
-                let next = self.skip_blank(end + 1);
-                self.push(Kind::FrontMatter, 0..next);
-                next
-            }
-            _ => 0,
-        }
     }
 
     /// Reads the block that starts at a line; gives the line after it and its blank lines.

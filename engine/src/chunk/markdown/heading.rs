@@ -1,115 +1,209 @@
-//! What a heading says, without its marks.
+//! The text of a heading: the text content of its inline Markdown, as CommonMark defines it.
 
-/// The text of a heading's lines: no hashes, underline, emphasis, link targets or attributes.
-pub(super) fn text(source: &str) -> String {
-    let mut lines: Vec<&str> = source.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let atx = lines.first().is_some_and(|line| line.starts_with('#'));
-    if atx {
-        lines.truncate(1);
-    } else if lines.len() > 1 {
-        lines.pop(); // the underline
-    }
-    let line = lines.join(" ");
-    let line = if atx { atx_text(&line) } else { &line };
-    plain(strip_attributes(line))
+use std::cell::OnceCell;
+
+use pulldown_cmark::{BrokenLink, CowStr, Event, Options, Parser, Tag, TagEnd};
+
+/// Bytes that can begin inline markup, an escape or an entity. A line without them is its own text.
+const MARKUP: [char; 7] = ['\\', '`', '*', '_', '[', '<', '&'];
+
+/// Tables only decide where a definition may stand; footnote marks are no part of a heading's text.
+const OPTIONS: Options = Options::ENABLE_TABLES.union(Options::ENABLE_FOOTNOTES);
+
+/// Reads the headings of one document.
+///
+/// A heading is parsed by itself. Whether `[name]` is a link or plain brackets depends on a definition
+/// elsewhere in the document, so the document is parsed as well, once, when a heading asks for it.
+pub(super) struct Headings<'a> {
+    text: &'a str,
+    /// The parser of the whole document, for the link definitions that its first pass collects.
+    document: OnceCell<Parser<'a>>,
+    /// Labels of the footnotes that the document defines, in lower case.
+    footnotes: OnceCell<Vec<String>>,
 }
 
-fn atx_text(line: &str) -> &str {
-    let text = line.trim_start_matches('#').trim();
+impl<'a> Headings<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { text, document: OnceCell::new(), footnotes: OnceCell::new() }
+    }
+
+    /// The text of a heading's lines, without trailing attributes (`{#anchor .class}`). Every run of
+    /// white space is one space.
+    pub(super) fn text(&self, source: &str) -> String {
+        let Heading { content, underline } = heading(source);
+        let content = strip_attributes(content);
+        let text =
+            if content.contains(MARKUP) { self.parsed(content, underline) } else { content.to_owned() };
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// The text content of a heading with markup. It is parsed as the heading it is: as a paragraph,
+    /// `1. [a](b)` would be a list.
+    fn parsed(&self, content: &str, underline: Option<char>) -> String {
+        let mut source = match underline {
+            Some(mark) => format!("{content}\n{mark}{mark}{mark}\n"),
+            // With closing hashes, so that a `#` at the content's end is not taken for them.
+            None => format!("# {content} #\n"),
+        };
+        if content.contains("[^") {
+            let lower = content.to_lowercase();
+            for label in self.footnotes().iter().filter(|label| lower.contains(&format!("[^{label}]"))) {
+                source.push_str("\n[^");
+                source.push_str(label);
+                source.push_str("]: note\n");
+            }
+        }
+        let defined = |link: BrokenLink<'_>| {
+            let found = self.document().reference_definitions().get(&link.reference).is_some();
+            found.then_some((CowStr::Borrowed(""), CowStr::Borrowed("")))
+        };
+        text_content(Parser::new_with_broken_link_callback(&source, OPTIONS, Some(defined)))
+    }
+
+    fn document(&self) -> &Parser<'a> {
+        self.document.get_or_init(|| Parser::new_ext(self.text, OPTIONS))
+    }
+
+    fn footnotes(&self) -> &[String] {
+        self.footnotes.get_or_init(|| {
+            let labels = Parser::new_ext(self.text, OPTIONS).filter_map(|event| match event {
+                Event::Start(Tag::FootnoteDefinition(label)) => Some(label.to_lowercase()),
+                _ => None,
+            });
+            labels.collect()
+        })
+    }
+}
+
+/// The text of the first block. An image has none: its description is an attribute.
+fn text_content<'a>(events: impl Iterator<Item = Event<'a>>) -> String {
+    let mut text = String::new();
+    let mut images = 0_usize;
+    for event in events {
+        match event {
+            Event::Start(Tag::Image { .. }) => images += 1,
+            Event::End(TagEnd::Image) => images -= 1,
+            Event::Text(part) | Event::Code(part) if images == 0 => text.push_str(&part),
+            Event::SoftBreak | Event::HardBreak if images == 0 => text.push(' '),
+            Event::End(TagEnd::Heading(_) | TagEnd::Paragraph) => break,
+            _ => {}
+        }
+    }
+    text
+}
+
+/// A heading without its own marks.
+struct Heading<'a> {
+    content: &'a str,
+    /// The character of a setext underline; none for a heading with `#`.
+    underline: Option<char>,
+}
+
+fn heading(source: &str) -> Heading<'_> {
+    let source = source.trim();
+    let after_hashes = source.trim_start_matches('#');
+    // `#tag` over an underline begins with a hash, too.
+    if after_hashes.len() < source.len() && (after_hashes.is_empty() || after_hashes.starts_with([' ', '\t']))
+    {
+        return Heading { content: atx_content(after_hashes), underline: None };
+    }
+    match source.rsplit_once('\n') {
+        Some((content, line)) => {
+            let mark = if line.trim_start().starts_with('=') { '=' } else { '-' };
+            Heading { content: content.trim_end(), underline: Some(mark) }
+        }
+        None => Heading { content: source, underline: None },
+    }
+}
+
+/// What follows the opening hashes, without closing ones.
+fn atx_content(text: &str) -> &str {
+    let text = text.trim();
     let open = text.trim_end_matches('#');
     // Closing hashes count only after a blank: `C#` keeps its own.
     if open.is_empty() || open.ends_with([' ', '\t']) { open.trim_end() } else { text }
 }
 
-/// `Title {#anchor .class}` without the braces.
-fn strip_attributes(line: &str) -> &str {
-    match line.rfind('{') {
-        Some(open) if line.ends_with('}') && line[open + 1..].starts_with(['#', '.', ':']) => {
-            line[..open].trim_end()
+/// `Title {#anchor .class}` without the braces, which several generators read as attributes.
+fn strip_attributes(content: &str) -> &str {
+    match content.rfind('{') {
+        Some(open)
+            if content.ends_with('}') && content[open + 1..].trim_start().starts_with(['#', '.', ':']) =>
+        {
+            content[..open].trim_end()
         }
-        _ => line,
+        _ => content,
     }
-}
-
-/// Inline markup away: emphasis, code marks, images; links keep their text.
-fn plain(line: &str) -> String {
-    let mut text = String::with_capacity(line.len());
-    let mut rest = line;
-    while let Some(at) = rest.find(['*', '`', '[', ']', '!', '<', '\\']) {
-        text.push_str(&rest[..at]);
-        let (mark, after) = (rest.as_bytes()[at], &rest[at + 1..]);
-        rest = match mark {
-            b'\\' => {
-                let escaped = after.chars().next().map_or(0, char::len_utf8);
-                text.push_str(&after[..escaped]);
-                &after[escaped..]
-            }
-            b'!' if after.starts_with('[') => after_image(after),
-            b'!' => {
-                text.push('!');
-                after
-            }
-            b']' if after.starts_with('(') => after.split_once(')').map_or("", |(_, rest)| rest),
-            b'<' => match after.split_once('>') {
-                Some((tag, rest)) if tag.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/') => rest,
-                _ => {
-                    text.push('<');
-                    after
-                }
-            },
-            _ => after,
-        };
-    }
-    text.push_str(rest);
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// What follows `[alt](target)` of an image.
-fn after_image(image: &str) -> &str {
-    image.split_once(']').map_or("", |(_, rest)| {
-        if rest.starts_with('(') { rest.split_once(')').map_or("", |(_, rest)| rest) } else { rest }
-    })
-}
-
-/// The title that front matter gives (`title: …` in YAML, `title = …` in TOML).
-pub(super) fn front_matter_title(source: &str) -> Option<String> {
-    source.lines().find_map(|line| {
-        let value = line.strip_prefix("title")?.trim_start();
-        let value = value.strip_prefix(':').or_else(|| value.strip_prefix('='))?.trim();
-        let value = value.trim_matches(['"', '\'']).trim();
-        (!value.is_empty()).then(|| value.to_owned())
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn text(document: &str) -> String {
+        let source = document.split("\n\n").next().expect("the first block is the heading");
+        Headings::new(document).text(source)
+    }
+
     #[test]
     fn headings_are_read_as_people_see_them() {
-        for (source, shown) in [
+        for (document, shown) in [
             ("# Install", "Install"),
-            ("### Install ###  \n\n", "Install"),
+            ("### Install ###  ", "Install"),
             ("## C# and F#", "C# and F#"),
             ("#", ""),
             ("Install\nand run\n=======\n", "Install and run"),
             ("## The `--out` *flag*", "The --out flag"),
             ("## [Link](https://x.y) and ![badge](b.svg) more", "Link and more"),
-            ("## [Unreleased]", "Unreleased"),
             ("## Setup {#setup .wide}", "Setup"),
+            ("## Setup { #setup }", "Setup"),
+            ("## `{#setup}`", "{#setup}"),
             ("## Why {braces}", "Why {braces}"),
             ("# <img src=\"x\"> Name!", "Name!"),
             ("## a < b \\* c", "a < b * c"),
             ("## snake_case", "snake_case"),
+            ("## 1. [First](a.md)", "1. First"),
+            ("## a #  #", "a #"),
+            ("## `a` #  #", "a #"),
+            ("#tag\n====", "#tag"),
         ] {
-            assert_eq!(text(source), shown, "{source:?}");
+            assert_eq!(text(document), shown, "{document:?}");
         }
     }
 
     #[test]
-    fn front_matter_may_name_the_document() {
-        assert_eq!(front_matter_title("---\nid: x\ntitle: \"A: b\"\n---"), Some("A: b".into()));
-        assert_eq!(front_matter_title("+++\ntitle = 'T'\n+++"), Some("T".into()));
-        assert_eq!(front_matter_title("---\nsubtitle: x\n---"), None);
+    fn code_is_text() {
+        for (document, shown) in [
+            ("## `Vec<T>` growth", "Vec<T> growth"),
+            ("### `arr[i]` access", "arr[i] access"),
+            ("### `*args` and `**kwargs`", "*args and **kwargs"),
+            ("### `[profile.release]`", "[profile.release]"),
+            ("### `vec![]` macro", "vec![] macro"),
+            ("### The `<log-in>` element", "The <log-in> element"),
+            ("### `a\\b` path", "a\\b path"),
+            ("### `` a`b ``", "a`b"),
+        ] {
+            assert_eq!(text(document), shown, "{document:?}");
+        }
+    }
+
+    #[test]
+    fn links_are_those_that_the_document_defines() {
+        for (document, shown) in [
+            ("### [Foo][1]\n\n[1]: http://x.invalid", "Foo"),
+            ("### [Foo][1]", "[Foo][1]"),
+            ("## [1.0.0] - 2020\n\n> [1.0.0]: http://x.invalid", "1.0.0 - 2020"),
+            ("## [Unreleased]", "[Unreleased]"),
+            ("## [Two  Words][]\n\n[two words]: /x", "Two Words"),
+            ("## [x]\n\n```\n[x]: /x\n```", "[x]"),
+            ("### ![build][badge] Name\n\n[badge]: b.svg", "Name"),
+            ("### <https://example.invalid>", "https://example.invalid"),
+            ("### Q&amp;A &copy;", "Q&A \u{a9}"),
+            ("## Note[^1] here\n\n[^1]: Two words.", "Note here"),
+            ("## Note[^1] here", "Note[^1] here"),
+            ("Set *one*\\\n`two`\n---", "Set one two"),
+        ] {
+            assert_eq!(text(document), shown, "{document:?}");
+        }
     }
 }

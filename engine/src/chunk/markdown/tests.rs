@@ -83,7 +83,8 @@ fn what_does_not_fit_is_cut_between_blocks_items_and_rows() {
 fn outline(text: &str) -> Vec<(Kind, usize)> {
     let size = Size::chars(1000);
     let ruler = size.ruler(text);
-    blocks::blocks(&Lines::new(&ruler)).into_iter().map(|block| (block.kind, block.lines.start)).collect()
+    let blocks = Outline::of(&Lines::new(&ruler)).blocks;
+    blocks.into_iter().map(|block| (block.kind, block.lines.start)).collect()
 }
 
 #[test]
@@ -119,23 +120,104 @@ fn blocks_are_those_of_commonmark() {
     }
 }
 
-/// Headings at the top level as pulldown-cmark finds them: (level, byte where it starts).
-fn reference(text: &str) -> Vec<(u8, usize)> {
-    use pulldown_cmark::{Event, Options, Parser, Tag};
-    let mut depth = 0;
-    let mut found = Vec::new();
-    for (event, range) in Parser::new_ext(text, Options::ENABLE_TABLES).into_offset_iter() {
-        match event {
+/// A heading at the top level of a document.
+#[derive(Debug, PartialEq, Eq)]
+struct Found {
+    level: u8,
+    /// Byte where it starts.
+    start: usize,
+    text: String,
+}
+
+/// The headings as pulldown-cmark finds them in the whole document.
+fn reference(text: &str) -> Vec<Found> {
+    use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+    let options = Options::ENABLE_TABLES | Options::ENABLE_FOOTNOTES;
+    let (mut depth, mut images, mut open) = (0, 0, false);
+    let mut found: Vec<Found> = Vec::new();
+    for (event, range) in Parser::new_ext(text, options).into_offset_iter() {
+        match &event {
             Event::Start(Tag::Heading { level, .. }) if depth == 0 => {
-                found.push((level as u8, range.start));
-                depth += 1;
+                found.push(Found { level: *level as u8, start: range.start, text: String::new() });
+                open = true;
             }
+            Event::End(TagEnd::Heading(_)) => open = false,
+            Event::Start(Tag::Image { .. }) => images += 1,
+            Event::End(TagEnd::Image) => images -= 1,
+            _ => {}
+        }
+        match event {
             Event::Start(_) => depth += 1,
             Event::End(_) => depth -= 1,
+            Event::Text(part) | Event::Code(part) if open && images == 0 => {
+                found.last_mut().expect("a heading is open").text.push_str(&part);
+            }
+            Event::SoftBreak | Event::HardBreak if open => {
+                found.last_mut().expect("a heading is open").text.push(' ');
+            }
             _ => {}
         }
     }
+    for heading in &mut found {
+        heading.text = heading.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    }
     found
+}
+
+/// The headings as the chunker reads them.
+fn ours(text: &str) -> Vec<Found> {
+    let size = Size::chars(1000);
+    let ruler = size.ruler(text);
+    let lines = Lines::new(&ruler);
+    let headings = Headings::new(text);
+    let blocks = Outline::of(&lines).blocks.into_iter();
+    blocks
+        .filter_map(|block| match block.kind {
+            Kind::Heading(level) => {
+                let bytes = lines.bytes(block.lines);
+                Some(Found { level, start: bytes.start, text: headings.text(&text[bytes]) })
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// Markdown files below a folder, what builds leave behind aside.
+fn markdown_files(folder: &std::path::Path, files: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a readable folder").flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let hidden = name.to_string_lossy().starts_with('.') || name == "target" || name == "node_modules";
+        if hidden {
+            continue;
+        }
+        if path.is_dir() {
+            markdown_files(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            files.push(path);
+        }
+    }
+}
+
+#[test]
+fn headings_of_this_repository_say_what_a_full_parser_reads() {
+    let mut files = Vec::new();
+    for folder in ["docs", "engine", "plugins", "plugin-sdk", "tests"] {
+        markdown_files(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder), &mut files);
+    }
+    assert!(files.len() > 10, "{files:?}");
+    for path in files {
+        let text = std::fs::read_to_string(&path).expect("text");
+        if front_matter_lines(&text) == 0 {
+            assert_eq!(ours(&text), reference(&text), "{}", path.display());
+        }
+    }
+}
+
+/// Lines of front matter, which is no CommonMark.
+fn front_matter_lines(text: &str) -> usize {
+    let size = Size::chars(1000);
+    let ruler = size.ruler(text);
+    front_matter::find(&Lines::new(&ruler)).map_or(0, |found| found.end)
 }
 
 proptest::proptest! {
@@ -147,16 +229,21 @@ proptest::proptest! {
         ]), 0..25)
     ) {
         let text = lines.join("\n");
-        let size = Size::chars(1000);
-        let ruler = size.ruler(&text);
-        let lines = Lines::new(&ruler);
-        let ours: Vec<(u8, usize)> = blocks::blocks(&lines)
-            .into_iter()
-            .filter_map(|block| match block.kind {
-                Kind::Heading(level) => Some((level, lines.bytes(block.lines).start)),
-                _ => None,
-            })
-            .collect();
-        proptest::prop_assert_eq!(ours, reference(&text), "{:?}", text);
+        proptest::prop_assert_eq!(ours(&text), reference(&text), "{:?}", text);
+    }
+
+    #[test]
+    fn headings_say_what_a_full_parser_reads(
+        pieces in proptest::collection::vec(proptest::sample::select(vec![
+            "a", "b c", "1.", " ", " ", "`", "``", "*", "**", "_", "[", "]", "(", ")", "!", "<", ">", "\\", "&amp;", "&",
+            "#", "~~", "[a]", "[A][]", "[b][a]", "[c](/d)", "![e][a]", "![f](g.png)", "[h]", "[^n]", "[^m]", "<br>",
+            "</b>", "<http://x.y>", "<!-- c -->", "|", "\u{e9}", "\u{a0}", "\t", "-",
+        ]), 0..14),
+        setext in proptest::bool::ANY,
+    ) {
+        let line = pieces.concat();
+        let heading = if setext { format!("x{line}\n===") } else { format!("## {line}") };
+        let text = format!("{heading}\n\nText with a note[^n].\n\n[a]: /url 'title'\n\n[^n]: The note.\n");
+        proptest::prop_assert_eq!(ours(&text), reference(&text), "{:?}", text);
     }
 }
