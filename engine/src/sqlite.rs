@@ -30,7 +30,17 @@ pub(crate) fn use_wal(connection: &Connection, patience: Duration) -> rusqlite::
 /// A copy of what the file holds now, in memory. Waits up to `patience` for who keeps it locked.
 pub(crate) fn copy_in_memory(connection: &Connection, patience: Duration) -> rusqlite::Result<Connection> {
     let mut copy = Connection::open_in_memory()?;
-    let backup = Backup::new(connection, &mut copy)?;
+    copy_into(connection, &mut copy, patience)?;
+    Ok(copy)
+}
+
+/// Makes `copy` hold what the file holds now. Waits up to `patience` while others keep the file locked.
+pub(crate) fn copy_into(
+    connection: &Connection,
+    copy: &mut Connection,
+    patience: Duration,
+) -> rusqlite::Result<()> {
+    let backup = Backup::new(connection, copy)?;
     let began = Instant::now();
     while backup.step(-1)? != StepResult::Done {
         if began.elapsed() >= patience {
@@ -38,8 +48,7 @@ pub(crate) fn copy_in_memory(connection: &Connection, patience: Duration) -> rus
         }
         thread::sleep(PAUSE);
     }
-    drop(backup);
-    Ok(copy)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -113,7 +113,8 @@ impl Workshop {
         cancel: CancellationToken,
     ) -> Engine {
         let stores = config.stages.iter().filter_map(|stage| self.store(config, stage).ok()).collect();
-        Engine { ledger, stores, in_flight: Arc::clone(&self.in_flight), events, cancel }
+        let in_flight = Arc::clone(&self.in_flight);
+        Engine { ledger, stores, in_flight, history: config.engine.history.0, events, cancel }
     }
 
     /// One project with its stages.

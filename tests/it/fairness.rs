@@ -91,6 +91,7 @@ async fn hung_projects_leave_room_for_another() {
         ledger: Arc::new(Ledger::in_memory().expect("a ledger")),
         stores: Vec::new(),
         in_flight: in_flight(),
+        history: Duration::from_secs(3600),
         events,
         cancel: CancellationToken::new(),
     });

@@ -15,9 +15,9 @@ use utoipa::{IntoParams, ToSchema};
 use super::App;
 use super::error::{ApiError, ApiResult, ErrorBody};
 use super::extract::{Id, Params};
-use crate::daemon::{Feed, RunView, Told};
+use crate::daemon::{Feed, RunQuery, RunView, Told};
 
-/// How many runs.
+/// Which runs.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -25,6 +25,10 @@ pub(super) struct RunsParams {
     /// At most so many, 1 to 1000; 50 when left out.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
+    /// Runs older than the run with this id: `next` of the page before.
+    before: Option<String>,
+    /// Runs in which this project took part.
+    project: Option<String>,
 }
 
 /// Runs, newest first.
@@ -32,9 +36,11 @@ pub(super) struct RunsParams {
 pub(super) struct RunsBody {
     #[schema(value_type = Vec<Object>)]
     runs: Vec<RunView>,
+    /// The value of `before` for the next page; null: there is none.
+    next: Option<String>,
 }
 
-/// The newest runs, those under way and to come included.
+/// A page of runs, newest first, those under way and to come included.
 #[utoipa::path(get, path = "/runs", tag = "runs", params(RunsParams),
     responses((status = 200, body = RunsBody), (status = 400, body = ErrorBody)))]
 pub(super) async fn runs(
@@ -45,7 +51,10 @@ pub(super) async fn runs(
     if !(1..=1000).contains(&limit) {
         return Err(ApiError::bad_request("`limit` is 1 to 1000"));
     }
-    Ok(Json(RunsBody { runs: app.handle.runs(limit).await? }))
+    let query = RunQuery { limit, before: params.before, project: params.project };
+    let page = app.handle.runs(query).await?;
+    let page = page.ok_or_else(|| ApiError::bad_request("`before` is the id of no run"))?;
+    Ok(Json(RunsBody { runs: page.runs, next: page.next }))
 }
 
 /// One run with its report.

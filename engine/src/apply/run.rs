@@ -21,6 +21,7 @@ use super::setup::{Candidate, Engine, Options, Project, Prune, selection_fingerp
 use super::survey::{Absence, Gone, Present, report_empty, report_orphan, survey};
 use super::tally::Tally;
 use super::writer::Writer;
+use crate::ledger::NewRun;
 use crate::model::{
     ErrorKind, Event, EventSink, GitSha, Outcome, Phase, ProjectReport, RepoEntry, Report, StageError,
     StageResult,
@@ -59,8 +60,14 @@ async fn run_all(
     (id, trigger, started_at): (String, &str, DateTime<Utc>),
 ) -> StageResult<Report> {
     let clock = std::time::Instant::now();
-    let (run, what) = (id.clone(), trigger.to_owned());
-    engine.ledger.call(move |ledger| ledger.start_run(&run, &what, started_at)).await?;
+    let begun = NewRun {
+        id: id.clone(),
+        request: options.request.clone().unwrap_or_else(|| id.clone()),
+        project: only_one(&candidates),
+        trigger: trigger.to_owned(),
+    };
+    let keep = engine.history;
+    engine.ledger.call(move |ledger| ledger.start_run(&begun, keep, started_at)).await?;
     let (engine, kept) = keep_events(&engine);
 
     let options = Arc::new(options);
@@ -122,6 +129,14 @@ async fn run_all(
     }
     notify(&candidates, &report).await;
     Ok(report)
+}
+
+/// The project of a run over one project.
+fn only_one(candidates: &[Candidate]) -> Option<String> {
+    match candidates {
+        [only] => Some(only.name.clone()),
+        _ => None,
+    }
 }
 
 /// A new run's id: sortable by time, unique among processes and within this one.

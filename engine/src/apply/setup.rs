@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -64,6 +65,8 @@ pub struct Engine {
     pub stores: Vec<Arc<dyn VectorStore>>,
     /// Bytes in flight; see [`in_flight`].
     pub in_flight: Arc<Budget>,
+    /// How long runs are kept in the history.
+    pub history: Duration,
     /// Where events go.
     pub events: EventSink,
     /// Ends the run: the batch in hand is finished, nothing new is begun.
@@ -99,6 +102,8 @@ pub struct Options {
     pub whole_file: bool,
     /// The run's id, where it was given out before; none: a new one.
     pub id: Option<String>,
+    /// The id of the request that the run is part of; `None`: the run's own id.
+    pub request: Option<String>,
 }
 
 /// Whether orphans are removed.
@@ -247,6 +252,7 @@ impl Options {
             declared,
             whole_file: false,
             id: None,
+            request: None,
         }
     }
 }

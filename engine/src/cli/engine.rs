@@ -16,7 +16,7 @@ use crate::apply::{self, Options, Prune};
 use crate::chunk::component::Lock;
 use crate::config::{Config, Need};
 use crate::daemon::{Daemon, DaemonRecord};
-use crate::ledger::{Ledger, RunLock, RunRow};
+use crate::ledger::{Ledger, RunLock, RunQuery, RunRow};
 use crate::model::{EventSink, Report, StageError, StatusView, VerifyReport};
 use crate::net::read_body;
 use crate::plan::{Guard, Plan};
@@ -96,8 +96,8 @@ pub(super) async fn apply(
     cancel: CancellationToken,
 ) -> anyhow::Result<Report> {
     check_names(config, &request.projects)?;
-    let _lock = lock(&config.engine.state, request.wait).await?;
-    let ledger = Arc::new(Ledger::open(&config.engine.state)?);
+    let lock = lock(&config.engine.state, request.wait).await?;
+    let ledger = Arc::new(Ledger::open_locked(&config.engine.state, &lock)?);
     let workshop = Workshop::new(cancel.clone(), events.clone());
     let lock_file = config.path.with_file_name("reposync.lock");
     let components = workshop.components(config);
@@ -271,10 +271,15 @@ pub(super) fn status(config: &Config) -> anyhow::Result<StatusView> {
     Ok(view)
 }
 
-/// Past runs, the newest first.
-pub(super) fn history(config: &Config, limit: usize) -> anyhow::Result<Vec<PastRun>> {
-    let runs = read_ledger(config)?.runs(limit)?;
-    Ok(runs.into_iter().map(past).collect())
+/// A page of past runs, the newest first. `None`: no run has the id `query.before`.
+pub(super) fn history(config: &Config, query: &RunQuery) -> anyhow::Result<Option<Vec<PastRun>>> {
+    let ledger = read_ledger(config)?;
+    if let Some(before) = &query.before
+        && !ledger.knows_run(before)?
+    {
+        return Ok(None);
+    }
+    Ok(Some(ledger.runs(query)?.into_iter().map(past).collect()))
 }
 
 /// One past run, by its id or the beginning of it; none: there is no such run.
@@ -283,12 +288,19 @@ pub(super) fn past_run(config: &Config, run: &str) -> anyhow::Result<Option<Past
     if let Some(row) = ledger.run(run)? {
         return Ok(Some(past(row)));
     }
-    Ok(ledger.runs(usize::MAX)?.into_iter().find(|row| row.id.starts_with(run)).map(past))
+    Ok(ledger.run_with_prefix(run)?.map(past))
 }
 
 fn past(row: RunRow) -> PastRun {
     let started_at = row.started_at.parse().unwrap_or_default();
-    PastRun { run: row.id, trigger: row.trigger, started_at, report: row.report }
+    PastRun {
+        run: row.id,
+        request: row.request,
+        project: row.project,
+        trigger: row.trigger,
+        started_at,
+        report: row.report,
+    }
 }
 
 /// Searches.
@@ -316,8 +328,11 @@ pub(super) async fn verify(
     let candidates = workshop.candidates(config, projects);
     let options = options(config, false);
     // Looking needs no lock; mending is a writing run.
-    let _lock = if repair { Some(lock(&config.engine.state, false).await?) } else { None };
-    let ledger = if repair { Arc::new(Ledger::open(&config.engine.state)?) } else { read_ledger(config)? };
+    let lock = if repair { Some(lock(&config.engine.state, false).await?) } else { None };
+    let ledger = match &lock {
+        Some(lock) => Arc::new(Ledger::open_locked(&config.engine.state, lock)?),
+        None => read_ledger(config)?,
+    };
     let engine = Arc::new(workshop.engine(config, ledger, events, cancel));
     let mut findings = apply::check(&engine, &candidates, &options).await;
     if repair && findings.iter().any(|finding| finding.report.is_open()) {

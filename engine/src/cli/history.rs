@@ -3,10 +3,12 @@
 use clap::Args;
 
 use crate::config::{Config, Need};
+use crate::ledger::RunQuery;
 
 use super::context::Context;
 use super::error::{CommandError, CommandResult};
 use super::exit::Exit;
+use super::output::escape;
 use super::{engine, render};
 
 /// Arguments of `history`.
@@ -14,11 +16,17 @@ use super::{engine, render};
 #[command(after_help = EXAMPLES)]
 pub(super) struct HistoryArgs {
     /// Show this run in full: its id, or the beginning of it
-    #[arg(value_name = "RUN", conflicts_with = "limit")]
+    #[arg(value_name = "RUN", conflicts_with_all = ["limit", "before", "project"])]
     run: Option<String>,
+    /// Only runs in which this project took part
+    #[arg(short, long, value_name = "PROJECT")]
+    project: Option<String>,
     /// How many runs, the newest first
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = super::positive)]
     limit: usize,
+    /// Only runs older than this one, by its id: the next page
+    #[arg(long, value_name = "RUN")]
+    before: Option<String>,
     /// Print the runs as JSON
     #[arg(long)]
     json: bool,
@@ -28,6 +36,7 @@ const EXAMPLES: &str = "\
 Examples:
   reposync history
   reposync history --limit 5 --json
+  reposync history --project handbook --before 20260131T080000123-0a1b2000
 ";
 
 /// Runs the command.
@@ -40,19 +49,35 @@ pub(super) fn run(context: &Context, args: &HistoryArgs) -> CommandResult {
 }
 
 fn all(context: &Context, config: &Config, args: &HistoryArgs) -> CommandResult {
-    let runs = engine::history(config, args.limit)?;
+    let query = RunQuery {
+        limit: args.limit.saturating_add(1),
+        before: args.before.clone(),
+        project: args.project.clone(),
+    };
+    let Some(mut runs) = engine::history(config, &query)? else {
+        return Err(no_run(args.before.as_deref().unwrap_or_default()));
+    };
+    let more = runs.len() > args.limit;
+    runs.truncate(args.limit);
     if args.json {
         context.out.json(&runs)?;
     } else {
         context.out.data(&render::history::render(&runs, &context.out.style))?;
+        if let Some(last) = runs.last().filter(|_| more) {
+            context.out.message(&format!("Older runs: `reposync history --before {}`\n", escape(&last.run)));
+        }
     }
     Ok(Exit::Done)
 }
 
+fn no_run(run: &str) -> CommandError {
+    let error = CommandError::invalid(format!("there is no run `{run}`"));
+    error.hint("`reposync history` lists the runs")
+}
+
 fn one(context: &Context, config: &Config, run: &str, json: bool) -> CommandResult {
     let Some(past) = engine::past_run(config, run)? else {
-        let error = CommandError::invalid(format!("there is no run `{run}`"));
-        return Err(error.hint("`reposync history` lists the runs"));
+        return Err(no_run(run));
     };
     let style = &context.out.style;
     match &past.report {

@@ -154,6 +154,7 @@ fn process(old: &Config, new: &Config, out: &mut ConfigDiff) {
     compare("engine.cache_size", a.cache_size != b.cache_size, true);
     compare("engine.concurrency", a.concurrency != b.concurrency, false);
     compare("engine.timeout", a.timeout != b.timeout, false);
+    compare("engine.history", a.history != b.history, false);
     compare("engine.retries", a.retries != b.retries, false);
     compare("engine.max_file_bytes", a.max_file_bytes != b.max_file_bytes, false);
     compare("engine.max_delete_ratio", a.max_delete_ratio.to_bits() != b.max_delete_ratio.to_bits(), false);

@@ -28,6 +28,10 @@ pub const FILE_NAME: &str = "reposync.toml";
 /// What `[engine].timeout` may be.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 
+/// What `[engine].history` may be.
+const HISTORIES: RangeInclusive<Duration> =
+    Duration::from_secs(3600)..=Duration::from_secs(36_500 * 24 * 3600);
+
 /// What the caller is going to use of the file. References (`${…}`) and files are needed only by
 /// what is used.
 #[derive(Clone)]
@@ -247,6 +251,9 @@ fn read_engine(mut table: Table<'_>, folder: &Path, problems: &mut Vec<Problem>)
     if !TIMEOUTS.contains(&raw.timeout.0) {
         table.flag(problems, "timeout", "outside 100ms to 1h", "\"60s\" is the default");
     }
+    if !HISTORIES.contains(&raw.history.0) {
+        table.flag(problems, "history", "outside 1h to 36500 days", "\"90 days\" is the default");
+    }
     if raw.retries > 100 {
         table.flag(problems, "retries", "outside 0 to 100", "5 is the default");
     }
@@ -277,6 +284,7 @@ fn read_engine(mut table: Table<'_>, folder: &Path, problems: &mut Vec<Problem>)
         max_file_bytes: raw.max_file_bytes,
         max_delete_ratio: raw.max_delete_ratio,
         prune: raw.prune,
+        history: raw.history,
         log_dir: raw.log_dir.map(|path| absolute(folder, &path)),
     })
 }

@@ -93,6 +93,8 @@ pub struct Engine {
     pub max_delete_ratio: f64,
     /// For the daemon what `--prune` is for `apply`.
     pub prune: bool,
+    /// How long runs are kept in the history.
+    pub history: HumanDuration,
     /// Where JSON logs go.
     pub log_dir: Option<PathBuf>,
 }

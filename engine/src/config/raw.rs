@@ -33,6 +33,8 @@ pub(super) struct RawEngine {
     pub(super) max_delete_ratio: f64,
     /// For the daemon what `--prune` is for `apply`: what nothing declares any more is removed.
     pub(super) prune: bool,
+    /// How long runs are kept in the history; the newest run of each project is kept for ever.
+    pub(super) history: HumanDuration,
     /// Where logs are written as JSON lines, relative to this file; left out: to the terminal only.
     pub(super) log_dir: Option<PathBuf>,
 }
@@ -49,6 +51,7 @@ impl Default for RawEngine {
             max_file_bytes: ByteSize::mib(1),
             max_delete_ratio: 0.5,
             prune: false,
+            history: HumanDuration(Duration::from_secs(90 * 24 * 3600)),
             log_dir: None,
         }
     }

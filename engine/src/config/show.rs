@@ -102,6 +102,7 @@ fn engine(out: &mut Lines, engine: &Engine) {
     out.text("max_file_bytes", &engine.max_file_bytes);
     out.put("max_delete_ratio", engine.max_delete_ratio);
     out.put("prune", engine.prune);
+    out.text("history", &engine.history);
     if let Some(path) = &engine.log_dir {
         out.path("log_dir", path);
     }

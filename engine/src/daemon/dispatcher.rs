@@ -189,7 +189,7 @@ impl Dispatcher {
         let mut runs = Vec::new();
         for name in names {
             let id = if names.len() == 1 { base.to_owned() } else { format!("{base}.{name}") };
-            let mut pending = Pending::new(id, trigger);
+            let mut pending = Pending { request: base.to_owned(), ..Pending::new(id, trigger) };
             with(&mut pending);
             if let Some(state) = self.projects.get_mut(name) {
                 runs.push((name.clone(), state.ask(pending)));
@@ -207,7 +207,8 @@ impl Dispatcher {
         after: BTreeSet<String>,
         allow_deletes: bool,
     ) {
-        let asked = Pending { allow_deletes, ..Pending::new(format!("{base}.orphans."), trigger) };
+        let run = Pending::new(format!("{base}.orphans."), trigger);
+        let asked = Pending { allow_deletes, request: base.to_owned(), ..run };
         match &mut self.orphans.due {
             Some((waiting, pending)) => {
                 waiting.extend(after);
@@ -378,7 +379,12 @@ impl Dispatcher {
         for (name, state) in &mut self.projects {
             state.view.next_run = self.schedule.next(name);
             let mut enter = |request: &Pending, started_at| {
-                let run = RunState { project: name.clone(), trigger: request.trigger, started_at };
+                let run = RunState {
+                    project: name.clone(),
+                    request: request.request.clone(),
+                    trigger: request.trigger,
+                    started_at,
+                };
                 runs.insert(request.run.clone(), run);
                 request.run.clone()
             };

@@ -123,6 +123,7 @@ async fn work(shared: &Arc<Shared>, job: Job) -> StageResult<Option<Report>> {
             .collect(),
         whole_file: project.is_none(),
         id: Some(request.run),
+        request: Some(request.request),
         ..Options::new(guard, declared)
     };
     let trigger = request.trigger.as_str();

@@ -12,10 +12,10 @@ use super::feed::Feed;
 use super::message::Message;
 use super::pending::Pushed;
 use super::reload::{Cause, ReloadOutcome};
-use super::view::View;
+use super::view::{RunState, View};
 use crate::apply::{self, Options};
 use crate::config::StageKind;
-use crate::ledger::{Ledger, RunRow};
+use crate::ledger::{Ledger, RunQuery, RunRow};
 use crate::model::{BranchRef, EventSink, Outcome, Report, Running, StageResult, StatusView};
 use crate::plan::{Guard, Plan};
 
@@ -65,6 +65,10 @@ pub struct Push {
 pub struct RunView {
     /// Its id.
     pub run: String,
+    /// The id of the request that asked for it, for a run that is one of several.
+    pub request: String,
+    /// Its project; `None`: several, or what the file does not declare any more.
+    pub project: Option<String>,
     /// What started it.
     pub trigger: String,
     /// `queued`, `running` or `finished`; `interrupted` where a kill left it without an end.
@@ -77,6 +81,15 @@ pub struct RunView {
     pub outcome: Option<Outcome>,
     /// What it did.
     pub report: Option<Report>,
+}
+
+/// A page of runs, newest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunPage {
+    /// The runs.
+    pub runs: Vec<RunView>,
+    /// The id to ask for the next page with; `None`: this page is the last.
+    pub next: Option<String>,
 }
 
 impl Handle {
@@ -185,21 +198,22 @@ impl Handle {
         Ok(apply::plan(Arc::new(engine), candidates, options, exact).await)
     }
 
-    /// The newest runs, newest first; those under way and to come in front.
-    pub async fn runs(&self, limit: usize) -> StageResult<Vec<RunView>> {
+    /// A page of runs, newest first; those that have not begun in front. `None`: no run has the id
+    /// `before`.
+    pub async fn runs(&self, query: RunQuery) -> StageResult<Option<RunPage>> {
         let view = self.view();
-        let rows = self.shared.reader.call(move |ledger| ledger.runs(limit)).await?;
-        let known: BTreeSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
-        let mut runs: Vec<RunView> = view
-            .runs
-            .iter()
-            .filter(|(run, _)| !known.contains(run.as_str()))
-            .map(|(run, _)| active(&view, run))
-            .collect();
-        runs.sort_by(|a, b| b.run.cmp(&a.run));
-        runs.extend(rows.into_iter().map(|row| past(&view, row)));
+        let wanted = |run: &RunState| query.project.as_ref().is_none_or(|name| *name == run.project);
+        let active: Vec<String> =
+            view.runs.iter().filter(|(_, run)| wanted(run)).map(|(id, _)| id.clone()).collect();
+        let limit = query.limit;
+        let read = self.shared.reader.call(move |ledger| front_and_rows(ledger, active, query)).await?;
+        let Some((front, rows)) = read else { return Ok(None) };
+        let front = front.iter().map(|run| active_run(&view, run));
+        let mut runs: Vec<RunView> = front.chain(rows.into_iter().map(|row| past(&view, row))).collect();
+        let more = runs.len() > limit;
         runs.truncate(limit);
-        Ok(runs)
+        let next = runs.last().filter(|_| more).map(|run| run.run.clone());
+        Ok(Some(RunPage { runs, next }))
     }
 
     /// One run; over several projects, the sum of their runs. None: there is no such run.
@@ -212,7 +226,7 @@ impl Handle {
             let row = self.shared.reader.call(move |ledger| ledger.run(&run)).await?;
             match row {
                 Some(row) => parts.push(past(&view, row)),
-                None if view.runs.contains_key(&part) => parts.push(active(&view, &part)),
+                None if view.runs.contains_key(&part) => parts.push(active_run(&view, &part)),
                 None => {}
             }
         }
@@ -231,30 +245,57 @@ impl Handle {
             return Ok(runs);
         }
         let view = self.view();
-        let prefix = format!("{id}.");
+        if view.runs.contains_key(id) {
+            return Ok(vec![id.to_owned()]);
+        }
         let own = id.to_owned();
-        let rows = self.shared.reader.call(move |ledger| find(ledger, &own)).await?;
-        let mut parts: BTreeSet<String> = rows.into_iter().collect();
-        parts.extend(view.runs.keys().filter(|run| *run == id || run.starts_with(&prefix)).cloned());
+        let mut parts: BTreeSet<String> =
+            self.shared.reader.call(move |ledger| ledger.runs_of(&own)).await?.into_iter().collect();
+        if !parts.contains(id) {
+            parts.extend(view.runs.iter().filter(|(_, run)| run.request == id).map(|(run, _)| run.clone()));
+        }
         Ok(parts.into_iter().collect())
     }
 }
 
-/// Runs of the ledger that an id names: itself, or those that were asked for with it.
-fn find(ledger: &Ledger, id: &str) -> StageResult<Vec<String>> {
-    if ledger.run(id)?.is_some() {
-        return Ok(vec![id.to_owned()]);
+/// Of the `active` runs those that the ledger does not hold yet, and one row more than a page of the
+/// ledger's runs. `None`: no run has the id `before`.
+fn front_and_rows(
+    ledger: &Ledger,
+    active: Vec<String>,
+    query: RunQuery,
+) -> StageResult<Option<(Vec<String>, Vec<RunRow>)>> {
+    let mut front = Vec::new();
+    for id in active {
+        if !ledger.knows_run(&id)? {
+            front.push(id);
+        }
     }
-    let prefix = format!("{id}.");
-    let rows = ledger.runs(usize::MAX)?;
-    Ok(rows.into_iter().map(|row| row.id).filter(|run| run.starts_with(&prefix)).collect())
+    front.sort_unstable_by(|a, b| b.cmp(a));
+    let RunQuery { limit, before, project } = query;
+    let mut page = RunQuery { limit: limit.saturating_add(1), before: None, project };
+    if let Some(before) = before {
+        if let Some(at) = front.iter().position(|id| *id == before) {
+            // A run that has not begun is newer than all that the ledger holds.
+            front.drain(..=at);
+        } else if ledger.knows_run(&before)? {
+            front.clear();
+            page.before = Some(before);
+        } else {
+            return Ok(None);
+        }
+    }
+    let rows = ledger.runs(&page)?;
+    Ok(Some((front, rows)))
 }
 
-fn active(view: &View, run: &str) -> RunView {
+fn active_run(view: &View, run: &str) -> RunView {
     let state = view.runs.get(run);
     let started_at = state.and_then(|state| state.started_at);
     RunView {
         run: run.to_owned(),
+        request: state.map_or_else(|| run.to_owned(), |state| state.request.clone()),
+        project: state.map(|state| state.project.clone()),
         trigger: state.map(|state| state.trigger.as_str().to_owned()).unwrap_or_default(),
         status: if started_at.is_some() { "running" } else { "queued" },
         started_at: started_at.map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)),
@@ -272,6 +313,8 @@ fn past(view: &View, row: RunRow) -> RunView {
     };
     RunView {
         run: row.id,
+        request: row.request,
+        project: row.project,
         trigger: row.trigger,
         status,
         started_at: Some(row.started_at),
@@ -307,7 +350,17 @@ fn sum(id: &str, mut parts: Vec<RunView>) -> Option<RunView> {
                 projects: reports.iter().flat_map(|report| report.projects.clone()).collect(),
             }
         });
-    Some(RunView { run: id.to_owned(), trigger, status, started_at, finished_at, outcome, report })
+    Some(RunView {
+        run: id.to_owned(),
+        request: id.to_owned(),
+        project: None,
+        trigger,
+        status,
+        started_at,
+        finished_at,
+        outcome,
+        report,
+    })
 }
 
 /// The enabled projects that may index the repository and the branch.

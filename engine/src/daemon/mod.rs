@@ -48,9 +48,10 @@ use gate::Gate;
 use generation::Generation;
 use record::Claim;
 
+pub use crate::ledger::RunQuery;
 pub use crate::plan::Plan;
 pub use feed::{Feed, Told};
-pub use handle::{Accepted, Handle, Push, Refusal, RunView};
+pub use handle::{Accepted, Handle, Push, Refusal, RunPage, RunView};
 pub use operations::{
     ChangeView, ChangesView, ContentView, PlaceDescription, RepositoryView, Served, Unserved, Vectors, Which,
 };

@@ -53,6 +53,8 @@ pub(super) struct Pushed {
 pub(super) struct Pending {
     /// Its id, given out already.
     pub(super) run: String,
+    /// The request that it is part of; the run's own id where it is alone.
+    pub(super) request: String,
     /// What asked first.
     pub(super) trigger: Trigger,
     /// Believe neither ledger nor stored answers.
@@ -65,7 +67,8 @@ pub(super) struct Pending {
 
 impl Pending {
     pub(super) fn new(run: String, trigger: Trigger) -> Self {
-        Self { run, trigger, full: false, allow_deletes: false, pushed: BTreeMap::new() }
+        let request = run.clone();
+        Self { run, request, trigger, full: false, allow_deletes: false, pushed: BTreeMap::new() }
     }
 
     /// Takes up what another asking wants. The first one's id and trigger stay.

@@ -98,7 +98,7 @@ async fn twenty_four_days_of_schedules_have_every_run_and_leave_nothing_behind()
     assert_eq!(view.generation(), 1);
     let shared = simulation.end().await;
 
-    let runs = shared.ledger.runs(usize::MAX).expect("the history");
+    let runs = shared.ledger.runs(&crate::ledger::RunQuery::newest(usize::MAX)).expect("the history");
     let ended = |project: &str, trigger: &str| {
         let of = |row: &&crate::ledger::RunRow| {
             let report = row.report.as_ref().expect("it ended");
@@ -130,7 +130,7 @@ async fn a_run_that_ended_early_is_tried_again_until_it_is_done() {
     assert_eq!((mended.last_outcome, mended.retry_at), (Some(Outcome::Done), None));
     assert!(!simulation.view().is_degraded());
     let shared = simulation.end().await;
-    let runs = shared.ledger.runs(usize::MAX).expect("the history");
+    let runs = shared.ledger.runs(&crate::ledger::RunQuery::newest(usize::MAX)).expect("the history");
     let of_daily =
         |row: &&crate::ledger::RunRow| row.report.as_ref().expect("it ended").projects[0].project == "daily";
     let mut triggers: Vec<&str> = runs.iter().filter(of_daily).map(|row| row.trigger.as_str()).collect();

@@ -66,6 +66,8 @@ pub struct ProjectView {
 pub struct RunState {
     /// Its project.
     pub project: String,
+    /// The request that it is part of.
+    pub request: String,
     /// What asked for it.
     pub trigger: Trigger,
     /// When it began (UTC); none: it waits for the project's run before it.

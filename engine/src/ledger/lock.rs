@@ -57,9 +57,24 @@ impl RunLock {
     }
 }
 
+/// The daemon that serves a ledger now: `Some(None)` where its record cannot be read. A daemon keeps
+/// its record beside the ledger locked while it lives.
+pub(super) fn daemon_of(ledger: &Path) -> Option<Option<Running>> {
+    let mut file = File::open(with_suffix(ledger, ".daemon")).ok()?;
+    match file.try_lock_shared() {
+        Ok(()) => None,
+        Err(_) => Some(read_holder(&mut file)),
+    }
+}
+
 fn lock_path(ledger: &Path) -> PathBuf {
+    with_suffix(ledger, ".lock")
+}
+
+/// A file beside the ledger.
+pub(super) fn with_suffix(ledger: &Path, suffix: &str) -> PathBuf {
     let mut path = ledger.as_os_str().to_owned();
-    path.push(".lock");
+    path.push(suffix);
     PathBuf::from(path)
 }
 

@@ -13,6 +13,7 @@ mod repositories;
 mod runs;
 mod schema;
 mod status;
+mod upgrade;
 mod verify;
 mod watch;
 
@@ -38,7 +39,7 @@ pub use lock::RunLock;
 pub(crate) use lock::rewrite;
 pub use projects::{OrphanProject, ProjectRow};
 pub use repositories::{RepositoryRow, RepositorySync, Uncounted};
-pub use runs::RunRow;
+pub use runs::{NewRun, RunQuery, RunRow};
 pub use verify::FileIds;
 pub use watch::Moment;
 use watch::Watch;
@@ -68,7 +69,14 @@ impl Ledger {
     ///
     /// Fails, and changes nothing, on a newer ledger, a damaged one, a database that is none, or a
     /// folder that cannot be written.
+    /// A ledger of an older version is copied before, and left alone while another run or a daemon is
+    /// at work on it.
     pub fn open(path: &Path) -> StageResult<Self> {
+        Self::open_for(path, None)
+    }
+
+    /// Opens for a caller that may hold the run lock.
+    fn open_for(path: &Path, held: Option<&RunLock>) -> StageResult<Self> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|error| {
                 StageError::local(STAGE, format!("cannot create the folder `{}`", folder.display()))
@@ -77,6 +85,8 @@ impl Ledger {
             })?;
         }
         let conn = Connection::open(path).map_err(|error| cannot_open(path, error))?;
+        conn.busy_timeout(BUSY).map_err(|error| cannot_open(path, error))?;
+        let _upgrading = upgrade::prepare(&conn, path, held)?;
         Self::prepare(conn, path)
     }
 

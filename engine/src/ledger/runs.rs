@@ -1,26 +1,49 @@
 //! The history of runs.
 
-use chrono::{DateTime, Utc};
-use rusqlite::{OptionalExtension, Row, params};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params, params};
 
 use super::{Ledger, timestamp};
 use crate::model::{Event, Report, StageResult};
 
-/// So many runs are kept.
+/// Maximum number of runs kept of one project, whatever their age: a project that runs on every push
+/// must not fill the disk.
 const KEPT_RUNS: i64 = 1000;
-/// So many events of a run are kept: enough to see what went wrong, not a log.
+/// Maximum number of events kept of one run: enough to see what went wrong, not a log.
 const KEPT_EVENTS: usize = 200;
+
+const COLUMNS: &str = "id, request, project, trigger, started_at, finished_at, outcome, report";
+
+/// A run that begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRun {
+    /// Its id, unique in the ledger.
+    pub id: String,
+    /// The id of the request that asked for it. A request over several projects has a run for each;
+    /// for a request with a single run this is the run's own id.
+    pub request: String,
+    /// The project; `None`: several projects, or what the file does not declare any more.
+    pub project: Option<String>,
+    /// What started it.
+    pub trigger: String,
+}
 
 /// One run.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct RunRow {
     /// Its id.
     pub id: String,
+    /// See [`NewRun::request`].
+    pub request: String,
+    /// See [`NewRun::project`].
+    pub project: Option<String>,
     /// What started it.
     pub trigger: String,
     /// When it started (UTC, RFC 3339).
     pub started_at: String,
-    /// When it ended; none: it runs still, or was killed.
+    /// When it ended; `None`: it is still running, or was killed.
     pub finished_at: Option<String>,
     /// How it ended, as [`crate::model::Outcome`] is written.
     pub outcome: Option<String>,
@@ -28,16 +51,35 @@ pub struct RunRow {
     pub report: Option<Report>,
 }
 
+/// Which part of the history to read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunQuery {
+    /// At most this many runs.
+    pub limit: usize,
+    /// Only runs older than the run with this id: the next page. An id that the history does not hold
+    /// gives no runs.
+    pub before: Option<String>,
+    /// Only runs in which this project took part.
+    pub project: Option<String>,
+}
+
+impl RunQuery {
+    /// The newest runs of all projects.
+    pub fn newest(limit: usize) -> Self {
+        Self { limit, ..Self::default() }
+    }
+}
+
 impl Ledger {
-    /// Enters a run that begins.
-    pub fn start_run(&self, id: &str, trigger: &str, now: DateTime<Utc>) -> StageResult<()> {
+    /// Records a run that begins, and deletes old runs: those older than `keep`, but for the newest of
+    /// each project, and those beyond the newest 1,000 of this project.
+    pub fn start_run(&self, run: &NewRun, keep: Duration, now: DateTime<Utc>) -> StageResult<()> {
         self.write("record the run", |tx| {
-            tx.execute("INSERT INTO runs (id, trigger, started_at) VALUES (?1, ?2, ?3)", params![id, trigger, timestamp(now)])?;
             tx.execute(
-                "DELETE FROM runs WHERE id NOT IN (SELECT id FROM runs ORDER BY started_at DESC, id DESC LIMIT ?1)",
-                [KEPT_RUNS],
-            )
-            .map(drop)
+                "INSERT INTO runs (id, request, project, trigger, started_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![run.id, run.request, run.project, run.trigger, timestamp(now)],
+            )?;
+            forget_old(tx, run, keep, now)
         })
     }
 
@@ -72,13 +114,25 @@ impl Ledger {
         })
     }
 
-    /// The newest runs, newest first.
-    pub fn runs(&self, limit: usize) -> StageResult<Vec<RunRow>> {
+    /// A page of the history, newest run first.
+    pub fn runs(&self, query: &RunQuery) -> StageResult<Vec<RunRow>> {
         self.read("read the history", |conn| {
-            conn.prepare_cached(
-                "SELECT id, trigger, started_at, finished_at, outcome, report FROM runs ORDER BY started_at DESC, id DESC LIMIT ?1",
+            conn.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM runs
+                 WHERE (:project IS NULL OR project = :project OR project IS NULL AND EXISTS (
+                         SELECT 1 FROM json_each(report, '$.projects') WHERE value ->> 'project' = :project))
+                     AND (:before IS NULL
+                         OR (started_at, id) < (SELECT started_at, id FROM runs WHERE id = :before))
+                 ORDER BY started_at DESC, id DESC LIMIT :limit"
+            ))?
+            .query_map(
+                named_params! {
+                    ":project": query.project,
+                    ":before": query.before,
+                    ":limit": i64::try_from(query.limit).unwrap_or(i64::MAX),
+                },
+                run,
             )?
-            .query_map([i64::try_from(limit).unwrap_or(i64::MAX)], run)?
             .collect()
         })
     }
@@ -86,24 +140,200 @@ impl Ledger {
     /// One run.
     pub fn run(&self, id: &str) -> StageResult<Option<RunRow>> {
         self.read("read a run", |conn| {
-            conn.query_row(
-                "SELECT id, trigger, started_at, finished_at, outcome, report FROM runs WHERE id = ?1",
-                [id],
-                run,
-            )
+            conn.prepare_cached(&format!("SELECT {COLUMNS} FROM runs WHERE id = ?1"))?
+                .query_row([id], run)
+                .optional()
+        })
+    }
+
+    /// The newest run whose id begins like this.
+    pub fn run_with_prefix(&self, prefix: &str) -> StageResult<Option<RunRow>> {
+        self.read("read a run", |conn| {
+            conn.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM runs WHERE id >= ?1 AND id < ?1 || char(0x10ffff)
+                 ORDER BY started_at DESC, id DESC LIMIT 1"
+            ))?
+            .query_row([prefix], run)
             .optional()
+        })
+    }
+
+    /// True where the history holds a run with this id.
+    pub fn knows_run(&self, id: &str) -> StageResult<bool> {
+        self.read("read a run", |conn| knows_run(conn, id))
+    }
+
+    /// The ids of the runs that an id stands for: the run itself, or the runs of a request.
+    pub fn runs_of(&self, id: &str) -> StageResult<Vec<String>> {
+        self.read("read the runs of a request", |conn| {
+            if knows_run(conn, id)? {
+                return Ok(vec![id.to_owned()]);
+            }
+            conn.prepare_cached("SELECT id FROM runs WHERE request = ?1 ORDER BY id")?
+                .query_map([id], |row| row.get(0))?
+                .collect()
         })
     }
 }
 
+fn knows_run(conn: &Connection, id: &str) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM runs WHERE id = ?1)")?.query_row([id], |row| row.get(0))
+}
+
+/// Deletes runs by age, and those of the project of `begun` by number. Runs over several projects
+/// count as the runs of one. `begun` itself stays, also where the clock was set back.
+fn forget_old(
+    tx: &Transaction<'_>,
+    begun: &NewRun,
+    keep: Duration,
+    now: DateTime<Utc>,
+) -> rusqlite::Result<()> {
+    let oldest = TimeDelta::from_std(keep).ok().and_then(|keep| now.checked_sub_signed(keep));
+    if let Some(oldest) = oldest {
+        tx.prepare_cached(
+            "DELETE FROM runs WHERE started_at < ?1 AND EXISTS (
+                 SELECT 1 FROM runs AS newer WHERE newer.project IS runs.project
+                     AND (newer.started_at, newer.id) > (runs.started_at, runs.id))",
+        )?
+        .execute([timestamp(oldest)])?;
+    }
+    tx.prepare_cached(
+        "DELETE FROM runs WHERE id <> ?3 AND id IN (
+             SELECT id FROM runs WHERE project IS ?1 ORDER BY started_at DESC, id DESC LIMIT -1 OFFSET ?2)",
+    )?
+    .execute(params![begun.project, KEPT_RUNS, begun.id])
+    .map(drop)
+}
+
 fn run(row: &Row<'_>) -> rusqlite::Result<RunRow> {
-    let report: Option<String> = row.get(5)?;
+    let report: Option<String> = row.get(7)?;
+    let id: String = row.get(0)?;
     Ok(RunRow {
-        id: row.get(0)?,
-        trigger: row.get(1)?,
-        started_at: row.get(2)?,
-        finished_at: row.get(3)?,
-        outcome: row.get(4)?,
+        request: row.get::<_, Option<String>>(1)?.unwrap_or_else(|| id.clone()),
+        id,
+        project: row.get(2)?,
+        trigger: row.get(3)?,
+        started_at: row.get(4)?,
+        finished_at: row.get(5)?,
+        outcome: row.get(6)?,
         report: report.and_then(|text| serde_json::from_str(&text).ok()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Counts, Outcome, ProjectReport};
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    fn at(minutes: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::minutes(minutes)
+    }
+
+    fn start(ledger: &Ledger, id: &str, request: &str, project: Option<&str>, minutes: i64) {
+        let run = NewRun {
+            id: id.into(),
+            request: request.into(),
+            project: project.map(str::to_owned),
+            trigger: "test".into(),
+        };
+        ledger.start_run(&run, 90 * DAY, at(minutes)).expect("started");
+    }
+
+    fn ids(ledger: &Ledger, query: &RunQuery) -> Vec<String> {
+        ledger.runs(query).expect("read").into_iter().map(|row| row.id).collect()
+    }
+
+    #[test]
+    fn a_busy_project_does_not_push_others_out_of_the_history() {
+        let ledger = Ledger::in_memory().expect("a ledger");
+        start(&ledger, "quiet", "quiet", Some("quiet"), 0);
+        for n in 0..KEPT_RUNS + 5 {
+            start(&ledger, &format!("busy-{n:04}"), "r", Some("busy"), n);
+        }
+        let all = ids(&ledger, &RunQuery::newest(usize::MAX));
+        assert_eq!(all.len(), usize::try_from(KEPT_RUNS).expect("small") + 1);
+        assert!(all.contains(&"quiet".to_owned()) && !all.contains(&"busy-0004".to_owned()));
+    }
+
+    #[test]
+    fn runs_go_by_age_but_the_newest_of_each_project_stays() {
+        let ledger = Ledger::in_memory().expect("a ledger");
+        let day = 24 * 60;
+        for (id, project, days) in
+            [("1", Some("a"), 0), ("2", Some("a"), 1), ("3", Some("b"), 1), ("4", None, 1), ("5", None, 2)]
+        {
+            start(&ledger, id, id, project, days * day);
+        }
+        start(&ledger, "6", "6", Some("c"), 100 * day);
+        assert_eq!(ids(&ledger, &RunQuery::newest(9)), ["6", "5", "3", "2"]);
+    }
+
+    #[test]
+    fn pages_follow_each_other_without_a_gap() {
+        let ledger = Ledger::in_memory().expect("a ledger");
+        // Two runs of the same moment: the id decides.
+        for (id, minutes) in [("a", 0), ("b", 1), ("c", 1), ("d", 2), ("e", 3)] {
+            start(&ledger, id, id, Some("p"), minutes);
+        }
+        let mut query = RunQuery::newest(2);
+        let mut seen = Vec::new();
+        loop {
+            let page = ids(&ledger, &query);
+            let Some(last) = page.last() else { break };
+            query.before = Some(last.clone());
+            seen.extend(page);
+        }
+        assert_eq!(seen, ["e", "d", "c", "b", "a"]);
+        assert_eq!(ids(&ledger, &RunQuery { before: Some("x".into()), ..RunQuery::newest(2) }).len(), 0);
+    }
+
+    #[test]
+    fn a_projects_history_holds_runs_over_several_projects() {
+        let ledger = Ledger::in_memory().expect("a ledger");
+        start(&ledger, "1", "1", None, 0);
+        start(&ledger, "2", "2", Some("a"), 1);
+        start(&ledger, "3", "3", None, 2);
+        let part = |name: &str| ProjectReport {
+            project: name.into(),
+            outcome: Outcome::Done,
+            counts: Counts::default(),
+            skipped: Vec::new(),
+            failures: Vec::new(),
+            error: None,
+            retry_after: None,
+            notes: Vec::new(),
+        };
+        let report = Report {
+            run: "1".into(),
+            trigger: "test".into(),
+            started_at: at(0),
+            seconds: 1.0,
+            outcome: Outcome::Done,
+            projects: vec![part("a"), part("b")],
+        };
+        ledger.finish_run(&report, &[], at(1)).expect("recorded");
+        let of =
+            |project: &str| ids(&ledger, &RunQuery { project: Some(project.into()), ..RunQuery::newest(9) });
+        assert_eq!((of("a"), of("b"), of("c")), (vec!["2".into(), "1".into()], vec!["1".into()], vec![]));
+    }
+
+    #[test]
+    fn an_id_stands_for_its_run_or_for_the_runs_of_its_request() {
+        let ledger = Ledger::in_memory().expect("a ledger");
+        start(&ledger, "20.a", "20", Some("a"), 0);
+        start(&ledger, "20.b", "20", Some("b"), 0);
+        // The string begins alike; the request is another one.
+        start(&ledger, "20.a.b", "21", Some("c"), 0);
+        let of = |id: &str| ledger.runs_of(id).expect("read");
+        assert_eq!(of("20"), ["20.a", "20.b"]);
+        assert_eq!(of("20.a"), ["20.a"]);
+        assert_eq!(of("21"), ["20.a.b"]);
+        assert!(of("2").is_empty());
+        let found = |prefix: &str| ledger.run_with_prefix(prefix).expect("read").map(|row| row.id);
+        assert_eq!(found("20.b").as_deref(), Some("20.b"));
+        assert_eq!(found("20.a.").as_deref(), Some("20.a.b"));
+        assert_eq!(found("3"), None);
+    }
 }

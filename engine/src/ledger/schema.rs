@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 const APPLICATION_ID: i32 = 0x5253_796e;
 
 /// One script for each version; the ledger's `user_version` says how many were run.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 /// `projects` and `sync_metadata` begin with the original system's columns, so that what was
 /// written against them goes on working.
@@ -145,6 +145,29 @@ FROM runs, json_each(report, '$.projects') AS part
 WHERE finished_at IS NOT NULL ORDER BY started_at, runs.id;
 ";
 
+/// Which request and which project a run belongs to; every selected repository, also one that was
+/// never indexed.
+const VERSION_3: &str = "
+ALTER TABLE runs ADD COLUMN request TEXT;   -- the request that asked for the run; its own id where it asked for one
+ALTER TABLE runs ADD COLUMN project TEXT;   -- NULL: several, or what the file does not declare any more
+UPDATE runs SET
+    request = CASE instr(id, '.') WHEN 0 THEN id ELSE substr(id, 1, instr(id, '.') - 1) END,
+    project = CASE
+        WHEN id LIKE '%.orphans.' THEN NULL
+        WHEN json_array_length(report, '$.projects') = 1 THEN report ->> '$.projects[0].project'
+        WHEN report IS NULL AND instr(id, '.') > 0 THEN substr(id, instr(id, '.') + 1)
+    END;
+CREATE INDEX runs_by_start ON runs (started_at, id);
+CREATE INDEX runs_by_request ON runs (request);
+CREATE INDEX runs_by_project ON runs (project, started_at, id);
+CREATE TABLE selected_repositories (
+    project_id INTEGER NOT NULL REFERENCES projects(id) ON DELETE CASCADE,
+    name       TEXT NOT NULL,
+    error      TEXT,                        -- why the last run could not index it; NULL: it could
+    PRIMARY KEY (project_id, name)
+) WITHOUT ROWID;
+";
+
 /// What a file that is to be the ledger turned out to be.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unusable {
@@ -195,7 +218,22 @@ pub(super) fn is_older(conn: &Connection) -> rusqlite::Result<bool> {
     Ok(version(conn)? < MIGRATIONS.len())
 }
 
-fn version(conn: &Connection) -> rusqlite::Result<usize> {
+/// True for a ledger of an older program that holds tables: a new file has none.
+pub(super) fn holds_older_tables(conn: &Connection) -> rusqlite::Result<bool> {
+    Ok((1..MIGRATIONS.len()).contains(&version(conn)?) && inspect(conn)?.is_none())
+}
+
+/// Creates the tables of an older version.
+#[cfg(test)]
+pub(super) fn create_version(conn: &Connection, version: usize) -> rusqlite::Result<()> {
+    for script in &MIGRATIONS[..version] {
+        conn.execute_batch(script)?;
+    }
+    conn.pragma_update(None, "application_id", APPLICATION_ID)?;
+    conn.pragma_update(None, "user_version", i64::try_from(version).unwrap_or(i64::MAX))
+}
+
+pub(super) fn version(conn: &Connection) -> rusqlite::Result<usize> {
     let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     Ok(usize::try_from(version).unwrap_or(0))
 }
@@ -212,9 +250,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("state.db");
         let conn = Connection::open(&path).expect("created");
-        conn.execute_batch(VERSION_1).expect("the tables");
-        conn.pragma_update(None, "application_id", APPLICATION_ID).expect("pragma");
-        conn.pragma_update(None, "user_version", 1).expect("pragma");
+        create_version(&conn, 1).expect("the tables");
         for (run, outcome) in [("1", "done"), ("2", "partial")] {
             let part =
                 json!({ "project": "p", "outcome": outcome, "error": null, "failures": [{ "error": run }] });

@@ -65,13 +65,15 @@ impl FromStr for HumanDuration {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (number, unit) = split_number(text);
-        let bad = || format!("`{text}` is not a duration; write it like \"500ms\", \"2s\" or \"5m\"");
+        let bad =
+            || format!("`{text}` is not a duration; write it like \"500ms\", \"2s\", \"5m\" or \"90 days\"");
         let n: u64 = number.parse().map_err(|_| bad())?;
         let millis = match unit.to_ascii_lowercase().as_str() {
             "ms" => Some(n),
             "s" => n.checked_mul(1000),
             "m" => n.checked_mul(60_000),
             "h" => n.checked_mul(3_600_000),
+            "d" | "day" | "days" => n.checked_mul(86_400_000),
             _ => None,
         };
         millis.map(|ms| Self(Duration::from_millis(ms))).ok_or_else(bad)
@@ -81,6 +83,10 @@ impl FromStr for HumanDuration {
 impl fmt::Display for HumanDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.0.as_millis();
+        if millis >= 86_400_000 && millis.is_multiple_of(86_400_000) {
+            let days = millis / 86_400_000;
+            return write!(f, "{days} {}", if days == 1 { "day" } else { "days" });
+        }
         for (unit, size) in [("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
             if millis >= size && millis.is_multiple_of(size) {
                 return write!(f, "{}{unit}", millis / size);
@@ -158,9 +164,9 @@ impl JsonSchema for HumanDuration {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "A duration with a unit: \"500ms\", \"2s\", \"5m\", \"1h\".",
+            "description": "A duration with a unit: \"500ms\", \"2s\", \"5m\", \"1h\", \"90 days\".",
             "type": "string",
-            "pattern": "^\\s*[0-9]+\\s*([Mm][Ss]|[SsMmHh])\\s*$"
+            "pattern": "^\\s*[0-9]+\\s*([Mm][Ss]|[SsMmHhDd]|[Dd][Aa][Yy][Ss]?)\\s*$"
         })
     }
 }
@@ -192,7 +198,7 @@ mod tests {
             assert_eq!(read, HumanDuration(Duration::from_millis(ms)));
             assert_eq!(read.to_string(), text.replace(' ', ""));
         }
-        for bad in ["", "2", "s", "1.5s", "1d"] {
+        for bad in ["", "2", "s", "1.5s", "1w", "day"] {
             assert!(bad.parse::<HumanDuration>().is_err(), "{bad:?}");
         }
     }

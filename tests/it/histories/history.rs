@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use reposync::apply::{Candidate, Engine, Options, Project, Prune, in_flight, run};
@@ -387,6 +388,7 @@ async fn go(ledger: Arc<Ledger>, project: Project, full: bool, prune: Prune) -> 
         ledger,
         stores: vec![Arc::clone(&project.store)],
         in_flight: in_flight(),
+        history: Duration::from_secs(3600),
         events: EventSink::none(),
         cancel: CancellationToken::new(),
     };

@@ -14,6 +14,10 @@ use super::words::{duration, moment, number};
 pub(crate) struct PastRun {
     /// Its id.
     pub(crate) run: String,
+    /// The id of the request that asked for it, for a run that is one of several.
+    pub(crate) request: String,
+    /// Its project; `None`: several, or what the file does not declare any more.
+    pub(crate) project: Option<String>,
     /// What started it.
     pub(crate) trigger: String,
     /// When it started (UTC).
@@ -37,7 +41,7 @@ pub(crate) fn render(runs: &[PastRun], style: &Style) -> String {
             escape(&run.trigger).into_owned(),
             outcome(run.report.as_ref(), style),
         ];
-        row.extend(run.report.as_ref().map(facts).unwrap_or_default());
+        row.extend(run.report.as_ref().map_or_else(|| unfinished(run), facts));
         table.row(row);
     }
     table.render(0)
@@ -51,6 +55,12 @@ fn outcome(report: Option<&Report>, style: &Style) -> String {
         Some(Outcome::Failed) => style.bad("failed"),
         Some(Outcome::Interrupted) => style.warning("interrupted"),
     }
+}
+
+/// The cells of a run without a report: its project, in the last column.
+fn unfinished(run: &PastRun) -> Vec<String> {
+    let project = run.project.as_deref().map(|name| escape(name).into_owned()).unwrap_or_default();
+    [vec![String::new(); 5], vec![project]].concat()
 }
 
 /// The cells that only a finished run has.
@@ -99,7 +109,14 @@ mod tests {
             outcome,
             projects: projects.iter().map(project).collect(),
         });
-        PastRun { run: id.to_owned(), trigger: trigger.to_owned(), started_at, report }
+        PastRun {
+            run: id.to_owned(),
+            request: id.to_owned(),
+            project: Some("handbook".to_owned()),
+            trigger: trigger.to_owned(),
+            started_at,
+            report,
+        }
     }
 
     #[test]
@@ -112,7 +129,7 @@ mod tests {
         ];
         insta::assert_snapshot!(render(&runs, &Style::plain(100)), @"
         run  started                  trigger   outcome       took  added  changed  removed  failed  projects
-        r4   2024-10-04 00:00:00 UTC  push      unfinished
+        r4   2024-10-04 00:00:00 UTC  push      unfinished                                          handbook
         r3   2024-10-04 00:00:00 UTC  apply     done        12.5 s  1,200        0        2       0  handbook, code
         r2   2024-10-04 00:00:00 UTC  schedule  incomplete  12.5 s  2,400        0        4       0  a, b and 2 more
         r1   2024-10-04 00:00:00 UTC  start     failed      12.5 s    600        0        1       0  a
