@@ -1,10 +1,12 @@
 //! What the SQLite files have in common: several processes may open them at the same moment.
 
+use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, ErrorCode, ffi};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -51,6 +53,70 @@ pub(crate) fn copy_into(
     Ok(())
 }
 
+/// Opens an existing file for reading. Where nothing can be created beside it (a read-only medium, a
+/// folder of another user), SQLite cannot coordinate with writers: the file is then read as it lies
+/// there, without locks, and the returned [`Unlocked`] tells whether it stayed the same.
+pub(crate) fn open_to_read(
+    path: &Path,
+    flags: OpenFlags,
+    patience: Duration,
+) -> rusqlite::Result<(Connection, Option<Unlocked>)> {
+    let open = |name: &Path, extra: OpenFlags| {
+        let connection = Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | extra)?;
+        connection.busy_timeout(patience)?;
+        // Opening alone does not read the file.
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        Ok(connection)
+    };
+    let error = match open(path, OpenFlags::empty()) {
+        Ok(connection) => return Ok((connection, None)),
+        Err(error) => error,
+    };
+    let cannot_coordinate =
+        matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly));
+    // What a writer has not moved into the file yet would be missed.
+    let in_the_log = std::fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
+    if !cannot_coordinate || in_the_log {
+        return Err(error);
+    }
+    let Some(unlocked) = Unlocked::now(path) else { return Err(error) };
+    let connection = open(&immutable(path), OpenFlags::SQLITE_OPEN_URI).map_err(|_| error)?;
+    Ok((connection, Some(unlocked)))
+}
+
+/// The state of a file that is read without locks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unlocked {
+    path: PathBuf,
+    bytes: u64,
+    modified: SystemTime,
+}
+
+impl Unlocked {
+    fn now(path: &Path) -> Option<Self> {
+        let data = std::fs::metadata(path).ok()?;
+        Some(Self { path: path.to_owned(), bytes: data.len(), modified: data.modified().ok()? })
+    }
+
+    /// True where a writer changed the file since it was opened: what was read may be inconsistent.
+    pub(crate) fn was_changed(&self) -> bool {
+        Self::now(&self.path).as_ref() != Some(self)
+    }
+}
+
+/// The path as a URI that tells SQLite not to lock the file.
+fn immutable(path: &Path) -> PathBuf {
+    const SPECIAL: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#').add(b' ');
+    let path = path.to_string_lossy();
+    format!("file:{}?immutable=1", utf8_percent_encode(&path, SPECIAL)).into()
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Barrier;
@@ -76,5 +142,30 @@ mod tests {
                 }
             });
         }
+    }
+
+    /// Root may write everywhere: here a link that leads nowhere keeps SQLite from making the file.
+    #[cfg(unix)]
+    #[test]
+    fn a_file_is_read_where_nothing_can_be_made_beside_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a b?#.db");
+        let writer = Connection::open(&path).expect("opened");
+        use_wal(&writer, Duration::ZERO).expect("write-ahead logging");
+        writer.execute_batch("CREATE TABLE t (n); INSERT INTO t VALUES (7)").expect("filled");
+        drop(writer);
+        std::os::unix::fs::symlink("/nowhere/at-all", folder.path().join("a b?#.db-shm")).expect("made");
+        let open = || open_to_read(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, Duration::ZERO);
+        let (reader, unlocked) = open().expect("opened");
+        let read: i64 = reader.query_row("SELECT n FROM t", [], |row| row.get(0)).expect("read");
+        let unlocked = unlocked.expect("without locks");
+        assert_eq!((read, unlocked.was_changed()), (7, false));
+        // A writer that came meanwhile is noticed.
+        let bytes = std::fs::read(&path).expect("read");
+        std::fs::write(&path, [&bytes[..], &[0; 4096]].concat()).expect("changed");
+        assert!(unlocked.was_changed());
+        // What is in the log alone cannot be read without a place for its index.
+        std::fs::write(folder.path().join("a b?#.db-wal"), "changes").expect("written");
+        assert!(open().is_err());
     }
 }

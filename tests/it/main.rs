@@ -21,6 +21,7 @@ mod notify;
 mod page;
 mod plan;
 mod plugin_commands;
+mod read_only;
 mod reload;
 mod secrets;
 mod service_faults;

@@ -99,6 +99,16 @@ impl Context {
         Ok(config)
     }
 
+    /// The same for a command that only reads: it works without its log where that cannot be written.
+    pub(super) fn load_to_read(&self, need: &Need) -> Result<Config, CommandError> {
+        let config = config::load(&self.config_path()?, need).map_err(|problems| self.invalid(&problems))?;
+        if self.start_logging(config.engine.log_dir.as_deref()).is_err() {
+            self.start_logging(None)?;
+            tracing::info!("no log is written: `[engine] log_dir` is not writable");
+        }
+        Ok(config)
+    }
+
     /// The same for a command that runs for long and whose log is what people see of it.
     pub(super) fn load_to_follow(&self, need: &Need) -> Result<Config, CommandError> {
         let config = config::load(&self.config_path()?, need).map_err(|problems| self.invalid(&problems))?;

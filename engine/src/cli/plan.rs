@@ -45,7 +45,7 @@ Examples:
 
 /// Runs the command.
 pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<ExitCode, CommandError> {
-    let config = context.load(&Need::selected(&args.projects.projects))?;
+    let config = context.load_to_read(&Need::selected(&args.projects.projects))?;
     let interrupt = Interrupt::listen(&context.progress)?;
     let shown = context.progress.show(context.display(args.json));
     let request = PlanRequest { projects: args.projects.projects, exact: args.exact };

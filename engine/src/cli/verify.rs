@@ -27,7 +27,8 @@ pub(super) struct VerifyArgs {
 /// Runs the command.
 pub(super) async fn run(context: &Context, args: VerifyArgs) -> CommandResult {
     let projects = args.projects.projects;
-    let config = context.load(&Need::selected(&projects))?;
+    let need = Need::selected(&projects);
+    let config = if args.repair { context.load(&need)? } else { context.load_to_read(&need)? };
     let interrupt = Interrupt::listen(&context.progress)?;
     let shown = context.progress.show(context.display(args.json));
     let report = engine::verify(&config, &projects, args.repair, shown.sink(), interrupt.token()).await;

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use crate::model::{ByteSize, Fingerprint, Vector};
-use crate::sqlite::use_wal;
+use crate::sqlite::{open_to_read, use_wal};
 
 /// "RSvc": what tells our file from any other SQLite database.
 const APPLICATION_ID: i32 = 0x5253_7663;
@@ -203,6 +203,11 @@ impl VectorCache {
             }
             Err(Unusable::Content(why)) => self.begin_anew(state, &why),
             Err(Unusable::Place(why)) => {
+                if let Some(connection) = open_read_only(&self.path) {
+                    state.connection = Some(connection);
+                    state.writable = false;
+                    return;
+                }
                 let path = self.path.display();
                 tracing::warn!(%path, error = %why, "cannot open the vector cache; going on without it");
             }
@@ -257,6 +262,19 @@ impl From<rusqlite::Error> for Unusable {
     }
 }
 
+/// The cache where it can only be read: on a read-only medium, or as another user's. A vector that
+/// is torn by a writer fails its check and counts as absent.
+fn open_read_only(path: &Path) -> Option<Connection> {
+    let (connection, _) = open_to_read(path, OpenFlags::SQLITE_OPEN_READ_ONLY, BUSY).ok()?;
+    connection.set_prepared_statement_cache_capacity(8);
+    is_ours(&connection).ok()?.then_some(connection)
+}
+
+fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
+    let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i32>(0));
+    Ok(number("PRAGMA application_id")? == APPLICATION_ID && number("PRAGMA user_version")? == VERSION)
+}
+
 fn open_file(path: &Path, bound: u64) -> Result<Connection, Unusable> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| Unusable::Place(error.to_string()))?;
@@ -275,14 +293,10 @@ fn open_file(path: &Path, bound: u64) -> Result<Connection, Unusable> {
          PRAGMA journal_size_limit = 67108864;",
     )?;
     let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i32>(0));
-    let ours = |connection: &Connection| -> rusqlite::Result<bool> {
-        let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i32>(0));
-        Ok(number("PRAGMA application_id")? == APPLICATION_ID && number("PRAGMA user_version")? == VERSION)
-    };
-    if !ours(&connection)? {
+    if !is_ours(&connection)? {
         // Another process may be making the file right now: look again under the write lock.
         connection.execute_batch("BEGIN IMMEDIATE")?;
-        if !ours(&connection)? {
+        if !is_ours(&connection)? {
             if number("SELECT count(*) FROM sqlite_schema")? > 0 {
                 return Err(Unusable::Content("not a vector cache of this version".into()));
             }

@@ -28,7 +28,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 
 use crate::blocking::Lane;
 use crate::model::{StageError, StageResult};
-use crate::sqlite::{copy_in_memory, use_wal};
+use crate::sqlite::{Unlocked, copy_in_memory, open_to_read, use_wal};
 
 pub use adopt::AdoptedRecord;
 pub(crate) use files::FileKey;
@@ -60,6 +60,8 @@ const CALLS: usize = 2;
 pub struct Ledger {
     conn: Mutex<Connection>,
     path: PathBuf,
+    /// Where the file could only be opened without locks.
+    unlocked: Option<Unlocked>,
     watch: OnceLock<Watch>,
     calls: Lane,
 }
@@ -92,20 +94,20 @@ impl Ledger {
 
     /// Opens an existing ledger for reading: no lock, and nothing is written. An older one is read
     /// as a copy in memory that is migrated: an older program may be at work on the file, and would
-    /// refuse a newer one. `None` where there is none yet.
+    /// refuse a newer one. On a read-only medium, and in another user's folder, it is read without
+    /// locks. `None` where there is none yet.
     pub fn open_read_only(path: &Path) -> StageResult<Option<Self>> {
         if !path.exists() {
             return Ok(None);
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let conn = Connection::open_with_flags(path, flags).map_err(|error| cannot_open(path, error))?;
-        conn.busy_timeout(BUSY).map_err(|error| cannot_open(path, error))?;
+        let opened = open_to_read(path, OpenFlags::SQLITE_OPEN_READ_ONLY, BUSY);
+        let (conn, unlocked) = opened.map_err(|error| cannot_read(path, error))?;
         match schema::inspect(&conn).map_err(|error| cannot_open(path, error))? {
             None if schema::is_older(&conn).map_err(|error| cannot_open(path, error))? => {
                 let copied = copy_in_memory(&conn, BUSY).map_err(|error| cannot_open(path, error))?;
                 Self::prepare(copied, path).map(Some)
             }
-            None => Ok(Some(Self::over(conn, path))),
+            None => Ok(Some(Self { unlocked, ..Self::over(conn, path) })),
             Some(unusable) => Err(refuse(path, &unusable)),
         }
     }
@@ -133,7 +135,7 @@ impl Ledger {
     }
 
     fn over(conn: Connection, path: &Path) -> Self {
-        Self { conn: Mutex::new(conn), path: path.to_owned(), watch: OnceLock::new(), calls: Lane::of(CALLS) }
+        Self { conn: Mutex::new(conn), path: path.to_owned(), unlocked: None, watch: OnceLock::new(), calls: Lane::of(CALLS) }
     }
 
     /// The ledger's file.
@@ -162,7 +164,12 @@ impl Ledger {
 
     /// A read.
     fn read<T>(&self, what: &str, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> StageResult<T> {
-        work(&self.lock()).map_err(|error| self.failed(what, error))
+        let result = work(&self.lock());
+        if self.unlocked.as_ref().is_some_and(Unlocked::was_changed) {
+            let message = format!("`{}` was changed while it was read", self.path.display());
+            return Err(StageError::local(STAGE, message).hint("run the command again"));
+        }
+        result.map_err(|error| self.failed(what, error))
     }
 
     /// One transaction: all of `work`, durably, or nothing of it.
@@ -234,6 +241,20 @@ fn cannot_open(path: &Path, error: rusqlite::Error) -> StageError {
         _ => "make the file and its folder readable and writable, or set another path with `[engine] state`",
     };
     StageError::local(STAGE, format!("cannot open `{}`", path.display())).caused_by(error).hint(hint)
+}
+
+fn cannot_read(path: &Path, error: rusqlite::Error) -> StageError {
+    let wants_access =
+        matches!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::ReadOnly));
+    let error = cannot_open(path, error);
+    if wants_access {
+        error.hint(
+            "make it readable, with its `-wal` and `-shm` where these are there; on a read-only medium, where \
+             only `-wal` is there, copy the folder to where you may write",
+        )
+    } else {
+        error
+    }
 }
 
 fn refuse(path: &Path, unusable: &schema::Unusable) -> StageError {

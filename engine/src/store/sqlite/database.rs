@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::blocking::Lane;
 use crate::model::{StageError, StageResult};
-use crate::sqlite::use_wal;
+use crate::sqlite::{Unlocked, open_to_read, use_wal};
 
 /// Marks the file as ours (`PRAGMA application_id`): "RSix".
 const APPLICATION_ID: i32 = 0x5253_6978;
@@ -59,10 +58,18 @@ pub(super) struct Database {
     stage: String,
     path: PathBuf,
     writer: Mutex<Option<Connection>>,
-    readers: Mutex<Vec<Connection>>,
+    readers: Mutex<Vec<Reader>>,
     /// Where calls of [`Database::write`] and [`Database::read`] wait for their turn.
     pub(super) writes: Lane,
     pub(super) reads: Lane,
+}
+
+/// A connection that only reads.
+#[derive(Debug)]
+struct Reader {
+    connection: Connection,
+    /// Where the file could only be opened without locks.
+    unlocked: Option<Unlocked>,
 }
 
 impl Database {
@@ -115,19 +122,26 @@ impl Database {
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Failed>,
     ) -> StageResult<Option<T>> {
         let pooled = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut connection = match pooled {
-            Some(connection) => connection,
+        let mut reader = match pooled {
+            Some(reader) => reader,
             None => match self.open_reader()? {
-                Some(connection) => connection,
+                Some(reader) => reader,
                 None => return Ok(None),
             },
         };
-        let result = (|| work(&connection.transaction()?))();
+        let result = (|| work(&reader.connection.transaction()?))();
+        if reader.unlocked.as_ref().is_some_and(Unlocked::was_changed) {
+            return Err(StageError::transient(
+                &self.stage,
+                format!("`{}` was changed while it was read", self.path.display()),
+            )
+            .hint("run the command again"));
+        }
         match result {
             Ok(value) => {
                 let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
                 if readers.len() < READERS {
-                    readers.push(connection);
+                    readers.push(reader);
                 }
                 Ok(Some(value))
             }
@@ -170,33 +184,22 @@ impl Database {
         open().map_err(|error| self.describe("open", error))
     }
 
-    fn open_reader(&self) -> StageResult<Option<Connection>> {
+    fn open_reader(&self) -> StageResult<Option<Reader>> {
         if !self.path.try_exists().unwrap_or(true) {
             return Ok(None);
         }
-        // None: a file that was only begun when its process ended; the next writer fills it.
-        let open = |name: &Path, extra: OpenFlags| -> Result<Option<Connection>, Failed> {
-            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | extra;
-            let connection = Connection::open_with_flags(name, flags)?;
-            connection.busy_timeout(BUSY)?;
+        let open = || -> Result<Option<Reader>, Failed> {
+            let (connection, unlocked) = open_to_read(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE, BUSY)?;
             connection.pragma_update(None, "query_only", true)?;
             connection.set_prepared_statement_cache_capacity(32);
             if is_new(&connection)? {
+                // A file that was only begun when its process ended; the next writer fills it.
                 return Ok(None);
             }
             check_version(&connection)?;
-            Ok(Some(connection))
+            Ok(Some(Reader { connection, unlocked }))
         };
-        let opened = open(&self.path, OpenFlags::empty()).or_else(|error| {
-            // In a folder that may not be written there can be no shared-memory file beside the
-            // database. Then nobody else writes either, and it may be read as it stands.
-            if error.is(ErrorCode::CannotOpen) || error.is(ErrorCode::ReadOnly) {
-                open(&immutable(&self.path), OpenFlags::SQLITE_OPEN_URI).map_err(|_| error)
-            } else {
-                Err(error)
-            }
-        });
-        opened.map_err(|error| self.describe("open", error))
+        open().map_err(|error| self.describe("open", error))
     }
 
     fn describe(&self, doing: &str, failed: Failed) -> StageError {
@@ -259,12 +262,6 @@ pub(super) enum Failed {
     Newer(i32),
 }
 
-impl Failed {
-    fn is(&self, code: ErrorCode) -> bool {
-        matches!(self, Self::Sqlite(error) if error.sqlite_error_code() == Some(code))
-    }
-}
-
 impl From<rusqlite::Error> for Failed {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
@@ -292,11 +289,4 @@ fn check_version(connection: &Connection) -> Result<(), Failed> {
         VERSION => Ok(()),
         newer => Err(Failed::Newer(newer)),
     }
-}
-
-/// The path as a URI that promises SQLite that nobody writes.
-fn immutable(path: &Path) -> PathBuf {
-    const SPECIAL: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#').add(b' ');
-    let path = path.to_string_lossy();
-    format!("file:{}?immutable=1", utf8_percent_encode(&path, SPECIAL)).into()
 }
