@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::apply::{Budget, Candidate, Engine, Project, in_flight};
+use crate::apply::{Budget, Candidate, Engine, Project, ProjectSearch, ProjectStore, in_flight};
 use crate::chunk::component::{ComponentHost, Lock, LockedComponent, RefusedConfig};
 use crate::chunk::{
     Chunker, CodeChunker, ComponentChunker, MarkdownChunker, SentenceChunker, TokenCounter, WasmSettings,
@@ -93,15 +93,38 @@ impl Workshop {
     /// The projects of these names (none: all enabled ones), each with its stages or with what is
     /// wrong with them.
     pub fn candidates(&self, config: &Config, names: &[String]) -> Vec<Candidate> {
-        config
-            .projects
-            .iter()
-            .filter(|project| if names.is_empty() { project.enabled } else { names.contains(&project.name) })
+        chosen(config, names)
             .map(|project| Candidate {
                 name: project.name.clone(),
                 project: self.project(config, project).map(Arc::new),
             })
             .collect()
+    }
+
+    /// The projects of these names (none: all enabled ones), each with its store or with what is wrong
+    /// with it. No other stage is made.
+    pub fn stores(&self, config: &Config, names: &[String]) -> Vec<(String, StageResult<ProjectStore>)> {
+        let chosen = chosen(config, names);
+        chosen.map(|project| (project.name.clone(), self.project_store(config, project))).collect()
+    }
+
+    /// The projects of these names (none: all enabled ones), as a search wants them. No source and no
+    /// chunkers are made.
+    pub fn searches(&self, config: &Config, names: &[String]) -> StageResult<Vec<ProjectSearch>> {
+        let search = |project: &config::Project| {
+            let place = self.project_store(config, project)?;
+            let queue = self.queue(config, stage(config, &project.embedder)?)?;
+            Ok(ProjectSearch { place, embedder: Arc::clone(queue.embedder()) })
+        };
+        chosen(config, names).map(search).collect()
+    }
+
+    fn project_store(&self, config: &Config, project: &config::Project) -> StageResult<ProjectStore> {
+        Ok(ProjectStore {
+            project: project.name.clone(),
+            namespace: project.namespace.clone(),
+            store: self.store(config, stage(config, &project.store)?)?,
+        })
     }
 
     /// What all projects of a run share. `cancel` ends that run.
@@ -341,6 +364,14 @@ fn keep<T: Clone>(
     kept.retain(|(of, with, _)| of.name != stage.name || *with != made_with);
     kept.push((stage.clone(), made_with, value.clone()));
     Ok(value)
+}
+
+/// The projects of these names; none: all enabled ones.
+fn chosen<'a>(config: &'a Config, names: &'a [String]) -> impl Iterator<Item = &'a config::Project> {
+    config
+        .projects
+        .iter()
+        .filter(move |project| if names.is_empty() { project.enabled } else { names.contains(&project.name) })
 }
 
 fn stage<'a>(config: &'a Config, name: &str) -> StageResult<&'a Stage> {

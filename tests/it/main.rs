@@ -21,7 +21,7 @@ mod notify;
 mod page;
 mod plan;
 mod plugin_commands;
-mod read_only;
+mod reading;
 mod reload;
 mod secrets;
 mod service_faults;

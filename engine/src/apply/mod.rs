@@ -8,6 +8,7 @@ mod file;
 mod look;
 pub mod operations;
 mod orphans;
+mod parts;
 mod planning;
 mod prepare;
 mod project_run;
@@ -22,6 +23,7 @@ mod writer;
 
 pub use behind::count_behind;
 pub use budget::Budget;
+pub use parts::{ProjectSearch, ProjectStore};
 pub use planning::plan;
 pub use run::{run, run_id};
 pub use search::search;

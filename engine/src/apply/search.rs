@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::setup::Project;
+use super::parts::ProjectSearch;
 use crate::model::{Match, StageResult, Vector};
 use crate::store::Query;
 
@@ -14,7 +14,7 @@ use crate::store::Query;
 /// Each project answers for itself: others may share its namespace. Answers of several projects
 /// are merged by their rank, since scores of different stores and models cannot be compared.
 pub async fn search(
-    projects: &[Arc<Project>],
+    projects: &[ProjectSearch],
     text: &str,
     top_k: usize,
     filter: Option<&Value>,
@@ -22,7 +22,7 @@ pub async fn search(
     let mut vectors: HashMap<String, Vector> = HashMap::new();
     let mut ranked: Vec<(usize, Match)> = Vec::new();
     for project in projects {
-        let embedder = project.embedder();
+        let ProjectSearch { place, embedder } = project;
         let identity = embedder.identity().to_string();
         let vector = if let Some(vector) = vectors.get(&identity) {
             Arc::clone(vector)
@@ -31,13 +31,13 @@ pub async fn search(
             vectors.insert(identity, Arc::clone(&vector));
             vector
         };
-        let own = json!({ "project": { "$eq": project.name() } });
+        let own = json!({ "project": { "$eq": place.project } });
         let filter = match filter {
             Some(filter) => json!({ "$and": [own, filter] }),
             None => own,
         };
         let query = Query { vector, text: Some(text.to_owned()), top_k, filter: Some(filter) };
-        let matches = project.store.query(&project.row.namespace, &query).await?;
+        let matches = place.store.query(&place.namespace, &query).await?;
         ranked.extend(matches.into_iter().enumerate());
     }
     if projects.len() > 1 {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
-use super::project_run::ProjectRun;
-use super::setup::{Candidate, Engine, Options, Project};
+use super::parts::ProjectStore;
 use super::tally::failure;
-use crate::ledger::FileIds;
-use crate::model::{ProjectVerify, StageError, StageResult};
+use crate::ledger::{FileIds, Ledger};
+use crate::model::{Place, ProjectVerify, StageError, StageResult};
 
 /// Ids in a fetch: what the smallest store takes by URL.
 const FETCH: usize = 100;
@@ -29,17 +29,22 @@ pub struct Finding {
 }
 
 /// Compares what the ledger believes to be in each project's place with what is there. Writes
-/// nothing to the stores. `declared`: the names of all projects of the file.
-pub async fn check(engine: &Arc<Engine>, candidates: &[Candidate], options: &Options) -> Vec<Finding> {
+/// nothing. `declared`: the names of all projects of the file.
+pub async fn check(
+    ledger: &Arc<Ledger>,
+    projects: &[(String, StageResult<ProjectStore>)],
+    declared: &[String],
+    cancel: &CancellationToken,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for candidate in candidates {
+    for (name, project) in projects {
         let mut finding = Finding {
-            report: ProjectVerify { project: candidate.name.clone(), ..ProjectVerify::default() },
+            report: ProjectVerify { project: name.clone(), ..ProjectVerify::default() },
             damaged: Vec::new(),
             orphans: Vec::new(),
         };
-        let result = match &candidate.project {
-            Ok(project) => check_project(engine, project, options, &mut finding).await,
+        let result = match project {
+            Ok(project) => check_project(ledger, project, declared, cancel, &mut finding).await,
             Err(error) => Err(error.clone()),
         };
         if let Err(error) = result {
@@ -51,35 +56,33 @@ pub async fn check(engine: &Arc<Engine>, candidates: &[Candidate], options: &Opt
 }
 
 async fn check_project(
-    engine: &Arc<Engine>,
-    project: &Arc<Project>,
-    options: &Options,
+    ledger: &Arc<Ledger>,
+    project: &ProjectStore,
+    declared: &[String],
+    cancel: &CancellationToken,
     finding: &mut Finding,
 ) -> StageResult<()> {
-    let run =
-        ProjectRun::begin(Arc::clone(engine), Arc::clone(project), Arc::new(options.clone()), true).await?;
-    finding.report.place = run.place.to_string();
-    let place = run.place_id;
-    // A ledger that was lost knows nothing: everything in the store would look like an orphan.
-    if run.is_scratch() || !run.ledger(move |ledger, (id, _)| ledger.is_adopted(id, place)).await? {
-        return Err(StageError::local("ledger", format!("the ledger knows nothing of {} yet", run.place))
+    let ProjectStore { project: name, namespace, store } = project;
+    let place = store.place(namespace).await?;
+    finding.report.place = place.to_string();
+    let (key, sought) = (name.clone(), place.clone());
+    let ids = ledger.call(move |ledger| believed(ledger, &key, &sought)).await?;
+    let Some(((all, open), own)) = ids else {
+        return Err(StageError::local("ledger", format!("the ledger knows nothing of {place} yet"))
             .hint("run `reposync apply` first: it takes in what the store holds"));
-    }
-    let ((all, open), own) = run
-        .ledger(move |ledger, (id, _)| Ok((ledger.ids_in_place(place)?, ledger.ids_of_files(id, place)?)))
-        .await?;
+    };
     finding.report.checked = own.iter().map(|file| file.ids.len() as u64).sum();
     let known: BTreeSet<String> = all.into_iter().chain(open).collect();
 
     // What is there.
-    let store = &project.store;
-    let namespace = run.place.namespace.as_str();
     let mut missing: HashMap<&str, &FileIds> =
         own.iter().flat_map(|file| file.ids.iter().map(move |id| (id.as_str(), file))).collect();
     let mut unknown = Vec::new();
     let mut after = None;
     loop {
-        run.check_stopped()?;
+        if cancel.is_cancelled() {
+            return Err(StageError::cancelled(store.stage()));
+        }
         let page = store.list(namespace, "", after).await?;
         for id in page.ids {
             if missing.remove(id.as_str()).is_none() && !known.contains(&id) {
@@ -96,13 +99,13 @@ async fn check_project(
     for ids in unknown.chunks(FETCH) {
         for record in store.fetch(namespace, ids).await? {
             match record.metadata.get("project").and_then(Value::as_str) {
-                Some(name) if name == run.name() => {
+                Some(owner) if owner == name => {
                     finding.report.orphans += 1;
                     example(&mut finding.report, || format!("orphan {}", record.id));
                     finding.orphans.push(record.id);
                 }
                 // Another project's check tells of it.
-                Some(name) if options.declared.iter().any(|declared| declared == name) => {}
+                Some(owner) if declared.iter().any(|declared| declared == owner) => {}
                 _ => finding.report.foreign += 1,
             }
         }
@@ -130,6 +133,24 @@ async fn check_project(
     Ok(())
 }
 
+/// The ids that the ledger believes to be in a place (of all projects: recorded, and of unknown state),
+/// and the files of this project there. `None`: it does not know the place; everything in the store
+/// would look like an orphan.
+#[expect(clippy::type_complexity, reason = "two lists of ids and the files")]
+fn believed(
+    ledger: &Ledger,
+    project: &str,
+    place: &Place,
+) -> StageResult<Option<((Vec<String>, Vec<String>), Vec<FileIds>)>> {
+    let (Some(id), Some(place)) = (ledger.project_id(project)?, ledger.find_place(place)?) else {
+        return Ok(None);
+    };
+    if !ledger.is_adopted(id, place)? {
+        return Ok(None);
+    }
+    Ok(Some((ledger.ids_in_place(place)?, ledger.ids_of_files(id, place)?)))
+}
+
 fn example(report: &mut ProjectVerify, text: impl FnOnce() -> String) {
     if report.examples.len() < EXAMPLES {
         report.examples.push(text());
@@ -139,19 +160,18 @@ fn example(report: &mut ProjectVerify, text: impl FnOnce() -> String) {
 /// Deletes orphans and marks files with holes, so that the next run writes them again (their
 /// vectors come from the cache). The caller holds the run lock, runs, and checks again.
 pub async fn mend(
-    engine: &Arc<Engine>,
-    candidates: &[Candidate],
+    ledger: &Arc<Ledger>,
+    projects: &[(String, StageResult<ProjectStore>)],
     findings: &mut [Finding],
 ) -> StageResult<()> {
-    for (candidate, finding) in candidates.iter().zip(findings) {
-        let (Ok(project), None) = (&candidate.project, &finding.report.error) else { continue };
+    for ((name, project), finding) in projects.iter().zip(findings) {
+        let (Ok(project), None) = (project, &finding.report.error) else { continue };
         for ids in finding.orphans.chunks(project.store.limits().ids_per_delete.max(1)) {
-            project.store.delete(&project.row.namespace, ids).await?;
+            project.store.delete(&project.namespace, ids).await?;
             finding.report.deleted += ids.len() as u64;
         }
-        let (name, damaged) = (candidate.name.clone(), finding.damaged.clone());
-        engine
-            .ledger
+        let (name, damaged) = (name.clone(), finding.damaged.clone());
+        ledger
             .call(move |ledger| match ledger.project_id(&name)? {
                 Some(id) => ledger.mark_damaged(id, &damaged),
                 None => Ok(()),

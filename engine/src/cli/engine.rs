@@ -307,10 +307,7 @@ fn past(row: RunRow) -> PastRun {
 pub(super) async fn query(config: &Config, request: QueryRequest) -> anyhow::Result<Answer> {
     check_names(config, &request.projects)?;
     let workshop = Workshop::new(CancellationToken::new(), EventSink::none());
-    let mut projects = Vec::new();
-    for candidate in workshop.candidates(config, &request.projects) {
-        projects.push(candidate.project?);
-    }
+    let projects = workshop.searches(config, &request.projects)?;
     let matches = apply::search(&projects, &request.text, request.top_k, None).await?;
     Ok(Answer { matches })
 }
@@ -325,7 +322,7 @@ pub(super) async fn verify(
 ) -> anyhow::Result<VerifyReport> {
     check_names(config, projects)?;
     let workshop = Workshop::new(cancel.clone(), events.clone());
-    let candidates = workshop.candidates(config, projects);
+    let stores = workshop.stores(config, projects);
     let options = options(config, false);
     // Looking needs no lock; mending is a writing run.
     let lock = if repair { Some(lock(&config.engine.state, false).await?) } else { None };
@@ -333,13 +330,13 @@ pub(super) async fn verify(
         Some(lock) => Arc::new(Ledger::open_locked(&config.engine.state, lock)?),
         None => read_ledger(config)?,
     };
-    let engine = Arc::new(workshop.engine(config, ledger, events, cancel));
-    let mut findings = apply::check(&engine, &candidates, &options).await;
+    let mut findings = apply::check(&ledger, &stores, &options.declared, &cancel).await;
     if repair && findings.iter().any(|finding| finding.report.is_open()) {
-        apply::mend(&engine, &candidates, &mut findings).await?;
+        apply::mend(&ledger, &stores, &mut findings).await?;
         let again = workshop.candidates(config, projects);
-        apply::run(Arc::clone(&engine), again, options.clone(), "verify").await?;
-        let after = apply::check(&engine, &candidates, &options).await;
+        let engine = Arc::new(workshop.engine(config, Arc::clone(&ledger), events, cancel.clone()));
+        apply::run(engine, again, options.clone(), "verify").await?;
+        let after = apply::check(&ledger, &stores, &options.declared, &cancel).await;
         for (finding, after) in findings.iter_mut().zip(after) {
             let left = after.report.missing.min(finding.report.missing);
             finding.report.written = finding.report.missing - left;

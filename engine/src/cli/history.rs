@@ -41,7 +41,7 @@ Examples:
 
 /// Runs the command.
 pub(super) fn run(context: &Context, args: &HistoryArgs) -> CommandResult {
-    let config = context.load_to_read(&Need::enabled())?;
+    let config = context.load_to_read(&Need::enabled().only(&[]))?;
     match &args.run {
         Some(run) => one(context, &config, run, args.json),
         None => all(context, &config, args),

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::config::Need;
+use crate::config::{Need, Role};
 
 use super::context::Context;
 use super::engine::{self, QueryRequest};
@@ -38,7 +38,8 @@ pub(super) async fn run(context: &Context, args: QueryArgs) -> CommandResult {
     if args.text.trim().is_empty() {
         return Err(CommandError::invalid("the query is empty").hint("say in words what to look for"));
     }
-    let config = context.load_to_read(&Need::selected(&args.projects.projects))?;
+    let config = context
+        .load_to_read(&Need::selected(&args.projects.projects).only(&[Role::Embedder, Role::Store]))?;
     let request = QueryRequest { text: args.text, projects: args.projects.projects, top_k: args.top_k };
     let answer = engine::query(&config, request).await?;
     if args.json {

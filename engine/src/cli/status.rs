@@ -19,7 +19,7 @@ pub(super) struct StatusArgs {
 
 /// Runs the command.
 pub(super) fn run(context: &Context, args: &StatusArgs) -> CommandResult {
-    let config = context.load_to_read(&Need::enabled())?;
+    let config = context.load_to_read(&Need::enabled().only(&[]))?;
     let status = engine::status(&config)?;
     if args.json {
         context.out.json(&status)?;

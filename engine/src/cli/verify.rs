@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::config::Need;
+use crate::config::{Need, Role};
 use crate::model::VerifyReport;
 
 use super::context::Context;
@@ -28,7 +28,8 @@ pub(super) struct VerifyArgs {
 pub(super) async fn run(context: &Context, args: VerifyArgs) -> CommandResult {
     let projects = args.projects.projects;
     let need = Need::selected(&projects);
-    let config = if args.repair { context.load(&need)? } else { context.load_to_read(&need)? };
+    let config =
+        if args.repair { context.load(&need)? } else { context.load_to_read(&need.only(&[Role::Store]))? };
     let interrupt = Interrupt::listen(&context.progress)?;
     let shown = context.progress.show(context.display(args.json));
     let report = engine::verify(&config, &projects, args.repair, shown.sink(), interrupt.token()).await;

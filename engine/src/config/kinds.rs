@@ -26,6 +26,9 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every role.
+    pub const ALL: &[Self] = &[Self::Source, Self::Chunker, Self::Embedder, Self::Store, Self::Notifier];
+
     /// The word with its article.
     pub(super) fn one(self) -> &'static str {
         match self {

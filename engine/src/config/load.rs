@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::check::absolute;
 use super::explain::did_you_mean;
+use super::kinds::Role;
 use super::places::check_shared;
 use super::problem::{Problem, Problems, line_of};
 use super::raw::{RawApi, RawEngine};
@@ -38,6 +39,8 @@ const HISTORIES: RangeInclusive<Duration> =
 pub struct Need {
     /// Projects chosen by name; empty: every enabled project.
     pub projects: Vec<String>,
+    /// The roles whose stages are used. Without any, projects are only looked up by name.
+    pub roles: &'static [Role],
     /// Whether `[api]` is used.
     pub api: bool,
     /// Looks an environment variable up.
@@ -47,12 +50,23 @@ pub struct Need {
 impl Need {
     /// Every enabled project, without `[api]`, in this process's environment.
     pub fn enabled() -> Self {
-        Self { projects: Vec::new(), api: false, env: Arc::new(|name| std::env::var(name).ok()) }
+        Self {
+            projects: Vec::new(),
+            roles: Role::ALL,
+            api: false,
+            env: Arc::new(|name| std::env::var(name).ok()),
+        }
     }
 
     /// These projects; none: every enabled one.
     pub fn selected(projects: &[String]) -> Self {
         Self { projects: projects.to_vec(), ..Self::enabled() }
+    }
+
+    /// Only the stages in these roles: a search wants no source and no chunkers.
+    #[must_use]
+    pub fn only(self, roles: &'static [Role]) -> Self {
+        Self { roles, ..self }
     }
 
     /// And `[api]`: what the daemon needs.
@@ -151,12 +165,12 @@ fn resolve(path: &Path, text: &str, need: &Need, problems: &mut Vec<Problem>) ->
     let used: BTreeSet<&str> = all
         .iter()
         .filter(|(project, _)| is_used(project))
-        .flat_map(|(project, _)| project.stages())
+        .flat_map(|(project, _)| project.stages_of(need.roles))
         .collect();
     let enabled: BTreeSet<&str> =
         all.iter().filter(|(project, _)| project.enabled).flat_map(|(project, _)| project.stages()).collect();
     for (project, table) in &all {
-        if is_used(project) {
+        if is_used(project) && !need.roles.is_empty() {
             problems.extend(table.unresolved.iter().cloned());
         }
     }

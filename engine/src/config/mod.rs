@@ -189,10 +189,23 @@ impl Project {
 
     /// The names of its stages, in the pipeline's order.
     pub fn stages(&self) -> impl Iterator<Item = &str> {
+        self.stages_of(Role::ALL)
+    }
+
+    /// The names of its stages in these roles, in the pipeline's order.
+    pub fn stages_of(&self, roles: &'static [Role]) -> impl Iterator<Item = &str> {
         let one = std::slice::from_ref::<String>;
-        [one(&self.source), &self.chunkers, one(&self.embedder), one(&self.store), &self.notifiers]
+        let by_role: [(Role, &[String]); 5] = [
+            (Role::Source, one(&self.source)),
+            (Role::Chunker, &self.chunkers),
+            (Role::Embedder, one(&self.embedder)),
+            (Role::Store, one(&self.store)),
+            (Role::Notifier, &self.notifiers),
+        ];
+        by_role
             .into_iter()
-            .flatten()
+            .filter(move |(role, _)| roles.contains(role))
+            .flat_map(|(_, names)| names)
             .map(String::as_str)
     }
 }

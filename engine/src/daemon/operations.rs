@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::generation::Generation;
 use super::handle::{Handle, Refusal};
 use crate::apply::operations as steps;
-use crate::apply::{Project, search};
+use crate::apply::{Project, ProjectSearch, search};
 use crate::model::{GitSha, Match, Metadata, RepoEntry, SkipReason, StageError, StageResult};
 
 /// Who is to serve a request: a project, a stage by its name, or whoever is the only one.
@@ -258,7 +258,7 @@ impl Handle {
         filter: Option<&Value>,
     ) -> Served<Vec<Match>> {
         let project = self.pick(which, Role::Whole)?;
-        Ok(search(&[project], text, top_k, filter).await?)
+        Ok(search(&[ProjectSearch::from(&*project)], text, top_k, filter).await?)
     }
 
     /// What stores hold: one, or all of them.

@@ -135,7 +135,13 @@ impl Ledger {
     }
 
     fn over(conn: Connection, path: &Path) -> Self {
-        Self { conn: Mutex::new(conn), path: path.to_owned(), unlocked: None, watch: OnceLock::new(), calls: Lane::of(CALLS) }
+        Self {
+            conn: Mutex::new(conn),
+            path: path.to_owned(),
+            unlocked: None,
+            watch: OnceLock::new(),
+            calls: Lane::of(CALLS),
+        }
     }
 
     /// The ledger's file.
@@ -244,8 +250,10 @@ fn cannot_open(path: &Path, error: rusqlite::Error) -> StageError {
 }
 
 fn cannot_read(path: &Path, error: rusqlite::Error) -> StageError {
-    let wants_access =
-        matches!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::ReadOnly));
+    let wants_access = matches!(
+        error.sqlite_error_code(),
+        Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::ReadOnly)
+    );
     let error = cannot_open(path, error);
     if wants_access {
         error.hint(

@@ -1,0 +1,72 @@
+//! Reading commands use as little as they need: no stage that they have no use for, and nothing that is
+//! writable.
+
+use crate::support::local::{Local, STAGES, project};
+
+/// Makes SQLite find the ledger, the cache and the index like on a read-only medium: the files beside
+/// them cannot be made. (Permissions do not hold for root, and mounting is for root alone.)
+#[cfg(unix)]
+fn close(local: &Local) {
+    for file in ["state.db", "cache.db", "index.db"] {
+        let link = local.world.path(&format!(".reposync/{file}-shm"));
+        std::os::unix::fs::symlink("/nowhere/at-all", link).expect("a link");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn reading_commands_need_nothing_that_is_writable() {
+    let local = Local::applied();
+    local.repo.write("new.md", "The readme says what it is about.\n").commit("second");
+    close(&local);
+    // A log that cannot be written, as a file stands where its folder should be.
+    local.config(&format!("[engine]\nlog_dir = \"reposync.toml/logs\"\n{}", project("")));
+    assert!(local.world.ok(&["status"]).stdout.contains("docs: "));
+    assert!(local.world.ok(&["history"]).stdout.contains("apply"));
+    assert!(local.world.ok(&["query", "where do I start?"]).stdout.contains("guide/start.md"));
+    let verified = local.world.ok(&["verify"]);
+    assert!(verified.stdout.contains("Ledger and store agree"), "{}", verified.stdout);
+    let plan = local.world.ok(&["plan", "--json"]).json();
+    let project = &plan["projects"][0];
+    assert_eq!(project["repositories"][0]["files"][0]["path"], "new.md");
+    // The vector cache is read as well: what it holds is not counted as a cost.
+    let estimate = &project["estimate"];
+    assert_eq!((&estimate["texts"], &estimate["texts_cached"]), (&0.into(), &1.into()), "{plan}");
+    // What writes says what is wrong.
+    local.config(&crate::support::local::project(""));
+    let refused = local.world.run(&["apply"]).exits(1);
+    assert!(refused.stderr.contains("state.db"), "{}", refused.stderr);
+}
+
+#[test]
+fn what_a_reading_command_does_not_use_may_be_missing() {
+    let local = Local::applied();
+    // Neither the component nor the variables are there.
+    local.config(&format!(
+        "{STAGES}
+[stages.notes]
+kind = \"wasm\"
+component = \"plugins/missing.wasm\"
+[stages.hub]
+kind = \"github\"
+token = \"${{NO_SUCH_TOKEN}}\"
+[stages.team]
+kind = \"slack\"
+webhook_url = \"${{NO_SUCH_HOOK}}\"
+[projects.docs]
+pipeline = [\"hub\", \"notes\", \"prose\", \"model\", \"index\", \"team\"]
+organization = \"acme\"
+"
+    ));
+    assert!(local.world.ok(&["query", "where do I start?"]).stdout.contains("guide/start.md"));
+    assert!(local.world.ok(&["status"]).stdout.contains("docs: "));
+    assert!(local.world.ok(&["history"]).stdout.contains("apply"));
+    assert!(local.world.ok(&["verify"]).stdout.contains("Ledger and store agree"));
+    // These use all of it.
+    for command in [&["plan"][..], &["apply"], &["verify", "--repair"]] {
+        let refused = local.world.run(command).exits(2);
+        for missing in ["missing.wasm", "NO_SUCH_TOKEN", "NO_SUCH_HOOK"] {
+            assert!(refused.stderr.contains(missing), "{command:?} {}", refused.stderr);
+        }
+    }
+}
