@@ -61,7 +61,7 @@ pub(crate) fn open_to_read(
     flags: OpenFlags,
     patience: Duration,
 ) -> rusqlite::Result<(Connection, Option<Unlocked>)> {
-    let open = |name: &Path, extra: OpenFlags| {
+    let open = |name: &Path, extra: OpenFlags| -> rusqlite::Result<Connection> {
         let connection = Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | extra)?;
         connection.busy_timeout(patience)?;
         // Opening alone does not read the file.

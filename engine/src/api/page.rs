@@ -14,7 +14,7 @@ use super::auth;
 use super::error::{ApiResult, ErrorBody};
 use super::projects::{ProjectBody, project_bodies};
 use crate::daemon::View;
-use crate::model::{MOST_COMMITS, RepositoryStatus};
+use crate::model::{MOST_COMMITS, RepositoryState, RepositoryStatus};
 
 const STYLE: &str = "
 :root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
@@ -32,7 +32,7 @@ th { opacity: .7; } p { margin: .3rem 0; }
 ";
 /// The page asks for itself again after so many seconds.
 const AGAIN: u32 = 15;
-/// Repositories that are shown of a project: those that are behind first.
+/// Maximum number of repositories shown of one project; those that need attention come first.
 const REPOSITORIES: usize = 200;
 
 /// How current every project is and why, for a browser.
@@ -152,20 +152,20 @@ fn article(project: &ProjectBody, now: DateTime<Utc>) -> String {
     )
 }
 
-/// The repositories of a project that has more than the one whose commits are shown already.
+/// The repositories of a project, but for a single one that is current: its commits are shown already.
 fn repositories(all: &[RepositoryStatus], now: DateTime<Utc>) -> String {
-    if all.len() < 2 {
+    let lagging = all.iter().filter(|repository| repository.state != RepositoryState::Current).count();
+    if all.len() < 2 && lagging == 0 {
         return String::new();
     }
-    let mut sorted: Vec<&RepositoryStatus> = all.iter().collect();
-    sorted.sort_by_key(|repository| repository.commits_behind == Some(0));
-    let lagging = sorted.iter().filter(|repository| repository.commits_behind != Some(0)).count();
     let mut table = format!(
-        "<details><summary>{} repositories, {lagging} not at their heads</summary><table>\
-         <tr><th>repository<th>commit<th>head<th>behind<th>synced</tr>\n",
-        all.len()
+        "<details{}><summary>{} {}, {lagging} not current</summary><table>\
+         <tr><th>repository<th>state<th>commit<th>head<th>behind<th>synced<th>error</tr>\n",
+        if lagging > 0 { " open" } else { "" },
+        all.len(),
+        if all.len() == 1 { "repository" } else { "repositories" },
     );
-    for repository in sorted.iter().take(REPOSITORIES) {
+    for repository in all.iter().take(REPOSITORIES) {
         let short = |sha: Option<crate::model::GitSha>| {
             sha.map_or_else(|| "none".to_owned(), |sha| sha.to_string()[..10].to_owned())
         };
@@ -174,16 +174,18 @@ fn repositories(all: &[RepositoryStatus], now: DateTime<Utc>) -> String {
             None => repository.synced_at.map_or_else(|| "never".to_owned(), |time| at(time, now)),
         };
         table.push_str(&format!(
-            "<tr><td>{}<td><code>{}</code><td><code>{}</code><td>{}<td>{}</tr>\n",
+            "<tr><td>{}<td>{}<td><code>{}</code><td><code>{}</code><td>{}<td>{}<td>{}</tr>\n",
             escape(&repository.repository),
+            repository.state.as_str(),
             short(repository.indexed),
             short(repository.head),
             commits(repository.commits_behind),
-            escape(&synced)
+            escape(&synced),
+            escape(repository.error.as_deref().unwrap_or_default())
         ));
     }
-    if sorted.len() > REPOSITORIES {
-        table.push_str(&format!("<tr><td>and {} more</tr>\n", sorted.len() - REPOSITORIES));
+    if all.len() > REPOSITORIES {
+        table.push_str(&format!("<tr><td>and {} more</tr>\n", all.len() - REPOSITORIES));
     }
     table.push_str("</table></details>");
     table

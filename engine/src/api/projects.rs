@@ -42,7 +42,8 @@ pub(super) struct ProjectBody {
     /// Commits from what is indexed to the heads as last seen, of all repositories; 1000 is 1000 or
     /// more; null: never indexed, not counted yet, or a force-push.
     pub(super) commits_behind: Option<u64>,
-    /// Each repository: indexed commit, head as last seen, when it was synced.
+    /// Every selected repository, what needs attention first: its `state` (`failed`, `partial`,
+    /// `behind`, `orphan`, `current`), indexed commit, head as last seen, error, when it was synced.
     #[schema(value_type = Vec<Object>)]
     pub(super) repositories: Vec<RepositoryStatus>,
     /// The last run: id, end, outcome, error.
@@ -125,7 +126,7 @@ fn project_body(status: ProjectStatus, view: &ProjectView) -> ProjectBody {
         None => "never_run",
         Some(crate::model::Outcome::Failed) => "failed",
         Some(crate::model::Outcome::Partial) => "partial",
-        Some(_) if status.commits_behind == Some(0) => "current",
+        Some(_) if status.is_current() => "current",
         Some(_) => "behind",
     };
     let only = match status.repositories.as_slice() {

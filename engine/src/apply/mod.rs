@@ -15,6 +15,7 @@ mod project_run;
 mod remove;
 mod run;
 mod search;
+mod selected;
 mod setup;
 mod survey;
 mod tally;

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::budget::Share;
 use super::run::FETCHES;
+use super::selected::Findings;
 use super::setup::{Engine, Options, Project, Recipes};
 use super::tally::Tally;
 use crate::ledger::{Ledger, ProjectKey};
@@ -35,6 +36,7 @@ pub(crate) struct ProjectRun {
     /// What decides, besides the trees, which files are indexed and how.
     pub(crate) basis: Fingerprint,
     pub(crate) tally: Tally,
+    pub(crate) findings: Findings,
     /// True for a plan: nothing is written.
     pub(crate) dry: bool,
     /// False where a run would have to create the store: it holds nothing.
@@ -91,6 +93,7 @@ impl ProjectRun {
             fetches,
             basis,
             tally,
+            findings: Findings::default(),
             dry,
             store_exists,
             stop,
@@ -130,6 +133,7 @@ impl ProjectRun {
     /// A repository failed; the run goes on.
     pub(crate) fn repository_failed(&self, repository: &str, error: &StageError) {
         self.tally.failed(Some(repository), None, error);
+        self.findings.failed(repository, error);
         self.emit(Event::Failed {
             project: self.name().to_owned(),
             repository: repository.to_owned(),

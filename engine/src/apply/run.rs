@@ -17,6 +17,7 @@ use super::look::{Look, RepoWork, finish, known_files, look};
 use super::orphans::orphan_projects;
 use super::project_run::ProjectRun;
 use super::remove::{Leaving, Verdict, clean_leftovers, judge, remove_files};
+use super::selected::record_findings;
 use super::setup::{Candidate, Engine, Options, Project, Prune, selection_fingerprint};
 use super::survey::{Absence, Gone, Present, report_empty, report_orphan, survey};
 use super::tally::Tally;
@@ -200,6 +201,9 @@ async fn run_project(engine: Arc<Engine>, project: Arc<Project>, options: Arc<Op
             let error = drive(&run).await.err();
             // The first fatal error is the cause; what came after it are its consequences.
             let error = run.fatal().or(error);
+            if let Err(error) = record_findings(&run, error.is_none()).await {
+                tracing::warn!(error = %error.one_line(), "cannot record the state of repositories");
+            }
             let interrupted = run.engine.cancel.is_cancelled()
                 && error.as_ref().is_some_and(|error| error.kind == ErrorKind::Cancelled);
             run.tally.count(|counts| {
@@ -312,7 +316,10 @@ async fn repository(
             run.tally.count(|counts| counts.repositories_unchanged += 1);
             run.emit(Event::RepositoryUnchanged { project: run.name().to_owned(), repository: name });
         }
-        Look::Empty => drop(lock().empty.insert(name)),
+        Look::Empty => {
+            run.findings.empty(&name);
+            lock().empty.insert(name);
+        }
         Look::Failed => drop(lock().incomplete.insert(name)),
         Look::Gone(cause) => lock().gone.push((name, cause)),
         Look::Work(work) => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::Utc;
 
 use super::project_run::{LedgerAnswers, ProjectRun};
+use super::selected::record_listing;
 use super::setup::{named, selection_fingerprint};
 use crate::ledger::RepositoryRow;
 use crate::model::{RepoEntry, StageError, StageResult};
@@ -62,6 +63,7 @@ pub(crate) async fn survey(run: &Arc<ProjectRun>) -> StageResult<Survey> {
     let project = &run.project;
     let answers = LedgerAnswers { ledger: Arc::clone(&run.engine.ledger), dry: run.dry };
     let listing = project.source.list(&project.selection, &answers, run.options.full).await?;
+    record_listing(run, &listing).await?;
     let (dry, selection) = (run.dry, selection_fingerprint(&project.selection).to_string());
     let (mut rows, last_selection) = run
         .ledger(move |ledger, (id, _)| {

@@ -258,9 +258,7 @@ fn loopback_client() -> anyhow::Result<reqwest::Client> {
 
 /// How current each project is.
 pub(super) fn status(config: &Config) -> anyhow::Result<StatusView> {
-    let declared: Vec<(String, bool)> =
-        config.projects.iter().map(|project| (project.name.clone(), project.enabled)).collect();
-    let mut view = read_ledger(config)?.status(&declared, Utc::now())?;
+    let mut view = read_ledger(config)?.status(&config.declared(), Utc::now())?;
     view.running = RunLock::holder(&config.engine.state);
     if let Some(daemon) = DaemonRecord::read(&config.engine.state) {
         view.refused_config = daemon.refused;

@@ -28,7 +28,7 @@ use std::path::PathBuf;
 
 use crate::chunk::{CodeSettings, MarkdownSettings, SentenceSettings, WasmSettings};
 use crate::embed::{AzureSettings, LocalSettings, OpenAiSettings};
-use crate::model::{BranchRef, ByteSize, HumanDuration, Secret, SecretsMode};
+use crate::model::{BranchRef, ByteSize, DeclaredProject, HumanDuration, Secret, SecretsMode};
 use crate::notify::{SlackSettings, WebhookSettings};
 use crate::source::{GitSettings, GithubSettings, Selection};
 use crate::store::{PineconeSettings, SqliteSettings};
@@ -64,6 +64,20 @@ impl Config {
     /// A stage by its name.
     pub fn stage(&self, name: &str) -> Option<&Stage> {
         self.stages.iter().find(|stage| stage.name == name)
+    }
+
+    /// All projects, as the status shows them.
+    pub fn declared(&self) -> Vec<DeclaredProject> {
+        let named = |project: &Project| match &project.selection {
+            Selection::Named(repositories) => repositories.iter().map(|repo| repo.name.clone()).collect(),
+            Selection::Owner { .. } => Vec::new(),
+        };
+        let declared = |project: &Project| DeclaredProject {
+            name: project.name.clone(),
+            enabled: project.enabled,
+            repositories: named(project),
+        };
+        self.projects.iter().map(declared).collect()
     }
 
     /// A project by its name.

@@ -158,7 +158,7 @@ impl Handle {
     /// How current each project is.
     pub async fn status(&self) -> StageResult<StatusView> {
         let view = self.view();
-        let declared = view.declared();
+        let declared = view.generation.config.declared();
         let mut status = self.shared.reader.call(move |ledger| ledger.status(&declared, Utc::now())).await?;
         for project in &mut status.projects {
             project.next_run = view.projects.get(&project.project).and_then(|state| state.next_run);

@@ -92,12 +92,6 @@ impl View {
         self.generation.number
     }
 
-    /// The names of all declared projects, and whether each is enabled.
-    pub fn declared(&self) -> Vec<(String, bool)> {
-        let projects = &self.generation.config.projects;
-        projects.iter().map(|project| (project.name.clone(), project.enabled)).collect()
-    }
-
     /// The names of all stages in use.
     pub fn stages(&self) -> Vec<String> {
         self.generation.config.stages.iter().map(|stage| stage.name.clone()).collect()

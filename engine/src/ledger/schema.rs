@@ -164,6 +164,7 @@ CREATE TABLE selected_repositories (
     project_id INTEGER NOT NULL REFERENCES projects(id) ON DELETE CASCADE,
     name       TEXT NOT NULL,
     error      TEXT,                        -- why the last run could not index it; NULL: it could
+    empty      INTEGER NOT NULL DEFAULT 0,  -- it has no commits
     PRIMARY KEY (project_id, name)
 ) WITHOUT ROWID;
 ";
@@ -244,6 +245,7 @@ mod tests {
 
     use super::*;
     use crate::ledger::Ledger;
+    use crate::model::DeclaredProject;
 
     #[test]
     fn an_older_ledger_is_brought_up_whoever_opens_it() {
@@ -261,7 +263,8 @@ mod tests {
         }
         drop(conn);
         let ledger = Ledger::open_read_only(&path).expect("opened").expect("there");
-        let status = ledger.status(&[("p".to_owned(), true)], chrono::Utc::now()).expect("read");
+        let declared = [DeclaredProject { name: "p".into(), enabled: true, repositories: Vec::new() }];
+        let status = ledger.status(&declared, chrono::Utc::now()).expect("read");
         let last = status.projects[0].last_run.as_ref().expect("it ran");
         assert_eq!((last.run.as_str(), last.outcome), ("2", crate::model::Outcome::Partial));
         assert_eq!(last.error.as_deref(), Some("2"));
@@ -269,7 +272,7 @@ mod tests {
         let conn = Connection::open(&path).expect("opened");
         assert!(is_older(&conn).expect("read"));
         let ledger = Ledger::open(&path).expect("opened");
-        assert!(ledger.status(&[("p".to_owned(), true)], chrono::Utc::now()).is_ok());
+        assert!(ledger.status(&declared, chrono::Utc::now()).is_ok());
         assert!(!is_older(&conn).expect("read"));
     }
 }

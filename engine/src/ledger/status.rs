@@ -8,47 +8,61 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::Ledger;
 use super::repositories::parse_time;
 use crate::model::{
-    LastRun, OrphanPlace, Outcome, Place, ProjectStatus, RepositoryStatus, StageResult, StatusView,
+    DeclaredProject, LastRun, OrphanPlace, Outcome, Place, ProjectStatus, RepositoryStatus, StageResult,
+    StatusView,
 };
 
 impl Ledger {
-    /// The status of the declared projects (name and whether enabled), in that order, then of those
-    /// that only the ledger knows.
-    pub fn status(&self, declared: &[(String, bool)], now: DateTime<Utc>) -> StageResult<StatusView> {
+    /// The status of the declared projects, in that order, then of those that only the ledger knows.
+    pub fn status(&self, declared: &[DeclaredProject], now: DateTime<Utc>) -> StageResult<StatusView> {
         let runs = self.read("read the last runs", last_runs)?;
-        let names: Vec<String> = declared.iter().map(|(name, _)| name.clone()).collect();
-        let orphans = self.orphan_projects(&names)?;
-        let all = declared
-            .iter()
-            .map(|(name, enabled)| (name.as_str(), *enabled, true))
-            .chain(orphans.iter().map(|orphan| (orphan.name.as_str(), true, false)));
+        let names: Vec<String> = declared.iter().map(|project| project.name.clone()).collect();
         let mut projects = Vec::new();
-        for (name, enabled, is_declared) in all {
-            let mut project = self.project_status(name)?;
-            project.enabled = enabled;
-            project.declared = is_declared;
-            project.last_run = runs.get(name).cloned();
+        for project in declared {
+            let mut status = self.project_status(&project.name, &project.repositories)?;
+            (status.enabled, status.declared) = (project.enabled, true);
+            projects.push(status);
+        }
+        for orphan in self.orphan_projects(&names)? {
+            let mut status = self.project_status(&orphan.name, &[])?;
+            (status.enabled, status.declared) = (true, false);
+            projects.push(status);
+        }
+        for project in &mut projects {
+            project.last_run = runs.get(&project.project).cloned();
             project.sum_up_behind(now);
-            projects.push(project);
         }
         let orphan_places = self.read("read leftovers", left_behind)?;
         Ok(StatusView { at: now, projects, running: None, orphan_places, refused_config: None })
     }
 
-    fn project_status(&self, name: &str) -> StageResult<ProjectStatus> {
+    fn project_status(&self, name: &str, named: &[String]) -> StageResult<ProjectStatus> {
         let mut status = ProjectStatus { project: name.to_owned(), ..ProjectStatus::default() };
-        let Some(id) = self.project_id(name)? else { return Ok(status) };
+        let mut repositories: BTreeMap<String, RepositoryStatus> = BTreeMap::new();
+        let mut enter = |name: &String| {
+            repositories.insert(name.clone(), RepositoryStatus::unknown(name.clone()));
+        };
+        let Some(id) = self.project_id(name)? else {
+            named.iter().for_each(enter);
+            status.repositories = sorted(repositories);
+            return Ok(status);
+        };
         status.open_intents = self.open_intents_count(name)?;
-        let rows = self.repositories(id)?;
+        let selected = self.selected_repositories(id)?;
+        // Before the first listing there are only the names of the file.
+        if selected.is_empty() {
+            named.iter().for_each(&mut enter)
+        } else {
+            selected.keys().for_each(enter)
+        }
         let (counts, place) =
             self.read("count files", |conn| Ok((counts(conn, id)?, newest_place(conn, id)?)))?;
-        for row in rows {
-            let (files, vectors, failed) = counts.get(&row.name).copied().unwrap_or_default();
+        for row in self.repositories(id)? {
+            let (files, vectors, failed_files) = counts.get(&row.name).copied().unwrap_or_default();
             status.files += files;
             status.vectors += vectors;
-            status.failed_files += failed;
-            status.repositories.push(RepositoryStatus {
-                repository: row.name,
+            status.failed_files += failed_files;
+            let repository = RepositoryStatus {
                 commits_behind: row
                     .last_commit
                     .and_then(|indexed| if row.head == Some(indexed) { Some(0) } else { row.commits_behind }),
@@ -57,12 +71,31 @@ impl Ledger {
                 synced_at: parse_time(row.last_synced_at),
                 files,
                 vectors,
+                failed_files,
                 orphan_since: row.orphan_since,
-            });
+                ..RepositoryStatus::unknown(row.name.clone())
+            };
+            repositories.insert(row.name, repository);
         }
+        for (name, found) in selected {
+            let Some(repository) = repositories.get_mut(&name) else { continue };
+            repository.error = found.error;
+            if found.empty && repository.indexed.is_none() {
+                repository.empty = true;
+                repository.commits_behind = Some(0);
+            }
+        }
+        status.repositories = sorted(repositories);
         status.place = place.map(|place| place.to_string()).unwrap_or_default();
         Ok(status)
     }
+}
+
+/// What needs attention first, then by name.
+fn sorted(repositories: BTreeMap<String, RepositoryStatus>) -> Vec<RepositoryStatus> {
+    let mut sorted: Vec<_> = repositories.into_values().map(RepositoryStatus::judged).collect();
+    sorted.sort_by_key(|repository| repository.state);
+    sorted
 }
 
 /// Files, vectors and failed files by repository.

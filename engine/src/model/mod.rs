@@ -32,6 +32,9 @@ pub use report::{Counts, Failure, Outcome, ProjectReport, Report, SkipCount};
 pub use secret::Secret;
 pub use secrets_mode::SecretsMode;
 pub use skip::SkipReason;
-pub use status::{LastRun, MOST_COMMITS, OrphanPlace, ProjectStatus, RepositoryStatus, Running, StatusView};
+pub use status::{
+    DeclaredProject, LastRun, MOST_COMMITS, OrphanPlace, ProjectStatus, RepositoryState, RepositoryStatus,
+    Running, StatusView,
+};
 pub use units::{ByteSize, HumanDuration};
 pub use verify::{ProjectVerify, VerifyReport};

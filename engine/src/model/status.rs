@@ -20,6 +20,17 @@ pub struct StatusView {
     pub refused_config: Option<String>,
 }
 
+/// A project as the file declares it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeclaredProject {
+    /// Its name.
+    pub name: String,
+    /// False for a disabled project.
+    pub enabled: bool,
+    /// The repositories that it names; none where a listing decides.
+    pub repositories: Vec<String>,
+}
+
 /// A run in progress.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
@@ -69,7 +80,8 @@ pub struct ProjectStatus {
     /// Commits from what is indexed to the heads as last seen, of all repositories, counted to
     /// [`MOST_COMMITS`]; none where that is not known.
     pub commits_behind: Option<u64>,
-    /// Its repositories, by name.
+    /// Every repository that it selects, and those it still has files of: what needs attention first,
+    /// then by name.
     pub repositories: Vec<RepositoryStatus>,
 }
 
@@ -80,7 +92,8 @@ impl ProjectStatus {
     /// Sums up how far the repositories are behind their heads. One that is gone from the source
     /// has none.
     pub fn sum_up_behind(&mut self, now: DateTime<Utc>) {
-        if self.repositories.is_empty() && self.last_run.is_none() {
+        let came_to_its_end = self.last_run.as_ref().is_some_and(|run| run.outcome == Outcome::Done);
+        if self.repositories.is_empty() && !came_to_its_end {
             (self.seconds_behind, self.commits_behind) = (None, None);
             return;
         }
@@ -91,6 +104,13 @@ impl ProjectStatus {
         let commits: Option<u64> = there().map(|repository| repository.commits_behind).sum();
         self.seconds_behind = since.map(|since| since.into_iter().min().map_or(0, seconds));
         self.commits_behind = commits.map(|commits| commits.min(MOST_COMMITS));
+    }
+
+    /// True where every repository is indexed at its head as last seen, or gone from the source.
+    pub fn is_current(&self) -> bool {
+        let fine = [RepositoryState::Current, RepositoryState::Orphan];
+        self.commits_behind == Some(0)
+            && self.repositories.iter().all(|repository| fine.contains(&repository.state))
     }
 }
 
@@ -112,6 +132,12 @@ pub struct LastRun {
 pub struct RepositoryStatus {
     /// Its name.
     pub repository: String,
+    /// How it stands.
+    pub state: RepositoryState,
+    /// Why the last run could not index it.
+    pub error: Option<String>,
+    /// True where it has no commits to index.
+    pub empty: bool,
     /// The commit that is indexed whole; none before the first.
     pub indexed: Option<GitSha>,
     /// The head as last seen; differs from `indexed` after a run that did not finish it.
@@ -125,8 +151,77 @@ pub struct RepositoryStatus {
     pub files: u64,
     /// Vectors stored.
     pub vectors: u64,
+    /// Files that failed and are tried again by the next run.
+    pub failed_files: u64,
     /// Since when it is gone from the source (UTC), where it is.
     pub orphan_since: Option<DateTime<Utc>>,
+}
+
+/// How a repository stands. Ordered: what needs attention comes first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RepositoryState {
+    /// The last run could not index it.
+    Failed,
+    /// Some of its files failed.
+    Partial,
+    /// It is not indexed at its head, or not at all yet.
+    #[default]
+    Behind,
+    /// It is gone from the source.
+    Orphan,
+    /// It is indexed at its head as last seen, or has no commits.
+    Current,
+}
+
+impl RepositoryState {
+    /// As the API and people name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Partial => "partial",
+            Self::Behind => "behind",
+            Self::Orphan => "orphan",
+            Self::Current => "current",
+        }
+    }
+}
+
+impl RepositoryStatus {
+    /// A selected repository of which nothing is known yet.
+    pub fn unknown(repository: String) -> Self {
+        Self {
+            repository,
+            state: RepositoryState::Behind,
+            error: None,
+            empty: false,
+            indexed: None,
+            head: None,
+            commits_behind: None,
+            synced_at: None,
+            files: 0,
+            vectors: 0,
+            failed_files: 0,
+            orphan_since: None,
+        }
+    }
+
+    /// Sets `state` by what the other fields say.
+    #[must_use]
+    pub fn judged(mut self) -> Self {
+        self.state = if self.error.is_some() {
+            RepositoryState::Failed
+        } else if self.orphan_since.is_some() {
+            RepositoryState::Orphan
+        } else if self.failed_files > 0 {
+            RepositoryState::Partial
+        } else if self.commits_behind == Some(0) {
+            RepositoryState::Current
+        } else {
+            RepositoryState::Behind
+        };
+        self
+    }
 }
 
 #[cfg(test)]
@@ -137,14 +232,41 @@ mod tests {
 
     fn repository(commits: Option<u64>, minutes: Option<i64>) -> RepositoryStatus {
         RepositoryStatus {
-            repository: "r".into(),
-            indexed: None,
-            head: None,
             commits_behind: commits,
             synced_at: minutes.map(|minutes| DateTime::UNIX_EPOCH - TimeDelta::minutes(minutes)),
-            files: 0,
-            vectors: 0,
-            orphan_since: None,
+            ..RepositoryStatus::unknown("r".into())
+        }
+    }
+
+    #[test]
+    fn a_project_is_current_only_where_all_of_its_repositories_are() {
+        let current = || repository(Some(0), Some(9)).judged();
+        let gone = RepositoryStatus { orphan_since: Some(DateTime::UNIX_EPOCH), ..repository(None, None) };
+        let refused = RepositoryStatus { error: Some("403".into()), ..repository(None, None) };
+        let partial = RepositoryStatus { failed_files: 1, ..repository(Some(0), Some(9)) };
+        for (other, state, is_current) in [
+            (current(), RepositoryState::Current, true),
+            (gone.judged(), RepositoryState::Orphan, true),
+            (repository(None, None).judged(), RepositoryState::Behind, false),
+            (partial.judged(), RepositoryState::Partial, false),
+            (refused.judged(), RepositoryState::Failed, false),
+        ] {
+            assert_eq!(other.state, state);
+            let mut status =
+                ProjectStatus { repositories: vec![current(), other], ..ProjectStatus::default() };
+            status.sum_up_behind(DateTime::UNIX_EPOCH);
+            assert_eq!(status.is_current(), is_current, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_first_run_that_failed_is_not_behind_nothing() {
+        let run =
+            |outcome| LastRun { run: "1".into(), finished_at: DateTime::UNIX_EPOCH, outcome, error: None };
+        for (outcome, behind) in [(Outcome::Failed, None), (Outcome::Done, Some(0))] {
+            let mut status = ProjectStatus { last_run: Some(run(outcome)), ..ProjectStatus::default() };
+            status.sum_up_behind(DateTime::UNIX_EPOCH);
+            assert_eq!(status.commits_behind, behind, "{outcome:?}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::model::{MOST_COMMITS, Outcome, ProjectStatus, StatusView};
+use crate::model::{MOST_COMMITS, Outcome, ProjectStatus, RepositoryState, StatusView};
 
 use super::super::output::{Style, escape};
 use super::table::Table;
@@ -103,17 +103,27 @@ fn verdict(project: &ProjectStatus, now: DateTime<Utc>, style: &Style) -> String
 }
 
 fn repositories(project: &ProjectStatus, now: DateTime<Utc>, style: &Style) -> String {
-    let mut table = Table::new(&["repository", "commit", "files", "vectors", "synced"]).numbers(&[2, 3]);
+    let mut table =
+        Table::new(&["repository", "state", "commit", "files", "vectors", "synced"]).numbers(&[3, 4]);
+    let mut errors = String::new();
     let all = &project.repositories;
     let shown = if style.verbose > 0 || all.len() <= FOLDED { all.len() } else { FOLDED };
     for repository in &all[..shown] {
         let commit = match (repository.indexed, repository.head) {
+            (None, _) if repository.empty => "no commits".to_owned(),
             (None, _) => "none yet".to_owned(),
             (Some(indexed), Some(head)) if indexed != head => {
                 format!("{} (head {})", short(indexed), short(head))
             }
             (Some(indexed), _) => short(indexed),
         };
+        if let Some(error) = &repository.error {
+            errors.push_str(&format!(
+                "  {} {}\n",
+                style.bad(&format!("{}:", escape(&repository.repository))),
+                escape(error)
+            ));
+        }
         let synced = match (repository.orphan_since, repository.synced_at) {
             (Some(since), _) => {
                 style.warning(&format!("gone from the source, seen missing {}", ago(now, since)))
@@ -123,6 +133,7 @@ fn repositories(project: &ProjectStatus, now: DateTime<Utc>, style: &Style) -> S
         };
         table.row(vec![
             escape(&repository.repository).into_owned(),
+            state(repository.state, style),
             commit,
             number(repository.files),
             number(repository.vectors),
@@ -132,12 +143,22 @@ fn repositories(project: &ProjectStatus, now: DateTime<Utc>, style: &Style) -> S
     if table.is_empty() {
         return String::new();
     }
-    let mut text = table.render(2);
+    let mut text = table.render(2) + &errors;
     if shown < all.len() {
         let more = (all.len() - shown) as u64;
         text.push_str(&format!("  … {} more; `-v` lists them\n", number(more)));
     }
     text
+}
+
+fn state(state: RepositoryState, style: &Style) -> String {
+    match state {
+        RepositoryState::Failed => style.bad(state.as_str()),
+        RepositoryState::Partial | RepositoryState::Behind | RepositoryState::Orphan => {
+            style.warning(state.as_str())
+        }
+        RepositoryState::Current => style.good(state.as_str()),
+    }
 }
 
 #[cfg(test)]
@@ -148,7 +169,6 @@ mod tests {
     fn status() -> StatusView {
         let at = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
         let repository = |name: &str, indexed: u8, head: u8, orphan: Option<i64>| RepositoryStatus {
-            repository: name.to_owned(),
             indexed: Some(GitSha([indexed; 20])),
             head: Some(GitSha([head; 20])),
             commits_behind: Some(if indexed == head { 0 } else { 12 }),
@@ -156,6 +176,14 @@ mod tests {
             files: 1_200,
             vectors: 8_400,
             orphan_since: orphan.map(|days| at - TimeDelta::days(days)),
+            ..RepositoryStatus::unknown(name.to_owned())
+        };
+        let mut refused = RepositoryStatus::unknown("acme/secret".to_owned());
+        refused.error = Some("403: the token may not read it".to_owned());
+        let empty = RepositoryStatus {
+            empty: true,
+            commits_behind: Some(0),
+            ..RepositoryStatus::unknown("acme/void".to_owned())
         };
         let mut fresh = repository("acme/fresh", 0, 0, None);
         (fresh.indexed, fresh.synced_at, fresh.files, fresh.vectors) = (None, None, 0, 0);
@@ -179,10 +207,12 @@ mod tests {
             seconds_behind: Some(180),
             commits_behind: Some(12),
             repositories: vec![
-                repository("acme/api", 0x1a, 0x1a, None),
-                repository("acme/handbook", 0x1a, 0x2b, None),
-                repository("acme/old", 0x3c, 0x3c, Some(9)),
-                fresh,
+                refused.judged(),
+                fresh.judged(),
+                repository("acme/handbook", 0x1a, 0x2b, None).judged(),
+                repository("acme/old", 0x3c, 0x3c, Some(9)).judged(),
+                repository("acme/api", 0x1a, 0x1a, None).judged(),
+                empty.judged(),
             ],
         };
         let mut orphan = ProjectStatus { project: "guide".to_owned(), declared: false, ..handbook.clone() };
@@ -221,11 +251,14 @@ mod tests {
           behind        12 commits, 3 minutes
           last error    `docs/a.md`: the content filter refused the text
           next run      2024-10-04 01:00:00 UTC
-          repository     commit                        files  vectors  synced
-          acme/api       1a1a1a1a1a                    1,200    8,400  3 minutes ago
-          acme/handbook  1a1a1a1a1a (head 2b2b2b2b2b)  1,200    8,400  3 minutes ago
-          acme/old       3c3c3c3c3c                    1,200    8,400  gone from the source, seen missing 9 days ago
-          acme/fresh     none yet                          0        0
+          repository     state    commit                        files  vectors  synced
+          acme/secret    failed   none yet                          0        0
+          acme/fresh     behind   none yet                          0        0
+          acme/handbook  behind   1a1a1a1a1a (head 2b2b2b2b2b)  1,200    8,400  3 minutes ago
+          acme/old       orphan   3c3c3c3c3c                    1,200    8,400  gone from the source, seen missing 9 days ago
+          acme/api       current  1a1a1a1a1a                    1,200    8,400  3 minutes ago
+          acme/void      current  no commits                        0        0
+          acme/secret: 403: the token may not read it
 
         guide: orphan, not in the file any more; `reposync apply --prune` removes it
           indexed       16,800 vectors in 2,400 files
