@@ -18,6 +18,7 @@ mod embed_services;
 mod fairness;
 mod histories;
 mod notify;
+mod operators;
 mod page;
 mod plan;
 mod plugin_commands;

@@ -129,7 +129,7 @@ mod tests {
         ];
         insta::assert_snapshot!(render(&runs, &Style::plain(100)), @"
         run  started                  trigger   outcome       took  added  changed  removed  failed  projects
-        r4   2024-10-04 00:00:00 UTC  push      unfinished                                          handbook
+        r4   2024-10-04 00:00:00 UTC  push      unfinished                                           handbook
         r3   2024-10-04 00:00:00 UTC  apply     done        12.5 s  1,200        0        2       0  handbook, code
         r2   2024-10-04 00:00:00 UTC  schedule  incomplete  12.5 s  2,400        0        4       0  a, b and 2 more
         r1   2024-10-04 00:00:00 UTC  start     failed      12.5 s    600        0        1       0  a
