@@ -13,7 +13,7 @@ use std::sync::Arc;
 use changelog::Changelog;
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
-use reposync::chunk::component::{ComponentChunker, ComponentHost, Trial};
+use reposync::chunk::component::{ComponentChunker, ComponentHost, Folders, Trial};
 use reposync::chunk::{Chunker, WasmSettings};
 use reposync::model::Document;
 use reposync_plugin_sdk::Chunker as _;
@@ -72,7 +72,7 @@ impl Plugin {
     }
 
     fn load_from(&self, cache: &Path) -> (ComponentHost, ComponentChunker) {
-        let host = ComponentHost::new(cache).expect("a host");
+        let host = ComponentHost::new(&Folders::below(cache)).expect("a host");
         let chunker = host.load(self.name, &self.settings()).expect("loads");
         (host, chunker)
     }

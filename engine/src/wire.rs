@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::{Budget, Candidate, Engine, Project, ProjectSearch, ProjectStore, in_flight};
-use crate::chunk::component::{ComponentHost, Lock, LockedComponent, RefusedConfig};
+use crate::chunk::component::{self, ComponentHost, Folders, Lock, LockedComponent, RefusedConfig};
 use crate::chunk::{
     Chunker, CodeChunker, ComponentChunker, MarkdownChunker, SentenceChunker, TokenCounter, WasmSettings,
 };
@@ -91,7 +91,8 @@ impl Workshop {
     }
 
     /// The projects of these names (none: all enabled ones), each with its stages or with what is
-    /// wrong with them.
+    /// wrong with them. Blocks, and must not be called on the executor: components are compiled,
+    /// started and configured.
     pub fn candidates(&self, config: &Config, names: &[String]) -> Vec<Candidate> {
         chosen(config, names)
             .map(|project| Candidate {
@@ -170,7 +171,6 @@ impl Workshop {
                 max_file_bytes: config.engine.max_file_bytes.0,
             },
             secrets: project.secrets,
-            max_cost: project.max_cost,
             basis: Fingerprint::of(basis),
             source: self.source(config, stage(&project.source)?)?,
             chunkers,
@@ -184,7 +184,8 @@ impl Workshop {
         })
     }
 
-    /// The components that enabled projects use, as `reposync.lock` records them.
+    /// The components that enabled projects use, as `reposync.lock` records them. Blocks, like
+    /// [`Workshop::candidates`].
     pub fn components(&self, config: &Config) -> StageResult<Lock> {
         let folder = config.path.parent().unwrap_or(Path::new("/"));
         let locked = used_components(config).map(|(stage, settings)| {
@@ -225,7 +226,8 @@ impl Workshop {
         if let Some(host) = self.host.get() {
             return Ok(host);
         }
-        let host = ComponentHost::new(&config.engine.cache)?;
+        let engine = &config.engine;
+        let host = ComponentHost::new(&Folders::of_user(engine.compiled_cache.clone(), &engine.cache))?;
         Ok(self.host.get_or_init(|| host))
     }
 
@@ -333,6 +335,12 @@ impl Workshop {
     fn made(&self) -> std::sync::MutexGuard<'_, Made> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Removes what earlier versions left in the project's folder and nothing uses any more. For the
+/// start of a writing run; what cannot be removed stays.
+pub fn clear_leftovers(config: &Config) {
+    component::remove_former_cache(&config.engine.cache);
 }
 
 /// How patient the file wants clients to be with their services.

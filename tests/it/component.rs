@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use reposync::chunk::component::{ComponentChunker, ComponentHost};
-use reposync::chunk::{ChunkError, Chunker, WasmSettings};
+use reposync::chunk::component::{ComponentChunker, ComponentHost, Folders};
+use reposync::chunk::{ChunkError, Chunker, OnError, WasmSettings};
 use reposync::model::{Body, Chunk, Document};
 
 use crate::support::component::{Fixture, Unit, settings};
@@ -17,7 +17,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let host = ComponentHost::new(&folder.path().join("cache")).expect("a host");
+        let host = ComponentHost::new(&Folders::below(&folder.path().join("cache"))).expect("a host");
         Self { folder, host }
     }
 
@@ -121,11 +121,53 @@ fn refusals_are_told_apart() {
     let bench = Bench::new();
     let chunker = bench.load(&Fixture::new("declines"));
     assert!(matches!(chunk(&chunker, "\nx"), Err(ChunkError::NotMine)));
-    let Err(ChunkError::Failed { message, .. }) = chunk(&chunker, "!") else { panic!("refused") };
-    insta::assert_snapshot!(message, @"component `declines 1.0.0` failed on `docs/a.md`: it finds the document bad: it does not say why");
+    let Err(ChunkError::Left { why }) = chunk(&chunker, "!") else { panic!("left to the next") };
+    insta::assert_snapshot!(why, @"component `declines 1.0.0`: it finds the document bad: it does not say why");
     let Err(ChunkError::Failed { message, .. }) = chunk(&chunker, "?") else { panic!("refused") };
     insta::assert_snapshot!(message, @"component `declines 1.0.0` failed on `docs/a.md`: declines");
     assert_eq!(chunk(&chunker, "x").expect("chunks").len(), 1);
+}
+
+#[test]
+fn the_stage_says_what_becomes_of_a_file_that_cannot_be_chunked() {
+    let bench = Bench::new();
+    let declines = settings(&Fixture::new("declines").write(bench.path()));
+    let loop_for_ever = settings(&Fixture::new("endless-loop").write(bench.path()));
+    let traps = settings(&Fixture::new("trap").write(bench.path()));
+    let loop_for_ever = WasmSettings { deadline: "50ms".parse().expect("a duration"), ..loop_for_ever };
+    let outcome = |settings: &WasmSettings, on_error: Option<OnError>, text: &str| {
+        let settings = WasmSettings { on_error, ..settings.clone() };
+        let chunker = bench.host.load("stage", &settings).expect("loads");
+        match chunk(&chunker, text) {
+            Err(ChunkError::NotMine) => "not mine",
+            Err(ChunkError::Left { .. }) => "next",
+            Err(ChunkError::Failed { .. } | ChunkError::Stopped { .. }) => "fail",
+            Ok(_) => "chunks",
+        }
+    };
+    let (next, fail) = (Some(OnError::Next), Some(OnError::Fail));
+    for (what, settings, text, expected) in [
+        ("not mine", &declines, "\n", ["not mine"; 3]),
+        ("bad document", &declines, "!", ["next", "next", "fail"]),
+        ("failed", &declines, "?", ["fail", "next", "fail"]),
+        ("trap", &traps, "x", ["fail", "next", "fail"]),
+        // It depends on the machine, and what is indexed must not.
+        ("deadline", &loop_for_ever, "x", ["fail"; 3]),
+    ] {
+        assert_eq!([None, next, fail].map(|on_error| outcome(settings, on_error, text)), expected, "{what}");
+    }
+}
+
+#[test]
+fn what_becomes_of_such_a_file_is_part_of_the_recipe() {
+    let bench = Bench::new();
+    let plain = settings(&Fixture::new("whole").write(bench.path()));
+    let identity = |on_error: Option<OnError>| {
+        let settings = WasmSettings { on_error, ..plain.clone() };
+        bench.host.load("stage", &settings).expect("loads").identity().to_owned()
+    };
+    assert_eq!(identity(Some(OnError::Fail)), format!("{} on_error:fail", identity(None)));
+    assert_ne!(identity(Some(OnError::Fail)), identity(Some(OnError::Next)));
 }
 
 #[test]
@@ -138,51 +180,10 @@ fn an_unchanged_component_is_compiled_once() {
     drop((first, again));
     // Nobody holds it any more: this one comes from disk, as after a restart.
     bench.host.load("stage", &settings(&component)).expect("loads");
-    let restarted = ComponentHost::new(&bench.path().join("cache")).expect("a host");
+    let restarted = ComponentHost::new(&Folders::below(&bench.path().join("cache"))).expect("a host");
     let chunker = restarted.load("stage", &settings(&component)).expect("loads");
     assert_eq!(chunk(&chunker, "text").expect("chunks").len(), 1);
     assert_eq!((bench.host.compilations(), restarted.compilations()), (1, 0));
-}
-
-#[test]
-fn spoilt_compiled_code_is_made_anew() {
-    type Spoil = fn(&mut Vec<u8>);
-    let bench = Bench::new();
-    let component = Fixture::new("whole").write(bench.path());
-    drop(bench.host.load("stage", &settings(&component)).expect("loads"));
-    let [code, beside] = ["cwasm", "json"].map(|extension| kept(&bench.path().join("cache"), extension));
-    let spoilt: [(&Path, Spoil); 5] = [
-        (&code, |bytes| bytes[0] ^= 1),
-        (&code, |bytes| {
-            let middle = bytes.len() / 2;
-            bytes[middle] ^= 1;
-        }),
-        (&code, |bytes| bytes.truncate(bytes.len() - 1)),
-        (&code, |bytes| bytes.push(0)),
-        (&beside, |bytes| bytes.truncate(bytes.len() / 2)),
-    ];
-    for (n, (path, spoil)) in (1..).zip(spoilt) {
-        let mut bytes = std::fs::read(path).expect("there");
-        spoil(&mut bytes);
-        std::fs::write(path, bytes).expect("written");
-        let chunker = bench.host.load("stage", &settings(&component)).expect("loads");
-        assert_eq!(chunk(&chunker, "text").expect("chunks").len(), 1);
-        assert_eq!(bench.host.compilations(), 1 + n);
-    }
-}
-
-/// The one file of this extension among the compiled components.
-fn kept(cache: &Path, extension: &str) -> std::path::PathBuf {
-    let entries = |folder: &Path| -> Vec<_> {
-        std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect()
-    };
-    let mut files = entries(&cache.join("components"))
-        .into_iter()
-        .flat_map(|folder| entries(&folder))
-        .filter(|path| path.extension().is_some_and(|it| it == extension));
-    let file = files.next().expect("kept");
-    assert_eq!(files.next(), None);
-    file
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use reposync::chunk::component::{ComponentHost, HostOptions, RefusedConfig};
+use reposync::chunk::component::{ComponentHost, Folders, HostOptions, RefusedConfig};
 use reposync::chunk::{ChunkError, Chunker, WasmSettings};
 use reposync::model::{Document, StageError};
 
@@ -23,7 +23,8 @@ impl Bench {
 
     fn with(options: HostOptions) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let host = ComponentHost::with(&folder.path().join("cache"), options).expect("a host");
+        let host =
+            ComponentHost::with(&Folders::below(&folder.path().join("cache")), options).expect("a host");
         Self { folder, host }
     }
 
@@ -66,6 +67,7 @@ impl Bench {
         match chunker.chunk(&Document { path: "docs/a.md", text, language: None }) {
             Ok(chunks) => panic!("{} chunks", chunks.len()),
             Err(ChunkError::NotMine) => "not mine\n".to_owned(),
+            Err(ChunkError::Left { why }) => self.without_paths(&format!("left: {why}\n")),
             Err(ChunkError::Stopped { message }) => self.without_paths(&format!("{message}\n")),
             Err(ChunkError::Failed { message, hint }) => {
                 let hint = hint.map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
@@ -248,7 +250,8 @@ fn sleeping_is_no_way_round_the_deadline() {
 }
 
 #[test]
-fn a_fault_of_old_state_is_healed_by_a_fresh_instance() {
+fn every_document_gets_an_instance_of_its_own() {
+    // It traps on the second document that it is given.
     let bench = Bench::new();
     let chunker = bench.chunker(&Fixture::new("trap-every-second"));
     for n in 0..6 {
@@ -401,6 +404,39 @@ fn a_later_minor_version_is_welcome() {
     let fixture = Fixture::new("whole")
         .contract("reposync:chunker/chunker@1.4.2", wit)
         .log("reposync:chunker/log@1.4.2");
+    let chunker = bench.chunker(&fixture);
+    let document = Document { path: "a.md", text: "text", language: None };
+    assert_eq!(chunker.chunk(&document).expect("chunks").len(), 1);
+}
+
+#[test]
+fn what_a_later_minor_version_added_asks_for_a_later_program() {
+    let bench = Bench::new();
+    // Another interface, and another function of a known one.
+    let wit = reposync::chunk::component::WIT.replace("chunker@1.0.0;", "chunker@1.4.0;");
+    let wit = wit.replace("import log;", "import log;\n  import stopwatch;");
+    let wit = format!("{wit}\ninterface stopwatch {{ elapsed: func() -> u64; }}\n");
+    let fixture = Fixture::new("measures")
+        .contract("reposync:chunker/chunker@1.4.0", wit)
+        .log("reposync:chunker/log@1.4.0");
+    insta::assert_snapshot!(bench.refusal(&fixture.build()), @"");
+    let wit = reposync::chunk::component::WIT.replace("chunker@1.0.0;", "chunker@1.4.0;");
+    let wit = wit.replace("interface log {", "interface log {\n  flush: func();");
+    let fixture = Fixture::new("flushes")
+        .contract("reposync:chunker/chunker@1.4.0", wit)
+        .log("reposync:chunker/log@1.4.0");
+    insta::assert_snapshot!(bench.refusal(&fixture.build()), @"");
+}
+
+#[test]
+fn the_clocks_stand_still_but_not_at_zero() {
+    let bench = Bench::new();
+    let clocks = "package wasi:clocks@0.2.0;\ninterface monotonic-clock { now: func() -> u64; }\n\
+                  interface wall-clock {\n  record datetime { seconds: u64, nanoseconds: u32 }\n  \
+                  now: func() -> datetime;\n}\n";
+    let fixture = Fixture::new("needs-time")
+        .importing("wasi:clocks/monotonic-clock@0.2.0;\n  import wasi:clocks/wall-clock@0.2.0")
+        .package("clocks.wit", clocks);
     let chunker = bench.chunker(&fixture);
     let document = Document { path: "a.md", text: "text", language: None };
     assert_eq!(chunker.chunk(&document).expect("chunks").len(), 1);

@@ -137,7 +137,7 @@ fn compiled(world: &World) -> BTreeSet<(String, u64)> {
     let entries = |folder: &Path| -> Vec<_> {
         std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry")).collect()
     };
-    entries(&world.path(".reposync/components"))
+    entries(&world.path(".cache/reposync/components"))
         .into_iter()
         .flat_map(|engine| entries(&engine.path()))
         .map(|file| {

@@ -8,7 +8,7 @@ use reposync::apply::{Candidate, Options, run};
 use reposync::config::{self, Need};
 use reposync::ledger::Ledger;
 use reposync::model::{EventSink, Outcome};
-use reposync::plan::{Guard, SpendingGuard};
+use reposync::plan::Guard;
 use reposync::wire::Workshop;
 use tokio_util::sync::CancellationToken;
 
@@ -114,6 +114,40 @@ fn a_broken_component_ends_its_own_project_and_validate_says_so() {
 }
 
 #[test]
+fn a_bad_document_goes_to_the_next_chunker_with_a_note() {
+    let local = Local::new();
+    local.world.write("plugins/declines.wasm", Fixture::new("declines").build());
+    local.repo.write("guide/bad.md", "! broken\n").commit("bad");
+    let stage = |more: &str| {
+        format!(
+            "{STAGES}\n[stages.notes]\nkind = \"wasm\"\ncomponent = \"plugins/declines.wasm\"\n{more}\n\
+             [projects.docs]\n{}",
+            pipeline(&["notes"])
+        )
+    };
+    local.config(&stage(""));
+    let note = "`docs:guide/bad.md`: component `declines 1.0.0`: it finds the document bad: it does not say \
+                why; the next chunker gets it";
+    assert!(local.world.ok(&["plan", "--exact"]).stdout.contains(note));
+    let applied = local.apply(&[]).exits(0);
+    assert_eq!(applied.notes(), note);
+    assert_eq!(local.index().len(), 4);
+
+    // Nothing is done twice for it, and another answer is a new recipe.
+    assert_eq!(local.apply(&[]).exits(0).notes(), "");
+    local.config(&stage("on_error = \"fail\""));
+    let applied = local.apply(&[]).exits(3);
+    assert_eq!(applied.report["projects"][0]["failures"][0]["path"], "guide/bad.md");
+    local.config(&stage("").replace("\"notes\", \"prose\", ", "\"notes\", "));
+    let applied = local.apply(&[]).exits(0);
+    assert!(
+        applied.notes().ends_with("it does not say why; no other chunker takes it"),
+        "{}",
+        applied.notes()
+    );
+}
+
+#[test]
 fn a_new_binary_is_a_reason_in_the_plan_and_embeds_only_what_is_new() {
     let local = Local::new();
     local.repo.write("notes/a.txt", "one\ntwo\n").write("notes/b.txt", "alone").commit("notes");
@@ -164,11 +198,8 @@ async fn changelogs_indexed(native: bool) -> crate::support::local::Index {
     let ledger = Arc::new(Ledger::open(&config.engine.state).expect("a ledger"));
     let engine = workshop.engine(&config, ledger, EventSink::none(), CancellationToken::new());
     let candidate = Candidate { name: "docs".into(), project: Ok(Arc::new(project)) };
-    let options = Options::new(
-        Guard { max_delete_ratio: 0.5, allow_deletes: false },
-        SpendingGuard { max_new_texts_ratio: 0.5, allow_cost: false },
-        vec!["docs".to_owned()],
-    );
+    let options =
+        Options::new(Guard { max_delete_ratio: 0.5, allow_deletes: false }, vec!["docs".to_owned()]);
     let report = run(Arc::new(engine), vec![candidate], options, "test").await.expect("a run");
     assert_eq!(report.outcome, Outcome::Done, "{report:?}");
     read_index(&local.world.path(".reposync/index.db"))

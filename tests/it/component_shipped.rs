@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use reposync::chunk::component::{ComponentChunker, ComponentHost, Trial, Verdict};
+use reposync::chunk::component::{ComponentChunker, ComponentHost, Folders, Trial, Verdict};
 use reposync::chunk::{ChunkError, Chunker};
 use reposync::model::Document;
 
@@ -30,7 +30,7 @@ fn shipped() -> Vec<PathBuf> {
 
 fn load(component: &Path) -> (ComponentHost, ComponentChunker, tempfile::TempDir) {
     let cache = tempfile::tempdir().expect("a folder");
-    let host = ComponentHost::new(cache.path()).expect("a host");
+    let host = ComponentHost::new(&Folders::below(cache.path())).expect("a host");
     let chunker = host.load("stage", &settings(component)).expect("loads");
     (host, chunker, cache)
 }

@@ -71,45 +71,17 @@ pub(crate) async fn estimate(
         }
         return Ok(LeftOut::new());
     }
-    let Counted { left_out, failed } = count_exactly(run, work, bill).await?;
-    let repository = &work.entry.repo.name;
-    for (path, reason) in &left_out {
-        run.tally.skipped(repository, path, *reason);
-    }
-    for (path, error) in &failed {
-        run.tally.failed(Some(repository), Some(path), error);
-    }
-    Ok(left_out)
-}
-
-/// What contents told beside the bill.
-#[derive(Default)]
-pub(crate) struct Counted {
-    left_out: LeftOut,
-    /// Files that could not be read or cut, by path.
-    failed: Vec<(String, StageError)>,
-}
-
-/// Adds a repository's work to the bill, by reading and cutting its contents.
-pub(crate) async fn count_exactly(
-    run: &Arc<ProjectRun>,
-    work: &RepoWork,
-    bill: &mut Bill<'_>,
-) -> StageResult<Counted> {
-    let wanted: Vec<TreeEntry> = work.diff.writes.iter().map(|write| write.wanted.entry.clone()).collect();
-    if wanted.is_empty() {
-        return Ok(Counted::default());
-    }
+    let wanted = work.diff.writes.iter().map(|write| write.wanted.entry.clone()).collect();
     let mut sink = Counting {
         run,
         repo: &work.entry.repo,
         commit: work.commit,
         writes: &work.diff.writes,
         bill,
-        counted: Counted::default(),
+        left_out: LeftOut::new(),
     };
     run.project.source.fetch(&work.entry.repo, work.commit, wanted, &mut sink).await?;
-    Ok(sink.counted)
+    Ok(sink.left_out)
 }
 
 /// What sizes alone tell. Content that the index holds already costs no embedding.
@@ -138,7 +110,7 @@ struct Counting<'a, 'b> {
     commit: GitSha,
     writes: &'a [Write],
     bill: &'a mut Bill<'b>,
-    counted: Counted,
+    left_out: LeftOut,
 }
 
 #[async_trait]
@@ -156,13 +128,14 @@ impl ContentSink for Counting<'_, '_> {
         };
         match prepared {
             Ok(Prepared::Skipped(reason)) => {
-                self.counted.left_out.insert(entry.path, reason);
+                run.tally.skipped(&self.repo.name, &entry.path, reason);
+                self.left_out.insert(entry.path, reason);
                 self.bill.estimate.vectors_deleted += write.vectors_before;
                 Ok(())
             }
             Ok(Prepared::Chunks(drafts)) => self.count(write, &drafts).await,
             Err(error) => {
-                self.counted.failed.push((entry.path, error));
+                run.tally.failed(Some(&self.repo.name), Some(&entry.path), &error);
                 Ok(())
             }
         }
@@ -176,7 +149,11 @@ impl Counting<'_, '_> {
             let Some(recipe) = run.recipes.of(&entry.path) else {
                 return Ok(Prepared::Skipped(SkipReason::NoChunker));
             };
-            prepare(&run.project, &Origin { repo: &repo, commit, entry: &entry, recipe: &recipe }, &content)
+            let origin = Origin { repo: &repo, commit, entry: &entry, recipe: &recipe };
+            let mut notes = Vec::new();
+            let prepared = prepare(&run.project, &origin, &content, &mut notes);
+            run.note_files(notes);
+            prepared
         };
         CORES
             .run(work)

@@ -17,7 +17,6 @@ mod run;
 mod search;
 mod selected;
 mod setup;
-mod spending;
 mod survey;
 mod tally;
 mod verify;

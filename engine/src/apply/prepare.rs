@@ -49,8 +49,14 @@ pub(crate) struct Origin<'a> {
 
 /// Cleans, chunks and fits one file.
 ///
-/// An error of an item kind fails this file; any other ends the project.
-pub(crate) fn prepare(project: &Project, origin: &Origin<'_>, content: &[u8]) -> StageResult<Prepared> {
+/// An error of an item kind fails this file; any other ends the project. `notes` gets what a person
+/// should know of chunkers that could not use the file.
+pub(crate) fn prepare(
+    project: &Project,
+    origin: &Origin<'_>,
+    content: &[u8],
+    notes: &mut Vec<String>,
+) -> StageResult<Prepared> {
     if content.len() as u64 > project.selector.max_file_bytes {
         return Ok(Prepared::Skipped(SkipReason::TooLarge));
     }
@@ -65,7 +71,7 @@ pub(crate) fn prepare(project: &Project, origin: &Origin<'_>, content: &[u8]) ->
         SecretsMode::Redact => cleaned.text = secrets::redact(&cleaned.text).into_owned(),
     }
     let path = origin.entry.path.as_str();
-    let Some((chunker, cleaned, chunks)) = chunk(project, path, cleaned)? else {
+    let Some((chunker, cleaned, chunks)) = chunk(project, origin, cleaned, notes)? else {
         return Ok(Prepared::Skipped(SkipReason::NoChunker));
     };
     let pieces = fit(&cleaned, chunks, &project.limits()).map_err(|bad| {
@@ -119,7 +125,13 @@ pub(crate) fn prepare(project: &Project, origin: &Origin<'_>, content: &[u8]) ->
 type Chunked<'a> = (&'a dyn Chunker, Cleaned, Vec<Chunk>);
 
 /// Asks the chunkers of the file's chain, in order. None: all of them declined.
-fn chunk<'a>(project: &'a Project, path: &str, cleaned: Cleaned) -> StageResult<Option<Chunked<'a>>> {
+fn chunk<'a>(
+    project: &'a Project,
+    origin: &Origin<'_>,
+    cleaned: Cleaned,
+    notes: &mut Vec<String>,
+) -> StageResult<Option<Chunked<'a>>> {
+    let path = origin.entry.path.as_str();
     let mut cleaned = Some(cleaned);
     let chain = project.chain(path);
     for (at, &index) in chain.iter().enumerate() {
@@ -133,6 +145,10 @@ fn chunk<'a>(project: &'a Project, path: &str, cleaned: Cleaned) -> StageResult<
         match chunker.chunk(&document) {
             Ok(chunks) => return Ok(Some((chunker, text, chunks))),
             Err(ChunkError::NotMine) => {}
+            Err(ChunkError::Left { why }) => {
+                let then = if last { "no other chunker takes it" } else { "the next chunker gets it" };
+                notes.push(format!("`{}:{path}`: {why}; {then}", origin.repo.name));
+            }
             Err(ChunkError::Failed { message, hint }) => {
                 let mut error = StageError::new(chunker.stage(), ErrorKind::BadInput, message);
                 error.hint = hint;

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::model::{
-    Counts, ErrorKind, Failure, GuardKind, Outcome, ProjectReport, SkipCount, SkipReason, StageError,
-    Withheld,
-};
+use crate::model::{Counts, ErrorKind, Failure, Outcome, ProjectReport, SkipCount, SkipReason, StageError};
 
 /// So many failures are told one by one; the rest is counted.
 const TOLD_FAILURES: usize = 100;
+/// Notes on single files that are shown one by one; the rest is counted.
+const TOLD_FILE_NOTES: u64 = 20;
 /// So many examples are kept for each reason to skip.
 const EXAMPLES: usize = 5;
 
@@ -25,8 +24,9 @@ struct Inner {
     skipped: BTreeMap<SkipReason, SkipCount>,
     failures: Vec<Failure>,
     partial: bool,
-    withheld: Vec<Withheld>,
     notes: Vec<String>,
+    /// The first notes on single files, and how many there were.
+    file_notes: (Vec<String>, u64),
 }
 
 impl Tally {
@@ -62,19 +62,27 @@ impl Tally {
         }
     }
 
-    /// A guard withheld something: the run is partial.
-    pub(crate) fn withheld(&self, withheld: Withheld) {
+    /// Something was withheld: the run is partial.
+    pub(crate) fn withheld(&self, vectors: u64) {
         let mut inner = self.lock();
         inner.partial = true;
-        if withheld.guard == GuardKind::Deletion {
-            inner.counts.vectors_withheld += withheld.amount;
-        }
-        inner.withheld.push(withheld);
+        inner.counts.vectors_withheld += vectors;
     }
 
     /// Something a person should know.
     pub(crate) fn note(&self, note: impl Into<String>) {
         self.lock().notes.push(note.into());
+    }
+
+    /// A note on one file. False: there were many, and this one is only counted.
+    pub(crate) fn note_file(&self, note: &str) -> bool {
+        let mut inner = self.lock();
+        inner.file_notes.1 += 1;
+        let shown = inner.file_notes.1 <= TOLD_FILE_NOTES;
+        if shown {
+            inner.file_notes.0.push(note.to_owned());
+        }
+        shown
     }
 
     /// The report. `error`: what ended the project early.
@@ -91,6 +99,13 @@ impl Tally {
             (None, _, true) => Outcome::Partial,
             (None, _, false) => Outcome::Done,
         };
+        let mut notes = inner.notes.clone();
+        let (mut on_files, all) = inner.file_notes.clone();
+        on_files.sort();
+        notes.append(&mut on_files);
+        if let more @ 1.. = all.saturating_sub(TOLD_FILE_NOTES) {
+            notes.push(format!("{more} more files that a component could not chunk"));
+        }
         let mut failures = inner.failures.clone();
         failures.sort_by(|a, b| (&a.repository, &a.path).cmp(&(&b.repository, &b.path)));
         let mut skipped: Vec<SkipCount> = inner.skipped.values().cloned().collect();
@@ -108,8 +123,7 @@ impl Tally {
                 ErrorKind::Transient { retry_after } => retry_after.map(|wait| wait.as_secs()),
                 _ => None,
             }),
-            withheld: inner.withheld.clone(),
-            notes: inner.notes.clone(),
+            notes,
         }
     }
 
@@ -126,5 +140,20 @@ pub(crate) fn failure(repository: Option<&str>, path: Option<&str>, error: &Stag
         path: path.map(str::to_owned),
         error: error.one_line(),
         hint: error.hint.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_notes_on_files_are_counted() {
+        let tally = Tally::default();
+        let shown = (0..25).filter(|n| tally.note_file(&n.to_string())).count() as u64;
+        assert_eq!(shown, TOLD_FILE_NOTES);
+        let notes = tally.report("docs", None, false).notes;
+        assert_eq!(notes.len() as u64, TOLD_FILE_NOTES + 1);
+        assert_eq!(notes.last().expect("the count"), "5 more files that a component could not chunk");
     }
 }

@@ -33,13 +33,19 @@ pub use fit::{BadChunk, Limits, Piece, fit};
 pub use language::{language_of, media_type_of};
 pub use markdown::MarkdownChunker;
 pub use sentence::SentenceChunker;
-pub use settings::{CodeSettings, MarkdownSettings, SentenceSettings, WasmSettings};
+pub use settings::{CodeSettings, MarkdownSettings, OnError, SentenceSettings, WasmSettings};
 
 /// Why a chunker gave no chunks.
 #[derive(Debug)]
 pub enum ChunkError {
     /// The chunker does not want this file; the next one of the pipeline that matches gets it.
     NotMine,
+    /// The chunker cannot use this file, and its stage leaves such files to the next one of the
+    /// pipeline that matches.
+    Left {
+        /// Why, in one line that names the component.
+        why: String,
+    },
     /// This file cannot be chunked: the component's own refusal, a trap, a bad range. `message`
     /// names component and version, what happened, and `hint` what to do.
     Failed {

@@ -89,6 +89,26 @@ impl Default for CodeSettings {
     }
 }
 
+/// What becomes of a file that a component cannot chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnError {
+    /// The next chunker of the pipeline that matches takes it.
+    Next,
+    /// It is a failed file.
+    Fail,
+}
+
+impl OnError {
+    /// The word for it in the file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Next => "next",
+            Self::Fail => "fail",
+        }
+    }
+}
+
 /// `kind = "wasm"`: a chunker component.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -104,6 +124,11 @@ pub struct WasmSettings {
     /// Handed to the component as JSON.
     #[serde(default)]
     pub config: serde_json::Map<String, serde_json::Value>,
+    /// What becomes of a file that the component cannot chunk: `next` leaves it to the next chunker of
+    /// the pipeline, `fail` counts it as failed. Left out: `next` for a document that the component
+    /// calls bad, `fail` for everything else.
+    #[serde(default)]
+    pub on_error: Option<OnError>,
     /// Linear memory at most.
     #[serde(default = "default_memory")]
     pub memory: ByteSize,

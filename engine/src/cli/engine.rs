@@ -12,15 +12,15 @@ use futures::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
-use crate::apply::{self, Options, Prune};
+use crate::apply::{self, Candidate, Options, Prune};
 use crate::chunk::component::Lock;
 use crate::config::{Config, Need};
 use crate::daemon::{Daemon, DaemonRecord};
 use crate::ledger::{Ledger, RunLock, RunQuery, RunRow};
 use crate::model::{EventSink, Report, StageError, StatusView, VerifyReport};
 use crate::net::read_body;
-use crate::plan::{Guard, Plan, SpendingGuard};
-use crate::wire::Workshop;
+use crate::plan::{Guard, Plan};
+use crate::wire::{self, Workshop};
 
 use super::render::history::PastRun;
 use super::render::query::Answer;
@@ -32,8 +32,6 @@ pub(super) struct PlanRequest {
     pub(super) projects: Vec<String>,
     /// Fetch and chunk the contents to count chunks, texts and tokens.
     pub(super) exact: bool,
-    /// Let the spending guard pass everything.
-    pub(super) allow_cost: bool,
 }
 
 /// What to apply.
@@ -50,8 +48,6 @@ pub(super) struct ApplyRequest {
     pub(super) prune: bool,
     /// Let the deletion guard pass everything.
     pub(super) allow_deletes: bool,
-    /// Let the spending guard pass everything.
-    pub(super) allow_cost: bool,
     /// Refuse components that differ from `reposync.lock`.
     pub(super) locked: bool,
     /// Wait for another run to end.
@@ -77,10 +73,31 @@ pub(super) async fn plan(
     cancel: CancellationToken,
 ) -> anyhow::Result<Plan> {
     check_names(config, &request.projects)?;
-    let workshop = Workshop::new(cancel.clone(), events.clone());
-    let candidates = workshop.candidates(config, &request.projects);
+    let workshop = Arc::new(Workshop::new(cancel.clone(), events.clone()));
+    let candidates = candidates(&workshop, config, &request.projects).await?;
     let engine = Arc::new(workshop.engine(config, read_ledger(config)?, events, cancel));
-    Ok(apply::plan(engine, candidates, options(config, false, request.allow_cost), request.exact).await?)
+    Ok(apply::plan(engine, candidates, options(config, false), request.exact).await?)
+}
+
+/// The projects of these names (none: all enabled ones), with their stages.
+async fn candidates(
+    workshop: &Arc<Workshop>,
+    config: &Config,
+    names: &[String],
+) -> anyhow::Result<Vec<Candidate>> {
+    let names = names.to_vec();
+    off_executor(workshop, config, move |workshop, config| workshop.candidates(config, &names)).await
+}
+
+/// Makes stages on a blocking thread. Components are compiled and started then; on a thread of the
+/// executor one that prints would panic.
+async fn off_executor<T: Send + 'static>(
+    workshop: &Arc<Workshop>,
+    config: &Config,
+    work: impl FnOnce(&Workshop, &Config) -> T + Send + 'static,
+) -> anyhow::Result<T> {
+    let (workshop, config) = (Arc::clone(workshop), config.clone());
+    tokio::task::spawn_blocking(move || work(&workshop, &config)).await.context("failed to make the stages")
 }
 
 /// The ledger for reading; an empty one where there is none yet.
@@ -102,17 +119,21 @@ pub(super) async fn apply(
     check_names(config, &request.projects)?;
     let lock = lock(&config.engine.state, request.wait).await?;
     let ledger = Arc::new(Ledger::open_locked(&config.engine.state, &lock)?);
-    let workshop = Workshop::new(cancel.clone(), events.clone());
+    let workshop = Arc::new(Workshop::new(cancel.clone(), events.clone()));
     let lock_file = config.path.with_file_name("reposync.lock");
-    let components = workshop.components(config);
+    let components = off_executor(&workshop, config, |workshop, config| {
+        wire::clear_leftovers(config);
+        workshop.components(config)
+    })
+    .await?;
     if request.locked {
         check_components(&lock_file, components.as_ref().map_err(Clone::clone)?)?;
     }
-    let candidates = workshop.candidates(config, &request.projects);
+    let selected = candidates(&workshop, config, &request.projects).await?;
     let engine = Arc::new(workshop.engine(config, ledger, events, cancel));
     if let Some(saved) = &request.saved {
-        let options = options(config, request.allow_deletes, request.allow_cost);
-        let fresh = workshop.candidates(config, &request.projects);
+        let options = options(config, request.allow_deletes);
+        let fresh = candidates(&workshop, config, &request.projects).await?;
         let now = apply::plan(Arc::clone(&engine), fresh, options, saved.exact).await?;
         if now.basis != saved.basis {
             return Err(StageError::local(
@@ -127,9 +148,9 @@ pub(super) async fn apply(
         full: request.full,
         prune: if request.prune { Prune::Asked } else { Prune::No },
         whole_file: request.projects.is_empty(),
-        ..options(config, request.allow_deletes, request.allow_cost)
+        ..options(config, request.allow_deletes)
     };
-    let report = apply::run(engine, candidates, options, "apply").await?;
+    let report = apply::run(engine, selected, options, "apply").await?;
     // A component that cannot be loaded has ended its projects, which the report tells.
     if let Ok(components) = components
         && (components != Lock::default() || lock_file.exists())
@@ -153,10 +174,9 @@ fn check_components(lock_file: &Path, components: &Lock) -> anyhow::Result<()> {
 }
 
 /// How a run of this file is done where nobody asks for more.
-fn options(config: &Config, allow_deletes: bool, allow_cost: bool) -> Options {
+fn options(config: &Config, allow_deletes: bool) -> Options {
     let guard = Guard { max_delete_ratio: config.engine.max_delete_ratio, allow_deletes };
-    let spending = SpendingGuard { max_new_texts_ratio: config.engine.max_new_texts_ratio, allow_cost };
-    Options::new(guard, spending, config.projects.iter().map(|project| project.name.clone()).collect())
+    Options::new(guard, config.projects.iter().map(|project| project.name.clone()).collect())
 }
 
 /// One writing run at a time.
@@ -324,9 +344,9 @@ pub(super) async fn verify(
     cancel: CancellationToken,
 ) -> anyhow::Result<VerifyReport> {
     check_names(config, projects)?;
-    let workshop = Workshop::new(cancel.clone(), events.clone());
+    let workshop = Arc::new(Workshop::new(cancel.clone(), events.clone()));
     let stores = workshop.stores(config, projects);
-    let options = options(config, false, false);
+    let options = options(config, false);
     // Looking needs no lock; mending is a writing run.
     let lock = if repair { Some(lock(&config.engine.state, false).await?) } else { None };
     let ledger = match &lock {
@@ -336,7 +356,7 @@ pub(super) async fn verify(
     let mut findings = apply::check(&ledger, &stores, &options.declared, &cancel).await;
     if repair && findings.iter().any(|finding| finding.report.is_open()) {
         apply::mend(&ledger, &stores, &mut findings).await?;
-        let again = workshop.candidates(config, projects);
+        let again = candidates(&workshop, config, projects).await?;
         let engine = Arc::new(workshop.engine(config, Arc::clone(&ledger), events, cancel.clone()));
         apply::run(engine, again, options.clone(), "verify").await?;
         let after = apply::check(&ledger, &stores, &options.declared, &cancel).await;

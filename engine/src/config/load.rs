@@ -11,7 +11,6 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::check::absolute;
-use super::costs::check_costs;
 use super::explain::did_you_mean;
 use super::kinds::Role;
 use super::places::check_shared;
@@ -23,6 +22,7 @@ use super::substitute::Env;
 use super::table::{Surroundings, Table, quoted};
 use super::values::is_name;
 use super::{Api, Config, Engine, projects};
+use crate::chunk::component::default_compiled_cache;
 
 /// The name that is searched for.
 pub const FILE_NAME: &str = "reposync.toml";
@@ -143,7 +143,7 @@ fn resolve(path: &Path, text: &str, need: &Need, problems: &mut Vec<Problem>) ->
         problems.push(Problem::at(quoted(name), key.span(), "unknown key").hint(hint));
     }
 
-    let engine = read_engine(engine, &folder, problems);
+    let engine = read_engine(engine, around, problems);
     let api = read_api(api, need.api, problems);
     let stages = Stages::read(stage_tables, around, problems);
     if let Some(engine) = &engine {
@@ -158,7 +158,6 @@ fn resolve(path: &Path, text: &str, need: &Need, problems: &mut Vec<Problem>) ->
     }
     check_selected(&need.projects, &all, problems);
     check_shared(&all, &stages, problems);
-    check_costs(&all, &stages, problems);
 
     let is_used = |project: &super::Project| match need.projects.as_slice() {
         [] => project.enabled,
@@ -251,12 +250,20 @@ fn take_table<'i>(root: &mut DeTable<'i>, key: &str, problems: &mut Vec<Problem>
     None
 }
 
-fn read_engine(mut table: Table<'_>, folder: &Path, problems: &mut Vec<Problem>) -> Option<Engine> {
+fn read_engine(
+    mut table: Table<'_>,
+    around: Surroundings<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<Engine> {
+    let folder = around.folder;
     let raw: RawEngine = table.read(&Shape::of::<RawEngine>(), problems)?;
     problems.append(&mut table.unresolved);
-    for (key, path) in
-        [("state", Some(&raw.state)), ("cache", Some(&raw.cache)), ("log_dir", raw.log_dir.as_ref())]
-    {
+    for (key, path) in [
+        ("state", Some(&raw.state)),
+        ("cache", Some(&raw.cache)),
+        ("compiled_cache", raw.compiled_cache.as_ref()),
+        ("log_dir", raw.log_dir.as_ref()),
+    ] {
         if path.is_some_and(|path| path.as_os_str().is_empty()) {
             table.flag(problems, key, "must not be empty", "leave it out for the default");
         }
@@ -285,10 +292,6 @@ fn read_engine(mut table: Table<'_>, folder: &Path, problems: &mut Vec<Problem>)
         let hint = "a share from 0 to 1: 0.5 withholds removals beyond half of a project's vectors";
         table.flag(problems, "max_delete_ratio", "outside 0 to 1", hint);
     }
-    if !(0.0..=1.0).contains(&raw.max_new_texts_ratio) {
-        let hint = "a share from 0 to 1: 0.5 withholds runs that embed more than half of a project's chunks";
-        table.flag(problems, "max_new_texts_ratio", "outside 0 to 1", hint);
-    }
     let state = absolute(folder, &raw.state);
     let cache = absolute(folder, &raw.cache);
     if state == cache || state == cache.join("cache.db") {
@@ -297,13 +300,16 @@ fn read_engine(mut table: Table<'_>, folder: &Path, problems: &mut Vec<Problem>)
     Some(Engine {
         state,
         cache,
+        compiled_cache: match &raw.compiled_cache {
+            Some(path) => Some(absolute(folder, path)),
+            None => default_compiled_cache(&|name| (around.env)(name)),
+        },
         cache_size: raw.cache_size,
         concurrency: raw.concurrency,
         timeout: raw.timeout,
         retries: raw.retries,
         max_file_bytes: raw.max_file_bytes,
         max_delete_ratio: raw.max_delete_ratio,
-        max_new_texts_ratio: raw.max_new_texts_ratio,
         prune: raw.prune,
         history: raw.history,
         log_dir: raw.log_dir.map(|path| absolute(folder, &path)),

@@ -2,7 +2,6 @@
 //! reported at once, with its place. Knows the stages' settings, never the stages.
 
 mod check;
-mod costs;
 mod diff;
 mod explain;
 mod kinds;
@@ -92,8 +91,11 @@ impl Config {
 pub struct Engine {
     /// The ledger's file.
     pub state: PathBuf,
-    /// The folder of the vector cache and of compiled components.
+    /// The folder of the vector cache.
     pub cache: PathBuf,
+    /// The folder of compiled components. `None`: the file names none and the environment no folder
+    /// of this user's, so they are compiled in memory.
+    pub compiled_cache: Option<PathBuf>,
     /// The vector cache's size at most.
     pub cache_size: ByteSize,
     /// Calls in flight to each service.
@@ -106,8 +108,6 @@ pub struct Engine {
     pub max_file_bytes: ByteSize,
     /// The deletion guard: share of a project's vectors, 0 to 1.
     pub max_delete_ratio: f64,
-    /// The spending guard: texts of one run as a share of a project's chunks, 0 to 1.
-    pub max_new_texts_ratio: f64,
     /// For the daemon what `--prune` is for `apply`.
     pub prune: bool,
     /// How long runs are kept in the history.
@@ -185,8 +185,6 @@ pub struct Project {
     pub schedule: Option<String>,
     /// What happens to secrets found in files.
     pub secrets: SecretsMode,
-    /// What the embeddings of one run may cost.
-    pub max_cost: Option<f64>,
     /// Disabled projects are left alone.
     pub enabled: bool,
 }

@@ -4,6 +4,7 @@ use toml::Value;
 
 use super::table::quoted;
 use super::{Config, Engine, Project, Stage, StageKind};
+use crate::chunk::OnError;
 use crate::model::{BranchRef, Secret};
 use crate::notify::When;
 use crate::source::Selection;
@@ -95,13 +96,15 @@ fn engine(out: &mut Lines, engine: &Engine) {
     out.header("engine");
     out.path("state", &engine.state);
     out.path("cache", &engine.cache);
+    if let Some(path) = &engine.compiled_cache {
+        out.path("compiled_cache", path);
+    }
     out.text("cache_size", &engine.cache_size);
     out.count("concurrency", engine.concurrency);
     out.text("timeout", &engine.timeout);
     out.put("retries", i64::from(engine.retries));
     out.text("max_file_bytes", &engine.max_file_bytes);
     out.put("max_delete_ratio", engine.max_delete_ratio);
-    out.put("max_new_texts_ratio", engine.max_new_texts_ratio);
     out.put("prune", engine.prune);
     out.text("history", &engine.history);
     if let Some(path) = &engine.log_dir {
@@ -137,6 +140,7 @@ fn stage(out: &mut Lines, stage: &Stage) {
             if let Ok(config) = Value::try_from(&s.config) {
                 out.put("config", config);
             }
+            out.maybe("on_error", s.on_error.map(OnError::word));
             out.text("memory", &s.memory);
             out.text("deadline", &s.deadline);
             out.text("output", &s.output);
@@ -232,6 +236,5 @@ fn project(out: &mut Lines, project: &Project) {
     out.put("exclude_patterns", project.exclude_patterns.clone());
     out.maybe("schedule", project.schedule.clone());
     out.put("secrets", project.secrets.as_str());
-    out.maybe("max_cost", project.max_cost);
     out.put("enabled", project.enabled);
 }

@@ -59,6 +59,7 @@ impl Generation {
         // The process has these until it is started anew.
         config.engine.state.clone_from(&self.config.engine.state);
         config.engine.cache.clone_from(&self.config.engine.cache);
+        config.engine.compiled_cache.clone_from(&self.config.engine.compiled_cache);
         config.engine.cache_size = self.config.engine.cache_size;
         config.engine.log_dir.clone_from(&self.config.engine.log_dir);
         config.api.listen = self.config.api.listen;

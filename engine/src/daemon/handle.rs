@@ -17,7 +17,7 @@ use crate::apply::{self, Options};
 use crate::config::StageKind;
 use crate::ledger::{Ledger, RunQuery, RunRow};
 use crate::model::{BranchRef, EventSink, Outcome, Report, Running, StageResult, StatusView};
-use crate::plan::{Guard, Plan, SpendingGuard};
+use crate::plan::{Guard, Plan};
 
 /// A handle on the daemon. Cheap to clone.
 #[derive(Clone)]
@@ -122,10 +122,9 @@ impl Handle {
         project: Option<String>,
         full: bool,
         allow_deletes: bool,
-        allow_cost: bool,
     ) -> Result<Accepted, Refusal> {
         let (answer, answered) = oneshot::channel();
-        let message = Message::Sync { project, full, allow_deletes, allow_cost, answer };
+        let message = Message::Sync { project, full, allow_deletes, answer };
         self.sender.send(message).await.map_err(|_| Refusal::Stopping)?;
         answered.await.unwrap_or(Err(Refusal::Stopping))
     }
@@ -195,9 +194,7 @@ impl Handle {
         let ledger = Arc::clone(&self.shared.reader);
         let engine = generation.workshop.engine(config, ledger, EventSink::none(), cancel);
         let guard = Guard { max_delete_ratio: config.engine.max_delete_ratio, allow_deletes: false };
-        let spending =
-            SpendingGuard { max_new_texts_ratio: config.engine.max_new_texts_ratio, allow_cost: false };
-        let options = Options::new(guard, spending, generation.declared());
+        let options = Options::new(guard, generation.declared());
         Ok(apply::plan(Arc::new(engine), candidates, options, exact).await)
     }
 

@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Need};
 use crate::ledger::Ledger;
 use crate::model::{ErrorKind, Event, EventSink, Report, StageError, StageResult};
-use crate::wire::Workshop;
+use crate::wire::{self, Workshop};
 
 use alias::Aliases;
 use behind::Lagging;
@@ -184,6 +184,7 @@ fn open(
         aliases: Aliases::default(),
         cancel,
     };
+    wire::clear_leftovers(&config);
     let generation = Generation::first(config, workshop);
     Ok((shared, claim, generation))
 }

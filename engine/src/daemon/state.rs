@@ -82,7 +82,6 @@ mod tests {
             failures: Vec::new(),
             error: None,
             retry_after,
-            withheld: Vec::new(),
             notes: Vec::new(),
         }
     }

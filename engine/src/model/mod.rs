@@ -28,7 +28,7 @@ pub use git::{BranchRef, EntryMode, GitSha, RepoEntry, RepoRef, StoredAnswer, Tr
 pub use hash::{Fingerprint, chunk_id, file_prefix};
 pub use path_matcher::{BadPattern, PathMatcher};
 pub use record::{Field, Match, Metadata, Place, Record, Vector};
-pub use report::{Counts, Failure, GuardKind, Outcome, ProjectReport, Report, SkipCount, Withheld};
+pub use report::{Counts, Failure, Outcome, ProjectReport, Report, SkipCount};
 pub use secret::Secret;
 pub use secrets_mode::SecretsMode;
 pub use skip::SkipReason;

@@ -75,6 +75,22 @@ impl Fixture {
         self.contract(CHUNKER, wit)
     }
 
+    /// The fixture of this name, which writes to WASI's standard output.
+    pub(crate) fn printing(name: &str) -> Self {
+        let io = "package wasi:io@0.2.0;\ninterface error { resource error; }\ninterface streams {\n  \
+                  use error.{error};\n  variant stream-error { last-operation-failed(error), closed }\n  \
+                  resource output-stream { blocking-write-and-flush: func(contents: list<u8>) -> \
+                  result<_, stream-error>; }\n}\n";
+        let cli = "package wasi:cli@0.2.0;\ninterface stdout {\n  use wasi:io/streams@0.2.0.{output-stream};\n  \
+                   get-stdout: func() -> output-stream;\n}\n";
+        Self::new(name)
+            .importing(
+                "wasi:io/error@0.2.0;\n  import wasi:io/streams@0.2.0;\n  import wasi:cli/stdout@0.2.0",
+            )
+            .package("cli.wit", cli)
+            .package("io.wit", io)
+    }
+
     /// The core module, as text.
     fn module(&self) -> String {
         let scaffold = std::fs::read_to_string(folder().join("scaffold.wat")).expect("the scaffold");

@@ -1,23 +1,23 @@
 //! A component behind the engine's chunker seam.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::super::{ChunkError, Chunker, Named, WasmSettings, media_type_of};
+use super::super::{ChunkError, Chunker, Named, OnError, WasmSettings, media_type_of};
 use super::answer;
 use super::bindings::reposync::chunker::types::{ChunkError as Refusal, Diagnostic, Document as Given};
 use super::config_json::ConfigProblem;
 use super::fault::Fault;
 use super::info::ComponentInfo;
 use super::instance::Instance;
-use super::limits::Limits;
 use super::matching::Matching;
-use super::pool::Pool;
+use super::offsets::{OffsetUnit, position};
 use super::replay;
-use super::said::one_line;
+use super::said::{self, one_line};
+use super::starter::Starter;
 use crate::model::{Chunk, Document};
 
 /// Different documents in a row that may fail before the component is stopped for the run.
@@ -27,9 +27,9 @@ const MAX_STREAK: usize = 3;
 pub struct ComponentChunker {
     named: Named,
     path: PathBuf,
-    limits: Limits,
-    pool: Arc<Pool>,
+    starter: Starter,
     matching: Matching,
+    on_error: Option<OnError>,
     warnings: Vec<ConfigProblem>,
     streak: Mutex<Streak>,
 }
@@ -58,24 +58,22 @@ impl ComponentChunker {
     pub(super) fn new(
         stage: &str,
         settings: &WasmSettings,
-        limits: Limits,
-        pool: Arc<Pool>,
+        starter: Starter,
         matching: Matching,
         warnings: Vec<ConfigProblem>,
     ) -> Self {
-        let info = &pool.compiled.info;
+        let info = &starter.compiled.info;
+        // Limits are left out: they do not change the chunks of a document that gets through.
+        let mut identity = format!("{} sha256:{} {}", info.label(), info.sha256, starter.config_json);
+        if let Some(on_error) = settings.on_error {
+            identity.push_str(&format!(" on_error:{}", on_error.word()));
+        }
         Self {
-            named: Named {
-                stage: stage.to_owned(),
-                label: info.label(),
-                // Limits are left out: they do not change the chunks of a document that gets through.
-                identity: format!("{} sha256:{} {}", info.label(), info.sha256, pool.config_json),
-                patterns: None,
-            },
+            named: Named { stage: stage.to_owned(), label: info.label(), identity, patterns: None },
             path: settings.component.clone(),
-            limits,
-            pool,
+            starter,
             matching,
+            on_error: settings.on_error,
             warnings,
             streak: Mutex::new(Streak::default()),
         }
@@ -83,7 +81,7 @@ impl ComponentChunker {
 
     /// What the component says of itself.
     pub fn info(&self) -> &ComponentInfo {
-        &self.pool.compiled.info
+        &self.starter.compiled.info
     }
 
     /// The component's file.
@@ -98,16 +96,16 @@ impl ComponentChunker {
 
     /// How long the compiler took; none: the compiled component was kept from before.
     pub fn compile_time(&self) -> Option<Duration> {
-        self.pool.compiled.compile_time
+        self.starter.compiled.compile_time
     }
 
     pub(super) fn stage_name(&self) -> &str {
         &self.named.stage
     }
 
-    /// A new instance, configured. The component took this configuration when the stage was loaded.
+    /// A new instance, configured.
     pub(super) fn fresh(&self) -> Result<Instance, Fault> {
-        self.pool.start(&self.limits).map(|(instance, _)| instance)
+        self.starter.for_document()
     }
 
     /// One document on an instance; after a fault the instance must be dropped.
@@ -119,14 +117,17 @@ impl ComponentChunker {
             language: document.language,
             attrs: &[],
         };
-        let answer = instance.split(given, &self.limits, self.pool.host.watch())?;
-        Ok(match answer {
+        let answer = instance.split(given, &self.starter.limits, self.starter.host.watch());
+        said::trace(&self.named.label, Some(document.path), || instance.said());
+        Ok(match answer? {
             Ok(given) => match answer::chunks(document.text, self.info().offset_unit, given) {
                 Ok(chunks) => Answer::Chunks(chunks),
                 Err(breach) => Answer::Breach(breach),
             },
             Err(Refusal::NotMine) => Answer::NotMine,
-            Err(Refusal::BadDocument(diagnostics)) => Answer::BadDocument(diagnosed(&diagnostics)),
+            Err(Refusal::BadDocument(diagnostics)) => {
+                Answer::BadDocument(diagnosed(document, self.info().offset_unit, &diagnostics))
+            }
             Err(Refusal::Failed(reason)) => Answer::Refused(one_line(&reason)),
         })
     }
@@ -136,15 +137,23 @@ impl ComponentChunker {
         match answer {
             Answer::Chunks(chunks) => Ok(chunks),
             Answer::NotMine => Err(ChunkError::NotMine),
-            Answer::BadDocument(why) => Err(self.failed(
-                path,
-                &format!("it finds the document bad: {why}"),
-                Some("mend the document"),
-            )),
-            Answer::Refused(reason) => Err(self.failed(path, &reason, None)),
-            Answer::Breach(breach) => {
-                Err(self.failed(path, &breach, Some("this is a fault of the component; tell its author")))
+            Answer::BadDocument(why) => {
+                let what = format!("it finds the document bad: {why}");
+                Err(self.unusable(path, &what, Some("mend the document"), OnError::Next))
             }
+            Answer::Refused(reason) => Err(self.unusable(path, &reason, None, OnError::Fail)),
+            Answer::Breach(breach) => {
+                let hint = "this is a fault of the component; tell its author";
+                Err(self.unusable(path, &breach, Some(hint), OnError::Fail))
+            }
+        }
+    }
+
+    /// A document without chunks; `usual` is what becomes of it where the stage does not say.
+    fn unusable(&self, path: &str, what: &str, hint: Option<&str>, usual: OnError) -> ChunkError {
+        match self.on_error.unwrap_or(usual) {
+            OnError::Next => ChunkError::Left { why: format!("component `{}`: {what}", self.named.label) },
+            OnError::Fail => self.failed(path, what, hint),
         }
     }
 
@@ -155,33 +164,16 @@ impl ComponentChunker {
         }
     }
 
-    /// On an idle instance, and if that fails, once on a fresh one: a fault that only old state
-    /// brings about costs nothing but time.
+    /// One document on an instance of its own. It is not tried again after a fault: the next instance
+    /// would be given the same, and do the same.
     fn attempt(&self, document: &Document<'_>) -> Result<Answer, Fault> {
-        if let Some(mut instance) = self.pool.take() {
-            match self.call(&mut instance, document) {
-                Ok(answer) => {
-                    self.pool.put(instance, &self.limits);
-                    return Ok(answer);
-                }
-                Err(fault) => tracing::debug!(
-                    component = self.named.label,
-                    path = document.path,
-                    fault = fault.what(),
-                    "tried again on a fresh instance"
-                ),
-            }
-        }
-        let mut instance = self.fresh()?;
-        let answer = self.call(&mut instance, document)?;
-        self.pool.put(instance, &self.limits);
-        Ok(answer)
+        self.call(&mut self.fresh()?, document)
     }
 
     /// Keeps the document for its author, counts it, and makes the message.
     fn came_to_grief(&self, document: &Document<'_>, fault: &Fault) -> ChunkError {
         let kept = replay::keep(
-            &self.pool.host.failed,
+            &self.starter.host.failed,
             &self.named.label,
             document.path,
             document.text,
@@ -190,7 +182,7 @@ impl ComponentChunker {
         let mut hint = fault.remedy(&self.named.stage);
         match kept {
             Ok(kept) => {
-                let command = replay::command(&self.path, &kept, &self.pool.config_json);
+                let command = replay::command(&self.path, &kept, &self.starter.config_json);
                 hint.push_str(&format!("; `{command}` replays it"));
             }
             Err(error) => tracing::debug!(%error, "a component's failed document is not kept"),
@@ -212,7 +204,11 @@ impl ComponentChunker {
             tracing::warn!(stage = self.named.stage, "{message}");
             streak.stopped = Some(message);
         }
-        self.failed(document.path, &what, Some(&hint))
+        // Whether it meets its deadline depends on the machine, and what is indexed must not.
+        if fault.kind.depends_on_the_machine() {
+            return self.failed(document.path, &what, Some(&hint));
+        }
+        self.unusable(document.path, &what, Some(&hint), OnError::Fail)
     }
 }
 
@@ -255,12 +251,46 @@ fn digest(document: &Document<'_>) -> [u8; 32] {
     hasher.finalize().into()
 }
 
-fn diagnosed(diagnostics: &[Diagnostic]) -> String {
+/// Diagnostics in one line, each with its place as `path:line:column` where it names one.
+fn diagnosed(document: &Document<'_>, unit: OffsetUnit, diagnostics: &[Diagnostic]) -> String {
     const SHOWN: usize = 3;
-    let mut parts: Vec<String> =
-        diagnostics.iter().take(SHOWN).map(|diagnostic| one_line(&diagnostic.message)).collect();
+    let shown = |diagnostic: &Diagnostic| {
+        let message = one_line(&diagnostic.message);
+        match &diagnostic.at {
+            None => message,
+            Some(span) => {
+                let (line, column) = position(document.text, unit, span.start);
+                format!("{}:{line}:{column}: {message}", one_line(document.path))
+            }
+        }
+    };
+    let mut parts: Vec<String> = diagnostics.iter().take(SHOWN).map(shown).collect();
     if diagnostics.len() > SHOWN {
         parts.push(format!("{} more", diagnostics.len() - SHOWN));
     }
     if parts.is_empty() { "it does not say why".to_owned() } else { parts.join("; ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bindings::reposync::chunker::types::{Severity, Span};
+    use super::*;
+
+    #[test]
+    fn diagnostics_show_their_place() {
+        let document = Document { path: "docs/a.ipynb", text: "ü\n{\"a\" 1}", language: None };
+        let diagnostic = |message: &str, at: Option<u32>| Diagnostic {
+            severity: Severity::Error,
+            code: "syntax".into(),
+            message: message.into(),
+            pointer: None,
+            at: at.map(|start| Span { start, end: start }),
+        };
+        let told = |diagnostics: &[Diagnostic]| diagnosed(&document, OffsetUnit::CodePoints, diagnostics);
+        assert_eq!(told(&[]), "it does not say why");
+        let all = [diagnostic("expected `:`", Some(7)), diagnostic("not\nJSON", None)];
+        assert_eq!(told(&all), "docs/a.ipynb:2:6: expected `:`; not JSON");
+        let many: Vec<_> = (0..5).map(|n| diagnostic("x", Some(n))).collect();
+        assert!(told(&many).ends_with("docs/a.ipynb:2:1: x; 2 more"), "{}", told(&many));
+    }
 }

@@ -24,8 +24,10 @@ use crate::model::ByteSize;
 pub(super) struct Compiled {
     pub(super) pre: ChunkerPluginPre<State>,
     pub(super) info: ComponentInfo,
-    /// How long the compiler took; none: it was in the cache.
+    /// How long the compiler took. `None`: it was in the cache.
     pub(super) compile_time: Option<Duration>,
+    /// False where the compiled code is in memory alone.
+    pub(super) is_kept: bool,
 }
 
 /// A component's file, whole.
@@ -85,29 +87,24 @@ impl Compiled {
         })?;
         host.count_compilation();
         let compile_time = started.elapsed();
-        let pre = link(host, &component)?;
+        let pre = link(host, &component).map_err(|error| outline.misfit(&one_line(&format!("{error:#}"))))?;
         let info = describe(&pre, outline.imports, binary, host, limits)?;
         let seconds = compile_time.as_secs_f64();
         tracing::info!(component = info.label(), sha256 = info.sha256, seconds, "component compiled");
-        host.cache().store(&component, &info);
-        Ok(Self { pre, info, compile_time: Some(compile_time) })
+        let is_kept = host.cache().store(&component, &info);
+        Ok(Self { pre, info, compile_time: Some(compile_time), is_kept })
     }
 
     /// What is in the cache was fit when it was put there.
     fn cached(sha256: &str, host: &Shared) -> Option<Self> {
         let (component, info) = host.cache().load(host.engine(), sha256)?;
         let pre = link(host, &component).ok()?;
-        Some(Self { pre, info, compile_time: None })
+        Some(Self { pre, info, compile_time: None, is_kept: true })
     }
 }
 
-fn link(host: &Shared, component: &Component) -> Result<ChunkerPluginPre<State>, Unfit> {
-    host.linker().instantiate_pre(component).and_then(ChunkerPluginPre::new).map_err(|error| {
-        Unfit::new(
-            format!("does not fit the contract: {}", one_line(&format!("{error:#}"))),
-            "build it against the contract that `reposync plugin wit` prints",
-        )
-    })
+fn link(host: &Shared, component: &Component) -> wasmtime::Result<ChunkerPluginPre<State>> {
+    host.linker().instantiate_pre(component).and_then(ChunkerPluginPre::new)
 }
 
 fn describe(
@@ -118,7 +115,7 @@ fn describe(
     limits: &Limits,
 ) -> Result<ComponentInfo, Unfit> {
     let watch = host.watch();
-    let said = Instance::start(pre, "component", limits, watch)
+    let said = Instance::start(pre, limits, watch)
         .and_then(|mut instance| instance.describe(limits, watch))
         .map_err(|fault| Unfit::new(format!("cannot start: {}", fault.what()), START_REMEDY))?;
     ComponentInfo::checked(said, imports, &binary.sha256, binary.bytes.len() as u64).map_err(|fault| {

@@ -44,6 +44,21 @@ pub(super) enum FaultKind {
     Broken(String),
 }
 
+impl FaultKind {
+    /// True where a slower or busier machine may come to another end.
+    pub(super) fn depends_on_the_machine(&self) -> bool {
+        match self {
+            Self::Deadline(_) | Self::Fuel => true,
+            Self::Trap(_)
+            | Self::Exit(_)
+            | Self::Memory { .. }
+            | Self::Stack
+            | Self::Output { .. }
+            | Self::Broken(_) => false,
+        }
+    }
+}
+
 /// The bounds of one call.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
@@ -55,12 +70,14 @@ pub(super) struct Bounds {
 impl Fault {
     pub(super) fn of(error: &wasmtime::Error, state: &State, bounds: &Bounds) -> Self {
         let frames = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
-        let (log, left_out) = state.said.lines();
-        let mut log = log.to_owned();
-        if left_out > 0 {
-            log.push_str(&format!("({left_out} more lines were left out)\n"));
-        }
-        Self { kind: kind(error, state, bounds), frames, stderr: printable(&state.stderr()), log }
+        let kind = kind(error, state, bounds);
+        Self { kind, frames, stderr: printable(&state.stderr()), log: state.said.text() }
+    }
+
+    /// An answer that breaks the contract without a trap.
+    pub(super) fn broken(reason: &str) -> Self {
+        let kind = FaultKind::Broken(reason.to_owned());
+        Self { kind, frames: Vec::new(), stderr: String::new(), log: String::new() }
     }
 
     /// What happened, in one line.

@@ -1,6 +1,6 @@
 //! The one engine of the process, and the way from a stage's settings to a chunker.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -14,13 +14,15 @@ use super::cache::Cache;
 use super::chunker::ComponentChunker;
 use super::compiled::{Binary, Compiled};
 use super::config_json::{ConfigProblem, RefusedConfig, canonical};
+use super::folders::Folders;
 use super::info::ComponentInfo;
 use super::instance::Watch;
 use super::limits::{Limits, WASM_STACK};
 use super::matching::Matching;
 use super::outline::Unfit;
-use super::pool::Pool;
+use super::said;
 use super::sandbox::{self, State};
+use super::starter::Starter;
 use super::ticker::Ticker;
 use crate::model::{StageError, StageResult};
 
@@ -41,7 +43,8 @@ impl Default for HostOptions {
 
 /// Compiles, caches and starts components: one for each process. Cheap to clone.
 ///
-/// Loading and chunking block, and must be called on blocking threads, never on the executor.
+/// Loading, describing and chunking block, and must be called on blocking threads. On the executor's
+/// own threads a component that prints would panic: WASI's synchronous calls wait for a runtime.
 #[derive(Clone)]
 pub struct ComponentHost {
     shared: Arc<Shared>,
@@ -58,8 +61,14 @@ pub(super) struct Shared {
     /// Where documents are kept on which a component failed.
     pub(super) failed: PathBuf,
     loaded: Slots<Compiled>,
-    pools: Slots<Pool>,
+    /// Components whose compiled code could not be kept on disk: held here, so that each is compiled
+    /// once in this process.
+    in_memory: Mutex<VecDeque<Arc<Compiled>>>,
 }
+
+/// Components held in memory at most; the oldest go first. A daemon whose component is replaced
+/// again and again must not hold each.
+const MAX_IN_MEMORY: usize = 32;
 
 /// By key, what is in use: dropped with its last user, made by one thread at a time.
 struct Slots<T>(Mutex<HashMap<String, Arc<Mutex<Weak<T>>>>>);
@@ -85,14 +94,13 @@ impl<T> Slots<T> {
 }
 
 impl ComponentHost {
-    /// A host whose compiled components, and documents on which a component failed, lie below
-    /// `cache_dir` (`[engine].cache`).
-    pub fn new(cache_dir: &Path) -> StageResult<Self> {
-        Self::with(cache_dir, HostOptions::default())
+    /// A host that keeps its files in these folders.
+    pub fn new(folders: &Folders) -> StageResult<Self> {
+        Self::with(folders, HostOptions::default())
     }
 
     /// The same with other options.
-    pub fn with(cache_dir: &Path, options: HostOptions) -> StageResult<Self> {
+    pub fn with(folders: &Folders, options: HostOptions) -> StageResult<Self> {
         let failed = |error: wasmtime::Error| {
             StageError::local("components", format!("cannot start the component engine: {error:#}"))
         };
@@ -107,7 +115,7 @@ impl ComponentHost {
         sandbox::link(&mut linker).map_err(failed)?;
         let clock = Ticker::start(engine.clone())
             .map_err(|error| StageError::local("components", format!("cannot start a thread: {error}")))?;
-        let cache = Cache::open(&cache_dir.join("components"), &engine);
+        let cache = Cache::open(folders, &engine);
         let shared = Shared {
             engine,
             linker,
@@ -115,9 +123,9 @@ impl ComponentHost {
             cache,
             options,
             compilations: AtomicU64::new(0),
-            failed: cache_dir.join("failed-documents"),
+            failed: folders.failed.clone(),
             loaded: Slots::new(),
-            pools: Slots::new(),
+            in_memory: Mutex::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -134,15 +142,13 @@ impl ComponentHost {
             None => Matching::Extensions(compiled.info.extensions.clone()),
         };
         let config_json = canonical(&settings.config);
-        let key = format!("{} {config_json}", compiled.info.sha256);
-        let pool = self.shared.pools.get_or(&key, || {
-            Ok::<_, StageError>(Pool::new(Arc::clone(&self.shared), compiled, config_json))
-        })?;
-        let (instance, configured) = pool.start(&limits).map_err(|fault| {
+        let starter = Starter { host: Arc::clone(&self.shared), compiled, config_json, limits };
+        let (instance, configured) = starter.start().map_err(|fault| {
             let message = format!("component `{label}` cannot take its configuration: {}", fault.what());
             StageError::misconfigured(stage, message).hint(fault.remedy(stage))
         })?;
-        pool.put(instance, &limits);
+        said::trace(&label, None, || instance.said());
+        drop(instance);
         let problems = |diagnostics: Vec<_>| diagnostics.into_iter().map(ConfigProblem::of).collect();
         let warnings: Vec<ConfigProblem> = match configured {
             Ok(warnings) => problems(warnings),
@@ -159,7 +165,7 @@ impl ComponentHost {
         for warning in &warnings {
             tracing::warn!(stage, component = label, %warning, "component's warning about its configuration");
         }
-        Ok(ComponentChunker::new(stage, settings, limits, pool, matching, warnings))
+        Ok(ComponentChunker::new(stage, settings, starter, matching, warnings))
     }
 
     /// What a component says of itself; compiles and starts it only where the cache does not know.
@@ -179,10 +185,15 @@ impl ComponentHost {
 
     fn compiled(&self, stage: &str, settings: &WasmSettings, limits: &Limits) -> StageResult<Arc<Compiled>> {
         let binary = binary(stage, settings)?;
-        self.shared
+        let compiled = self
+            .shared
             .loaded
             .get_or(&binary.sha256, || Compiled::of(&binary, &self.shared, limits))
-            .map_err(|unfit| error(stage, &settings.component, unfit))
+            .map_err(|unfit| error(stage, &settings.component, unfit))?;
+        if !compiled.is_kept {
+            self.shared.hold(&compiled);
+        }
+        Ok(compiled)
     }
 }
 
@@ -209,6 +220,18 @@ fn error(stage: &str, path: &Path, unfit: Unfit) -> StageError {
 }
 
 impl Shared {
+    /// Holds a component in memory.
+    fn hold(&self, compiled: &Arc<Compiled>) {
+        let mut held = self.in_memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.iter().any(|one| Arc::ptr_eq(one, compiled)) {
+            return;
+        }
+        held.push_back(Arc::clone(compiled));
+        if held.len() > MAX_IN_MEMORY {
+            held.pop_front();
+        }
+    }
+
     pub(super) fn engine(&self) -> &Engine {
         &self.engine
     }

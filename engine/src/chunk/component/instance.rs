@@ -9,6 +9,7 @@ use super::bindings::reposync::chunker::types::{Chunk, ChunkError, Diagnostic, D
 use super::bindings::{ChunkerPlugin, ChunkerPluginPre};
 use super::fault::{Bounds, Fault};
 use super::limits::{Limits, START_DEADLINE};
+use super::said::SaidLine;
 use super::sandbox::State;
 use super::ticker::{Ticker, ticks};
 
@@ -38,7 +39,6 @@ impl Watch<'_> {
 pub(super) struct Instance {
     store: Store<State>,
     guest: ChunkerPlugin,
-    documents: usize,
     /// What the last call was given.
     fuel: u64,
 }
@@ -47,18 +47,17 @@ pub(super) struct Instance {
 pub(super) type Configured = Result<Vec<Diagnostic>, Vec<Diagnostic>>;
 
 impl Instance {
-    /// Starts a component; its log lines carry `label`.
+    /// Starts a component.
     pub(super) fn start(
         pre: &ChunkerPluginPre<State>,
-        label: &str,
         limits: &Limits,
         watch: Watch<'_>,
     ) -> Result<Self, Fault> {
-        let mut store = Store::new(pre.engine(), State::new(label, limits.memory));
+        let mut store = Store::new(pre.engine(), State::new(limits.memory));
         store.limiter(|state| &mut state.limiter);
         let bounds = Bounds { deadline: watch.start, memory: limits.memory, output: START_OUTPUT };
         let guest = bounded(&mut store, watch, bounds, |store| pre.instantiate(store))?;
-        Ok(Self { store, guest, documents: 0, fuel: 0 })
+        Ok(Self { store, guest, fuel: 0 })
     }
 
     pub(super) fn describe(&mut self, limits: &Limits, watch: Watch<'_>) -> Result<PluginInfo, Fault> {
@@ -82,10 +81,7 @@ impl Instance {
         limits: &Limits,
         watch: Watch<'_>,
     ) -> Result<Result<Vec<Chunk>, ChunkError>, Fault> {
-        self.documents += 1;
-        let state = self.store.data_mut();
-        state.limiter.set_cap(limits.memory);
-        state.hush();
+        self.store.data_mut().hush();
         let bounds = Bounds {
             deadline: limits.deadline(document.text.len()),
             memory: limits.memory,
@@ -95,9 +91,9 @@ impl Instance {
         self.call(watch, bounds, |guest, store| guest.call_split(store, document))
     }
 
-    /// Documents cut so far.
-    pub(super) fn documents(&self) -> usize {
-        self.documents
+    /// What the component said since its start, or for its last document.
+    pub(super) fn said(&self) -> Vec<SaidLine> {
+        self.store.data().lines()
     }
 
     /// Bytes of memory and tables held.

@@ -97,11 +97,6 @@ impl Limiter {
         self.used
     }
 
-    /// The stages that share an instance may differ in their bound.
-    pub(super) fn set_cap(&mut self, cap: usize) {
-        self.cap = cap;
-    }
-
     /// What was refused, if anything was.
     pub(super) fn refused(&self) -> Option<Refusal> {
         self.refused

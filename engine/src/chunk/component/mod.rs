@@ -2,8 +2,9 @@
 //! output are bounded, and whatever it does spoils its own files' turn and nothing else.
 //!
 //! `host` holds the engine and turns a stage's settings into a `chunker`; `compiled` is a component
-//! ready to start, `instance` one that runs, `pool` keeps those. `outline` and `cache` decide what
-//! is compiled, `sandbox` and `limits` what it may use, `offsets` and `answer` what is believed.
+//! ready to start, `starter` starts one for each document, `instance` is one that runs. `outline`
+//! and `cache` decide what is compiled, `sandbox` and `limits` what it may use, `offsets` and
+//! `answer` what is believed.
 //! Nothing outside of this folder names wasmtime.
 
 mod answer;
@@ -13,6 +14,7 @@ mod chunker;
 mod compiled;
 mod config_json;
 mod fault;
+mod folders;
 mod host;
 mod info;
 mod instance;
@@ -21,21 +23,24 @@ mod lock;
 mod matching;
 mod offsets;
 mod outline;
-mod pool;
 mod replay;
 mod said;
 mod sandbox;
+mod starter;
 mod ticker;
 mod trial;
 
 #[cfg(any(test, fuzzing))]
 pub use answer::fuzz;
+pub use cache::remove_former_cache;
 pub use chunker::ComponentChunker;
 pub use config_json::{ConfigProblem, RefusedConfig};
+pub use folders::{Folders, default_compiled_cache};
 pub use host::{ComponentHost, HostOptions};
 pub use info::ComponentInfo;
 pub use lock::{Lock, LockedComponent};
 pub use offsets::OffsetUnit;
+pub use said::{How, SaidLine};
 pub use trial::{Outcome, Trial, Verdict};
 
 /// The contract between engine and components, as it stands in the repository.

@@ -130,6 +130,19 @@ pub(super) fn likely_unit(text: &str, declared: OffsetUnit, spans: &[(u32, u32)]
     fitting.iter().copied().find(|unit| ends_well(unit)).or(fitting.first().copied())
 }
 
+/// Line and column of an offset, both from 1, the column in characters. An offset beyond the end
+/// counts as the end, one inside a character as that character.
+pub(super) fn position(text: &str, unit: OffsetUnit, offset: u32) -> (usize, usize) {
+    let mut cursor = Cursor::new(text, unit);
+    let byte = cursor.seek(offset, Edge::Start).unwrap_or_else(|fault| match fault {
+        RangeFault::Inside { .. } => text.floor_char_boundary(cursor.byte.saturating_sub(1)),
+        _ => text.len(),
+    });
+    let before = &text[..byte];
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    (memchr::memchr_iter(b'\n', before.as_bytes()).count() + 1, before[line_start..].chars().count() + 1)
+}
+
 /// A place in a text that only moves forward.
 struct Cursor<'a> {
     text: &'a str,
@@ -203,6 +216,28 @@ mod tests {
         let mut ranges = Ranges::new(text, unit);
         let all = spans.iter().enumerate();
         all.map(|(index, &(start, end))| ranges.next(start, end).map_err(|fault| (index, fault))).collect()
+    }
+
+    #[test]
+    fn positions_count_lines_and_characters() {
+        use OffsetUnit::{CodePoints, Utf8Bytes, Utf16Units};
+        let text = "a🦀\nüx\n";
+        for (unit, offset, expected) in [
+            (Utf8Bytes, 0, (1, 1)),
+            (Utf8Bytes, 5, (1, 3)),
+            (Utf8Bytes, 8, (2, 2)),
+            (Utf8Bytes, 2, (1, 2)),
+            (Utf16Units, 3, (1, 3)),
+            (Utf16Units, 2, (1, 2)),
+            (Utf16Units, 5, (2, 2)),
+            (CodePoints, 4, (2, 2)),
+            (CodePoints, 6, (3, 1)),
+            (CodePoints, 7, (3, 1)),
+            (Utf8Bytes, u32::MAX, (3, 1)),
+        ] {
+            assert_eq!(position(text, unit, offset), expected, "{unit:?} {offset}");
+        }
+        assert_eq!(position("", CodePoints, 0), (1, 1));
     }
 
     fn offset(text: &str, unit: OffsetUnit) -> u32 {

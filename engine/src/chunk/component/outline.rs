@@ -7,8 +7,11 @@ use wasmtime::Engine;
 /// The interface that a chunker exports, without its version.
 const CHUNKER: &str = "reposync:chunker/chunker";
 
-/// The major version of the contract in this program.
-const MAJOR: u64 = 1;
+/// The package of the contract.
+const PACKAGE: &str = "reposync:chunker/";
+
+/// The version of the contract in this program: major, minor.
+const VERSION: (u64, u64) = (1, 0);
 
 /// The interfaces of ours that a component may import, without their versions.
 const OURS: [&str; 2] = ["reposync:chunker/log", "reposync:chunker/types"];
@@ -36,6 +39,10 @@ impl Unfit {
         Self { message: message.into(), hint: hint.into() }
     }
 }
+
+/// What to do about a component that needs a later minor version of the contract.
+const LATER: &str = "use a RepoSync that knows this version, or build the component against the contract that `reposync \
+     plugin wit` prints";
 
 const BUILD: &str = "build it with `reposync plugin build`";
 
@@ -111,12 +118,40 @@ fn damaged(error: wasmparser::BinaryReaderError) -> Unfit {
 }
 
 impl Outline {
+    /// The version of the contract that the component was built for, where it is a later minor one
+    /// than this program's.
+    pub(super) fn later_minor(&self) -> Option<&str> {
+        self.imports
+            .iter()
+            .chain(&self.exports)
+            .filter(|name| name.starts_with(PACKAGE))
+            .filter_map(|name| Some(name.split_once('@')?.1))
+            .find(|version| numbers(version).is_some_and(|of| of.0 == VERSION.0 && of.1 > VERSION.1))
+    }
+
+    /// Why a component whose names are right cannot be linked.
+    pub(super) fn misfit(&self, why: &str) -> Unfit {
+        match self.later_minor() {
+            Some(later) => Unfit::new(
+                format!(
+                    "was built for version {later} of the contract, and this program speaks {}.{}: {why}",
+                    VERSION.0, VERSION.1
+                ),
+                LATER,
+            ),
+            None => Unfit::new(
+                format!("does not fit the contract: {why}"),
+                "build it against the contract that `reposync plugin wit` prints",
+            ),
+        }
+    }
+
     fn check(&self) -> Result<(), Unfit> {
         let versions: Vec<_> = self.exports.iter().filter_map(|name| version_of(name, CHUNKER)).collect();
-        if !versions.iter().any(|version| major(version) == Some(MAJOR)) {
+        if !versions.iter().any(|version| is_spoken(version)) {
             return Err(match versions.first() {
                 Some(version) => Unfit::new(
-                    format!("exports `{CHUNKER}` in version {version}; this program speaks {MAJOR}.x"),
+                    format!("exports `{CHUNKER}` in version {version}; this program speaks {}.x", VERSION.0),
                     "build it against the contract that `reposync plugin wit` prints, or use another RepoSync",
                 ),
                 None => Unfit::new(
@@ -129,6 +164,21 @@ impl Outline {
             self.imports.iter().filter(|name| !is_offered(name)).map(String::as_str).collect();
         if forbidden.is_empty() {
             return Ok(());
+        }
+        // Of the contract itself, but not in this program's: a later minor version brought it.
+        if let Some(later) = self.later_minor()
+            && forbidden.iter().all(|name| name.starts_with(PACKAGE))
+        {
+            return Err(Unfit::new(
+                format!(
+                    "was built for version {later} of the contract and uses what it added: {}; this program \
+                     speaks {}.{}",
+                    list(&forbidden),
+                    VERSION.0,
+                    VERSION.1
+                ),
+                LATER,
+            ));
         }
         Err(Unfit::new(
             format!("imports what no chunker gets: {}", list(&forbidden)),
@@ -158,16 +208,22 @@ fn version_of<'a>(name: &'a str, interface: &str) -> Option<&'a str> {
     }
 }
 
-fn major(version: &str) -> Option<u64> {
-    // Pre-releases are compatible with nothing.
-    if version.contains('-') {
-        return None;
+/// Major and minor of a version. Pre-releases are compatible with nothing.
+fn numbers(version: &str) -> Option<(u64, u64)> {
+    let mut parts = version.split('.').map(|part| part.parse().ok());
+    match (version.contains('-'), parts.next().flatten(), parts.next().flatten()) {
+        (false, Some(major), Some(minor)) => Some((major, minor)),
+        _ => None,
     }
-    version.split('.').next()?.parse().ok()
+}
+
+/// True for a version whose interfaces this program may offer or call.
+fn is_spoken(version: &str) -> bool {
+    numbers(version).is_some_and(|(major, _)| major == VERSION.0)
 }
 
 fn is_offered(name: &str) -> bool {
-    if OURS.iter().any(|ours| version_of(name, ours).and_then(major) == Some(MAJOR)) {
+    if OURS.iter().any(|ours| version_of(name, ours).is_some_and(is_spoken)) {
         return true;
     }
     let Some((package, rest)) = name.strip_prefix("wasi:").and_then(|name| name.split_once('/')) else {
@@ -216,6 +272,10 @@ mod tests {
     fn versions_are_read_without_running_anything() {
         assert_eq!(version_of("reposync:chunker/chunker@1.2.3", CHUNKER), Some("1.2.3"));
         assert_eq!(version_of("reposync:chunker/chunkers@1.2.3", CHUNKER), None);
-        assert_eq!(major("1.0.0-rc.1"), None);
+        assert_eq!(numbers("1.0.0-rc.1"), None);
+        assert_eq!(numbers("1.4.2"), Some((1, 4)));
+        assert!(
+            super::super::WIT.contains(&format!("package reposync:chunker@{}.{}.0;", VERSION.0, VERSION.1))
+        );
     }
 }

@@ -1,91 +1,242 @@
-//! What a component said while it worked: log lines, passed on and kept for the message of a trap.
+//! What a component said while it worked on a document: log lines, and what it printed. Kept for the
+//! message of a trap, for `plugin test`, and for the log at the level `debug`.
+
+use std::fmt;
 
 use super::bindings::reposync::chunker::log::Level;
 use super::limits::MAX_LOG;
 
+/// What one entry counts for beside its text, so that empty ones are bounded too.
+const ENTRY_BYTES: usize = 32;
+
 /// The log lines of one document, up to a bound.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Said {
-    component: Box<str>,
-    lines: String,
+    entries: Vec<SaidLine>,
+    bytes: usize,
     left_out: usize,
 }
 
-impl Said {
-    /// Lines are logged under this name.
-    pub(super) fn new(component: &str) -> Self {
-        Self { component: component.into(), lines: String::new(), left_out: 0 }
-    }
+/// One line that a component said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SaidLine {
+    /// How it was said.
+    pub how: How,
+    /// The line, without anything that steers a terminal or reorders text.
+    pub text: String,
+}
 
-    pub(super) fn clear(&mut self) {
-        self.lines.clear();
-        self.left_out = 0;
-    }
+/// How a component said something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// By `log.write`, at this level.
+    Logged(&'static str),
+    /// To standard output or standard error.
+    Printed,
+    /// Said by the host: lines beyond the limit.
+    LeftOut,
+}
 
-    pub(super) fn line(&mut self, level: Level, message: &str) {
-        if self.lines.len() + message.len() > MAX_LOG {
-            self.left_out += 1;
-            if self.left_out == 1 {
-                tracing::warn!(
-                    component = &*self.component,
-                    "a component's log is cut off at 64 KiB a document"
-                );
-            }
-            return;
-        }
-        let message = printable(message);
-        let component = &*self.component;
-        match level {
-            Level::Trace => tracing::trace!(component, message, "component"),
-            Level::Debug => tracing::debug!(component, message, "component"),
-            Level::Info => tracing::info!(component, message, "component"),
-            Level::Warn => tracing::warn!(component, message, "component"),
-            Level::Error => tracing::error!(component, message, "component"),
-        }
-        self.lines.push_str(&message);
-        self.lines.push('\n');
-    }
-
-    /// The lines, and how many were left out.
-    pub(super) fn lines(&self) -> (&str, usize) {
-        (&self.lines, self.left_out)
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Logged(level) => level,
+            Self::Printed => "printed",
+            Self::LeftOut => "left out",
+        })
     }
 }
 
-/// A text of the component's for people's eyes: nothing in it steers a terminal.
+impl Said {
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Takes a message; each of its lines becomes an entry.
+    pub(super) fn log(&mut self, level: Level, message: &str) {
+        let how = How::Logged(match level {
+            Level::Trace => "trace",
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+        });
+        let message = printable(message);
+        for line in message.trim_end_matches('\n').split('\n') {
+            let bytes = line.len() + ENTRY_BYTES;
+            if self.bytes + bytes > MAX_LOG {
+                self.left_out += 1;
+            } else {
+                self.bytes += bytes;
+                self.entries.push(SaidLine { how, text: line.to_owned() });
+            }
+        }
+    }
+
+    /// The log, line by line, for the message of a failure.
+    pub(super) fn text(&self) -> String {
+        let mut text: String = self.entries.iter().flat_map(|line| [line.text.as_str(), "\n"]).collect();
+        if self.left_out > 0 {
+            text.push_str(&format!("({} more lines were left out)\n", self.left_out));
+        }
+        text
+    }
+
+    /// The log, and what was printed (`output`, in which nothing steers a terminal).
+    pub(super) fn lines(&self, output: &str) -> Vec<SaidLine> {
+        let mut lines = self.entries.clone();
+        if self.left_out > 0 {
+            let text =
+                format!("{} more lines of the log, which is cut off at 64 KiB a document", self.left_out);
+            lines.push(SaidLine { how: How::LeftOut, text });
+        }
+        lines.extend(output.lines().map(|line| SaidLine { how: How::Printed, text: line.to_owned() }));
+        lines
+    }
+}
+
+/// Writes lines to the log, an event each. The level is `debug` whatever the component says, for it
+/// is the component's voice and not the program's; the text is a field, quoted where it is shown, so
+/// that it cannot pass for another field or line.
+pub(super) fn trace(component: &str, path: Option<&str>, lines: impl FnOnce() -> Vec<SaidLine>) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    for SaidLine { how, text } in lines() {
+        let how = how.to_string();
+        tracing::debug!(component, path, said = how.as_str(), text = text.as_str(), "component");
+    }
+}
+
+/// A text of the component's for people's eyes: nothing in it steers a terminal or reorders a line.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if steers(c) && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
 /// [`printable`], in one line of a bounded length.
 pub(super) fn one_line(text: &str) -> String {
     const MAX_CHARS: usize = 300;
-    let mut line: String =
-        text.trim().chars().take(MAX_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let shown = |c: char| match c {
+        c if c.is_control() => ' ',
+        c if steers(c) => '\u{fffd}',
+        c => c,
+    };
+    let mut line: String = text.trim().chars().take(MAX_CHARS).map(shown).collect();
     if text.trim().chars().nth(MAX_CHARS).is_some() {
         line.push('…');
     }
     line
 }
 
+/// Control characters, line separators, and the marks that change the direction of writing.
+fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{061c}')
+        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::filter::LevelFilter;
+
     use super::*;
 
     #[test]
     fn a_flood_is_cut_off_and_counted() {
-        let mut said = Said::new("x 1.0.0");
-        for _ in 0..100 {
-            said.line(Level::Trace, &"x".repeat(1000));
+        for (message, least) in [("x".repeat(1000), 30), (String::new(), 90_000)] {
+            let mut said = Said::default();
+            for _ in 0..if message.is_empty() { 100_000 } else { 100 } {
+                said.log(Level::Trace, &message);
+            }
+            assert!(said.text().len() <= MAX_LOG + 100);
+            assert!(said.left_out > least, "{}", said.left_out);
+            let last = said.lines("").pop().expect("lines");
+            assert_eq!(last.how, How::LeftOut);
+            assert!(last.text.starts_with(&said.left_out.to_string()), "{}", last.text);
         }
-        let (lines, left_out) = said.lines();
-        assert!(lines.len() <= MAX_LOG);
-        assert!(left_out > 30, "{left_out}");
     }
 
     #[test]
     fn nothing_steers_a_terminal() {
-        assert_eq!(printable("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\n");
-        assert_eq!(one_line(" a\nb\u{7} "), "a b ");
+        assert_eq!(printable("a\u{1b}[2Jb\n\u{202e}c"), "a\u{fffd}[2Jb\n\u{fffd}c");
+        assert_eq!(one_line(" a\nb\u{7} \u{2066}c\u{2028}d"), "a b  \u{fffd}c\u{fffd}d");
+    }
+
+    #[test]
+    fn each_line_is_said_for_itself() {
+        let mut said = Said::default();
+        said.log(Level::Warn, "one\ntwo\n");
+        said.log(Level::Info, "");
+        let lines: Vec<_> =
+            said.lines("three\n").into_iter().map(|line| format!("{}: {}", line.how, line.text)).collect();
+        assert_eq!(lines, ["warn: one", "warn: two", "info: ", "printed: three"]);
+        assert_eq!(said.text(), "one\ntwo\n\n");
+    }
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("no panic").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Buffer {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().expect("no panic").clone()).expect("UTF-8")
+        }
+    }
+
+    /// What the log shows of a message that tries to pass for other lines and fields.
+    fn logged(json: bool) -> String {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let builder = tracing_subscriber::fmt()
+            .with_max_level(LevelFilter::DEBUG)
+            .with_writer(move || writer.clone())
+            .without_time()
+            .with_target(false)
+            .with_ansi(false);
+        let lines = || {
+            let mut said = Said::default();
+            said.log(Level::Info, "fine\nERROR forged said=\"x\" \u{202e}\u{1b}[2J\r\u{2028}");
+            said.lines("")
+        };
+        let say = || trace("x 1.0.0", Some("docs/a.md"), lines);
+        if json {
+            tracing::subscriber::with_default(builder.json().finish(), say);
+        } else {
+            tracing::subscriber::with_default(builder.finish(), say);
+        }
+        buffer.text()
+    }
+
+    #[test]
+    fn a_component_cannot_forge_a_log_line() {
+        insta::assert_snapshot!(logged(false), @r#"
+        DEBUG component component="x 1.0.0" path="docs/a.md" said="info" text="fine"
+        DEBUG component component="x 1.0.0" path="docs/a.md" said="info" text="ERROR forged said=\"x\" �[2J���"
+        "#);
+    }
+
+    #[test]
+    fn json_logs_have_one_event_a_line_and_each_key_once() {
+        let text = logged(true);
+        assert_eq!(text.lines().count(), 2);
+        for line in text.lines() {
+            let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            assert_eq!(event["fields"]["message"], "component");
+            assert_eq!(line.matches("\"message\"").count(), 1, "{line}");
+            assert!(!line.chars().any(steers), "{line}");
+        }
     }
 }

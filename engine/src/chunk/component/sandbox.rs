@@ -14,7 +14,7 @@ use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, W
 use super::bindings::ChunkerPlugin;
 use super::bindings::reposync::chunker::{log, types};
 use super::limits::{Limiter, MAX_LOG};
-use super::said::Said;
+use super::said::{Said, SaidLine, printable};
 
 /// Handles that WASI may give out; a component needs a handful for its streams.
 const MAX_HANDLES: usize = 256;
@@ -29,7 +29,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(label: &str, memory: usize) -> Self {
+    pub(super) fn new(memory: usize) -> Self {
         let stderr = Stderr::default();
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);
@@ -47,13 +47,18 @@ impl State {
             .allow_udp(false)
             .allow_ip_name_lookup(false)
             .build();
-        Self { limiter: Limiter::new(memory), said: Said::new(label), stderr, wasi, table }
+        Self { limiter: Limiter::new(memory), said: Said::default(), stderr, wasi, table }
     }
 
     /// Forgets what was said for the last document.
     pub(super) fn hush(&mut self) {
         self.said.clear();
         self.stderr.lock().clear();
+    }
+
+    /// What the component said since the last `hush`.
+    pub(super) fn lines(&self) -> Vec<SaidLine> {
+        self.said.lines(&printable(&self.stderr()))
     }
 
     /// The end of what was written to standard error and standard output.
@@ -72,7 +77,7 @@ impl types::Host for State {}
 
 impl log::Host for State {
     fn write(&mut self, level: log::Level, message: String) {
-        self.said.line(level, &message);
+        self.said.log(level, &message);
     }
 }
 
@@ -89,6 +94,10 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     Ok(())
 }
 
+/// What the clocks show. Not zero: the runtime of Go takes that for a broken clock and refuses to
+/// start.
+const NOW: u64 = 1;
+
 /// A clock that stands still: the chunks of a document must not depend on the day.
 struct Stopped;
 
@@ -98,7 +107,7 @@ impl HostWallClock for Stopped {
     }
 
     fn now(&self) -> Duration {
-        Duration::ZERO
+        Duration::from_secs(NOW)
     }
 }
 
@@ -108,7 +117,7 @@ impl HostMonotonicClock for Stopped {
     }
 
     fn now(&self) -> u64 {
-        0
+        NOW
     }
 }
 
@@ -130,7 +139,7 @@ impl NoTimersView<'_> {
 
 impl monotonic_clock::Host for NoTimersView<'_> {
     fn now(&mut self) -> wasmtime::Result<u64> {
-        Ok(0)
+        Ok(NOW)
     }
 
     fn resolution(&mut self) -> wasmtime::Result<u64> {

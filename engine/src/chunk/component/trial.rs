@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::chunker::{Answer, ComponentChunker};
 use super::fault::Fault;
 use super::instance::Instance;
+use super::said::SaidLine;
 use crate::model::{Chunk, Document};
 
 /// One running instance of a component.
@@ -43,6 +44,8 @@ pub struct Outcome {
     pub took: Duration,
     /// Instructions executed, where the host counts them.
     pub fuel: Option<u64>,
+    /// What the component logged and printed. Empty after a fault, whose details show it.
+    pub said: Vec<SaidLine>,
 }
 
 impl<'a> Trial<'a> {
@@ -74,9 +77,9 @@ impl<'a> Trial<'a> {
             }
             Err(fault) => return self.broke(&fault, took),
         };
-        let fuel = instance.fuel_used();
+        let (fuel, said) = (instance.fuel_used(), instance.said());
         self.instance = Some(instance);
-        Outcome { verdict, took, fuel }
+        Outcome { verdict, took, fuel, said }
     }
 
     fn broke(&self, fault: &Fault, took: Duration) -> Outcome {
@@ -85,7 +88,7 @@ impl<'a> Trial<'a> {
             remedy: fault.remedy(self.chunker.stage_name()),
             details: Some(fault.details()),
         };
-        Outcome { verdict, took, fuel: None }
+        Outcome { verdict, took, fuel: None, said: Vec::new() }
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use super::BenchArgs;
 use super::workbench::{load, size, time};
-use crate::chunk::component::{ComponentChunker, HostOptions, Trial, Verdict};
+use crate::chunk::component::{ComponentChunker, Folders, HostOptions, Trial, Verdict};
 use crate::chunk::{clean, language_of};
 use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::exit::Exit;
@@ -20,7 +20,7 @@ const BUDGET: Duration = Duration::from_millis(600);
 /// Runs the command. Blocks.
 pub(super) fn run(out: &Output, args: &BenchArgs) -> CommandResult {
     let folder = tempfile_dir()?;
-    let measured = measure(out, args, &folder);
+    let measured = measure(out, args, &Folders::below(&folder));
     // A folder of ours below the temporary one: what is left of it is no harm.
     drop(std::fs::remove_dir_all(&folder));
     measured
@@ -33,13 +33,13 @@ fn tempfile_dir() -> Result<std::path::PathBuf, CommandError> {
     Ok(folder)
 }
 
-fn measure(out: &Output, args: &BenchArgs, cache: &std::path::Path) -> CommandResult {
+fn measure(out: &Output, args: &BenchArgs, folders: &Folders) -> CommandResult {
     let options = HostOptions::default();
-    let (host, chunker) = load(&args.component, &args.settings, cache, options)?;
+    let (host, chunker) = load(&args.component, &args.settings, folders, options)?;
     let compiled = chunker.compile_time().unwrap_or_default();
     drop((chunker, host));
     let begun = Instant::now();
-    let (_host, chunker) = load(&args.component, &args.settings, cache, options)?;
+    let (_host, chunker) = load(&args.component, &args.settings, folders, options)?;
     let cached = begun.elapsed();
     let mut trial = Trial::new(&chunker);
     trial.chunk(&Document { path: "a.md", text: "", language: None });
@@ -51,7 +51,7 @@ fn measure(out: &Output, args: &BenchArgs, cache: &std::path::Path) -> CommandRe
         time(compiled),
         "start from the cache, configured",
         time(cached),
-        "another instance",
+        "an instance for a document",
         time(chunker.start_time(20)),
         "memory of an idle instance",
         size(trial.memory() as u64),

@@ -8,7 +8,7 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 use super::toolchain::{self, Built};
-use super::workbench::{cache_dir, settings, size, time};
+use super::workbench::{folders, settings, size, time};
 use super::{BuildArgs, Language};
 use crate::chunk::component::{ComponentHost, ComponentInfo, WIT};
 use crate::cli::error::{CommandError, CommandResult};
@@ -95,7 +95,7 @@ const CONTRACT_SECTION: &[u8] = b"component-type";
 /// What the component says of itself, and how long it took to compile.
 fn checked(component: &Path) -> Result<(ComponentInfo, String), CommandError> {
     // Described, not configured: it may not take an empty configuration.
-    let host = ComponentHost::new(&cache_dir())?;
+    let host = ComponentHost::new(&folders())?;
     let begun = Instant::now();
     let info = host.describe("plugin", &settings(component, "{}")?)?;
     let took = if host.compilations() == 0 {

@@ -1,7 +1,7 @@
 //! `plugin inspect`: what a component says of itself, what its file shows, what it costs.
 
 use super::InspectArgs;
-use super::workbench::{cache_dir, settings, size};
+use super::workbench::{folders, settings, size};
 use crate::chunk::component::{ComponentHost, ComponentInfo};
 use crate::cli::error::CommandResult;
 use crate::cli::exit::Exit;
@@ -10,7 +10,7 @@ use crate::cli::output::{Output, escape};
 /// Runs the command. Blocks.
 pub(super) fn run(out: &Output, args: &InspectArgs) -> CommandResult {
     // Described, not configured: it may not take an empty configuration.
-    let host = ComponentHost::new(&cache_dir())?;
+    let host = ComponentHost::new(&folders())?;
     let info = host.describe("plugin", &settings(&args.component, "{}")?)?;
     if args.json {
         out.json(&info)?;

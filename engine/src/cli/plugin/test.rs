@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::TestArgs;
 use super::battery::{self, Awkward};
 use super::golden::{self, GoldenChunk};
-use super::workbench::{cache_dir, count, load, size, time};
+use super::workbench::{count, folders, load, size, time};
 use crate::chunk::component::{ComponentChunker, HostOptions, Outcome, Trial, Verdict};
 use crate::chunk::{clean, language_of};
 use crate::cli::error::{CommandError, CommandResult};
@@ -30,6 +30,9 @@ struct Report {
     failure: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
+    /// What the component logged and printed: `info: …`, `printed: …`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    said: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     details: Option<String>,
 }
@@ -37,7 +40,7 @@ struct Report {
 /// Runs the command. Blocks.
 pub(super) fn run(out: &Output, args: &TestArgs) -> CommandResult {
     let options = HostOptions { deterministic: args.deterministic, ..HostOptions::default() };
-    let (_, chunker) = load(&args.component, &args.settings, &cache_dir(), options)?;
+    let (_, chunker) = load(&args.component, &args.settings, &folders(), options)?;
     if !args.json {
         let info = chunker.info();
         out.data(&format!(
@@ -161,6 +164,7 @@ fn check(chunker: &ComponentChunker, path: &str, text: &str) -> Report {
         chunks: Vec::new(),
         failure: None,
         notes: Vec::new(),
+        said: first.said.iter().map(|line| format!("{}: {}", line.how, line.text)).collect(),
         details: None,
     };
     for (how, other) in [("a reused instance", &reused), ("another fresh instance", &fresh)] {
@@ -242,6 +246,9 @@ fn shown(report: &Report) -> String {
         shown.push_str(&format!("       {}\n", escape(&start)));
     }
     shown.push_str(&verdict(report, "  "));
+    for line in &report.said {
+        shown.push_str(&format!("  | {}\n", escape(line)));
+    }
     shown
 }
 

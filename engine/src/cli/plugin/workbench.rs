@@ -1,20 +1,21 @@
 //! What `test`, `inspect`, `bench` and `build` share: a component named on the command line, loaded
 //! as a stage would be, and numbers as people read them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::chunk::WasmSettings;
-use crate::chunk::component::{ComponentChunker, ComponentHost, HostOptions};
+use crate::chunk::component::{
+    ComponentChunker, ComponentHost, Folders, HostOptions, default_compiled_cache,
+};
 use crate::cli::error::CommandError;
 use crate::model::ByteSize;
 
-/// Where compiled components are kept between commands: there need be no `reposync.toml` around.
-pub(super) fn cache_dir() -> PathBuf {
-    let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    from("XDG_CACHE_HOME")
-        .or_else(|| from("HOME").map(|home| home.join(".cache")))
-        .map_or_else(|| PathBuf::from(".reposync"), |cache| cache.join("reposync"))
+/// Where components are compiled to: there need be no `reposync.toml` around.
+pub(super) fn folders() -> Folders {
+    let compiled = default_compiled_cache(&|name| std::env::var(name).ok());
+    let cache = compiled.as_deref().and_then(Path::parent).map_or_else(|| ".reposync".into(), Path::to_owned);
+    Folders::of_user(compiled, &cache)
 }
 
 /// The settings of a stage that names this component.
@@ -32,12 +33,12 @@ pub(super) fn settings(component: &Path, config: &str) -> Result<WasmSettings, C
 pub(super) fn load(
     component: &Path,
     config: &str,
-    cache: &Path,
+    folders: &Folders,
     options: HostOptions,
 ) -> Result<(ComponentHost, ComponentChunker), CommandError> {
     let settings = settings(component, config)?;
     let stage = component.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let host = ComponentHost::with(cache, options)?;
+    let host = ComponentHost::with(folders, options)?;
     let chunker = host.load(&stage, &settings)?;
     Ok((host, chunker))
 }

@@ -1,0 +1,101 @@
+//! From the file of compiled code to a component: authenticated and mapped by one file descriptor.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use super::key::{Key, Mac};
+use super::private;
+
+/// Loads the code in `path` if `key` gives it the code `mac`.
+pub(super) fn load(
+    engine: &Engine,
+    path: &Path,
+    key: &Key,
+    about: &str,
+    mac: Mac,
+) -> anyhow::Result<Component> {
+    let mut file = private::open(path)?;
+    if key.of_file(about, &file)? != mac {
+        bail!("is not what was written");
+    }
+    // Marks it as used, for `prune`; no harm where it fails, as on read-only media.
+    drop(file.set_modified(std::time::SystemTime::now()));
+    if let Some(component) = descriptor(&file).and_then(|same| trusted(engine, &Code::Mapped(&same)).ok()) {
+        return Ok(component);
+    }
+    // Without such paths, or where the folder is mounted without the right to execute, a copy in
+    // memory serves. It is read again, so it is checked again.
+    file.rewind()?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    if key.of_bytes(about, &bytes) != mac {
+        bail!("changed while it was read");
+    }
+    trusted(engine, &Code::Copied(&bytes))
+        .map_err(|error| anyhow::anyhow!("{error:#}"))
+        .context("does not fit")
+}
+
+/// A path that leads to the open file itself, whatever has become of the name it was opened by:
+/// wasmtime maps a component by path alone.
+#[cfg(unix)]
+fn descriptor(file: &File) -> Option<std::path::PathBuf> {
+    use std::os::fd::AsRawFd as _;
+    use std::os::unix::fs::MetadataExt as _;
+    let folder = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
+    let path = Path::new(folder).join(file.as_raw_fd().to_string());
+    let (same, own) = (std::fs::metadata(&path).ok()?, file.metadata().ok()?);
+    ((same.dev(), same.ino()) == (own.dev(), own.ino())).then_some(path)
+}
+
+#[cfg(not(unix))]
+fn descriptor(_: &File) -> Option<std::path::PathBuf> {
+    None
+}
+
+/// Authenticated code.
+enum Code<'a> {
+    /// At this path of an open file: what is not run is not even read.
+    Mapped(&'a Path),
+    /// In memory.
+    Copied(&'a [u8]),
+}
+
+#[expect(unsafe_code, reason = "compiled code cannot be checked; see the safety comment")]
+fn trusted(engine: &Engine, code: &Code<'_>) -> wasmtime::Result<Component> {
+    // SAFETY: the code must be what `Component::serialize` gave, and stay it while it is mapped.
+    // `load` has found its message authentication code, whose key only this user can read: so this
+    // program, run by this user, wrote it, and it is whole. It stays so: the mapped file is the open
+    // one that was authenticated, no other user can write to it, and this program never writes into
+    // a file, it puts a new one in its place. An engine of another version or setting is refused by
+    // `deserialize` itself.
+    unsafe {
+        match code {
+            Code::Mapped(path) => Component::deserialize_file(engine, path),
+            Code::Copied(bytes) => Component::deserialize(engine, bytes),
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_a_descriptor_outlives_the_name() {
+        let root = tempfile::tempdir().expect("a folder");
+        let path = root.path().join("x");
+        private::write(&path, b"old").expect("written");
+        let file = private::open(&path).expect("open");
+        private::write(&path, b"new").expect("replaced");
+        let same = descriptor(&file).expect("this system has paths of descriptors");
+        assert_eq!(std::fs::read(same).expect("readable"), b"old");
+        std::fs::remove_file(&path).expect("removed");
+        assert_eq!(std::fs::read(descriptor(&file).expect("still")).expect("readable"), b"old");
+    }
+}

@@ -1,0 +1,145 @@
+//! The key that authenticates compiled components: 32 random bytes, made once for each user. Without
+//! it nobody can make code that is loaded, wherever they can write.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+
+use super::private;
+
+/// The key's file in the folder for state.
+const FILE: &str = "components.key";
+
+/// A message authentication code: BLAKE3 in keyed mode. Comparing two takes constant time.
+pub(super) type Mac = blake3::Hash;
+
+/// The user's key.
+pub(super) struct Key([u8; blake3::KEY_LEN]);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key")
+    }
+}
+
+impl Key {
+    /// The key in this folder; made if there is none. The error says why there is none.
+    pub(super) fn load_or_create(folder: &Path) -> Result<Self, String> {
+        let made = private::make(folder).and_then(|()| fs::canonicalize(folder));
+        // With `DynamicUser=` systemd hands over a symbolic link; what counts is where it leads.
+        let folder = made.map_err(|error| format!("`{}` cannot be made: {error}", folder.display()))?;
+        private::folder(&folder)?;
+        let path = folder.join(FILE);
+        let failed = |error: io::Error| format!("the key `{}` {error}", path.display());
+        match read(&path) {
+            Ok(key) => Ok(key),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make(&path).map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?;
+                // Another process may have been first: its key is the one.
+                read(&path).map_err(failed)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// The code of some bytes; `about` says what they are, so that none stands for another.
+    pub(super) fn of_bytes(&self, about: &str, bytes: &[u8]) -> Mac {
+        self.hasher(about).update(bytes).finalize()
+    }
+
+    /// The same of a file's whole content.
+    pub(super) fn of_file(&self, about: &str, file: &File) -> io::Result<Mac> {
+        Ok(self.hasher(about).update_reader(file)?.finalize())
+    }
+
+    fn hasher(&self, about: &str) -> blake3::Hasher {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        // No `about` holds a NUL, so text and bytes cannot run into each other.
+        hasher.update(about.as_bytes()).update(&[0]);
+        hasher
+    }
+}
+
+fn read(path: &Path) -> io::Result<Key> {
+    let file = private::open(path)?;
+    let spoilt = |why: &str| io::Error::other(format!("{why}; remove it, and a new one is made"));
+    #[cfg(unix)]
+    if std::os::unix::fs::MetadataExt::mode(&file.metadata()?) & 0o077 != 0 {
+        return Err(spoilt("can be read by others"));
+    }
+    let mut bytes = Vec::new();
+    file.take(blake3::KEY_LEN as u64 + 1).read_to_end(&mut bytes)?;
+    bytes.try_into().map(Key).map_err(|_| spoilt("does not hold 32 bytes"))
+}
+
+/// Makes a key where there is none yet; one that another process made meanwhile stays.
+fn make(path: &Path) -> io::Result<()> {
+    let mut bytes = [0; blake3::KEY_LEN];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    let part = private::part(path);
+    let written = private::create(&part)
+        .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()))
+        // Unlike a rename this never replaces a key, and the name never shows half a file.
+        .and_then(|()| fs::hard_link(&part, path));
+    drop(fs::remove_file(&part));
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        written => written,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_once() {
+        let root = tempfile::tempdir().expect("a folder");
+        let folder = root.path().join("state");
+        let keys: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| Key::load_or_create(&folder).expect("a key").0)).collect();
+            threads.into_iter().map(|thread| thread.join().expect("ends")).collect()
+        });
+        assert!(keys.iter().all(|key| *key == keys[0]), "one key for all");
+        assert_ne!(keys[0], [0; 32]);
+        assert_eq!(fs::read_dir(&folder).expect("there").count(), 1, "nothing is left beside it");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_key_is_for_its_owner_alone() {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+        let root = tempfile::tempdir().expect("a folder");
+        let folder = root.path().join("state");
+        Key::load_or_create(&folder).expect("a key");
+        let path = folder.join(FILE);
+        let mode = |path: &Path| fs::metadata(path).expect("there").mode() & 0o777;
+        assert_eq!((mode(&folder), mode(&path)), (0o700, 0o600));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("set");
+        let refused = Key::load_or_create(&folder).expect_err("others can read it");
+        assert!(refused.ends_with("can be read by others; remove it, and a new one is made"), "{refused}");
+    }
+
+    #[test]
+    fn a_key_of_another_length_is_refused() {
+        let root = tempfile::tempdir().expect("a folder");
+        for length in [0, 31, 33] {
+            private::write(&root.path().join(FILE), &vec![7; length]).expect("written");
+            let refused = Key::load_or_create(root.path()).expect_err("no key");
+            assert!(refused.contains("does not hold 32 bytes"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_code_depends_on_key_purpose_and_bytes() {
+        let key = Key([1; 32]);
+        let code = key.of_bytes("a", b"b");
+        assert_eq!(code, Key([1; 32]).of_bytes("a", b"b"));
+        assert_ne!(code, Key([2; 32]).of_bytes("a", b"b"));
+        assert_ne!(code, key.of_bytes("b", b"b"));
+        assert_ne!(code, key.of_bytes("a", b"c"));
+        assert_ne!(key.of_bytes("ab", b"c"), key.of_bytes("a", b"bc"));
+    }
+}
