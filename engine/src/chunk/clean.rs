@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use super::latin1::latin1;
 use crate::model::{Cleaned, LineMap, SkipReason};
 
 /// How far Git itself looks for a NUL to call a file binary.
@@ -13,8 +14,8 @@ const LFS_POINTER_MAX: usize = 1024;
 
 /// Decodes and cleans a file, or says why it has no text to index.
 ///
-/// Encodings: UTF-8; UTF-16 with a byte order mark; Latin-1 where `latin1` is certain. Dropped
-/// are the byte order mark and all control characters but tab and newline (the C1 block too).
+/// Encodings: UTF-8; UTF-16 with a byte order mark; Latin-1 where `latin1` is certain. ISO-2022,
+/// which would pass for ASCII, is not decoded. Dropped are the byte order mark and all control characters but tab and newline (the C1 block too).
 /// CRLF and a lone CR become LF, so that line n of the result is line n of the file.
 pub fn clean(bytes: &[u8]) -> Result<Cleaned, SkipReason> {
     let decoded = decode(bytes)?;
@@ -23,6 +24,7 @@ pub fn clean(bytes: &[u8]) -> Result<Cleaned, SkipReason> {
     }
     let text = match first_dirt(decoded.as_bytes()) {
         None => decoded.into_owned(),
+        Some(_) if is_iso_2022(&decoded) => return Err(SkipReason::Undecodable),
         Some(at) => scrub(&decoded, at),
     };
     if text.trim_start().is_empty() {
@@ -63,48 +65,13 @@ fn decode_utf16(
         .ok_or(SkipReason::Undecodable)
 }
 
-/// Bytes that are not UTF-8, read as Latin-1 where that is certain enough to show the result.
-///
-/// No byte sequence is invalid Latin-1, so certainty comes from what Western text looks like and
-/// other encodings do not. Any byte outside these rules means "not certain":
-/// - no NUL and no control bytes but tab, LF, CR and form feed; none in `80..9F` either, which are
-///   controls in Latin-1 and letters or lead bytes in Windows-1252, KOI8, Shift JIS, GBK;
-/// - the letters `C0..FE`, without `× ÷ ð Ð ý Ý þ Þ`, which Turkish and others put elsewhere: at
-///   most two in a row (Cyrillic, Greek and East Asian text has runs), and next to an ASCII letter
-///   on some side;
-/// - of the signs `A0..BF` none with an ASCII letter on both sides, where Central European text
-///   (ISO-8859-2) has its letters;
-/// - of a file's letters at most a third are not ASCII.
-fn latin1(bytes: &[u8]) -> Option<String> {
-    let letter = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphabetic);
-    let high = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(|b| *b >= 0xC0);
-    let (mut ascii_letters, mut high_letters) = (0_usize, 0_usize);
-    for (at, byte) in bytes.iter().enumerate() {
-        let (before, after) = (at.checked_sub(1), Some(at + 1));
-        match byte {
-            b'\t' | b'\n' | b'\r' | 0x0C | b' '..=b'~' => {
-                ascii_letters += usize::from(byte.is_ascii_alphabetic());
-            }
-            0xA0..=0xBF if !(letter(before) && letter(after)) => {}
-            0xD7 | 0xF7 | 0xD0 | 0xF0 | 0xDD | 0xFD | 0xDE | 0xFE => return None,
-            0xC0..=0xFE => {
-                high_letters += 1;
-                let far_before = at.checked_sub(2);
-                let run = high(before) && high(after) || high(far_before) && high(before);
-                let alone = !(letter(before)
-                    || letter(after)
-                    || high(before) && letter(far_before)
-                    || high(after) && letter(Some(at + 2)));
-                // A single `à` or `É` between blanks is a French word.
-                let word = !high(before) && !high(after) && matches!(byte, 0xE0 | 0xC0 | 0xE9 | 0xC9);
-                if run || (alone && !word) {
-                    return None;
-                }
-            }
-            _ => return None,
-        }
-    }
-    (high_letters * 2 <= ascii_letters).then(|| bytes.iter().map(|&byte| char::from(byte)).collect())
+/// True for text in an encoding of the ISO-2022 family (JP, KR, CN): ASCII in which an escape
+/// sequence says that the following bytes are characters of another set.
+fn is_iso_2022(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    memchr::memmem::find_iter(bytes, b"\x1B$")
+        .any(|at| matches!(bytes.get(at + 2), Some(b'@' | b'A' | b'B' | b'('..=b'+')))
+        && text.is_ascii()
 }
 
 /// A pointer file of Git LFS (or of its predecessor) in the place of the content.
@@ -212,6 +179,8 @@ mod tests {
                 "café à la crème, naïve « mot » 20°C",
             ),
             (b"Stra\xDFe, \xDCbung: gr\xFC\xDFen", "Straße, Übung: grüßen"),
+            (b"tput\x1B(B reset", "tput(B reset"), // what terminals send
+            ("\x1B$B and 漢".as_bytes(), "$B and 漢"),
         ] {
             assert_eq!(text(bytes).as_deref(), Ok(clean), "{bytes:?}");
         }
@@ -241,6 +210,8 @@ mod tests {
             (b"\xC4\xE3\xBA\xC3", SkipReason::Undecodable), // Chinese, GBK
             (b"\x82\xB1\x82\xF1", SkipReason::Undecodable), // Japanese, Shift JIS
             (b"\xE9\xE9\xE9", SkipReason::Undecodable),
+            (b"\x1B$B$3$s\x1B(B", SkipReason::Undecodable), // Japanese, ISO-2022-JP
+            (b"\x1B$)C\x0EGQ\x0F", SkipReason::Undecodable), // Korean, ISO-2022-KR
             (pointer, SkipReason::LfsPointer),
             (old_pointer, SkipReason::LfsPointer),
         ] {

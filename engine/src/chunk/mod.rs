@@ -13,6 +13,7 @@ mod fit;
 #[cfg(test)]
 mod invariants;
 mod language;
+mod latin1;
 mod lines;
 mod markdown;
 #[cfg(any(test, fuzzing))]

@@ -7,7 +7,7 @@ use crate::model::Fingerprint;
 
 /// Version of the steps that are RepoSync's own: cleaning, fitting (and the counting of tokens that
 /// it goes by), line counting, metadata. Grows when the same settings begin to give other records.
-const OWN_STEPS: u32 = 1;
+const OWN_STEPS: u32 = 2;
 
 /// What a recipe is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
