@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::model::{ByteSize, HumanDuration};
 
-/// `kind = "sentence"`: the original algorithm.
+/// `kind = "sentence"`: windows that end after blank lines, lines and sentences, and overlap.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SentenceSettings {
@@ -17,11 +17,11 @@ pub struct SentenceSettings {
     pub patterns: Option<Vec<String>>,
     /// Characters at most in a chunk.
     pub max_chunk_size: usize,
-    /// Characters that neighbouring chunks share; less than `max_chunk_size`.
+    /// Characters that neighbouring chunks share at most; less than `max_chunk_size`.
     pub chunk_overlap: usize,
     /// Tokens at most in a chunk; replaces `max_chunk_size`.
     pub max_tokens: Option<usize>,
-    /// Tokens that neighbouring chunks share; less than `max_tokens`. Left out: a fifth of it.
+    /// Tokens that neighbouring chunks share at most; less than `max_tokens`. Left out: a fifth of it.
     pub overlap_tokens: Option<usize>,
     /// Fold runs of blanks and of empty lines, as the original did.
     pub normalize_whitespace: bool,

@@ -92,7 +92,7 @@ impl Ruler<'_> {
     /// Cuts a range into parts that fit: after sentences where possible, else between words, else
     /// between characters (a single character is never cut). The parts join without a gap.
     pub(super) fn split(&self, range: Range<usize>) -> Vec<Range<usize>> {
-        if self.exact() { self.split_chars(range) } else { pack(&self.atoms(range), self, 0) }
+        if self.exact() { self.split_chars(range) } else { pack(&self.atoms(range), self) }
     }
 
     fn split_chars(&self, range: Range<usize>) -> Vec<Range<usize>> {
@@ -224,12 +224,11 @@ pub(super) struct Atom {
     pub(super) size: usize,
 }
 
-/// Packs atoms greedily into ranges that fit, neighbours sharing atoms of up to `overlap`.
-/// Starts and ends both increase.
-pub(super) fn pack(atoms: &[Atom], ruler: &Ruler<'_>, overlap: usize) -> Vec<Range<usize>> {
+/// Packs atoms greedily into ranges that fit.
+fn pack(atoms: &[Atom], ruler: &Ruler<'_>) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
-    let (mut first, mut done) = (0, 0);
-    while done < atoms.len() {
+    let mut first = 0;
+    while first < atoms.len() {
         let mut size = 0;
         let mut end = first;
         while end < atoms.len() && (end == first || size + atoms[end].size <= ruler.max) {
@@ -240,18 +239,8 @@ pub(super) fn pack(atoms: &[Atom], ruler: &Ruler<'_>, overlap: usize) -> Vec<Ran
         while end - first > 1 && !ruler.fits(atoms[first].start..atoms[end - 1].end) {
             end -= (end - first).div_ceil(8).min(end - first - 1);
         }
-        if end <= done {
-            first = done; // no room for anything new beside what was to be shared
-            continue;
-        }
         ranges.push(atoms[first].start..atoms[end - 1].end);
-        done = end;
-        let (mut next, mut shared) = (end, 0);
-        while next > first + 1 && shared + atoms[next - 1].size <= overlap {
-            next -= 1;
-            shared += atoms[next].size;
-        }
-        first = next;
+        first = end;
     }
     ranges
 }
