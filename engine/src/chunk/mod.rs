@@ -110,7 +110,7 @@ pub trait Chunker: Send + Sync {
 /// Version of the counting of tokens: changes when an embedder begins to find another number of them
 /// in the same text. A part of the identity of every stage whose sizes are in tokens; the version of
 /// the recipe's own steps must grow with it, since over-long chunks of the others are cut by it too.
-const COUNTING: u32 = 2;
+const COUNTING: u32 = 3;
 
 /// Counts the tokens of a text the way the pipeline's embedder does.
 pub type TokenCounter = Arc<dyn Fn(&str) -> usize + Send + Sync>;

@@ -188,7 +188,7 @@ mod tests {
         let base = settings(100, 10);
         assert_eq!(identity(&base), "sentence/2 chars=100 overlap=10 fold=true");
         let tokens = SentenceSettings { max_tokens: Some(50), ..base.clone() };
-        assert_eq!(identity(&tokens), "sentence/2 tokens/2=50 overlap=10 fold=true");
+        assert_eq!(identity(&tokens), "sentence/2 tokens/3=50 overlap=10 fold=true");
         let matching = SentenceSettings { patterns: Some(vec!["*.md".into()]), ..base.clone() };
         assert_eq!(identity(&matching), identity(&base));
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
+use serde::Deserialize;
 use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
 
 use super::identifiers;
@@ -17,8 +18,12 @@ const LONGEST_WORD: usize = 48;
 /// BERT's normaliser and pre-tokenizer never join what white space parts, so a text has as many
 /// tokens as its words together, and a word has as many as it had the last time. Any other
 /// tokenizer counts whole texts.
+///
+/// A token that stands for text the model does not know counts as its characters: to the model a
+/// sentence in a script without spaces, or a line of digits, is one such token, however long it is.
 pub(super) struct WordCounter {
     tokenizer: Tokenizer,
+    unknown: Option<u32>,
     by_word: bool,
     known: RwLock<HashMap<Box<str>, usize>>,
 }
@@ -32,7 +37,8 @@ impl WordCounter {
         let normalizer = tokenizer.get_normalizer();
         let by_word = matches!(normalizer, None | Some(NormalizerWrapper::BertNormalizer(_)))
             && matches!(tokenizer.get_pre_tokenizer(), Some(PreTokenizerWrapper::BertPreTokenizer(_)));
-        Ok(Self { tokenizer, by_word, known: RwLock::default() })
+        let unknown = unknown_token(json, &tokenizer)?;
+        Ok(Self { tokenizer, unknown, by_word, known: RwLock::default() })
     }
 
     /// Tokens of a text, as it is embedded: its identifiers taken apart.
@@ -61,11 +67,38 @@ impl WordCounter {
     }
 
     fn tokens(&self, text: &str) -> usize {
+        let text = identifiers::split(text);
+        let count = || -> tokenizers::Result<usize> {
+            let encoding = self.tokenizer.encode_fast(&*text, false)?;
+            let is_unknown = |id: &u32| Some(*id) == self.unknown;
+            if !encoding.get_ids().iter().any(is_unknown) {
+                return Ok(encoding.len());
+            }
+            // Once more, with the places in the text, which take longer to find.
+            let encoding = self.tokenizer.encode_char_offsets(&*text, false)?;
+            let tokens = encoding.get_ids().iter().zip(encoding.get_offsets());
+            Ok(tokens.map(|(id, (start, end))| if is_unknown(id) { (end - start).max(1) } else { 1 }).sum())
+        };
         // A tokenizer that cannot read a text cannot embed it either; some size it must have.
-        self.tokenizer
-            .encode_fast(identifiers::split(text), false)
-            .map_or_else(|_| identifiers::estimate_tokens(text), |encoding| encoding.len())
+        count().unwrap_or_else(|_| identifiers::estimate_tokens(&text))
     }
+}
+
+/// The id that a model gives to what it does not know, by the name or the number that its file states.
+fn unknown_token(json: &[u8], tokenizer: &Tokenizer) -> tokenizers::Result<Option<u32>> {
+    #[derive(Deserialize)]
+    struct File {
+        model: Model,
+    }
+
+    #[derive(Deserialize)]
+    struct Model {
+        unk_token: Option<String>,
+        unk_id: Option<u32>,
+    }
+
+    let File { model } = serde_json::from_slice(json)?;
+    Ok(model.unk_id.or_else(|| tokenizer.token_to_id(&model.unk_token?)))
 }
 
 #[cfg(test)]
@@ -85,8 +118,17 @@ mod tests {
         for text in [include_str!("words.rs"), include_str!("../../models/static-256/README.md"), ""] {
             assert_eq!(COUNTER.count(text), COUNTER.tokens(text));
         }
-        let long = "0a1b2c3d".repeat(40);
-        assert_eq!(COUNTER.count(&long), 1, "one unknown word");
+    }
+
+    #[test]
+    fn what_the_model_does_not_know_counts_by_its_characters() {
+        let hex = "0a1b2c3d".repeat(40);
+        let thai = "\u{e01}\u{e23}\u{e38}\u{e13}\u{e32}".repeat(40);
+        for (text, tokens) in [(hex.as_str(), 320), (&thai, 200), ("\u{1f966}", 1), ("word", 1)] {
+            assert_eq!(COUNTER.count(text), tokens, "{text:?}");
+        }
+        assert_eq!(COUNTER.count(&format!("word {hex} word")), 322);
+        assert_eq!(COUNTER.count(&format!("{thai}\n{thai}")), 400);
     }
 
     proptest! {
