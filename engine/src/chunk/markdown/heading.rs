@@ -100,7 +100,8 @@ struct Heading<'a> {
 }
 
 fn heading(source: &str) -> Heading<'_> {
-    let source = source.trim();
+    // CommonMark's white space: a no-break space is text.
+    let source = source.trim_matches([' ', '\t', '\n']);
     let after_hashes = source.trim_start_matches('#');
     // `#tag` over an underline begins with a hash, too.
     if after_hashes.len() < source.len() && (after_hashes.is_empty() || after_hashes.starts_with([' ', '\t']))
@@ -118,7 +119,7 @@ fn heading(source: &str) -> Heading<'_> {
 
 /// What follows the opening hashes, without closing ones.
 fn atx_content(text: &str) -> &str {
-    let text = text.trim();
+    let text = text.trim_matches([' ', '\t']);
     let open = text.trim_end_matches('#');
     // Closing hashes count only after a blank: `C#` keeps its own.
     if open.is_empty() || open.ends_with([' ', '\t']) { open.trim_end() } else { text }
@@ -166,6 +167,9 @@ mod tests {
             ("## a #  #", "a #"),
             ("## `a` #  #", "a #"),
             ("#tag\n====", "#tag"),
+            ("# a\u{a0}#", "a #"), // closing hashes stand after a blank or a tab
+            ("# #\u{a0}", "#"),
+            ("# a\t#", "a"),
         ] {
             assert_eq!(text(document), shown, "{document:?}");
         }
