@@ -45,7 +45,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("console", &["cli/"]),
     ("gix", &["plan/attributes", "source/"]),
     ("hyper", &["api/serve"]),
-    ("hyper_util", &["api/serve"]),
+    ("hyper_util", &["api/serve", "net/proxy"]),
     ("indicatif", &["cli/"]),
     ("octocrab", &["source/github"]),
     ("opentelemetry", &["cli/telemetry"]),

@@ -24,6 +24,7 @@ mod operators;
 mod page;
 mod plan;
 mod plugin_commands;
+mod proxies;
 mod reading;
 mod reload;
 mod secrets;

@@ -1,5 +1,7 @@
 //! Base URLs of services, as people write them.
 
+use std::net::IpAddr;
+
 use url::{Host, Url};
 
 /// Reads a service's base URL: scheme, port and path prefix are optional. No scheme means https;
@@ -8,15 +10,12 @@ use url::{Host, Url};
 pub fn parse_endpoint(text: &str) -> Result<Url, String> {
     let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
     let mut url = Url::parse(&with_scheme).map_err(|error| format!("not a URL: {error}"))?;
-    let loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => return Err("a URL without a host".into()),
-    };
+    if url.host().is_none() {
+        return Err("a URL without a host".into());
+    }
     match url.scheme() {
         "https" => {}
-        "http" if loopback => {}
+        "http" if is_loopback(&url) => {}
         "http" => return Err("http is accepted for loopback addresses only".into()),
         other => return Err(format!("`{other}` is not a scheme for a service")),
     }
@@ -25,6 +24,16 @@ pub fn parse_endpoint(text: &str) -> Result<Url, String> {
         url.set_path(&path);
     }
     Ok(url)
+}
+
+/// True for an address of this machine itself: `localhost`, 127.0.0.0/8, `::1`.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name.trim_end_matches('.').eq_ignore_ascii_case("localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::from(address).to_canonical().is_loopback(),
+        None => false,
+    }
 }
 
 #[cfg(test)]

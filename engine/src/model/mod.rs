@@ -21,7 +21,7 @@ mod verify;
 
 pub use chunk::{AttrValue, Attrs, Body, Chunk};
 pub use document::{Cleaned, Document, LineMap};
-pub use endpoint::parse_endpoint;
+pub use endpoint::{is_loopback, parse_endpoint};
 pub use error::{ErrorKind, StageError, StageResult};
 pub use event::{Event, EventSink, Phase};
 pub use git::{BranchRef, EntryMode, GitSha, RepoEntry, RepoRef, StoredAnswer, TreeEntry};

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use url::Url;
 
 use super::Buffer;
+use super::proxy::Proxies;
 use crate::model::{StageError, StageResult, parse_endpoint};
 
 /// The client type that stages use.
@@ -25,10 +26,13 @@ pub fn install_tls_provider() {
 }
 
 /// A client with our user agent that follows no redirect: who wants to follow one does so by hand,
-/// without credentials. How long an answer may take is for the caller to say.
+/// without credentials. Proxies are those of the environment; loopback addresses never go through
+/// one. How long an answer may take is for the caller to say.
 pub fn http_client(stage: &str) -> StageResult<HttpClient> {
     install_tls_provider();
+    let proxies = Proxies::from_environment(stage)?;
     reqwest::Client::builder()
+        .proxy(reqwest::Proxy::custom(move |url| proxies.of(url)))
         .user_agent(concat!("reposync/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT)
         .redirect(reqwest::redirect::Policy::none())

@@ -4,6 +4,7 @@ mod buffers;
 mod client;
 mod limit;
 mod patience;
+mod proxy;
 mod retry;
 
 pub use buffers::Buffer;
