@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 use super::App;
 use super::error::{ApiError, ApiResult};
 use crate::daemon::{Observed, Observer, View};
-use crate::model::{Event, Outcome, Report, StatusView};
+use crate::model::{Event, Outcome, Report, Service, StatusView};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ErrorLabels {
@@ -249,8 +249,8 @@ impl Metrics {
             Event::Waiting { stage, seconds, .. } => {
                 self.waits.get_or_create_owned(&StageLabel { stage: stage.clone() }).inc_by(seconds.max(0.0));
             }
-            Event::Call { stage, operation, items, tokens, seconds, ok, error: kind } => {
-                let service = service_of(operation);
+            Event::Call { service, stage, operation, items, tokens, seconds, ok, error: kind } => {
+                let service = name_of(*service);
                 let labels = CallLabels { service, stage: stage.clone(), operation };
                 self.calls.get_or_create_owned(&labels).observe(*seconds);
                 if *ok && *operation == "embed" {
@@ -308,20 +308,13 @@ fn count(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-/// The service behind an operation, as the original named them.
-fn service_of(operation: &str) -> &'static str {
-    match operation {
-        "embed" => "embedding",
-        "notify" => "notification",
-        "upsert"
-        | "delete"
-        | "query"
-        | "fetch"
-        | "list"
-        | "describe_index"
-        | "describe_index_stats"
-        | "create_index" => "vectordb",
-        _ => "github",
+/// The service of a role, as the original named them.
+fn name_of(service: Service) -> &'static str {
+    match service {
+        Service::Source => "github",
+        Service::Embedder => "embedding",
+        Service::Store => "vectordb",
+        Service::Notifier => "notification",
     }
 }
 
@@ -338,4 +331,35 @@ pub(super) async fn metrics(State(app): State<App>) -> ApiResult<impl IntoRespon
     })?;
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, content_type)], text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sources and stores both list.
+    #[test]
+    fn errors_count_for_the_service_of_the_stages_role() {
+        let metrics = Metrics::new();
+        for service in [Service::Source, Service::Store, Service::Store] {
+            metrics.event(&Event::Call {
+                service,
+                stage: "s".into(),
+                operation: "list",
+                items: 1,
+                tokens: 0,
+                seconds: 0.1,
+                ok: false,
+                error: Some("rate_limit"),
+            });
+        }
+        let mut text = String::new();
+        encode(&mut text, &metrics.registry).expect("text");
+        for line in [
+            "reposync_errors_total{service=\"github\",type=\"rate_limit\"} 1",
+            "reposync_errors_total{service=\"vectordb\",type=\"rate_limit\"} 2",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+    }
 }

@@ -25,6 +25,20 @@ pub enum Phase {
     Commit,
 }
 
+/// The service behind a stage, by the stage's role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Service {
+    /// A source's.
+    Source,
+    /// An embedder's.
+    Embedder,
+    /// A store's.
+    Store,
+    /// A notifier's.
+    Notifier,
+}
+
 /// One thing that happened in a run.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -52,6 +66,7 @@ pub enum Event {
     Waiting { stage: String, seconds: f64, reason: String },
     /// A call to a service ended. `ok` false: with an error of type `error`.
     Call {
+        service: Service,
         stage: String,
         operation: &'static str,
         items: u64,

@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::{Notifier, When};
-use crate::model::{ErrorKind, Event, EventSink, ProjectReport, Report, Secret, StageError, StageResult};
+use crate::model::{
+    ErrorKind, Event, EventSink, ProjectReport, Report, Secret, Service, StageError, StageResult,
+};
 use crate::net::{
     HttpClient, Limiter, Patience, describe_transport_error, endpoint, http_client, read_body, retry,
     retry_after,
@@ -102,6 +104,7 @@ impl PostNotifier {
             () = self.cancel.cancelled() => return Err(StageError::cancelled(&self.stage)),
         };
         self.events.emit(Event::Call {
+            service: Service::Notifier,
             stage: self.stage.clone(),
             operation: "notify",
             items: 1,
