@@ -16,6 +16,13 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
 }
 
+/// The body of GitHub's errors.
+#[derive(serde::Deserialize)]
+struct ErrorBody {
+    message: String,
+    documentation_url: Option<String>,
+}
+
 /// What to do about an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -52,9 +59,7 @@ impl Answer {
             if let Some(wait) = self.budget_used_up() {
                 return Verdict::PrimaryLimit(wait);
             }
-            if self.status == StatusCode::TOO_MANY_REQUESTS
-                || self.message().to_ascii_lowercase().contains("rate limit")
-            {
+            if self.status == StatusCode::TOO_MANY_REQUESTS || self.tells_of_a_limit() {
                 return Verdict::SecondaryLimit(None);
             }
             return Verdict::Final;
@@ -79,13 +84,28 @@ impl Answer {
         Some(reset.duration_since(now).unwrap_or_default() + Duration::from_secs(1))
     }
 
+    /// True for a 403 that is a secondary limit by its words or by the page it points to: older
+    /// Enterprise Servers say "abuse detection", and send no header.
+    fn tells_of_a_limit(&self) -> bool {
+        let lower = |text: &str| text.to_ascii_lowercase();
+        let message = lower(&self.message());
+        let page =
+            serde_json::from_slice::<ErrorBody>(&self.body).ok().and_then(|body| body.documentation_url);
+        let page = lower(&page.unwrap_or_default());
+        ["rate limit", "abuse detection"].iter().any(|words| message.contains(words))
+            || ["rate-limit", "abuse"].iter().any(|words| page.contains(words))
+    }
+
+    /// True for a 403 because of the address that asks, not of the credentials: an organisation's or
+    /// an App's IP allow list.
+    pub(super) fn is_address_refused(&self) -> bool {
+        let message = self.message().to_ascii_lowercase();
+        message.contains("ip allow list") || message.contains("ip address is not permitted")
+    }
+
     /// The error's message: GitHub's own, or the beginning of whatever came, on one line and
     /// without anything that looks like a token.
     pub(super) fn message(&self) -> String {
-        #[derive(serde::Deserialize)]
-        struct ErrorBody {
-            message: String,
-        }
         let text = serde_json::from_slice::<ErrorBody>(&self.body).map_or_else(
             |_| {
                 let start = String::from_utf8_lossy(&self.body[..self.body.len().min(2000)]);
@@ -151,6 +171,9 @@ mod tests {
         let none_left = ("x-ratelimit-remaining", "0");
         let some_left = ("x-ratelimit-remaining", "12");
         let secondary = r#"{"message":"You have exceeded a secondary rate limit."}"#;
+        let abuse = r#"{"message":"You have triggered an abuse detection mechanism. Please wait a few minutes before you try again."}"#;
+        let page_alone = r#"{"message":"Please wait.","documentation_url":"https://docs.github.com/rest/overview/resources-in-the-rest-api#secondary-rate-limits"}"#;
+        let allow_list = ALLOW_LIST;
         let permission = r#"{"message":"Resource not accessible by integration"}"#;
         for (status, headers, body, expected) in [
             (200, vec![none_left, reset, date], "", Verdict::Final),
@@ -169,6 +192,9 @@ mod tests {
                 Verdict::SecondaryLimit(Some(seconds(7))),
             ),
             (403, vec![some_left], secondary, Verdict::SecondaryLimit(None)),
+            (403, vec![], abuse, Verdict::SecondaryLimit(None)),
+            (403, vec![some_left], page_alone, Verdict::SecondaryLimit(None)),
+            (403, vec![], allow_list, Verdict::Final),
             (429, vec![], "", Verdict::SecondaryLimit(None)),
             (500, vec![], "", Verdict::Transient(None)),
             (503, vec![("retry-after", "3")], "", Verdict::Transient(Some(seconds(3)))),
@@ -176,6 +202,15 @@ mod tests {
         ] {
             assert_eq!(answer(status, &headers, body).verdict(), expected, "{status} {headers:?}");
         }
+    }
+
+    const ALLOW_LIST: &str = r#"{"message":"Although you appear to have the correct authorization credentials, the `acme` organization has an IP allow list enabled, and your IP address is not permitted to access this resource.","documentation_url":"https://docs.github.com/rest/repos/repos#get-a-repository"}"#;
+
+    #[test]
+    fn an_allow_list_is_told_from_a_permission() {
+        assert!(answer(403, &[], ALLOW_LIST).is_address_refused());
+        let permission = r#"{"message":"Resource not accessible by integration"}"#;
+        assert!(!answer(403, &[], permission).is_address_refused());
     }
 
     #[test]

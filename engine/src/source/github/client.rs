@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
 use octocrab::Octocrab;
@@ -32,6 +32,11 @@ const LONGEST_BODY: usize = 128 << 20;
 /// What to check where something answers that is not the API.
 pub(super) const ADDRESS_HINT: &str =
     "check `api_url`: \"https://api.github.com\", or \"https://HOST/api/v3\" of an Enterprise Server";
+
+/// What to do where GitHub takes the credentials, but not from this machine.
+pub(super) const ALLOW_LIST_HINT: &str =
+    "have an owner of the organisation add this machine's public IP address to its IP allow list \
+     (or to the GitHub App's), or run RepoSync from an address that is on it";
 
 /// The media type of bare contents.
 pub(super) const RAW: &str = "application/vnd.github.raw+json";
@@ -294,10 +299,14 @@ impl Client {
             },
             // Only the request for an installation's token is judged by octocrab itself.
             octocrab::Error::GitHub { source, .. } => {
+                let body = serde_json::json!({
+                    "message": source.message,
+                    "documentation_url": source.documentation_url,
+                });
                 let answer = Answer {
                     status: source.status_code,
                     headers: source.headers.clone().unwrap_or_default(),
-                    body: Bytes::from(source.message.clone()),
+                    body: body.to_string().into(),
                 };
                 match self.judge(answer) {
                     Err(error) => error,
@@ -351,16 +360,16 @@ impl Client {
     /// The error for one repository or file that the server will not give.
     pub(super) fn refusal(&self, what: &str, answer: &Answer) -> StageError {
         let error = StageError::refused(&self.stage, format!("{what} is refused ({})", answer.summary()));
-        let needed = answer.header("x-accepted-github-permissions").filter(|needed| !needed.is_empty());
-        match (answer.status, needed) {
-            (StatusCode::FORBIDDEN, Some(needed)) => {
-                error.hint(format!("the credentials need the permission {needed}"))
-            }
-            (StatusCode::FORBIDDEN, None) => error.hint(
+        if answer.status != StatusCode::FORBIDDEN {
+            return error;
+        }
+        match answer.header("x-accepted-github-permissions").filter(|needed| !needed.is_empty()) {
+            _ if answer.is_address_refused() => error.hint(ALLOW_LIST_HINT),
+            Some(needed) => error.hint(format!("the credentials need the permission {needed}")),
+            None => error.hint(
                 "give the credentials read access to the repository's contents, \
                  and authorise them for the organisation's single sign-on",
             ),
-            _ => error,
         }
     }
 }

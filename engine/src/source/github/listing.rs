@@ -8,7 +8,7 @@ use futures::stream;
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
-use super::client::{ADDRESS_HINT, Ask};
+use super::client::{ADDRESS_HINT, ALLOW_LIST_HINT, Ask};
 use super::credentials::Credentials;
 use super::pages::{Listed, Memory, Outcome};
 use super::{GithubSource, bad_name, encode_name};
@@ -232,6 +232,7 @@ impl GithubSource {
                 error.hint(format!("check the name, and that the credentials may see it at {}", client.host))
             }
             404 => error.hint("check the name; what is not public needs a `token`"),
+            403 if answer.is_address_refused() => error.hint(ALLOW_LIST_HINT),
             _ => error.hint(
                 "give the credentials read access to the owner's repositories, \
                  and authorise them for its single sign-on",
