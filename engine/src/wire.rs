@@ -415,8 +415,7 @@ fn with_lines(config: &Config, stage: &str, mut error: StageError) -> StageError
         })
         .collect();
     let hint = error.hint.take().into_iter().chain(lines).collect::<Vec<_>>().join("; ");
-    error.hint = Some(hint).filter(|hint| !hint.is_empty());
-    error
+    if hint.is_empty() { error } else { error.hint(hint) }
 }
 
 fn wrong_role(stage: &Stage, role: &str) -> StageError {

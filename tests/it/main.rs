@@ -26,6 +26,7 @@ mod plan;
 mod plugin_commands;
 mod proxies;
 mod reading;
+mod references;
 mod reload;
 mod secrets;
 mod service_faults;

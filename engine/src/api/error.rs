@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::daemon::Refusal;
-use crate::model::{ErrorKind, StageError};
+use crate::model::{ErrorKind, StageError, mask_secrets};
 
 /// The form of every error.
 #[derive(Debug, Serialize, ToSchema)]
@@ -100,7 +100,8 @@ impl From<StageError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = ErrorBody { error: ErrorText { code: self.code, message: self.message } };
+        let message = mask_secrets(&self.message).into_owned();
+        let body = ErrorBody { error: ErrorText { code: self.code, message } };
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {

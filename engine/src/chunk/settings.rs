@@ -129,6 +129,9 @@ pub struct WasmSettings {
     /// calls bad, `fail` for everything else.
     #[serde(default)]
     pub on_error: Option<OnError>,
+    /// `config` for people: with references as they stand in the file, not with what they stand for.
+    #[serde(skip)]
+    pub shown_config: serde_json::Map<String, serde_json::Value>,
     /// Linear memory at most.
     #[serde(default = "default_memory")]
     pub memory: ByteSize,
@@ -138,6 +141,13 @@ pub struct WasmSettings {
     /// Bytes that a component may hand back for a document.
     #[serde(default = "default_output")]
     pub output: ByteSize,
+}
+
+impl WasmSettings {
+    /// `config` for people; settings that come from no file have only one.
+    pub fn shown_config(&self) -> &serde_json::Map<String, serde_json::Value> {
+        if self.shown_config.is_empty() { &self.config } else { &self.shown_config }
+    }
 }
 
 fn default_memory() -> ByteSize {

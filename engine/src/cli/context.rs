@@ -86,6 +86,11 @@ impl Context {
         }
     }
 
+    /// What a command uses of the file, with the folders for secrets that the command line names.
+    pub(super) fn need(&self, need: &Need) -> Need {
+        need.clone().with_secrets_dirs(&self.global.secrets_dir)
+    }
+
     /// Where the file is: as given, or the nearest `reposync.toml` from here upwards.
     pub(super) fn config_path(&self) -> Result<PathBuf, CommandError> {
         let here = std::env::current_dir()?;
@@ -94,7 +99,8 @@ impl Context {
 
     /// Loads the file for a command that uses so much of it, and starts logging as it says.
     pub(super) fn load(&self, need: &Need) -> Result<Config, CommandError> {
-        let config = config::load(&self.config_path()?, need).map_err(|problems| self.invalid(&problems))?;
+        let config = config::load(&self.config_path()?, &self.need(need))
+            .map_err(|problems| self.invalid(&problems))?;
         self.start_logging(config.engine.log_dir.as_deref())?;
         Ok(config)
     }
@@ -111,7 +117,8 @@ impl Context {
 
     /// The same for a command that runs for long and whose log is what people see of it.
     pub(super) fn load_to_follow(&self, need: &Need) -> Result<Config, CommandError> {
-        let config = config::load(&self.config_path()?, need).map_err(|problems| self.invalid(&problems))?;
+        let config = config::load(&self.config_path()?, &self.need(need))
+            .map_err(|problems| self.invalid(&problems))?;
         let verbose = (!self.global.quiet).then(|| self.global.verbose.max(1));
         self.log_at(verbose, config.engine.log_dir.as_deref())?;
         Ok(config)

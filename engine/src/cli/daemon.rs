@@ -22,7 +22,7 @@ SIGTERM and Ctrl-C finish the batch in hand and end it, a second one ends it at 
 
 /// Runs the command.
 pub(super) async fn run(context: &Context, _args: &DaemonArgs) -> CommandResult {
-    let need = Need::enabled().with_api();
+    let need = context.need(&Need::enabled().with_api());
     let config = context.load_to_follow(&need)?;
     let interrupt = Interrupt::listen(&context.progress)?;
     engine::daemon(config, need, interrupt.token()).await?;

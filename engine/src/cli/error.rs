@@ -1,7 +1,7 @@
 //! What a command can fail with, and the one place where it is printed:
 //! `error:`, the `caused by:` chain, a blank line, `hint:`.
 
-use crate::model::{ErrorKind, StageError};
+use crate::model::{ErrorKind, StageError, mask_secrets};
 
 use super::exit::Exit;
 use super::output::{Style, escape};
@@ -58,7 +58,7 @@ impl CommandError {
         self.exit
     }
 
-    /// The text for standard error.
+    /// The text for standard error, without secrets.
     pub(crate) fn render(&self, style: &Style) -> String {
         let mut text = String::new();
         match &self.body {
@@ -86,7 +86,7 @@ impl CommandError {
         for hint in &self.hints {
             text.push_str(&format!("{} {}\n", style.advice("hint:"), escape(hint)));
         }
-        text
+        mask_secrets(&text).into_owned()
     }
 }
 

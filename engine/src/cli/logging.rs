@@ -12,6 +12,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
 
+use super::masked::Masked;
 use super::progress::Progress;
 use super::telemetry::Export;
 
@@ -32,7 +33,7 @@ pub(super) fn start(
     progress: Progress,
 ) -> anyhow::Result<LogGuard> {
     let human = tracing_subscriber::fmt::layer()
-        .with_writer(AboveProgress(progress))
+        .with_writer(Masked(AboveProgress(progress)))
         .with_ansi(false)
         .with_target(false)
         .with_filter(filter(level(verbose)));
@@ -42,7 +43,7 @@ pub(super) fn start(
             let (writer, worker) = tracing_appender::non_blocking(files(folder)?);
             let layer = tracing_subscriber::fmt::layer()
                 .json()
-                .with_writer(writer)
+                .with_writer(Masked(writer))
                 .with_filter(filter(level(verbose).max(LevelFilter::INFO)));
             (Some(layer), Some(worker))
         }

@@ -13,6 +13,7 @@ mod history;
 mod init;
 mod interrupt;
 mod logging;
+mod masked;
 mod output;
 mod plan;
 mod plugin;
@@ -64,9 +65,12 @@ Examples:
 /// What every command takes.
 #[derive(Debug, Args)]
 struct Global {
-    /// The configuration file [default: reposync.toml here or in a folder above]
+    /// The configuration file [default: reposync.toml here or in a folder above, up to the Git top level]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     config: Option<PathBuf>,
+    /// Let `${file:…}` read files below this folder too; may be given several times
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    secrets_dir: Vec<PathBuf>,
     /// Say more: long lists in full, what is done as it is done (-vv: details)
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet", help_heading = "Global options")]
     verbose: u8,
@@ -84,6 +88,9 @@ enum Command {
         /// Print what the program goes by: resolved, defaults filled in, secrets masked
         #[arg(long)]
         show: bool,
+        /// Leave references to variables and files as they are: for files of strangers, such as pull requests
+        #[arg(long, conflicts_with = "show")]
+        no_env: bool,
     },
     /// Print the JSON Schema of the file, for editors
     Schema,
@@ -113,6 +120,7 @@ enum Command {
 /// Runs the program: the arguments include the program's name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     allocator::tune();
+    masked::mask_panics();
     let args: Vec<OsString> = args.into_iter().collect();
     // `plan --detailed-exitcode` speaks another table: there 2 would mean "there are changes".
     let detailed = args.iter().any(|arg| arg == "--detailed-exitcode");
@@ -148,7 +156,7 @@ fn usage(error: &clap::Error, detailed: bool) -> ExitCode {
 async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, CommandError> {
     let exit: CommandResult = match command {
         Command::Init => init::run(context),
-        Command::Validate { show } => validate::run(context, show).await,
+        Command::Validate { show, no_env } => validate::run(context, show, no_env).await,
         Command::Schema => schema::run(context),
         Command::Plan(args) => return plan::run(context, args).await,
         Command::Apply(args) => apply::run(context, args).await,

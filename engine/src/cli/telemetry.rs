@@ -1,6 +1,8 @@
 //! Spans for a collector of OpenTelemetry, over OTLP as HTTP with Protobuf, where the standard
 //! variables name one. A collector that is down is told of once; it holds nobody up.
 
+mod masked;
+
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,9 +22,13 @@ use tracing::Subscriber;
 use tracing_subscriber::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::model::StageError;
+use crate::model::{StageError, register_secrets};
 use crate::net::{http_client, read_body};
 
+use masked::Masked;
+
+/// They hold keys for the collector.
+const HEADERS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"];
 /// Either of them names the collector.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 /// What is not exported yet at the end has so long.
@@ -45,6 +51,8 @@ impl Export {
         if off || !ENDPOINTS.into_iter().any(|name| set(name).is_some()) {
             return Ok(None);
         }
+        let headers = HEADERS.into_iter().filter_map(set);
+        register_secrets(headers.flat_map(|list| values(&list)).collect::<Vec<_>>());
         let exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(Sender::new()?)
@@ -59,7 +67,7 @@ impl Export {
         }
         let provider = SdkTracerProvider::builder()
             .with_resource(resource.build())
-            .with_batch_exporter(exporter)
+            .with_batch_exporter(Masked(exporter))
             .build();
         Ok(Some(Self(provider)))
     }
@@ -81,6 +89,11 @@ impl Drop for Export {
         // What fails is told of by the sender.
         drop(self.0.shutdown_with_timeout(LAST_EXPORT));
     }
+}
+
+/// The values of a list such as `api-key=abc,tenant=x`.
+fn values(list: &str) -> Vec<String> {
+    list.split(',').filter_map(|pair| Some(pair.split_once('=')?.1.trim().to_owned())).collect()
 }
 
 /// Names the variable at fault. The exporter's own message quotes its value, and an address or a

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config, Need};
-use crate::model::{EventSink, StageError};
+use crate::model::{EventSink, StageError, mask_secrets};
 use crate::wire::Workshop;
 
 use super::context::Context;
@@ -16,16 +16,19 @@ use super::exit::Exit;
 use super::output::{Style, escape};
 
 /// Runs the command: one line about what the file declares, or (`shown`) what the program goes by:
-/// resolved, defaults filled in, secrets masked.
-pub(super) async fn run(context: &Context, shown: bool) -> CommandResult {
+/// resolved, defaults filled in, secrets masked. With `no_env` references are left as they are.
+pub(super) async fn run(context: &Context, shown: bool, no_env: bool) -> CommandResult {
     let path = context.config_path()?;
-    let config = config::load(&path, &Need::enabled().with_api()).map_err(|it| context.invalid(&it))?;
+    let need = context.need(&Need::enabled().with_api()).strict();
+    let need = if no_env { need.without_references() } else { need };
+    let config = config::load(&path, &need).map_err(|it| context.invalid(&it))?;
     let text = if shown { config::show(&config) } else { summary(&path, &config) };
     let faults = component_faults(config).await?;
     if !faults.is_empty() {
         return Err(CommandError::rendered(Exit::Invalid, rendered(faults, &context.out.error_style)));
     }
     if shown || !context.quiet() {
+        let text = mask_secrets(&text);
         let lines: Vec<_> = text.lines().map(escape).collect();
         context.out.data(&format!("{}\n", lines.join("\n")))?;
     }

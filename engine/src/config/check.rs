@@ -11,6 +11,8 @@ use crate::chunk::WasmSettings;
 use crate::embed::{AzureSettings, OpenAiSettings};
 use crate::source::GithubSettings;
 use crate::store::{PineconeSettings, SqliteSettings};
+use serde_json::Value;
+use toml::Spanned;
 use toml::de::DeValue;
 
 /// Texts in a request at most, by OpenAI and Azure.
@@ -154,6 +156,35 @@ fn wasm(settings: &mut WasmSettings, table: &Table<'_>, folder: &Path, problems:
     }
     if let Some(value) = table.value("config") {
         json_able(value, table, problems);
+    }
+    settings.shown_config.clone_from(&settings.config);
+    if let Some(DeValue::Table(entries)) = table.value("config") {
+        for (key, value) in entries {
+            if let Some(shown) = settings.shown_config.get_mut(key.get_ref().as_ref()) {
+                write_back(shown, value, table);
+            }
+        }
+    }
+}
+
+/// Puts the references of a component's config back where they stand in the file.
+fn write_back(shown: &mut Value, value: &Spanned<DeValue<'_>>, table: &Table<'_>) {
+    match (shown, value.get_ref()) {
+        (Value::Array(shown), DeValue::Array(items)) => {
+            shown.iter_mut().zip(items.iter()).for_each(|(shown, item)| write_back(shown, item, table));
+        }
+        (Value::Object(shown), DeValue::Table(entries)) => {
+            for (key, value) in entries {
+                if let Some(shown) = shown.get_mut(key.get_ref().as_ref()) {
+                    write_back(shown, value, table);
+                }
+            }
+        }
+        (shown, _) => {
+            if let Some(written) = table.written_at(&value.span()) {
+                *shown = written.into();
+            }
+        }
     }
 }
 

@@ -16,13 +16,15 @@ use super::kinds::Role;
 use super::places::check_shared;
 use super::problem::{Problem, Problems, line_of};
 use super::raw::{RawApi, RawEngine};
+use super::secret_files::SecretFolders;
 use super::shape::{Shape, list};
 use super::stages::Stages;
 use super::substitute::Env;
-use super::table::{Surroundings, Table, quoted};
+use super::table::{Found, Surroundings, Table, quoted};
 use super::values::is_name;
 use super::{Api, Config, Engine, projects};
 use crate::chunk::component::default_compiled_cache;
+use crate::model::register_secrets;
 
 /// The name that is searched for.
 pub const FILE_NAME: &str = "reposync.toml";
@@ -46,6 +48,14 @@ pub struct Need {
     pub api: bool,
     /// Looks an environment variable up.
     pub env: Arc<Env>,
+    /// Folders below which `${file:…}` may read, besides the configuration's own and those that the
+    /// platform has for secrets.
+    pub secrets_dirs: Vec<PathBuf>,
+    /// False: references are left as they are, no variable and no file is read. What comes out is for
+    /// checking only.
+    pub resolve: bool,
+    /// Whether secrets that are too short are problems.
+    pub strict: bool,
 }
 
 impl Need {
@@ -56,6 +66,9 @@ impl Need {
             roles: Role::ALL,
             api: false,
             env: Arc::new(|name| std::env::var(name).ok()),
+            secrets_dirs: Vec::new(),
+            resolve: true,
+            strict: false,
         }
     }
 
@@ -76,6 +89,24 @@ impl Need {
         Self { api: true, ..self }
     }
 
+    /// With these folders for secrets.
+    #[must_use]
+    pub fn with_secrets_dirs(self, folders: &[PathBuf]) -> Self {
+        Self { secrets_dirs: folders.to_vec(), ..self }
+    }
+
+    /// References are left as they are: for a file that is not trusted with secrets.
+    #[must_use]
+    pub fn without_references(self) -> Self {
+        Self { resolve: false, ..self }
+    }
+
+    /// Secrets that are too short are problems.
+    #[must_use]
+    pub fn strict(self) -> Self {
+        Self { strict: true, ..self }
+    }
+
     /// With these variables in place of the environment's.
     #[must_use]
     pub fn with_env(self, env: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
@@ -83,20 +114,7 @@ impl Need {
     }
 }
 
-/// Finds the file: the one named, or `reposync.toml` in `start` or the nearest folder above it.
-pub fn find(start: &Path, explicit: Option<&Path>) -> Result<PathBuf, Problems> {
-    if let Some(path) = explicit {
-        return Ok(start.join(path));
-    }
-    let found = start.ancestors().map(|folder| folder.join(FILE_NAME)).find(|path| path.is_file());
-    found.ok_or_else(|| {
-        let problem = Problem::new("", format!("no {FILE_NAME} here or in any folder above"))
-            .hint("`reposync init` writes one; `--config FILE` names one");
-        Problems::new(Path::new(FILE_NAME), "", vec![problem])
-    })
-}
-
-/// Reads and checks the file.
+/// Reads and checks the file. Its secrets are masked from now on in what this process says.
 pub fn load(path: &Path, need: &Need) -> Result<Config, Problems> {
     let alone =
         |message: String, hint: &str| Problems::new(path, "", vec![Problem::new("", message).hint(hint)]);
@@ -111,13 +129,20 @@ pub fn load(path: &Path, need: &Need) -> Result<Config, Problems> {
         let line = line_of(error.as_bytes(), at);
         alone(format!("not UTF-8 text (line {line})"), "save it as UTF-8")
     })?;
-    parse_str(path, &text, need)
+    let found = Found::default();
+    let config = parse(path, &text, need, &found);
+    register_secrets(found.take());
+    config
 }
 
 /// Checks a text as if it stood in the file at `path`.
 pub fn parse_str(path: &Path, text: &str, need: &Need) -> Result<Config, Problems> {
+    parse(path, text, need, &Found::default())
+}
+
+fn parse(path: &Path, text: &str, need: &Need, found: &Found) -> Result<Config, Problems> {
     let mut problems = Vec::new();
-    let config = resolve(path, text, need, &mut problems);
+    let config = resolve(path, text, need, found, &mut problems);
     match config {
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(Problems::new(path, text, problems)),
@@ -126,11 +151,25 @@ pub fn parse_str(path: &Path, text: &str, need: &Need) -> Result<Config, Problem
 
 type NamedTable<'i> = (String, Range<usize>, DeTable<'i>);
 
-fn resolve(path: &Path, text: &str, need: &Need, problems: &mut Vec<Problem>) -> Option<Config> {
-    let mut root = parse(text, problems)?;
+fn resolve(
+    path: &Path,
+    text: &str,
+    need: &Need,
+    found: &Found,
+    problems: &mut Vec<Problem>,
+) -> Option<Config> {
+    let mut root = root_table(text, problems)?;
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
-    let around = Surroundings { env: &*need.env, folder: &folder };
+    let secrets = SecretFolders::new(&folder, &need.secrets_dirs, &*need.env);
+    let around = Surroundings {
+        env: &*need.env,
+        folder: &folder,
+        secrets: &secrets,
+        resolve: need.resolve,
+        strict: need.strict,
+        found,
+    };
 
     let engine = fixed_table(&mut root, "engine", around, problems);
     let api = fixed_table(&mut root, "api", around, problems);
@@ -182,7 +221,7 @@ fn resolve(path: &Path, text: &str, need: &Need, problems: &mut Vec<Problem>) ->
 }
 
 /// The text as a table, or every syntax error.
-fn parse<'i>(text: &'i str, problems: &mut Vec<Problem>) -> Option<DeTable<'i>> {
+fn root_table<'i>(text: &'i str, problems: &mut Vec<Problem>) -> Option<DeTable<'i>> {
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut last_line = None;
     for error in errors {

@@ -4,6 +4,7 @@
 mod check;
 mod diff;
 mod explain;
+mod find;
 mod kinds;
 mod load;
 mod mask;
@@ -14,6 +15,8 @@ mod problem;
 mod projects;
 mod raw;
 mod schema;
+mod secret_files;
+mod secret_values;
 mod shape;
 mod show;
 mod stages;
@@ -34,8 +37,9 @@ use crate::source::{GitSettings, GithubSettings, Selection};
 use crate::store::{PineconeSettings, SqliteSettings};
 
 pub use diff::{ConfigDiff, Part, ProjectChange, ProjectDiff, diff};
+pub use find::find;
 pub use kinds::Role;
-pub use load::{FILE_NAME, Need, find, load, parse_str};
+pub use load::{FILE_NAME, Need, load, parse_str};
 pub use place::line_of;
 pub use problem::{Problem, Problems};
 pub use schema::schema;

@@ -40,6 +40,17 @@ impl Shape {
         required(&self.root).map(|(key, schema)| (key.to_owned(), stand_in(self.follow(schema)))).collect()
     }
 
+    /// The keys whose values are secrets, by their type.
+    pub(super) fn secret_keys(&self) -> impl Iterator<Item = &str> {
+        properties(&self.root).filter(|(_, schema)| self.is_secret(schema)).map(|(key, _)| key)
+    }
+
+    fn is_secret(&self, schema: &Value) -> bool {
+        let alternatives = schema.get("anyOf").and_then(Value::as_array).into_iter().flatten();
+        let marked = |one: &Value| self.follow(one).get("format").and_then(Value::as_str) == Some("password");
+        alternatives.chain([schema]).any(marked)
+    }
+
     /// Reports unknown and missing keys, at every depth where the schema closes the list, and
     /// takes the unknown ones out. Gives the top-level keys concerned.
     pub(super) fn check_keys(

@@ -137,7 +137,7 @@ fn stage(out: &mut Lines, stage: &Stage) {
             out.path("component", &s.component);
             out.maybe("sha256", s.sha256.clone());
             out.list("match", s.patterns.as_ref());
-            if let Ok(config) = Value::try_from(&s.config) {
+            if let Ok(config) = Value::try_from(s.shown_config()) {
                 out.put("config", config);
             }
             out.maybe("on_error", s.on_error.map(OnError::word));

@@ -59,7 +59,7 @@ impl<'i> Stages<'i> {
 
     /// The settings of a stage that has nothing unresolved.
     pub(super) fn resolved(&self, name: &str) -> Option<&StageKind> {
-        self.get(name).filter(|stage| stage.table.unresolved.is_empty())?.kind.as_ref()
+        self.get(name).filter(|stage| stage.table.unresolved.is_empty() && !stage.table.left)?.kind.as_ref()
     }
 
     /// What is missing for the stages in use: variables, files.
@@ -79,7 +79,7 @@ impl<'i> Stages<'i> {
             let mut missing = stage.table.unresolved.clone();
             let kind = stage.kind?;
             check_files(&kind, &stage.table, &mut missing);
-            missing.is_empty().then_some(Stage { name: stage.name, kind })
+            (missing.is_empty() && !stage.table.left).then_some(Stage { name: stage.name, kind })
         };
         let is_store = |stage: &Stage| stage.kind.role() == Role::Store;
         let stages = self.0.into_iter().map(|stage| (wanted(&stage.name), ready(stage)));

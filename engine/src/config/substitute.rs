@@ -1,7 +1,8 @@
 //! `${NAME}`, `${file:PATH}` and `$$` in the strings of the parsed file.
 
 use std::borrow::Cow;
-use std::path::Path;
+
+use super::table::Surroundings;
 
 /// Looks an environment variable up.
 pub type Env = dyn Fn(&str) -> Option<String> + Send + Sync;
@@ -13,14 +14,25 @@ pub(super) enum Fault {
     Malformed { message: String, hint: String },
     /// What it names is not there: a problem only where it is used.
     Missing { message: String, hint: String },
+    /// It was to be left as it is.
+    Left,
+}
+
+/// A text with its references replaced.
+#[derive(Debug)]
+pub(super) struct Expanded<'t> {
+    pub(super) text: Cow<'t, str>,
+    /// What each reference stood for.
+    pub(super) values: Vec<String>,
 }
 
 /// Replaces the references of a text. A lone `$` is a dollar. What was put in is not read again.
-pub(super) fn expand<'t>(text: &'t str, env: &Env, folder: &Path) -> Result<Cow<'t, str>, Vec<Fault>> {
+pub(super) fn expand<'t>(text: &'t str, around: Surroundings<'_>) -> Result<Expanded<'t>, Vec<Fault>> {
     if !text.contains('$') {
-        return Ok(Cow::Borrowed(text));
+        return Ok(Expanded { text: Cow::Borrowed(text), values: Vec::new() });
     }
     let mut out = String::new();
+    let mut values = Vec::new();
     let mut faults = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find('$') {
@@ -37,8 +49,11 @@ pub(super) fn expand<'t>(text: &'t str, env: &Env, folder: &Path) -> Result<Cow<
                 });
                 break;
             };
-            match reference(&after[..close], env, folder) {
-                Ok(value) => out.push_str(&value),
+            match reference(&after[..close], around) {
+                Ok(value) => {
+                    out.push_str(&value);
+                    values.push(value);
+                }
                 Err(fault) => faults.push(fault),
             }
             rest = &after[close + 1..];
@@ -47,12 +62,12 @@ pub(super) fn expand<'t>(text: &'t str, env: &Env, folder: &Path) -> Result<Cow<
         }
     }
     out.push_str(rest);
-    if faults.is_empty() { Ok(Cow::Owned(out)) } else { Err(faults) }
+    if faults.is_empty() { Ok(Expanded { text: Cow::Owned(out), values }) } else { Err(faults) }
 }
 
-fn reference(name: &str, env: &Env, folder: &Path) -> Result<String, Fault> {
+fn reference(name: &str, around: Surroundings<'_>) -> Result<String, Fault> {
     if let Some(path) = name.strip_prefix("file:") {
-        return content(path, folder);
+        return if around.resolve { content(path, around) } else { Err(Fault::Left) };
     }
     let well_formed = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
@@ -62,11 +77,14 @@ fn reference(name: &str, env: &Env, folder: &Path) -> Result<String, Fault> {
             hint: "names are made of letters, digits and `_`; write `$$` for a dollar".into(),
         });
     }
+    if !around.resolve {
+        return Err(Fault::Left);
+    }
     let missing = |what| Fault::Missing {
         message: format!("the environment variable `{name}` is {what}"),
         hint: format!("set it: `export {name}=…`"),
     };
-    match env(name) {
+    match (around.env)(name) {
         // CI systems hand over a secret that was never created as an empty variable.
         Some(value) if value.is_empty() => Err(missing("empty")),
         Some(value) => Ok(value),
@@ -74,25 +92,26 @@ fn reference(name: &str, env: &Env, folder: &Path) -> Result<String, Fault> {
     }
 }
 
-/// A file's text without its last line end, which editors and `echo` add.
-fn content(path: &str, folder: &Path) -> Result<String, Fault> {
-    let missing = |why: &str| Fault::Missing {
+/// A file's text without a byte order mark and without its last line end, which editors and `echo` add.
+fn content(path: &str, around: Surroundings<'_>) -> Result<String, Fault> {
+    let missing = |(why, hint): (String, String)| Fault::Missing {
         message: format!("cannot read the file `{path}`: {why}"),
-        hint: "the path is relative to the folder of the configuration file".into(),
+        hint,
     };
-    let bytes = std::fs::read(folder.join(path)).map_err(|error| missing(&error.to_string()))?;
-    let mut text = String::from_utf8(bytes).map_err(|_| missing("it is not UTF-8 text"))?;
-    if text.ends_with('\n') {
-        text.pop();
-        if text.ends_with('\r') {
-            text.pop();
-        }
-    }
-    Ok(text)
+    let bytes = around.secrets.read(path).map_err(missing)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| missing(("it is not UTF-8 text".into(), "save it as UTF-8, not as UTF-16".into())))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use super::super::secret_files::SecretFolders;
+    use super::super::table::Found;
     use super::*;
 
     fn env(name: &str) -> Option<String> {
@@ -104,10 +123,18 @@ mod tests {
         }
     }
 
+    fn expanded(text: &str, folder: &Path, resolve: bool) -> Result<String, Vec<Fault>> {
+        let secrets = SecretFolders::new(folder, &[], &env);
+        let found = Found::default();
+        let around =
+            Surroundings { env: &env, folder, secrets: &secrets, resolve, strict: false, found: &found };
+        expand(text, around).map(|expanded| expanded.text.into_owned())
+    }
+
     #[test]
     fn references_are_replaced_once() {
         let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("key.pem"), "line 1\nline 2\r\n").expect("written");
+        std::fs::write(folder.path().join("key.pem"), "\u{feff}line 1\nline 2\r\n").expect("written");
         for (text, expanded) in [
             ("plain", "plain"),
             ("${A}", "one"),
@@ -119,26 +146,30 @@ mod tests {
             ("5$ a$b $", "5$ a$b $"),
             ("${file:key.pem}", "line 1\nline 2"),
         ] {
-            assert_eq!(expand(text, &env, folder.path()).expect(text), expanded);
+            assert_eq!(self::expanded(text, folder.path(), true).expect(text), expanded);
         }
     }
 
     #[test]
     fn faults_name_what_is_missing() {
-        let messages = |text| {
-            expand(text, &env, Path::new("/nowhere"))
+        let told = |text, resolve| {
+            expanded(text, Path::new("/nowhere"), resolve)
                 .expect_err(text)
                 .into_iter()
                 .map(|fault| match fault {
                     Fault::Malformed { message, .. } => format!("malformed: {message}"),
                     Fault::Missing { message, .. } => format!("missing: {message}"),
+                    Fault::Left => "left".to_owned(),
                 })
                 .collect::<Vec<_>>()
                 .join("; ")
         };
+        let messages = |text| told(text, true);
         insta::assert_snapshot!(messages("${B} ${EMPTY}"), @"missing: the environment variable `B` is not set; missing: the environment variable `EMPTY` is empty");
         insta::assert_snapshot!(messages("${A"), @"malformed: `${` without its `}`");
         insta::assert_snapshot!(messages("${a-b}${}"), @"malformed: `${a-b}` names no environment variable; malformed: `${}` names no environment variable");
         assert!(messages("${file:no.pem}").starts_with("missing: cannot read the file `no.pem`"));
+        let left = |text| told(text, false);
+        insta::assert_snapshot!(left("${A} ${file:no.pem} ${a-b}"), @"left; left; malformed: `${a-b}` names no environment variable");
     }
 }

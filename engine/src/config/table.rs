@@ -1,9 +1,11 @@
 //! One table of the file while it is being checked: its keys, their places, what is already known
 //! to be wrong with them. Every key is judged on its own, so that one problem hides no other.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
+use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
 use toml::Spanned;
@@ -11,6 +13,8 @@ use toml::de::{DeArray, DeString, DeTable, DeValue, ValueDeserializer};
 
 use super::explain::{explain, is_missing_field};
 use super::problem::Problem;
+use super::secret_files::SecretFolders;
+use super::secret_values::{defect, of_url, of_webhook, too_short, trimmed};
 use super::shape::Shape;
 use super::substitute::{Env, Fault, expand};
 
@@ -21,6 +25,36 @@ pub(super) struct Surroundings<'a> {
     pub(super) env: &'a Env,
     /// The folder of the file.
     pub(super) folder: &'a Path,
+    /// What `${file:…}` may read.
+    pub(super) secrets: &'a SecretFolders,
+    /// False: references are checked for their form and left as they are.
+    pub(super) resolve: bool,
+    /// Whether secrets that are too short are problems.
+    pub(super) strict: bool,
+    /// Takes the secrets that the file holds or refers to.
+    pub(super) found: &'a Found,
+}
+
+/// The secrets of the file, found while its tables are read.
+#[derive(Clone, Default)]
+pub(super) struct Found(Rc<RefCell<Vec<String>>>);
+
+impl Found {
+    fn add(&self, values: impl IntoIterator<Item = String>) {
+        self.0.borrow_mut().extend(values);
+    }
+
+    /// All of them.
+    pub(super) fn take(&self) -> Vec<String> {
+        self.0.take()
+    }
+}
+
+/// A value that references were put into.
+struct Replaced {
+    span: Range<usize>,
+    /// The text as it stands in the file.
+    written: String,
 }
 
 /// A table with its name and place.
@@ -31,9 +65,15 @@ pub(super) struct Table<'i> {
     pub(super) header: Range<usize>,
     /// What cannot be replaced; a problem only if the table is in use.
     pub(super) unresolved: Vec<Problem>,
+    /// True where references were left as they are: the table's settings must not be used.
+    pub(super) left: bool,
     entries: DeTable<'i>,
     /// Values that references were put into: they are not shown.
-    replaced: Vec<Range<usize>>,
+    replaced: Vec<Replaced>,
+    /// What references stood for, with the key they are in.
+    references: Vec<(String, String)>,
+    found: Found,
+    strict: bool,
     /// Keys with a problem of their own; their values are not to be relied on.
     broken: BTreeSet<String>,
     /// Where those problems stand; nothing more is said of these places.
@@ -53,8 +93,12 @@ impl<'i> Table<'i> {
             path,
             header,
             unresolved: Vec::new(),
+            left: false,
             entries: table,
             replaced: Vec::new(),
+            references: Vec::new(),
+            found: around.found.clone(),
+            strict: around.strict,
             broken: BTreeSet::new(),
             faults: Vec::new(),
         };
@@ -64,7 +108,14 @@ impl<'i> Table<'i> {
             this.replace(key, key, value, around, problems);
         }
         this.entries = table;
+        // A component gets what it is told, and may repeat it.
+        this.found.add(this.referred("config"));
         this
+    }
+
+    /// What the references in a key's value stood for.
+    fn referred(&self, key: &str) -> Vec<String> {
+        self.references.iter().filter(|(of, _)| of == key).map(|(_, value)| value.clone()).collect()
     }
 
     fn replace(
@@ -77,12 +128,15 @@ impl<'i> Table<'i> {
     ) {
         let span = value.span();
         match value.get_mut() {
-            DeValue::String(text) => match expand(text, around.env, around.folder) {
-                Ok(expanded) if expanded == *text => {}
+            DeValue::String(text) => match expand(text, around) {
                 Ok(expanded) => {
-                    let expanded = expanded.into_owned();
-                    *text = DeString::Owned(expanded);
-                    self.replaced.push(span);
+                    self.found.add(of_url(&expanded.text));
+                    self.references.extend(expanded.values.into_iter().map(|value| (top.to_owned(), value)));
+                    if expanded.text != *text {
+                        let new = DeString::Owned(expanded.text.into_owned());
+                        let written = std::mem::replace(text, new).into_owned();
+                        self.replaced.push(Replaced { span, written });
+                    }
                 }
                 Err(faults) => {
                     self.broken.insert(top.to_owned());
@@ -96,6 +150,7 @@ impl<'i> Table<'i> {
                             Fault::Missing { message, hint } => {
                                 self.unresolved.push(Problem::at(path, span.clone(), message).hint(hint));
                             }
+                            Fault::Left => self.left = true,
                         }
                     }
                 }
@@ -132,7 +187,12 @@ impl<'i> Table<'i> {
 
     /// True where a reference was put in: such a value is not shown, it may be a secret.
     pub(super) fn replaced_at(&self, span: &Range<usize>) -> bool {
-        self.replaced.iter().any(|at| at.start < span.end && span.start < at.end)
+        self.replaced.iter().any(|one| one.span.start < span.end && span.start < one.span.end)
+    }
+
+    /// The text of a value as it stands in the file, with its references, where it has any.
+    pub(super) fn written_at(&self, span: &Range<usize>) -> Option<&str> {
+        self.replaced.iter().find(|one| one.span == *span).map(|one| one.written.as_str())
     }
 
     /// Where a key's value stands; the table's name where the file does not have it.
@@ -201,6 +261,7 @@ impl<'i> Table<'i> {
         shape: &Shape,
         problems: &mut Vec<Problem>,
     ) -> Option<T> {
+        self.settle_secrets(shape, problems);
         let mut table = std::mem::take(&mut self.entries);
         let unknown = shape.check_keys(&self.path, &self.header, &mut table, problems);
         self.broken.extend(unknown);
@@ -238,6 +299,38 @@ impl<'i> Table<'i> {
         }
         self.entries = table;
         from_table(whole).ok()
+    }
+}
+
+impl Table<'_> {
+    /// Takes what comes along with a copied key off the values of secret keys, reports those that no
+    /// service can accept, and notes all of them, so that they are masked.
+    fn settle_secrets(&mut self, shape: &Shape, problems: &mut Vec<Problem>) {
+        for key in shape.secret_keys() {
+            if self.broken.contains(key) {
+                continue; // what stands there is a reference that has no value
+            }
+            let Some(value) = self.entries.get_mut(key) else { continue };
+            let span = value.span();
+            let DeValue::String(text) = value.get_mut() else { continue };
+            let value = trimmed(text).to_owned();
+            if value != **text {
+                *text = DeString::Owned(value.clone());
+            }
+            self.found.add(self.referred(key));
+            self.found.add(if key.ends_with("url") { of_webhook(&value) } else { vec![value.clone()] });
+            let short = (self.strict && too_short(&value)).then(|| {
+                (
+                    "is shorter than 8 characters".to_owned(),
+                    "a secret this short can be guessed, and cannot be masked in messages",
+                )
+            });
+            if let Some((message, hint)) = defect(&value).or(short) {
+                self.flag_at(problems, key, span.clone(), message, hint);
+                self.broken.insert(key.to_owned());
+                self.faults.push(span);
+            }
+        }
     }
 }
 

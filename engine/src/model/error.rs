@@ -1,8 +1,11 @@
 //! The one error that crosses the seams.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+use super::mask_secrets;
 
 /// The result of a stage's work.
 pub type StageResult<T> = Result<T, StageError>;
@@ -10,7 +13,8 @@ pub type StageResult<T> = Result<T, StageError>;
 /// What went wrong in a stage, and whether it may be tried again.
 ///
 /// Messages are lower-case fragments that fit after "failed to …" and name the thing (project,
-/// path, host, status). They never hold a secret, nor a body longer than a line or two.
+/// path, host, status), never a body longer than a line or two. Registered secrets are masked in
+/// messages and hints when the error is made.
 #[derive(Debug, Clone)]
 pub struct StageError {
     /// The stage's name in `reposync.toml`.
@@ -61,7 +65,7 @@ impl ErrorKind {
 impl StageError {
     /// An error of a kind, in a stage.
     pub fn new(stage: impl Into<String>, kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { stage: stage.into(), kind, message: message.into(), hint: None, source: None }
+        Self { stage: stage.into(), kind, message: masked(message), hint: None, source: None }
     }
 
     /// A transient error without a wait asked for.
@@ -92,7 +96,7 @@ impl StageError {
     /// Adds what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(masked(hint));
         self
     }
 
@@ -103,7 +107,7 @@ impl StageError {
         self
     }
 
-    /// Message and causes in one line, for reports and logs.
+    /// Message and causes in one line, for reports and logs; without secrets.
     pub fn one_line(&self) -> String {
         let mut line = self.message.clone();
         if let Some(source) = &self.source {
@@ -112,7 +116,17 @@ impl StageError {
                 line.push_str(&cause.to_string());
             }
         }
-        line
+        masked(line)
+    }
+}
+
+/// Services repeat what they were sent, and components what they were told: whatever becomes of an
+/// error (a report, the history, a notification), it holds no secret.
+fn masked(text: impl Into<String>) -> String {
+    let text = text.into();
+    match mask_secrets(&text) {
+        Cow::Owned(masked) => masked,
+        Cow::Borrowed(_) => text,
     }
 }
 
@@ -125,5 +139,25 @@ impl fmt::Display for StageError {
 impl std::error::Error for StageError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_deref().map(|error| &**error as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::register_secrets;
+
+    #[test]
+    fn an_error_never_holds_a_registered_secret() {
+        let secret = "of-the-error-test-93ab";
+        register_secrets([secret.to_owned()]);
+        let cause = anyhow::anyhow!("the answer was {secret}");
+        let error =
+            StageError::refused("s", format!("no {secret}")).hint(format!("not {secret}")).caused_by(cause);
+        assert_eq!(error.one_line(), "no ***: the answer was ***");
+        assert_eq!(
+            (error.to_string().as_str(), error.hint.as_deref()),
+            ("stage `s`: no ***", Some("not ***"))
+        );
     }
 }

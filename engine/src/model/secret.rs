@@ -11,6 +11,7 @@ use serde::Deserialize;
 /// a log, an error or the ledger by accident. Equality is needed to tell configurations apart.
 #[derive(Clone, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(extend("format" = "password"))] // how the configuration tells secret keys from others
 pub struct Secret(String);
 
 impl Secret {

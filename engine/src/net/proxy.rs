@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use hyper_util::client::proxy::matcher::Matcher;
 use url::{Host, Url};
 
-use crate::model::{StageError, StageResult, is_loopback};
+use crate::model::{StageError, StageResult, is_loopback, register_secrets};
 
 /// Schemes of proxies that the HTTP client can speak.
 const SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
@@ -32,6 +32,8 @@ impl Proxies {
                     "write it like \"http://HOST:PORT\", or unset it; `NO_PROXY` names hosts that are reached without a proxy",
                 )
             })?;
+        let passwords = [&proxies.http, &proxies.https].into_iter().flatten().filter_map(Url::password);
+        register_secrets(passwords.map(str::to_owned).collect::<Vec<_>>());
         if proxies.http.is_none() && proxies.https.is_none() {
             proxies.system = Some(Matcher::from_system());
         }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::super::{ChunkError, Chunker, Named, OnError, WasmSettings, media_type_of};
 use super::answer;
 use super::bindings::reposync::chunker::types::{ChunkError as Refusal, Diagnostic, Document as Given};
-use super::config_json::ConfigProblem;
+use super::config_json::{ConfigProblem, canonical};
 use super::fault::Fault;
 use super::info::ComponentInfo;
 use super::instance::Instance;
@@ -18,7 +18,7 @@ use super::offsets::{OffsetUnit, position};
 use super::replay;
 use super::said::{self, one_line};
 use super::starter::Starter;
-use crate::model::{Chunk, Document};
+use crate::model::{Chunk, Document, Fingerprint, mask_secrets};
 
 /// Different documents in a row that may fail before the component is stopped for the run.
 const MAX_STREAK: usize = 3;
@@ -27,6 +27,8 @@ const MAX_STREAK: usize = 3;
 pub struct ComponentChunker {
     named: Named,
     path: PathBuf,
+    /// The stage's `config` as messages show it, as JSON.
+    shown_config: String,
     starter: Starter,
     matching: Matching,
     on_error: Option<OnError>,
@@ -63,14 +65,21 @@ impl ComponentChunker {
         warnings: Vec<ConfigProblem>,
     ) -> Self {
         let info = &starter.compiled.info;
+        // The ledger keeps identities: what references stand for shows in them as a digest only.
+        let config = if *settings.shown_config() == settings.config {
+            starter.config_json.clone()
+        } else {
+            Fingerprint::of(["config", &starter.config_json]).to_string()
+        };
         // Limits are left out: they do not change the chunks of a document that gets through.
-        let mut identity = format!("{} sha256:{} {}", info.label(), info.sha256, starter.config_json);
+        let mut identity = format!("{} sha256:{} {config}", info.label(), info.sha256);
         if let Some(on_error) = settings.on_error {
             identity.push_str(&format!(" on_error:{}", on_error.word()));
         }
         Self {
             named: Named { stage: stage.to_owned(), label: info.label(), identity, patterns: None },
             path: settings.component.clone(),
+            shown_config: canonical(settings.shown_config()),
             starter,
             matching,
             on_error: settings.on_error,
@@ -152,15 +161,18 @@ impl ComponentChunker {
     /// A document without chunks; `usual` is what becomes of it where the stage does not say.
     fn unusable(&self, path: &str, what: &str, hint: Option<&str>, usual: OnError) -> ChunkError {
         match self.on_error.unwrap_or(usual) {
-            OnError::Next => ChunkError::Left { why: format!("component `{}`: {what}", self.named.label) },
+            OnError::Next => {
+                ChunkError::Left { why: format!("component `{}`: {}", self.named.label, mask_secrets(what)) }
+            }
             OnError::Fail => self.failed(path, what, hint),
         }
     }
 
     pub(super) fn failed(&self, path: &str, what: &str, hint: Option<&str>) -> ChunkError {
+        // What a component says may repeat what it was told.
         ChunkError::Failed {
-            message: format!("component `{}` failed on `{path}`: {what}", self.named.label),
-            hint: hint.map(str::to_owned),
+            message: format!("component `{}` failed on `{path}`: {}", self.named.label, mask_secrets(what)),
+            hint: hint.map(|hint| mask_secrets(hint).into_owned()),
         }
     }
 
@@ -177,17 +189,17 @@ impl ComponentChunker {
             &self.named.label,
             document.path,
             document.text,
-            &format!("component `{}` failed: {}", self.named.label, fault.details()),
+            &format!("component `{}` failed: {}", self.named.label, mask_secrets(&fault.details())),
         );
         let mut hint = fault.remedy(&self.named.stage);
         match kept {
             Ok(kept) => {
-                let command = replay::command(&self.path, &kept, &self.starter.config_json);
+                let command = replay::command(&self.path, &kept, &self.shown_config);
                 hint.push_str(&format!("; `{command}` replays it"));
             }
             Err(error) => tracing::debug!(%error, "a component's failed document is not kept"),
         }
-        let what = fault.what();
+        let what = mask_secrets(&fault.what()).into_owned();
         let mut streak = self.streak.lock().unwrap_or_else(PoisonError::into_inner);
         let digest = digest(document);
         if streak.documents.iter().all(|(known, _)| *known != digest) {

@@ -34,8 +34,7 @@ pub(super) const ADDRESS_HINT: &str =
     "check `api_url`: \"https://api.github.com\", or \"https://HOST/api/v3\" of an Enterprise Server";
 
 /// What to do where GitHub takes the credentials, but not from this machine.
-pub(super) const ALLOW_LIST_HINT: &str =
-    "have an owner of the organisation add this machine's public IP address to its IP allow list \
+pub(super) const ALLOW_LIST_HINT: &str = "have an owner of the organisation add this machine's public IP address to its IP allow list \
      (or to the GitHub App's), or run RepoSync from an address that is on it";
 
 /// The media type of bare contents.
