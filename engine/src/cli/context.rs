@@ -97,17 +97,20 @@ impl Context {
         config::find(&here, self.global.config.as_deref()).map_err(|problems| self.invalid(&problems))
     }
 
+    fn read(&self, need: &Need) -> Result<Config, CommandError> {
+        config::load(&self.config_path()?, &self.need(need)).map_err(|problems| self.invalid(&problems))
+    }
+
     /// Loads the file for a command that uses so much of it, and starts logging as it says.
     pub(super) fn load(&self, need: &Need) -> Result<Config, CommandError> {
-        let config = config::load(&self.config_path()?, &self.need(need))
-            .map_err(|problems| self.invalid(&problems))?;
+        let config = self.read(need)?;
         self.start_logging(config.engine.log_dir.as_deref())?;
         Ok(config)
     }
 
     /// The same for a command that only reads: it works without its log where that cannot be written.
     pub(super) fn load_to_read(&self, need: &Need) -> Result<Config, CommandError> {
-        let config = config::load(&self.config_path()?, need).map_err(|problems| self.invalid(&problems))?;
+        let config = self.read(need)?;
         if self.start_logging(config.engine.log_dir.as_deref()).is_err() {
             self.start_logging(None)?;
             tracing::info!("no log is written: `[engine] log_dir` is not writable");
@@ -117,8 +120,7 @@ impl Context {
 
     /// The same for a command that runs for long and whose log is what people see of it.
     pub(super) fn load_to_follow(&self, need: &Need) -> Result<Config, CommandError> {
-        let config = config::load(&self.config_path()?, &self.need(need))
-            .map_err(|problems| self.invalid(&problems))?;
+        let config = self.read(need)?;
         let verbose = (!self.global.quiet).then(|| self.global.verbose.max(1));
         self.log_at(verbose, config.engine.log_dir.as_deref())?;
         Ok(config)
