@@ -1,5 +1,6 @@
 //! What the chunker stages can be told.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -110,7 +111,7 @@ impl OnError {
 }
 
 /// `kind = "wasm"`: a chunker component.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WasmSettings {
     /// The component's file, relative to `reposync.toml`.
@@ -147,6 +148,22 @@ impl WasmSettings {
     /// `config` for people; settings that come from no file have only one.
     pub fn shown_config(&self) -> &serde_json::Map<String, serde_json::Value> {
         if self.shown_config.is_empty() { &self.config } else { &self.shown_config }
+    }
+}
+
+/// Shows references in `config`, not what they stand for: that may be a secret.
+impl fmt::Debug for WasmSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { component, sha256, patterns, config: _, shown_config: _, memory, deadline, output } = self;
+        f.debug_struct("WasmSettings")
+            .field("component", component)
+            .field("sha256", sha256)
+            .field("patterns", patterns)
+            .field("config", self.shown_config())
+            .field("memory", memory)
+            .field("deadline", deadline)
+            .field("output", output)
+            .finish()
     }
 }
 

@@ -334,6 +334,24 @@ fn problems_of_the_file_as_a_whole() {
 }
 
 #[test]
+fn what_a_component_is_told_shows_as_it_is_written() {
+    let text = SIMPLE.replace("\"prose\", \"model\"", "\"told\", \"prose\", \"model\"")
+        + "[stages.told]\nkind = \"wasm\"\ncomponent = \"tests.rs\"\n\
+           config = { key = \"<${KEY}>\", deep = [{ key = \"${KEY}\" }, 1], plain = \"x\" }\n";
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/config/reposync.toml"));
+    let need = Need::enabled().with_env(|name| (name == "KEY").then(|| "sk-very-secret".to_owned()));
+    let config = parse_str(path, &text, &need).expect("valid");
+    let shown = format!("{config:?}{}", show(&config));
+    assert!(!shown.contains("sk-very-secret"), "{shown}");
+    assert_eq!(shown.matches("<${KEY}>").count(), 2, "{shown}");
+    let Some(StageKind::Wasm(settings)) = config.stage("told").map(|stage| &stage.kind) else {
+        panic!("a component")
+    };
+    let told = serde_json::json!({ "key": "<sk-very-secret>", "deep": [{ "key": "sk-very-secret" }, 1], "plain": "x" });
+    assert_eq!(serde_json::Value::from(settings.config.clone()), told);
+}
+
+#[test]
 fn what_is_shown_can_be_read_again() {
     let text = production().replace("kind = \"sentence\"", "kind = \"sentence\"\nmatch = [\"*.rst\"]");
     let need = || Need::enabled().with_api().with_env(|_| Some("https://x.example".into()));

@@ -140,12 +140,12 @@ impl Exception {
         }
         let (address, bits) = entry.split_once('/').map_or((entry, None), |(a, b)| (a, Some(b)));
         let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
-        if let Ok(address) = bare.parse::<IpAddr>().map(|address| address.to_canonical()) {
-            let most = if address.is_ipv4() { 32 } else { 128 };
-            match bits.map_or(Ok(most), str::parse) {
-                Ok(bits) if bits <= most => return Self::Network(address, bits),
-                _ => {}
-            }
+        let most = |address: &IpAddr| if address.is_ipv4() { 32 } else { 128 };
+        if let Ok(address) = bare.parse::<IpAddr>().map(|address| address.to_canonical())
+            && let Ok(bits) = bits.map_or(Ok(most(&address)), str::parse)
+            && bits <= most(&address)
+        {
+            return Self::Network(address, bits);
         }
         Self::Domain(entry.trim_matches('.').to_ascii_lowercase())
     }
