@@ -7,7 +7,7 @@ pub(super) const SECRET_KEYS: [&str; 8] =
 
 /// The text with every literal secret starred out, byte for byte as long. References (`${…}`)
 /// stay, for they name secrets and hold none. Masked are the values of secret keys, of keys that
-/// look like a misspelt one, and the user part of URLs.
+/// look like a misspelt one, and the user part and the query of URLs.
 pub(super) fn mask(source: &str) -> String {
     let mut bytes = source.as_bytes().to_vec();
     let mut at = 0;
@@ -21,7 +21,7 @@ pub(super) fn mask(source: &str) -> String {
         star(&mut bytes, source, start, end);
         at = end.max(at);
     }
-    star_user_info(&mut bytes, source);
+    star_urls(&mut bytes, source);
     String::from_utf8(bytes).expect("whole characters were replaced by ASCII")
 }
 
@@ -89,10 +89,14 @@ fn star(bytes: &mut [u8], source: &str, start: usize, end: usize) {
     }
 }
 
-/// `https://user:password@host`: the part before the `@`.
-fn star_user_info(bytes: &mut [u8], source: &str) {
+/// `https://user:password@host/path?query`: the part before the `@`, and the query.
+fn star_urls(bytes: &mut [u8], source: &str) {
     for (at, _) in source.match_indices("://") {
         let rest = &source[at + 3..];
+        let url = &rest[..rest.find(['"', '\'', '\n', ' ']).unwrap_or(rest.len())];
+        if let Some(query) = url.find('?') {
+            star(bytes, source, at + 3 + query + 1, at + 3 + url.len());
+        }
         let authority = &rest[..rest.find(['/', '"', '\'', '\n', ' ']).unwrap_or(rest.len())];
         if let Some(user) = authority.rfind('@') {
             star(bytes, source, at + 3, at + 3 + user);
@@ -119,6 +123,8 @@ mod tests {
             ("token = \"aé\"", "token = \"***\""),
             (r#"endpoint = "https://u:p@h/x""#, r#"endpoint = "https://***@h/x""#),
             (r#"api_url = "https://h/x""#, r#"api_url = "https://h/x""#),
+            (r#"api_url = "https://h/x?s=1" # y"#, r#"api_url = "https://h/x?***" # y"#),
+            (r#"api_url = "https://h/x?${A}&b""#, r#"api_url = "https://h/x?${A}**""#),
             ("max_tokens = 3", "max_tokens = 3"),
             (r#"filter_keyword = "docs""#, r#"filter_keyword = "docs""#),
             (r#"my_key = "abc""#, r#"my_key = "***""#),
