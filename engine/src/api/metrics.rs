@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 use super::App;
 use super::error::{ApiError, ApiResult};
 use crate::daemon::{Observed, Observer, View};
-use crate::model::{Event, Outcome, Report, Service, StatusView};
+use crate::model::{Event, Outcome, Report, ServiceKind, StatusView};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ErrorLabels {
@@ -309,12 +309,12 @@ fn count(n: usize) -> i64 {
 }
 
 /// The service of a role, as the original named them.
-fn name_of(service: Service) -> &'static str {
+fn name_of(service: ServiceKind) -> &'static str {
     match service {
-        Service::Source => "github",
-        Service::Embedder => "embedding",
-        Service::Store => "vectordb",
-        Service::Notifier => "notification",
+        ServiceKind::Source => "github",
+        ServiceKind::Embedder => "embedding",
+        ServiceKind::Store => "vectordb",
+        ServiceKind::Notifier => "notification",
     }
 }
 
@@ -341,7 +341,7 @@ mod tests {
     #[test]
     fn errors_count_for_the_service_of_the_stages_role() {
         let metrics = Metrics::new();
-        for service in [Service::Source, Service::Store, Service::Store] {
+        for service in [ServiceKind::Source, ServiceKind::Store, ServiceKind::Store] {
             metrics.event(&Event::Call {
                 service,
                 stage: "s".into(),

@@ -13,7 +13,7 @@ use url::Url;
 use super::fault::{self, Fault, Lesson, Service};
 use super::wire::{self, Answer, Request};
 use super::{EmbedLimits, Embedder, Embeddings, tokens};
-use crate::model::{ErrorKind, Event, EventSink, Fingerprint, Service, StageError, StageResult};
+use crate::model::{ErrorKind, Event, EventSink, Fingerprint, ServiceKind, StageError, StageResult};
 use crate::net::{HttpClient, LONGEST_WAIT, Limiter, Patience, describe_transport_error, read_body, retry};
 
 /// Inputs that Azure and OpenAI take in a request.
@@ -142,7 +142,7 @@ impl ServiceEmbedder {
         };
         let throttled = lesson == Lesson::SlowDown;
         self.events.emit(Event::Call {
-            service: Service::Embedder,
+            service: ServiceKind::Embedder,
             stage: self.service.stage.clone(),
             operation: "embed",
             items: inputs.len() as u64,

@@ -28,7 +28,7 @@ pub enum Phase {
 /// The service behind a stage, by the stage's role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Service {
+pub enum ServiceKind {
     /// A source's.
     Source,
     /// An embedder's.
@@ -66,7 +66,7 @@ pub enum Event {
     Waiting { stage: String, seconds: f64, reason: String },
     /// A call to a service ended. `ok` false: with an error of type `error`.
     Call {
-        service: Service,
+        service: ServiceKind,
         stage: String,
         operation: &'static str,
         items: u64,

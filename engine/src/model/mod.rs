@@ -24,7 +24,7 @@ pub use chunk::{AttrValue, Attrs, Body, Chunk};
 pub use document::{Cleaned, Document, LineMap};
 pub use endpoint::{is_loopback, parse_endpoint};
 pub use error::{ErrorKind, StageError, StageResult};
-pub use event::{Event, EventSink, Phase, Service};
+pub use event::{Event, EventSink, Phase, ServiceKind};
 pub use git::{BranchRef, EntryMode, GitSha, RepoEntry, RepoRef, StoredAnswer, TreeEntry};
 pub use hash::{Fingerprint, chunk_id, file_prefix};
 pub use masking::{SHORTEST_SECRET, mask_secrets, register_secrets};

@@ -14,7 +14,7 @@ use url::Url;
 
 use super::{Notifier, When};
 use crate::model::{
-    ErrorKind, Event, EventSink, ProjectReport, Report, Secret, Service, StageError, StageResult,
+    ErrorKind, Event, EventSink, ProjectReport, Report, Secret, ServiceKind, StageError, StageResult,
 };
 use crate::net::{
     HttpClient, Limiter, Patience, describe_transport_error, endpoint, http_client, read_body, retry,
@@ -104,7 +104,7 @@ impl PostNotifier {
             () = self.cancel.cancelled() => return Err(StageError::cancelled(&self.stage)),
         };
         self.events.emit(Event::Call {
-            service: Service::Notifier,
+            service: ServiceKind::Notifier,
             stage: self.stage.clone(),
             operation: "notify",
             items: 1,

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{CacheKey, Embedded, Embedder, VectorCache, is_usable};
 use crate::embed::{EmbedLimits, Embeddings};
-use crate::model::{ErrorKind, Event, EventSink, Service, StageError, StageResult, Vector};
+use crate::model::{ErrorKind, Event, EventSink, ServiceKind, StageError, StageResult, Vector};
 
 /// A trickle that never pauses must not hold back a call for ever: so many lingers at most.
 const LONGEST_LINGER: u32 = 20;
@@ -332,7 +332,7 @@ impl Desk {
     fn called(&mut self, batch: &[Text], answered: &Answered, took: Duration) {
         self.accepted_any = true;
         self.events.emit(Event::Call {
-            service: Service::Embedder,
+            service: ServiceKind::Embedder,
             stage: self.stage.clone(),
             operation: "embed",
             items: batch.len() as u64,

@@ -15,7 +15,7 @@ use url::Url;
 use super::answer::{Answer, Verdict};
 use super::credentials::Credentials;
 use super::{link, transport};
-use crate::model::{ErrorKind, Event, EventSink, StageError, StageResult};
+use crate::model::{ErrorKind, Event, EventSink, ServiceKind, StageError, StageResult};
 use crate::net::{self, HttpClient, LONGEST_WAIT, Limiter, Patience};
 
 /// More than this at once is over GitHub's own limit.
@@ -153,6 +153,7 @@ impl Client {
             () = self.cancel.cancelled() => Err(StageError::cancelled(&self.stage)),
         };
         self.events.emit(Event::Call {
+            service: ServiceKind::Source,
             stage: self.stage.clone(),
             operation: ask.operation,
             items: 1,

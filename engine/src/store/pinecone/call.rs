@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::model::{ErrorKind, Event, EventSink, Secret, Service, StageError, StageResult};
+use crate::model::{ErrorKind, Event, EventSink, Secret, ServiceKind, StageError, StageResult};
 use crate::net::{HttpClient, Limiter, Patience, describe_transport_error, read_body, retry, retry_after};
 
 /// No answer is longer: a hundred records of the most components and metadata take a third of it.
@@ -78,7 +78,7 @@ impl Caller {
             () = self.cancel.cancelled() => return Err(StageError::cancelled(&self.stage)),
         };
         self.events.emit(Event::Call {
-            service: Service::Store,
+            service: ServiceKind::Store,
             stage: self.stage.clone(),
             operation: request.operation,
             items: request.items as u64,
