@@ -68,10 +68,7 @@ fn a_proxy_that_is_none_is_told_without_its_value() {
     let services = Services { world, ..services };
     services.with_pages("api", 1);
     let ran = services.world.run(&["apply"]).exits(1);
-    assert!(
-        ran.stderr.contains("`HTTPS_PROXY` names a kind of proxy that is not supported"),
-        "{}",
-        ran.stderr
-    );
-    assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
+    let said = [ran.stdout, ran.stderr].concat();
+    assert!(said.contains("`HTTPS_PROXY` names a kind of proxy that is not supported"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
 }

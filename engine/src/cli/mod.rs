@@ -65,10 +65,10 @@ Examples:
 /// What every command takes.
 #[derive(Debug, Args)]
 struct Global {
-    /// The configuration file [default: reposync.toml here or in a folder above, up to the Git top level]
+    /// The configuration file [default: reposync.toml here or in a folder above]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     config: Option<PathBuf>,
-    /// Let `${file:…}` read files below this folder too; may be given several times
+    /// A folder that `${file:…}` may read from; may be given several times
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     secrets_dir: Vec<PathBuf>,
     /// Say more: long lists in full, what is done as it is done (-vv: details)
