@@ -154,12 +154,23 @@ impl WasmSettings {
 /// Shows references in `config`, not what they stand for: that may be a secret.
 impl fmt::Debug for WasmSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { component, sha256, patterns, config: _, shown_config: _, memory, deadline, output } = self;
+        let Self {
+            component,
+            sha256,
+            patterns,
+            config: _,
+            shown_config: _,
+            on_error,
+            memory,
+            deadline,
+            output,
+        } = self;
         f.debug_struct("WasmSettings")
             .field("component", component)
             .field("sha256", sha256)
             .field("patterns", patterns)
             .field("config", self.shown_config())
+            .field("on_error", on_error)
             .field("memory", memory)
             .field("deadline", deadline)
             .field("output", output)
