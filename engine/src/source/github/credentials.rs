@@ -5,7 +5,7 @@ use octocrab::auth::AppAuth;
 use octocrab::models::{AppId, InstallationId};
 use octocrab::{AuthState, EncodingKey};
 
-use crate::model::{Fingerprint, Secret, StageError, StageResult};
+use crate::model::{Fingerprint, SHORTEST_SECRET, Secret, StageError, StageResult};
 use crate::source::GithubSettings;
 
 /// The credentials of a stage.
@@ -88,7 +88,10 @@ impl Credentials {
     pub(super) fn masked(&self, body: Bytes) -> Bytes {
         match self {
             Self::Token(token) => match std::str::from_utf8(&body) {
-                Ok(text) if text.contains(token.expose()) => text.replace(token.expose(), "***").into(),
+                // A shorter one stands inside of ordinary words: the answer would not be understood.
+                Ok(text) if token.expose().len() >= SHORTEST_SECRET && text.contains(token.expose()) => {
+                    text.replace(token.expose(), "***").into()
+                }
                 _ => body,
             },
             // An installation's tokens are known by their form.
@@ -151,6 +154,7 @@ mod tests {
         let body = Bytes::from_static(b"bad token 0123456789abcdef.");
         assert_eq!(token.masked(body.clone()), "bad token ***.");
         assert_eq!(Credentials::None.masked(body.clone()), body);
+        assert_eq!(Credentials::Token(Secret::new("t")).masked(body.clone()), body);
     }
 
     #[test]
