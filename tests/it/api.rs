@@ -158,6 +158,9 @@ fn whatever_is_wrong_is_told_in_one_form() {
             "owned",
         ),
         ("DELETE", "/delete", b"{\"namespace\": \"docs\", \"ids\": [\"a\"]}", 409, "owned"),
+        ("DELETE", "/delete", b"{\"namespace\": \"docs \", \"ids\": [\"a\"]}", 400, "bad_request"),
+        ("DELETE", "/delete", b"{\"namespace\": \"a\\u0007\", \"ids\": [\"a\"]}", 400, "bad_request"),
+        ("DELETE", "/delete", b"{\"namespace\": \"\", \"ids\": [\"a\"]}", 400, "bad_request"),
     ] {
         let answer = daemon.request(method, path, &json, body);
         assert_eq!(
@@ -195,6 +198,13 @@ fn the_operations_of_the_original_services() {
     assert_eq!((&bytes["encoding"], &bytes["content"]), (&json!("base64"), &json!("AP8=")));
     let before = daemon.get(&format!("/content?repo=docs&path=guide/end.md&commit={head}")).is(200).json();
     assert_eq!(before["content"], "Stop there and go home.\n");
+
+    // A commit that no branch holds any more, and a file that the project does not select.
+    local.repo.write("guide/end.md", "A key that was taken back.\n").commit("taken back");
+    let gone = local.repo.sha("HEAD").to_string();
+    local.repo.git(&["reset", "-q", "--hard", "HEAD~1"]);
+    daemon.get(&format!("/content?repo=docs&path=guide/end.md&commit={gone}")).is(422);
+    daemon.get(&format!("/changes?repo=docs&last_commit={gone}")).is(422);
 
     let text = "One sentence. ".repeat(40);
     let chunks = daemon.post("/process", &json!({ "text": text, "path": "a.md" })).is(200).json();
@@ -497,4 +507,42 @@ fn an_event_stream_shows_a_run_as_it_goes_and_ends_with_the_daemon() {
     let started = Instant::now();
     daemon.stop().exits(0);
     assert!(started.elapsed().as_secs() < 30);
+}
+
+/// What the project does not index is not shown either; what it redacts is shown redacted.
+#[test]
+fn content_is_that_of_the_selection_without_its_secrets() {
+    let local = Local::new();
+    let key = format!("AKIA{}", "IOSFODNN7EXAMPLQ");
+    local.repo.write("guide/keys.md", format!("before\nkey: {key}\nafter\n")).write("private/a.md", "hidden");
+    local.repo.write("guide/plain.txt", "plain").commit("keys");
+    let selection =
+        "secrets = \"redact\"\nexclude_patterns = [\"private/**\"]\nallowed_extensions = [\".md\"]";
+    local.config(&format!("{}{API}", project(selection)));
+    let mut daemon = Daemon::start(&local.world);
+    daemon.until_runs(1);
+    let keys = daemon.get("/content?repo=docs&path=guide/keys.md").is(200).json();
+    let content = keys["content"].as_str().expect("text");
+    assert!(content.contains("[REDACTED]") && !content.contains(&key), "{content}");
+    assert_eq!(content.lines().count(), 3);
+    for path in ["private/a.md", "guide/plain.txt"] {
+        daemon.get(&format!("/content?repo=docs&path={path}")).is(404);
+    }
+    let changes = daemon.get("/changes?repo=docs").is(200).json();
+    let paths: Vec<&str> =
+        changes["files"].as_array().expect("files").iter().filter_map(|file| file["path"].as_str()).collect();
+    assert_eq!(paths, ["README.md", "guide/end.md", "guide/keys.md", "guide/start.md"]);
+}
+
+/// The namespace of a project that was taken out of the file belongs to it until it is pruned.
+#[test]
+fn an_orphan_keeps_its_namespace() {
+    let local = Local::applied();
+    let renamed = project("").replace("[projects.docs]", "[projects.manual]");
+    local.config(&format!("{renamed}{API}"));
+    let mut daemon = Daemon::start(&local.world);
+    daemon.until_runs(1);
+    let delete = json!({ "namespace": "docs", "ids": ["x"] });
+    let told = daemon.send("DELETE", "/delete", &delete).is(409).json()["error"]["message"].clone();
+    assert!(told.as_str().is_some_and(|told| told.contains("project `docs`")), "{told}");
 }

@@ -27,7 +27,7 @@ impl From<Unserved> for ApiError {
         match unserved {
             Unserved::Project(refusal) => refusal.into(),
             Unserved::Absent(message) => Self::not_found(message),
-            Unserved::Ambiguous(message) => Self::bad_request(message),
+            Unserved::Ambiguous(message) | Unserved::Invalid(message) => Self::bad_request(message),
             Unserved::Owned(project) => {
                 let message = format!("project `{project}` owns this namespace; its runs alone write there");
                 Self::new(StatusCode::CONFLICT, "owned", message)

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Duration, Utc};
 
 use super::project_run::ProjectRun;
-use super::setup::item_or_fatal;
+use super::setup::{Project, item_or_fatal};
 use super::survey::Present;
 use crate::ledger::{FileStatus, KnownFile, RepositoryRow, RepositorySync};
 use crate::model::{GitSha, RepoEntry, RepoRef, SkipReason, StageError, StageResult, TreeEntry};
@@ -131,7 +131,7 @@ async fn read_tree(
 ) -> StageResult<RepoWork> {
     let source = &run.project.source;
     let tree = source.tree(&entry.repo, commit).await?;
-    let attributes = read_attributes(run, &entry.repo, commit, &tree).await?;
+    let attributes = read_attributes(&run.project, &entry.repo, commit, &tree).await?;
     let mut wanted = Vec::new();
     let mut skipped = Vec::new();
     for file in tree {
@@ -199,8 +199,8 @@ fn merge(files: Vec<KnownFile>, mut unfinished: BTreeSet<String>, place: i64) ->
 }
 
 /// Reads the tree's `.gitattributes`.
-async fn read_attributes(
-    run: &Arc<ProjectRun>,
+pub(crate) async fn read_attributes(
+    project: &Project,
     repo: &RepoRef,
     commit: GitSha,
     tree: &[TreeEntry],
@@ -209,12 +209,12 @@ async fn read_attributes(
         .iter()
         .filter(|entry| entry.path == ".gitattributes" || entry.path.ends_with("/.gitattributes"))
         .filter(|entry| entry.mode == crate::model::EntryMode::File && entry.path_is_utf8)
-        .filter(|entry| entry.size.is_none_or(|size| size <= run.project.selector.max_file_bytes))
+        .filter(|entry| entry.size.is_none_or(|size| size <= project.selector.max_file_bytes))
         .cloned()
         .collect();
     let mut sink = Collect::default();
     if !wanted.is_empty() {
-        run.project.source.fetch(repo, commit, wanted, &mut sink).await?;
+        project.source.fetch(repo, commit, wanted, &mut sink).await?;
     }
     sink.files.sort();
     Ok(Attributes::new(sink.files))

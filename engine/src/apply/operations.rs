@@ -7,15 +7,18 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+use super::look::read_attributes;
 use super::prepare::{CORES, Origin, Prepared, prepare};
 use super::project_run::LedgerAnswers;
 use super::setup::{Project, Recipes};
+use crate::chunk::{clean, secrets};
 use crate::embed::Embedded;
 use crate::ledger::Ledger;
 use crate::model::{
-    EntryMode, ErrorKind, GitSha, Metadata, Place, Record, RepoEntry, RepoRef, SkipReason, StageError,
-    StageResult, TreeEntry, Vector,
+    EntryMode, ErrorKind, GitSha, Metadata, Place, Record, RepoEntry, RepoRef, SecretsMode, SkipReason,
+    StageError, StageResult, TreeEntry, Vector,
 };
+use crate::plan::Attributes;
 use crate::source::{ChangedFile, ContentSink, Head, Selection};
 use crate::store::{StoreDescription, StoreLimits};
 
@@ -58,48 +61,112 @@ pub async fn head(project: &Project, entry: &RepoEntry) -> StageResult<Option<Gi
     }
 }
 
-/// What differs between two commits; without a base, every file of the head.
+/// True where the history of `head` holds `commit`.
+pub async fn reaches(project: &Project, repo: &RepoRef, commit: GitSha, head: GitSha) -> StageResult<bool> {
+    Ok(commit == head || project.source.commits_between(repo, commit, head).await?.is_some())
+}
+
+/// What differs between two commits among the files that the project selects; without a base,
+/// every one of the head.
 pub async fn changes(
-    project: &Project,
+    project: &Arc<Project>,
     repo: &RepoRef,
     base: Option<GitSha>,
     head: GitSha,
 ) -> StageResult<Vec<ChangedFile>> {
-    if let Some(base) = base {
-        return project.source.changes(repo, base, head).await;
-    }
     let tree = project.source.tree(repo, head).await?;
-    let added = |entry: TreeEntry| ChangedFile {
-        path: entry.path,
-        status: "added".to_owned(),
-        previous_path: None,
-        blob_sha: Some(entry.sha),
+    let selected = Selected::at(project, repo, head, &tree).await?;
+    let Some(base) = base else {
+        let added = |entry: TreeEntry| ChangedFile {
+            path: entry.path,
+            status: "added".to_owned(),
+            previous_path: None,
+            blob_sha: Some(entry.sha),
+        };
+        return Ok(tree.into_iter().filter(|entry| selected.skip(entry).is_none()).map(added).collect());
     };
-    Ok(tree.into_iter().filter(|entry| entry.mode == EntryMode::File).map(added).collect())
+    let mut files = project.source.changes(repo, base, head).await?;
+    files.retain(|file| selected.has_path(&file.path));
+    for file in &mut files {
+        file.previous_path = file.previous_path.take().filter(|path| selected.has_path(path));
+    }
+    Ok(files)
 }
 
-/// A file's content at a commit, with its blob; none: there is no such file.
+/// What a project selects of a tree, by names, modes, sizes and `.gitattributes`.
+struct Selected<'a> {
+    project: &'a Project,
+    recipes: Recipes,
+    attributes: Attributes,
+}
+
+impl<'a> Selected<'a> {
+    async fn at(
+        project: &'a Arc<Project>,
+        repo: &RepoRef,
+        commit: GitSha,
+        tree: &[TreeEntry],
+    ) -> StageResult<Self> {
+        let attributes = read_attributes(project, repo, commit, tree).await?;
+        Ok(Self { project, recipes: Recipes::new(Arc::clone(project)), attributes })
+    }
+
+    /// Why a file is not indexed; `None`: its content decides.
+    fn skip(&self, entry: &TreeEntry) -> Option<SkipReason> {
+        let reason = self.project.selector.skip(entry, &self.attributes);
+        reason.or_else(|| self.recipes.of(&entry.path).is_none().then_some(SkipReason::NoChunker))
+    }
+
+    /// The same by the path alone, for a file that may be gone.
+    fn has_path(&self, path: &str) -> bool {
+        let entry = TreeEntry {
+            path: path.to_owned(),
+            path_is_utf8: true,
+            mode: EntryMode::File,
+            sha: GitSha([0; 20]),
+            size: None,
+        };
+        self.skip(&entry).is_none()
+    }
+}
+
+/// A file's content at a commit, with its blob, as the project's `secrets` mode leaves it; `None`:
+/// there is no such file among those that the project selects.
 pub async fn content(
-    project: &Project,
+    project: &Arc<Project>,
     repo: &RepoRef,
     commit: GitSha,
     path: &str,
 ) -> StageResult<Option<(GitSha, Bytes)>> {
     let tree = project.source.tree(repo, commit).await?;
-    let found = tree.into_iter().find(|entry| entry.path == path && entry.path_is_utf8);
-    let Some(entry) = found.filter(|entry| entry.mode == EntryMode::File) else { return Ok(None) };
-    let most = project.selector.max_file_bytes;
-    if entry.size.is_some_and(|size| size > most) {
-        let message = format!("the file has more than `max_file_bytes` ({most})");
-        return Err(StageError::refused(project.source.stage(), message));
+    let selected = Selected::at(project, repo, commit, &tree).await?;
+    let Some(entry) = tree.into_iter().find(|entry| entry.path == path) else { return Ok(None) };
+    match selected.skip(&entry) {
+        None => {}
+        Some(SkipReason::TooLarge) => {
+            let most = project.selector.max_file_bytes;
+            let message = format!("the file has more than `max_file_bytes` ({most})");
+            return Err(StageError::refused(project.source.stage(), message));
+        }
+        Some(_) => return Ok(None),
     }
     let sha = entry.sha;
     let mut one = One::default();
     project.source.fetch(repo, commit, vec![entry], &mut one).await?;
-    match one.content {
-        Some(content) => Ok(Some((sha, content?))),
-        None => Ok(None),
+    let Some(content) = one.content.transpose()? else { return Ok(None) };
+    Ok(without_secrets(project.secrets, content).map(|content| (sha, content)))
+}
+
+/// A content as the index would hold it; `None`: it would not hold it.
+fn without_secrets(mode: SecretsMode, content: Bytes) -> Option<Bytes> {
+    if mode == SecretsMode::Off {
+        return Some(content);
     }
+    let text = clean(&content).ok()?.text;
+    if secrets::find(&text).is_empty() {
+        return Some(content);
+    }
+    (mode == SecretsMode::Redact).then(|| Bytes::from(secrets::redact(&text).into_owned()))
 }
 
 /// Keeps one content.

@@ -13,11 +13,9 @@ use super::raw::{RawProject, RawRepository};
 use super::shape::Shape;
 use super::stages::Stages;
 use super::table::Table;
-use super::values::{
-    bad_extension, check_globs, is_branch, is_full_name, is_namespace, is_owner, parse_schedule,
-};
+use super::values::{bad_extension, check_globs, is_branch, is_full_name, is_owner, parse_schedule};
 use super::{Project, StageKind};
-use crate::model::{BranchRef, RepoRef};
+use crate::model::{BranchRef, Place, RepoRef};
 use crate::source::Selection;
 
 /// Reads one project as far as it goes.
@@ -33,7 +31,7 @@ pub(super) fn read(
     let source = stages.get(&pipeline.source).and_then(|stage| stage.kind.as_ref());
     let selection = selection(&raw, table, source, folder, problems);
     let namespace = raw.namespace.unwrap_or_else(|| name.to_owned());
-    if !is_namespace(&namespace) {
+    if !Place::is_namespace(&namespace) {
         let hint = "1 to 512 printable ASCII characters";
         table.flag(problems, "namespace", "not a namespace", hint);
     }

@@ -88,11 +88,6 @@ pub(super) fn is_name(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
-/// Pinecone's rule: 1 to 512 ASCII characters; none of them a control character.
-pub(super) fn is_namespace(text: &str) -> bool {
-    (1..=512).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
-}
-
 /// Pinecone's rule for names of indexes.
 pub(super) fn is_index_name(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
@@ -169,7 +164,6 @@ mod tests {
             (is_name as fn(&str) -> bool, ["a", "docs-2.x_y"], ["", "ä", "a b", "-a", "a/b", &long]),
             (is_index_name, ["docs", "a-1"], ["", "Docs", "-a", "a-", "a_b", &long]),
             (is_full_name, ["acme/handbook", "A-b/c.d_e"], ["", "acme", "a/b/c", "/b", "a/..", "a b/c"]),
-            (is_namespace, ["handbook", "a b"], ["", "\0", "\n", "ä", "a\tb", "\u{7f}"]),
             (is_branch, ["main", "feature/x-1"], ["", "a b", "a..b", "/a", "a~1", "-a"]),
             (
                 is_date,

@@ -12,7 +12,7 @@ use super::generation::Generation;
 use super::handle::{Handle, Refusal};
 use crate::apply::operations as steps;
 use crate::apply::{Project, ProjectSearch, search};
-use crate::model::{GitSha, Match, Metadata, RepoEntry, SkipReason, StageError, StageResult};
+use crate::model::{GitSha, Match, Metadata, Place, RepoEntry, SkipReason, StageError, StageResult};
 
 /// Who is to serve a request: a project, a stage by its name, or whoever is the only one.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +34,8 @@ pub enum Unserved {
     Ambiguous(String),
     /// The namespace belongs to this project.
     Owned(String),
+    /// A value of the request cannot be: which, and what it must be.
+    Invalid(String),
     /// A stage could not do it.
     Stage(StageError),
 }
@@ -172,6 +174,9 @@ impl Handle {
     /// What differs between a commit and the head of a repository that a project selects.
     pub async fn changes(&self, which: &Which, repo: &str, base: Option<GitSha>) -> Served<ChangesView> {
         let (project, entry, head) = self.find_repository(which, repo).await?;
+        if let Some(base) = base {
+            check_reached(&project, &entry, base, head).await?;
+        }
         let files = steps::changes(&project, &entry.repo, base, head).await?;
         let files = files
             .into_iter()
@@ -196,6 +201,7 @@ impl Handle {
     ) -> Served<ContentView> {
         let (project, entry, head) = self.find_repository(which, repo).await?;
         let commit = commit.unwrap_or(head);
+        check_reached(&project, &entry, commit, head).await?;
         let found = steps::content(&project, &entry.repo, commit, path).await?;
         let (blob, bytes) =
             found.ok_or_else(|| Unserved::Absent(format!("`{path}` is no file of `{repo}` at {commit}")))?;
@@ -313,23 +319,38 @@ impl Handle {
         Err(Unserved::Absent(format!("no project selects a repository `{name}`")))
     }
 
-    /// A namespace that a project owns is written by its runs alone.
+    /// A place that a project owns is written by its runs alone; also that of a project that has
+    /// left the file, as long as the ledger knows it.
     async fn check_unowned(&self, project: &Project, namespace: &str) -> Served<()> {
+        if !Place::is_namespace(namespace) {
+            let message = "`namespace` is 1 to 512 visible ASCII characters, blanks only between them";
+            return Err(Unserved::Invalid(message.to_owned()));
+        }
         let view = self.view();
         let place = steps::place(project, namespace).await?;
-        let same = view.generation.config.projects.iter().filter(|other| other.namespace == namespace);
-        for other in same {
+        for other in &view.generation.config.projects {
             let owns = match view.generation.projects.get(&other.name) {
-                Some(Ok(made)) => steps::place(made, namespace).await? == place,
-                // Disabled, or broken: nobody can tell that its place is another one.
-                _ => true,
+                Some(Ok(made)) => steps::place(made, &other.namespace).await? == place,
+                // Disabled, or broken: its store cannot be asked for the place's whole name.
+                _ => other.namespace == place.namespace,
             };
             if owns {
                 return Err(Unserved::Owned(other.name.clone()));
             }
         }
-        Ok(())
+        let owners = self.shared.reader.call(move |ledger| ledger.owners_of_place(&place)).await?;
+        owners.into_iter().next().map_or(Ok(()), |owner| Err(Unserved::Owned(owner)))
     }
+}
+
+/// Commits of other branches, and such as were taken back, are not the project's to show.
+async fn check_reached(project: &Project, entry: &RepoEntry, commit: GitSha, head: GitSha) -> Served<()> {
+    if steps::reaches(project, &entry.repo, commit, head).await? {
+        return Ok(());
+    }
+    let message =
+        format!("the branch that the project indexes of `{}` has no commit {commit}", entry.repo.name);
+    Err(StageError::refused(project.source.stage(), message).into())
 }
 
 /// The enabled projects that may serve, by name.

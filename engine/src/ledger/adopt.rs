@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, params};
 
 use super::{Ledger, ProjectKey, timestamp, touch};
-use crate::model::{Fingerprint, StageResult};
+use crate::model::{Fingerprint, Place, StageResult};
 
 /// A record of this project that was found in a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,22 @@ impl Ledger {
             )
             .optional()
             .map(|row| row.is_some())
+        })
+    }
+
+    /// The projects that hold something in a place, or held it before they left the file.
+    pub fn owners_of_place(&self, place: &Place) -> StageResult<Vec<String>> {
+        self.read("read a place's projects", |conn| {
+            conn.prepare_cached(
+                "SELECT name FROM projects WHERE id IN (
+                     SELECT project_id FROM adoptions JOIN places ON places.id = place_id
+                     WHERE kind = ?1 AND host = ?2 AND idx = ?3 AND places.namespace = ?4
+                     UNION SELECT project_id FROM sync_metadata JOIN places ON places.id = place_id
+                     WHERE kind = ?1 AND host = ?2 AND idx = ?3 AND places.namespace = ?4)
+                 ORDER BY name",
+            )?
+            .query_map(params![place.kind, place.host, place.index, place.namespace], |row| row.get(0))?
+            .collect()
         })
     }
 

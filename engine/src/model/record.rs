@@ -25,6 +25,17 @@ pub struct Place {
     pub namespace: String,
 }
 
+impl Place {
+    /// True for the name of a namespace that every store takes: 1 to 512 visible ASCII characters
+    /// (Pinecone's rule), with single blanks only between them.
+    pub fn is_namespace(text: &str) -> bool {
+        (1..=512).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
+            && !text.starts_with(' ')
+            && !text.ends_with(' ')
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.kind, self.host)?;
