@@ -18,6 +18,7 @@ pub mod model; // what travels: entries, documents, chunks, records, errors, eve
 pub mod net; // what HTTP stages share: clients, retries, limits
 pub mod notify; // telling people: Slack, webhooks
 pub mod plan; // listing + known files -> what to add, change, move, remove; pure
+mod private; // permissions of the files that the program keeps
 pub mod source; // where files come from: GitHub, local Git
 mod sqlite; // what the SQLite files have in common
 pub mod store; // where vectors live: Pinecone, embedded SQLite

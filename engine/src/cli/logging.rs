@@ -66,7 +66,12 @@ fn files(folder: &Path) -> anyhow::Result<RollingFileAppender> {
                 .filename_prefix("reposync")
                 .filename_suffix("jsonl")
                 .max_log_files(KEPT);
-            builder.build(folder).map_err(io::Error::other)
+            let files = builder.build(folder).map_err(io::Error::other)?;
+            // The library creates files for everybody; lines name repositories and paths.
+            for file in std::fs::read_dir(folder)? {
+                crate::private::narrow(&file?.path())?;
+            }
+            Ok(files)
         })
         .with_context(|| format!("failed to open a log in `{}` (`[engine] log_dir`)", folder.display()))
 }

@@ -133,6 +133,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let context = Context::new(out.clone(), cli.global);
     // The thread of the daemon's API goes before its work.
     let behind = matches!(cli.command, Command::Daemon(_));
+    if behind {
+        crate::private::restrict_process();
+    }
     match Context::block_on(behind, dispatch(&context, cli.command)) {
         Ok(code) => code,
         Err(error) => {

@@ -1,5 +1,6 @@
 //! `reposync plan`
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,6 +9,7 @@ use clap::Args;
 
 use crate::config::Need;
 use crate::plan::Plan;
+use crate::private;
 
 use super::context::Context;
 use super::engine::{self, PlanRequest};
@@ -68,6 +70,10 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<ExitCode, C
 }
 
 fn save(plan: &Plan, path: &PathBuf) -> anyhow::Result<()> {
-    let write = || std::fs::write(path, serde_json::to_vec_pretty(plan)?).map_err(anyhow::Error::from);
+    // It names files and commits of repositories that not everybody may see.
+    let write = || {
+        let mut file = private::options().write(true).create(true).truncate(true).open(path)?;
+        file.write_all(&serde_json::to_vec_pretty(plan)?).map_err(anyhow::Error::from)
+    };
     write().with_context(|| format!("failed to save the plan to `{}`", path.display()))
 }

@@ -3,7 +3,7 @@
 //! record that was left behind by a kill is known for what it is.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ledger::rewrite;
 use crate::model::{StageError, StageResult};
+use crate::private;
 
 /// What is written beside the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +68,7 @@ impl Claim {
         let cannot = |error: std::io::Error| {
             StageError::local("daemon", format!("cannot write `{}`", path.display())).caused_by(error)
         };
-        let file = OpenOptions::new()
+        let file = private::options()
             .read(true)
             .write(true)
             .create(true)

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use crate::model::{ByteSize, Fingerprint, Vector};
+use crate::private;
 use crate::sqlite::{open_to_read, use_wal};
 
 /// "RSvc": what tells our file from any other SQLite database.
@@ -279,6 +280,10 @@ fn open_file(path: &Path, bound: u64) -> Result<Connection, Unusable> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| Unusable::Place(error.to_string()))?;
     }
+    // A cache that cannot be made private is as little use as one that cannot be opened.
+    private::create(path)
+        .and_then(|()| private::narrow_database(path))
+        .map_err(|error| Unusable::Place(error.to_string()))?;
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(8);

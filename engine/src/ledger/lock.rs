@@ -1,6 +1,6 @@
 //! One writing run per ledger at a time: an operating-system lock that ends with its holder.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,7 @@ use chrono::Utc;
 
 use super::STAGE;
 use crate::model::{Running, StageError, StageResult};
+use crate::private;
 
 /// The right to write to a ledger and the places it describes. Dropping it gives it back; so does
 /// the end of the process, however it comes.
@@ -83,7 +84,7 @@ fn open(ledger: &Path) -> StageResult<(File, PathBuf)> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| cannot(&path, error))?;
     }
-    let file = OpenOptions::new()
+    let file = private::options()
         .read(true)
         .write(true)
         .create(true)

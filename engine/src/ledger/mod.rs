@@ -29,6 +29,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 
 use crate::blocking::Lane;
 use crate::model::{StageError, StageResult};
+use crate::private;
 use crate::sqlite::{Unlocked, copy_in_memory, open_to_read, use_wal};
 
 pub use adopt::AdoptedRecord;
@@ -88,6 +89,15 @@ impl Ledger {
                     .hint("make it writable, or set another path with `[engine] state`")
             })?;
         }
+        let keep_private = || {
+            private::create(path)?;
+            private::narrow_state(path)
+        };
+        keep_private().map_err(|error| {
+            StageError::local(STAGE, format!("cannot make `{}` private", path.display()))
+                .caused_by(error)
+                .hint("make it writable, or set another path with `[engine] state`")
+        })?;
         let conn = Connection::open(path).map_err(|error| cannot_open(path, error))?;
         conn.busy_timeout(BUSY).map_err(|error| cannot_open(path, error))?;
         let _upgrading = upgrade::prepare(&conn, path, held)?;

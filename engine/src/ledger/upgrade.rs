@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use super::lock::{RunLock, daemon_of, with_suffix as beside};
 use super::{BUSY, Ledger, STAGE, cannot_open, schema};
 use crate::model::{Running, StageError, StageResult};
+use crate::private;
 use crate::sqlite::copy_into;
 
 impl Ledger {
@@ -97,11 +98,7 @@ fn write_copy(conn: &Connection, target: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    drop(options.open(target)?);
+    private::create(target)?;
     let copied = (|| {
         let mut copy = Connection::open(target)?;
         // One flush at the end makes it durable.

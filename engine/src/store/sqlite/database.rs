@@ -8,6 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavio
 
 use crate::blocking::Lane;
 use crate::model::{StageError, StageResult};
+use crate::private;
 use crate::sqlite::{Unlocked, open_to_read, use_wal};
 
 /// Marks the file as ours (`PRAGMA application_id`): "RSix".
@@ -157,6 +158,11 @@ impl Database {
                     .caused_by(error)
             })?;
         }
+        private::create(&self.path).and_then(|()| private::narrow_database(&self.path)).map_err(|error| {
+            StageError::local(&self.stage, format!("cannot make `{}` private", self.path.display()))
+                .hint("check its permissions, or set another `path`")
+                .caused_by(error)
+        })?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -171,6 +177,8 @@ impl Database {
             use_wal(&connection, BUSY)?;
             // FULL: a commit is on the disk when it returns, which is what the trait promises.
             connection.pragma_update(None, "synchronous", "FULL")?;
+            // Text that was deleted or redacted must not stay readable in free pages.
+            connection.pragma_update(None, "secure_delete", "ON")?;
             connection.set_prepared_statement_cache_capacity(32);
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             if is_new(&transaction)? {

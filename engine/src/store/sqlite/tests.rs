@@ -242,3 +242,21 @@ async fn two_processes_may_write_at_once() {
     futures::future::try_join_all(work).await.expect("all written");
     assert_eq!(one.describe().await.expect("describe").namespaces["n"], 20);
 }
+
+/// A redacted or removed text must not be found by reading the file.
+#[tokio::test]
+async fn deleted_text_is_overwritten() {
+    let (folder, store) = in_folder();
+    let secret = "the text that was taken back ".repeat(400);
+    store
+        .upsert("n", &[record("gone", [1.0, 0.0], &secret), record("kept", [0.0, 1.0], "kept")])
+        .await
+        .expect("in");
+    store.delete("n", &["gone".to_owned()]).await.expect("out");
+    drop(store);
+    let path = folder.path().join("index.db");
+    let checkpoint = Connection::open(&path).expect("opened");
+    checkpoint.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("checkpoint");
+    let bytes = std::fs::read(&path).expect("the file");
+    assert!(!bytes.windows(19).any(|window| window == b"text that was taken"));
+}
