@@ -301,7 +301,7 @@ mod tests {
         assert_eq!(yaml_title(&format!("title: Bomb\n{bomb}")), Ok(Some("Bomb".into())));
         let deep = format!("title: Deep\nx: {}", "[".repeat(30_000));
         assert_eq!(yaml_title(&deep), Ok(Some("Deep".into())));
-        let indented: String = (0..300).map(|depth| format!("{}k:\n", " ".repeat(depth))).collect();
+        let indented = (0..300).fold(String::new(), |yaml, depth| yaml + &" ".repeat(depth) + "k:\n");
         assert_eq!(yaml_title(&format!("title: Steps\n{indented}")), Ok(Some("Steps".into())));
         let large = format!("title: Large\n{}", "key: value\n".repeat(10_000));
         assert_eq!(yaml_title(&large), Ok(Some("Large".into())));
