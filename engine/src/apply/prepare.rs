@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::setup::{Project, Recipe};
 use crate::blocking::Lane;
-use crate::chunk::{ChunkError, Chunker, clean, fit, language_of, secrets};
+use crate::chunk::{ChunkError, Chunker, clean, fit, language_in, secrets};
 use crate::model::{
     Chunk, Cleaned, Document, ErrorKind, Field, Fingerprint, GitSha, Metadata, RepoRef, SecretsMode,
     SkipReason, StageError, StageResult, TreeEntry, chunk_id, file_prefix,
@@ -88,7 +88,7 @@ pub(crate) fn prepare(
 
     let repository = origin.repo.name.as_str();
     let prefix = file_prefix(project.name(), repository, path);
-    let language = language_of(path).unwrap_or_default();
+    let language = language_in(path, &cleaned.text).unwrap_or_default();
     let mut occurrences: HashMap<String, usize> = HashMap::new();
     let mut drafts = Vec::with_capacity(pieces.len());
     for (index, piece) in pieces.into_iter().enumerate() {
@@ -141,7 +141,7 @@ fn chunk<'a>(
         let text = if last { cleaned.take() } else { cleaned.clone() };
         let Some(text) = text else { break };
         let text = chunker.prepare(text);
-        let document = Document { path, text: &text.text, language: language_of(path) };
+        let document = Document { path, text: &text.text, language: language_in(path, &text.text) };
         match chunker.chunk(&document) {
             Ok(chunks) => return Ok(Some((chunker, text, chunks))),
             Err(ChunkError::NotMine) => {}

@@ -150,7 +150,7 @@ impl Project {
         for (index, chunker) in self.chunkers.iter().enumerate() {
             if chunker.matches(path) {
                 chain.push(index);
-                if !chunker.may_decline() {
+                if !chunker.may_decline(path) {
                     break;
                 }
             }
@@ -159,11 +159,15 @@ impl Project {
     }
 }
 
-/// The recipes of a project's files. Few different ones: they are made once and kept.
+/// The recipes of a project's files. There are few different ones: each is made once and kept.
 pub(crate) struct Recipes {
     project: Arc<Project>,
-    made: Mutex<HashMap<Vec<usize>, Arc<Recipe>>>,
+    made: Mutex<HashMap<Chain, Arc<Recipe>>>,
 }
+
+/// The chunkers that may take a file, in order: the index of each in the pipeline, and its identity
+/// for files of that path.
+type Chain = Vec<(usize, String)>;
 
 /// A recipe with its parts.
 pub(crate) struct Recipe {
@@ -178,7 +182,12 @@ impl Recipes {
 
     /// The recipe of a file; none where no chunker takes it.
     pub(crate) fn of(&self, path: &str) -> Option<Arc<Recipe>> {
-        let chain = self.project.chain(path);
+        let chain: Chain = self
+            .project
+            .chain(path)
+            .into_iter()
+            .map(|index| (index, self.project.chunkers[index].identity_of(path).to_owned()))
+            .collect();
         if chain.is_empty() {
             return None;
         }
@@ -198,16 +207,16 @@ impl Recipes {
         Fingerprint::of([self.project.basis.as_str(), self.make(&[]).fingerprint.as_str()])
     }
 
-    fn make(&self, chain: &[usize]) -> Recipe {
+    fn make(&self, chain: &[(usize, String)]) -> Recipe {
         let project = &self.project;
         let chunkers = chain
             .iter()
-            .map(|&index| {
-                let chunker = &project.chunkers[index];
+            .map(|(index, identity)| {
+                let chunker = &project.chunkers[*index];
                 RecipePart {
                     stage: chunker.stage().to_owned(),
                     label: chunker.label().to_owned(),
-                    identity: chunker.identity().to_owned(),
+                    identity: identity.clone(),
                 }
             })
             .collect();

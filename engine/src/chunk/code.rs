@@ -1,8 +1,9 @@
-//! `kind = "code"`: chunks along the syntax, with the symbol they are about; along lines for
-//! languages without a grammar.
+//! `kind = "code"`: every language of code, configuration or data. Chunks along the syntax, with the
+//! symbol they are about; along lines for languages without a grammar. Indentation is kept.
 
-mod grammar;
+mod item;
 mod pack;
+mod syntax;
 mod walk;
 
 #[cfg(test)]
@@ -15,12 +16,15 @@ use tree_sitter::{ParseOptions, ParseState, Parser, Tree};
 
 use super::lines::Lines;
 use super::size::Size;
+use super::language::is_prose;
+use super::script::interpreter;
 use super::{ChunkError, Chunker, CodeSettings, Named, TokenCounter, language_of};
 use crate::model::{Chunk, Document, StageResult};
-use grammar::Syntax;
+use syntax::{OF_SCRIPTS, Syntax};
 
-/// Changes when the same document and settings would give other chunks.
-const VERSION: u32 = 1;
+/// Changes when the same document, settings and grammar would give other chunks; also with a version
+/// of the tree-sitter library that makes other trees.
+const VERSION: u32 = 2;
 
 /// Larger files are data or generated: their syntax is not worth the memory (a tree takes ten
 /// times the text).
@@ -41,15 +45,28 @@ thread_local! {
 pub struct CodeChunker {
     named: Named,
     size: Size,
+    /// Identities of files, by the grammars that may read them.
+    identities: Vec<(&'static [Syntax], String)>,
 }
 
 impl CodeChunker {
     /// `counter` is needed where the settings name `max_tokens`: it counts as the embedder does.
     pub fn new(stage: &str, settings: &CodeSettings, counter: Option<TokenCounter>) -> StageResult<Self> {
         let size = super::size_of(stage, settings.max_chunk_size, settings.max_tokens, counter)?;
-        let identity = format!("code/{VERSION} {}", size.describe());
-        let named = Named::new(stage, identity, format!("code {VERSION}"), settings.patterns.as_deref())?;
-        Ok(Self { named, size })
+        let base = format!("code/{VERSION} {}", size.describe());
+        let with = |grammars: &[Syntax]| {
+            let versions = grammars.iter().map(|syntax| syntax.version());
+            std::iter::once(base.as_str()).chain(versions).collect::<Vec<_>>().join(" ")
+        };
+        let named =
+            Named::new(stage, with(Syntax::ALL), format!("code {VERSION}"), settings.patterns.as_deref())?;
+        let identities = Syntax::sets().map(|grammars| (grammars, with(grammars))).collect();
+        Ok(Self { named, size, identities })
+    }
+
+    /// The grammars that a file of this path may be read with.
+    fn grammars(path: &str) -> &'static [Syntax] {
+        language_of(path).map_or(OF_SCRIPTS, |language| Syntax::candidates(language, path))
     }
 }
 
@@ -59,15 +76,31 @@ impl Chunker for CodeChunker {
     }
 
     fn matches(&self, path: &str) -> bool {
-        let known = || language_of(path).is_some_and(|language| Syntax::of(language, path, "").is_some());
-        self.named.takes(path, known)
+        // The text of a file without a known name tells whether it is a script.
+        self.named.takes(path, || language_of(path).is_none_or(|language| !is_prose(language)))
+    }
+
+    fn identity_of(&self, path: &str) -> &str {
+        let grammars = Self::grammars(path);
+        let found = self.identities.iter().find(|(of, _)| *of == grammars);
+        found.map_or(&self.named.identity, |(_, identity)| identity)
+    }
+
+    fn may_decline(&self, path: &str) -> bool {
+        self.named.patterns.is_none() && language_of(path).is_none()
     }
 
     fn chunk(&self, document: &Document<'_>) -> Result<Vec<Chunk>, ChunkError> {
         let text = document.text;
+        if self.may_decline(document.path) && interpreter(text).is_none() {
+            return Err(ChunkError::NotMine);
+        }
         let ruler = self.size.ruler(text);
         let lines = Lines::new(&ruler);
-        let syntax = document.language.and_then(|language| Syntax::of(language, document.path, text));
+        let syntax = document
+            .language
+            .and_then(|language| Syntax::of(language, document.path, text))
+            .filter(|syntax| Self::grammars(document.path).contains(syntax));
         let worth_it = text.len() <= MAX_PARSED_BYTES && text.len() / lines.count().max(1) <= MAX_MEAN_LINE;
         let tree = syntax.filter(|_| worth_it).and_then(|syntax| Some((syntax, parse(syntax, text)?)));
         Ok(match tree {

@@ -10,6 +10,12 @@ pub fn language_of(path: &str) -> Option<&'static str> {
     })
 }
 
+/// True for languages of running text, where line breaks and indentation are layout: `sentence` or a
+/// component cuts them. All others are code, configuration or data, which is cut by lines at most.
+pub(super) fn is_prose(language: &str) -> bool {
+    matches!(language, "markdown" | "restructuredtext" | "asciidoc" | "org" | "tex" | "typst" | "text")
+}
+
 /// The media type of a path, for components: `text/markdown`, `text/x-rust`; `text/plain` where
 /// nothing is known.
 pub fn media_type_of(path: &str) -> String {
@@ -88,7 +94,7 @@ fn by_extension(extension: &str) -> Option<&'static str> {
         "txt" | "text" | "log" => "text",
         "typ" => "typst",
         "po" | "pot" => "gettext",
-        // the eight with syntax
+        // the first languages with a grammar; see code/syntax.rs for all
         "rs" => "rust",
         "py" | "pyi" | "pyw" | "pyx" | "pxd" => "python",
         "js" | "mjs" | "cjs" | "jsx" => "javascript",
@@ -107,7 +113,8 @@ fn by_extension(extension: &str) -> Option<&'static str> {
         "scala" | "sc" | "sbt" => "scala",
         "groovy" | "gradle" | "gvy" => "groovy",
         "clj" | "cljs" | "cljc" | "edn" => "clojure",
-        "rb" | "rake" | "gemspec" | "ru" | "erb" => "ruby",
+        "rb" | "rake" | "gemspec" | "ru" => "ruby",
+        "erb" => "erb",
         "php" | "phtml" | "php5" => "php",
         "pl" | "pm" | "pod" | "t" => "perl",
         "swift" => "swift",
@@ -141,7 +148,8 @@ fn by_extension(extension: &str) -> Option<&'static str> {
         "gd" => "gdscript",
         "coffee" => "coffeescript",
         "vim" => "vim",
-        "sh" | "bash" | "zsh" | "ksh" | "fish" | "bats" => "shell",
+        "sh" | "bash" | "zsh" | "ksh" | "bats" => "shell",
+        "fish" => "fish",
         "ps1" | "psm1" | "psd1" => "powershell",
         "bat" | "cmd" => "batch",
         "awk" => "awk",

@@ -18,6 +18,7 @@ mod lines;
 mod markdown;
 #[cfg(any(test, fuzzing))]
 pub mod promises;
+mod script;
 pub mod secrets;
 mod sentence;
 mod settings;
@@ -32,6 +33,7 @@ pub use code::CodeChunker;
 pub use component::{ComponentChunker, ComponentHost};
 pub use fit::{BadChunk, Limits, Piece, fit};
 pub use language::{language_of, media_type_of};
+pub use script::language_in;
 pub use markdown::MarkdownChunker;
 pub use sentence::SentenceChunker;
 pub use settings::{CodeSettings, MarkdownSettings, OnError, SentenceSettings, WasmSettings};
@@ -89,9 +91,15 @@ pub trait Chunker: Send + Sync {
     /// True when the stage takes files of this path.
     fn matches(&self, path: &str) -> bool;
 
-    /// True when it may answer `NotMine`, so that later chunkers of the pipeline are part of the
-    /// recipe of a file it matches.
-    fn may_decline(&self) -> bool {
+    /// The part of the identity that matters for files of this path. Goes into their recipe, so that
+    /// an update of one language's grammar concerns only the files of that language.
+    fn identity_of(&self, _path: &str) -> &str {
+        self.identity()
+    }
+
+    /// True when it may answer `NotMine` for a file of this path, which it matches: then later
+    /// chunkers of the pipeline are part of the file's recipe.
+    fn may_decline(&self, _path: &str) -> bool {
         false
     }
 
@@ -120,8 +128,8 @@ pub type TokenCounter = Arc<dyn Fn(&str) -> usize + Send + Sync>;
 pub struct Named {
     /// The stage's name in the file.
     pub stage: String,
-    /// Name, version and settings (and a component's SHA-256): what the chunks depend on besides
-    /// the document. Goes into the recipe.
+    /// Name, version and settings (and a component's SHA-256, and the versions of all grammars):
+    /// what the chunks depend on besides the document.
     pub identity: String,
     /// Name and version as people know it, for the reasons of a plan: `changelog 0.2.0`.
     pub label: String,

@@ -71,11 +71,12 @@ impl Default for MarkdownSettings {
     }
 }
 
-/// `kind = "code"`: syntax-aware chunks with symbol names; line-based for other languages.
+/// `kind = "code"`: chunks along the syntax, with symbol names; along lines where there is no grammar.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CodeSettings {
-    /// Which files; left out: the languages it knows.
+    /// Which files; left out: every language of code, configuration or data, by file name, and
+    /// scripts by their first line (`#!/bin/sh`).
     #[serde(rename = "match")]
     pub patterns: Option<Vec<String>>,
     /// Characters at most in a chunk.

@@ -104,12 +104,13 @@ fn starter(project: &str, repositories: &[String]) -> String {
 kind = "markdown"                 # Markdown files, by heading
 
 [stages.code]
-kind = "code"                     # source code, by function and type
+kind = "code"                     # code, configuration, data: by syntax or by lines
 
 [stages.prose]
-kind = "sentence"                 # every other text
+kind = "sentence"                 # every other text: .txt, .rst, .adoc, unknown names
 max_chunk_size = 1000             # characters
 chunk_overlap = 200
+normalize_whitespace = false      # keep indentation: code blocks, tables, lists
 
 [stages.model]
 kind = "local"                    # the model in the program: no account, no network

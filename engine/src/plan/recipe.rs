@@ -108,10 +108,20 @@ fn changed(old: &RecipePart, new: &RecipePart) -> String {
             _ => format!("{} -> {}", old.label, new.label),
         };
     }
+    let grammars = (grammars(old), grammars(new));
+    if grammars.0 != grammars.1 {
+        return format!("{}: {} -> {}", new.label, grammars.0, grammars.1);
+    }
     if binary(old) != binary(new) {
         return format!("{} rebuilt", new.label);
     }
     format!("settings of `{}`", new.stage)
+}
+
+/// The grammars that an identity names: `rust 0.24.2`.
+fn grammars(part: &RecipePart) -> String {
+    let words = part.identity.split(' ').filter_map(|word| word.strip_prefix("tree-sitter-"));
+    words.map(|word| word.replace('/', " ")).collect::<Vec<_>>().join(", ")
 }
 
 /// The digest of a component's file, which its identity names.
@@ -152,6 +162,12 @@ mod tests {
         assert_eq!(notes("notes 1.0.0 sha256:bb {}").difference(&first), "chunker notes 1.0.0 rebuilt");
         let tuned = notes(r#"notes 1.0.0 sha256:aa {"level":2}"#);
         assert_eq!(tuned.difference(&first), "chunker settings of `notes`");
+        let code = |identity| parts(vec![part("code", "code 2", identity)]);
+        let first = code("code/2 chars=1500 tree-sitter-rust/0.24.2");
+        let newer = code("code/2 chars=1500 tree-sitter-rust/0.25.0");
+        assert_eq!(newer.difference(&first), "chunker code 2: rust 0.24.2 -> rust 0.25.0");
+        let tuned = code("code/2 chars=900 tree-sitter-rust/0.24.2");
+        assert_eq!(tuned.difference(&first), "chunker settings of `code`");
         let fewer = parts(vec![part("prose", "sentence", "p1")]);
         assert_eq!(fewer.difference(&old), "chunker changelog 0.2.0 left out");
         assert_eq!(old.difference(&fewer), "chunker changelog 0.2.0 added");

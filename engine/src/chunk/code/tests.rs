@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::*;
+use crate::chunk::language_in;
 use crate::model::Body;
 
 /// Every chunk with what is known of it; the text abridged to its first and last line.
@@ -159,4 +160,81 @@ fn other_languages_are_cut_at_blank_lines() {
         ..
         }
     "#);
+}
+
+fn chunker() -> CodeChunker {
+    CodeChunker::new("code", &CodeSettings::default(), None).expect("valid settings")
+}
+
+#[test]
+fn it_takes_code_configuration_and_data_and_leaves_prose() {
+    for (path, taken) in [
+        ("a.rs", true),
+        ("deploy.yaml", true),
+        ("main.tf", true),
+        ("run.sh", true),
+        ("Makefile", true),
+        ("a.csv", true),
+        (".gitignore", true),
+        ("icon.svg", true),
+        ("README.md", false),
+        ("guide.rst", false),
+        ("guide.adoc", false),
+        ("paper.tex", false),
+        ("notes.txt", false),
+        ("LICENSE", false),
+    ] {
+        assert_eq!(chunker().matches(path), taken, "{path}");
+        assert!(!chunker().may_decline(path), "{path}");
+    }
+    // Only the text tells whether these are scripts.
+    for path in ["bin/tool", "weird.xyz"] {
+        assert!(chunker().matches(path) && chunker().may_decline(path), "{path}");
+        let chunks = |text| {
+            let document = Document { path, text, language: language_in(path, text) };
+            chunker().chunk(&document)
+        };
+        assert!(matches!(chunks("some words\n"), Err(ChunkError::NotMine)), "{path}");
+        let python = chunks("#!/usr/bin/env python3\ndef f():\n    return 1\n").expect("a script");
+        assert_eq!(python[0].name.as_deref(), Some("f"), "{path}");
+        assert!(chunks("#!/opt/made-up\nx\n").is_ok(), "{path}");
+    }
+    // What `match` names is taken, whatever it holds.
+    let settings = CodeSettings { patterns: Some(vec!["bin/*".into()]), ..CodeSettings::default() };
+    let named = CodeChunker::new("code", &settings, None).expect("valid settings");
+    assert!(!named.matches("a.rs") && named.matches("bin/tool") && !named.may_decline("bin/tool"));
+}
+
+#[test]
+fn a_grammar_is_part_of_the_identity_of_its_files_only() {
+    let chunker = chunker();
+    for (path, identity) in [
+        ("a.rs", "code/2 chars=1500 tree-sitter-rust/0.24.2"),
+        ("a.h", "code/2 chars=1500 tree-sitter-c/0.24.2 tree-sitter-cpp/0.23.4"),
+        ("a.c", "code/2 chars=1500 tree-sitter-c/0.24.2"),
+        ("a.conf", "code/2 chars=1500"),
+    ] {
+        assert_eq!(chunker.identity_of(path), identity);
+    }
+    // Everything that unchanged repositories are asked again for.
+    for syntax in Syntax::ALL {
+        assert!(chunker.identity().contains(syntax.version()), "{}", syntax.version());
+    }
+    assert!(OF_SCRIPTS.iter().all(|syntax| chunker.identity_of("bin/tool").contains(syntax.version())));
+}
+
+#[test]
+fn indentation_is_kept() {
+    let text = "spec:\n  containers:\n    - name: a\n      args:\n        - one\n\n\n  x:  1\n";
+    for path in ["deploy.yaml", "a.unheard-of-conf.ini", "Makefile"] {
+        let document = Document { path, text, language: language_of(path) };
+        let chunks = chunker().chunk(&document).expect("taken");
+        let bodies: Vec<&str> = chunks.iter().map(|chunk| &text[range(chunk)]).collect();
+        assert_eq!(bodies, [text.trim_end()], "{path}");
+    }
+}
+
+fn range(chunk: &Chunk) -> std::ops::Range<usize> {
+    let Body::Slice(range) = &chunk.body else { panic!("generated text") };
+    range.clone()
 }

@@ -3,7 +3,8 @@
 use tree_sitter::Node;
 
 use super::super::lines::Lines;
-use super::grammar::{self, Item, Syntax};
+use super::item::{self, Item};
+use super::syntax::Syntax;
 
 /// A stretch of lines; it ends where the next one starts.
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +86,7 @@ impl Walk<'_> {
             let (first, last) = self.rows(child);
             if last < self.free {
                 // It stands on lines that are taken.
-            } else if grammar::is_lead(child.kind()) && first >= self.free {
+            } else if item::is_lead(child.kind()) && first >= self.free {
                 // A blank line parts a licence or a section's title from a doc comment.
                 lead = match lead {
                     Some(waiting) if waiting.to + 1 >= first => Some(Lead { to: last, ..waiting }),
@@ -134,7 +135,7 @@ impl Walk<'_> {
             }
             return;
         }
-        let Some(item) = grammar::item(self.syntax, node) else {
+        let Some(item) = item::item(self.syntax, node) else {
             self.push(start, Role::Loose, owner, depth);
             if !fits {
                 self.free = self.row(node) + 1;

@@ -233,7 +233,7 @@ impl Chunker for ComponentChunker {
         self.matching.matches(path)
     }
 
-    fn may_decline(&self) -> bool {
+    fn may_decline(&self, _path: &str) -> bool {
         true
     }
 

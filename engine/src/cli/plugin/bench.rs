@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::BenchArgs;
 use super::workbench::{load, size, time};
 use crate::chunk::component::{ComponentChunker, Folders, HostOptions, Trial, Verdict};
-use crate::chunk::{clean, language_of};
+use crate::chunk::{clean, language_in};
 use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, escape};
@@ -101,7 +101,7 @@ fn documents(
 const PARAGRAPH: &str = "## 1.2.0 - 2024-05-01\n\n### Added\n\n- A setting for the level of headings, so that other layouts work.\n- Names of releases as attributes.\n\n### Fixed\n\n- Empty releases are left out.\n\n";
 
 fn best(trial: &mut Trial<'_>, text: &str, path: &str) -> Result<Duration, CommandError> {
-    let document = Document { path, text, language: language_of(path) };
+    let document = Document { path, text, language: language_in(path, text) };
     let begun = Instant::now();
     let mut best = Duration::MAX;
     loop {

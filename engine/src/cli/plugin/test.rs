@@ -11,7 +11,7 @@ use super::battery::{self, Awkward};
 use super::golden::{self, GoldenChunk};
 use super::workbench::{count, folders, load, size, time};
 use crate::chunk::component::{ComponentChunker, HostOptions, Outcome, Trial, Verdict};
-use crate::chunk::{clean, language_of};
+use crate::chunk::{clean, language_in};
 use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, escape};
@@ -154,7 +154,7 @@ fn run_battery(chunker: &ComponentChunker, file: Option<&Path>, awkward: &[Awkwa
 
 /// A document on a fresh instance, once more on the same one, and on another fresh one.
 fn check(chunker: &ComponentChunker, path: &str, text: &str) -> Report {
-    let document = Document { path, text, language: language_of(path) };
+    let document = Document { path, text, language: language_in(path, text) };
     let mut trial = Trial::new(chunker);
     let first = trial.chunk(&document);
     let reused = trial.chunk(&document);

@@ -1,62 +1,8 @@
-//! The languages whose syntax is known, and what their definitions look like.
+//! What the definitions of each language look like in its syntax tree.
 
-use tree_sitter::{Language, Node};
+use tree_sitter::Node;
 
-/// A language with a grammar.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Syntax {
-    Rust,
-    Python,
-    JavaScript,
-    TypeScript,
-    Tsx,
-    Go,
-    Java,
-    C,
-    Cpp,
-}
-
-impl Syntax {
-    /// The syntax of a language as [`super::super::language_of`] names it.
-    pub(super) fn of(language: &str, path: &str, text: &str) -> Option<Self> {
-        Some(match language {
-            "rust" => Self::Rust,
-            "python" => Self::Python,
-            "javascript" => Self::JavaScript,
-            "typescript" => Self::TypeScript,
-            "tsx" => Self::Tsx,
-            "go" => Self::Go,
-            "java" => Self::Java,
-            "c" if is_cpp_header(path, text) => Self::Cpp,
-            "c" => Self::C,
-            "cpp" => Self::Cpp,
-            _ => return None,
-        })
-    }
-
-    pub(super) fn grammar(self) -> Language {
-        match self {
-            Self::Rust => tree_sitter_rust::LANGUAGE,
-            Self::Python => tree_sitter_python::LANGUAGE,
-            Self::JavaScript => tree_sitter_javascript::LANGUAGE,
-            Self::TypeScript => tree_sitter_typescript::LANGUAGE_TYPESCRIPT,
-            Self::Tsx => tree_sitter_typescript::LANGUAGE_TSX,
-            Self::Go => tree_sitter_go::LANGUAGE,
-            Self::Java => tree_sitter_java::LANGUAGE,
-            Self::C => tree_sitter_c::LANGUAGE,
-            Self::Cpp => tree_sitter_cpp::LANGUAGE,
-        }
-        .into()
-    }
-}
-
-/// Both languages share `.h`; what only C++ has at the start of a line tells.
-fn is_cpp_header(path: &str, text: &str) -> bool {
-    path.to_ascii_lowercase().ends_with(".h")
-        && ["\nnamespace ", "\nclass ", "\ntemplate <", "\ntemplate<", "\nusing ", "\npublic:"]
-            .iter()
-            .any(|sign| memchr::memmem::find(text.as_bytes(), sign.as_bytes()).is_some())
-}
+use super::syntax::Syntax;
 
 /// A definition in the tree.
 pub(super) struct Item<'t> {

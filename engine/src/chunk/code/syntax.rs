@@ -1,0 +1,146 @@
+//! The languages with a grammar. A new one is a line here, its definitions in `item`, and a test.
+
+use tree_sitter::Language;
+
+/// A language with a grammar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Syntax {
+    Rust,
+    Python,
+    JavaScript,
+    TypeScript,
+    Tsx,
+    Go,
+    Java,
+    C,
+    Cpp,
+}
+
+/// Languages of scripts without an extension, whose interpreter is seen only in the text. All of
+/// them are part of the recipe of such a file.
+pub(super) const OF_SCRIPTS: &[Syntax] = &[Syntax::Python, Syntax::JavaScript, Syntax::TypeScript];
+
+impl Syntax {
+    /// Every language with a grammar.
+    pub(super) const ALL: &[Self] = &[
+        Self::Rust,
+        Self::Python,
+        Self::JavaScript,
+        Self::TypeScript,
+        Self::Tsx,
+        Self::Go,
+        Self::Java,
+        Self::C,
+        Self::Cpp,
+    ];
+
+    /// Every set of syntaxes that one file may be read with, the empty one included.
+    pub(super) fn sets() -> impl Iterator<Item = &'static [Self]> {
+        let single = Self::ALL.iter().map(std::slice::from_ref);
+        single.chain([&[][..], &[Self::C, Self::Cpp], OF_SCRIPTS])
+    }
+
+    /// The syntaxes that a file of a language, as [`super::super::language_of`] names it, may be read
+    /// with; the text decides where there are two.
+    pub(super) fn candidates(language: &str, path: &str) -> &'static [Self] {
+        match language {
+            "rust" => &[Self::Rust],
+            "python" => &[Self::Python],
+            "javascript" => &[Self::JavaScript],
+            "typescript" => &[Self::TypeScript],
+            "tsx" => &[Self::Tsx],
+            "go" => &[Self::Go],
+            "java" => &[Self::Java],
+            "c" if is_header(path) => &[Self::C, Self::Cpp],
+            "c" => &[Self::C],
+            "cpp" => &[Self::Cpp],
+            _ => &[],
+        }
+    }
+
+    /// The syntax of a text.
+    pub(super) fn of(language: &str, path: &str, text: &str) -> Option<Self> {
+        match *Self::candidates(language, path) {
+            [] => None,
+            [Self::C, Self::Cpp] if is_cpp(text) => Some(Self::Cpp),
+            [only, ..] => Some(only),
+        }
+    }
+
+    pub(super) fn grammar(self) -> Language {
+        match self {
+            Self::Rust => tree_sitter_rust::LANGUAGE,
+            Self::Python => tree_sitter_python::LANGUAGE,
+            Self::JavaScript => tree_sitter_javascript::LANGUAGE,
+            Self::TypeScript => tree_sitter_typescript::LANGUAGE_TYPESCRIPT,
+            Self::Tsx => tree_sitter_typescript::LANGUAGE_TSX,
+            Self::Go => tree_sitter_go::LANGUAGE,
+            Self::Java => tree_sitter_java::LANGUAGE,
+            Self::C => tree_sitter_c::LANGUAGE,
+            Self::Cpp => tree_sitter_cpp::LANGUAGE,
+        }
+        .into()
+    }
+
+    /// The grammar's crate and version, as they stand in the recipe of its files. A test compares the
+    /// versions with `Cargo.lock`.
+    pub(super) fn version(self) -> &'static str {
+        match self {
+            Self::Rust => "tree-sitter-rust/0.24.2",
+            Self::Python => "tree-sitter-python/0.25.0",
+            Self::JavaScript => "tree-sitter-javascript/0.25.0",
+            Self::TypeScript | Self::Tsx => "tree-sitter-typescript/0.23.2",
+            Self::Go => "tree-sitter-go/0.25.0",
+            Self::Java => "tree-sitter-java/0.23.5",
+            Self::C => "tree-sitter-c/0.24.2",
+            Self::Cpp => "tree-sitter-cpp/0.23.4",
+        }
+    }
+}
+
+/// True for `.h`, which C and C++ share.
+fn is_header(path: &str) -> bool {
+    path.len() >= 2 && path.as_bytes()[path.len() - 2..].eq_ignore_ascii_case(b".h")
+}
+
+/// True for a header that has at the start of a line what only C++ has.
+fn is_cpp(text: &str) -> bool {
+    ["\nnamespace ", "\nclass ", "\ntemplate <", "\ntemplate<", "\nusing ", "\npublic:"]
+        .iter()
+        .any(|sign| memchr::memmem::find(text.as_bytes(), sign.as_bytes()).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_those_of_the_lock_file() {
+        let lock = include_str!("../../../../Cargo.lock");
+        for &syntax in Syntax::ALL {
+            let (name, version) = syntax.version().split_once('/').expect("name/version");
+            let entry = format!("name = \"{name}\"\nversion = \"{version}\"\n");
+            assert!(lock.contains(&entry), "{name} is not {version} in Cargo.lock: mend Syntax::version");
+        }
+    }
+
+    #[test]
+    fn every_grammar_fits_the_library() {
+        for &syntax in Syntax::ALL {
+            let mut parser = tree_sitter::Parser::new();
+            parser.set_language(&syntax.grammar()).unwrap_or_else(|error| panic!("{syntax:?}: {error}"));
+        }
+    }
+
+    #[test]
+    fn headers_are_c_or_cpp_by_their_text() {
+        for (path, text, syntax) in [
+            ("a.h", "int f(void);", Syntax::C),
+            ("a.H", "\nclass A;", Syntax::Cpp),
+            ("a.c", "\nclass A;", Syntax::C),
+        ] {
+            assert_eq!(Syntax::of("c", path, text), Some(syntax), "{path} {text:?}");
+        }
+        assert_eq!(Syntax::of("cobol", "a.cob", ""), None);
+    }
+}
