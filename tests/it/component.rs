@@ -100,7 +100,7 @@ fn identity_is_binary_and_config_whatever_the_order_of_keys() {
     assert_ne!(one.identity(), with(r#"{"b": 2, "a": 2}"#).identity());
     let default = bench.host.load("other", &settings(&component)).expect("loads");
     assert!(default.identity().ends_with(" {}"), "{}", default.identity());
-    assert!(one.may_decline());
+    assert!(one.may_decline("a.txt"));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod item;
 mod pack;
+mod sql;
 mod syntax;
 mod walk;
 
@@ -14,10 +15,10 @@ use std::ops::ControlFlow;
 
 use tree_sitter::{ParseOptions, ParseState, Parser, Tree};
 
-use super::lines::Lines;
-use super::size::Size;
 use super::language::is_prose;
+use super::lines::Lines;
 use super::script::interpreter;
+use super::size::Size;
 use super::{ChunkError, Chunker, CodeSettings, Named, TokenCounter, language_of};
 use crate::model::{Chunk, Document, StageResult};
 use syntax::{OF_SCRIPTS, Syntax};
@@ -97,6 +98,9 @@ impl Chunker for CodeChunker {
         }
         let ruler = self.size.ruler(text);
         let lines = Lines::new(&ruler);
+        if document.language == Some("sql") {
+            return Ok(pack::pack(&sql::outline(&lines), &lines));
+        }
         let syntax = document
             .language
             .and_then(|language| Syntax::of(language, document.path, text))

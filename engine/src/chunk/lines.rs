@@ -38,6 +38,14 @@ impl<'a> Lines<'a> {
         self.starts.len() - 1
     }
 
+    /// The line that holds a byte of the text.
+    pub(super) fn line_of(&self, at: usize) -> usize {
+        self.starts
+            .partition_point(|&start| start <= at)
+            .saturating_sub(1)
+            .min(self.count().saturating_sub(1))
+    }
+
     /// The bytes of some lines.
     pub(super) fn bytes(&self, lines: Range<usize>) -> Range<usize> {
         self.starts[lines.start]..self.starts[lines.end]

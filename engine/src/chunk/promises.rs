@@ -110,9 +110,15 @@ pub fn fuzz_markdown(bytes: &[u8]) {
     fuzz(bytes, &[2], &["a.md"]);
 }
 
+/// A file name for each language with a grammar.
+pub(super) const CODE_PATHS: [&str; 23] = [
+    "a.rs", "a.py", "a.js", "a.ts", "a.tsx", "a.go", "a.java", "a.c", "a.cpp", "a.cs", "a.rb", "a.php",
+    "a.kt", "a.swift", "a.scala", "a.sh", "a.sql", "a.tf", "a.yaml", "a.toml", "a.json", "a.html", "a.css",
+];
+
 /// A fuzz target: `code`, a language by the third byte.
 pub fn fuzz_code(bytes: &[u8]) {
-    fuzz(bytes, &[3], &["a.rs", "a.py", "a.js", "a.ts", "a.tsx", "a.go", "a.java", "a.c", "a.cpp"]);
+    fuzz(bytes, &[3], &CODE_PATHS);
 }
 
 /// The size, its unit and the path by the first three bytes, the file by the rest.

@@ -33,8 +33,8 @@ impl Chunker for Twin {
         self.component.matches(path)
     }
 
-    fn may_decline(&self) -> bool {
-        self.component.may_decline()
+    fn may_decline(&self, path: &str) -> bool {
+        self.component.may_decline(path)
     }
 
     fn chunk(&self, document: &Document<'_>) -> Result<Vec<Chunk>, ChunkError> {

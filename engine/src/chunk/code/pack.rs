@@ -48,7 +48,8 @@ impl Packer<'_> {
 
     /// True for a definition that is worth a chunk of its own.
     fn stands_alone(&self, at: usize) -> bool {
-        matches!(self.unit(at).role, Role::Item(_)) && self.size(at..at + 1) >= self.max / 8
+        let least = if self.outline.data { self.max / 2 } else { self.max / 8 };
+        matches!(self.unit(at).role, Role::Item(_)) && self.size(at..at + 1) >= least
     }
 
     /// The definition that a unit is about.
@@ -122,12 +123,12 @@ impl Packer<'_> {
         }
     }
 
-    /// Statements of one function fill a chunk; small definitions and imports half of one, so that
+    /// Statements of one function and keys of data fill a chunk; small definitions and imports half of one, so that
     /// it stays about something.
     fn limit(&self, group: &Range<usize>) -> usize {
         let statements =
             self.subject(group.start).is_some_and(|symbol| !self.outline.symbols[symbol].container);
-        if statements || group.len() == 1 || self.stands_alone(group.end - 1) {
+        if self.outline.data || statements || group.len() == 1 || self.stands_alone(group.end - 1) {
             self.max
         } else {
             (self.max / 2).max(1)

@@ -14,11 +14,25 @@ pub(super) enum Syntax {
     Java,
     C,
     Cpp,
+    CSharp,
+    Ruby,
+    Php,
+    Kotlin,
+    Swift,
+    Scala,
+    Bash,
+    Hcl,
+    Yaml,
+    Toml,
+    Json,
+    Html,
+    Css,
 }
 
 /// Languages of scripts without an extension, whose interpreter is seen only in the text. All of
 /// them are part of the recipe of such a file.
-pub(super) const OF_SCRIPTS: &[Syntax] = &[Syntax::Python, Syntax::JavaScript, Syntax::TypeScript];
+pub(super) const OF_SCRIPTS: &[Syntax] =
+    &[Syntax::Bash, Syntax::Python, Syntax::Ruby, Syntax::Php, Syntax::JavaScript, Syntax::TypeScript];
 
 impl Syntax {
     /// Every language with a grammar.
@@ -32,6 +46,19 @@ impl Syntax {
         Self::Java,
         Self::C,
         Self::Cpp,
+        Self::CSharp,
+        Self::Ruby,
+        Self::Php,
+        Self::Kotlin,
+        Self::Swift,
+        Self::Scala,
+        Self::Bash,
+        Self::Hcl,
+        Self::Yaml,
+        Self::Toml,
+        Self::Json,
+        Self::Html,
+        Self::Css,
     ];
 
     /// Every set of syntaxes that one file may be read with, the empty one included.
@@ -54,6 +81,19 @@ impl Syntax {
             "c" if is_header(path) => &[Self::C, Self::Cpp],
             "c" => &[Self::C],
             "cpp" => &[Self::Cpp],
+            "csharp" => &[Self::CSharp],
+            "ruby" => &[Self::Ruby],
+            "php" => &[Self::Php],
+            "kotlin" => &[Self::Kotlin],
+            "swift" => &[Self::Swift],
+            "scala" => &[Self::Scala],
+            "shell" => &[Self::Bash],
+            "terraform" => &[Self::Hcl],
+            "yaml" => &[Self::Yaml],
+            "toml" => &[Self::Toml],
+            "json" | "jupyter" => &[Self::Json],
+            "html" => &[Self::Html],
+            "css" => &[Self::Css],
             _ => &[],
         }
     }
@@ -78,8 +118,26 @@ impl Syntax {
             Self::Java => tree_sitter_java::LANGUAGE,
             Self::C => tree_sitter_c::LANGUAGE,
             Self::Cpp => tree_sitter_cpp::LANGUAGE,
+            Self::CSharp => tree_sitter_c_sharp::LANGUAGE,
+            Self::Ruby => tree_sitter_ruby::LANGUAGE,
+            Self::Php => tree_sitter_php::LANGUAGE_PHP,
+            Self::Kotlin => tree_sitter_kotlin_ng::LANGUAGE,
+            Self::Swift => tree_sitter_swift::LANGUAGE,
+            Self::Scala => tree_sitter_scala::LANGUAGE,
+            Self::Bash => tree_sitter_bash::LANGUAGE,
+            Self::Hcl => tree_sitter_hcl::LANGUAGE,
+            Self::Yaml => tree_sitter_yaml::LANGUAGE,
+            Self::Toml => tree_sitter_toml_ng::LANGUAGE,
+            Self::Json => tree_sitter_json::LANGUAGE,
+            Self::Html => tree_sitter_html::LANGUAGE,
+            Self::Css => tree_sitter_css::LANGUAGE,
         }
         .into()
+    }
+
+    /// True for data: a tree of keys, where a chunk is better full than about one thing.
+    pub(super) fn is_data(self) -> bool {
+        matches!(self, Self::Yaml | Self::Toml | Self::Json)
     }
 
     /// The grammar's crate and version, as they stand in the recipe of its files. A test compares the
@@ -94,6 +152,19 @@ impl Syntax {
             Self::Java => "tree-sitter-java/0.23.5",
             Self::C => "tree-sitter-c/0.24.2",
             Self::Cpp => "tree-sitter-cpp/0.23.4",
+            Self::CSharp => "tree-sitter-c-sharp/0.23.5",
+            Self::Ruby => "tree-sitter-ruby/0.23.1",
+            Self::Php => "tree-sitter-php/0.25.1",
+            Self::Kotlin => "tree-sitter-kotlin-ng/1.1.0",
+            Self::Swift => "tree-sitter-swift/0.7.4",
+            Self::Scala => "tree-sitter-scala/0.26.9",
+            Self::Bash => "tree-sitter-bash/0.25.1",
+            Self::Hcl => "tree-sitter-hcl/1.1.0",
+            Self::Yaml => "tree-sitter-yaml/0.7.2",
+            Self::Toml => "tree-sitter-toml-ng/0.7.0",
+            Self::Json => "tree-sitter-json/0.24.8",
+            Self::Html => "tree-sitter-html/0.23.2",
+            Self::Css => "tree-sitter-css/0.25.0",
         }
     }
 }

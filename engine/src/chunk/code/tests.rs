@@ -1,5 +1,7 @@
 //! One small realistic file for each rule, shown whole.
 
+mod names;
+
 use std::fmt::Write as _;
 
 use super::*;
@@ -212,6 +214,7 @@ fn a_grammar_is_part_of_the_identity_of_its_files_only() {
         ("a.rs", "code/2 chars=1500 tree-sitter-rust/0.24.2"),
         ("a.h", "code/2 chars=1500 tree-sitter-c/0.24.2 tree-sitter-cpp/0.23.4"),
         ("a.c", "code/2 chars=1500 tree-sitter-c/0.24.2"),
+        ("a.sql", "code/2 chars=1500"),
         ("a.conf", "code/2 chars=1500"),
     ] {
         assert_eq!(chunker.identity_of(path), identity);
@@ -237,4 +240,124 @@ fn indentation_is_kept() {
 fn range(chunk: &Chunk) -> std::ops::Range<usize> {
     let Body::Slice(range) = &chunk.body else { panic!("generated text") };
     range.clone()
+}
+
+/// A body long enough that a definition is worth a chunk.
+fn body(comment: &str) -> String {
+    format!("  {comment} one thing after another, so that it is worth a chunk\n").repeat(2)
+}
+
+#[test]
+fn every_further_language_names_its_definitions() {
+    let (slashes, hash) = (body("//"), body("#"));
+    for (path, text, expected) in [
+        (
+            "A.cs",
+            format!("[Serializable]\npublic class A : B\n{{\n{slashes}}}\n"),
+            "class | A | public class A : B",
+        ),
+        (
+            "A.cs",
+            format!("class A {{\n    public async Task<int> Add(Item x) {{\n{slashes}{slashes}    }}\n}}\n"),
+            "method | Add | class A > public async Task<int> Add(Item x)",
+        ),
+        ("a.rb", format!("def self.build(x)\n{hash}end\n"), "function | build | def self.build(x)"),
+        (
+            "a.rb",
+            format!("describe Cart do\n{hash}  it \"adds\" do\n{hash}{hash}  end\nend\n"),
+            "block | adds | describe Cart > it \"adds\"",
+        ),
+        (
+            "a.php",
+            format!("<?php\n#[Attr]\nabstract class User extends Model {{\n{slashes}}}\n"),
+            "class | User | abstract class User extends Model",
+        ),
+        (
+            "a.kt",
+            format!("@Anno\ndata class Cart(val a: Int) : Base() {{\n{slashes}}}\n"),
+            "class | Cart | data class Cart(val a: Int) : Base()",
+        ),
+        (
+            "a.kt",
+            format!("fun <T> List<T>.second(): T {{\n{slashes}}}\n"),
+            "function | second | fun <T> List<T>.second(): T",
+        ),
+        ("a.swift", format!("extension Cart: Q {{\n{slashes}}}\n"), "extension | Cart | extension Cart: Q"),
+        (
+            "a.swift",
+            format!("@objc func add(_ item: Item) -> Int {{\n{slashes}}}\n"),
+            "function | add | func add(_ item: Item) -> Int",
+        ),
+        (
+            "a.scala",
+            format!("case class Cart(a: Int) extends Base {{\n{slashes}}}\n"),
+            "class | Cart | case class Cart(a: Int) extends Base",
+        ),
+        ("a.sh", format!("function deploy {{\n{hash}}}\n"), "function | deploy | function deploy"),
+        ("a.sh", format!("build() {{\n{hash}}}\n"), "function | build | build()"),
+        (
+            "a.sql",
+            "-- carts\nCREATE TABLE shop.cart (\n  id int,\n  name text\n);\n".to_owned(),
+            "table | shop.cart | CREATE TABLE shop.cart",
+        ),
+        (
+            "a.tf",
+            format!("resource \"aws_instance\" \"web\" {{\n{hash}}}\n"),
+            "resource | aws_instance.web | resource \"aws_instance\" \"web\"",
+        ),
+        ("a.tf", format!("locals {{\n{hash}}}\n"), "block | locals | locals"),
+        ("a.html", format!("<section id=\"top\">\n{}</section>\n", body("<br>")), "element | top | top"),
+        ("a.css", format!(".a, .b > p {{\n  /*\n{slashes}  */\n}}\n"), "rule | .a, .b > p | .a, .b > p"),
+    ] {
+        let shown = show(path, &text, 180);
+        assert!(shown.lines().any(|line| line == expected), "{path}: {expected}\n{shown}");
+    }
+}
+
+#[test]
+fn data_is_whole_or_cut_between_keys() {
+    let yaml = "kind: Pod\nspec:\n  containers:\n    - name: a\n      image: registry.example/a:1\n    - name: b\n      image: registry.example/b:1\n  volumes:\n    - name: data\n      path: /srv/data/of/a/and/b\nstatus: {}\n";
+    assert_eq!(show("a.yaml", yaml, 300).lines().next(), Some("- | - | -"));
+    insta::assert_snapshot!(show("a.yaml", yaml, 120), @r#"
+    key | kind | kind
+        kind: Pod
+        spec:
+    key | containers | spec > containers
+          containers:
+        ..
+              image: registry.example/b:1
+    key | volumes | spec > volumes
+          volumes:
+        ..
+              path: /srv/data/of/a/and/b
+    key | status | status
+        status: {}
+    "#);
+    let json = "{\n  \"name\": \"x\",\n  \"scripts\": {\n    \"build\": \"tsc --project tsconfig.json\",\n    \"test\": \"node --test\"\n  },\n  \"dependencies\": {\n    \"left\": \"^1.0.0\",\n    \"right\": \"^2.0.0\"\n  }\n}\n";
+    insta::assert_snapshot!(show("a.json", json, 100), @r#"
+    key | name | name
+        {
+          "name": "x",
+    key | scripts | scripts
+          "scripts": {
+        ..
+          },
+    key | dependencies | dependencies
+          "dependencies": {
+        ..
+        }
+    "#);
+    let toml = "name = \"x\"\n\n[dependencies]\nleft = \"1\"\nright = { version = \"2\", features = [\"a\", \"b\"] }\n\n# Only here.\n[[bin]]\nname = \"tool\"\npath = \"src/tool.rs\"\n";
+    insta::assert_snapshot!(show("a.toml", toml, 100), @r#"
+    key | name | name
+        name = "x"
+    table | dependencies | dependencies
+        [dependencies]
+        ..
+        # Only here.
+    table | bin | bin
+        [[bin]]
+        ..
+        path = "src/tool.rs"
+    "#);
 }

@@ -3,7 +3,7 @@
 use tree_sitter::Node;
 
 use super::super::lines::Lines;
-use super::item::{self, Item};
+use super::item::{self, Item, Label};
 use super::syntax::Syntax;
 
 /// A stretch of lines; it ends where the next one starts.
@@ -42,6 +42,8 @@ pub(super) struct Symbol {
 
 /// What a walk has found.
 pub(super) struct Outline {
+    /// See [`Syntax::is_data`].
+    pub(super) data: bool,
     pub(super) units: Vec<Unit>,
     pub(super) symbols: Vec<Symbol>,
 }
@@ -54,8 +56,12 @@ const LABEL_CHARS: usize = 160;
 
 /// Walks a tree once, from the top; into nodes only that do not fit.
 pub(super) fn outline(syntax: Syntax, root: Node<'_>, lines: &Lines<'_>) -> Outline {
-    let mut walk = Walk { syntax, lines, found: Outline { units: Vec::new(), symbols: Vec::new() }, free: 0 };
-    walk.children(root, None, 0);
+    let found = Outline { data: syntax.is_data(), units: Vec::new(), symbols: Vec::new() };
+    let mut walk = Walk { syntax, lines, found, free: 0 };
+    // A small file of data is one chunk: its keys are about one thing together.
+    if !walk.found.data || !lines.fit(0..lines.count()) {
+        walk.children(root, None, 0);
+    }
     walk.found
 }
 
@@ -86,7 +92,7 @@ impl Walk<'_> {
             let (first, last) = self.rows(child);
             if last < self.free {
                 // It stands on lines that are taken.
-            } else if item::is_lead(child.kind()) && first >= self.free {
+            } else if item::is_lead(self.syntax, child) && first >= self.free {
                 // A blank line parts a licence or a section's title from a doc comment.
                 lead = match lead {
                     Some(waiting) if waiting.to + 1 >= first => Some(Lead { to: last, ..waiting }),
@@ -128,6 +134,13 @@ impl Walk<'_> {
     fn place(&mut self, node: Node<'_>, start: usize, last: usize, owner: Option<usize>, depth: usize) {
         let size = self.lines.size(start..last + 1);
         let fits = size <= self.lines.ruler.max || depth >= MAX_DEPTH;
+        if !fits && item::is_wrapper(self.syntax, node) {
+            if self.free <= start && start < self.row(node) {
+                self.push(start, Role::Loose, owner, depth);
+            }
+            self.children(node, owner, depth + 1);
+            return;
+        }
         if start < self.free {
             // It goes on from a line that is taken: no cut here, but maybe further in.
             if !fits {
@@ -135,7 +148,7 @@ impl Walk<'_> {
             }
             return;
         }
-        let Some(item) = item::item(self.syntax, node) else {
+        let Some(item) = item::item(self.syntax, node, self.lines.ruler.text) else {
             self.push(start, Role::Loose, owner, depth);
             if !fits {
                 self.free = self.row(node) + 1;
@@ -161,18 +174,32 @@ impl Walk<'_> {
 
     fn symbol(&mut self, item: &Item<'_>, parent: Option<usize>) -> usize {
         let text = self.lines.ruler.text;
-        let of = |node: Node<'_>| text.get(node.byte_range()).unwrap_or_default();
         let within_type = parent.is_some_and(|parent| {
-            !matches!(self.found.symbols[parent].kind, "module" | "namespace" | "function" | "method")
+            !matches!(
+                self.found.symbols[parent].kind,
+                "module"
+                    | "namespace"
+                    | "function"
+                    | "method"
+                    | "constructor"
+                    | "initializer"
+                    | "property"
+                    | "block"
+            )
         });
         let kind = if item.kind == "function" && within_type { "method" } else { item.kind };
-        self.found.symbols.push(Symbol {
-            kind,
-            name: item.name.map(of).map(one_line).unwrap_or_default(),
-            label: label(text, item),
-            parent,
-            container: item.container,
-        });
+        let name = item.name.clone().and_then(|range| text.get(range)).map(one_line).unwrap_or_default();
+        let name = item::spelled(self.syntax, kind, &name);
+        let label = match item.label {
+            Label::Signature => label(text, item),
+            Label::FirstLine => {
+                let definition = text.get(item.definition.byte_range()).unwrap_or_default();
+                let line = definition.lines().next().unwrap_or_default();
+                one_line(line.strip_suffix(" do").unwrap_or(line))
+            }
+            Label::Name => name.clone(),
+        };
+        self.found.symbols.push(Symbol { kind, name, label, parent, container: item.container });
         self.found.symbols.len() - 1
     }
 
@@ -198,12 +225,21 @@ fn label(text: &str, item: &Item<'_>) -> String {
     let colon = node.children(&mut cursor).find(|child| child.kind() == ":" && item.body.is_some());
     let end = colon.or(item.body).map_or(node.end_byte(), |after| after.start_byte());
     let mut start = node.start_byte();
-    if let Some(modifiers) = node.child(0).filter(|child| child.kind() == "modifiers") {
-        let mut cursor = modifiers.walk();
-        for child in modifiers.children(&mut cursor) {
-            if child.kind().ends_with("annotation") {
-                start = child.end_byte();
+    let mut cursor = node.walk();
+    for child in node.children(&mut cursor) {
+        match child.kind() {
+            "modifiers" => {
+                let mut cursor = child.walk();
+                let annotations = child
+                    .children(&mut cursor)
+                    .filter(|child| child.kind().ends_with("annotation") || child.kind() == "attribute");
+                if let Some(last) = annotations.last() {
+                    start = last.end_byte();
+                }
+                break;
             }
+            "attribute_list" | "annotation" | "attribute" => start = child.end_byte(),
+            _ => break,
         }
     }
     let signature = text.get(start..end).unwrap_or_default().trim_start();
@@ -216,7 +252,7 @@ fn label(text: &str, item: &Item<'_>) -> String {
 }
 
 /// White space folded, and cut to a length that can be read.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     let mut line = String::new();
     let mut chars = 0;
     for word in text.split_whitespace() {

@@ -27,7 +27,7 @@ impl Chunker for LabComponent {
         path.starts_with("guide/")
     }
 
-    fn may_decline(&self) -> bool {
+    fn may_decline(&self, _path: &str) -> bool {
         true
     }
 
