@@ -175,8 +175,20 @@ function follow(path, text) {
 /** What a cell printed, as text. */
 function printed(cell) {
   return list(cell.outputs)
+    .filter(isText)
     .map((it) => joined(it?.text ?? it?.data?.['text/plain']).trimEnd())
     .filter((it) => it !== '');
+}
+
+/**
+ * Whether an output is text. A picture or a widget has a text, too, but only one that stands for it:
+ * `<Figure size 640x480 with 1 Axes>`.
+ */
+function isText(output) {
+  // Before format 4 the kinds of an output stood beside its text.
+  const old = ['png', 'jpeg', 'svg', 'pdf', 'json', 'javascript'];
+  if (old.some((kind) => output?.[kind] !== undefined)) return false;
+  return Object.keys(output?.data ?? {}).every((type) => type.startsWith('text/'));
 }
 
 /**

@@ -4,6 +4,7 @@ mod api;
 mod apply;
 mod architecture;
 mod attributes;
+mod chunkers;
 mod cli_output;
 mod component;
 mod component_cache;

@@ -133,7 +133,10 @@ impl ContentSink for Counting<'_, '_> {
                 self.bill.estimate.vectors_deleted += write.vectors_before;
                 Ok(())
             }
-            Ok(Prepared::Chunks(drafts)) => self.count(write, &drafts).await,
+            Ok(Prepared::Chunks(drafts, encoded)) => {
+                run.tally.encoded(&self.repo.name, &entry.path, &encoded);
+                self.count(write, &drafts).await
+            }
             Err(error) => {
                 run.tally.failed(Some(&self.repo.name), Some(&entry.path), &error);
                 Ok(())

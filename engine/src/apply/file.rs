@@ -182,7 +182,10 @@ impl Shared {
         self.run.emit(Event::Done { phase: Phase::Chunk, n: 1 });
         let (status, reason, drafts) = match prepared {
             Prepared::Skipped(reason) => (FileStatus::Skipped, Some(reason), Vec::new()),
-            Prepared::Chunks(drafts) => (FileStatus::Synced, None, drafts),
+            Prepared::Chunks(drafts, encoded) => {
+                self.run.tally.encoded(&self.repo.name, &write.wanted.entry.path, &encoded);
+                (FileStatus::Synced, None, drafts)
+            }
         };
         room.resize(true_bytes(&drafts, self.run.dimensions));
         let count = drafts.len() as u64;

@@ -209,7 +209,7 @@ fn chunks(project: &Arc<Project>, path: &str, text: &str) -> StageResult<Result<
     let repo = RepoRef { name: String::new(), key: String::new() };
     let origin = Origin { repo: &repo, commit: GitSha([0; 20]), entry: &entry, recipe: &recipe };
     Ok(match prepare(project, &origin, text.as_bytes(), &mut Vec::new())? {
-        Prepared::Chunks(drafts) => Ok(drafts.into_iter().map(|draft| draft.metadata).collect()),
+        Prepared::Chunks(drafts, _) => Ok(drafts.into_iter().map(|draft| draft.metadata).collect()),
         Prepared::Skipped(reason) => Err(reason),
     })
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::setup::{Project, Recipe};
 use crate::blocking::Lane;
+use crate::chunk::encoded::{self, Encoded};
 use crate::chunk::{ChunkError, Chunker, clean, fit, language_in, secrets};
 use crate::model::{
     Chunk, Cleaned, Document, ErrorKind, Field, Fingerprint, GitSha, Metadata, RepoRef, SecretsMode,
@@ -22,8 +23,8 @@ pub(crate) static CORES: LazyLock<Lane> = LazyLock::new(Lane::of_cores);
 pub(crate) enum Prepared {
     /// It is not for the index.
     Skipped(SkipReason),
-    /// Its chunks, in order.
-    Chunks(Vec<Draft>),
+    /// Its chunks, in order, and the lines of encoded data that is not embedded.
+    Chunks(Vec<Draft>, Vec<u32>),
 }
 
 /// A record without its vector.
@@ -71,7 +72,7 @@ pub(crate) fn prepare(
         SecretsMode::Redact => cleaned.text = secrets::redact(&cleaned.text).into_owned(),
     }
     let path = origin.entry.path.as_str();
-    let Some((chunker, cleaned, chunks)) = chunk(project, origin, cleaned, notes)? else {
+    let Some((chunker, cleaned, encoded, chunks)) = chunk(project, origin, cleaned, notes)? else {
         return Ok(Prepared::Skipped(SkipReason::NoChunker));
     };
     let pieces = fit(&cleaned, chunks, &project.limits()).map_err(|bad| {
@@ -91,17 +92,25 @@ pub(crate) fn prepare(
     let language = language_in(path, &cleaned.text).unwrap_or_default();
     let mut occurrences: HashMap<String, usize> = HashMap::new();
     let mut drafts = Vec::with_capacity(pieces.len());
-    for (index, piece) in pieces.into_iter().enumerate() {
+    for piece in pieces {
+        let embedded = match &piece.range {
+            Some(range) => encoded.outside(&cleaned.text, range.clone()),
+            None => encoded::without(&piece.text),
+        };
+        // What is left of it says nothing: quotes and commas around the data.
+        if embedded.len() < piece.text.len() && !embedded.contains(char::is_alphanumeric) {
+            continue;
+        }
         let seen = occurrences.entry(piece.text.clone()).or_default();
         let id = chunk_id(&prefix, &piece.text, *seen);
         *seen += 1;
-        let input = project.embedder().input(piece.context.as_deref(), &piece.text);
+        let input = project.embedder().input(piece.context.as_deref(), &embedded);
         let lines = (piece.start_line, piece.end_line);
         let metadata = Metadata {
             project: project.name().to_owned(),
             repository: repository.to_owned(),
             file_path: path.to_owned(),
-            chunk_index: u32::try_from(index).unwrap_or(u32::MAX),
+            chunk_index: u32::try_from(drafts.len()).unwrap_or(u32::MAX),
             text: piece.text,
             start_line: piece.start_line,
             end_line: piece.end_line,
@@ -119,10 +128,13 @@ pub(crate) fn prepare(
         let fingerprint = metadata_fingerprint(metadata.fields());
         drafts.push(Draft { id, input, metadata, fingerprint });
     }
-    Ok(Prepared::Chunks(drafts))
+    if drafts.is_empty() {
+        return Ok(Prepared::Skipped(SkipReason::EncodedData));
+    }
+    Ok(Prepared::Chunks(drafts, encoded.lines(&cleaned)))
 }
 
-type Chunked<'a> = (&'a dyn Chunker, Cleaned, Vec<Chunk>);
+type Chunked<'a> = (&'a dyn Chunker, Cleaned, Encoded, Vec<Chunk>);
 
 /// Asks the chunkers of the file's chain, in order. None: all of them declined.
 fn chunk<'a>(
@@ -142,8 +154,9 @@ fn chunk<'a>(
         let Some(text) = text else { break };
         let text = chunker.prepare(text);
         let document = Document { path, text: &text.text, language: language_in(path, &text.text) };
-        match chunker.chunk(&document) {
-            Ok(chunks) => return Ok(Some((chunker, text, chunks))),
+        let encoded = Encoded::of(&text.text);
+        match encoded::chunk(chunker, &document, &encoded) {
+            Ok(chunks) => return Ok(Some((chunker, text, encoded, chunks))),
             Err(ChunkError::NotMine) => {}
             Err(ChunkError::Left { why }) => {
                 let then = if last { "no other chunker takes it" } else { "the next chunker gets it" };

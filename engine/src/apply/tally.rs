@@ -50,6 +50,23 @@ impl Tally {
         }
     }
 
+    /// A file is indexed without the encoded data on these lines.
+    pub(crate) fn encoded(&self, repository: &str, path: &str, lines: &[u32]) {
+        if lines.is_empty() {
+            return;
+        }
+        let mut inner = self.lock();
+        let reason = SkipReason::EncodedData;
+        let entry = inner.skipped.entry(reason).or_insert_with(|| SkipCount {
+            reason,
+            files: 0,
+            examples: Vec::new(),
+        });
+        entry.files += 1;
+        let room = EXAMPLES.saturating_sub(entry.examples.len());
+        entry.examples.extend(lines.iter().take(room).map(|line| format!("{repository}:{path}:{line}")));
+    }
+
     /// A repository or a file failed; the run goes on.
     pub(crate) fn failed(&self, repository: Option<&str>, path: Option<&str>, error: &StageError) {
         let mut inner = self.lock();

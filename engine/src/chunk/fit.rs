@@ -7,13 +7,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::TokenCounter;
+use super::encoded::without;
 use super::size::{Size, trim};
 use crate::model::{AttrValue, Attrs, Body, Chunk, Cleaned, LineMap};
 
 /// What one piece may measure at most.
 #[derive(Clone)]
 pub struct Limits {
-    /// Tokens that the embedder takes in one input: context and body together.
+    /// Tokens that the embedder takes in one input: context and body together. Encoded data is no part
+    /// of an input.
     pub input_tokens: usize,
     /// Counts them as the embedder does.
     pub counter: TokenCounter,
@@ -179,6 +181,7 @@ impl<'a> Room<'a> {
         let mut by_tokens = vec![range.clone()];
         if !self.tokens_fit(body) {
             let counter = self.limits.counter.clone();
+            let counter: TokenCounter = Arc::new(move |text: &str| counter(&without(text)));
             by_tokens = split(text, range, &Size::tokens(self.tokens(), counter));
         }
         let mut parts = Vec::new();
@@ -205,7 +208,8 @@ impl<'a> Room<'a> {
         // Counting costs a hundred times more than chunking. No tokenizer makes two tokens of a
         // byte, so a short text needs no count.
         let bytes = self.context.len() + SEPARATOR_TOKENS + body.len();
-        bytes.saturating_mul(2) <= self.limits.input_tokens || (self.limits.counter)(body) <= self.tokens()
+        bytes.saturating_mul(2) <= self.limits.input_tokens
+            || (self.limits.counter)(&without(body)) <= self.tokens()
     }
 
     fn bytes_fit(&self, body: &str) -> bool {

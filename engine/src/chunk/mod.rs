@@ -9,6 +9,7 @@
 mod clean;
 mod code;
 pub mod component;
+pub mod encoded;
 mod fit;
 #[cfg(test)]
 mod invariants;
@@ -33,8 +34,8 @@ pub use code::CodeChunker;
 pub use component::{ComponentChunker, ComponentHost};
 pub use fit::{BadChunk, Limits, Piece, fit};
 pub use language::{language_of, media_type_of};
-pub use script::language_in;
 pub use markdown::MarkdownChunker;
+pub use script::language_in;
 pub use sentence::SentenceChunker;
 pub use settings::{CodeSettings, MarkdownSettings, OnError, SentenceSettings, WasmSettings};
 
@@ -100,6 +101,11 @@ pub trait Chunker: Send + Sync {
     /// True when it may answer `NotMine` for a file of this path, which it matches: then later
     /// chunkers of the pipeline are part of the file's recipe.
     fn may_decline(&self, _path: &str) -> bool {
+        false
+    }
+
+    /// True when it is shown encoded data (see [`encoded`]) as it stands.
+    fn reads_encoded(&self) -> bool {
         false
     }
 

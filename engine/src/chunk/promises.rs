@@ -1,13 +1,16 @@
 //! What every built-in chunker promises, checked over any file. For property tests and fuzzing.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::{
     Chunker, CodeChunker, CodeSettings, Limits, MarkdownChunker, MarkdownSettings, SentenceChunker,
-    SentenceSettings, TokenCounter, clean, fit, language_of,
+    SentenceSettings, TokenCounter, clean,
+    encoded::{self, Encoded},
+    fit, language_of,
 };
 use crate::model::fuzzed::Reader;
-use crate::model::{Body, Cleaned, Document};
+use crate::model::{Body, Chunk, Cleaned, Document};
 
 /// A tokenizer whose parts do not sum up: a token for each started run of three bytes of a word,
 /// and two marks around every text.
@@ -48,25 +51,13 @@ pub(super) fn check(chunker: &dyn Chunker, path: &str, file: &[u8], size: &dyn F
     let chunks = chunker.chunk(&document).expect("a built-in chunker takes every text");
     assert_eq!(chunks, chunker.chunk(&document).expect("a second time too"), "the same chunks again");
 
-    let (mut covered, mut start) = (0, 0);
-    for chunk in &chunks {
-        let Body::Slice(range) = &chunk.body else { panic!("generated text") };
-        assert!(document.holds(range), "{range:?}");
-        assert!(range.start >= start && range.end >= covered, "in order: {range:?}");
-        start = range.start;
-        if range.start > covered {
-            assert_eq!(text[covered..range.start].trim(), "", "a gap before {range:?}");
-        }
-        covered = range.end;
-        let body = &text[range.clone()];
-        assert!(
-            size(body) || body.trim().chars().count() == 1,
-            "{} is too large: {body:?}",
-            chunker.identity()
-        );
-        assert_ne!(body.trim(), "", "{range:?} is blank");
+    check_chunks(chunker, &document, &chunks, &|range| size(&text[range]));
+    // Without encoded data in its sight a chunker gives chunks that fit without it.
+    let encoded = Encoded::of(text);
+    if !encoded.is_empty() {
+        let chunks = encoded::chunk(chunker, &document, &encoded).expect("the same chunker");
+        check_chunks(chunker, &document, &chunks, &|range| size(&encoded.outside(text, range)));
     }
-    assert_eq!(text[covered..].trim(), "", "a gap at the end");
 
     let limits = Limits { input_tokens: 8191, counter: counter(), metadata_bytes: 30_000 };
     let count = chunks.len();
@@ -79,6 +70,35 @@ pub(super) fn check(chunker: &dyn Chunker, path: &str, file: &[u8], size: &dyn F
     for piece in pieces {
         check_lines(&lines, &cleaned, &piece);
     }
+}
+
+/// Chunks are in order, leave no gap, and fit.
+fn check_chunks(
+    chunker: &dyn Chunker,
+    document: &Document<'_>,
+    chunks: &[Chunk],
+    fits: &dyn Fn(Range<usize>) -> bool,
+) {
+    let text = document.text;
+    let (mut covered, mut start) = (0, 0);
+    for chunk in chunks {
+        let Body::Slice(range) = &chunk.body else { panic!("generated text") };
+        assert!(document.holds(range), "{range:?}");
+        assert!(range.start >= start && range.end >= covered, "in order: {range:?}");
+        start = range.start;
+        if range.start > covered {
+            assert_eq!(text[covered..range.start].trim(), "", "a gap before {range:?}");
+        }
+        covered = range.end;
+        let body = &text[range.clone()];
+        assert!(
+            fits(range.clone()) || body.trim().chars().count() == 1,
+            "{} is too large: {body:?}",
+            chunker.identity()
+        );
+        assert_ne!(body.trim(), "", "{range:?} is blank");
+    }
+    assert_eq!(text[covered..].trim(), "", "a gap at the end");
 }
 
 /// The lines that a piece names hold its words, and its first and last line hold something of it.

@@ -117,9 +117,10 @@ pub struct Counts {
 pub struct SkipCount {
     /// The reason.
     pub reason: SkipReason,
-    /// How many files.
+    /// How many files; of encoded data those that are indexed without it, too.
     pub files: u64,
-    /// The first few of their paths, `repository:path`.
+    /// The first few of their paths, `repository:path`; of encoded data with the line,
+    /// `repository:path:line`.
     pub examples: Vec<String>,
 }
 

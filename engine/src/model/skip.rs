@@ -30,12 +30,15 @@ pub enum SkipReason {
     Generated,
     /// `linguist-vendored` in `.gitattributes`.
     Vendored,
+    /// Nothing but encoded data (base64 and its like). Also the reason why such data of an indexed file
+    /// stays out of what is embedded.
+    EncodedData,
     /// Holds a secret, and the project says `secrets = "skip"`.
     Secret,
 }
 
 impl SkipReason {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Binary,
         Self::Undecodable,
         Self::TooLarge,
@@ -48,6 +51,7 @@ impl SkipReason {
         Self::OtherExtension,
         Self::Generated,
         Self::Vendored,
+        Self::EncodedData,
         Self::Secret,
     ];
 
@@ -71,6 +75,7 @@ impl SkipReason {
             Self::OtherExtension => "other extension",
             Self::Generated => "generated",
             Self::Vendored => "vendored",
+            Self::EncodedData => "encoded data",
             Self::Secret => "holds a secret",
         }
     }

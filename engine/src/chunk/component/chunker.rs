@@ -237,6 +237,10 @@ impl Chunker for ComponentChunker {
         true
     }
 
+    fn reads_encoded(&self) -> bool {
+        true
+    }
+
     fn begin_run(&self) {
         *self.streak.lock().unwrap_or_else(PoisonError::into_inner) = Streak::default();
     }
