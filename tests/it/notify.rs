@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use reposync::model::{Counts, ErrorKind, EventSink, Outcome, ProjectReport, Report, Secret, StageError};
 use reposync::net::{Patience, RetryPolicy};
 use reposync::notify::{
     Notifier, PostNotifier, SlackSettings, WebhookSettings, When, slack_notifier, webhook_notifier,
 };
+use sha2::Sha256;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::http::{Fault, Response};
@@ -47,7 +49,8 @@ fn slack(url: &str) -> PostNotifier {
 }
 
 fn webhook(url: &str) -> PostNotifier {
-    let settings = WebhookSettings { url: Secret::new(url), on: vec![When::Always] };
+    let secret = Some(Secret::new("It's a Secret to Everybody"));
+    let settings = WebhookSettings { url: Secret::new(url), secret, on: vec![When::Always] };
     webhook_notifier("hook", &settings, CancellationToken::new(), EventSink::none())
         .expect("a notifier")
         .with_patience(quick())
@@ -79,6 +82,10 @@ async fn a_webhook_gets_the_report_with_its_project() {
     let report = report();
     webhook(&fake.url()).send(&report, &report.projects[0]).await.expect("sent");
     let got: Report = serde_json::from_value(fake.messages().remove(0)).expect("a report");
+    let request = fake.server.requests().remove(0);
+    let mac = Hmac::<Sha256>::new_from_slice(b"It's a Secret to Everybody").expect("any key");
+    let expected = hex::encode(mac.chain_update(&request.body).finalize().into_bytes());
+    assert_eq!(request.header("x-reposync-signature-256"), Some(format!("sha256={expected}").as_str()));
     let part = Report { outcome: Outcome::Partial, projects: vec![report.projects[0].clone()], ..report };
     assert_eq!(got, part);
 }

@@ -16,6 +16,8 @@ const API_TOKEN: &str = "api-token-0123456789-of-the-tests";
 const WEBHOOK_SECRET: &str = "webhook-secret-0123456789-of-the-tests";
 const HOOK_KEY: &str = "hook-key-0123456789-of-the-tests";
 
+const HOOK_SECRET: &str = "hook-secret-0123456789-of-the-tests";
+
 /// What is looked for, and the service that may see it.
 fn secrets() -> Vec<(&'static str, &'static str)> {
     let key_line = APP_KEY.lines().nth(3).expect("a key of several lines");
@@ -33,6 +35,7 @@ fn secrets() -> Vec<(&'static str, &'static str)> {
         ("hook", HOOK_KEY),
         ("nobody", API_TOKEN),
         ("nobody", WEBHOOK_SECRET),
+        ("nobody", HOOK_SECRET),
     ]
 }
 
@@ -58,6 +61,7 @@ impl Watched {
                 .world
                 .env("API_TOKEN", API_TOKEN)
                 .env("WEBHOOK_SECRET", WEBHOOK_SECRET)
+                .env("HOOK_SECRET", HOOK_SECRET)
                 .env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())
                 .env("HOOK_URL", &format!("{}/in?key={HOOK_KEY}", hook.url())),
             ..services
@@ -67,7 +71,7 @@ impl Watched {
         let file = file.replace("\"team\"]", "\"team\", \"hook\"]");
         let file = file.replace("[engine]\n", "[engine]\nretries = 0\n");
         services.world.config(&format!(
-            "{file}\n[stages.hook]\nkind = \"webhook\"\nurl = \"${{HOOK_URL}}\"\non = [\"always\"]\n\
+            "{file}\n[stages.hook]\nkind = \"webhook\"\nurl = \"${{HOOK_URL}}\"\nsecret = \"${{HOOK_SECRET}}\"\non = [\"always\"]\n\
              [api]\nlisten = \"127.0.0.1:0\"\ntoken = \"${{API_TOKEN}}\"\nwebhook_secret = \"${{WEBHOOK_SECRET}}\"\n"
         ));
         services.with_pages("api", 30);

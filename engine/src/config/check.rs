@@ -70,6 +70,8 @@ pub(super) fn check_stage(
         }
         StageKind::Webhook(settings) => {
             check_url(table, "url", settings.url.expose(), problems);
+            let empty = settings.secret.as_ref().is_some_and(|secret| secret.expose().trim().is_empty());
+            not_empty(table, problems, "secret", empty);
             on = Some(&settings.on);
         }
     }

@@ -2,8 +2,17 @@
 //! not on its parse, so that it also serves files that do not parse.
 
 /// Keys whose value is a secret, wherever they stand.
-pub(super) const SECRET_KEYS: [&str; 8] =
-    ["api_key", "bearer_token", "private_key", "token", "url", "webhook_secret", "webhook_url", "password"];
+pub(super) const SECRET_KEYS: [&str; 9] = [
+    "api_key",
+    "bearer_token",
+    "private_key",
+    "token",
+    "url",
+    "secret",
+    "webhook_secret",
+    "webhook_url",
+    "password",
+];
 
 /// The text with every literal secret starred out, byte for byte as long. References (`${…}`)
 /// stay, for they name secrets and hold none. Masked are the values of secret keys, of keys that
@@ -28,6 +37,9 @@ pub(super) fn mask(source: &str) -> String {
 /// True for a secret key or something that may be meant as one.
 pub(super) fn looks_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase().replace('-', "_");
+    if key == "secrets" {
+        return false; // a project's mode
+    }
     let near = |secret: &&str| key == **secret || secret.len() > 4 && strsim::osa_distance(&key, secret) <= 2;
     SECRET_KEYS.iter().any(near)
         || key.split('_').any(|word| matches!(word, "key" | "secret" | "password" | "token" | "apikey"))
@@ -128,6 +140,8 @@ mod tests {
             ("max_tokens = 3", "max_tokens = 3"),
             (r#"filter_keyword = "docs""#, r#"filter_keyword = "docs""#),
             (r#"my_key = "abc""#, r#"my_key = "***""#),
+            (r#"secret = "abc""#, r#"secret = "***""#),
+            (r#"secrets = "skip""#, r#"secrets = "skip""#),
         ] {
             assert_eq!(mask(source), masked);
         }

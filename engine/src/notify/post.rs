@@ -6,9 +6,11 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::Value;
+use sha2::Sha256;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -27,6 +29,9 @@ const MOST_READ: usize = 64 << 10;
 /// Characters of an answer that an error repeats: services answer with one word.
 const LONGEST_ANSWER: usize = 100;
 
+/// Header with the HMAC of the body, in the form of GitHub's `X-Hub-Signature-256`.
+const SIGNATURE: &str = "x-reposync-signature-256";
+
 /// A shorter part of a URL is no secret: anybody could guess it.
 const SHORTEST_SECRET: usize = 6;
 
@@ -41,6 +46,7 @@ pub struct PostNotifier {
     message: Message,
     http: HttpClient,
     url: Secret,
+    secret: Option<Secret>,
     host: String,
     limiter: Arc<Limiter>,
     cancel: CancellationToken,
@@ -51,6 +57,8 @@ pub struct PostNotifier {
 /// Where to post what, and when.
 pub(super) struct Post<'a> {
     pub(super) url: &'a Secret,
+    /// Signs the body, where there is one.
+    pub(super) secret: Option<&'a Secret>,
     pub(super) on: &'a [When],
     pub(super) message: Message,
     /// What the service allows, where it says so.
@@ -73,6 +81,7 @@ impl PostNotifier {
         Ok(Self {
             http: http_client(&stage)?,
             url: Secret::new(parsed.as_str()),
+            secret: post.secret.cloned(),
             stage,
             on: post.on.to_vec(),
             message: post.message,
@@ -120,9 +129,15 @@ impl PostNotifier {
     }
 
     async fn post(&self, body: Bytes) -> StageResult<()> {
-        let sent = self.http.post(self.url.expose()).header(CONTENT_TYPE, "application/json").body(body);
-        let response =
-            sent.send().await.map_err(|error| describe_transport_error(&self.stage, &self.host, error))?;
+        let mut request = self.http.post(self.url.expose()).header(CONTENT_TYPE, "application/json");
+        if let Some(secret) = &self.secret {
+            request = request.header(SIGNATURE, signature(secret, &body));
+        }
+        let response = request
+            .body(body)
+            .send()
+            .await
+            .map_err(|error| describe_transport_error(&self.stage, &self.host, error))?;
         let status = response.status();
         if status.is_success() {
             return Ok(());
@@ -160,6 +175,13 @@ impl Notifier for PostNotifier {
         let body = Bytes::from((self.message)(report, project).to_string());
         retry(&self.patience.retry, &self.cancel, &self.events, || self.once(body.clone())).await
     }
+}
+
+/// `sha256=` and the hex HMAC-SHA-256 of the body.
+fn signature(secret: &Secret, body: &[u8]) -> String {
+    let mac =
+        Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes a key of any length");
+    format!("sha256={}", hex::encode(mac.chain_update(body).finalize().into_bytes()))
 }
 
 /// The URL as written, without the slash that [`endpoint`] adds: webhooks are whole addresses.
@@ -204,6 +226,14 @@ mod tests {
             let error = parse("s", &Secret::new(bad)).expect_err(bad);
             assert!(bad.is_empty() || !format!("{error:?}").contains(bad), "{error:?}");
         }
+    }
+
+    #[test]
+    fn a_body_is_signed_as_github_signs_its_own() {
+        // The example of GitHub's documentation on validating deliveries.
+        let secret = Secret::new("It's a Secret to Everybody");
+        let expected = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+        assert_eq!(signature(&secret, b"Hello, World!"), expected);
     }
 
     #[test]

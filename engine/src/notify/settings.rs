@@ -34,6 +34,9 @@ pub struct SlackSettings {
 pub struct WebhookSettings {
     /// Where to POST it; may carry a secret.
     pub url: Secret,
+    /// Key of the HMAC-SHA-256 in `X-RepoSync-Signature-256`; left out: requests are not signed.
+    #[serde(default)]
+    pub secret: Option<Secret>,
     /// When to speak.
     #[serde(default = "default_on")]
     pub on: Vec<When>,

@@ -26,6 +26,7 @@ pub fn slack_notifier(
 ) -> StageResult<PostNotifier> {
     let post = Post {
         url: &settings.webhook_url,
+        secret: None,
         on: &settings.on,
         message,
         requests_per_minute: Some(MESSAGES_PER_MINUTE),

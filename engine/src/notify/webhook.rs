@@ -9,14 +9,20 @@ use super::WebhookSettings;
 use super::post::{Post, PostNotifier};
 
 /// Posts reports. The body is the [`Report`] of the run, its `projects` holding the one project
-/// that the call is about. Nothing is sent before the first report.
+/// that the call is about; with a `secret` it is signed. Nothing is sent before the first report.
 pub fn webhook_notifier(
     stage: impl Into<String>,
     settings: &WebhookSettings,
     cancel: CancellationToken,
     events: EventSink,
 ) -> StageResult<PostNotifier> {
-    let post = Post { url: &settings.url, on: &settings.on, message, requests_per_minute: None };
+    let post = Post {
+        url: &settings.url,
+        secret: settings.secret.as_ref(),
+        on: &settings.on,
+        message,
+        requests_per_minute: None,
+    };
     PostNotifier::new(stage, &post, cancel, events)
 }
 
