@@ -2,6 +2,7 @@
 //! anew; and what only a restart can take up. Pure.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use super::{Config, Project, StageKind};
 use crate::model::Secret;
@@ -162,7 +163,14 @@ fn process(old: &Config, new: &Config, out: &mut ConfigDiff) {
     compare("engine.prune", a.prune != b.prune, false);
     compare("api.listen", old.api.listen != new.api.listen, true);
     compare("api.token", old.api.token != new.api.token, false);
-    compare("api.webhook_secret", old.api.webhook_secret != new.api.webhook_secret, false);
+    let (a, b) = (&old.api, &new.api);
+    compare("api.webhook_secret", a.webhook_secret != b.webhook_secret, false);
+    compare("api.webhook_max_body", a.webhook_max_body != b.webhook_max_body, false);
+    compare("api.max_connections", a.max_connections != b.max_connections, false);
+    compare("api.probe_listen", a.probe_listen != b.probe_listen, true);
+    let path = |api: &super::Api, file: fn(&super::TlsFiles) -> &PathBuf| api.tls.as_ref().map(file).cloned();
+    compare("api.tls_cert", path(a, |tls| &tls.cert) != path(b, |tls| &tls.cert), true);
+    compare("api.tls_key", path(a, |tls| &tls.key) != path(b, |tls| &tls.key), true);
 }
 
 fn parts(old: &Config, before: &Project, new: &Config, after: &Project) -> BTreeSet<Part> {
@@ -374,6 +382,14 @@ token = "api"
             ("enabled = true", "enabled = false", "docs Disabled".into()),
             ("[projects.code]", "[projects.renamed]", "renamed Added!; code Removed".into()),
             ("8080", "9090", "restart api.listen".into()),
+            ("[api]", "[api]\nwebhook_max_body = \"1 MiB\"", "live api.webhook_max_body".into()),
+            ("[api]", "[api]\nmax_connections = 9", "live api.max_connections".into()),
+            ("[api]", "[api]\nprobe_listen = \"0.0.0.0:1\"", "restart api.probe_listen".into()),
+            (
+                "[api]",
+                "[api]\ntls_cert = \"c\"\ntls_key = \"k\"",
+                "restart api.tls_cert; restart api.tls_key".into(),
+            ),
             ("\"api\"", "\"new\"", "live api.token".into()),
             (
                 "[engine]",

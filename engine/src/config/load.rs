@@ -1,7 +1,6 @@
 //! From the text of the file to a [`Config`]: parse, substitute, read, check; all problems at once.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,19 +9,20 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::api::read_api;
 use super::check::absolute;
 use super::explain::did_you_mean;
 use super::kinds::Role;
 use super::places::check_shared;
 use super::problem::{Problem, Problems, line_of};
-use super::raw::{RawApi, RawEngine};
+use super::raw::RawEngine;
 use super::secret_files::SecretFolders;
 use super::shape::{Shape, list};
 use super::stages::Stages;
 use super::substitute::Env;
 use super::table::{Found, Surroundings, Table, quoted};
 use super::values::is_name;
-use super::{Api, Config, Engine, projects};
+use super::{Config, Engine, projects};
 use crate::chunk::component::default_compiled_cache;
 use crate::model::register_secrets;
 
@@ -183,7 +183,7 @@ fn resolve(
     }
 
     let engine = read_engine(engine, around, problems);
-    let api = read_api(api, need.api, problems);
+    let api = read_api(api, &folder, need.api, problems);
     let stages = Stages::read(stage_tables, around, problems);
     if let Some(engine) = &engine {
         stages.check_files_apart(&engine.state, &engine.cache, problems);
@@ -353,28 +353,6 @@ fn read_engine(
         history: raw.history,
         log_dir: raw.log_dir.map(|path| absolute(folder, &path)),
     })
-}
-
-fn read_api(mut table: Table<'_>, needed: bool, problems: &mut Vec<Problem>) -> Option<Api> {
-    let raw: RawApi = table.read(&Shape::of::<RawApi>(), problems)?;
-    if needed {
-        problems.append(&mut table.unresolved);
-    }
-    for (key, secret) in [("token", &raw.token), ("webhook_secret", &raw.webhook_secret)] {
-        if secret.as_ref().is_some_and(|secret| secret.expose().trim().is_empty()) {
-            table.flag(problems, key, "must not be empty", "leave it out, or name a variable: \"${NAME}\"");
-        }
-    }
-    let listen = raw.listen.replace("localhost:", "127.0.0.1:").parse().unwrap_or_else(|_| {
-        let hint = "write it like \"127.0.0.1:8080\", \"0.0.0.0:8080\" or \"[::1]:8080\"";
-        table.flag(problems, "listen", "not an address with a port", hint);
-        SocketAddr::from(([127, 0, 0, 1], 0))
-    });
-    if !listen.ip().is_loopback() && !table.has("token") {
-        let hint = "add token = \"${REPOSYNC_API_TOKEN}\" to [api], or listen on 127.0.0.1";
-        table.flag(problems, "listen", "without a token the daemon listens on loopback only", hint);
-    }
-    Some(Api { listen, token: raw.token, webhook_secret: raw.webhook_secret })
 }
 
 /// `--project` names that no project has.

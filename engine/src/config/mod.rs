@@ -1,6 +1,7 @@
 //! `reposync.toml` into a [`Config`]: read, substituted, resolved, checked. Every problem is
 //! reported at once, with its place. Knows the stages' settings, never the stages.
 
+mod api;
 mod check;
 mod diff;
 mod explain;
@@ -240,4 +241,21 @@ pub struct Api {
     pub token: Option<Secret>,
     /// The secret of GitHub's webhooks; none: no webhook route.
     pub webhook_secret: Option<Secret>,
+    /// Largest webhook body that is read.
+    pub webhook_max_body: ByteSize,
+    /// Connections with an authorized request that are open at once.
+    pub max_connections: usize,
+    /// Where `/health` and `/metrics` are served without a token; none: nowhere.
+    pub probe_listen: Option<SocketAddr>,
+    /// Certificate chain and private key, as absolute paths of PEM files; none: plain HTTP.
+    pub tls: Option<TlsFiles>,
+}
+
+/// The PEM files of `[api] tls_cert` and `tls_key`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate chain.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }

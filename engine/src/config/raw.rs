@@ -71,11 +71,31 @@ pub(super) struct RawApi {
     pub(super) token: Option<Secret>,
     /// The secret of GitHub's webhooks; left out: no webhook route.
     pub(super) webhook_secret: Option<Secret>,
+    /// Largest body of a webhook delivery that is read; at most 25 MiB, GitHub's own limit.
+    pub(super) webhook_max_body: ByteSize,
+    /// Connections with an authorized request, event streams included, that are open at once.
+    pub(super) max_connections: usize,
+    /// Address and port of a second listener that serves `/health` and `/metrics` without a token;
+    /// left out: there is none.
+    pub(super) probe_listen: Option<String>,
+    /// The TLS certificate chain, a PEM file relative to this file; left out: plain HTTP.
+    pub(super) tls_cert: Option<PathBuf>,
+    /// The private key of `tls_cert`, a PEM file relative to this file.
+    pub(super) tls_key: Option<PathBuf>,
 }
 
 impl Default for RawApi {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:8080".into(), token: None, webhook_secret: None }
+        Self {
+            listen: "127.0.0.1:8080".into(),
+            token: None,
+            webhook_secret: None,
+            webhook_max_body: ByteSize::mib(25),
+            max_connections: 1024,
+            probe_listen: None,
+            tls_cert: None,
+            tls_key: None,
+        }
     }
 }
 

@@ -26,6 +26,15 @@ pub fn show(config: &Config) -> String {
     out.text("listen", &config.api.listen);
     out.secret("token", config.api.token.as_ref());
     out.secret("webhook_secret", config.api.webhook_secret.as_ref());
+    out.text("webhook_max_body", &config.api.webhook_max_body);
+    out.count("max_connections", config.api.max_connections);
+    if let Some(probe) = &config.api.probe_listen {
+        out.text("probe_listen", probe);
+    }
+    if let Some(tls) = &config.api.tls {
+        out.path("tls_cert", &tls.cert);
+        out.path("tls_key", &tls.key);
+    }
     out.0
 }
 
@@ -203,6 +212,7 @@ fn stage(out: &mut Lines, stage: &Stage) {
         }
         StageKind::Webhook(s) => {
             out.secret("url", Some(&s.url));
+            out.secret("secret", s.secret.as_ref());
             out.on(&s.on);
         }
     }

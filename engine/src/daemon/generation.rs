@@ -63,6 +63,8 @@ impl Generation {
         config.engine.cache_size = self.config.engine.cache_size;
         config.engine.log_dir.clone_from(&self.config.engine.log_dir);
         config.api.listen = self.config.api.listen;
+        config.api.probe_listen = self.config.api.probe_listen;
+        config.api.tls.clone_from(&self.config.api.tls);
         let workshop = self.workshop.next(&config);
         let projects = projects(&workshop, &config);
         let mut components = Vec::new();

@@ -73,6 +73,7 @@ fn impossible_values() {
             "bearer_token",
             "a key and a bearer token exclude each other",
         ),
+        ("kind = \"webhook\"\nurl = \"h\"\nsecret = \" \"".into(), "secret", "must not be empty"),
         (format!("{azure_key}batch_size = 2049"), "batch_size", "outside 1 to 2048"),
         (format!("{azure_key}dimensions = 20001"), "dimensions", "outside 1 to 20000"),
         (format!("{azure_key}api_version = \"v1\""), "api_version", "not a dated API version"),
@@ -191,6 +192,13 @@ fn impossible_values_elsewhere() {
             "without a token the daemon listens on loopback only",
         ),
         ("[api]\ntoken = \" \"", "api.token", "must not be empty"),
+        ("[api]\nprobe_listen = \"8081\"", "api.probe_listen", "not an address with a port"),
+        ("[api]\nprobe_listen = \"localhost:8080\"", "api.probe_listen", "the same address as `listen`"),
+        ("[api]\nwebhook_max_body = \"26 MiB\"", "api.webhook_max_body", "outside 1 KiB to 25 MiB"),
+        ("[api]\nmax_connections = 0", "api.max_connections", "outside 1 to 65536"),
+        ("[api]\ntls_cert = \"cert.pem\"", "api.tls_cert", "`tls_key` is missing"),
+        ("[api]\ntls_key = \"key.pem\"", "api.tls_key", "`tls_cert` is missing"),
+        ("[api]\ntls_cert = \"\"\ntls_key = \"key.pem\"", "api.tls_cert", "must not be empty"),
     ] {
         let problems = read(&format!("{SIMPLE}{line}\n")).expect_err(line);
         let told: Vec<_> =
@@ -206,6 +214,9 @@ fn possible_values() {
         "[engine]\nmax_delete_ratio = 1",
         "[engine]\nmax_file_bytes = 1000",
         "[api]\nlisten = \"localhost:8080\"",
+        "[api]\nlisten = \"localhost:0\"\nprobe_listen = \"localhost:0\"",
+        "[api]\nprobe_listen = \"0.0.0.0:8081\"",
+        "[api]\ntls_cert = \"cert.pem\"\ntls_key = \"key.pem\"",
         "[api]\nlisten = \"0.0.0.0:8080\"\ntoken = \"${KEY}\"",
         "[stages.a]\nkind = \"sentence\"\nmax_chunk_size = 100\nmax_tokens = 50",
         "[stages.a]\nkind = \"azure-openai\"\nendpoint = \"h.example/prefix\"\ndeployment = \"d\"\napi_key = \"k\"\nprice_per_million_tokens = 1",
