@@ -17,6 +17,8 @@ mod repository;
 #[expect(dead_code, reason = "the benchmark of runs uses more of it")]
 #[path = "run/services.rs"]
 mod services;
+#[path = "daemon/storm.rs"]
+mod storm;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -79,6 +81,9 @@ async fn main() {
     }
     if args.wants("health") {
         health(&args).await;
+    }
+    if args.wants("storm") {
+        unfinished(&args).await;
     }
 }
 
@@ -326,6 +331,42 @@ async fn health(args: &Args) {
         );
         row(what, &milliseconds(percentile(&mut times, 99)), asked, &details);
     }
+}
+
+/// What clients that never finish take of an idle daemon, and how soon `/health` answers meanwhile.
+async fn unfinished(args: &Args) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    git_repository(&folder.path().join("docs"), &[("a.md".to_owned(), "A page.\n".to_owned())]);
+    let secret = format!("[api]\nwebhook_secret = \"{SECRET}\"");
+    let config = format!(
+        "{LOCAL}[projects.docs]\npipeline = [\"here\", \"prose\", \"model\", \"index\"]\n\
+         repositories = [\"docs\"]\n"
+    );
+    write(&folder, &config.replace("[api]", &secret));
+    let daemon = Process::start(&args.program, folder.path()).await;
+    let (deliveries, heads) = (args.times(60), args.times(600));
+    let probe = Probe::start(daemon.address());
+    let storm = storm::storm(&daemon, deliveries, heads).await;
+    let mut probes = probe.stop();
+    let growth = storm.peak_mib - storm.before.resident_mib;
+    let kept = storm.after.resident_mib - storm.before.resident_mib;
+    let details = format!(
+        "{deliveries} deliveries of 25 MiB, {heads} half-sent heads; {:.1} MiB before, {:.1} at most, {:.1} after; \
+         {} refused, {} without progress; descriptors {} to {}; /health: half in {}, slowest of {} {}",
+        storm.before.resident_mib,
+        storm.peak_mib,
+        storm.after.resident_mib,
+        storm.busy,
+        storm.timeout,
+        storm.before.descriptors,
+        storm.after.descriptors,
+        milliseconds(percentile(&mut probes, 50)),
+        probes.len(),
+        milliseconds(percentile(&mut probes, 100)),
+    );
+    row("storm of unfinished requests, growth", &format!("{growth:.1} MiB"), "< 200 MiB", &details);
+    assert!(growth < 200.0, "it grew by {growth:.1} MiB");
+    assert!(kept < 40.0, "{kept:.1} MiB did not come back");
 }
 
 /// A file of some 20 KB that no other is like: work for a parser.
