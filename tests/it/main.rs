@@ -1,6 +1,7 @@
 //! The one integration binary: the real program against fakes of the services, one file per promise.
 
 mod api;
+mod api_limits;
 mod apply;
 mod architecture;
 mod attributes;
@@ -41,6 +42,7 @@ mod store_contract;
 mod store_pinecone;
 mod support;
 mod telemetry;
+mod tls;
 mod torture;
 mod trouble;
 mod upgrade;

@@ -1,11 +1,14 @@
 //! GitHub's webhooks: signed or not listened to, answered at once, no push lost.
 
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+
 use hmac::{Hmac, KeyInit, Mac};
 use reposync::ledger::RunLock;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::support::daemon::{API, Answer, Daemon};
+use crate::support::daemon::{API, Answer, Daemon, answer, status_line};
 use crate::support::git_repo::GitRepo;
 use crate::support::github::{FakeGithub, TOKEN};
 use crate::support::local::STAGES;
@@ -49,12 +52,16 @@ organization = \"acme\"
 
 impl Hooked {
     fn deliver(&self, event: &str, payload: &Value) -> Answer {
-        let body = payload.to_string();
-        let signature = sign(body.as_bytes());
-        let headers =
-            [("X-GitHub-Event", event), ("X-Hub-Signature-256", &signature), ("Host", "hooks.example.com")];
-        self.daemon.request("POST", "/webhooks/github", &headers, body.as_bytes())
+        deliver(&self.daemon, event, payload)
     }
+}
+
+fn deliver(daemon: &Daemon, event: &str, payload: &Value) -> Answer {
+    let body = payload.to_string();
+    let signature = sign(body.as_bytes());
+    let headers =
+        [("X-GitHub-Event", event), ("X-Hub-Signature-256", &signature), ("Host", "hooks.example.com")];
+    daemon.request("POST", "/webhooks/github", &headers, body.as_bytes())
 }
 
 fn sign(body: &[u8]) -> String {
@@ -129,8 +136,128 @@ fn unsigned_and_unwanted_deliveries_start_nothing() {
     assert_eq!(hooked.daemon.metric("reposync_webhooks_total{outcome=\"unsigned\"}"), 2);
     // More than GitHub ever sends.
     let large = "x".repeat((25 << 20) + 1);
-    let answer = post(&[event, ("X-Hub-Signature-256", "sha256=00")], &large);
+    let answer = post(&[event, ("X-Hub-Signature-256", &sign(b"other"))], &large);
     assert!(matches!(answer.status, 413 | 0), "{answer:?}");
+}
+
+/// The head of a delivery whose body is not sent.
+fn head(event: &str, signature: &str, length: usize) -> String {
+    format!(
+        "POST /webhooks/github HTTP/1.1\r\nHost: hooks.example.com\r\nX-GitHub-Event: {event}\r\n\
+         X-Hub-Signature-256: {signature}\r\nContent-Length: {length}\r\n\r\n"
+    )
+}
+
+#[test]
+fn what_the_head_tells_is_refused_without_its_body() {
+    let hooked = start("");
+    let signature = sign(b"any");
+    for (event, signature, length, status) in [
+        ("push", "", 9, "401"),
+        ("push", "sha256=00", 20 << 20, "401"),
+        ("push", &signature.replace("sha256", "sha1"), 9, "401"),
+        ("star", "", 9, "401"),
+        ("star", &signature, 20 << 20, "200"),
+        ("push", &signature, (25 << 20) + 1, "413"),
+        ("ping", &signature, 1 << 40, "413"),
+    ] {
+        let mut stream = hooked.daemon.half(&head(event, signature, length));
+        let line = status_line(&mut stream);
+        assert!(line.starts_with(&format!("HTTP/1.1 {status} ")), "{event} {signature} {length}: {line}");
+    }
+    for (outcome, n) in [("unsigned", 4), ("ignored", 1), ("too_large", 2)] {
+        let series = format!("reposync_webhooks_total{{outcome=\"{outcome}\"}}");
+        assert_eq!(hooked.daemon.metric(&series), n, "{outcome}");
+    }
+    // Each kind of refusal is logged once a minute, not once a delivery.
+    let log = hooked.daemon.program.stderr();
+    for outcome in ["unsigned", "too_large"] {
+        let lines = log.lines().filter(|line| line.contains("webhook delivery") && line.contains(outcome));
+        assert_eq!(lines.count(), 1, "{outcome} in {log}");
+    }
+}
+
+#[test]
+fn the_largest_body_is_configured_and_taken_up_at_once() {
+    let mut hooked = start("");
+    let push = push(&"a".repeat(40), &"b".repeat(40));
+    hooked.deliver("push", &push).is(202);
+    let text = hooked.world.read("reposync.toml");
+    hooked.world.config(&format!("{text}webhook_max_body = \"1 KiB\"\n"));
+    hooked.daemon.until("the edit", |daemon| daemon.reloads("applied") == 1);
+    let mut large = push.clone();
+    large["padding"] = json!("x".repeat(1 << 10));
+    hooked.deliver("push", &large).is(413);
+    hooked.deliver("push", &push).is(202);
+}
+
+#[test]
+fn a_form_is_taken_as_github_sends_it_by_default() {
+    let hooked = start("");
+    let deliver = |event: &str, payload: &Value, field: &str| {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        let body = form.append_pair(field, &payload.to_string()).finish();
+        let signature = sign(body.as_bytes());
+        let headers = [
+            ("X-GitHub-Event", event),
+            ("X-Hub-Signature-256", &signature),
+            ("Content-Type", "application/x-www-form-urlencoded"),
+        ];
+        hooked.daemon.request("POST", "/webhooks/github", &headers, body.as_bytes())
+    };
+    assert_eq!(deliver("ping", &json!({ "zen": "x" }), "payload").is(200).json()["result"], "pong");
+    let push = push(&"a".repeat(40), &"b".repeat(40));
+    assert_eq!(deliver("push", &push, "payload").is(202).json()["projects"], json!(["docs"]));
+    let message = deliver("push", &push, "other").is(400).json()["error"]["message"].clone();
+    assert!(message.as_str().is_some_and(|message| message.contains("`payload`")), "{message}");
+}
+
+#[test]
+fn unfinished_bodies_share_a_bound_and_what_they_took_comes_back() {
+    let mut hooked = start("");
+    let before = resident(hooked.daemon.program.id());
+    // Twelve times eight mebibytes arrive; each body is announced as larger and never ends.
+    let (signature, part) = (sign(b"any"), vec![b'x'; 8 << 20]);
+    let mut unfinished: Vec<TcpStream> = (0..12)
+        .map(|_| {
+            let mut stream = hooked.daemon.half(&head("push", &signature, 25 << 20));
+            // A delivery that is refused is not read to its end.
+            drop(stream.write_all(&part));
+            stream
+        })
+        .collect();
+    hooked.daemon.until("a refusal", |daemon| {
+        assert_eq!(daemon.get("/health").status, 200);
+        daemon.metric("reposync_webhooks_total{outcome=\"busy\"}") > 0
+    });
+    let grown = resident(hooked.daemon.program.id()).saturating_sub(before);
+    assert!(grown < 200 << 20, "grew by {} MiB", grown >> 20);
+    let mut refused = None;
+    hooked.daemon.until("its answer", |_| {
+        refused = unfinished.iter().position(|stream| {
+            stream.set_nonblocking(true).expect("a mode");
+            matches!(stream.peek(&mut [0]), Ok(1..))
+        });
+        refused.is_some()
+    });
+    let mut refused = unfinished.swap_remove(refused.expect("just found"));
+    refused.set_nonblocking(false).expect("a mode");
+    // Fails where the daemon has closed it already.
+    drop(refused.shutdown(Shutdown::Write));
+    let answer = answer(&mut refused);
+    assert_eq!((answer.status, answer.code().as_str()), (503, "busy"), "{answer:?}");
+    assert!(answer.head.to_lowercase().contains("retry-after: 10"), "{}", answer.head);
+    drop(unfinished);
+    let mut large = push(&"a".repeat(40), &"b".repeat(40));
+    large["padding"] = json!("x".repeat(20 << 20));
+    hooked.daemon.until("room again", |daemon| deliver(daemon, "push", &large).status == 202);
+}
+
+/// Bytes that a process holds; 0 where the system does not tell.
+fn resident(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+    line.map_or(0, |kib| kib.trim().parse::<u64>().expect("a number") << 10)
 }
 
 #[test]

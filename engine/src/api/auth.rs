@@ -1,6 +1,8 @@
-//! Who may ask: the bearer of the token; without a token, programs of this machine that are no
-//! web pages.
+//! Authorization: the bearer token; without a token, loopback requests that no web page sent.
 
+use std::time::Duration;
+
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
@@ -8,47 +10,92 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
+use tokio::time::sleep;
 
 use super::App;
+use super::browser::is_loopback;
 use super::error::{ApiError, ApiResult};
+use super::serve::Caller;
 
-/// Lets requests through that may ask.
-pub(super) async fn require(State(app): State<App>, request: Request, next: Next) -> ApiResult<Response> {
-    check(&app, request.headers())?;
-    Ok(next.run(request).await)
+/// The answer to a wrong token is delayed by this, doubled with each further one of the same address
+/// within a minute.
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const LONGEST_DELAY: Duration = Duration::from_secs(2);
+
+/// Why a request is not authorized.
+enum Denied {
+    /// It carries a token that is not the one of `[api] token`.
+    WrongToken,
+    Other(ApiError),
+}
+
+/// Lets authorized requests through.
+pub(super) async fn require(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+    next: Next,
+) -> ApiResult<Response> {
+    let (parts, body) = request.into_parts();
+    authorize(&app, &caller, &parts.headers, bearer(&parts.headers)).await?;
+    Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
 /// True where the caller may see more than that the daemon lives.
-pub(super) fn is_allowed(app: &App, headers: &HeaderMap) -> bool {
-    check(app, headers).is_ok()
+pub(super) async fn is_allowed(app: &App, caller: &Caller, headers: &HeaderMap) -> bool {
+    authorize(app, caller, headers, bearer(headers)).await.is_ok()
 }
 
-fn check(app: &App, headers: &HeaderMap) -> ApiResult<()> {
-    check_with(app, headers, bearer(headers))
-}
-
-/// As everywhere else, or the token as the password of any user: a browser can send nothing else.
-/// Only for what changes nothing: it sends that unasked with every request to the same server,
-/// those of other pages included.
-pub(super) fn check_browser(app: &App, headers: &HeaderMap) -> ApiResult<()> {
+/// Authorizes as everywhere else, or by the token as the password of any user: a browser can send
+/// nothing else. Only for what changes nothing: a browser sends the password unasked with every
+/// request to the same server, those that other pages cause included.
+pub(super) async fn check_browser(app: &App, caller: &Caller, headers: &HeaderMap) -> ApiResult<()> {
     let password = password(headers);
-    check_with(app, headers, bearer(headers).or(password.as_deref()))
+    authorize(app, caller, headers, bearer(headers).or(password.as_deref())).await
 }
 
-fn check_with(app: &App, headers: &HeaderMap, given: Option<&str>) -> ApiResult<()> {
-    let view = app.handle.view();
-    let Some(token) = &view.api().token else {
-        return check_local(app.listen.ip().is_loopback(), headers);
-    };
-    match given {
-        Some(given) if same(given.as_bytes(), token.expose().as_bytes()) => Ok(()),
-        Some(_) => Err(ApiError::unauthorized("the token is not the one of `[api] token`")),
-        None => Err(ApiError::unauthorized("send `Authorization: Bearer` with the token of `[api] token`")),
+/// Wrong tokens are counted and logged, and their answers delayed. A right token is never delayed,
+/// whatever others of the same address sent before.
+async fn authorize(app: &App, caller: &Caller, headers: &HeaderMap, given: Option<&str>) -> ApiResult<()> {
+    match check(app, headers, given) {
+        Ok(()) if caller.authorize(app.handle.view().api().max_connections) => Ok(()),
+        Ok(()) => Err(ApiError::busy("`[api] max_connections` connections are in use")),
+        Err(Denied::Other(error)) => Err(error),
+        Err(Denied::WrongToken) => {
+            app.metrics.wrong_token();
+            let noted = app.throttle.note("wrong token", caller.address());
+            if noted.log {
+                let (address, unlogged) = (caller.address(), noted.unlogged);
+                tracing::warn!(%address, unlogged, "a request had a wrong token");
+            }
+            sleep(delay(noted.count)).await;
+            Err(ApiError::unauthorized("the token is not the one of `[api] token`"))
+        }
     }
 }
 
-/// Without a token: a page in somebody's browser could ask too, by its own origin or by a name
-/// that it had resolved to this machine.
+/// The delay of the answer to the `count`-th wrong token within a minute.
+fn delay(count: u32) -> Duration {
+    FIRST_DELAY.saturating_mul(1 << count.saturating_sub(1).min(16)).min(LONGEST_DELAY)
+}
+
+fn check(app: &App, headers: &HeaderMap, given: Option<&str>) -> Result<(), Denied> {
+    let view = app.handle.view();
+    let Some(token) = &view.api().token else {
+        return check_local(app.listen.ip().is_loopback(), headers).map_err(Denied::Other);
+    };
+    match given {
+        Some(given) if same(given.as_bytes(), token.expose().as_bytes()) => Ok(()),
+        Some(_) => Err(Denied::WrongToken),
+        None => {
+            let message = "send `Authorization: Bearer` with the token of `[api] token`";
+            Err(Denied::Other(ApiError::unauthorized(message)))
+        }
+    }
+}
+
+/// Without a token: a page in somebody's browser could send requests too, by its own origin or by a
+/// name that it made resolve to this machine.
 fn check_local(loopback: bool, headers: &HeaderMap) -> ApiResult<()> {
     if !loopback {
         return Err(ApiError::forbidden("set `[api] token`: this daemon listens beyond loopback"));
@@ -56,11 +103,12 @@ fn check_local(loopback: bool, headers: &HeaderMap) -> ApiResult<()> {
     if headers.contains_key(header::ORIGIN) {
         return Err(ApiError::forbidden("requests of web pages need `[api] token`"));
     }
-    let mut hosts = headers.get_all(header::HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (None, _) => Ok(()),
-        (Some(host), None) if host.to_str().is_ok_and(is_loopback) => Ok(()),
-        _ => Err(ApiError::forbidden("without `[api] token` the host must be 127.0.0.1, [::1] or localhost")),
+    match headers.get(header::HOST) {
+        None => Ok(()),
+        Some(host) if host.to_str().is_ok_and(is_loopback) => Ok(()),
+        Some(_) => {
+            Err(ApiError::forbidden("without `[api] token` the host must be 127.0.0.1, [::1] or localhost"))
+        }
     }
 }
 
@@ -87,43 +135,14 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     a.iter().zip(b.iter()).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
 
-/// True for a `Host` that names this machine's loopback, with or without a port.
-fn is_loopback(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => match rest.split_once(']') {
-            Some((name, port)) if port.is_empty() || port.starts_with(':') => name,
-            _ => return false,
-        },
-        None => host.split_once(':').map_or(host, |(name, _)| name),
-    };
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn only_loopback_is_loopback() {
-        for host in
-            ["localhost", "LOCALHOST:8080", "127.0.0.1", "127.0.0.1:1", "127.9.9.9", "[::1]", "[::1]:8080"]
-        {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in [
-            "",
-            "example.com",
-            "localhost.example.com",
-            "127.0.0.1.example.com",
-            "10.0.0.1",
-            "[::1",
-            "[::2]",
-            "[::1]x",
-            "::1",
-        ] {
-            assert!(!is_loopback(host), "{host}");
-        }
+    fn the_answer_to_a_wrong_token_is_delayed_by_two_seconds_at_most() {
+        let delays = [1, 2, 5, 6, 7, u32::MAX].map(|count| delay(count).as_millis());
+        assert_eq!(delays, [100, 200, 1600, 2000, 2000, 2000]);
     }
 
     #[test]

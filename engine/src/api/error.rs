@@ -6,8 +6,12 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::budget::Unread;
 use crate::daemon::Refusal;
-use crate::model::{ErrorKind, StageError, mask_secrets};
+use crate::model::{ByteSize, ErrorKind, StageError, mask_secrets};
+
+/// Seconds after which a request that met no room is worth another try.
+const BUSY: u64 = 10;
 
 /// The form of every error.
 #[derive(Debug, Serialize, ToSchema)]
@@ -55,6 +59,29 @@ impl ApiError {
 
     pub(super) fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// Something is used up for the moment.
+    pub(super) fn busy(message: impl Into<String>) -> Self {
+        let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message);
+        error.retry_after = Some(BUSY);
+        error
+    }
+
+    /// A body that was not read.
+    pub(super) fn unread(unread: &Unread, most: usize) -> Self {
+        match unread {
+            Unread::TooLarge => {
+                let message = format!("the body is larger than {}", ByteSize(most as u64));
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
+            }
+            Unread::Busy => Self::busy("the bodies of other requests take all the memory that bodies may"),
+            Unread::Stalled => {
+                let message = "nothing of the body arrived for 10 seconds";
+                Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", message)
+            }
+            Unread::Broken(error) => Self::bad_request(format!("the body cannot be read: {error}")),
+        }
     }
 
     pub(super) fn stopping() -> Self {

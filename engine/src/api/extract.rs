@@ -1,14 +1,17 @@
 //! Bodies and queries whose faults are told in the API's own form.
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, JsonRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
+use super::App;
+use super::budget::Held;
 use super::error::ApiError;
+
+/// Bytes of a body.
+const BODY: usize = 2 << 20;
 
 /// A JSON body. The content type is not asked for where the body is JSON all the same.
 pub(super) struct Body<T>(pub(super) T);
@@ -22,23 +25,20 @@ pub(super) struct Params<T>(pub(super) T);
 /// The id in the path.
 pub(super) struct Id(pub(super) String);
 
-/// The raw body.
-pub(super) struct Raw(pub(super) Bytes);
-
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let Raw(bytes) = Raw::from_request(request, state).await?;
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        let bytes = read(request, app).await?;
         parse(&bytes).map(Self)
     }
 }
 
-impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalBody<T> {
+impl<T: DeserializeOwned + Default> FromRequest<App> for OptionalBody<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let Raw(bytes) = Raw::from_request(request, state).await?;
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        let bytes = read(request, app).await?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             Ok(Self(T::default()))
         } else {
@@ -47,18 +47,9 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalB
     }
 }
 
-impl<S: Send + Sync> FromRequest<S> for Raw {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        Bytes::from_request(request, state).await.map(Self).map_err(|rejection: BytesRejection| {
-            let (code, message) = match rejection.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => ("too_large", "the body is too large".to_owned()),
-                _ => ("bad_request", rejection.body_text()),
-            };
-            ApiError::new(rejection.status(), code, message)
-        })
-    }
+async fn read(request: Request, app: &App) -> Result<Held, ApiError> {
+    let body = app.bodies.read(request.into_body(), BODY, |_| ()).await;
+    body.map_err(|unread| ApiError::unread(&unread, BODY))
 }
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {

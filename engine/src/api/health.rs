@@ -1,9 +1,9 @@
 //! `GET /health`: for probes and for people. A probe is answered from the snapshot alone, whatever is
 //! running; with the token the ledger is read too.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::App;
 use super::auth;
 use super::projects::{ProjectBody, project_bodies};
+use super::serve::Caller;
 use crate::daemon::LastReload;
 use crate::model::Outcome;
 
@@ -52,15 +53,30 @@ pub(super) struct Health {
 
 /// How the daemon is. Needs no token; with it, how each project is.
 #[utoipa::path(get, path = "/health", tag = "daemon", security(()), responses((status = 200, body = Health)))]
-pub(super) async fn health(State(app): State<App>, headers: HeaderMap) -> Json<Health> {
-    let view = app.handle.view();
-    let told = auth::is_allowed(&app, &headers);
+pub(super) async fn health(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+) -> Json<Health> {
+    if !auth::is_allowed(&app, &caller, &headers).await {
+        return probe(State(app)).await;
+    }
     // A ledger that cannot be read is seen by the runs; health answers all the same.
-    let projects = if told { project_bodies(&app).await.ok() } else { None };
+    let projects = project_bodies(&app).await.ok();
+    Json(body(&app, true, projects))
+}
+
+/// How the daemon is, without anything that needs the token.
+pub(super) async fn probe(State(app): State<App>) -> Json<Health> {
+    Json(body(&app, false, None))
+}
+
+fn body(app: &App, told: bool, projects: Option<Vec<ProjectBody>>) -> Health {
+    let view = app.handle.view();
     let now = Utc::now();
     let failed =
         view.projects.values().filter(|project| project.last_outcome == Some(Outcome::Failed)).count();
-    Json(Health {
+    Health {
         status: if view.is_degraded() { "degraded" } else { "healthy" },
         service: "reposync",
         timestamp: now,
@@ -74,5 +90,5 @@ pub(super) async fn health(State(app): State<App>, headers: HeaderMap) -> Json<H
         restart: told.then(|| view.restart.clone()),
         projects,
         projects_failed: failed,
-    })
+    }
 }

@@ -73,6 +73,8 @@ impl MetricConstructor<Histogram> for BatchSizes {
 /// The series. All of them are there, at zero, from the start.
 pub struct Metrics {
     registry: Registry,
+    /// The series without the label of a project or a stage.
+    aggregate: Registry,
     sync_duration: Histogram,
     files_processed: Counter,
     files_removed: Counter,
@@ -89,6 +91,7 @@ pub struct Metrics {
     reloads: Family<OutcomeLabel, Counter>,
     component_faults: Family<StageLabel, Counter>,
     webhooks: Family<OutcomeLabel, Counter>,
+    wrong_tokens: Counter,
     last_success: Family<ProjectLabel, FloatGauge>,
     seconds_behind: Family<ProjectLabel, FloatGauge>,
     commits_behind: Family<ProjectLabel, FloatGauge>,
@@ -112,7 +115,6 @@ impl Metrics {
     /// All series at zero.
     #[expect(clippy::new_without_default, reason = "a registry is made once, by name")]
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("reposync");
         // A run takes from a moment to hours.
         let sync_duration = Histogram::new([0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0]);
         let metrics = Self {
@@ -132,6 +134,7 @@ impl Metrics {
             reloads: Family::default(),
             component_faults: Family::default(),
             webhooks: Family::default(),
+            wrong_tokens: Counter::default(),
             last_success: Family::default(),
             seconds_behind: Family::default(),
             commits_behind: Family::default(),
@@ -141,6 +144,7 @@ impl Metrics {
             degraded: Gauge::default(),
             generation: Gauge::default(),
             registry: Registry::default(),
+            aggregate: Registry::default(),
         };
         for (service, types) in ERRORS {
             for r#type in types {
@@ -153,13 +157,18 @@ impl Metrics {
         for outcome in ["applied", "unchanged", "refused"] {
             metrics.reloads.get_or_create_owned(&OutcomeLabel { outcome });
         }
-        for outcome in ["accepted", "ignored", "unsigned"] {
+        for outcome in ["accepted", "ignored", "unsigned", "too_large", "busy", "timeout"] {
             metrics.webhooks.get_or_create_owned(&OutcomeLabel { outcome });
         }
+        let (mut registry, mut aggregate) =
+            (Registry::with_prefix("reposync"), Registry::with_prefix("reposync"));
         metrics.register(&mut registry);
-        Self { registry, ..metrics }
+        metrics.register_named(&mut registry);
+        metrics.register(&mut aggregate);
+        Self { registry, aggregate, ..metrics }
     }
 
+    /// The series that name neither a project nor a stage.
     fn register(&self, registry: &mut Registry) {
         registry.register("sync_duration_seconds", "Seconds that a run took", self.sync_duration.clone());
         registry.register("files_processed", "Files indexed", self.files_processed.clone());
@@ -171,31 +180,15 @@ impl Metrics {
             self.embeddings.clone(),
         );
         registry.register("errors", "Errors by service and type", self.errors.clone());
-        registry.register("call_seconds", "Seconds of calls to services", self.calls.clone());
-        registry.register("call_items", "Items in calls to services", self.batches.clone());
-        registry.register(
-            "wait_seconds",
-            "Seconds that stages waited for their services",
-            self.waits.clone(),
-        );
         registry.register("cache_hits", "Texts served by the vector cache", self.cache_hits.clone());
-        registry.register("tokens", "Tokens sent to embedders", self.tokens.clone());
-        registry.register("cost", "Price of the tokens, in the currency of the stage", self.cost.clone());
         registry.register("runs", "Runs by outcome", self.runs.clone());
         registry.register("config_reloads", "Reloads of the file by outcome", self.reloads.clone());
-        registry.register(
-            "component_faults",
-            "Files that a component failed on",
-            self.component_faults.clone(),
-        );
         registry.register("webhooks", "Webhook deliveries by what became of them", self.webhooks.clone());
-        let help = "When the project was last synced whole (seconds since 1970)";
-        registry.register("project_last_success_timestamp_seconds", help, self.last_success.clone());
-        let help = "0 when indexed at the heads as last seen, else seconds since it was; NaN: never";
-        registry.register("project_seconds_behind", help, self.seconds_behind.clone());
-        let help = "Commits from what is indexed to the heads as last seen; 1000: or more; NaN: not known";
-        registry.register("project_commits_behind", help, self.commits_behind.clone());
-        registry.register("project_vectors", "Vectors stored", self.vectors.clone());
+        registry.register(
+            "api_wrong_tokens",
+            "Requests with a token that is not the one of the API",
+            self.wrong_tokens.clone(),
+        );
         registry.register("runs_active", "Runs under way", self.running.clone());
         registry.register("runs_queued", "Runs that wait for the one before them", self.queued.clone());
         registry.register(
@@ -204,6 +197,31 @@ impl Metrics {
             self.degraded.clone(),
         );
         registry.register("config_generation", "Counts the configurations taken up", self.generation.clone());
+    }
+
+    /// The series of single projects and stages.
+    fn register_named(&self, registry: &mut Registry) {
+        registry.register("call_seconds", "Seconds of calls to services", self.calls.clone());
+        registry.register("call_items", "Items in calls to services", self.batches.clone());
+        registry.register(
+            "wait_seconds",
+            "Seconds that stages waited for their services",
+            self.waits.clone(),
+        );
+        registry.register("tokens", "Tokens sent to embedders", self.tokens.clone());
+        registry.register("cost", "Price of the tokens, in the currency of the stage", self.cost.clone());
+        registry.register(
+            "component_faults",
+            "Files that a component failed on",
+            self.component_faults.clone(),
+        );
+        let help = "When the project was last synced whole (seconds since 1970)";
+        registry.register("project_last_success_timestamp_seconds", help, self.last_success.clone());
+        let help = "0 when indexed at the heads as last seen, else seconds since it was; NaN: never";
+        registry.register("project_seconds_behind", help, self.seconds_behind.clone());
+        let help = "Commits from what is indexed to the heads as last seen; 1000: or more; NaN: not known";
+        registry.register("project_commits_behind", help, self.commits_behind.clone());
+        registry.register("project_vectors", "Vectors stored", self.vectors.clone());
     }
 
     /// What the daemon tells to.
@@ -226,7 +244,13 @@ impl Metrics {
         })
     }
 
-    /// A webhook delivery was `accepted`, `ignored` or `unsigned`.
+    /// A request had a wrong token.
+    pub(super) fn wrong_token(&self) {
+        self.wrong_tokens.inc();
+    }
+
+    /// A webhook delivery was `accepted`, `ignored`, `unsigned`, `too_large`, `busy` or ended in a
+    /// `timeout`.
     pub(super) fn webhook(&self, outcome: &'static str) {
         self.webhooks.get_or_create_owned(&OutcomeLabel { outcome }).inc();
     }
@@ -325,8 +349,18 @@ pub(super) async fn metrics(State(app): State<App>) -> ApiResult<impl IntoRespon
     // A ledger that cannot be read leaves the gauges as they were.
     let status = app.handle.status().await.ok();
     app.metrics.look(&app.handle.view(), status.as_ref());
+    text(&app.metrics.registry)
+}
+
+/// The series that name neither a project nor a stage.
+pub(super) async fn aggregate(State(app): State<App>) -> ApiResult<impl IntoResponse> {
+    app.metrics.look(&app.handle.view(), None);
+    text(&app.metrics.aggregate)
+}
+
+fn text(registry: &Registry) -> ApiResult<impl IntoResponse + use<>> {
     let mut text = String::new();
-    encode(&mut text, &app.metrics.registry).map_err(|error| {
+    encode(&mut text, registry).map_err(|error| {
         ApiError::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string())
     })?;
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -2,6 +2,8 @@
 //! daemon's handle and knows neither ledger nor stages; it holds no lock.
 
 mod auth;
+mod browser;
+mod budget;
 mod error;
 mod extract;
 mod health;
@@ -9,11 +11,14 @@ mod metrics;
 mod openapi;
 mod operations;
 mod page;
+mod payload;
+mod probe;
 mod projects;
 mod routes;
 mod runs;
 mod serve;
 mod sync;
+mod throttle;
 mod webhook;
 
 use std::net::SocketAddr;
@@ -22,9 +27,11 @@ use std::sync::Arc;
 use tokio::runtime;
 
 use crate::daemon::Handle;
+use budget::Budget;
+use throttle::Throttle;
 
 pub use metrics::Metrics;
-pub use serve::{Server, Serving, bind};
+pub use serve::{Listen, Server, Serving, TlsFiles, bind};
 #[cfg(any(test, fuzzing))]
 pub use webhook::fuzz as fuzz_webhook;
 
@@ -36,4 +43,22 @@ pub(crate) struct App {
     listen: SocketAddr,
     /// Where the daemon's own work is done.
     workers: runtime::Handle,
+    /// Memory for the bodies of requests that are not authorized: webhooks, until their signature is
+    /// known to be right.
+    unsigned: Budget,
+    /// Memory for the bodies of authorized requests.
+    bodies: Budget,
+    throttle: Arc<Throttle>,
+}
+
+/// Bytes of all bodies of unauthorized requests together.
+const UNSIGNED: usize = 64 << 20;
+/// Bytes of all bodies of authorized requests together.
+const BODIES: usize = 128 << 20;
+
+impl App {
+    fn new(handle: Handle, metrics: Arc<Metrics>, listen: SocketAddr, workers: runtime::Handle) -> Self {
+        let (unsigned, bodies) = (Budget::new(UNSIGNED), Budget::new(BODIES));
+        Self { handle, metrics, listen, workers, unsigned, bodies, throttle: Arc::default() }
+    }
 }

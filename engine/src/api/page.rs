@@ -1,6 +1,7 @@
 //! `GET /`: how current every project is and why, as one page for a browser. Rendered here, without
 //! a script or anything from elsewhere; whatever it shows is escaped.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -13,6 +14,7 @@ use super::App;
 use super::auth;
 use super::error::{ApiResult, ErrorBody};
 use super::projects::{ProjectBody, project_bodies};
+use super::serve::Caller;
 use crate::daemon::View;
 use crate::model::{MOST_COMMITS, RepositoryState, RepositoryStatus};
 
@@ -42,8 +44,12 @@ const REPOSITORIES: usize = 200;
 #[utoipa::path(get, path = "/", tag = "daemon", security(("bearer" = []), ("basic" = [])),
     responses((status = 200, content_type = "text/html", body = String), (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody)))]
-pub(super) async fn page(State(app): State<App>, headers: HeaderMap) -> ApiResult<Response> {
-    if let Err(error) = auth::check_browser(&app, &headers) {
+pub(super) async fn page(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
+    if let Err(error) = auth::check_browser(&app, &caller, &headers).await {
         let mut refused = error.into_response();
         if refused.status() == StatusCode::UNAUTHORIZED {
             let ask = HeaderValue::from_static("Basic realm=\"RepoSync\", charset=\"UTF-8\"");
@@ -61,8 +67,6 @@ pub(super) async fn page(State(app): State<App>, headers: HeaderMap) -> ApiResul
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CONTENT_SECURITY_POLICY, policy.as_str()),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
     ];
     Ok((headers, page).into_response())

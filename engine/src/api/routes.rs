@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
@@ -12,14 +12,11 @@ use axum::routing::{delete, get, post};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::error::{ApiError, ApiResult};
-use super::{App, auth, health, metrics, openapi, operations, page, projects, runs, sync, webhook};
+use super::{App, auth, browser, health, metrics, openapi, operations, page, projects, runs, sync, webhook};
 
-/// Bytes of a body.
-const BODY: usize = 2 << 20;
-/// Bytes of a webhook's body: GitHub's own cap.
-const WEBHOOK_BODY: usize = 25 << 20;
-/// Reading and answering a request. What asks a service takes as long as that.
-const TIME: Duration = Duration::from_secs(30);
+/// Time for reading and answering a request.
+pub(super) const TIME: Duration = Duration::from_secs(30);
+/// The same where a service is asked.
 const WORK_TIME: Duration = Duration::from_secs(600);
 
 /// All routes.
@@ -50,20 +47,21 @@ pub(super) fn routes(app: App) -> Router {
     let open = Router::new()
         .route("/", get(page::page))
         .route("/health", get(health::health))
-        .route("/webhooks/github", post(webhook::github).layer(DefaultBodyLimit::max(WEBHOOK_BODY)))
+        .route("/webhooks/github", post(webhook::github))
         .layer(from_fn(|request, next| within(TIME, request, next)));
     guarded
         .merge(open)
-        .layer(DefaultBodyLimit::max(BODY))
         .fallback(async || ApiError::not_found("there is no such route"))
         .method_not_allowed_fallback(async || {
             let message = "the route does not take this method";
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
         })
+        .layer(from_fn(browser::guard))
         .with_state(app)
 }
 
-async fn within(time: Duration, request: Request, next: Next) -> ApiResult<Response> {
+/// Ends a request that takes too long.
+pub(super) async fn within(time: Duration, request: Request, next: Next) -> ApiResult<Response> {
     tokio::time::timeout(time, next.run(request))
         .await
         .map_err(|_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the request took too long"))

@@ -1,7 +1,6 @@
 //! What commands ask of the engine, in one place: each function is the engine's work for one
 //! command, and knows nothing of arguments or of how its answer is shown.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,13 +14,14 @@ use crate::api;
 use crate::apply::{self, Candidate, Options, Prune};
 use crate::chunk::component::Lock;
 use crate::config::{Config, Need};
-use crate::daemon::{Daemon, DaemonRecord};
+use crate::daemon::{Daemon, DaemonRecord, Listening};
 use crate::ledger::{Ledger, RunLock, RunQuery, RunRow};
 use crate::model::{EventSink, Report, StageError, StatusView, VerifyReport};
 use crate::net::read_body;
 use crate::plan::{Guard, Plan};
 use crate::wire::{self, Workshop};
 
+use super::daemon_client::DaemonClient;
 use super::render::history::PastRun;
 use super::render::query::Answer;
 
@@ -202,13 +202,20 @@ fn check_names(config: &Config, names: &[String]) -> anyhow::Result<()> {
 /// Runs until it is told to stop.
 pub(super) async fn daemon(config: Config, need: Need, cancel: CancellationToken) -> anyhow::Result<()> {
     // A port that is taken is told before anything is begun.
-    let server = api::bind(config.api.listen).await?;
-    let address = server.address();
+    let tls = config.api.tls.clone();
+    let tls = tls.map(|files| api::TlsFiles { cert: files.cert, key: files.key });
+    let listen = api::Listen { listen: config.api.listen, probe: config.api.probe_listen, tls };
+    let server = api::bind(listen).await?;
+    let listening = server.listening();
     let metrics = Arc::new(api::Metrics::new());
     let daemon = Daemon::open(config, need, metrics.observer(), cancel.clone()).await?;
     let serving = server.start(daemon.handle(), metrics)?;
-    let working = daemon.start(address)?;
-    tracing::info!(%address, "the daemon listens");
+    let working = daemon.start(listening)?;
+    let Listening { listen: address, probe, tls } = listening;
+    tracing::info!(%address, tls, "the daemon listens");
+    if let Some(address) = probe {
+        tracing::info!(%address, "the daemon listens for probes");
+    }
     // Neither goes on without the other.
     let serving = serving.ended().inspect(|_| cancel.cancel());
     let working = working.inspect(|_| cancel.cancel());
@@ -222,23 +229,15 @@ pub(super) async fn reload(config: &Config) -> anyhow::Result<Reloaded> {
     let Some(record) = DaemonRecord::read(&config.engine.state) else {
         bail!("no daemon serves the ledger `{}`", config.engine.state.display());
     };
-    let mut address = record.listen;
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() {
-            Ipv4Addr::LOCALHOST.into()
-        } else {
-            Ipv6Addr::LOCALHOST.into()
-        });
-    }
-    let client = loopback_client()?;
+    let client = DaemonClient::new(config, &record)?;
+    let address = client.address();
     let started = Instant::now();
     loop {
-        let mut request = client.post(format!("http://{address}/reload"));
-        if let Some(token) = &config.api.token {
-            request = request.bearer_auth(token.expose());
-        }
-        let answer =
-            request.send().await.with_context(|| format!("failed to reach the daemon on {address}"))?;
+        let answer = client
+            .post("/reload")
+            .send()
+            .await
+            .with_context(|| format!("failed to reach the daemon on {address}"))?;
         let status = answer.status().as_u16();
         // A token that was just changed is taken up when the daemon has seen the file.
         if matches!(status, 401 | 403) && started.elapsed() < TAKEN_UP {
@@ -274,12 +273,6 @@ pub(super) struct Reloaded {
 const LONGEST_ANSWER: usize = 4 << 20;
 /// So long a daemon may take to see that the file was saved.
 const TAKEN_UP: Duration = Duration::from_secs(8);
-
-/// A client for this machine: no proxy stands between.
-fn loopback_client() -> anyhow::Result<reqwest::Client> {
-    crate::net::install_tls_provider();
-    Ok(reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(120)).build()?)
-}
 
 /// How current each project is.
 pub(super) fn status(config: &Config) -> anyhow::Result<StatusView> {

@@ -6,6 +6,7 @@ mod apply;
 mod completions;
 mod context;
 mod daemon;
+mod daemon_client;
 mod engine;
 mod error;
 mod exit;

@@ -2,7 +2,6 @@
 //! or the end of a task; everything it knows leaves it as a snapshot.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +17,7 @@ use super::generation::Generation;
 use super::handle::{Accepted, Refusal};
 use super::message::Message;
 use super::pending::{Pending, Pushed, Trigger};
-use super::record::{Claim, DaemonRecord};
+use super::record::{Claim, DaemonRecord, Listening};
 use super::reload::{Cause, Reload};
 use super::schedule::Schedule;
 use super::shutdown::GRACE;
@@ -49,7 +48,7 @@ pub(super) struct Dispatcher {
     view: watch::Sender<Arc<View>>,
     pub(super) files: watch::Sender<Vec<PathBuf>>,
     since: DateTime<Utc>,
-    record: Option<(Claim, SocketAddr)>,
+    record: Option<(Claim, Listening)>,
 }
 
 /// The removal, or report, of what the file does not declare any more.
@@ -102,9 +101,9 @@ impl Dispatcher {
     }
 
     /// Says beside the ledger that this daemon serves it, and where it listens.
-    pub(super) fn claim(&mut self, claim: Claim, listen: SocketAddr) -> StageResult<()> {
-        let (claim, _) = self.record.insert((claim, listen));
-        claim.write(record(listen, self.since, &self.generation, None, &self.schedule))
+    pub(super) fn claim(&mut self, claim: Claim, api: Listening) -> StageResult<()> {
+        let (claim, _) = self.record.insert((claim, api));
+        claim.write(record(api, self.since, &self.generation, None, &self.schedule))
     }
 
     /// The files to watch, now and later.
@@ -399,8 +398,8 @@ impl Dispatcher {
         let none = BTreeMap::new();
         self.shared.feeds.show(if stopping { &none } else { &runs });
         let refused = self.reload.refused.as_ref().map(|(refused, _)| refused.message.clone());
-        if let Some((claim, listen)) = &mut self.record {
-            let record = record(*listen, self.since, &self.generation, refused.clone(), &self.schedule);
+        if let Some((claim, api)) = &mut self.record {
+            let record = record(*api, self.since, &self.generation, refused.clone(), &self.schedule);
             if let Err(error) = claim.write(record) {
                 tracing::warn!(error = %error.one_line(), "cannot write the daemon's record");
             }
@@ -419,7 +418,7 @@ impl Dispatcher {
 }
 
 fn record(
-    listen: SocketAddr,
+    api: Listening,
     since: DateTime<Utc>,
     generation: &Generation,
     refused: Option<String>,
@@ -428,5 +427,5 @@ fn record(
     let next_runs =
         generation.projects.keys().filter_map(|name| Some((name.clone(), schedule.next(name)?))).collect();
     let config = generation.config.path.clone();
-    DaemonRecord { process: std::process::id(), since, listen, config, refused, next_runs }
+    DaemonRecord { process: std::process::id(), since, api, config, refused, next_runs }
 }

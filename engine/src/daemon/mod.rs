@@ -27,7 +27,6 @@ mod view;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -56,7 +55,7 @@ pub use operations::{
     ChangeView, ChangesView, ContentView, PlaceDescription, RepositoryView, Served, Unserved, Vectors, Which,
 };
 pub use pending::Trigger;
-pub use record::DaemonRecord;
+pub use record::{DaemonRecord, Listening};
 pub use reload::{Cause, ReloadOutcome};
 pub use view::{LastReload, ProjectView, RunState, View};
 
@@ -132,11 +131,11 @@ impl Daemon {
         self.handle.clone()
     }
 
-    /// Begins to work: `listen` is where the API is bound. The task ends when `cancel` is
+    /// Begins to work: `api` is where the API listens. The task ends when `cancel` is
     /// cancelled and the batches in hand are finished.
-    pub fn start(self, listen: SocketAddr) -> StageResult<JoinHandle<()>> {
+    pub fn start(self, api: Listening) -> StageResult<JoinHandle<()>> {
         let Self { claim, mut dispatcher, handle, cancel } = self;
-        dispatcher.claim(claim, listen)?;
+        dispatcher.claim(claim, api)?;
         let files = dispatcher.watched();
         let hangups = shutdown::hangups()?;
         Ok(tokio::spawn(async move {

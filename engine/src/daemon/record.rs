@@ -15,6 +15,19 @@ use crate::ledger::rewrite;
 use crate::model::{StageError, StageResult};
 use crate::private;
 
+/// Where the API of a daemon listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listening {
+    /// The API itself.
+    pub listen: SocketAddr,
+    /// `/health` and `/metrics` for probes; none: nowhere but there.
+    #[serde(default)]
+    pub probe: Option<SocketAddr>,
+    /// True where `listen` speaks TLS.
+    #[serde(default)]
+    pub tls: bool,
+}
+
 /// What is written beside the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DaemonRecord {
@@ -23,7 +36,8 @@ pub struct DaemonRecord {
     /// Since when (UTC).
     pub since: DateTime<Utc>,
     /// Where its API listens.
-    pub listen: SocketAddr,
+    #[serde(flatten)]
+    pub api: Listening,
     /// The file it goes by.
     pub config: PathBuf,
     /// Why it refuses the file on disk, where it does.
@@ -80,7 +94,7 @@ impl Claim {
             Err(TryLockError::Error(error)) => Err(cannot(error)),
             Err(TryLockError::WouldBlock) => {
                 let who = DaemonRecord::read(state).map_or_else(String::new, |record| {
-                    format!(" (process {}, listening on {})", record.process, record.listen)
+                    format!(" (process {}, listening on {})", record.process, record.api.listen)
                 });
                 Err(StageError::local("daemon", format!("another daemon serves this ledger{who}"))
                     .hint("end it first, or give this one a ledger of its own with `[engine] state`"))
@@ -121,7 +135,7 @@ mod tests {
         let record = DaemonRecord {
             process: 7,
             since: Utc::now(),
-            listen: ([127, 0, 0, 1], 8080).into(),
+            api: Listening { listen: ([127, 0, 0, 1], 8080).into(), probe: None, tls: false },
             config: dir.path().join("reposync.toml"),
             refused: Some("a long reason, so that the next one is shorter".into()),
             next_runs: BTreeMap::new(),

@@ -1,6 +1,6 @@
 //! The daemon as the real program, and a client that can also send what no proper one would.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -68,13 +68,37 @@ impl Daemon {
         program.until("the daemon's record", |_| read(&record, id).is_some());
         let address = read(&record, id).expect("just read");
         let daemon = Self { program, record, address, token: None };
-        // It listens before it works.
-        assert_eq!(daemon.get("/health").status, 200);
+        // It listens before it works; behind TLS the test asks.
+        let record = std::fs::read_to_string(&daemon.record).expect("a record");
+        if !record.contains("\"tls\":true") {
+            assert_eq!(daemon.get("/health").status, 200);
+        }
         daemon
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The same daemon, asked by its listener for probes.
+    #[track_caller]
+    pub(crate) fn probe(&self, path: &str) -> Answer {
+        let record = std::fs::read_to_string(&self.record).expect("a record");
+        let record: Value = serde_json::from_str(&record).expect("JSON");
+        let probe: SocketAddr = record["probe"].as_str().expect("a listener").parse().expect("an address");
+        let mut stream = TcpStream::connect(probe).expect("the daemon listens");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time-out");
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {probe}\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("sent");
+        answer(&mut stream)
+    }
+
+    /// A connection that has sent this and says no more.
+    #[track_caller]
+    pub(crate) fn half(&self, sent: &str) -> TcpStream {
+        let mut stream = self.connect();
+        stream.write_all(sent.as_bytes()).expect("sent");
+        stream
     }
 
     /// A connection of one's own.
@@ -223,6 +247,14 @@ impl Daemon {
     }
 }
 
+/// The status line of an answer, whatever follows it.
+pub(crate) fn status_line(stream: &mut TcpStream) -> String {
+    let mut line = String::new();
+    // An error shows as a line that is cut short.
+    drop(BufReader::new(stream).read_line(&mut line));
+    line
+}
+
 /// Where the daemon of this process listens.
 fn read(record: &PathBuf, process: u32) -> Option<SocketAddr> {
     let record: Value = serde_json::from_str(&std::fs::read_to_string(record).ok()?).ok()?;
@@ -234,6 +266,11 @@ fn read(record: &PathBuf, process: u32) -> Option<SocketAddr> {
 
 /// Reads an answer until the connection ends; a reset after the answer is the server's right.
 pub(crate) fn answer(stream: &mut TcpStream) -> Answer {
+    answer_from(stream)
+}
+
+/// The same from another kind of stream.
+pub(crate) fn answer_from(stream: &mut impl Read) -> Answer {
     let mut bytes = Vec::new();
     // What came before a reset is kept. (A single `read` ends early on a signal, such as the end of
     // another test's program.)

@@ -1,0 +1,123 @@
+//! A client of the daemon that serves a ledger on this machine.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use reqwest::{Client, RequestBuilder};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+
+use crate::config::Config;
+use crate::daemon::DaemonRecord;
+use crate::model::Secret;
+use crate::net::install_tls_provider;
+
+/// Time for an answer: a reload compiles components.
+const ANSWER: Duration = Duration::from_secs(120);
+
+/// Sends requests to the daemon, with the token of the file where there is one.
+pub(super) struct DaemonClient {
+    http: Client,
+    address: SocketAddr,
+    scheme: &'static str,
+    token: Option<Secret>,
+}
+
+impl DaemonClient {
+    /// A client of the daemon that wrote the record. Where the daemon speaks TLS, it must have the
+    /// certificate of `[api] tls_cert`: the daemon is asked by its address, which no certificate names.
+    pub(super) fn new(config: &Config, record: &DaemonRecord) -> anyhow::Result<Self> {
+        let mut address = record.api.listen;
+        match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
+        install_tls_provider();
+        // The daemon is on this machine: no proxy stands between.
+        let mut builder = Client::builder().no_proxy().timeout(ANSWER);
+        if record.api.tls {
+            let tls = config.api.tls.as_ref();
+            let tls =
+                tls.context("the daemon speaks TLS, but the file has no `[api] tls_cert`; restart it")?;
+            builder = builder.tls_backend_preconfigured(pinned(&tls.cert)?);
+        }
+        let scheme = if record.api.tls { "https" } else { "http" };
+        Ok(Self { http: builder.build()?, address, scheme, token: config.api.token.clone() })
+    }
+
+    /// Where the daemon is asked.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A POST to a path.
+    pub(super) fn post(&self, path: &str) -> RequestBuilder {
+        let request = self.http.post(format!("{}://{}{path}", self.scheme, self.address));
+        match &self.token {
+            Some(token) => request.bearer_auth(token.expose()),
+            None => request,
+        }
+    }
+}
+
+/// TLS that accepts the first certificate of the file and no other.
+fn pinned(cert: &Path) -> anyhow::Result<ClientConfig> {
+    let expected = CertificateDer::from_pem_file(cert)
+        .with_context(|| format!("failed to read `{}` of `[api] tls_cert`", cert.display()))?;
+    let provider = Arc::new(ring::default_provider());
+    let verifier = Pinned { expected, provider: Arc::clone(&provider) };
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
+}
+
+/// Accepts one certificate, whatever names it holds. The handshake proves that the server has its key.
+#[derive(Debug)]
+struct Pinned {
+    expected: CertificateDer<'static>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if *end_entity == self.expected {
+            return Ok(ServerCertVerified::assertion());
+        }
+        Err(Error::General("the server has another certificate than `[api] tls_cert`".into()))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
