@@ -171,6 +171,7 @@ impl Workshop {
                 max_file_bytes: config.engine.max_file_bytes.0,
             },
             secrets: project.secrets,
+            max_cost: project.max_cost,
             basis: Fingerprint::of(basis),
             source: self.source(config, stage(&project.source)?)?,
             chunkers,

@@ -8,7 +8,7 @@ use reposync::apply::{Candidate, Options, run};
 use reposync::config::{self, Need};
 use reposync::ledger::Ledger;
 use reposync::model::{EventSink, Outcome};
-use reposync::plan::Guard;
+use reposync::plan::{Guard, SpendingGuard};
 use reposync::wire::Workshop;
 use tokio_util::sync::CancellationToken;
 
@@ -198,8 +198,11 @@ async fn changelogs_indexed(native: bool) -> crate::support::local::Index {
     let ledger = Arc::new(Ledger::open(&config.engine.state).expect("a ledger"));
     let engine = workshop.engine(&config, ledger, EventSink::none(), CancellationToken::new());
     let candidate = Candidate { name: "docs".into(), project: Ok(Arc::new(project)) };
-    let options =
-        Options::new(Guard { max_delete_ratio: 0.5, allow_deletes: false }, vec!["docs".to_owned()]);
+    let options = Options::new(
+        Guard { max_delete_ratio: 0.5, allow_deletes: false },
+        SpendingGuard { max_new_texts_ratio: 0.5, allow_cost: false },
+        vec!["docs".to_owned()],
+    );
     let report = run(Arc::new(engine), vec![candidate], options, "test").await.expect("a run");
     assert_eq!(report.outcome, Outcome::Done, "{report:?}");
     read_index(&local.world.path(".reposync/index.db"))

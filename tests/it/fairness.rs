@@ -8,7 +8,7 @@ use reposync::chunk::{SentenceChunker, SentenceSettings};
 use reposync::embed::{EmbedQueue, Embedder as _};
 use reposync::ledger::{Ledger, ProjectRow};
 use reposync::model::{BranchRef, Event, EventSink, Fingerprint, Outcome, PathMatcher, SecretsMode};
-use reposync::plan::{Guard, Selector};
+use reposync::plan::{Guard, Selector, SpendingGuard};
 use reposync::source::Selection;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -57,6 +57,7 @@ fn project(name: &str, lab: &Lab, repositories: usize, files: usize, bytes: usiz
             max_file_bytes: 2 * MIB as u64,
         },
         secrets: SecretsMode::Off,
+        max_cost: None,
         basis: Fingerprint::of([name, embedder.identity().as_str()]),
         source: Arc::new(LabSource(lab.clone())),
         chunkers: vec![Arc::new(SentenceChunker::new("prose", &settings, None).expect("a chunker"))],
@@ -95,7 +96,11 @@ async fn hung_projects_leave_room_for_another() {
         events,
         cancel: CancellationToken::new(),
     });
-    let options = Options::new(Guard { max_delete_ratio: 0.5, allow_deletes: false }, Vec::new());
+    let options = Options::new(
+        Guard { max_delete_ratio: 0.5, allow_deletes: false },
+        SpendingGuard { max_new_texts_ratio: 0.5, allow_cost: false },
+        Vec::new(),
+    );
     let hung = tokio::spawn({
         let (engine, options) = (Arc::clone(&engine), options.clone());
         async move { run(engine, candidates, options, "test").await }

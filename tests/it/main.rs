@@ -38,6 +38,7 @@ mod shutdown;
 mod source_git;
 mod source_github;
 mod source_github_faults;
+mod spending;
 mod store_contract;
 mod store_pinecone;
 mod support;

@@ -24,6 +24,7 @@ fn report() -> Report {
         failures: Vec::new(),
         error: None,
         retry_after: None,
+        withheld: Vec::new(),
         notes: vec!["<!channel> & co".into()],
     };
     Report {

@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 use super::App;
 use super::error::{ApiError, ApiResult};
 use crate::daemon::{Observed, Observer, View};
-use crate::model::{Event, Outcome, Report, ServiceKind, StatusView};
+use crate::model::{Event, GuardKind, Outcome, Report, ServiceKind, StatusView};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ErrorLabels {
@@ -35,6 +35,12 @@ struct CallLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ProjectLabel {
     project: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct GuardLabels {
+    project: String,
+    guard: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -96,6 +102,7 @@ pub struct Metrics {
     seconds_behind: Family<ProjectLabel, FloatGauge>,
     commits_behind: Family<ProjectLabel, FloatGauge>,
     vectors: Family<ProjectLabel, Gauge>,
+    withheld: Family<GuardLabels, Gauge>,
     running: Gauge,
     queued: Gauge,
     degraded: Gauge,
@@ -139,6 +146,7 @@ impl Metrics {
             seconds_behind: Family::default(),
             commits_behind: Family::default(),
             vectors: Family::default(),
+            withheld: Family::default(),
             running: Gauge::default(),
             queued: Gauge::default(),
             degraded: Gauge::default(),
@@ -189,6 +197,8 @@ impl Metrics {
             "Requests with a token that is not the one of the API",
             self.wrong_tokens.clone(),
         );
+        let help = "What a guard withheld in the project's last run: vectors kept, texts not embedded";
+        registry.register("withheld", help, self.withheld.clone());
         registry.register("runs_active", "Runs under way", self.running.clone());
         registry.register("runs_queued", "Runs that wait for the one before them", self.queued.clone());
         registry.register(
@@ -296,6 +306,11 @@ impl Metrics {
         self.sync_duration.observe(report.seconds);
         self.runs.get_or_create_owned(&OutcomeLabel { outcome: report.outcome.as_str() }).inc();
         for part in &report.projects {
+            for guard in [GuardKind::Deletion, GuardKind::Spending] {
+                let label = GuardLabels { project: part.project.clone(), guard: guard.as_str() };
+                let amount: u64 = part.withheld.iter().filter(|w| w.guard == guard).map(|w| w.amount).sum();
+                self.withheld.get_or_create_owned(&label).set(i64::try_from(amount).unwrap_or(i64::MAX));
+            }
             if part.counts.price > 0.0 {
                 let label = ProjectLabel { project: part.project.clone() };
                 self.cost.get_or_create_owned(&label).inc_by(part.counts.price);

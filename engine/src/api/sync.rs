@@ -23,6 +23,8 @@ pub(super) struct SyncRequest {
     full: bool,
     /// Let the deletion guard pass everything.
     allow_deletes: bool,
+    /// Let the spending guard pass everything.
+    allow_cost: bool,
 }
 
 /// A run that was asked for.
@@ -44,7 +46,8 @@ pub(super) async fn sync(
     State(app): State<App>,
     OptionalBody(request): OptionalBody<SyncRequest>,
 ) -> ApiResult<(StatusCode, Json<SyncAccepted>)> {
-    let accepted = app.handle.sync(request.project, request.full, request.allow_deletes).await?;
+    let SyncRequest { project, full, allow_deletes, allow_cost } = request;
+    let accepted = app.handle.sync(project, full, allow_deletes, allow_cost).await?;
     let body = SyncAccepted { run_id: accepted.run.clone(), run: accepted.run, runs: accepted.runs };
     Ok((StatusCode::ACCEPTED, Json(body)))
 }

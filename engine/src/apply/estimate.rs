@@ -71,17 +71,45 @@ pub(crate) async fn estimate(
         }
         return Ok(LeftOut::new());
     }
-    let wanted = work.diff.writes.iter().map(|write| write.wanted.entry.clone()).collect();
+    let Counted { left_out, failed } = count_exactly(run, work, bill).await?;
+    let repository = &work.entry.repo.name;
+    for (path, reason) in &left_out {
+        run.tally.skipped(repository, path, *reason);
+    }
+    for (path, error) in &failed {
+        run.tally.failed(Some(repository), Some(path), error);
+    }
+    Ok(left_out)
+}
+
+/// What contents told beside the bill.
+#[derive(Default)]
+pub(crate) struct Counted {
+    left_out: LeftOut,
+    /// Files that could not be read or cut, by path.
+    failed: Vec<(String, StageError)>,
+}
+
+/// Adds a repository's work to the bill, by reading and cutting its contents.
+pub(crate) async fn count_exactly(
+    run: &Arc<ProjectRun>,
+    work: &RepoWork,
+    bill: &mut Bill<'_>,
+) -> StageResult<Counted> {
+    let wanted: Vec<TreeEntry> = work.diff.writes.iter().map(|write| write.wanted.entry.clone()).collect();
+    if wanted.is_empty() {
+        return Ok(Counted::default());
+    }
     let mut sink = Counting {
         run,
         repo: &work.entry.repo,
         commit: work.commit,
         writes: &work.diff.writes,
         bill,
-        left_out: LeftOut::new(),
+        counted: Counted::default(),
     };
     run.project.source.fetch(&work.entry.repo, work.commit, wanted, &mut sink).await?;
-    Ok(sink.left_out)
+    Ok(sink.counted)
 }
 
 /// What sizes alone tell. Content that the index holds already costs no embedding.
@@ -110,7 +138,7 @@ struct Counting<'a, 'b> {
     commit: GitSha,
     writes: &'a [Write],
     bill: &'a mut Bill<'b>,
-    left_out: LeftOut,
+    counted: Counted,
 }
 
 #[async_trait]
@@ -128,8 +156,7 @@ impl ContentSink for Counting<'_, '_> {
         };
         match prepared {
             Ok(Prepared::Skipped(reason)) => {
-                run.tally.skipped(&self.repo.name, &entry.path, reason);
-                self.left_out.insert(entry.path, reason);
+                self.counted.left_out.insert(entry.path, reason);
                 self.bill.estimate.vectors_deleted += write.vectors_before;
                 Ok(())
             }
@@ -138,7 +165,7 @@ impl ContentSink for Counting<'_, '_> {
                 self.count(write, &drafts).await
             }
             Err(error) => {
-                run.tally.failed(Some(&self.repo.name), Some(&entry.path), &error);
+                self.counted.failed.push((entry.path, error));
                 Ok(())
             }
         }

@@ -40,8 +40,10 @@ struct Shared {
 pub(crate) struct FailedFiles {
     /// How many.
     pub(crate) count: u64,
-    /// Paths that were to leave the index with their content under another path, which failed:
-    /// they stay until it is in.
+    /// How many more were not written because the spending guard withheld their texts.
+    pub(crate) withheld: u64,
+    /// Paths that were to leave the index with their content under another path, which was not
+    /// written: they stay until it is in.
     pub(crate) keep: BTreeSet<String>,
 }
 
@@ -151,7 +153,14 @@ impl Shared {
             () = self.run.stop.cancelled() => Err(StageError::cancelled("engine")),
         };
         let result = match result {
-            Ok(written) => written.await.unwrap_or_else(|_| Err(StageError::cancelled("engine"))),
+            Ok(Some(written)) => written.await.unwrap_or_else(|_| Err(StageError::cancelled("engine"))),
+            Ok(None) => {
+                self.run.tally.count(|counts| counts.files_withheld += 1);
+                let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+                failed.withheld += 1;
+                failed.keep.extend(moved_from);
+                return;
+            }
             Err(error) => Err(error),
         };
         drop(room);
@@ -170,13 +179,14 @@ impl Shared {
         }
     }
 
-    /// Everything up to the hand-over to the writer; the answer tells when it is recorded.
+    /// Everything up to the hand-over to the writer; the answer tells when it is recorded. `None`:
+    /// the spending guard withholds texts of the file.
     async fn to_writer(
         &self,
         write: Write,
         content: StageResult<Bytes>,
         room: &mut Taken,
-    ) -> StageResult<tokio::sync::oneshot::Receiver<StageResult<()>>> {
+    ) -> StageResult<Option<tokio::sync::oneshot::Receiver<StageResult<()>>>> {
         let content = content?;
         let (prepared, write) = self.prepare(write, content).await?;
         self.run.emit(Event::Done { phase: Phase::Chunk, n: 1 });
@@ -188,6 +198,12 @@ impl Shared {
             }
         };
         room.resize(true_bytes(&drafts, self.run.dimensions));
+        if self.run.is_embedding_withheld() {
+            let inputs: Vec<String> = drafts.iter().map(|draft| draft.input.clone()).collect();
+            if self.run.project.queue.peek(&inputs).await.contains(&false) {
+                return Ok(None);
+            }
+        }
         let count = drafts.len() as u64;
         self.run.emit(Event::Expected { phase: Phase::Embed, n: count });
         let vectors = self.embed(&drafts).await?;
@@ -208,7 +224,7 @@ impl Shared {
             records,
             full: self.run.options.full,
         };
-        self.writer.hand_over(file).await
+        self.writer.hand_over(file).await.map(Some)
     }
 
     async fn prepare(&self, write: Write, content: Bytes) -> StageResult<(Prepared, Write)> {

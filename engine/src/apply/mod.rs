@@ -17,6 +17,7 @@ mod run;
 mod search;
 mod selected;
 mod setup;
+mod spending;
 mod survey;
 mod tally;
 mod verify;

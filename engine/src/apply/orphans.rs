@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::setup::{Engine, Options, Prune};
 use super::tally::Tally;
 use crate::ledger::{Leftover, OrphanProject};
-use crate::model::{ErrorKind, Event, ProjectReport, StageError, StageResult};
+use crate::model::{ErrorKind, Event, GuardKind, ProjectReport, StageError, StageResult, Withheld};
 
 /// Deals with the projects that are not declared any more; one report for each of which something
 /// is in the index.
@@ -49,15 +49,16 @@ async fn deal_with(
         options.prune == Prune::Standing && options.guard.withholds(orphan.vectors, orphan.vectors);
     if options.prune == Prune::No || withheld {
         let why = if withheld { "; the deletion guard keeps them (`--allow-deletes`)" } else { "" };
-        let note = format!(
+        let message = format!(
             "project `{}` is not in the file any more: its {} vectors stay searchable{why}; \
              remove them with `reposync apply --prune`",
             orphan.name, orphan.vectors
         );
-        engine.events.emit(Event::Note { project: orphan.name.clone(), message: note.clone() });
-        tally.note(note);
+        engine.events.emit(Event::Note { project: orphan.name.clone(), message: message.clone() });
         if withheld {
-            tally.withheld(orphan.vectors);
+            tally.withheld(Withheld { guard: GuardKind::Deletion, amount: orphan.vectors, message });
+        } else {
+            tally.note(message);
         }
         return Ok(true);
     }

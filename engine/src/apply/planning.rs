@@ -13,6 +13,7 @@ use super::look::{Look, RepoWork, known_files, look};
 use super::project_run::ProjectRun;
 use super::remove::{Leaving, Verdict, judge};
 use super::setup::{Candidate, Engine, Options, Project, Prune};
+use super::spending;
 use super::survey::{Absence, Gone, report_empty, report_orphan, survey};
 use super::tally::failure;
 use crate::ledger::Ledger;
@@ -66,6 +67,7 @@ fn empty(name: &str, error: Option<&StageError>) -> ProjectPlan {
         estimate: Estimate::default(),
         skipped: Vec::new(),
         withheld: 0,
+        guards: Vec::new(),
         notes: Vec::new(),
         failures: Vec::new(),
         error: error.map(|error| failure(None, None, error)),
@@ -89,6 +91,7 @@ async fn plan_project(
     let report = run.tally.report(&name, result.as_ref().err(), false);
     planned.skipped = report.skipped;
     planned.withheld = report.counts.vectors_withheld;
+    planned.guards = report.withheld;
     planned.notes = report.notes;
     planned.failures = report.failures;
     planned.error = report.error;
@@ -107,6 +110,7 @@ async fn survey_project(
 ) -> StageResult<()> {
     adopt(run).await?;
     let vectors_before = run.ledger(|ledger, (id, _)| ledger.vector_count(id)).await?;
+    let budget = spending::budget(run).await?;
     let survey = survey(run).await?;
     run.emit(Event::Expected { phase: Phase::List, n: survey.present.len() as u64 });
     let mut looks = futures::stream::iter(survey.present)
@@ -123,6 +127,7 @@ async fn survey_project(
     // Repositories under whose name there is nothing, and those whose work is unknown.
     let mut absent = BTreeSet::new();
     let mut incomplete = BTreeSet::new();
+    let mut works = Vec::new();
     while let Some((name, look)) = looks.next().await {
         run.emit(Event::Done { phase: Phase::List, n: 1 });
         match look? {
@@ -143,8 +148,14 @@ async fn survey_project(
                 let mut repository = repository_plan(run, &work).await?;
                 leave_out(&mut repository, &estimate(run, &work, exact, &mut bill).await?);
                 planned.repositories.push(repository);
+                if !run.options.spending.is_idle(budget) {
+                    works.push(*work);
+                }
             }
         }
+    }
+    if let Some(withheld) = spending::decide(run, &works, budget).await? {
+        run.withheld(withheld);
     }
     report_empty(run, &absent);
     absent.extend(vanished.iter().map(|(name, ..)| name.clone()));

@@ -1,5 +1,6 @@
 //! One project in one run: what its tasks share.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::Utc;
@@ -11,7 +12,7 @@ use super::selected::Findings;
 use super::setup::{Engine, Options, Project, Recipes};
 use super::tally::Tally;
 use crate::ledger::{Ledger, ProjectKey};
-use crate::model::{Event, Fingerprint, Place, StageError, StageResult};
+use crate::model::{Event, Fingerprint, Place, StageError, StageResult, Withheld};
 use crate::source::AnswerCache;
 
 /// What the tasks of one project's run share.
@@ -39,6 +40,8 @@ pub(crate) struct ProjectRun {
     pub(crate) findings: Findings,
     /// True for a plan: nothing is written.
     pub(crate) dry: bool,
+    /// Set where the spending guard withholds what would have to be embedded.
+    embedding_withheld: AtomicBool,
     /// False where a run would have to create the store: it holds nothing.
     pub(crate) store_exists: bool,
     /// Ends this project; a child of the run's.
@@ -95,6 +98,7 @@ impl ProjectRun {
             tally,
             findings: Findings::default(),
             dry,
+            embedding_withheld: AtomicBool::new(false),
             store_exists,
             stop,
             fatal,
@@ -173,6 +177,24 @@ impl ProjectRun {
                 self.emit(Event::Note { project: self.name().to_owned(), message: note });
             }
         }
+    }
+
+    /// From here on files are written only where all their vectors are in the cache.
+    pub(crate) fn withhold_embedding(&self, withheld: Withheld) {
+        self.embedding_withheld.store(true, Ordering::Relaxed);
+        self.withheld(withheld);
+    }
+
+    /// Whether the spending guard withholds what would have to be embedded.
+    pub(crate) fn is_embedding_withheld(&self) -> bool {
+        self.embedding_withheld.load(Ordering::Relaxed)
+    }
+
+    /// A guard withheld something; the run goes on without it.
+    pub(crate) fn withheld(&self, withheld: Withheld) {
+        let message = withheld.message.clone();
+        self.emit(Event::Note { project: self.name().to_owned(), message });
+        self.tally.withheld(withheld);
     }
 
     /// Ends the project with an error; the first one is told.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::project_run::ProjectRun;
 use crate::ledger::{FileKey, Leftover};
-use crate::model::{Event, GitSha, StageError, StageResult};
+use crate::model::{Event, GitSha, GuardKind, StageError, StageResult, Withheld};
 use crate::plan::Known;
 use crate::store::VectorStore;
 
@@ -82,12 +82,12 @@ pub(crate) async fn judge(
     let files = |list: Vec<(Leaving, bool)>| list.into_iter().map(|(file, _)| file).collect();
     let verdict = Verdict { removed: files(removed), withheld: files(withheld) };
     if !verdict.withheld.is_empty() {
-        run.tally.withheld(vectors);
-        run.note(format!(
+        let message = format!(
             "deletion guard: {vectors} of {vectors_before} vectors would go ({} files), more than `max_delete_ratio` allows; \
              they are kept. If that is meant: `reposync apply --allow-deletes` (daemon: POST /sync {{\"allow_deletes\": true}})",
             verdict.withheld.len()
-        ));
+        );
+        run.withheld(Withheld { guard: GuardKind::Deletion, amount: vectors, message });
     }
     Ok(verdict)
 }

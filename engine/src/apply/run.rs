@@ -19,6 +19,7 @@ use super::project_run::ProjectRun;
 use super::remove::{Leaving, Verdict, clean_leftovers, judge, remove_files};
 use super::selected::record_findings;
 use super::setup::{Candidate, Engine, Options, Project, Prune, selection_fingerprint};
+use super::spending;
 use super::survey::{Absence, Gone, Present, report_empty, report_orphan, survey};
 use super::tally::Tally;
 use super::writer::Writer;
@@ -230,7 +231,19 @@ struct RepoEnd {
     entry: RepoEntry,
     commit: GitSha,
     settled: bool,
+    /// The spending guard withheld files of it: its commit is not the one indexed.
+    withheld: bool,
     leaving: Vec<Leaving>,
+}
+
+impl RepoEnd {
+    /// Records the repository's end. Where files were withheld, the commit indexed before stays.
+    async fn finish(&self, run: &Arc<ProjectRun>, settled: bool) -> StageResult<()> {
+        if self.withheld {
+            return Ok(());
+        }
+        finish(run, &self.entry, self.commit, settled).await
+    }
 }
 
 /// What the repositories of a project came to.
@@ -247,6 +260,7 @@ struct Ends {
 async fn drive(run: &Arc<ProjectRun>) -> StageResult<()> {
     adopt(run).await?;
     let vectors_before = run.ledger(|ledger, (id, _)| ledger.vector_count(id)).await?;
+    let budget = spending::budget(run).await?;
     let survey = survey(run).await?;
     let total = survey.present.len() as u64;
     run.tally.count(|counts| counts.repositories = total);
@@ -255,7 +269,7 @@ async fn drive(run: &Arc<ProjectRun>) -> StageResult<()> {
     let mut writers = JoinSet::new();
     let writer = Writer::start(run, &mut writers);
     let ends = Mutex::new(Ends::default());
-    let result = repositories(run, &writer, survey.present, &ends).await;
+    let result = repositories(run, &writer, survey.present, budget, &ends).await;
     drop(writer);
     while writers.join_next().await.is_some() {}
     result?;
@@ -269,72 +283,101 @@ async fn drive(run: &Arc<ProjectRun>) -> StageResult<()> {
         .collect();
     run.ledger(move |ledger, _| ledger.remember_recipes(&recipes)).await?;
     removals(run, ends, survey.gone, vectors_before).await?;
+    if !run.is_embedding_withheld() {
+        run.ledger(|ledger, (id, _)| ledger.first_run_ended(id, Utc::now())).await?;
+    }
     clean_leftovers(run).await
 }
 
-/// The one place of a project where things happen side by side.
+/// The one place of a project where things happen side by side. A repository is written as soon as
+/// it is inspected, except where the spending guard has to see all of them first.
 async fn repositories(
     run: &Arc<ProjectRun>,
     writer: &Writer,
     present: Vec<Present>,
+    budget: spending::Budget,
     ends: &Mutex<Ends>,
 ) -> StageResult<()> {
-    let mut results = futures::stream::iter(present)
-        .map(|present| async move {
-            let name = present.entry.repo.name.clone();
-            let span = tracing::info_span!("repository", repository = name);
-            let result = repository(run, writer, present, ends).instrument(span).await;
-            if let Err(error) = result {
-                if error.kind.is_item() {
-                    run.repository_failed(&name, &error);
-                    ends.lock().unwrap_or_else(PoisonError::into_inner).incomplete.insert(name);
-                } else {
-                    run.fail(error);
-                }
+    if run.options.spending.is_idle(budget) {
+        let work = present.into_iter().map(|present| async move {
+            if let Some(work) = inspect(run, present, ends).await {
+                execute(run, writer, *work, ends).await;
             }
-            run.emit(Event::Done { phase: Phase::List, n: 1 });
-        })
-        .buffer_unordered(REPOSITORIES);
-    while results.next().await.is_some() {}
-    match run.fatal() {
-        Some(error) => Err(error),
-        None => Ok(()),
+        });
+        futures::stream::iter(work).buffer_unordered(REPOSITORIES).collect::<()>().await;
+    } else {
+        let inspected = present.into_iter().map(|present| inspect(run, present, ends));
+        let inspected = futures::stream::iter(inspected).buffer_unordered(REPOSITORIES);
+        let works: Vec<RepoWork> =
+            inspected.filter_map(|work| async { work.map(|work| *work) }).collect().await;
+        run.fatal().map_or(Ok(()), Err)?;
+        if let Some(withheld) = spending::decide(run, &works, budget).await? {
+            run.withhold_embedding(withheld);
+        }
+        let work = works.into_iter().map(|work| execute(run, writer, work, ends));
+        futures::stream::iter(work).buffer_unordered(REPOSITORIES).collect::<()>().await;
     }
+    run.fatal().map_or(Ok(()), Err)
 }
 
-async fn repository(
-    run: &Arc<ProjectRun>,
-    writer: &Writer,
-    present: Present,
-    ends: &Mutex<Ends>,
-) -> StageResult<()> {
-    run.check_stopped()?;
+/// Compares one repository with the ledger. `None`: there is nothing to write; why stands in `ends`.
+async fn inspect(run: &Arc<ProjectRun>, present: Present, ends: &Mutex<Ends>) -> Option<Box<RepoWork>> {
     let name = present.entry.repo.name.clone();
+    let span = tracing::info_span!("repository", repository = name);
+    let looked = async {
+        run.check_stopped()?;
+        look(run, present).await
+    };
+    let looked = looked.instrument(span).await;
+    run.emit(Event::Done { phase: Phase::List, n: 1 });
     let lock = || ends.lock().unwrap_or_else(PoisonError::into_inner);
-    match look(run, present).await? {
-        Look::Unchanged => {
+    match looked {
+        Ok(Look::Work(work)) => return Some(work),
+        Ok(Look::Unchanged) => {
             run.tally.count(|counts| counts.repositories_unchanged += 1);
             run.emit(Event::RepositoryUnchanged { project: run.name().to_owned(), repository: name });
         }
-        Look::Empty => {
+        Ok(Look::Empty) => {
             run.findings.empty(&name);
             lock().empty.insert(name);
         }
-        Look::Failed => drop(lock().incomplete.insert(name)),
-        Look::Gone(cause) => lock().gone.push((name, cause)),
-        Look::Work(work) => {
-            let end = files(run, writer, *work).await?;
-            if !end.settled {
-                lock().incomplete.insert(name);
-            }
-            if end.leaving.is_empty() {
-                finish(run, &end.entry, end.commit, end.settled).await?;
-            } else {
-                lock().ended.push(end);
-            }
-        }
+        Ok(Look::Failed) => drop(lock().incomplete.insert(name)),
+        Ok(Look::Gone(cause)) => lock().gone.push((name, cause)),
+        Err(error) => failed(run, name, error, ends),
     }
-    Ok(())
+    None
+}
+
+/// Writes one repository's files and records how it ended.
+async fn execute(run: &Arc<ProjectRun>, writer: &Writer, work: RepoWork, ends: &Mutex<Ends>) {
+    let name = work.entry.repo.name.clone();
+    let span = tracing::info_span!("repository", repository = name);
+    let written = async {
+        run.check_stopped()?;
+        let end = files(run, writer, work).await?;
+        if !end.settled {
+            ends.lock().unwrap_or_else(PoisonError::into_inner).incomplete.insert(name.clone());
+        }
+        if end.leaving.is_empty() {
+            end.finish(run, end.settled).await?;
+        } else {
+            ends.lock().unwrap_or_else(PoisonError::into_inner).ended.push(end);
+        }
+        Ok(())
+    };
+    if let Err(error) = written.instrument(span).await {
+        failed(run, name, error, ends);
+    }
+}
+
+/// A repository's error is an entry of the report; any other ends the project.
+fn failed(run: &Arc<ProjectRun>, name: String, error: StageError, ends: &Mutex<Ends>) {
+    if error.kind.is_item() {
+        run.repository_failed(&name, &error);
+        ends.lock().unwrap_or_else(PoisonError::into_inner).incomplete.insert(name);
+    } else {
+        run.fail(error);
+    }
 }
 
 /// Fetches and writes what a repository needs.
@@ -391,7 +434,8 @@ async fn files(run: &Arc<ProjectRun>, writer: &Writer, work: RepoWork) -> StageR
             Leaving { moved, ..Leaving::new(repository, known, true) }
         })
         .collect();
-    Ok(RepoEnd { settled: failed.count == 0, entry, commit, leaving })
+    let withheld = failed.withheld > 0;
+    Ok(RepoEnd { settled: failed.count == 0 && !withheld, withheld, entry, commit, leaving })
 }
 
 /// Removes what leaves the index, and ends the repositories that waited for it.
@@ -436,7 +480,7 @@ async fn removals(
     let kept: BTreeSet<&str> = withheld.iter().map(|file| file.repository.as_str()).collect();
     for end in &ended {
         let settled = end.settled && !kept.contains(end.entry.repo.name.as_str());
-        finish(run, &end.entry, end.commit, settled).await?;
+        end.finish(run, settled).await?;
     }
     for name in dissolved {
         if kept.contains(name.as_str()) {

@@ -13,7 +13,7 @@ use crate::embed::{EmbedQueue, Embedder};
 use crate::ledger::{Ledger, ProjectRow};
 use crate::model::{BranchRef, EventSink, Fingerprint, Place, SecretsMode, StageResult};
 use crate::notify::Notifier;
-use crate::plan::{Guard, RecipePart, RecipeParts, Selector};
+use crate::plan::{Guard, RecipePart, RecipeParts, Selector, SpendingGuard};
 use crate::source::{Selection, Source};
 use crate::store::VectorStore;
 
@@ -33,6 +33,8 @@ pub struct Project {
     pub selector: Selector,
     /// What happens to secrets found in files.
     pub secrets: SecretsMode,
+    /// What the embeddings of one run may cost, in the currency of `price_per_million_tokens`.
+    pub max_cost: Option<f64>,
     /// Everything that decides which files are indexed and how, but the trees themselves: when it
     /// is as it was and so is the head, nothing is to be done.
     pub basis: Fingerprint,
@@ -93,6 +95,8 @@ pub struct Options {
     pub prune: Prune,
     /// The deletion guard.
     pub guard: Guard,
+    /// The spending guard.
+    pub spending: SpendingGuard,
     /// Repositories that a push named, with the head before it: their heads are asked whatever the
     /// listing says.
     pub pushed: BTreeMap<String, Option<String>>,
@@ -252,11 +256,12 @@ impl Engine {
 
 impl Options {
     /// An ordinary run.
-    pub fn new(guard: Guard, declared: Vec<String>) -> Self {
+    pub fn new(guard: Guard, spending: SpendingGuard, declared: Vec<String>) -> Self {
         Self {
             full: false,
             prune: Prune::No,
             guard,
+            spending,
             pushed: BTreeMap::new(),
             declared,
             whole_file: false,

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::model::{Counts, ErrorKind, Failure, Outcome, ProjectReport, SkipCount, SkipReason, StageError};
+use crate::model::{
+    Counts, ErrorKind, Failure, GuardKind, Outcome, ProjectReport, SkipCount, SkipReason, StageError,
+    Withheld,
+};
 
 /// So many failures are told one by one; the rest is counted.
 const TOLD_FAILURES: usize = 100;
@@ -24,6 +27,7 @@ struct Inner {
     skipped: BTreeMap<SkipReason, SkipCount>,
     failures: Vec<Failure>,
     partial: bool,
+    withheld: Vec<Withheld>,
     notes: Vec<String>,
     /// The first notes on single files, and how many there were.
     file_notes: (Vec<String>, u64),
@@ -79,11 +83,14 @@ impl Tally {
         }
     }
 
-    /// Something was withheld: the run is partial.
-    pub(crate) fn withheld(&self, vectors: u64) {
+    /// A guard withheld something: the run is partial.
+    pub(crate) fn withheld(&self, withheld: Withheld) {
         let mut inner = self.lock();
         inner.partial = true;
-        inner.counts.vectors_withheld += vectors;
+        if withheld.guard == GuardKind::Deletion {
+            inner.counts.vectors_withheld += withheld.amount;
+        }
+        inner.withheld.push(withheld);
     }
 
     /// Something a person should know.
@@ -140,6 +147,7 @@ impl Tally {
                 ErrorKind::Transient { retry_after } => retry_after.map(|wait| wait.as_secs()),
                 _ => None,
             }),
+            withheld: inner.withheld.clone(),
             notes,
         }
     }

@@ -1,11 +1,12 @@
 //! `reposync apply`
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::config::Need;
-use crate::model::Outcome;
+use crate::model::{GuardKind, Outcome, Report};
 use crate::plan::Plan;
 
 use super::context::Context;
@@ -13,6 +14,7 @@ use super::engine::{self, ApplyRequest};
 use super::error::{CommandError, CommandResult};
 use super::exit::Exit;
 use super::interrupt::Interrupt;
+use super::output::escape;
 use super::{Projects, render};
 
 /// Arguments of `apply`.
@@ -34,6 +36,9 @@ pub(super) struct ApplyArgs {
     /// Let the deletion guard pass everything
     #[arg(long)]
     allow_deletes: bool,
+    /// Let the spending guard pass everything
+    #[arg(long)]
+    allow_cost: bool,
     /// Fail when a component differs from `reposync.lock`
     #[arg(long)]
     locked: bool,
@@ -61,25 +66,48 @@ pub(super) async fn run(context: &Context, args: ApplyArgs) -> CommandResult {
     };
     let config = context.load(&Need::selected(&projects))?;
     let interrupt = Interrupt::listen(&context.progress)?;
-    let shown = context.progress.show(context.display(args.json));
     let request = ApplyRequest {
         projects,
         saved,
         full: args.full,
         prune: args.prune,
         allow_deletes: args.allow_deletes,
+        allow_cost: args.allow_cost,
         locked: args.locked,
         wait: args.wait,
     };
-    let report = engine::apply(&config, request, shown.sink(), interrupt.token()).await;
-    drop(shown);
-    let report = report?;
+    let run = async |request: ApplyRequest| {
+        let shown = context.progress.show(context.display(args.json));
+        engine::apply(&config, request, shown.sink(), interrupt.token()).await
+    };
+    let mut report = run(request.clone()).await?;
+    if !args.json && asks_to_spend(&report)? {
+        report = run(ApplyRequest { allow_cost: true, saved: None, ..request }).await?;
+    }
     if args.json {
         context.out.json(&report)?;
     } else if !context.quiet() || report.outcome != Outcome::Done {
         context.out.data(&render::summary::render(&report, &context.out.style))?;
     }
     Ok(Exit::of_run(report.outcome))
+}
+
+/// On a terminal, asks whether what the spending guard withheld may be embedded after all.
+fn asks_to_spend(report: &Report) -> std::io::Result<bool> {
+    let withheld =
+        report.projects.iter().flat_map(|project| project.withheld.iter().map(move |w| (project, w)));
+    let spending: Vec<_> = withheld.filter(|(_, withheld)| withheld.guard == GuardKind::Spending).collect();
+    let terminal = console::Term::stderr();
+    if spending.is_empty() || !terminal.is_term() || !std::io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    for (project, withheld) in spending {
+        terminal.write_line(&format!("{}: {}", escape(&project.project), escape(&withheld.message)))?;
+    }
+    terminal.write_str("Embed it now? [y/N] ")?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 /// Plans of this form are understood.

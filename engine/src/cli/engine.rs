@@ -18,7 +18,7 @@ use crate::daemon::{Daemon, DaemonRecord, Listening};
 use crate::ledger::{Ledger, RunLock, RunQuery, RunRow};
 use crate::model::{EventSink, Report, StageError, StatusView, VerifyReport};
 use crate::net::read_body;
-use crate::plan::{Guard, Plan};
+use crate::plan::{Guard, Plan, SpendingGuard};
 use crate::wire::{self, Workshop};
 
 use super::daemon_client::DaemonClient;
@@ -32,6 +32,8 @@ pub(super) struct PlanRequest {
     pub(super) projects: Vec<String>,
     /// Fetch and chunk the contents to count chunks, texts and tokens.
     pub(super) exact: bool,
+    /// Let the spending guard pass everything.
+    pub(super) allow_cost: bool,
 }
 
 /// What to apply.
@@ -48,6 +50,8 @@ pub(super) struct ApplyRequest {
     pub(super) prune: bool,
     /// Let the deletion guard pass everything.
     pub(super) allow_deletes: bool,
+    /// Let the spending guard pass everything.
+    pub(super) allow_cost: bool,
     /// Refuse components that differ from `reposync.lock`.
     pub(super) locked: bool,
     /// Wait for another run to end.
@@ -76,7 +80,7 @@ pub(super) async fn plan(
     let workshop = Arc::new(Workshop::new(cancel.clone(), events.clone()));
     let candidates = candidates(&workshop, config, &request.projects).await?;
     let engine = Arc::new(workshop.engine(config, read_ledger(config)?, events, cancel));
-    Ok(apply::plan(engine, candidates, options(config, false), request.exact).await?)
+    Ok(apply::plan(engine, candidates, options(config, false, request.allow_cost), request.exact).await?)
 }
 
 /// The projects of these names (none: all enabled ones), with their stages.
@@ -132,7 +136,7 @@ pub(super) async fn apply(
     let selected = candidates(&workshop, config, &request.projects).await?;
     let engine = Arc::new(workshop.engine(config, ledger, events, cancel));
     if let Some(saved) = &request.saved {
-        let options = options(config, request.allow_deletes);
+        let options = options(config, request.allow_deletes, request.allow_cost);
         let fresh = candidates(&workshop, config, &request.projects).await?;
         let now = apply::plan(Arc::clone(&engine), fresh, options, saved.exact).await?;
         if now.basis != saved.basis {
@@ -148,7 +152,7 @@ pub(super) async fn apply(
         full: request.full,
         prune: if request.prune { Prune::Asked } else { Prune::No },
         whole_file: request.projects.is_empty(),
-        ..options(config, request.allow_deletes)
+        ..options(config, request.allow_deletes, request.allow_cost)
     };
     let report = apply::run(engine, selected, options, "apply").await?;
     // A component that cannot be loaded has ended its projects, which the report tells.
@@ -174,9 +178,10 @@ fn check_components(lock_file: &Path, components: &Lock) -> anyhow::Result<()> {
 }
 
 /// How a run of this file is done where nobody asks for more.
-fn options(config: &Config, allow_deletes: bool) -> Options {
+fn options(config: &Config, allow_deletes: bool, allow_cost: bool) -> Options {
     let guard = Guard { max_delete_ratio: config.engine.max_delete_ratio, allow_deletes };
-    Options::new(guard, config.projects.iter().map(|project| project.name.clone()).collect())
+    let spending = SpendingGuard { max_new_texts_ratio: config.engine.max_new_texts_ratio, allow_cost };
+    Options::new(guard, spending, config.projects.iter().map(|project| project.name.clone()).collect())
 }
 
 /// One writing run at a time.
@@ -339,7 +344,7 @@ pub(super) async fn verify(
     check_names(config, projects)?;
     let workshop = Arc::new(Workshop::new(cancel.clone(), events.clone()));
     let stores = workshop.stores(config, projects);
-    let options = options(config, false);
+    let options = options(config, false, false);
     // Looking needs no lock; mending is a writing run.
     let lock = if repair { Some(lock(&config.engine.state, false).await?) } else { None };
     let ledger = match &lock {

@@ -45,8 +45,8 @@ impl Exit {
             }
             Self::Invalid => "The command line or `reposync.toml` is invalid.",
             Self::Partial => {
-                "Every project came to its end, but a repository, file or text is missing, the deletion \
-                 guard withheld something, or `verify` found differences."
+                "Every project came to its end, but a repository, file or text is missing, a guard \
+                 withheld something, or `verify` found differences."
             }
             Self::Interrupted => "Interrupted; the next run continues.",
         }
@@ -169,8 +169,7 @@ mod tests {
                another run is in progress.
             2  The command line or `reposync.toml` is invalid.
             3  Every project came to its end, but a repository, file or text is
-               missing, the deletion guard withheld something, or `verify` found
-               differences.
+               missing, a guard withheld something, or `verify` found differences.
           130  Interrupted; the next run continues.
         ");
         insta::assert_snapshot!(detailed_help_table(), @"

@@ -27,6 +27,9 @@ pub(super) struct PlanArgs {
     /// Fetch and chunk the files, so that chunks, texts, tokens and price are counted, not estimated
     #[arg(long)]
     exact: bool,
+    /// Plan as if the spending guard let everything pass
+    #[arg(long)]
+    allow_cost: bool,
     /// Save the plan for `reposync apply FILE`
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -50,7 +53,8 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<ExitCode, C
     let config = context.load_to_read(&Need::selected(&args.projects.projects))?;
     let interrupt = Interrupt::listen(&context.progress)?;
     let shown = context.progress.show(context.display(args.json));
-    let request = PlanRequest { projects: args.projects.projects, exact: args.exact };
+    let request =
+        PlanRequest { projects: args.projects.projects, exact: args.exact, allow_cost: args.allow_cost };
     let plan = engine::plan(&config, &request, shown.sink(), interrupt.token()).await;
     drop(shown);
     let plan = plan?;

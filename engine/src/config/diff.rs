@@ -68,6 +68,8 @@ pub enum Part {
     Namespace,
     /// Notifiers and their settings.
     Notifiers,
+    /// What the embeddings of one run may cost: what was withheld is decided again.
+    MaxCost,
     /// The schedule.
     Schedule,
     /// Rates, batch sizes, prices, a component's bounds.
@@ -160,6 +162,8 @@ fn process(old: &Config, new: &Config, out: &mut ConfigDiff) {
     compare("engine.retries", a.retries != b.retries, false);
     compare("engine.max_file_bytes", a.max_file_bytes != b.max_file_bytes, false);
     compare("engine.max_delete_ratio", a.max_delete_ratio.to_bits() != b.max_delete_ratio.to_bits(), false);
+    let ratio = |engine: &super::Engine| engine.max_new_texts_ratio.to_bits();
+    compare("engine.max_new_texts_ratio", ratio(a) != ratio(b), false);
     compare("engine.prune", a.prune != b.prune, false);
     compare("api.listen", old.api.listen != new.api.listen, true);
     compare("api.token", old.api.token != new.api.token, false);
@@ -189,6 +193,7 @@ fn parts(old: &Config, before: &Project, new: &Config, after: &Project) -> BTree
             || old.engine.max_file_bytes != new.engine.max_file_bytes,
     );
     note(Part::Secrets, before.secrets != after.secrets);
+    note(Part::MaxCost, before.max_cost != after.max_cost);
     note(Part::Namespace, before.namespace != after.namespace);
     note(Part::Schedule, before.schedule != after.schedule);
     note(Part::Names, !before.stages().eq(after.stages()));

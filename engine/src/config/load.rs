@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::api::read_api;
 use super::check::absolute;
+use super::costs::check_costs;
 use super::explain::did_you_mean;
 use super::kinds::Role;
 use super::places::check_shared;
@@ -197,6 +198,7 @@ fn resolve(
     }
     check_selected(&need.projects, &all, problems);
     check_shared(&all, &stages, problems);
+    check_costs(&all, &stages, problems);
 
     let is_used = |project: &super::Project| match need.projects.as_slice() {
         [] => project.enabled,
@@ -331,6 +333,10 @@ fn read_engine(
         let hint = "a share from 0 to 1: 0.5 withholds removals beyond half of a project's vectors";
         table.flag(problems, "max_delete_ratio", "outside 0 to 1", hint);
     }
+    if !(0.0..=1.0).contains(&raw.max_new_texts_ratio) {
+        let hint = "a share from 0 to 1: 0.5 withholds runs that embed more than half of a project's chunks";
+        table.flag(problems, "max_new_texts_ratio", "outside 0 to 1", hint);
+    }
     let state = absolute(folder, &raw.state);
     let cache = absolute(folder, &raw.cache);
     if state == cache || state == cache.join("cache.db") {
@@ -349,6 +355,7 @@ fn read_engine(
         retries: raw.retries,
         max_file_bytes: raw.max_file_bytes,
         max_delete_ratio: raw.max_delete_ratio,
+        max_new_texts_ratio: raw.max_new_texts_ratio,
         prune: raw.prune,
         history: raw.history,
         log_dir: raw.log_dir.map(|path| absolute(folder, &path)),

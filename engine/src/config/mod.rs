@@ -3,6 +3,7 @@
 
 mod api;
 mod check;
+mod costs;
 mod diff;
 mod explain;
 mod find;
@@ -113,6 +114,8 @@ pub struct Engine {
     pub max_file_bytes: ByteSize,
     /// The deletion guard: share of a project's vectors, 0 to 1.
     pub max_delete_ratio: f64,
+    /// The spending guard: texts of one run as a share of a project's chunks, 0 to 1.
+    pub max_new_texts_ratio: f64,
     /// For the daemon what `--prune` is for `apply`.
     pub prune: bool,
     /// How long runs are kept in the history.
@@ -190,6 +193,8 @@ pub struct Project {
     pub schedule: Option<String>,
     /// What happens to secrets found in files.
     pub secrets: SecretsMode,
+    /// What the embeddings of one run may cost.
+    pub max_cost: Option<f64>,
     /// Disabled projects are left alone.
     pub enabled: bool,
 }

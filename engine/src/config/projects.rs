@@ -43,6 +43,10 @@ pub(super) fn read(
         let hint = "minute, hour, day, month, weekday, in UTC: \"0 8 * * *\" is every day at 08:00";
         table.flag(problems, "schedule", why, hint);
     }
+    if raw.max_cost.is_some_and(|cost| !cost.is_finite() || cost < 0.0) {
+        let hint = "an amount from 0 up, such as 5.0, in the currency of `price_per_million_tokens`";
+        table.flag(problems, "max_cost", "not a price", hint);
+    }
     check_globs(table, "exclude_patterns", problems);
     check_extensions(table, problems);
     Some(Project {
@@ -61,6 +65,7 @@ pub(super) fn read(
         exclude_patterns: raw.exclude_patterns,
         schedule: raw.schedule,
         secrets: raw.secrets,
+        max_cost: raw.max_cost,
         enabled: raw.enabled,
     })
 }

@@ -34,6 +34,9 @@ pub(super) struct RawEngine {
     pub(super) max_file_bytes: ByteSize,
     /// The deletion guard: removals beyond this share of a project's vectors (0 to 1) are withheld.
     pub(super) max_delete_ratio: f64,
+    /// The spending guard: a run that would embed more texts than this share of a project's chunks
+    /// (0 to 1), and more than 10,000, embeds nothing of it until that is allowed.
+    pub(super) max_new_texts_ratio: f64,
     /// For the daemon what `--prune` is for `apply`: what nothing declares any more is removed.
     pub(super) prune: bool,
     /// How long runs are kept in the history; the newest run of each project is kept for ever.
@@ -54,6 +57,7 @@ impl Default for RawEngine {
             retries: 5,
             max_file_bytes: ByteSize::mib(1),
             max_delete_ratio: 0.5,
+            max_new_texts_ratio: 0.5,
             prune: false,
             history: HumanDuration(Duration::from_secs(90 * 24 * 3600)),
             log_dir: None,
@@ -133,6 +137,10 @@ pub(super) struct RawProject {
     /// What happens to keys and tokens found in files.
     #[serde(default)]
     pub(super) secrets: SecretsMode,
+    /// The spending guard: what the embeddings of one run may cost, in the currency of the
+    /// embedder's `price_per_million_tokens`; left out: no bound.
+    #[serde(default)]
+    pub(super) max_cost: Option<f64>,
     /// A disabled project is left alone.
     #[serde(default = "yes")]
     pub(super) enabled: bool,

@@ -114,6 +114,7 @@ fn engine(out: &mut Lines, engine: &Engine) {
     out.put("retries", i64::from(engine.retries));
     out.text("max_file_bytes", &engine.max_file_bytes);
     out.put("max_delete_ratio", engine.max_delete_ratio);
+    out.put("max_new_texts_ratio", engine.max_new_texts_ratio);
     out.put("prune", engine.prune);
     out.text("history", &engine.history);
     if let Some(path) = &engine.log_dir {
@@ -246,5 +247,6 @@ fn project(out: &mut Lines, project: &Project) {
     out.put("exclude_patterns", project.exclude_patterns.clone());
     out.maybe("schedule", project.schedule.clone());
     out.put("secrets", project.secrets.as_str());
+    out.maybe("max_cost", project.max_cost);
     out.put("enabled", project.enabled);
 }

@@ -135,8 +135,8 @@ impl Dispatcher {
 
     fn handle(&mut self, message: Message) {
         match message {
-            Message::Sync { project, full, allow_deletes, answer } => {
-                let accepted = self.sync(project.as_deref(), full, allow_deletes);
+            Message::Sync { project, full, allow_deletes, allow_cost, answer } => {
+                let accepted = self.sync(project.as_deref(), full, allow_deletes, allow_cost);
                 // Who hears of it must find what it tells of.
                 self.publish(false);
                 // A caller that left has its run all the same.
@@ -150,7 +150,13 @@ impl Dispatcher {
         }
     }
 
-    fn sync(&mut self, project: Option<&str>, full: bool, allow_deletes: bool) -> Result<Accepted, Refusal> {
+    fn sync(
+        &mut self,
+        project: Option<&str>,
+        full: bool,
+        allow_deletes: bool,
+        allow_cost: bool,
+    ) -> Result<Accepted, Refusal> {
         let names: Vec<String> = match project {
             None => self.generation.projects.keys().cloned().collect(),
             Some(name) if self.generation.projects.contains_key(name) => vec![name.to_owned()],
@@ -163,6 +169,7 @@ impl Dispatcher {
         let runs = self.ask_all(&base, &names, Trigger::Api, |pending| {
             pending.full = full;
             pending.allow_deletes = allow_deletes;
+            pending.allow_cost = allow_cost;
         });
         if project.is_none() {
             self.orphans_due(&base, Trigger::Api, names.into_iter().collect(), allow_deletes);

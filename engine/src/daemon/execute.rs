@@ -16,7 +16,7 @@ use crate::apply::{self, Candidate, Options, Prune};
 use crate::config::StageKind;
 use crate::ledger::Ledger;
 use crate::model::{Counts, Event, EventSink, Outcome, ProjectReport, Report, StageError, StageResult};
-use crate::plan::Guard;
+use crate::plan::{Guard, SpendingGuard};
 
 /// A run to be done.
 pub(super) struct Job {
@@ -113,6 +113,10 @@ async fn work(shared: &Arc<Shared>, job: Job) -> StageResult<Option<Report>> {
     let engine = generation.workshop.engine(config, Arc::clone(&shared.ledger), events, cancel);
     let guard =
         Guard { max_delete_ratio: config.engine.max_delete_ratio, allow_deletes: request.allow_deletes };
+    let spending = SpendingGuard {
+        max_new_texts_ratio: config.engine.max_new_texts_ratio,
+        allow_cost: request.allow_cost,
+    };
     let options = Options {
         full: request.full,
         prune: if config.engine.prune { Prune::Standing } else { Prune::No },
@@ -124,7 +128,7 @@ async fn work(shared: &Arc<Shared>, job: Job) -> StageResult<Option<Report>> {
         whole_file: project.is_none(),
         id: Some(request.run),
         request: Some(request.request),
-        ..Options::new(guard, declared)
+        ..Options::new(guard, spending, declared)
     };
     let trigger = request.trigger.as_str();
     let candidates = project.into_iter().collect();
@@ -155,6 +159,7 @@ async fn record_end(shared: &Shared, run: &str, project: Option<&str>, error: &S
             hint: error.hint.clone(),
         }),
         retry_after: None,
+        withheld: Vec::new(),
         notes: Vec::new(),
     };
     let seconds = (Utc::now() - started_at).as_seconds_f64().max(0.0);

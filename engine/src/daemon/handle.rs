@@ -17,7 +17,7 @@ use crate::apply::{self, Options};
 use crate::config::StageKind;
 use crate::ledger::{Ledger, RunQuery, RunRow};
 use crate::model::{BranchRef, EventSink, Outcome, Report, Running, StageResult, StatusView};
-use crate::plan::{Guard, Plan};
+use crate::plan::{Guard, Plan, SpendingGuard};
 
 /// A handle on the daemon. Cheap to clone.
 #[derive(Clone)]
@@ -122,9 +122,10 @@ impl Handle {
         project: Option<String>,
         full: bool,
         allow_deletes: bool,
+        allow_cost: bool,
     ) -> Result<Accepted, Refusal> {
         let (answer, answered) = oneshot::channel();
-        let message = Message::Sync { project, full, allow_deletes, answer };
+        let message = Message::Sync { project, full, allow_deletes, allow_cost, answer };
         self.sender.send(message).await.map_err(|_| Refusal::Stopping)?;
         answered.await.unwrap_or(Err(Refusal::Stopping))
     }
@@ -194,7 +195,9 @@ impl Handle {
         let ledger = Arc::clone(&self.shared.reader);
         let engine = generation.workshop.engine(config, ledger, EventSink::none(), cancel);
         let guard = Guard { max_delete_ratio: config.engine.max_delete_ratio, allow_deletes: false };
-        let options = Options::new(guard, generation.declared());
+        let spending =
+            SpendingGuard { max_new_texts_ratio: config.engine.max_new_texts_ratio, allow_cost: false };
+        let options = Options::new(guard, spending, generation.declared());
         Ok(apply::plan(Arc::new(engine), candidates, options, exact).await)
     }
 

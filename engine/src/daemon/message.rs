@@ -15,6 +15,7 @@ pub(super) enum Message {
         project: Option<String>,
         full: bool,
         allow_deletes: bool,
+        allow_cost: bool,
         answer: oneshot::Sender<Result<Accepted, Refusal>>,
     },
     /// A repository changed: run the projects that may have it.

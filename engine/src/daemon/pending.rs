@@ -61,6 +61,8 @@ pub(super) struct Pending {
     pub(super) full: bool,
     /// Let the deletion guard pass everything.
     pub(super) allow_deletes: bool,
+    /// Let the spending guard pass everything.
+    pub(super) allow_cost: bool,
     /// Repositories whose heads are asked whatever the listing says.
     pub(super) pushed: BTreeMap<String, Pushed>,
 }
@@ -68,13 +70,22 @@ pub(super) struct Pending {
 impl Pending {
     pub(super) fn new(run: String, trigger: Trigger) -> Self {
         let request = run.clone();
-        Self { run, request, trigger, full: false, allow_deletes: false, pushed: BTreeMap::new() }
+        Self {
+            run,
+            request,
+            trigger,
+            full: false,
+            allow_deletes: false,
+            allow_cost: false,
+            pushed: BTreeMap::new(),
+        }
     }
 
     /// Takes up what another asking wants. The first one's id and trigger stay.
     pub(super) fn merge(&mut self, other: Self) {
         self.full |= other.full;
         self.allow_deletes |= other.allow_deletes;
+        self.allow_cost |= other.allow_cost;
         for (repository, push) in other.pushed {
             let known = self.pushed.entry(repository).or_insert_with(|| push.clone());
             known.before.extend(push.before);
@@ -103,8 +114,9 @@ mod tests {
         pending.merge(push("2", "b"));
         pending.merge(Pending { full: true, ..Pending::new("3".into(), Trigger::Api) });
         pending.merge(Pending { allow_deletes: true, ..Pending::new("4".into(), Trigger::Schedule) });
+        pending.merge(Pending { allow_cost: true, ..Pending::new("5".into(), Trigger::Api) });
         assert_eq!((pending.run.as_str(), pending.trigger), ("1", Trigger::Push));
-        assert!(pending.full && pending.allow_deletes);
+        assert!(pending.full && pending.allow_deletes && pending.allow_cost);
         let before: Vec<&str> = pending.pushed["acme/docs"].before.iter().map(String::as_str).collect();
         assert_eq!(before, ["a", "b"]);
     }

@@ -82,6 +82,7 @@ mod tests {
             failures: Vec::new(),
             error: None,
             retry_after,
+            withheld: Vec::new(),
             notes: Vec::new(),
         }
     }

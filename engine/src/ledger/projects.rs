@@ -89,6 +89,31 @@ impl Ledger {
         })
     }
 
+    /// True once a run of the project came to its end, with nothing withheld from embedding.
+    pub fn first_run_is_over(&self, project: i64) -> StageResult<bool> {
+        self.read("read a project", |conn| {
+            conn.query_row("SELECT first_run_ended_at FROM projects WHERE id = ?1", [project], |row| {
+                row.get::<_, Option<String>>(0)
+            })
+            .optional()
+            .map(|at| at.flatten().is_some())
+        })
+    }
+
+    /// Records that a run of the project came to its end; the first one counts.
+    pub fn first_run_ended(&self, project: i64, now: DateTime<Utc>) -> StageResult<()> {
+        if self.first_run_is_over(project)? {
+            return Ok(());
+        }
+        self.write("record the end of a first run", |tx| {
+            tx.execute(
+                "UPDATE projects SET first_run_ended_at = ?2 WHERE id = ?1",
+                params![project, timestamp(now)],
+            )
+            .map(drop)
+        })
+    }
+
     /// Projects of the ledger that are not among `declared`.
     pub fn orphan_projects(&self, declared: &[String]) -> StageResult<Vec<OrphanProject>> {
         self.read("read projects", |conn| {

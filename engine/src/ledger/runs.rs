@@ -102,6 +102,7 @@ impl Ledger {
             for part in &report.projects {
                 let outcome = serde_json::to_value(part.outcome).unwrap_or_default();
                 let failure = part.error.as_ref().or(part.failures.first()).map(|failure| &failure.error);
+                let failure = failure.or(part.withheld.first().map(|withheld| &withheld.message));
                 last.execute(params![part.project, report.run, timestamp(now), outcome.as_str(), failure])?;
             }
             let mut insert =
@@ -303,6 +304,7 @@ mod tests {
             failures: Vec::new(),
             error: None,
             retry_after: None,
+            withheld: Vec::new(),
             notes: Vec::new(),
         };
         let report = Report {

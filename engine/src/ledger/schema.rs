@@ -146,7 +146,7 @@ WHERE finished_at IS NOT NULL ORDER BY started_at, runs.id;
 ";
 
 /// Which request and which project a run belongs to; every selected repository, also one that was
-/// never indexed.
+/// never indexed; when a project's first run ended.
 const VERSION_3: &str = "
 ALTER TABLE runs ADD COLUMN request TEXT;   -- the request that asked for the run; its own id where it asked for one
 ALTER TABLE runs ADD COLUMN project TEXT;   -- NULL: several, or what the file does not declare any more
@@ -167,6 +167,10 @@ CREATE TABLE selected_repositories (
     empty      INTEGER NOT NULL DEFAULT 0,  -- it has no commits
     PRIMARY KEY (project_id, name)
 ) WITHOUT ROWID;
+-- When a run of the project first came to its end: the spending guard lets a first run pass.
+ALTER TABLE projects ADD COLUMN first_run_ended_at TEXT;
+UPDATE projects SET first_run_ended_at = updated_at
+WHERE id IN (SELECT project_id FROM repositories WHERE last_commit_sha IS NOT NULL);
 ";
 
 /// What a file that is to be the ledger turned out to be.

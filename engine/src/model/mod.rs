@@ -30,7 +30,7 @@ pub use hash::{Fingerprint, chunk_id, file_prefix};
 pub use masking::{SHORTEST_SECRET, mask_secrets, register_secrets};
 pub use path_matcher::{BadPattern, PathMatcher};
 pub use record::{Field, Match, Metadata, Place, Record, Vector};
-pub use report::{Counts, Failure, Outcome, ProjectReport, Report, SkipCount};
+pub use report::{Counts, Failure, GuardKind, Outcome, ProjectReport, Report, SkipCount, Withheld};
 pub use secret::Secret;
 pub use secrets_mode::SecretsMode;
 pub use skip::SkipReason;

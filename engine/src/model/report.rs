@@ -66,8 +66,42 @@ pub struct ProjectReport {
     /// Seconds that the service asked to wait, where that ended the project early.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
-    /// What a person should know: orphans, withheld deletions, renamed repositories.
+    /// What a guard withheld, and how to release it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<Withheld>,
+    /// What a person should know: orphans, renamed repositories.
     pub notes: Vec<String>,
+}
+
+/// What a guard withheld in a project's run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withheld {
+    /// The guard.
+    pub guard: GuardKind,
+    /// How much: vectors that were not deleted, or texts that were not embedded.
+    pub amount: u64,
+    /// What was withheld, why, and how to allow it.
+    pub message: String,
+}
+
+/// The guards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GuardKind {
+    /// Withholds removals beyond `max_delete_ratio`.
+    Deletion,
+    /// Withholds embeddings beyond `max_new_texts_ratio` or `max_cost`.
+    Spending,
+}
+
+impl GuardKind {
+    /// As metrics and people name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deletion => "deletion",
+            Self::Spending => "spending",
+        }
+    }
 }
 
 /// How much was done. All counts are of this run.
@@ -108,6 +142,8 @@ pub struct Counts {
     pub vectors_deleted: u64,
     /// Vectors whose deletion the guard withheld.
     pub vectors_withheld: u64,
+    /// Files that were not written because the spending guard withheld their texts.
+    pub files_withheld: u64,
     /// Price of `tokens`, in the currency of `price_per_million_tokens`.
     pub price: f64,
 }

@@ -81,6 +81,7 @@ fn text(project: &ProjectReport) -> String {
     if more > 0 {
         lines.push(format!("… and {more} more"));
     }
+    lines.extend(project.withheld.iter().map(|withheld| line(&withheld.message)));
     lines.extend(project.notes.iter().take(MOST_NOTES).map(|note| format!("_note:_ {}", line(note))));
     lines.join("\n")
 }
@@ -172,6 +173,7 @@ mod tests {
             failures: Vec::new(),
             error: None,
             retry_after: None,
+            withheld: Vec::new(),
             notes: Vec::new(),
         }
     }

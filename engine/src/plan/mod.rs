@@ -10,7 +10,7 @@ mod shown;
 
 pub use attributes::Attributes;
 pub use diff::{Known, KnownState, Reason, RepoDiff, Wanted, Write, diff};
-pub use guard::Guard;
+pub use guard::{Budget, Exceeded, Guard, Spending, SpendingGuard};
 pub use recipe::{RecipePart, RecipeParts};
 pub use select::Selector;
 pub use shown::{Action, Estimate, FilePlan, Plan, ProjectPlan, RepositoryPlan};

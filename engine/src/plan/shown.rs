@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Failure, Fingerprint, GitSha, SkipCount};
+use crate::model::{Failure, Fingerprint, GitSha, SkipCount, Withheld};
 
 /// What `apply` would do now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +37,9 @@ pub struct ProjectPlan {
     pub skipped: Vec<SkipCount>,
     /// Vectors whose deletion the guard would withhold.
     pub withheld: u64,
+    /// What the guards would withhold, and how to release it.
+    #[serde(default)]
+    pub guards: Vec<Withheld>,
     /// Orphans, renames, a changed component: what a person should know.
     pub notes: Vec<String>,
     /// What is refused or missing already now.

@@ -12,7 +12,7 @@ use reposync::ledger::{Ledger, ProjectRow};
 use reposync::model::{
     BranchRef, ByteSize, EventSink, Fingerprint, Outcome, PathMatcher, Report, SecretsMode, StageResult,
 };
-use reposync::plan::{Guard, Selector};
+use reposync::plan::{Guard, Selector, SpendingGuard};
 use reposync::source::Selection;
 use reposync::store::VectorStore;
 use serde_json::{Map, Value};
@@ -130,6 +130,7 @@ impl History {
                 max_file_bytes: wanted.max_file_bytes as u64,
             },
             secrets: SecretsMode::Off,
+            max_cost: None,
             basis,
             source: Arc::new(LabSource(self.lab.clone())),
             chunkers,
@@ -383,7 +384,8 @@ fn runtime() -> tokio::runtime::Runtime {
 
 async fn go(ledger: Arc<Ledger>, project: Project, full: bool, prune: Prune) -> StageResult<Report> {
     let guard = Guard { max_delete_ratio: 0.5, allow_deletes: true };
-    let options = Options { full, prune, ..Options::new(guard, vec![PROJECT.into()]) };
+    let spending = SpendingGuard { max_new_texts_ratio: 0.5, allow_cost: false };
+    let options = Options { full, prune, ..Options::new(guard, spending, vec![PROJECT.into()]) };
     let engine = Engine {
         ledger,
         stores: vec![Arc::clone(&project.store)],

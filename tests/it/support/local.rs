@@ -118,11 +118,12 @@ impl Applied {
         names.map(|name| self.count(name))
     }
 
-    /// All notes of all projects, one in a line.
+    /// All notes of all projects, and what the guards withheld, one in a line.
     pub(crate) fn notes(&self) -> String {
         let projects = self.report["projects"].as_array().map_or(&[] as &[Value], Vec::as_slice);
-        let notes = projects.iter().filter_map(|project| project["notes"].as_array()).flatten();
-        notes.filter_map(Value::as_str).collect::<Vec<_>>().join("\n")
+        let list = |key| projects.iter().filter_map(move |project: &Value| project[key].as_array()).flatten();
+        let withheld = list("withheld").filter_map(|withheld| withheld["message"].as_str());
+        list("notes").filter_map(Value::as_str).chain(withheld).collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -99,6 +99,7 @@ mod tests {
             failures: Vec::new(),
             error: None,
             retry_after: None,
+            withheld: Vec::new(),
             notes: Vec::new(),
         };
         let report = outcome.map(|outcome| Report {

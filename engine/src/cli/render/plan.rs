@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use console::measure_text_width;
 
+use crate::model::GuardKind;
 use crate::plan::{Action, Estimate, FilePlan, Plan, ProjectPlan, RepositoryPlan};
 
 use super::super::output::{Style, escape};
@@ -47,9 +48,8 @@ fn render_project(plan: &ProjectPlan, exact: bool, style: &Style) -> String {
     for (label, value) in bill(&plan.estimate, exact) {
         line(label, &value);
     }
-    if plan.withheld > 0 {
-        let withheld = count(plan.withheld, "vector");
-        line("withheld", &format!("{withheld} would stay: the deletion guard withholds them"));
+    for withheld in &plan.guards {
+        line("withheld", &escape(&withheld.message));
     }
     for note in &plan.notes {
         line("note", &escape(note));
@@ -243,8 +243,12 @@ fn whole_bill(plan: &Plan, style: &Style) -> String {
 fn advice(plan: &Plan, style: &Style) -> String {
     let failures = plan.projects.iter().flat_map(|project| project.failures.iter().chain(&project.error));
     let mut advice: Vec<String> = hints(failures).into_iter().map(|hint| escape(hint).into_owned()).collect();
-    if plan.projects.iter().any(|project| project.withheld > 0) {
+    let withheld = |guard| plan.projects.iter().flat_map(|project| &project.guards).any(|w| w.guard == guard);
+    if withheld(GuardKind::Deletion) {
         advice.push("`reposync apply --allow-deletes` removes what the deletion guard withholds".to_owned());
+    }
+    if withheld(GuardKind::Spending) {
+        advice.push("`reposync apply --allow-cost` embeds what the spending guard withholds".to_owned());
     }
     if !plan.is_empty() {
         advice.push("`reposync apply` makes it so".to_owned());
@@ -256,7 +260,7 @@ fn advice(plan: &Plan, style: &Style) -> String {
 mod tests {
     use chrono::DateTime;
 
-    use crate::model::{Failure, Fingerprint, GitSha, SkipCount, SkipReason};
+    use crate::model::{Failure, Fingerprint, GitSha, SkipCount, SkipReason, Withheld};
 
     use super::*;
 
@@ -278,6 +282,7 @@ mod tests {
             estimate: Estimate::default(),
             skipped: Vec::new(),
             withheld: 0,
+            guards: Vec::new(),
             notes: Vec::new(),
             failures: Vec::new(),
             error: None,
@@ -327,6 +332,10 @@ mod tests {
         project.skipped =
             vec![SkipCount { reason: SkipReason::Binary, files: 9, examples: vec!["acme/api:a.png".into()] }];
         project.withheld = 300;
+        project.guards = vec![
+            Withheld { guard: GuardKind::Deletion, amount: 300, message: "300 vectors are kept".into() },
+            Withheld { guard: GuardKind::Spending, amount: 20_000, message: "20,000 texts".into() },
+        ];
         project.notes =
             vec!["project `guide` is not in the file any more: 40 vectors are orphans".to_owned()];
         project.failures = vec![Failure {
@@ -351,7 +360,8 @@ mod tests {
           texts         about 120 to embed, 1,084 in the cache
           tokens        about 45,000, price 0.0009, 2 requests
           vectors       about 1,204 to write, 12 to delete
-          withheld      300 vectors would stay: the deletion guard withholds them
+          withheld      300 vectors are kept
+          withheld      20,000 texts
           note          project `guide` is not in the file any more: 40 vectors are orphans
 
         missing: `acme/gone`: stage `github`: not found (404)
@@ -359,6 +369,7 @@ mod tests {
         Plan: 4 files: 1 to add, 1 to change, 1 to move, 1 to remove.
         hint: check the name, or what the token may see
         hint: `reposync apply --allow-deletes` removes what the deletion guard withholds
+        hint: `reposync apply --allow-cost` embeds what the spending guard withholds
         hint: `reposync apply` makes it so
         ");
     }

@@ -1,6 +1,6 @@
 //! The report of a run as text: what was done for each project, what failed, the sum, what to do.
 
-use crate::model::{Counts, Outcome, ProjectReport, Report};
+use crate::model::{Counts, GuardKind, Outcome, ProjectReport, Report};
 
 use super::super::output::{Style, escape};
 use super::words::{
@@ -42,6 +42,9 @@ fn render_project(report: &ProjectReport, style: &Style) -> String {
             (counts.vectors_withheld, "withheld by the deletion guard"),
         ]),
     );
+    for withheld in &report.withheld {
+        line("withheld", &escape(&withheld.message));
+    }
     for note in &report.notes {
         line("note", &escape(note));
     }
@@ -172,6 +175,9 @@ fn advice(report: &Report, style: &Style) -> String {
     if report.projects.iter().any(|project| project.counts.vectors_withheld > 0) {
         advice.push("`reposync apply --allow-deletes` removes what the deletion guard withheld".to_owned());
     }
+    if report.projects.iter().flat_map(|project| &project.withheld).any(|w| w.guard == GuardKind::Spending) {
+        advice.push("`reposync apply --allow-cost` embeds what the spending guard withheld".to_owned());
+    }
     if report.outcome == Outcome::Interrupted {
         advice.push("`reposync apply` continues where this run stopped".to_owned());
     }
@@ -195,6 +201,7 @@ mod tests {
             failures: Vec::new(),
             error: None,
             retry_after: None,
+            withheld: Vec::new(),
             notes: Vec::new(),
         }
     }
