@@ -11,13 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::apply::{Budget, Candidate, Engine, Project, ProjectSearch, ProjectStore, in_flight};
 use crate::chunk::component::{self, ComponentHost, Folders, Lock, LockedComponent, RefusedConfig};
+use crate::chunk::secrets::Scanner;
 use crate::chunk::{
     Chunker, CodeChunker, ComponentChunker, MarkdownChunker, SentenceChunker, TokenCounter, WasmSettings,
 };
 use crate::config::{self, Config, Stage, StageKind};
 use crate::embed::{EmbedQueue, Embedder, LocalEmbedder, VectorCache, azure_embedder, openai_embedder};
 use crate::ledger::{Ledger, ProjectRow};
-use crate::model::{ErrorKind, EventSink, Fingerprint, PathMatcher, StageError, StageResult};
+use crate::model::{ErrorKind, EventSink, Fingerprint, PathMatcher, SecretsMode, StageError, StageResult};
 use crate::net::{Patience, RetryPolicy};
 use crate::notify::{Notifier, slack_notifier, webhook_notifier};
 use crate::plan::Selector;
@@ -158,6 +159,11 @@ impl Workshop {
         basis.push(format!("{:?} {}", store_stage.kind, project.namespace));
         basis.push(format!("{:?} {:?}", project.allowed_extensions, project.exclude_patterns));
         basis.push(config.engine.max_file_bytes.to_string());
+        let scanner = Scanner::with(&config.secrets)
+            .map_err(|error| StageError::misconfigured(&project.name, format!("`[secrets]`: {error}")))?;
+        if project.secrets != SecretsMode::Off {
+            basis.push(scanner.identity().to_owned());
+        }
         let exclude = PathMatcher::new(&project.exclude_patterns).map_err(|error| {
             StageError::misconfigured(&project.name, format!("`exclude_patterns`: {error}"))
         })?;
@@ -171,6 +177,7 @@ impl Workshop {
                 max_file_bytes: config.engine.max_file_bytes.0,
             },
             secrets: project.secrets,
+            scanner,
             max_cost: project.max_cost,
             basis: Fingerprint::of(basis),
             source: self.source(config, stage(&project.source)?)?,

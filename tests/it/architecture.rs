@@ -54,7 +54,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("opentelemetry_otlp", &["cli/telemetry"]),
     ("opentelemetry_sdk", &["cli/telemetry"]),
     ("rusqlite", &["ledger/", "store/sqlite", "embed/cache", "sqlite"]),
-    ("toml", &["config/", "chunk/markdown/front_matter", "cli/plugin/template"]),
+    ("toml", &["config/", "chunk/markdown/front_matter", "chunk/secrets/rules", "cli/plugin/template"]),
     ("rustix", &["chunk/component/cache", "cli/context", "private"]),
     ("tree_sitter", &["chunk/"]),
     ("wasmtime", &["chunk/component"]),

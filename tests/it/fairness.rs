@@ -57,6 +57,7 @@ fn project(name: &str, lab: &Lab, repositories: usize, files: usize, bytes: usiz
             max_file_bytes: 2 * MIB as u64,
         },
         secrets: SecretsMode::Off,
+        scanner: reposync::chunk::secrets::Scanner::built_in(),
         max_cost: None,
         basis: Fingerprint::of([name, embedder.identity().as_str()]),
         source: Arc::new(LabSource(lab.clone())),

@@ -9,11 +9,14 @@ use bytes::Bytes;
 use super::look::RepoWork;
 use super::prepare::{CORES, Draft, Origin, Prepared, prepare};
 use super::project_run::ProjectRun;
-use super::setup::item_or_fatal;
+use super::setup::{Project, item_or_fatal};
 use super::writer::{believes, step};
+use crate::chunk::clean;
 use crate::ledger::FileKey;
-use crate::model::{Fingerprint, GitSha, RepoRef, SkipReason, StageError, StageResult, TreeEntry};
-use crate::plan::{Estimate, Reason, Write};
+use crate::model::{
+    Fingerprint, GitSha, RepoRef, SecretsMode, SkipReason, StageError, StageResult, TreeEntry,
+};
+use crate::plan::{Estimate, Reason, SecretFound, Write};
 use crate::source::ContentSink;
 
 /// Bytes of text in a token, where only sizes are known: measured 3.0 to 4.3 on code and prose
@@ -29,6 +32,7 @@ pub(crate) type Sent = HashMap<Fingerprint, HashSet<[u8; 16]>>;
 /// What a project's plan adds up to.
 pub(crate) struct Bill<'a> {
     estimate: Estimate,
+    secrets: Vec<SecretFound>,
     sent: &'a mut HashSet<[u8; 16]>,
 }
 
@@ -36,7 +40,12 @@ impl<'a> Bill<'a> {
     /// An empty bill beside what the projects before it send.
     pub(crate) fn new(run: &ProjectRun, sent: &'a mut Sent) -> Self {
         let sent = sent.entry(run.project.embedder().identity().clone()).or_default();
-        Self { estimate: Estimate::default(), sent }
+        Self { estimate: Estimate::default(), secrets: Vec::new(), sent }
+    }
+
+    /// Secrets that the index would hold, as far as contents were read.
+    pub(crate) fn take_secrets(&mut self) -> Vec<SecretFound> {
+        std::mem::take(&mut self.secrets)
     }
 
     /// The sum, with price and requests.
@@ -71,8 +80,13 @@ pub(crate) async fn estimate(
         }
         return Ok(LeftOut::new());
     }
-    let Counted { left_out, failed } = count_exactly(run, work, bill).await?;
+    let Counted { left_out, failed, encoded, notes, secrets } = count_exactly(run, work, bill).await?;
     let repository = &work.entry.repo.name;
+    run.note_files(notes);
+    for (path, lines) in &encoded {
+        run.tally.encoded(repository, path, lines);
+    }
+    bill.secrets.extend(secrets);
     for (path, reason) in &left_out {
         run.tally.skipped(repository, path, *reason);
     }
@@ -88,6 +102,19 @@ pub(crate) struct Counted {
     left_out: LeftOut,
     /// Files that could not be read or cut, by path.
     failed: Vec<(String, StageError)>,
+    /// Lines of encoded data that is not embedded, by path.
+    encoded: Vec<(String, Vec<u32>)>,
+    /// Notes on single files.
+    notes: Vec<String>,
+    /// Secrets in files of a project that leaves them in.
+    secrets: Vec<SecretFound>,
+}
+
+/// What a content came to, and what was noticed on the way.
+struct Looked {
+    prepared: StageResult<Prepared>,
+    notes: Vec<String>,
+    secrets: Vec<SecretFound>,
 }
 
 /// Adds a repository's work to the bill, by reading and cutting its contents.
@@ -151,7 +178,12 @@ impl ContentSink for Counting<'_, '_> {
         let found = self.writes.binary_search_by(|write| write.wanted.entry.path.as_str().cmp(&entry.path));
         let Some(write) = found.ok().map(|at| &self.writes[at]) else { return Ok(()) };
         let prepared = match item_or_fatal(content)? {
-            Ok(content) => item_or_fatal(self.prepare(entry.clone(), content).await)?,
+            Ok(content) => {
+                let looked = self.prepare(entry.clone(), content).await;
+                self.counted.notes.extend(looked.notes);
+                self.counted.secrets.extend(looked.secrets);
+                item_or_fatal(looked.prepared)?
+            }
             Err(error) => Err(error),
         };
         match prepared {
@@ -161,7 +193,9 @@ impl ContentSink for Counting<'_, '_> {
                 Ok(())
             }
             Ok(Prepared::Chunks(drafts, encoded)) => {
-                run.tally.encoded(&self.repo.name, &entry.path, &encoded);
+                if !encoded.is_empty() {
+                    self.counted.encoded.push((entry.path, encoded));
+                }
                 self.count(write, &drafts).await
             }
             Err(error) => {
@@ -173,22 +207,25 @@ impl ContentSink for Counting<'_, '_> {
 }
 
 impl Counting<'_, '_> {
-    async fn prepare(&self, entry: TreeEntry, content: Bytes) -> StageResult<Prepared> {
+    async fn prepare(&self, entry: TreeEntry, content: Bytes) -> Looked {
         let (run, repo, commit) = (Arc::clone(self.run), self.repo.clone(), self.commit);
+        let nothing = |prepared| Looked { prepared, notes: Vec::new(), secrets: Vec::new() };
         let work = move || {
             let Some(recipe) = run.recipes.of(&entry.path) else {
-                return Ok(Prepared::Skipped(SkipReason::NoChunker));
+                return nothing(Ok(Prepared::Skipped(SkipReason::NoChunker)));
             };
             let origin = Origin { repo: &repo, commit, entry: &entry, recipe: &recipe };
             let mut notes = Vec::new();
             let prepared = prepare(&run.project, &origin, &content, &mut notes);
-            run.note_files(notes);
-            prepared
+            let secrets = match &prepared {
+                Ok(Prepared::Chunks(..)) => secrets_left_in(&run.project, &repo.name, &entry.path, &content),
+                _ => Vec::new(),
+            };
+            Looked { prepared, notes, secrets }
         };
-        CORES
-            .run(work)
-            .await
-            .unwrap_or_else(|panic| Err(StageError::refused("engine", "chunking panicked").caused_by(panic)))
+        CORES.run(work).await.unwrap_or_else(|panic| {
+            nothing(Err(StageError::refused("engine", "chunking panicked").caused_by(panic)))
+        })
     }
 
     async fn count(&mut self, write: &Write, drafts: &[Draft]) -> StageResult<()> {
@@ -220,4 +257,22 @@ impl Counting<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// Secrets in a file of a project with `secrets = "off"`: where, never what.
+fn secrets_left_in(project: &Project, repository: &str, path: &str, content: &[u8]) -> Vec<SecretFound> {
+    if project.secrets != SecretsMode::Off {
+        return Vec::new();
+    }
+    let Ok(cleaned) = clean(content) else { return Vec::new() };
+    let found = project.scanner.find(&cleaned.text);
+    found
+        .iter()
+        .map(|finding| SecretFound {
+            repository: repository.to_owned(),
+            path: path.to_owned(),
+            line: cleaned.lines.original(finding.line(&cleaned.text) - 1),
+            rule: finding.rule.to_string(),
+        })
+        .collect()
 }

@@ -1,6 +1,7 @@
 //! Single steps of a project's pipeline, asked for one by one: what the original's services did.
 //! None of them touches what the ledger says.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -11,7 +12,7 @@ use super::look::read_attributes;
 use super::prepare::{CORES, Origin, Prepared, prepare};
 use super::project_run::LedgerAnswers;
 use super::setup::{Project, Recipes};
-use crate::chunk::{clean, secrets};
+use crate::chunk::clean;
 use crate::embed::Embedded;
 use crate::ledger::Ledger;
 use crate::model::{
@@ -154,19 +155,19 @@ pub async fn content(
     let mut one = One::default();
     project.source.fetch(repo, commit, vec![entry], &mut one).await?;
     let Some(content) = one.content.transpose()? else { return Ok(None) };
-    Ok(without_secrets(project.secrets, content).map(|content| (sha, content)))
+    Ok(without_secrets(project, content).map(|content| (sha, content)))
 }
 
 /// A content as the index would hold it; `None`: it would not hold it.
-fn without_secrets(mode: SecretsMode, content: Bytes) -> Option<Bytes> {
-    if mode == SecretsMode::Off {
+fn without_secrets(project: &Project, content: Bytes) -> Option<Bytes> {
+    if project.secrets == SecretsMode::Off {
         return Some(content);
     }
     let text = clean(&content).ok()?.text;
-    if secrets::find(&text).is_empty() {
-        return Some(content);
+    match project.scanner.redact(&text) {
+        Cow::Borrowed(_) => Some(content),
+        Cow::Owned(redacted) => (project.secrets == SecretsMode::Redact).then(|| Bytes::from(redacted)),
     }
-    (mode == SecretsMode::Redact).then(|| Bytes::from(secrets::redact(&text).into_owned()))
 }
 
 /// Keeps one content.

@@ -25,6 +25,9 @@ use crate::plan::{
 /// Repositories looked at at once.
 const REPOSITORIES: usize = 4;
 
+/// Secrets of a project that a plan lists; the rest is counted.
+const SECRETS_SHOWN: usize = 100;
+
 /// Plans these projects. `exact`: contents are fetched and chunked, so that chunks, texts and
 /// tokens are counted; without it they are, where reading contents costs nothing (local Git).
 pub async fn plan(
@@ -68,6 +71,8 @@ fn empty(name: &str, error: Option<&StageError>) -> ProjectPlan {
         skipped: Vec::new(),
         withheld: 0,
         guards: Vec::new(),
+        secrets: Vec::new(),
+        secrets_found: 0,
         notes: Vec::new(),
         failures: Vec::new(),
         error: error.map(|error| failure(None, None, error)),
@@ -176,6 +181,11 @@ async fn survey_project(
         leaving.extend(known.into_iter().map(|file| Leaving::new(&name, file, counted)));
     }
     let Verdict { removed, .. } = judge(run, leaving, vectors_before, arriving).await?;
+    let mut secrets = bill.take_secrets();
+    secrets.sort_by(|a, b| (&a.repository, &a.path, a.line).cmp(&(&b.repository, &b.path, b.line)));
+    planned.secrets_found = secrets.len() as u64;
+    secrets.truncate(SECRETS_SHOWN);
+    planned.secrets = secrets;
     planned.estimate = bill.total(run);
     planned.estimate.vectors_deleted += removed.iter().map(|file| file.vectors).sum::<u64>();
     list_removals(planned, &removed, &kept_out);

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::setup::{Project, Recipe};
 use crate::blocking::Lane;
 use crate::chunk::encoded::{self, Encoded};
-use crate::chunk::{ChunkError, Chunker, clean, fit, language_in, secrets};
+use crate::chunk::{ChunkError, Chunker, clean, fit, language_in};
 use crate::model::{
     Chunk, Cleaned, Document, ErrorKind, Field, Fingerprint, GitSha, Metadata, RepoRef, SecretsMode,
     SkipReason, StageError, StageResult, TreeEntry, chunk_id, file_prefix,
@@ -67,9 +67,9 @@ pub(crate) fn prepare(
     };
     match project.secrets {
         SecretsMode::Off => {}
-        SecretsMode::Skip if secrets::find(&cleaned.text).is_empty() => {}
+        SecretsMode::Skip if project.scanner.find(&cleaned.text).is_empty() => {}
         SecretsMode::Skip => return Ok(Prepared::Skipped(SkipReason::Secret)),
-        SecretsMode::Redact => cleaned.text = secrets::redact(&cleaned.text).into_owned(),
+        SecretsMode::Redact => cleaned.text = project.scanner.redact(&cleaned.text).into_owned(),
     }
     let path = origin.entry.path.as_str();
     let Some((chunker, cleaned, encoded, chunks)) = chunk(project, origin, cleaned, notes)? else {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
-use crate::chunk::secrets::RULES;
+use crate::chunk::secrets::Scanner;
 use crate::chunk::{Chunker, Limits, TokenCounter};
 use crate::embed::{EmbedQueue, Embedder};
 use crate::ledger::{Ledger, ProjectRow};
@@ -33,6 +33,8 @@ pub struct Project {
     pub selector: Selector,
     /// What happens to secrets found in files.
     pub secrets: SecretsMode,
+    /// Finds them.
+    pub scanner: Scanner,
     /// What the embeddings of one run may cost, in the currency of `price_per_million_tokens`.
     pub max_cost: Option<f64>,
     /// Everything that decides which files are indexed and how, but the trees themselves: when it
@@ -234,7 +236,7 @@ impl Recipes {
         // What counts as a secret is part of what a secret's file becomes.
         let secrets = match project.secrets {
             SecretsMode::Off => SecretsMode::Off.as_str().to_owned(),
-            mode => format!("{} {RULES}", mode.as_str()),
+            mode => format!("{} {}", mode.as_str(), project.scanner.identity()),
         };
         let parts = RecipeParts::new(chunkers, embedder_part, &secrets, limits);
         Recipe { fingerprint: parts.fingerprint(), parts }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::{Config, Project, StageKind};
-use crate::model::Secret;
+use crate::model::{Secret, SecretsMode};
 
 /// What differs between two configurations, defaults filled in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -192,7 +192,8 @@ fn parts(old: &Config, before: &Project, new: &Config, after: &Project) -> BTree
             || before.exclude_patterns != after.exclude_patterns
             || old.engine.max_file_bytes != new.engine.max_file_bytes,
     );
-    note(Part::Secrets, before.secrets != after.secrets);
+    let rules = old.secrets != new.secrets && after.secrets != SecretsMode::Off;
+    note(Part::Secrets, before.secrets != after.secrets || rules);
     note(Part::MaxCost, before.max_cost != after.max_cost);
     note(Part::Namespace, before.namespace != after.namespace);
     note(Part::Schedule, before.schedule != after.schedule);

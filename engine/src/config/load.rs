@@ -25,6 +25,7 @@ use super::table::{Found, Surroundings, Table, quoted};
 use super::values::is_name;
 use super::{Config, Engine, projects};
 use crate::chunk::component::default_compiled_cache;
+use crate::chunk::secrets::SecretRules;
 use crate::model::register_secrets;
 
 /// The name that is searched for.
@@ -174,10 +175,11 @@ fn resolve(
 
     let engine = fixed_table(&mut root, "engine", around, problems);
     let api = fixed_table(&mut root, "api", around, problems);
+    let secret_rules = fixed_table(&mut root, "secrets", around, problems);
     let stage_tables = named_tables(&mut root, "stages", problems);
     let project_tables = named_tables(&mut root, "projects", problems);
     for (key, _) in &root {
-        let known = ["engine", "stages", "projects", "api"];
+        let known = ["engine", "stages", "projects", "secrets", "api"];
         let name = key.get_ref().as_ref();
         let hint = did_you_mean(name, known).unwrap_or_else(|| format!("the tables are {}", list(&known)));
         problems.push(Problem::at(quoted(name), key.span(), "unknown key").hint(hint));
@@ -185,6 +187,7 @@ fn resolve(
 
     let engine = read_engine(engine, around, problems);
     let api = read_api(api, &folder, need.api, problems);
+    let secrets = read_secrets(secret_rules, problems);
     let stages = Stages::read(stage_tables, around, problems);
     if let Some(engine) = &engine {
         stages.check_files_apart(&engine.state, &engine.cache, problems);
@@ -219,7 +222,7 @@ fn resolve(
     stages.check_in_use(&|name| used.contains(name), problems);
     let stages = stages.into_ready(&|name| used.contains(name) || enabled.contains(name));
     let projects = all.into_iter().map(|(project, _)| project).collect();
-    Some(Config { path, engine: engine?, stages, projects, api: api? })
+    Some(Config { path, engine: engine?, stages, projects, secrets: secrets?, api: api? })
 }
 
 /// The text as a table, or every syntax error.
@@ -360,6 +363,24 @@ fn read_engine(
         history: raw.history,
         log_dir: raw.log_dir.map(|path| absolute(folder, &path)),
     })
+}
+
+fn read_secrets(mut table: Table<'_>, problems: &mut Vec<Problem>) -> Option<SecretRules> {
+    let rules: SecretRules = table.read(&Shape::of::<SecretRules>(), problems)?;
+    problems.append(&mut table.unresolved);
+    let hint = "a regular expression of the `regex` crate, which has no look-around and no back-references";
+    if let Some(error) = rules.allow.iter().find_map(|pattern| regex::Regex::new(pattern).err()) {
+        table.flag(problems, "allow", error.to_string(), hint);
+    }
+    for rule in &rules.rules {
+        if let Err(error) = regex::Regex::new(&rule.pattern) {
+            table.flag(problems, "rules", format!("rule `{}`: {error}", rule.id), hint);
+        }
+        if rule.id.trim().is_empty() || rule.keywords.iter().any(|word| word.trim().is_empty()) {
+            table.flag(problems, "rules", "an empty id or keyword", "give it a name; leave `keywords` out");
+        }
+    }
+    Some(rules)
 }
 
 /// `--project` names that no project has.

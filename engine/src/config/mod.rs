@@ -31,6 +31,7 @@ mod values;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::chunk::secrets::SecretRules;
 use crate::chunk::{CodeSettings, MarkdownSettings, SentenceSettings, WasmSettings};
 use crate::embed::{AzureSettings, LocalSettings, OpenAiSettings};
 use crate::model::{BranchRef, ByteSize, DeclaredProject, HumanDuration, Secret, SecretsMode};
@@ -62,6 +63,8 @@ pub struct Config {
     pub stages: Vec<Stage>,
     /// All projects, in the order of the file; disabled ones too.
     pub projects: Vec<Project>,
+    /// `[secrets]`: what counts as a secret besides the program's own rules.
+    pub secrets: SecretRules,
     /// `[api]`.
     pub api: Api,
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::kinds::KINDS;
 use super::raw::{RawApi, RawEngine, RawProject};
 use super::shape::Shape;
+use crate::chunk::secrets::SecretRules;
 
 /// The schema of `reposync.toml`: closed lists of keys, descriptions, defaults. Editors complete
 /// and check the file by it.
@@ -22,6 +23,7 @@ pub fn schema() -> Value {
     };
     let engine = define("engine", Shape::of::<RawEngine>());
     let api = define("api", Shape::of::<RawApi>());
+    let secrets = define("secrets", Shape::of::<SecretRules>());
     let project = define("project", Shape::of::<RawProject>());
     let stages: Vec<Value> = KINDS
         .iter()
@@ -52,6 +54,7 @@ pub fn schema() -> Value {
                 "propertyNames": names,
                 "additionalProperties": project,
             },
+            "secrets": secrets,
             "api": api,
         },
         "$defs": definitions,

@@ -5,6 +5,7 @@ use toml::Value;
 use super::table::quoted;
 use super::{Config, Engine, Project, Stage, StageKind};
 use crate::chunk::OnError;
+use crate::chunk::secrets::SecretRules;
 use crate::model::{BranchRef, Secret};
 use crate::notify::When;
 use crate::source::Selection;
@@ -21,6 +22,14 @@ pub fn show(config: &Config) -> String {
     for one in &config.projects {
         out.header(&format!("projects.{}", quoted(&one.name)));
         project(&mut out, one);
+    }
+    if config.secrets != SecretRules::default()
+        && let Ok(Value::Table(rules)) = Value::try_from(&config.secrets)
+    {
+        out.header("secrets");
+        for (key, value) in rules {
+            out.put(&key, value);
+        }
     }
     out.header("api");
     out.text("listen", &config.api.listen);

@@ -470,7 +470,7 @@ mod schema_and_keys {
     fn the_parser_knows_the_same_keys() {
         for (table, key) in keys() {
             let (path, prelude) = match table.as_str() {
-                "engine" | "api" => (table.clone(), String::new()),
+                "engine" | "api" | "secrets" => (table.clone(), String::new()),
                 "project" => ("projects.x".into(), String::new()),
                 stage if stage.starts_with("stage-") => {
                     ("stages.x".into(), format!("kind = \"{}\"\n", &stage["stage-".len()..]))

@@ -13,4 +13,4 @@ pub use diff::{Known, KnownState, Reason, RepoDiff, Wanted, Write, diff};
 pub use guard::{Budget, Exceeded, Guard, Spending, SpendingGuard};
 pub use recipe::{RecipePart, RecipeParts};
 pub use select::Selector;
-pub use shown::{Action, Estimate, FilePlan, Plan, ProjectPlan, RepositoryPlan};
+pub use shown::{Action, Estimate, FilePlan, Plan, ProjectPlan, RepositoryPlan, SecretFound};

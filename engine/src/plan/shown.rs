@@ -40,12 +40,32 @@ pub struct ProjectPlan {
     /// What the guards would withhold, and how to release it.
     #[serde(default)]
     pub guards: Vec<Withheld>,
+    /// Keys and tokens that the index would hold, under `secrets = "off"`, in the files whose
+    /// contents were read: the first hundred.
+    #[serde(default)]
+    pub secrets: Vec<SecretFound>,
+    /// How many there are.
+    #[serde(default)]
+    pub secrets_found: u64,
     /// Orphans, renames, a changed component: what a person should know.
     pub notes: Vec<String>,
     /// What is refused or missing already now.
     pub failures: Vec<Failure>,
     /// Why nothing can be done for this project.
     pub error: Option<Failure>,
+}
+
+/// Where a key or token stands. What it is, is never told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretFound {
+    /// The repository.
+    pub repository: String,
+    /// The file.
+    pub path: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// The rule that found it.
+    pub rule: String,
 }
 
 /// One repository's part of a plan.

@@ -130,6 +130,7 @@ impl History {
                 max_file_bytes: wanted.max_file_bytes as u64,
             },
             secrets: SecretsMode::Off,
+            scanner: reposync::chunk::secrets::Scanner::built_in(),
             max_cost: None,
             basis,
             source: Arc::new(LabSource(self.lab.clone())),

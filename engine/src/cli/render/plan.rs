@@ -15,6 +15,9 @@ use super::words::{
 /// Files of a repository that are listed without `-v`.
 const FOLDED: usize = 20;
 
+/// Secrets of a project that are named.
+const SECRETS_NAMED: usize = 3;
+
 /// Reasons stand in a column, at most so far from the paths' beginning.
 const REASON_COLUMN: usize = 48;
 
@@ -48,6 +51,9 @@ fn render_project(plan: &ProjectPlan, exact: bool, style: &Style) -> String {
     for (label, value) in bill(&plan.estimate, exact) {
         line(label, &value);
     }
+    if plan.secrets_found > 0 {
+        line("secrets", &secrets(plan));
+    }
     for withheld in &plan.guards {
         line("withheld", &escape(&withheld.message));
     }
@@ -58,6 +64,22 @@ fn render_project(plan: &ProjectPlan, exact: bool, style: &Style) -> String {
         text.push_str(&skip_examples(&plan.skipped, style));
     }
     text
+}
+
+/// Where the first secrets stand, and how to keep them out.
+fn secrets(plan: &ProjectPlan) -> String {
+    let first: Vec<String> = plan
+        .secrets
+        .iter()
+        .take(SECRETS_NAMED)
+        .map(|found| {
+            format!("{}:{}:{} ({})", escape(&found.repository), escape(&found.path), found.line, found.rule)
+        })
+        .collect();
+    let more = plan.secrets_found - first.len() as u64;
+    let more = if more > 0 { format!(" and {} more", number(more)) } else { String::new() };
+    let n = count(plan.secrets_found, "secret");
+    format!("{n} would be indexed: {}{more}; `secrets = \"redact\"` keeps them out", first.join(", "))
 }
 
 fn render_repository(plan: &RepositoryPlan, style: &Style) -> String {
@@ -283,6 +305,8 @@ mod tests {
             skipped: Vec::new(),
             withheld: 0,
             guards: Vec::new(),
+            secrets: Vec::new(),
+            secrets_found: 0,
             notes: Vec::new(),
             failures: Vec::new(),
             error: None,

@@ -1,0 +1,229 @@
+//! Keys and tokens in a file's text, for `secrets = "skip"` and `"redact"`, and for the count in a
+//! plan: by the formats that vendors publish, by the names that values are assigned to, and by the
+//! places where passwords stand. The rules are data (`rules.toml`); the time is linear in the text.
+
+mod check;
+mod private_key;
+mod rules;
+mod settings;
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::{Arc, LazyLock};
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use regex::Regex;
+
+use rules::{Rule, Rules};
+pub use settings::{SecretRule, SecretRules};
+
+/// What a secret becomes. Line breaks in it are kept, so that line numbers stay true.
+const REDACTED: &str = "[REDACTED]";
+/// A comment that takes back a finding on its line, as other scanners know it.
+const ALLOW_COMMENT: &str = "gitleaks:allow";
+/// Bytes searched before a keyword, where its line is longer.
+const BEFORE: usize = 256;
+/// Bytes searched after a keyword. A match that reaches the end is followed to its own.
+const AFTER: usize = 1024;
+
+/// Where a secret stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Bytes of the text, on character borders.
+    pub range: Range<usize>,
+    /// The id of the rule that found it.
+    pub rule: Arc<str>,
+}
+
+impl Finding {
+    /// The line that it begins on, from 1.
+    pub fn line(&self, text: &str) -> usize {
+        text[..self.range.start].matches('\n').count() + 1
+    }
+}
+
+/// Compiled rules.
+#[derive(Debug, Clone)]
+pub struct Scanner {
+    rules: Arc<[Rule]>,
+    placeholders: Arc<[String]>,
+    /// All keywords of all rules.
+    keywords: AhoCorasick,
+    /// The rule of each keyword.
+    owners: Arc<[usize]>,
+    /// What is no secret.
+    allow: Arc<[Regex]>,
+    identity: String,
+}
+
+static BUILT_IN: LazyLock<Scanner> = LazyLock::new(|| {
+    let rules = Rules::built_in();
+    let identity = format!("secrets {}", rules.version);
+    Scanner::of(rules.rules, rules.placeholders.into(), Arc::new([]), identity)
+});
+
+impl Scanner {
+    /// The scanner of the rules in the program.
+    pub fn built_in() -> Self {
+        BUILT_IN.clone()
+    }
+
+    /// The same with the rules and the allow list of a configuration, which was checked.
+    ///
+    /// Fails on a pattern that is no regular expression.
+    pub fn with(settings: &SecretRules) -> Result<Self, regex::Error> {
+        let built_in = Self::built_in();
+        if *settings == SecretRules::default() {
+            return Ok(built_in);
+        }
+        let mut rules = built_in.rules.to_vec();
+        for rule in &settings.rules {
+            rules.push(Rule::of_settings(rule)?);
+        }
+        let allow: Vec<Regex> =
+            settings.allow.iter().map(|pattern| Regex::new(pattern)).collect::<Result<_, _>>()?;
+        let identity = format!("{} {}", built_in.identity, settings.fingerprint());
+        Ok(Self::of(rules, built_in.placeholders, allow.into(), identity))
+    }
+
+    fn of(rules: Vec<Rule>, placeholders: Arc<[String]>, allow: Arc<[Regex]>, identity: String) -> Self {
+        let owned =
+            rules.iter().enumerate().flat_map(|(at, rule)| rule.keywords.iter().map(move |word| (at, word)));
+        let (owners, words): (Vec<usize>, Vec<&String>) = owned.unzip();
+        let keywords = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .match_kind(MatchKind::Standard)
+            .build(words)
+            .expect("a few hundred short words");
+        Self { rules: rules.into(), placeholders, keywords, owners: owners.into(), allow, identity }
+    }
+
+    /// Names the rules, for recipes: what is redacted depends on them.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// The secrets of a text, in order, not overlapping.
+    pub fn find(&self, text: &str) -> Vec<Finding> {
+        let mut found = Vec::new();
+        for (rule, windows) in self.rules.iter().zip(self.windows(text)) {
+            for window in windows {
+                self.search(rule, text, window, &mut found);
+            }
+        }
+        let mut keys = Vec::new();
+        private_key::find(text, &mut keys);
+        found.extend(keys.into_iter().map(|range| Finding { range, rule: private_key::RULE.into() }));
+        found.retain(|finding| !self.is_allowed(text, finding));
+        found.sort_by_key(|finding| finding.range.start);
+        let mut merged: Vec<Finding> = Vec::with_capacity(found.len());
+        for finding in found {
+            match merged.last_mut() {
+                Some(last) if finding.range.start < last.range.end => {
+                    last.range.end = last.range.end.max(finding.range.end);
+                }
+                _ => merged.push(finding),
+            }
+        }
+        merged
+    }
+
+    /// The text with every secret replaced; as many lines as before.
+    pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let found = self.find(text);
+        if found.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let mut out = String::with_capacity(text.len());
+        let mut from = 0;
+        for Finding { range, .. } in found {
+            out.push_str(&text[from..range.start]);
+            out.push_str(REDACTED);
+            out.extend(text[range.clone()].matches('\n'));
+            from = range.end;
+        }
+        out.push_str(&text[from..]);
+        Cow::Owned(out)
+    }
+
+    /// For each rule, the parts of the text that may hold a match: around its keywords, in order,
+    /// not overlapping.
+    fn windows(&self, text: &str) -> Vec<Vec<Range<usize>>> {
+        let mut windows = vec![Vec::<Range<usize>>::new(); self.rules.len()];
+        for (rule, windows) in self.rules.iter().zip(&mut windows) {
+            if rule.keywords.is_empty() {
+                windows.push(0..text.len());
+            }
+        }
+        for word in self.keywords.find_overlapping_iter(text) {
+            let at = self.owners[word.pattern().as_usize()];
+            let windows = &mut windows[at];
+            if self.rules[at].anywhere {
+                if windows.is_empty() {
+                    windows.push(0..text.len());
+                }
+                continue;
+            }
+            let window = around(text, word.start(), word.end());
+            match windows.last_mut() {
+                Some(last) if window.start <= last.end => last.end = last.end.max(window.end),
+                _ => windows.push(window),
+            }
+        }
+        windows
+    }
+
+    fn search(&self, rule: &Rule, text: &str, window: Range<usize>, found: &mut Vec<Finding>) {
+        let mut from = window.start;
+        while from <= window.end {
+            let Some(mut whole) = rule.pattern.find_at(&text[..window.end], from) else { return };
+            let mut within = &text[..window.end];
+            if whole.end() == window.end && window.end < text.len() {
+                let Some(longer) = rule.pattern.find_at(text, whole.start()) else { return };
+                (whole, within) = (longer, text);
+            }
+            let (secret, bare) = rule.secret(within, &whole);
+            let value = &text[secret.clone()];
+            let random = rule.entropy.is_none_or(|least| check::entropy(value) >= least);
+            let checked = rule.check.is_none_or(|check| check.passes(value, bare, &self.placeholders));
+            if random && checked && !rule.allow.iter().any(|allow| allow.is_match(value)) {
+                found.push(Finding { range: secret, rule: Arc::clone(&rule.id) });
+            }
+            from = whole.end().max(from + 1);
+            while !text.is_char_boundary(from) {
+                from += 1;
+            }
+        }
+    }
+
+    fn is_allowed(&self, text: &str, finding: &Finding) -> bool {
+        let start = text[..finding.range.start].rfind('\n').map_or(0, |at| at + 1);
+        let end = text[finding.range.start..].find('\n').map_or(text.len(), |at| finding.range.start + at);
+        // A line of a minified file is not worth a search each time.
+        let line = &text[start.max(floor(text, finding.range.start.saturating_sub(AFTER)))
+            ..end
+                .min(floor(text, finding.range.end.max(finding.range.start) + AFTER))
+                .max(finding.range.start)];
+        line.contains(ALLOW_COMMENT)
+            || self.allow.iter().any(|allow| allow.is_match(&text[finding.range.clone()]))
+    }
+}
+
+/// From the begin of a keyword's line, or a little before it, to a little after it.
+fn around(text: &str, start: usize, end: usize) -> Range<usize> {
+    let from = floor(text, start.saturating_sub(BEFORE));
+    let line = memchr::memrchr(b'\n', &text.as_bytes()[from..start]).map_or(from, |at| from + at);
+    line..floor(text, end + AFTER)
+}
+
+/// The last character border at or before a byte.
+fn floor(text: &str, mut at: usize) -> usize {
+    at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests;
