@@ -84,7 +84,8 @@
 //! - Offsets are bytes of [`Document::text`], on character borders; a range is not empty.
 //! - Starts and ends never decrease from one chunk to the next; overlap is allowed.
 //! - The answer depends on document and configuration alone, never on earlier documents.
-//! - Whatever the document holds, do not panic: a panic costs the file its place in the index.
+//! - Whatever the document holds, do not panic: a panic costs the file its place in the index. Its
+//!   message and place are reported, with the command that replays the document.
 //! - Return [`ChunkError::NotMine`] for a file that another chunker should take.
 
 mod chunker;

@@ -167,6 +167,14 @@ fn a_trap_is_reported_with_frames_and_last_words() {
 }
 
 #[test]
+fn a_panic_is_reported_with_its_place_and_message() {
+    insta::assert_snapshot!(failure_of("panic"), @"
+    component `panic 1.0.0` failed on `docs/a.md`: it panicked at `src/lib.rs:12:5`: must be 1 to 6
+    hint: this is a fault of the component; tell its author; `reposync plugin test DIR/panic.wasm DIR/cache/failed-documents/panic_1.0.0-DIGEST/a.md` replays it
+    ");
+}
+
+#[test]
 fn an_answer_outside_of_its_memory_is_refused() {
     insta::assert_snapshot!(failure_of("wild-pointer"), @"
     component `wild-pointer 1.0.0` failed on `docs/a.md`: its answer breaks the contract: pointer out of bounds of memory

@@ -29,11 +29,25 @@ pub mod __private {
     use super::{exported, types};
     use crate::export::answer::Answer;
     pub use crate::export::handed::{Handed, HandedAttr, HandedText};
-    use crate::{ChunkError, Chunker, Document, configure as from_json};
+    use crate::{ChunkError, Chunker, Document, Level, configure as from_json, log};
 
     thread_local! {
         /// The answer that the host has not yet read.
         static ANSWER: RefCell<Answer> = const { RefCell::new(Answer::new()) };
+    }
+
+    /// Writes panics to the log. The standard library has nowhere to write them: on this target a
+    /// panic would be an `unreachable` without a word. Every instance is described or configured
+    /// before it splits, so `split` need not do this.
+    fn log_panics() {
+        std::panic::set_hook(Box::new(|panic| {
+            let message = panic.payload_as_str().unwrap_or("a value that is no text");
+            // RepoSync reads file, line and message out of this form.
+            match panic.location() {
+                Some(place) => log(Level::Error, &format!("panicked at {place}: {message}")),
+                None => log(Level::Error, message),
+            }
+        }));
     }
 
     /// What `configure` answers.
@@ -41,6 +55,7 @@ pub mod __private {
 
     /// The component's description.
     pub fn describe<C: Chunker>() -> exported::PluginInfo {
+        log_panics();
         let info = C::INFO;
         exported::PluginInfo {
             name: info.name.to_owned(),
@@ -54,6 +69,7 @@ pub mod __private {
 
     /// Fills the instance's cell.
     pub fn configure<C: Chunker>(cell: &OnceCell<C>, json: &str) -> Configured {
+        log_panics();
         let chunker = from_json::configure::<C>(json).map_err(super::all)?;
         let warnings = super::all(chunker.warnings());
         match cell.set(chunker) {

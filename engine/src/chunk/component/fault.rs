@@ -9,11 +9,15 @@ use wasmtime_wasi::I32Exit;
 use super::limits::{Refusal, WASM_STACK};
 use super::said::{one_line, printable};
 use super::sandbox::State;
+use super::uncaught::Uncaught;
 use crate::model::ByteSize;
 
 /// What to do about a fault before any document.
 pub(super) const START_REMEDY: &str =
     "mend what the component does when it starts and in `describe`; it must be quick and small";
+
+/// What a user of the component can do about a fault in it.
+pub(super) const TELL_ITS_AUTHOR: &str = "this is a fault of the component; tell its author";
 
 /// A call that did not come back with an answer.
 #[derive(Debug)]
@@ -82,6 +86,11 @@ impl Fault {
 
     /// What happened, in one line.
     pub(super) fn what(&self) -> String {
+        if matches!(self.kind, FaultKind::Trap(_) | FaultKind::Exit(_))
+            && let Some(uncaught) = Uncaught::find(&self.stderr).or_else(|| Uncaught::find(&self.log))
+        {
+            return one_line(&uncaught.line());
+        }
         let mut line = match &self.kind {
             FaultKind::Trap(reason) => format!("it trapped ({reason})"),
             FaultKind::Exit(code) => format!("it called `exit` with code {code}"),
@@ -127,8 +136,23 @@ impl Fault {
             }
             FaultKind::Stack => "look for an endless recursion in the component".to_owned(),
             FaultKind::Trap(_) | FaultKind::Exit(_) | FaultKind::Fuel | FaultKind::Broken(_) => {
-                "this is a fault of the component; tell its author".to_owned()
+                TELL_ITS_AUTHOR.to_owned()
             }
+        }
+    }
+
+    /// The same for the component's author, who runs it on the bench.
+    pub(super) fn author_remedy(&self, stage: &str) -> String {
+        match &self.kind {
+            FaultKind::Trap(_) | FaultKind::Exit(_) => {
+                "fix the component there, or return a `chunk-error` for documents it cannot split".to_owned()
+            }
+            FaultKind::Fuel => "look for an endless loop in the component".to_owned(),
+            FaultKind::Broken(_) => "fix what the component answers".to_owned(),
+            FaultKind::Deadline(_)
+            | FaultKind::Memory { .. }
+            | FaultKind::Output { .. }
+            | FaultKind::Stack => self.remedy(stage),
         }
     }
 

@@ -29,6 +29,7 @@ mod sandbox;
 mod starter;
 mod ticker;
 mod trial;
+mod uncaught;
 
 #[cfg(any(test, fuzzing))]
 pub use answer::fuzz;

@@ -73,7 +73,7 @@ impl<'a> Trial<'a> {
             Ok(Answer::NotMine) => Verdict::NotMine,
             Ok(Answer::BadDocument(why) | Answer::Refused(why)) => Verdict::Refused(why),
             Ok(Answer::Breach(what)) => {
-                Verdict::Broke { what, remedy: "mend what the component answers".to_owned(), details: None }
+                Verdict::Broke { what, remedy: "fix what the component answers".to_owned(), details: None }
             }
             Err(fault) => return self.broke(&fault, took),
         };
@@ -85,7 +85,7 @@ impl<'a> Trial<'a> {
     fn broke(&self, fault: &Fault, took: Duration) -> Outcome {
         let verdict = Verdict::Broke {
             what: fault.what(),
-            remedy: fault.remedy(self.chunker.stage_name()),
+            remedy: fault.author_remedy(self.chunker.stage_name()),
             details: Some(fault.details()),
         };
         Outcome { verdict, took, fuel: None, said: Vec::new() }
