@@ -1,8 +1,8 @@
-/* A chunker component for RepoSync in C: everything an author needs, in one header.
+/* A chunker component for RepoSync in C or C++: everything an author needs, in one header.
  *
  * Write three things, `chunker_info`, `chunker_configure` and `chunker_split`, in one file that
  * includes this header, and compile it with `reposync plugin build`. The same file also compiles
- * natively, so that a chunker can be tested without WebAssembly.
+ * natively, so that a chunker can be tested without WebAssembly. C11 or C++11, and later ones.
  *
  * Offsets are bytes of the document's UTF-8 text, on character borders. Everything allocated with
  * `reposync_alloc`, and the document itself, lives until the call returns; what has to outlive a
@@ -17,13 +17,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* ---- What travels. On wasm32 the layout of these types is the contract's own. ---------------- */
 
 /* A text by its place; not ended by a NUL. */
 typedef struct { const char *ptr; size_t len; } reposync_text;
 
 /* A text of a string literal. */
+#ifdef __cplusplus
+#define REPOSYNC_TEXT(literal) (reposync_text{ (literal), sizeof(literal) - 1 })
+#else
 #define REPOSYNC_TEXT(literal) ((reposync_text){ (literal), sizeof(literal) - 1 })
+#endif
 
 typedef struct { bool is_some; reposync_text value; } reposync_optional_text;
 
@@ -111,11 +119,19 @@ void reposync_log(int level, reposync_text message);
 /* Zeroed memory that lives until the call returns. Stops the component when there is none left. */
 static inline void *reposync_alloc(size_t size);
 
+/* A text by its place. */
+static inline reposync_text reposync_text_at(const char *ptr, size_t len) {
+  reposync_text text;
+  text.ptr = ptr;
+  text.len = len;
+  return text;
+}
+
 /* A copy of a text that lives until the call returns. */
 static inline reposync_text reposync_copy(reposync_text text) {
-  char *copy = reposync_alloc(text.len);
+  char *copy = (char *)reposync_alloc(text.len);
   memcpy(copy, text.ptr, text.len);
-  return (reposync_text){ copy, text.len };
+  return reposync_text_at(copy, text.len);
 }
 
 static inline bool reposync_equal(reposync_text text, const char *other) {
@@ -123,7 +139,10 @@ static inline bool reposync_equal(reposync_text text, const char *other) {
 }
 
 static inline reposync_optional_text reposync_some(reposync_text text) {
-  return (reposync_optional_text){ true, text };
+  reposync_optional_text some;
+  some.is_some = true;
+  some.value = text;
+  return some;
 }
 
 static inline void *reposync_grown(void *old, size_t len, size_t *room, size_t size) {
@@ -136,11 +155,12 @@ static inline void *reposync_grown(void *old, size_t len, size_t *room, size_t s
 
 /* Adds a passage of the document, by its bytes. */
 static inline reposync_chunk *reposync_add_slice(reposync_chunks *chunks, size_t start, size_t end) {
-  chunks->ptr = reposync_grown(chunks->ptr, chunks->len, &chunks->room, sizeof *chunks->ptr);
+  chunks->ptr = (reposync_chunk *)reposync_grown(chunks->ptr, chunks->len, &chunks->room, sizeof *chunks->ptr);
   reposync_chunk *chunk = &chunks->ptr[chunks->len++];
   memset(chunk, 0, sizeof *chunk);
   chunk->content.tag = REPOSYNC_SLICE;
-  chunk->content.of.slice = (reposync_span){ (uint32_t)start, (uint32_t)end };
+  chunk->content.of.slice.start = (uint32_t)start;
+  chunk->content.of.slice.end = (uint32_t)end;
   return chunk;
 }
 
@@ -153,7 +173,7 @@ static inline reposync_chunk *reposync_add_generated(reposync_chunks *chunks, re
 }
 
 static inline reposync_attr *reposync_add_attr(reposync_chunk *chunk, reposync_text name, uint8_t tag) {
-  reposync_attr *attrs = reposync_alloc((chunk->attrs.len + 1) * sizeof *attrs);
+  reposync_attr *attrs = (reposync_attr *)reposync_alloc((chunk->attrs.len + 1) * sizeof *attrs);
   if (chunk->attrs.len) memcpy(attrs, chunk->attrs.ptr, chunk->attrs.len * sizeof *attrs);
   chunk->attrs.ptr = attrs;
   reposync_attr *attr = &attrs[chunk->attrs.len++];
@@ -176,7 +196,7 @@ static inline void reposync_add_flag(reposync_chunk *chunk, reposync_text name, 
 /* Adds a problem; its `pointer` or `at` may be filled in afterwards. */
 static inline reposync_diagnostic *reposync_add_problem(reposync_diagnostics *problems, uint8_t severity,
                                                         reposync_text code, reposync_text message) {
-  problems->ptr = reposync_grown(problems->ptr, problems->len, &problems->room, sizeof *problems->ptr);
+  problems->ptr = (reposync_diagnostic *)reposync_grown(problems->ptr, problems->len, &problems->room, sizeof *problems->ptr);
   reposync_diagnostic *problem = &problems->ptr[problems->len++];
   memset(problem, 0, sizeof *problem);
   problem->severity = severity;
@@ -187,7 +207,7 @@ static inline reposync_diagnostic *reposync_add_problem(reposync_diagnostics *pr
 
 /* Refuses one key of the configuration. */
 static inline bool reposync_refuse(reposync_diagnostics *problems, reposync_text key, reposync_text message) {
-  char *pointer = reposync_alloc(key.len * 2 + 1);
+  char *pointer = (char *)reposync_alloc(key.len * 2 + 1);
   size_t len = 0;
   pointer[len++] = '/';
   for (size_t i = 0; i < key.len; i++) {
@@ -196,7 +216,7 @@ static inline bool reposync_refuse(reposync_diagnostics *problems, reposync_text
     if (c == '~' || c == '/') pointer[len++] = c == '~' ? '0' : '1';
   }
   reposync_add_problem(problems, REPOSYNC_ERROR, REPOSYNC_TEXT("invalid-config"), message)->pointer =
-      reposync_some((reposync_text){ pointer, len });
+      reposync_some(reposync_text_at(pointer, len));
   return false;
 }
 
@@ -209,7 +229,7 @@ static inline bool reposync_next_key(reposync_text *rest, reposync_text *key, re
   const char *start = ++at;
   while (at < end && *at != '"') at += *at == '\\' ? 2 : 1;
   if (at >= end) return false;
-  *key = (reposync_text){ start, (size_t)(at - start) };
+  *key = reposync_text_at(start, (size_t)(at - start));
   at++;
   while (at < end && (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r' || *at == ':')) at++;
   start = at;
@@ -226,8 +246,8 @@ static inline bool reposync_next_key(reposync_text *rest, reposync_text *key, re
   if (at > end) at = end;
   size_t len = (size_t)(at - start);
   while (len && (start[len - 1] == ' ' || start[len - 1] == '\n' || start[len - 1] == '\r' || start[len - 1] == '\t')) len--;
-  *value = (reposync_text){ start, len };
-  *rest = (reposync_text){ at, (size_t)(end - at) };
+  *value = reposync_text_at(start, len);
+  *rest = reposync_text_at(at, (size_t)(end - at));
   return true;
 }
 
@@ -246,7 +266,8 @@ static inline bool reposync_whole_number(reposync_text value, uint32_t *number) 
 /* Reads a JSON string; the text lives until the call returns. */
 static inline bool reposync_json_string(reposync_text value, reposync_text *text) {
   if (value.len < 2 || value.ptr[0] != '"' || value.ptr[value.len - 1] != '"') return false;
-  char *copy = reposync_alloc(value.len * 2);
+  static const char letters[] = "bfnrt", meant[] = "\b\f\n\r\t";
+  char *copy = (char *)reposync_alloc(value.len * 2);
   size_t len = 0;
   uint32_t high = 0; /* the first half of a surrogate pair */
   for (size_t i = 1; i + 1 < value.len; i++) {
@@ -257,8 +278,8 @@ static inline bool reposync_json_string(reposync_text value, reposync_text *text
     }
     c = value.ptr[++i];
     if (c != 'u') {
-      const char *at = strchr("bfnrt", c);
-      copy[len++] = at && c ? "\b\f\n\r\t"[at - "bfnrt"] : c;
+      const char *letter = c ? strchr(letters, c) : NULL;
+      copy[len++] = letter ? meant[letter - letters] : c;
       continue;
     }
     uint32_t code = 0;
@@ -283,7 +304,7 @@ static inline bool reposync_json_string(reposync_text value, reposync_text *text
     if (code >= 0x800) copy[len++] = (char)(0x80 | (code >> 6 & 0x3f));
     if (code >= 0x80) copy[len++] = (char)(0x80 | (code & 0x3f));
   }
-  *text = (reposync_text){ copy, len };
+  *text = reposync_text_at(copy, len);
   return true;
 }
 
@@ -298,9 +319,10 @@ static inline void *reposync_take(size_t align, size_t size) {
   if (!block || at > block->size || size > block->size - at) {
     size_t room = size > 65000 ? size : 65000;
     if (room > SIZE_MAX - sizeof *block - 16) abort();
-    block = malloc(sizeof *block + 16 + room);
+    block = (reposync_block *)malloc(sizeof *block + 16 + room);
     if (!block) abort();
-    *block = (reposync_block){ reposync_blocks, 0, room };
+    block->below = reposync_blocks;
+    block->size = room;
     reposync_blocks = block;
     at = 0;
   }
@@ -329,8 +351,13 @@ static inline void reposync_release(void) {
 
 #ifdef __wasm__
 
+#ifdef __cplusplus
+static_assert(sizeof(reposync_chunk) == 56 && sizeof(reposync_diagnostic) == 44 &&
+              sizeof(reposync_attr) == 24, "the layout of the contract");
+#else
 _Static_assert(sizeof(reposync_chunk) == 56 && sizeof(reposync_diagnostic) == 44 &&
                sizeof(reposync_attr) == 24, "the layout of the contract");
+#endif
 
 #define REPOSYNC_EXPORT(name) __attribute__((export_name(name)))
 #define REPOSYNC_CHUNKER "reposync:chunker/chunker@1.0.0#"
@@ -350,7 +377,7 @@ void *reposync_exported_realloc(void *old, size_t old_size, size_t align, size_t
 }
 
 static reposync_text reposync_literal(const char *text) {
-  return (reposync_text){ text, strlen(text) };
+  return reposync_text_at(text, strlen(text));
 }
 
 REPOSYNC_EXPORT(REPOSYNC_CHUNKER "describe")
@@ -361,14 +388,14 @@ void *reposync_exported_describe(void) {
     reposync_texts extensions;
     reposync_text config_schema;
   } described;
-  described *it = reposync_alloc(sizeof *it);
+  described *it = (described *)reposync_alloc(sizeof *it);
   it->name = reposync_literal(chunker_info.name);
   it->version = reposync_literal(chunker_info.version);
   it->summary = reposync_literal(chunker_info.summary);
   it->config_schema = reposync_literal(chunker_info.config_schema);
   size_t count = 0;
   while (chunker_info.extensions && chunker_info.extensions[count]) count++;
-  it->extensions.ptr = reposync_alloc(count * sizeof(reposync_text));
+  it->extensions.ptr = (reposync_text *)reposync_alloc(count * sizeof(reposync_text));
   it->extensions.len = count;
   for (size_t i = 0; i < count; i++) it->extensions.ptr[i] = reposync_literal(chunker_info.extensions[i]);
   return it;
@@ -378,10 +405,12 @@ typedef struct { uint8_t is_error; void *ptr; size_t len; } reposync_configured;
 
 REPOSYNC_EXPORT(REPOSYNC_CHUNKER "configure")
 void *reposync_exported_configure(const char *json, size_t len) {
-  reposync_diagnostics problems = { 0 };
-  bool taken = chunker_configure((reposync_text){ json, len }, &problems);
-  reposync_configured *answer = reposync_alloc(sizeof *answer);
-  *answer = (reposync_configured){ !taken, problems.ptr, problems.len };
+  reposync_diagnostics problems = { NULL, 0, 0 };
+  bool taken = chunker_configure(reposync_text_at(json, len), &problems);
+  reposync_configured *answer = (reposync_configured *)reposync_alloc(sizeof *answer);
+  answer->is_error = !taken;
+  answer->ptr = problems.ptr;
+  answer->len = problems.len;
   return answer;
 }
 
@@ -397,17 +426,18 @@ void *reposync_exported_split(const char *path, size_t path_len, const char *tex
       struct { uint8_t tag; const void *ptr; size_t len; } error;
     } of;
   } answered;
-  reposync_document document = {
-    .path = { path, path_len },
-    .text = { text, text_len },
-    .media_type = { media_type, media_type_len },
-    .language = { has_language != 0, { language, language_len } },
-    .attrs = { attrs, attrs_len },
-  };
-  reposync_chunks chunks = { 0 };
-  reposync_diagnostics problems = { 0 };
+  reposync_document document;
+  document.path = reposync_text_at(path, path_len);
+  document.text = reposync_text_at(text, text_len);
+  document.media_type = reposync_text_at(media_type, media_type_len);
+  document.language.is_some = has_language != 0;
+  document.language.value = reposync_text_at(language, language_len);
+  document.attrs.ptr = attrs;
+  document.attrs.len = attrs_len;
+  reposync_chunks chunks = { NULL, 0, 0 };
+  reposync_diagnostics problems = { NULL, 0, 0 };
   reposync_outcome outcome = chunker_split(&document, &chunks, &problems);
-  answered *answer = reposync_alloc(sizeof *answer);
+  answered *answer = (answered *)reposync_alloc(sizeof *answer);
   if (outcome == REPOSYNC_SPLIT) {
     answer->of.chunks.ptr = chunks.ptr;
     answer->of.chunks.len = chunks.len;
@@ -440,4 +470,8 @@ void reposync_after_split(void *answer) { (void)answer; reposync_release(); }
 void reposync_log(int level, reposync_text message) { (void)level; (void)message; }
 
 #endif /* __wasm__ */
+
+#ifdef __cplusplus
+}
+#endif
 #endif /* REPOSYNC_CHUNKER_H */
