@@ -92,6 +92,10 @@ for name in "${names[@]}"; do
   rm -f "$component"
   "$REPOSYNC" plugin build "plugins/$name" --out "$component"
   [ -s "$component" ] || { say "$name: no component was built"; exit 1; }
+  # Of the same sources comes the same component, in every language.
+  digest=$(sha256sum "$component")
+  "$REPOSYNC" plugin build "plugins/$name" --out "$component" >/dev/null 2>&1
+  [ "$digest" = "$(sha256sum "$component")" ] || { say "$name: a second build made other bytes"; exit 1; }
   documents=()
   for file in "plugins/$name"/fixtures/*; do
     [[ $file == *.chunks.json ]] || documents+=("$file")
@@ -119,6 +123,14 @@ if $update; then
 fi
 (cd plugins && sha256sum --check --quiet SHA256SUMS)
 
+if wants sql; then
+  example=$(mktemp -d)
+  cp plugin-sdk/c/example.cpp "$example/chunker.cpp"
+  "$REPOSYNC" plugin build "$example" >/dev/null
+  rm -rf "$example"
+  say "C++: the header compiles and the component loads"
+fi
+
 if $templates; then
   declare -A languages=([changelog]=rust [sql]=c [notebook]=js [restructuredtext]=python)
   reposync=$(realpath "$REPOSYNC")
@@ -135,5 +147,13 @@ if $templates; then
       exit 1
     fi
     say "template for $language: builds and passes its test as it is, $((SECONDS - started)) s"
+    [ "$language" = js ] || continue
+    # The same chunker in TypeScript.
+    mkdir fresh-ts
+    cp -r fresh-js/fixtures fresh-ts
+    sed 's/^let config = {};/let config: { marker?: string } = {};/' fresh-js/chunker.js >fresh-ts/chunker.ts
+    "$reposync" plugin build fresh-ts >/dev/null
+    "$reposync" plugin test fresh-ts/fresh-js.wasm fresh-ts/fixtures/example.txt >/dev/null 2>&1
+    say "TypeScript: builds and gives the same chunks"
   done
 fi

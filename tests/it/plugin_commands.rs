@@ -47,7 +47,7 @@ fn a_fault_is_shown_with_its_backtrace() {
     let world = world("trap");
     let ran = world.run(&["plugin", "test", "trap.wasm", "a.md", "--json"]).exits(1);
     let report = &ran.json()["documents"][0];
-    insta::assert_snapshot!(report["failure"].as_str().expect("a failure"), @"it trapped (`unreachable`: a panic or an abort) in `give_up`; it said: must be 1 to 6; this is a fault of the component; tell its author");
+    insta::assert_snapshot!(report["failure"].as_str().expect("a failure"), @"it trapped (`unreachable`: a panic or an abort) in `give_up`; it said: must be 1 to 6; fix the component there, or return a `chunk-error` for documents it cannot split");
     assert!(report["details"].as_str().expect("details").contains("give_up"), "{report}");
 }
 
@@ -84,5 +84,32 @@ fn a_folder_without_a_chunker_cannot_be_built() {
     let world = world("lines");
     let ran = world.run(&["plugin", "build", "."]).exits(2);
     assert!(ran.stderr.contains("`.` holds no chunker"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("--module"), "{}", ran.stderr);
     assert!(ran.stderr.contains("reposync plugin new"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_core_module_of_another_tool_is_made_into_a_component() {
+    let world = World::new();
+    world.write("core.wasm", Fixture::new("lines").core());
+    world.write("a.md", "# Title\n\nText with ü.\n");
+    world.ok(&["plugin", "build", "--module", "core.wasm"]);
+    let tested = world.ok(&["plugin", "test", "lines.wasm", "a.md"]);
+    assert!(tested.stdout.contains("a.md: 3 chunks"), "{}", tested.stdout);
+    // The component's name is `lines`: the module of that name must not be lost.
+    world.write("lines.wasm", Fixture::new("lines").core());
+    let ran = world.run(&["plugin", "build", "--module", "lines.wasm"]).exits(2);
+    assert!(ran.stderr.contains("is the module itself"), "{}", ran.stderr);
+    world.ok(&["plugin", "build", "--module", "lines.wasm", "--out", "other.wasm"]);
+    let ran = world.run(&["plugin", "build", "--module", "other.wasm"]).exits(2);
+    assert!(ran.stderr.contains("is a component already"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_module_that_does_not_fit_the_contract_is_refused_with_the_reason() {
+    let world = World::new();
+    world.write("core.wasm", wat::parse_str("(module)").expect("good text"));
+    let ran = world.run(&["plugin", "build", "--module", "core.wasm"]).exits(1);
+    assert!(ran.stderr.contains("failed to make a component of the module"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("`core.wasm` has to export the functions of the world"), "{}", ran.stderr);
 }

@@ -113,9 +113,14 @@ impl Fixture {
             .replace(";;fixture;;", &rest)
     }
 
+    /// The core module's bytes: what a compiler makes before there is a component.
+    pub(crate) fn core(&self) -> Vec<u8> {
+        wat::parse_str(self.module()).expect("good text")
+    }
+
     /// The component's bytes.
     pub(crate) fn build(&self) -> Vec<u8> {
-        let mut module = wat::parse_str(self.module()).expect("good text");
+        let mut module = self.core();
         let mut resolve = Resolve::default();
         let mut packages = Vec::new();
         for (file, wit) in &self.contract {

@@ -16,9 +16,6 @@ use crate::model::ByteSize;
 pub(super) const START_REMEDY: &str =
     "mend what the component does when it starts and in `describe`; it must be quick and small";
 
-/// What a user of the component can do about a fault in it.
-pub(super) const TELL_ITS_AUTHOR: &str = "this is a fault of the component; tell its author";
-
 /// A call that did not come back with an answer.
 #[derive(Debug)]
 pub(super) struct Fault {
@@ -136,7 +133,7 @@ impl Fault {
             }
             FaultKind::Stack => "look for an endless recursion in the component".to_owned(),
             FaultKind::Trap(_) | FaultKind::Exit(_) | FaultKind::Fuel | FaultKind::Broken(_) => {
-                TELL_ITS_AUTHOR.to_owned()
+                "this is a fault of the component; tell its author".to_owned()
             }
         }
     }

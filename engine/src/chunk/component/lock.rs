@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::chunker::ComponentChunker;
+use super::whole::write_whole;
 
 /// One component that a run uses.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -72,12 +73,7 @@ impl Lock {
         }
         let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');
-        let part = path.with_extension(format!("lock.part-{}", std::process::id()));
-        let written = fs::write(&part, text).and_then(|()| fs::rename(&part, path));
-        if written.is_err() {
-            drop(fs::remove_file(&part));
-        }
-        written
+        write_whole(path, text.as_bytes())
     }
 
     /// Where `now` differs from what is locked, one line each; empty when nothing does.

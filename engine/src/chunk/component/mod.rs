@@ -30,6 +30,7 @@ mod starter;
 mod ticker;
 mod trial;
 mod uncaught;
+mod whole;
 
 #[cfg(any(test, fuzzing))]
 pub use answer::fuzz;
@@ -43,6 +44,7 @@ pub use lock::{Lock, LockedComponent};
 pub use offsets::OffsetUnit;
 pub use said::{How, SaidLine};
 pub use trial::{Outcome, Trial, Verdict};
+pub use whole::write_whole;
 
 /// The contract between engine and components, as it stands in the repository.
 pub const WIT: &str = include_str!("../../../../wit/chunker.wit");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::BenchArgs;
-use super::workbench::{load, size, time};
+use super::workbench::{load, private_folder, size, time};
 use crate::chunk::component::{ComponentChunker, Folders, HostOptions, Trial, Verdict};
 use crate::chunk::{clean, language_in};
 use crate::cli::error::{CommandError, CommandResult};
@@ -19,18 +19,9 @@ const BUDGET: Duration = Duration::from_millis(600);
 
 /// Runs the command. Blocks.
 pub(super) fn run(out: &Output, args: &BenchArgs) -> CommandResult {
-    let folder = tempfile_dir()?;
-    let measured = measure(out, args, &Folders::below(&folder));
-    // A folder of ours below the temporary one: what is left of it is no harm.
-    drop(std::fs::remove_dir_all(&folder));
-    measured
-}
-
-/// Compiled code goes here, so that compiling can be measured.
-fn tempfile_dir() -> Result<std::path::PathBuf, CommandError> {
-    let folder = std::env::temp_dir().join(format!("reposync-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).context("failed to make a temporary folder")?;
-    Ok(folder)
+    // Compiled code goes here, so that compiling can be measured.
+    let folder = private_folder("reposync-bench-")?;
+    measure(out, args, &Folders::below(folder.path()))
 }
 
 fn measure(out: &Output, args: &BenchArgs, folders: &Folders) -> CommandResult {

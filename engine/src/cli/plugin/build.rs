@@ -1,16 +1,15 @@
-//! `plugin build`: a project's folder into a component that has been checked.
+//! `plugin build`: a project's folder, or a core module, into a component that has been checked.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context as _;
-use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
 
-use super::toolchain::{self, Built};
-use super::workbench::{folders, settings, size, time};
-use super::{BuildArgs, Language};
-use crate::chunk::component::{ComponentHost, ComponentInfo, WIT};
+use super::BuildArgs;
+use super::encode;
+use super::toolchain::{Built, Entry, Toolchain};
+use super::workbench::{folders, private_folder, settings, size, time};
+use crate::chunk::component::{ComponentHost, ComponentInfo, WIT, write_whole};
 use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, escape};
@@ -18,29 +17,36 @@ use crate::cli::output::{Output, escape};
 /// The world of `wit/chunker.wit`.
 pub(super) const WORLD: &str = "chunker-plugin";
 
+/// A component that is ready: a new one to be put in its place, or one that is there already.
+enum Ready {
+    New(PathBuf),
+    Kept(PathBuf),
+}
+
 /// Runs the command. Blocks.
 pub(super) fn run(out: &Output, args: &BuildArgs) -> CommandResult {
-    let dir = args
-        .dir
-        .canonicalize()
-        .with_context(|| format!("failed to open the folder `{}`", args.dir.display()))?;
-    let language = detect(&dir).ok_or_else(|| {
-        CommandError::invalid(format!("`{}` holds no chunker", args.dir.display())).hint(
-            "a project has a `Cargo.toml`, `chunker.js`, `chunker.py` or `chunker.c`; `reposync plugin new` makes one",
-        )
-    })?;
-    let scratch = Scratch::new()?;
-    std::fs::write(scratch.path().join("chunker.wit"), WIT).context("failed to write the contract")?;
-    out.message(&format!("building `{}` ({})\n", escape(&args.dir.display().to_string()), named(language)));
-    let component = match toolchain::build(language, &dir, scratch.path())? {
-        Built::Component(bytes) => bytes,
-        Built::Module(bytes) => component_of(bytes)?,
+    let scratch = private_folder("reposync-build-")?;
+    let ready = match &args.module {
+        Some(module) => from_module(module, scratch.path())?,
+        None => from_project(out, args, scratch.path())?,
     };
-    let candidate = scratch.path().join("component.wasm");
-    std::fs::write(&candidate, &component).context("failed to write the component")?;
-    let (info, compiled) = checked(&candidate)?;
-    let target = args.out.clone().unwrap_or_else(|| args.dir.join(format!("{}.wasm", info.name)));
-    install(&candidate, &target)?;
+    let (Ready::New(component) | Ready::Kept(component)) = &ready;
+    let (info, compiled) = checked(component)?;
+    let target = match &ready {
+        Ready::Kept(kept) => kept.clone(),
+        Ready::New(candidate) => {
+            let target = args.out.clone().unwrap_or_else(|| args.dir.join(format!("{}.wasm", info.name)));
+            if args.module.as_deref().is_some_and(|module| is_same_file(module, &target)) {
+                return Err(CommandError::invalid(format!(
+                    "`{}` is the module itself; the component would replace it",
+                    target.display()
+                ))
+                .hint("name another file with `--out`"));
+            }
+            install(candidate, &target)?;
+            target
+        }
+    };
     let imports = if info.imports.is_empty() { "nothing".to_owned() } else { info.imports.join(", ") };
     out.data(&format!(
         "{} in `{}`\n  size      {}\n  sha256    {}\n  imports   {imports}\n  compiles  {compiled}\n",
@@ -52,45 +58,66 @@ pub(super) fn run(out: &Output, args: &BuildArgs) -> CommandResult {
     Ok(Exit::Done)
 }
 
-fn named(language: Language) -> &'static str {
-    match language {
-        Language::Rust => "Rust",
-        Language::Js => "JavaScript",
-        Language::Python => "Python",
-        Language::C => "C",
+/// Builds the project with its language's tool, or keeps the component that was built of the same.
+fn from_project(out: &Output, args: &BuildArgs, scratch: &Path) -> Result<Ready, CommandError> {
+    let dir = args
+        .dir
+        .canonicalize()
+        .with_context(|| format!("failed to open the folder `{}`", args.dir.display()))?;
+    let shown = args.dir.display().to_string();
+    let entry = Entry::of(&dir).ok_or_else(|| {
+        CommandError::invalid(format!("`{shown}` holds no chunker")).hint(
+            "a project has a `Cargo.toml`, `chunker.ts`, `chunker.js`, `chunker.py`, `chunker.cpp` or `chunker.c`; \
+             `reposync plugin new` makes one; `--module FILE` takes a core module of another tool",
+        )
+    })?;
+    let toolchain = Toolchain::find(entry, &dir)?;
+    let record = toolchain.record(&dir)?;
+    if !args.force
+        && let Some(record) = &record
+        && let Some(kept) = record.kept(&args.dir, args.out.as_deref())
+    {
+        out.message(&format!(
+            "kept `{}`: sources, tools and libraries are those it was built from (`--force` builds it anew)\n",
+            escape(&kept.display().to_string())
+        ));
+        return Ok(Ready::Kept(kept));
     }
-}
-
-/// The file that holds the chunker says the language.
-fn detect(dir: &Path) -> Option<Language> {
-    [
-        ("Cargo.toml", Language::Rust),
-        ("chunker.js", Language::Js),
-        ("chunker.py", Language::Python),
-        ("chunker.c", Language::C),
-    ]
-    .into_iter()
-    .find(|(file, _)| dir.join(file).is_file())
-    .map(|(_, language)| language)
-}
-
-/// A core module into a component. Modules of C carry no contract; they are of this program's.
-fn component_of(mut module: Vec<u8>) -> anyhow::Result<Vec<u8>> {
-    if !module.windows(CONTRACT_SECTION.len()).any(|window| window == CONTRACT_SECTION) {
-        let mut resolve = Resolve::default();
-        let package = resolve.push_str("chunker.wit", WIT)?;
-        let world = resolve.select_world(&[package], Some(WORLD))?;
-        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
+    out.message(&format!("building `{}` ({})\n", escape(&shown), entry.language()));
+    if let Some(note) = toolchain.note(&dir) {
+        out.message(&format!("{}\n", escape(&note)));
     }
-    ComponentEncoder::default()
-        .validate(true)
-        .module(&module)
-        .and_then(|mut encoder| encoder.encode())
-        .context("failed to make a component of the module")
+    std::fs::write(scratch.join("chunker.wit"), WIT).context("failed to write the contract")?;
+    let mut component = match toolchain.build(&dir, scratch)? {
+        Built::Component(bytes) => bytes,
+        Built::Module(bytes) => encode::component_of(bytes)?,
+    };
+    if let Some(record) = record {
+        record.append(&mut component);
+    }
+    candidate(&component, scratch).map(Ready::New)
 }
 
-/// How the sections begin in which a module carries its contract.
-const CONTRACT_SECTION: &[u8] = b"component-type";
+/// Makes a component of a core module that another tool has built.
+fn from_module(module: &Path, scratch: &Path) -> Result<Ready, CommandError> {
+    let shown = module.display().to_string();
+    let bytes = std::fs::read(module).with_context(|| format!("failed to read `{shown}`"))?;
+    encode::check_module(&shown, &bytes)?;
+    let component = encode::component_of(bytes).map_err(|error| {
+        CommandError::from(error).hint(format!(
+            "`{shown}` has to export the functions of the world `{WORLD}` as the canonical ABI names them, beside \
+             `cabi_realloc` and its memory; `reposync plugin wit` prints the contract for the bindings generator \
+             of your language"
+        ))
+    })?;
+    candidate(&component, scratch).map(Ready::New)
+}
+
+fn candidate(component: &[u8], scratch: &Path) -> Result<PathBuf, CommandError> {
+    let candidate = scratch.join("component.wasm");
+    std::fs::write(&candidate, component).context("failed to write the component")?;
+    Ok(candidate)
+}
 
 /// What the component says of itself, and how long it took to compile.
 fn checked(component: &Path) -> Result<(ComponentInfo, String), CommandError> {
@@ -106,58 +133,15 @@ fn checked(component: &Path) -> Result<(ComponentInfo, String), CommandError> {
     Ok((info, took))
 }
 
-/// Puts the finished component in its place, whole.
+/// Puts the finished component in its place. A file that holds the same bytes is left as it is.
 fn install(candidate: &Path, target: &Path) -> anyhow::Result<()> {
-    let part = target.with_extension(format!("part-{}", std::process::id()));
-    std::fs::copy(candidate, &part)
-        .and_then(|_| std::fs::rename(&part, target))
-        .with_context(|| format!("failed to write `{}`", target.display()))
+    let bytes = std::fs::read(candidate).context("failed to read the component")?;
+    if std::fs::read(target).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    write_whole(target, &bytes).with_context(|| format!("failed to write `{}`", target.display()))
 }
 
-/// A folder of this build's own, gone with it.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> anyhow::Result<Self> {
-        let path = std::env::temp_dir().join(format!("reposync-build-{}", std::process::id()));
-        std::fs::create_dir_all(&path).context("failed to make a temporary folder")?;
-        Ok(Self(path))
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_chunkers_file_says_the_language() {
-        let dir = tempfile::tempdir().expect("a folder");
-        assert_eq!(detect(dir.path()), None);
-        for (file, language) in [
-            ("chunker.c", Language::C),
-            ("chunker.py", Language::Python),
-            ("chunker.js", Language::Js),
-            ("Cargo.toml", Language::Rust),
-        ] {
-            std::fs::write(dir.path().join(file), "").expect("written");
-            assert_eq!(detect(dir.path()), Some(language));
-        }
-    }
-
-    #[test]
-    fn a_module_without_the_contracts_exports_is_no_component() {
-        let module = wat::parse_str("(module)").expect("good text");
-        let error = component_of(module).expect_err("nothing is exported");
-        insta::assert_snapshot!(error, @"failed to make a component of the module");
-    }
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }

@@ -1,6 +1,9 @@
 //! `plugin inspect`: what a component says of itself, what its file shows, what it costs.
 
+use anyhow::Context as _;
+
 use super::InspectArgs;
+use super::record::Record;
 use super::workbench::{folders, settings, size};
 use crate::chunk::component::{ComponentHost, ComponentInfo};
 use crate::cli::error::CommandResult;
@@ -12,15 +15,21 @@ pub(super) fn run(out: &Output, args: &InspectArgs) -> CommandResult {
     // Described, not configured: it may not take an empty configuration.
     let host = ComponentHost::new(&folders())?;
     let info = host.describe("plugin", &settings(&args.component, "{}")?)?;
+    // Only components of JavaScript and Python have one; see `record`.
+    let record = std::fs::read(&args.component).ok().and_then(|bytes| Record::read(&bytes));
     if args.json {
-        out.json(&info)?;
+        let mut shown = serde_json::to_value(&info).context("failed to show the component")?;
+        if let Some(record) = record {
+            shown["build"] = serde_json::to_value(record).context("failed to show the build")?;
+        }
+        out.json(&shown)?;
     } else {
-        out.data(&shown(&info))?;
+        out.data(&shown(&info, record.as_ref()))?;
     }
     Ok(Exit::Done)
 }
 
-fn shown(info: &ComponentInfo) -> String {
+fn shown(info: &ComponentInfo, record: Option<&Record>) -> String {
     let list = |words: &[String]| if words.is_empty() { "none".to_owned() } else { words.join(", ") };
     let mut shown = format!("{}\n{}\n\n", info.label(), escape(&info.summary));
     for (label, value) in [
@@ -31,6 +40,10 @@ fn shown(info: &ComponentInfo) -> String {
         ("imports", list(&info.imports)),
     ] {
         shown.push_str(&format!("{label:<12}{}\n", escape(&value)));
+    }
+    if let Some(record) = record {
+        let build = format!("{}, sources {}", record.tools.join(", "), record.digest);
+        shown.push_str(&format!("{:<12}{}\n", "built by", escape(&build)));
     }
     shown.push_str(&settings_of(info));
     shown
@@ -98,7 +111,8 @@ mod tests {
             sha256: "00ff".into(),
             bytes: 99_635,
         };
-        insta::assert_snapshot!(shown(&info), @"
+        let record = Record { digest: "aa11".into(), tools: vec!["jco 1.35.0".into()] };
+        insta::assert_snapshot!(shown(&info, Some(&record)), @"
         changelog 0.2.0
         Cuts changelogs by release.
 
@@ -107,6 +121,7 @@ mod tests {
         offsets     utf8-bytes
         extensions  .md
         imports     reposync:chunker/log@1.0.0
+        built by    jco 1.35.0, sources aa11
 
         config
           level (integer, default 2)

@@ -3,10 +3,11 @@
 mod battery;
 mod bench;
 mod build;
+mod encode;
 mod golden;
 mod inspect;
 mod new;
-mod remap;
+mod record;
 mod template;
 mod test;
 mod toolchain;
@@ -28,7 +29,7 @@ use super::exit::Exit;
 pub(super) enum PluginCommand {
     /// Make a project that builds, and passes its own test, as it is
     New(NewArgs),
-    /// Build a project with its language's tool, and check the component
+    /// Build a component of a project or a core module, and check it
     Build(BuildArgs),
     /// Run a component over files and check that it keeps the contract
     Test(TestArgs),
@@ -70,7 +71,9 @@ pub(super) struct NewArgs {
 
 /// Arguments of `plugin build`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  reposync plugin build recipes --out recipes.wasm")]
+#[command(
+    after_help = "Examples:\n  reposync plugin build recipes --out recipes.wasm\n  reposync plugin build --module recipes-core.wasm"
+)]
 pub(super) struct BuildArgs {
     /// The project's folder
     #[arg(value_name = "DIR", default_value = ".")]
@@ -78,6 +81,12 @@ pub(super) struct BuildArgs {
     /// Where the component goes [default: NAME.wasm in the project's folder]
     #[arg(long, value_name = "FILE")]
     pub(super) out: Option<PathBuf>,
+    /// Make a component of this core module, which another tool has built
+    #[arg(long, value_name = "FILE", conflicts_with = "dir")]
+    pub(super) module: Option<PathBuf>,
+    /// Build even if the component that is there was built from the same sources, tools and libraries
+    #[arg(long, conflicts_with = "module")]
+    pub(super) force: bool,
 }
 
 /// Arguments of `plugin test`.

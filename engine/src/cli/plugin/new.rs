@@ -59,7 +59,7 @@ fn advice(name: &str, folder: &Path, language: Language, files: usize) -> String
     let tools = match language {
         Language::Rust => "rustup target add wasm32-unknown-unknown",
         Language::Js => "npm install",
-        Language::Python => "pip install -r requirements.txt",
+        Language::Python => "python -m venv .venv && .venv/bin/pip install -r requirements.txt",
         Language::C => "apt-get install clang lld wasi-libc libclang-rt-dev-wasm32",
     };
     format!(

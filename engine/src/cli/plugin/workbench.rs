@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context as _;
+
 use crate::chunk::WasmSettings;
 use crate::chunk::component::{
     ComponentChunker, ComponentHost, Folders, HostOptions, default_compiled_cache,
@@ -16,6 +18,15 @@ pub(super) fn folders() -> Folders {
     let compiled = default_compiled_cache(&|name| std::env::var(name).ok());
     let cache = compiled.as_deref().and_then(Path::parent).map_or_else(|| ".reposync".into(), Path::to_owned);
     Folders::of_user(compiled, &cache)
+}
+
+/// A new folder below the temporary one that only this user can enter. It is removed on drop.
+pub(super) fn private_folder(prefix: &str) -> anyhow::Result<tempfile::TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix);
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.tempdir().context("failed to make a temporary folder")
 }
 
 /// The settings of a stage that names this component.
@@ -80,6 +91,16 @@ pub(super) fn count(n: usize, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn temporary_folders_are_for_this_user_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let [one, other] = [(); 2].map(|()| private_folder("reposync-test-").expect("made"));
+        assert_ne!(one.path(), other.path());
+        let mode = one.path().metadata().expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
 
     #[test]
     fn numbers_have_three_digits() {

@@ -1,0 +1,234 @@
+//! What a component was built from. The build tools of JavaScript and Python make other bytes of the
+//! same sources each time, and with other bytes every file is chunked again. So `plugin build` writes
+//! a digest of everything that goes into a build into the component, and keeps a component whose
+//! digest is still the same.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use wasmparser::{Parser, Payload};
+
+use crate::chunk::component::WIT;
+
+/// The custom section that holds the record, as JSON.
+const SECTION: &str = "reposync-build";
+
+/// Changes when `plugin build` calls the tools in another way.
+const RECIPE: &str = "1";
+
+/// Folders of a project that are not sources: documents of `plugin test`, and what tools install or
+/// write. Hidden files and folders are not sources either.
+const NOT_SOURCES: [&str; 5] = ["fixtures", "node_modules", "target", "venv", "__pycache__"];
+
+/// What goes into a build besides the sources.
+pub(super) struct Inputs {
+    /// Names and versions of the tools.
+    pub(super) tools: Vec<String>,
+    /// The installed libraries: names with versions, or whole lock files. The order does not matter.
+    pub(super) libraries: Vec<String>,
+}
+
+/// The record of a build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// SHA-256 of sources, contract, tools and libraries.
+    pub(super) digest: String,
+    /// Names and versions of the tools, for people.
+    pub(super) tools: Vec<String>,
+}
+
+impl Record {
+    /// The record of a build of the project in `dir`.
+    pub(super) fn of(dir: &Path, inputs: &Inputs) -> anyhow::Result<Self> {
+        let mut hasher = Sha256::new();
+        let mut part = |name: &str, content: &[u8]| {
+            // Lengths keep one part from running into the next.
+            for bytes in [name.as_bytes(), content] {
+                hasher.update((bytes.len() as u64).to_le_bytes());
+                hasher.update(bytes);
+            }
+        };
+        part("recipe", RECIPE.as_bytes());
+        part("contract", WIT.as_bytes());
+        for tool in &inputs.tools {
+            part("tool", tool.as_bytes());
+        }
+        let mut libraries: Vec<_> = inputs.libraries.iter().collect();
+        libraries.sort_unstable();
+        for library in libraries {
+            part("library", library.as_bytes());
+        }
+        for (path, file) in sources(dir)? {
+            let content =
+                std::fs::read(&file).with_context(|| format!("failed to read `{}`", file.display()))?;
+            part(&path, &content);
+        }
+        Ok(Self { digest: hex::encode(hasher.finalize()), tools: inputs.tools.clone() })
+    }
+
+    /// The record in a component, if it has one.
+    pub(super) fn read(component: &[u8]) -> Option<Self> {
+        let sections = Parser::new(0).parse_all(component).map_while(Result::ok);
+        let record = sections
+            .filter_map(|payload| match payload {
+                Payload::CustomSection(section) if section.name() == SECTION => Some(section.data()),
+                _ => None,
+            })
+            .last()?;
+        serde_json::from_slice(record).ok()
+    }
+
+    /// Appends the record to a component that has none.
+    pub(super) fn append(&self, component: &mut Vec<u8>) {
+        let data = serde_json::to_vec(self).expect("texts are JSON");
+        let mut section = Vec::new();
+        leb128(&mut section, SECTION.len());
+        section.extend_from_slice(SECTION.as_bytes());
+        section.extend_from_slice(&data);
+        component.push(0); // a custom section
+        leb128(component, section.len());
+        component.extend_from_slice(&section);
+    }
+
+    /// The component that was built from the same: `out`, else one in the project's folder.
+    pub(super) fn kept(&self, dir: &Path, out: Option<&Path>) -> Option<PathBuf> {
+        let is_same = |file: &Path| {
+            std::fs::read(file)
+                .is_ok_and(|bytes| Self::read(&bytes).is_some_and(|record| record.digest == self.digest))
+        };
+        if let Some(out) = out {
+            return is_same(out).then(|| out.to_owned());
+        }
+        let mut components: Vec<PathBuf> = std::fs::read_dir(dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "wasm"))
+            .collect();
+        components.sort();
+        components.into_iter().find(|component| is_same(component))
+    }
+}
+
+/// The files of a project that can end up in its component, by their paths with `/`.
+fn sources(dir: &Path) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![(String::new(), dir.to_owned())];
+    while let Some((prefix, folder)) = folders.pop() {
+        let shown = folder.display().to_string();
+        let entries = std::fs::read_dir(&folder).with_context(|| format!("failed to read `{shown}`"))?;
+        for entry in entries {
+            let entry = entry.with_context(|| format!("failed to read `{shown}`"))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let path = entry.path();
+            if name.starts_with('.') || NOT_SOURCES.contains(&name.as_str()) || name == "README.md" {
+                continue;
+            }
+            if path.is_dir() {
+                // A linked folder could lead round in a circle.
+                if !path.is_symlink() {
+                    folders.push((format!("{prefix}{name}/"), path));
+                }
+            } else if path.is_file() && path.extension().is_none_or(|extension| extension != "wasm") {
+                files.insert(format!("{prefix}{name}"), path);
+            }
+        }
+    }
+    Ok(files)
+}
+
+fn leb128(bytes: &mut Vec<u8>, mut number: usize) {
+    loop {
+        let low = number.to_le_bytes()[0] & 0x7f;
+        number >>= 7;
+        if number == 0 {
+            bytes.push(low);
+            return;
+        }
+        bytes.push(low | 0x80);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inputs() -> Inputs {
+        Inputs {
+            tools: vec!["jco 1.35.0".into()],
+            libraries: vec!["b-1.dist-info".into(), "a-2.dist-info".into()],
+        }
+    }
+
+    fn digest(dir: &Path, inputs: &Inputs) -> String {
+        Record::of(dir, inputs).expect("readable").digest
+    }
+
+    fn project() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(dir.path().join("lib")).expect("made");
+        for file in ["chunker.js", "lib/rules.js"] {
+            std::fs::write(dir.path().join(file), file).expect("written");
+        }
+        dir
+    }
+
+    #[test]
+    fn everything_that_goes_into_a_build_changes_its_digest() {
+        let dir = project();
+        let before = digest(dir.path(), &inputs());
+        let newer = Inputs { tools: vec!["jco 1.36.0".into()], ..inputs() };
+        assert_ne!(digest(dir.path(), &newer), before);
+        let fewer = Inputs { libraries: vec!["a-2.dist-info".into()], ..inputs() };
+        assert_ne!(digest(dir.path(), &fewer), before);
+        std::fs::write(dir.path().join("lib/rules.js"), "other").expect("written");
+        assert_ne!(digest(dir.path(), &inputs()), before);
+    }
+
+    #[test]
+    fn what_no_component_holds_does_not_change_the_digest() {
+        let dir = project();
+        let before = digest(dir.path(), &inputs());
+        let mut turned = inputs();
+        turned.libraries.reverse();
+        assert_eq!(digest(dir.path(), &turned), before);
+        for folder in ["fixtures", "node_modules", "__pycache__", ".venv"] {
+            std::fs::create_dir(dir.path().join(folder)).expect("made");
+            std::fs::write(dir.path().join(folder).join("file"), "").expect("written");
+        }
+        for file in ["README.md", "notes.wasm", ".gitignore"] {
+            std::fs::write(dir.path().join(file), "").expect("written");
+        }
+        assert_eq!(digest(dir.path(), &inputs()), before);
+    }
+
+    #[test]
+    fn a_component_carries_its_record() {
+        let record = Record { digest: "00ff".into(), tools: vec!["componentize-py 0.25.1".into(); 20] };
+        let mut component = wat::parse_str("(component (core module))").expect("good text");
+        assert_eq!(Record::read(&component), None);
+        record.append(&mut component);
+        assert_eq!(Record::read(&component), Some(record));
+        wasmparser::validate(&component).expect("still a component");
+        assert_eq!(Record::read(b"no component"), None);
+    }
+
+    #[test]
+    fn the_component_of_an_unchanged_project_is_found() {
+        let dir = project();
+        let record = Record::of(dir.path(), &inputs()).expect("readable");
+        let mut component = wat::parse_str("(component)").expect("good text");
+        record.append(&mut component);
+        let [own, other] = ["notes.wasm", "other.wasm"].map(|name| dir.path().join(name));
+        std::fs::write(&other, wat::parse_str("(component)").expect("good text")).expect("written");
+        assert_eq!(record.kept(dir.path(), None), None);
+        std::fs::write(&own, &component).expect("written");
+        assert_eq!(record.kept(dir.path(), None), Some(own.clone()));
+        assert_eq!(record.kept(dir.path(), Some(&own)), Some(own));
+        assert_eq!(record.kept(dir.path(), Some(&other)), None);
+    }
+}
