@@ -188,7 +188,8 @@ exclude_patterns = ["**/node_modules/**"]
         let text = self.world.read("reposync.toml").replace(&self.pinecone.server.url(), &other.server.url());
         drop(std::fs::remove_dir_all(self.world.path("fresh")));
         self.world.write("fresh/reposync.toml", text.replace("\"team\"]", "]").replace(", ]", "]"));
-        self.world.run(&["apply", "--config", "fresh/reposync.toml"]).exits(0);
+        // Files that the configuration refers to lie beside the first one.
+        self.world.run(&["apply", "--config", "fresh/reposync.toml", "--secrets-dir", "."]).exits(0);
         assert_eq!(self.index(), other.records("handbook"));
     }
 }
