@@ -21,7 +21,7 @@ pub fn find(start: &Path, explicit: Option<&Path>) -> Result<PathBuf, Problems> 
             if folder != start
                 && let Some(why) = distrust(&path)
             {
-                return Err(refused(&path, why));
+                return Err(refused(&path, &why));
             }
             return Ok(path);
         }
@@ -46,7 +46,7 @@ fn not_in_checkout<'p>(top: &Path, above: impl Iterator<Item = &'p Path>) -> Pro
     Problems::new(Path::new(FILE_NAME), "", vec![Problem::new("", message).hint(hint)])
 }
 
-fn refused(path: &Path, why: String) -> Problems {
+fn refused(path: &Path, why: &str) -> Problems {
     let hint = format!("read it, and if you trust it, name it: `--config {}`", path.display());
     let message = format!("found in a folder above and not used: {why}");
     Problems::new(path, "", vec![Problem::new("", message).hint(hint)])

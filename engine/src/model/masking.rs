@@ -33,7 +33,7 @@ pub fn register_secrets(values: impl IntoIterator<Item = String>) {
     }
     let mut process = PROCESS.write().unwrap_or_else(PoisonError::into_inner);
     let mut masker = process.as_deref().map(|masker| masker.values.clone()).unwrap_or_default();
-    if add(&mut masker, values) {
+    if add(&mut masker, &values) {
         *process = Masker::new(masker).map(Arc::new);
     }
 }
@@ -48,7 +48,7 @@ pub fn mask_secrets(text: &str) -> Cow<'_, str> {
 }
 
 /// Adds values, oldest first out; true where something is new.
-fn add(known: &mut VecDeque<String>, values: Vec<String>) -> bool {
+fn add(known: &mut VecDeque<String>, values: &[String]) -> bool {
     let mut changed = false;
     for value in values.iter().flat_map(|value| forms(value)) {
         if !known.contains(&value) {
@@ -114,7 +114,8 @@ mod tests {
 
     fn mask(values: &[&str], text: &str) -> String {
         let mut known = VecDeque::new();
-        add(&mut known, values.iter().map(|value| (*value).to_owned()).collect());
+        let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
+        add(&mut known, &values);
         Masker::new(known).map_or_else(|| text.to_owned(), |masker| masker.mask(text).into_owned())
     }
 
@@ -138,9 +139,10 @@ mod tests {
     #[test]
     fn the_oldest_values_go_first() {
         let mut known = VecDeque::new();
-        assert!(add(&mut known, (0..MOST_VALUES + 5).map(|n| format!("secret{n:06}")).collect()));
+        let values: Vec<String> = (0..MOST_VALUES + 5).map(|n| format!("secret{n:06}")).collect();
+        assert!(add(&mut known, &values));
         assert_eq!((known.len(), known[0].as_str()), (MOST_VALUES, "secret000005"));
-        assert!(!add(&mut known, vec!["secret000005".to_owned()]), "known already");
+        assert!(!add(&mut known, &["secret000005".to_owned()]), "known already");
     }
 
     #[test]
