@@ -234,3 +234,14 @@ api_key = \"k\"
     assert!(status.contains("behind        3 commits"), "{status}");
     daemon.stop().exits(0);
 }
+
+#[test]
+fn a_health_check_needs_no_token_and_no_secret() {
+    let local = Local::new();
+    local.config(&format!("{}{API}", project("")));
+    let none = local.world.run(&["health"]).exits(1);
+    assert!(none.stderr.contains("no daemon serves the ledger"), "{}", none.stderr);
+    let mut daemon = Daemon::start(&local.world);
+    daemon.until_runs(1);
+    assert_eq!(local.world.ok(&["health"]).stdout, "healthy\n");
+}

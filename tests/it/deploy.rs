@@ -46,7 +46,7 @@ fn the_file_for_containers_is_valid() {
 fn the_manifests_probe_what_the_daemon_serves() {
     let documents = documents("deploy/kubernetes/reposync.yaml");
     let kinds: Vec<&str> = documents.iter().filter_map(|document| document["kind"].as_str()).collect();
-    assert_eq!(kinds, ["PersistentVolumeClaim", "Deployment", "Service"]);
+    assert_eq!(kinds, ["PersistentVolumeClaim", "Deployment", "Service", "NetworkPolicy"]);
     let deployment = &documents[1]["spec"];
     // Two daemons would fight for one ledger.
     assert_eq!(
@@ -55,7 +55,13 @@ fn the_manifests_probe_what_the_daemon_serves() {
     );
     let pod = &deployment["template"]["spec"];
     assert!(pod["terminationGracePeriodSeconds"].as_u64() >= Some(20));
+    assert_eq!(pod["automountServiceAccountToken"].as_bool(), Some(false));
+    assert_eq!(documents[3]["spec"]["podSelector"], deployment["selector"]);
     let container = &pod["containers"][0];
+    for limit in ["memory", "ephemeral-storage"] {
+        assert!(container["resources"]["limits"][limit].is_string(), "{limit}");
+    }
+    assert!(!container["image"].as_str().expect("an image").ends_with(":latest"));
     for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
         assert_eq!(container[probe]["httpGet"]["path"].as_str(), Some("/health"), "{probe}");
         assert_eq!(container[probe]["httpGet"]["port"].as_str(), container["ports"][0]["name"].as_str());
@@ -107,9 +113,13 @@ fn the_unit_waits_for_readiness_and_reloads_by_signal() {
 #[test]
 fn the_image_runs_the_daemon_as_nobody_special() {
     let file = read("deploy/Containerfile");
-    for expected in
-        ["USER 10001", "ENTRYPOINT [\"reposync\"]", "STOPSIGNAL SIGTERM", "cargo build --release --locked"]
-    {
+    for expected in [
+        "USER 10001",
+        "CMD [\"reposync\", \"health\"",
+        "ENTRYPOINT [\"reposync\"]",
+        "STOPSIGNAL SIGTERM",
+        "cargo build --release --locked",
+    ] {
         assert!(file.contains(expected), "{expected}");
     }
     let version = read("Cargo.toml");
@@ -139,6 +149,21 @@ fn the_workflow_applies_daily_keeps_the_ledger_and_scans_the_image() {
         "aquasecurity/trivy-action",
     ] {
         assert!(uses.iter().any(|used| used == action), "{action}");
+    }
+    // Secrets are given to the one step that applies, and texts are not cached.
+    let text = read(".github/workflows/reposync.yml");
+    let with_secrets: Vec<_> = steps("apply").into_iter().filter(|step| !step["env"].is_null()).collect();
+    assert_eq!(with_secrets.len(), 1);
+    assert!(with_secrets[0]["run"].as_str().expect("a script").contains("reposync -v apply"));
+    assert_eq!(text.matches("secrets.").count(), 4, "nowhere else");
+    assert!(workflow["jobs"]["apply"]["env"].is_null() && workflow["env"].is_null());
+    assert!(!text.contains("index.db"));
+    // A tag can be moved to other code, a commit cannot.
+    for line in text.lines().filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("uses: ")) {
+        let (_, pinned) = line.split_once('@').expect("an action with a version");
+        let (commit, version) = pinned.split_once(" # ").expect("the version as a comment");
+        assert!(commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{line}");
+        assert!(!version.is_empty());
     }
     // The ledger is kept, and the artifacts are uploaded, of runs that failed too.
     let always = |step: &&Value| step["if"].as_str() == Some("always()");

@@ -57,6 +57,11 @@ impl DaemonClient {
         self.address
     }
 
+    /// A GET of a path that needs no token.
+    pub(super) fn get(&self, path: &str) -> RequestBuilder {
+        self.http.get(format!("{}://{}{path}", self.scheme, self.address))
+    }
+
     /// A POST to a path.
     pub(super) fn post(&self, path: &str) -> RequestBuilder {
         let request = self.http.post(format!("{}://{}{path}", self.scheme, self.address));

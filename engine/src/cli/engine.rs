@@ -265,6 +265,30 @@ pub(super) async fn reload(config: &Config) -> anyhow::Result<Reloaded> {
     }
 }
 
+/// The status that the daemon of this file gives of itself, `healthy` or `degraded`.
+///
+/// Fails where no daemon serves the ledger, or it does not answer in time.
+pub(super) async fn health(config: &Config) -> anyhow::Result<String> {
+    let Some(record) = DaemonRecord::read(&config.engine.state) else {
+        bail!("no daemon serves the ledger `{}`", config.engine.state.display());
+    };
+    let client = DaemonClient::new(config, &record)?;
+    let address = client.address();
+    let answer = client.get("/health").timeout(HEALTH).send().await;
+    let answer = answer.with_context(|| format!("failed to reach the daemon on {address}"))?;
+    let status = answer.status();
+    if !status.is_success() {
+        bail!("the daemon on {address} answers {}", status.as_u16());
+    }
+    let body = read_body(answer, LONGEST_ANSWER).await.context("failed to read the daemon's answer")?;
+    let body: serde_json::Value = serde_json::from_slice(&body.unwrap_or_default())
+        .with_context(|| format!("what listens on {address} does not answer as a daemon does"))?;
+    Ok(body["status"].as_str().unwrap_or("unknown").to_owned())
+}
+
+/// Time for an answer to a health check: less than a container's own limit.
+const HEALTH: Duration = Duration::from_secs(2);
+
 /// What the daemon says of a reload.
 #[derive(Debug)]
 pub(super) struct Reloaded {

@@ -10,6 +10,7 @@ mod daemon_client;
 mod engine;
 mod error;
 mod exit;
+mod health;
 mod history;
 mod init;
 mod interrupt;
@@ -103,6 +104,8 @@ enum Command {
     Daemon(daemon::DaemonArgs),
     /// Have the running daemon take up the file, and wait for the outcome
     Reload(reload::ReloadArgs),
+    /// Ask whether the daemon of this file answers: exit 0 or 1, for health checks
+    Health(health::HealthArgs),
     /// Show how current each project is
     Status(status::StatusArgs),
     /// Show past runs
@@ -166,6 +169,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Comma
         Command::Apply(args) => apply::run(context, args).await,
         Command::Daemon(args) => daemon::run(context, &args).await,
         Command::Reload(args) => reload::run(context, &args).await,
+        Command::Health(args) => health::run(context, &args).await,
         Command::Status(args) => status::run(context, &args),
         Command::History(args) => history::run(context, &args),
         Command::Query(args) => query::run(context, args).await,
