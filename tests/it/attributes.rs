@@ -5,7 +5,7 @@ use reposync::plan::Attributes;
 
 use crate::support::git_repo::GitRepo;
 
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     (
         "",
         "# top\n\
@@ -27,9 +27,11 @@ const FILES: [(&str, &str); 4] = [
     ("third_party/ours", "* -linguist-vendored\n*.pb.rs linguist-generated=false\n"),
     ("docs", "/api.md linguist-generated\nguide.md linguist-generated=true\n"),
     ("docs/deep", "[attr]machine linguist-vendored\n*.md machine\n"),
+    // Nothing but the use of a macro from the top.
+    ("docs/macros", "*.txt machine\nplain.txt !machine\n*.rst -machine\n"),
 ];
 
-const PATHS: [&str; 34] = [
+const PATHS: [&str; 37] = [
     "src/lib.rs",
     "a.pb.rs",
     "deep/er/a.pb.rs",
@@ -64,6 +66,9 @@ const PATHS: [&str; 34] = [
     "docs/sub/guide.md",
     "guide.md",
     "docs/deep/a.md",
+    "docs/macros/a.txt",
+    "docs/macros/plain.txt",
+    "docs/macros/a.rst",
 ];
 
 #[test]
@@ -76,7 +81,10 @@ fn generated_and_vendored_are_what_git_says() {
     for path in PATHS {
         let says = repo.git(&["check-attr", "linguist-generated", "linguist-vendored", "--", path]);
         let holds = |name: &str| {
-            says.lines().any(|line| ["set", "true"].iter().any(|v| line.ends_with(&format!("{name}: {v}"))))
+            says.lines().any(|line| {
+                let value = line.rsplit_once(&format!(" {name}: ")).map(|(_, value)| value);
+                value.is_some_and(|value| !["unset", "unspecified", "false"].contains(&value))
+            })
         };
         let expected = if holds("linguist-generated") {
             Some(SkipReason::Generated)

@@ -15,6 +15,11 @@ use crate::model::{GitSha, RepoEntry, RepoRef, SkipReason, StageError, StageResu
 use crate::plan::{Attributes, Known, KnownState, RepoDiff, Wanted, diff};
 use crate::source::{ContentSink, Head};
 
+/// Bytes of all `.gitattributes` files of a tree, which are held in memory together.
+const MOST_ATTRIBUTE_BYTES: u64 = 16 << 20;
+/// Rules about generated and vendored files. Each file of the tree is matched against those above it.
+const MOST_ATTRIBUTE_RULES: usize = 10_000;
+
 /// How a repository stands.
 pub(crate) enum Look {
     /// Everything is as it was at the last finished sync.
@@ -212,12 +217,26 @@ pub(crate) async fn read_attributes(
         .filter(|entry| entry.size.is_none_or(|size| size <= project.selector.max_file_bytes))
         .cloned()
         .collect();
+    let refused = |what: String| {
+        StageError::refused(project.source.stage(), format!("the `.gitattributes` files have {what}"))
+            .hint("make them fewer or shorter, or leave the repository out")
+    };
+    let bytes: u64 = wanted.iter().filter_map(|entry| entry.size).sum();
+    if bytes > MOST_ATTRIBUTE_BYTES {
+        return Err(refused(format!("{bytes} bytes together, more than {MOST_ATTRIBUTE_BYTES}")));
+    }
     let mut sink = Collect::default();
     if !wanted.is_empty() {
         project.source.fetch(repo, commit, wanted, &mut sink).await?;
     }
-    sink.files.sort();
-    Ok(Attributes::new(sink.files))
+    let attributes = Attributes::new(sink.files);
+    if attributes.rules() > MOST_ATTRIBUTE_RULES {
+        let rules = attributes.rules();
+        return Err(refused(format!(
+            "{rules} rules about generated and vendored files, more than {MOST_ATTRIBUTE_RULES}"
+        )));
+    }
+    Ok(attributes)
 }
 
 /// Collects small files: folder and text of each.
