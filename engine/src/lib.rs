@@ -21,5 +21,6 @@ pub mod plan; // listing + known files -> what to add, change, move, remove; pur
 mod private; // permissions of the files that the program keeps
 pub mod source; // where files come from: GitHub, local Git
 mod sqlite; // what the SQLite files have in common
+mod state_folder; // folders that the program makes for what it keeps
 pub mod store; // where vectors live: Pinecone, embedded SQLite
 pub mod wire; // composition root: Config -> stages

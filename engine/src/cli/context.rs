@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crate::config::{self, Config, Need, Problems};
+use crate::wire::refuse_tracked_state;
 
 use super::Global;
 use super::error::CommandError;
@@ -123,6 +124,12 @@ impl Context {
         let config = self.read(need)?;
         let verbose = (!self.global.quiet).then(|| self.global.verbose.max(1));
         self.log_at(verbose, config.engine.log_dir.as_deref())?;
+        Ok(config)
+    }
+
+    fn read(&self, need: &Need) -> Result<Config, CommandError> {
+        let config = config::load(&self.config_path()?, need).map_err(|problems| self.invalid(&problems))?;
+        refuse_tracked_state(&config)?;
         Ok(config)
     }
 

@@ -59,7 +59,7 @@ pub(super) fn start(
 }
 
 fn files(folder: &Path) -> anyhow::Result<RollingFileAppender> {
-    std::fs::create_dir_all(folder)
+    crate::state_folder::make(folder)
         .and_then(|()| {
             let builder = RollingFileAppender::builder()
                 .rotation(Rotation::DAILY)

@@ -14,6 +14,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use crate::model::{ByteSize, Fingerprint, Vector};
 use crate::private;
 use crate::sqlite::{open_to_read, use_wal};
+use crate::state_folder;
 
 /// "RSvc": what tells our file from any other SQLite database.
 const APPLICATION_ID: i32 = 0x5253_7663;
@@ -278,7 +279,7 @@ fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
 
 fn open_file(path: &Path, bound: u64) -> Result<Connection, Unusable> {
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|error| Unusable::Place(error.to_string()))?;
+        state_folder::make(folder).map_err(|error| Unusable::Place(error.to_string()))?;
     }
     // A cache that cannot be made private is as little use as one that cannot be opened.
     private::create(path)

@@ -9,6 +9,7 @@ use chrono::Utc;
 use super::STAGE;
 use crate::model::{Running, StageError, StageResult};
 use crate::private;
+use crate::state_folder;
 
 /// The right to write to a ledger and the places it describes. Dropping it gives it back; so does
 /// the end of the process, however it comes.
@@ -82,7 +83,7 @@ pub(super) fn with_suffix(ledger: &Path, suffix: &str) -> PathBuf {
 fn open(ledger: &Path) -> StageResult<(File, PathBuf)> {
     let path = lock_path(ledger);
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|error| cannot(&path, error))?;
+        state_folder::make(folder).map_err(|error| cannot(&path, error))?;
     }
     let file = private::options()
         .read(true)

@@ -31,6 +31,7 @@ use crate::blocking::Lane;
 use crate::model::{StageError, StageResult};
 use crate::private;
 use crate::sqlite::{Unlocked, copy_in_memory, open_to_read, use_wal};
+use crate::state_folder;
 
 pub use adopt::AdoptedRecord;
 pub(crate) use files::FileKey;
@@ -83,7 +84,7 @@ impl Ledger {
     /// Opens for a caller that may hold the run lock.
     fn open_for(path: &Path, held: Option<&RunLock>) -> StageResult<Self> {
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| {
+            state_folder::make(folder).map_err(|error| {
                 StageError::local(STAGE, format!("cannot create the folder `{}`", folder.display()))
                     .caused_by(error)
                     .hint("make it writable, or set another path with `[engine] state`")

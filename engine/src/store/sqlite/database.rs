@@ -10,6 +10,7 @@ use crate::blocking::Lane;
 use crate::model::{StageError, StageResult};
 use crate::private;
 use crate::sqlite::{Unlocked, open_to_read, use_wal};
+use crate::state_folder;
 
 /// Marks the file as ours (`PRAGMA application_id`): "RSix".
 const APPLICATION_ID: i32 = 0x5253_6978;
@@ -152,7 +153,7 @@ impl Database {
 
     fn create(&self) -> StageResult<Connection> {
         if let Some(folder) = self.path.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| {
+            state_folder::make(folder).map_err(|error| {
                 StageError::local(&self.stage, format!("cannot create the folder `{}`", folder.display()))
                     .hint("check its permissions, or set another `path`")
                     .caused_by(error)
