@@ -3,17 +3,14 @@
 
 mod item;
 mod pack;
+mod parse;
 mod sql;
 mod syntax;
 mod walk;
+mod yaml;
 
 #[cfg(test)]
 mod tests;
-
-use std::cell::{Cell, RefCell};
-use std::ops::ControlFlow;
-
-use tree_sitter::{ParseOptions, ParseState, Parser, Tree};
 
 use super::language::is_prose;
 use super::lines::Lines;
@@ -33,14 +30,6 @@ const MAX_PARSED_BYTES: usize = 4 << 20;
 
 /// Lines longer than this on average are minified code, where syntax gives no line to cut at.
 const MAX_MEAN_LINE: usize = 400;
-
-/// What the parser is given at once, so that it can be seen how often it reads the same again.
-const READ_BYTES: usize = 4096;
-
-thread_local! {
-    /// Parsers keep buffers, not memories: a tree depends on the text alone.
-    static PARSER: RefCell<Parser> = RefCell::new(Parser::new());
-}
 
 /// Cuts source code along its syntax.
 pub struct CodeChunker {
@@ -98,47 +87,20 @@ impl Chunker for CodeChunker {
         }
         let ruler = self.size.ruler(text);
         let lines = Lines::new(&ruler);
-        if document.language == Some("sql") {
-            return Ok(pack::pack(&sql::outline(&lines), &lines));
+        match document.language {
+            Some("sql") => return Ok(pack::pack(&sql::outline(&lines), &lines)),
+            Some("yaml") => return Ok(pack::pack(&yaml::outline(&lines), &lines)),
+            _ => {}
         }
         let syntax = document
             .language
             .and_then(|language| Syntax::of(language, document.path, text))
             .filter(|syntax| Self::grammars(document.path).contains(syntax));
         let worth_it = text.len() <= MAX_PARSED_BYTES && text.len() / lines.count().max(1) <= MAX_MEAN_LINE;
-        let tree = syntax.filter(|_| worth_it).and_then(|syntax| Some((syntax, parse(syntax, text)?)));
+        let tree = syntax.filter(|_| worth_it).and_then(|syntax| Some((syntax, parse::parse(syntax, text)?)));
         Ok(match tree {
             Some((syntax, tree)) => pack::pack(&walk::outline(syntax, tree.root_node(), &lines), &lines),
             None => lines.split(0..lines.count()).into_iter().map(Chunk::slice).collect(),
         })
     }
-}
-
-/// The syntax tree of a text, errors and all; none where it would take far more work than code
-/// does. The bound counts the parser's steps, not time, so that the answer is always the same.
-fn parse(syntax: Syntax, text: &str) -> Option<Tree> {
-    // Real files: a call of the progress callback for 80 to 220 bytes, for 43 in the densest tables;
-    // and each byte read up to nine times. Broken code takes far more of either: recovery tries
-    // many ways, and an unclosed comment or string is sought to the end of the file from each.
-    let calls = Cell::new(200 + text.len() / 30);
-    let reads = Cell::new(64 + 32 * text.len() / READ_BYTES);
-    let take = |left: &Cell<usize>| left.replace(left.get().saturating_sub(1)) > 0;
-    let mut bounded = |_: &ParseState| {
-        if take(&calls) && reads.get() > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    };
-    let bytes = text.as_bytes();
-    let mut read = |at: usize, _| {
-        let end = if take(&reads) { bytes.len().min(at.saturating_add(READ_BYTES)) } else { 0 };
-        bytes.get(at..end).unwrap_or_default()
-    };
-    PARSER.with_borrow_mut(|parser| {
-        // A grammar made for another version of the library is refused: then there is no syntax.
-        parser.set_language(&syntax.grammar()).ok()?;
-        let options = ParseOptions::new().progress_callback(&mut bounded);
-        let tree = parser.parse_with_options(&mut read, None, Some(options));
-        // A parse that was broken off would be taken up again.
-        parser.reset();
-        // With nothing left to read, the tree may be that of half a text.
-        tree.filter(|_| reads.get() > 0)
-    })
 }

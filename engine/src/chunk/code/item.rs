@@ -61,9 +61,6 @@ pub(super) fn is_lead(syntax: Syntax, node: Node<'_>) -> bool {
 /// True for a node that only wraps others: it is looked into as if its children stood in its place.
 pub(super) fn is_wrapper(syntax: Syntax, node: Node<'_>) -> bool {
     match syntax {
-        Syntax::Yaml => {
-            matches!(node.kind(), "document" | "block_node" | "block_mapping" | "block_sequence")
-        }
         Syntax::Json => node.kind() == "object" && node.parent().is_some_and(|up| up.kind() == "document"),
         Syntax::Hcl => node.kind() == "body",
         _ => false,
@@ -88,7 +85,6 @@ pub(super) fn item<'t>(syntax: Syntax, node: Node<'t>, text: &str) -> Option<Ite
         Syntax::CSharp => jvm::csharp(node),
         Syntax::C | Syntax::Cpp => c::c(node, text),
         Syntax::Hcl => data::hcl(node, text),
-        Syntax::Yaml => data::yaml(node),
         Syntax::Toml => data::toml(node),
         Syntax::Json => data::json(node),
         Syntax::Html => web::html(node, text),
@@ -104,7 +100,7 @@ pub(super) fn spelled(syntax: Syntax, kind: &str, name: &str) -> String {
     let bare = |word: &str| word.trim_matches(['"', '\'']).to_owned();
     match syntax {
         Syntax::Hcl => name.split_whitespace().map(bare).collect::<Vec<_>>().join("."),
-        Syntax::Json | Syntax::Yaml | Syntax::Toml => bare(name),
+        Syntax::Json | Syntax::Toml => bare(name),
         Syntax::Ruby if kind == "block" => name.trim_matches(['"', '\'', ':']).to_owned(),
         Syntax::C | Syntax::Cpp if name.starts_with('"') => bare(name),
         Syntax::C | Syntax::Cpp if c::are_arguments(name) => {

@@ -22,7 +22,6 @@ pub(super) enum Syntax {
     Scala,
     Bash,
     Hcl,
-    Yaml,
     Toml,
     Json,
     Html,
@@ -54,7 +53,6 @@ impl Syntax {
         Self::Scala,
         Self::Bash,
         Self::Hcl,
-        Self::Yaml,
         Self::Toml,
         Self::Json,
         Self::Html,
@@ -89,7 +87,6 @@ impl Syntax {
             "scala" => &[Self::Scala],
             "shell" => &[Self::Bash],
             "terraform" => &[Self::Hcl],
-            "yaml" => &[Self::Yaml],
             "toml" => &[Self::Toml],
             "json" | "jupyter" => &[Self::Json],
             "html" => &[Self::Html],
@@ -126,7 +123,6 @@ impl Syntax {
             Self::Scala => tree_sitter_scala::LANGUAGE,
             Self::Bash => tree_sitter_bash::LANGUAGE,
             Self::Hcl => tree_sitter_hcl::LANGUAGE,
-            Self::Yaml => tree_sitter_yaml::LANGUAGE,
             Self::Toml => tree_sitter_toml_ng::LANGUAGE,
             Self::Json => tree_sitter_json::LANGUAGE,
             Self::Html => tree_sitter_html::LANGUAGE,
@@ -137,7 +133,7 @@ impl Syntax {
 
     /// True for data: a tree of keys, where a chunk is better full than about one thing.
     pub(super) fn is_data(self) -> bool {
-        matches!(self, Self::Yaml | Self::Toml | Self::Json)
+        matches!(self, Self::Toml | Self::Json)
     }
 
     /// The grammar's crate and version, as they stand in the recipe of its files. A test compares the
@@ -160,7 +156,6 @@ impl Syntax {
             Self::Scala => "tree-sitter-scala/0.26.9",
             Self::Bash => "tree-sitter-bash/0.25.1",
             Self::Hcl => "tree-sitter-hcl/1.1.0",
-            Self::Yaml => "tree-sitter-yaml/0.7.2",
             Self::Toml => "tree-sitter-toml-ng/0.7.0",
             Self::Json => "tree-sitter-json/0.24.8",
             Self::Html => "tree-sitter-html/0.23.2",

@@ -1,4 +1,4 @@
-//! HCL, YAML, TOML and JSON: blocks, tables and keys.
+//! HCL, TOML and JSON: blocks, tables and keys.
 
 use tree_sitter::Node;
 
@@ -31,14 +31,6 @@ pub(super) fn hcl<'t>(node: Node<'t>, text: &str) -> Option<Item<'t>> {
         _ => "block",
     };
     Some(Item { name: Some(name), body: child(node, &["body"]), ..simple(kind, node, false) })
-}
-
-pub(super) fn yaml(node: Node<'_>) -> Option<Item<'_>> {
-    if node.kind() != "block_mapping_pair" {
-        return None;
-    }
-    let body = node.child_by_field_name("value").filter(|value| value.kind() == "block_node");
-    Some(key(node, node.child_by_field_name("key")?, body))
 }
 
 pub(super) fn toml(node: Node<'_>) -> Option<Item<'_>> {

@@ -26,7 +26,7 @@ pub(in super::super) fn words(syntax: Syntax) -> &'static [&'static str] {
         Syntax::Swift => SWIFT,
         Syntax::Scala => SCALA,
         Syntax::Bash => BASH,
-        Syntax::Hcl | Syntax::Yaml | Syntax::Toml | Syntax::Json | Syntax::Html | Syntax::Css => &[],
+        Syntax::Hcl | Syntax::Toml | Syntax::Json | Syntax::Html | Syntax::Css => &[],
     }
 }
 
