@@ -222,7 +222,14 @@ fn label(text: &str, item: &Item<'_>) -> String {
     let node = item.definition;
     // In Python a comment may stand between the colon and the body.
     let mut cursor = node.walk();
-    let colon = node.children(&mut cursor).find(|child| child.kind() == ":" && item.body.is_some());
+    let mut colon = None;
+    for child in node.children(&mut cursor).take_while(|child| Some(*child) != item.body) {
+        match child.kind() {
+            ":" => colon = Some(child),
+            "comment" => {}
+            _ => colon = None,
+        }
+    }
     let end = colon.or(item.body).map_or(node.end_byte(), |after| after.start_byte());
     let mut start = node.start_byte();
     let mut cursor = node.walk();
