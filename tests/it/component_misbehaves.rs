@@ -427,13 +427,21 @@ fn what_a_later_minor_version_added_asks_for_a_later_program() {
     let fixture = Fixture::new("measures")
         .contract("reposync:chunker/chunker@1.4.0", wit)
         .log("reposync:chunker/log@1.4.0");
-    insta::assert_snapshot!(bench.refusal(&fixture.build()), @"");
+    insta::assert_snapshot!(bench.refusal(&fixture.build()), @"
+    stage `notes`: component `DIR/x.wasm` was built for version 1.4.0 of the contract and uses what it added: `reposync:chunker/stopwatch@1.4.0`; this program speaks 1.0
+    hint: use a RepoSync that knows this version, or build the component against the contract that `reposync plugin wit` prints
+    ");
     let wit = reposync::chunk::component::WIT.replace("chunker@1.0.0;", "chunker@1.4.0;");
     let wit = wit.replace("interface log {", "interface log {\n  flush: func();");
     let fixture = Fixture::new("flushes")
         .contract("reposync:chunker/chunker@1.4.0", wit)
         .log("reposync:chunker/log@1.4.0");
-    insta::assert_snapshot!(bench.refusal(&fixture.build()), @"");
+    let refusal = bench.refusal(&fixture.build());
+    assert!(
+        refusal.contains("was built for version 1.4.0 of the contract, and this program speaks 1.0: "),
+        "{refusal}"
+    );
+    assert!(refusal.contains("hint: use a RepoSync that knows this version"), "{refusal}");
 }
 
 #[test]
