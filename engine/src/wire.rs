@@ -22,7 +22,7 @@ use crate::model::{ErrorKind, EventSink, Fingerprint, PathMatcher, SecretsMode, 
 use crate::net::{Patience, RetryPolicy};
 use crate::notify::{Notifier, slack_notifier, webhook_notifier};
 use crate::plan::Selector;
-use crate::source::{GitSource, GithubSource, Selection, Source};
+use crate::source::{GitSource, GithubSource, Selection, Source, refuse_tracked};
 use crate::store::{PineconeStore, SqliteStore, VectorStore};
 
 /// Makes stages, and keeps them.
@@ -241,13 +241,18 @@ impl Workshop {
 
     fn source(&self, config: &Config, stage: &Stage) -> StageResult<Arc<dyn Source>> {
         let (calls, patience) = (config.engine.concurrency, patience(config));
-        let made_with = format!("{calls} {patience:?}");
+        let (limits, max_file_bytes) = (config.engine.limits.clone(), config.engine.max_file_bytes.0);
+        let made_with = format!("{calls} {patience:?} {limits:?} {max_file_bytes}");
         keep(&mut self.made().sources, stage, made_with, || match &stage.kind {
-            StageKind::Git(_) => Ok(Arc::new(GitSource::new(&stage.name))),
+            StageKind::Git(settings) => {
+                let source = GitSource::new(&stage.name).with_limits(limits, max_file_bytes);
+                let source = source.with_alternates(settings.alternates.clone());
+                Ok(Arc::new(source.with_cancel(self.cancel.clone())))
+            }
             StageKind::Github(settings) => {
                 let (cancel, events) = (self.cancel.clone(), self.events.clone());
                 let source = GithubSource::new(&stage.name, settings, calls, cancel, events)?;
-                Ok(Arc::new(source.with_patience(patience)))
+                Ok(Arc::new(source.with_patience(patience).with_limits(limits)))
             }
             _ => Err(wrong_role(stage, "source")),
         })
@@ -310,6 +315,7 @@ impl Workshop {
         let made_with = format!("{calls} {patience:?}");
         keep(&mut self.made().stores, stage, made_with, || match &stage.kind {
             StageKind::Sqlite(settings) => {
+                refuse_tracked(&[&settings.path])?;
                 let store = SqliteStore::open(&stage.name, &settings.path);
                 Ok(Arc::new(store.weigh(settings.vector_weight, settings.text_weight)))
             }
@@ -349,6 +355,17 @@ impl Workshop {
 /// start of a writing run; what cannot be removed stays.
 pub fn clear_leftovers(config: &Config) {
     component::remove_former_cache(&config.engine.cache);
+}
+
+/// Refuses a ledger, cache or index that the surrounding Git repository brought along.
+pub fn refuse_tracked_state(config: &Config) -> StageResult<()> {
+    let cache = config.engine.cache.join("cache.db");
+    let mut databases = vec![config.engine.state.as_path(), cache.as_path()];
+    databases.extend(config.stages.iter().filter_map(|stage| match &stage.kind {
+        StageKind::Sqlite(settings) => Some(settings.path.as_path()),
+        _ => None,
+    }));
+    refuse_tracked(&databases)
 }
 
 /// How patient the file wants clients to be with their services.

@@ -30,9 +30,12 @@ async fn head(path: &Path, branch: BranchRef) -> Head {
 }
 
 async fn contents(path: &Path, commit: GitSha) -> Vec<(String, String)> {
-    let source = GitSource::new("git");
+    contents_of(&GitSource::new("git"), path, commit).await
+}
+
+async fn contents_of(source: &GitSource, path: &Path, commit: GitSha) -> Vec<(String, String)> {
     let tree = source.tree(&repo_ref(path), commit).await.expect("a tree");
-    let got = fetch(&source, &repo_ref(path), commit, tree).await.expect("contents");
+    let got = fetch(source, &repo_ref(path), commit, tree).await.expect("contents");
     assert!(got.errors.is_empty(), "{:?}", got.errors);
     got.contents.into_iter().map(|(p, c)| (p, String::from_utf8(c.to_vec()).expect("text"))).collect()
 }
@@ -91,6 +94,10 @@ async fn formats_that_cannot_be_read_are_refused_not_empty() {
         let wanted = Selection::Named(vec![repo_ref(&path)]);
         let listing = source.list(&wanted, &Answers::default(), false).await.expect("a listing");
         assert_eq!(listing.refused.len(), 1, "{option}");
+        let refused = &listing.refused[0].1;
+        let format = option.rsplit('=').next().expect("a format");
+        assert!(refused.message.contains(format), "{}", refused.message);
+        assert!(refused.hint.as_deref().unwrap_or_default().contains("git "), "{:?}", refused.hint);
         let head = source.head(&entry(&path), &BranchRef::Default, None).await;
         assert_eq!(head.expect_err("unreadable").kind, ErrorKind::Refused, "{option}");
     }
@@ -147,7 +154,8 @@ async fn heads_in_every_state() {
     assert_eq!(head(repo.path(), BranchRef::Default).await, Head::Commit(second));
     assert_eq!(head(repo.path(), named("main")).await, Head::Commit(second));
     assert_eq!(head(repo.path(), named("feature/x")).await, Head::Commit(first));
-    for absent in ["feature", "x", "heads/main", "refs/heads/main", "a b", "..", "", "HEAD"] {
+    assert_eq!(head(repo.path(), named("refs/heads/main")).await, Head::Commit(second));
+    for absent in ["feature", "x", "refs/heads/x", "refs/x", "a b", "..", ""] {
         assert_eq!(head(repo.path(), named(absent)).await, Head::NoBranch, "{absent}");
     }
 
@@ -220,10 +228,18 @@ async fn every_layout_of_a_repository_reads_the_same() {
     git(elsewhere.path(), &["clone", "--quiet", "--bare", &key, "bare.git"]);
     git(elsewhere.path(), &["clone", "--quiet", "--shared", &key, "alternates"]);
     git(elsewhere.path(), &["clone", "--quiet", "--depth=1", &url, "shallow"]);
-    for layout in ["bare.git", "alternates", "shallow"] {
+    for layout in ["bare.git", "shallow"] {
         assert_eq!(contents(&at(layout), commit).await, expected, "{layout}");
         assert_eq!(head(&at(layout), named("main")).await, Head::Commit(commit), "{layout}");
     }
+    let borrowing = GitSource::new("git").with_alternates(vec![repo.path().to_owned()]);
+    assert_eq!(contents_of(&borrowing, &at("alternates"), commit).await, expected, "alternates");
+    git(
+        elsewhere.path(),
+        &["clone", "--quiet", &format!("--separate-git-dir={}", at("apart").display()), &key, "tree"],
+    );
+    let allowed = GitSource::new("git").with_alternates(vec![at("apart")]);
+    assert_eq!(contents_of(&allowed, &at("tree"), commit).await, expected, "a separate folder for Git");
     let worktree = at("worktree");
     repo.git(&["worktree", "add", "--quiet", "-b", "side", worktree.to_str().expect("UTF-8")]);
     assert_eq!(contents(&worktree, commit).await, expected, "worktree");
@@ -325,6 +341,10 @@ async fn changes_and_permalinks() {
         source.permalink(&reference, two, "d ir/b.md", (1, 2)),
         format!("https://github.com/acme/r/blob/{two}/d%20ir/b.md#L1-L2")
     );
+    repo.git(&["remote", "set-url", "origin", "gh:acme/short"]);
+    repo.git(&["config", "url.https://github.com/.insteadOf", "gh:"]);
+    let link = GitSource::new("git").permalink(&reference, two, "b.md", (1, 2));
+    assert!(link.starts_with("https://github.com/acme/short/blob/"), "{link}");
 }
 
 #[tokio::test]

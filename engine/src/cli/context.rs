@@ -99,7 +99,10 @@ impl Context {
     }
 
     fn read(&self, need: &Need) -> Result<Config, CommandError> {
-        config::load(&self.config_path()?, &self.need(need)).map_err(|problems| self.invalid(&problems))
+        let config = config::load(&self.config_path()?, &self.need(need))
+            .map_err(|problems| self.invalid(&problems))?;
+        refuse_tracked_state(&config)?;
+        Ok(config)
     }
 
     /// Loads the file for a command that uses so much of it, and starts logging as it says.
@@ -124,12 +127,6 @@ impl Context {
         let config = self.read(need)?;
         let verbose = (!self.global.quiet).then(|| self.global.verbose.max(1));
         self.log_at(verbose, config.engine.log_dir.as_deref())?;
-        Ok(config)
-    }
-
-    fn read(&self, need: &Need) -> Result<Config, CommandError> {
-        let config = config::load(&self.config_path()?, need).map_err(|problems| self.invalid(&problems))?;
-        refuse_tracked_state(&config)?;
         Ok(config)
     }
 

@@ -32,7 +32,12 @@ pub(super) fn check_stage(
     let mut on = None;
     match kind {
         StageKind::Github(settings) => github(settings, table, problems),
-        StageKind::Git(_) => {}
+        StageKind::Git(settings) => {
+            for path in &mut settings.alternates {
+                check_home(table, "alternates", Some(path), problems);
+                *path = absolute(folder, path);
+            }
+        }
         StageKind::Sentence(settings) => {
             check_globs(table, "match", problems);
             positive(table, problems, "max_chunk_size", &settings.max_chunk_size);
@@ -61,6 +66,7 @@ pub(super) fn check_stage(
         StageKind::Pinecone(settings) => pinecone(settings, table, problems),
         StageKind::Sqlite(settings) => {
             not_empty(table, problems, "path", settings.path.as_os_str().is_empty());
+            check_home(table, "path", Some(&settings.path), problems);
             settings.path = absolute(folder, &settings.path);
             weights(settings, table, problems);
         }
@@ -385,6 +391,22 @@ fn not_empty(table: &Table<'_>, problems: &mut Vec<Problem>, key: &str, empty: b
         table.flag(problems, key, "must not be empty", "fill it in, or leave it out where it has a default");
     }
 }
+
+/// Flags a path that begins with `~`, which only a shell expands.
+pub(super) fn check_home(table: &Table<'_>, key: &str, path: Option<&Path>, problems: &mut Vec<Problem>) {
+    if path.is_some_and(begins_at_home) {
+        table.flag(problems, key, NOT_EXPANDED.0, NOT_EXPANDED.1);
+    }
+}
+
+/// True for `~`, `~/…` and `~name/…`.
+pub(super) fn begins_at_home(path: &Path) -> bool {
+    path.components().next().is_some_and(|first| first.as_os_str().as_encoded_bytes().starts_with(b"~"))
+}
+
+/// The problem of such a path, and the way out.
+pub(super) const NOT_EXPANDED: (&str, &str) =
+    ("`~` is not expanded here", "write \"${HOME}/…\", or the whole path; a folder of that name is \"./~\"");
 
 /// A path of the file, seen from the file's folder.
 pub(super) fn absolute(folder: &Path, path: &Path) -> PathBuf {

@@ -54,7 +54,7 @@ pub enum Part {
     Selection,
     /// The branch.
     Branch,
-    /// Extensions, excluded patterns, the size limit of files.
+    /// Extensions, excluded patterns, the size limit of files, the bounds on repositories.
     Files,
     /// What happens to secrets found in files.
     Secrets,
@@ -164,6 +164,7 @@ fn process(old: &Config, new: &Config, out: &mut ConfigDiff) {
     compare("engine.max_delete_ratio", a.max_delete_ratio.to_bits() != b.max_delete_ratio.to_bits(), false);
     let ratio = |engine: &super::Engine| engine.max_new_texts_ratio.to_bits();
     compare("engine.max_new_texts_ratio", ratio(a) != ratio(b), false);
+    compare("engine.limits", a.limits != b.limits, false);
     compare("engine.prune", a.prune != b.prune, false);
     compare("api.listen", old.api.listen != new.api.listen, true);
     compare("api.token", old.api.token != new.api.token, false);
@@ -190,7 +191,8 @@ fn parts(old: &Config, before: &Project, new: &Config, after: &Project) -> BTree
         Part::Files,
         before.allowed_extensions != after.allowed_extensions
             || before.exclude_patterns != after.exclude_patterns
-            || old.engine.max_file_bytes != new.engine.max_file_bytes,
+            || old.engine.max_file_bytes != new.engine.max_file_bytes
+            || old.engine.limits != new.engine.limits,
     );
     let rules = old.secrets != new.secrets && after.secrets != SecretsMode::Off;
     note(Part::Secrets, before.secrets != after.secrets || rules);

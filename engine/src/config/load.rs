@@ -10,10 +10,11 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::api::read_api;
-use super::check::absolute;
+use super::check::{absolute, check_home};
 use super::costs::check_costs;
 use super::explain::did_you_mean;
 use super::kinds::Role;
+use super::limits::check_limits;
 use super::places::check_shared;
 use super::problem::{Problem, Problems, line_of};
 use super::raw::RawEngine;
@@ -340,6 +341,12 @@ fn read_engine(
         let hint = "a share from 0 to 1: 0.5 withholds runs that embed more than half of a project's chunks";
         table.flag(problems, "max_new_texts_ratio", "outside 0 to 1", hint);
     }
+    check_limits(&table, &raw.limits, problems);
+    for (key, path) in
+        [("state", Some(&raw.state)), ("cache", Some(&raw.cache)), ("log_dir", raw.log_dir.as_ref())]
+    {
+        check_home(&table, key, path.map(PathBuf::as_path), problems);
+    }
     let state = absolute(folder, &raw.state);
     let cache = absolute(folder, &raw.cache);
     if state == cache || state == cache.join("cache.db") {
@@ -362,6 +369,7 @@ fn read_engine(
         prune: raw.prune,
         history: raw.history,
         log_dir: raw.log_dir.map(|path| absolute(folder, &path)),
+        limits: raw.limits,
     })
 }
 

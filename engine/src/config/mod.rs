@@ -8,6 +8,7 @@ mod diff;
 mod explain;
 mod find;
 mod kinds;
+mod limits;
 mod load;
 mod mask;
 mod pipeline;
@@ -36,7 +37,7 @@ use crate::chunk::{CodeSettings, MarkdownSettings, SentenceSettings, WasmSetting
 use crate::embed::{AzureSettings, LocalSettings, OpenAiSettings};
 use crate::model::{BranchRef, ByteSize, DeclaredProject, HumanDuration, Secret, SecretsMode};
 use crate::notify::{SlackSettings, WebhookSettings};
-use crate::source::{GitSettings, GithubSettings, Selection};
+use crate::source::{GitSettings, GithubSettings, Limits, Selection};
 use crate::store::{PineconeSettings, SqliteSettings};
 
 pub use diff::{ConfigDiff, Part, ProjectChange, ProjectDiff, diff};
@@ -125,6 +126,8 @@ pub struct Engine {
     pub history: HumanDuration,
     /// Where JSON logs go.
     pub log_dir: Option<PathBuf>,
+    /// Bounds on one repository.
+    pub limits: Limits,
 }
 
 /// One stage.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use toml::de::DeValue;
 
-use super::check::absolute;
+use super::check::{NOT_EXPANDED, absolute, begins_at_home};
 use super::pipeline;
 use super::problem::Problem;
 use super::raw::{RawProject, RawRepository};
@@ -36,7 +36,8 @@ pub(super) fn read(
         table.flag(problems, "namespace", "not a namespace", hint);
     }
     if raw.branch.as_deref().is_some_and(|branch| !is_branch(branch)) {
-        let hint = "write it like \"main\"; leave it out for each repository's default branch";
+        let hint = "a branch or a tag (\"main\", \"v1.0\"), or a whole reference (\"refs/heads/main\"); \
+                    left out: each repository's default branch";
         table.flag(problems, "branch", "not a branch's name", hint);
     }
     if let Some(Err(why)) = raw.schedule.as_deref().map(parse_schedule) {
@@ -196,6 +197,9 @@ fn named(
 fn local(path: &str, name: Option<&str>, folder: &Path) -> Result<RepoRef, (&'static str, &'static str)> {
     if path.is_empty() {
         return Err(("an empty path", "write \".\" for the folder of this file"));
+    }
+    if begins_at_home(Path::new(path)) {
+        return Err(NOT_EXPANDED);
     }
     let path = absolute(folder, Path::new(path));
     let path = std::fs::canonicalize(&path).unwrap_or(path);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::model::SecretsMode;
 use crate::model::{ByteSize, HumanDuration, Secret};
+use crate::source::Limits;
 
 /// The program itself.
 #[derive(Deserialize, JsonSchema)]
@@ -43,6 +44,8 @@ pub(super) struct RawEngine {
     pub(super) history: HumanDuration,
     /// Where logs are written as JSON lines, relative to this file; left out: to the terminal only.
     pub(super) log_dir: Option<PathBuf>,
+    /// Bounds on one repository. One that is beyond them is refused; the others of its project go on.
+    pub(super) limits: Limits,
 }
 
 impl Default for RawEngine {
@@ -61,6 +64,7 @@ impl Default for RawEngine {
             prune: false,
             history: HumanDuration(Duration::from_secs(90 * 24 * 3600)),
             log_dir: None,
+            limits: Limits::default(),
         }
     }
 }

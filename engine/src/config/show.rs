@@ -129,6 +129,13 @@ fn engine(out: &mut Lines, engine: &Engine) {
     if let Some(path) = &engine.log_dir {
         out.path("log_dir", path);
     }
+    out.header("engine.limits");
+    let limits = &engine.limits;
+    out.count("files", limits.files);
+    out.count("path_bytes", limits.path_bytes);
+    out.count("depth", limits.depth);
+    out.text("object_bytes", &limits.object_bytes);
+    out.count("tree_requests", limits.tree_requests);
 }
 
 fn stage(out: &mut Lines, stage: &Stage) {
@@ -143,7 +150,10 @@ fn stage(out: &mut Lines, stage: &Stage) {
             out.put("forks", s.forks);
             out.put("archived", s.archived);
         }
-        StageKind::Git(_) => {}
+        StageKind::Git(s) => {
+            let folders = s.alternates.iter().map(|path| path.to_string_lossy().into_owned());
+            out.list("alternates", Some(&folders.collect()).filter(|folders: &&Vec<_>| !folders.is_empty()));
+        }
         StageKind::Sentence(s) => {
             out.chunker(s.patterns.as_ref(), s.max_chunk_size, s.max_tokens);
             let key = if s.max_tokens.is_some() { "overlap_tokens" } else { "chunk_overlap" };

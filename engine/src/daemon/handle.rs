@@ -376,7 +376,9 @@ fn concerned(view: &View, push: &Push) -> Vec<String> {
         let branch = match (&project.branch, &push.branch) {
             (_, None) => true,
             (BranchRef::Default, Some((_, is_default))) => *is_default,
-            (BranchRef::Named(wanted), Some((branch, _))) => wanted == branch,
+            (BranchRef::Named(wanted), Some((branch, _))) => {
+                wanted.strip_prefix("refs/heads/").unwrap_or(wanted) == branch
+            }
         };
         github && selected && branch
     };

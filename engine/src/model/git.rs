@@ -61,7 +61,8 @@ pub struct TreeEntry {
     /// The path from the repository's root, `/`-separated. Bytes that are not UTF-8 were
     /// replaced, and `path_is_utf8` is false.
     pub path: String,
-    /// False where the path in Git is not UTF-8; such a file is not indexed.
+    /// False where the path in Git is not UTF-8, or has a name that Git does not check out (empty, `.`,
+    /// `..`, `.git`, one with a `/`); such a file is not indexed.
     pub path_is_utf8: bool,
     /// What it is.
     pub mode: EntryMode,

@@ -1,11 +1,14 @@
 //! Where files come from. A source lists repositories, names heads, reads trees and contents;
 //! it knows nothing of chunks, vectors or the ledger.
 
+mod branch;
 mod diff;
 mod git;
 pub mod github;
+mod limits;
 mod permalink;
 mod settings;
+mod tracked;
 mod verify;
 
 use async_trait::async_trait;
@@ -15,7 +18,9 @@ use crate::model::{BranchRef, GitSha, RepoEntry, RepoRef, StageError, StageResul
 
 pub use git::GitSource;
 pub use github::GithubSource;
+pub use limits::Limits;
 pub use settings::{GitSettings, GithubSettings};
+pub use tracked::refuse_tracked;
 
 /// Which repositories a project wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +118,8 @@ pub trait Source: Send + Sync {
     /// The commit that a branch points at now. `known` is the commit last seen, for a conditional request.
     async fn head(&self, repo: &RepoEntry, branch: &BranchRef, known: Option<GitSha>) -> StageResult<Head>;
 
-    /// The whole recursive tree of a commit: blobs, links and submodules, by path.
+    /// The whole recursive tree of a commit: blobs, links and submodules, sorted by path, each path
+    /// once. A tree beyond the [`Limits`] is an error of kind `Refused`.
     async fn tree(&self, repo: &RepoRef, commit: GitSha) -> StageResult<Vec<TreeEntry>>;
 
     /// Reads the contents of `wanted`, entries of the commit's tree, in any order, each exactly

@@ -1,5 +1,7 @@
 //! What the source stages can be told.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -39,7 +41,11 @@ impl Default for GithubSettings {
     }
 }
 
-/// `kind = "git"`: local repositories. It has no settings; the paths stand with the project.
+/// `kind = "git"`: local repositories; the paths stand with the project.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct GitSettings {}
+pub struct GitSettings {
+    /// Folders outside a repository, relative to this file, whose Git data it may use: object folders
+    /// that it borrows from (`objects/info/alternates`), or that its `.git` leads to.
+    pub alternates: Vec<PathBuf>,
+}

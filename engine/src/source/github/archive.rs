@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use url::Url;
 
-use super::client::{Ask, Client};
+use super::client::{Ask, Client, LONGEST_BLOB};
 use super::{FEW_FILES, encode_name};
 use crate::model::{ErrorKind, GitSha, StageError, StageResult, TreeEntry};
 use crate::net;
@@ -27,6 +27,9 @@ const LONGEST_NAME: u64 = 64 << 10;
 /// waited for or wait to be taken: half of the threads that block (`cli/context.rs`) are left to
 /// work that ends by itself.
 static UNPACKING: Semaphore = Semaphore::const_new(96);
+/// Bytes of an archive that are inflated at most, wanted or not. A repository of a few megabytes can
+/// name one file of zeros a million times; the files that are missing then are fetched as blobs.
+const MOST_INFLATED: u64 = 16 << 30;
 /// Redirects from one archive host to another.
 const MOST_REDIRECTS: usize = 3;
 
@@ -144,9 +147,10 @@ async fn unpack(client: &Client, response: reqwest::Response, pending: &mut Pend
     let (pieces, incoming) = mpsc::channel::<Bytes>(IN_FLIGHT);
     let (outgoing, mut contents) = mpsc::channel::<(usize, Bytes)>(IN_FLIGHT);
     let (wanted, missing) = (Arc::clone(&pending.wanted), pending.missing.clone());
+    let bounds = Bounds::of(client.limits.files);
     let mut thread = JoinSet::new();
     thread.spawn_blocking(move || {
-        read_archive(Pieces { incoming, piece: Bytes::new() }, &wanted, missing, &outgoing)
+        read_archive(Pieces { incoming, piece: Bytes::new() }, &wanted, missing, bounds, &outgoing)
     });
 
     let pump = pump(client, response, pieces);
@@ -225,12 +229,29 @@ impl Read for Pieces {
     }
 }
 
+/// How much of an archive is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Entries of the archive, those that only name the next one included.
+    entries: usize,
+    /// Bytes of all entries' contents.
+    inflated: u64,
+}
+
+impl Bounds {
+    /// For a repository of at most so many files and as many folders, each named by an entry of its own.
+    pub(super) fn of(files: usize) -> Self {
+        Self { entries: files.saturating_mul(4), inflated: MOST_INFLATED }
+    }
+}
+
 /// Reads the archive and hands on each missing content that is what it should be, with its place
-/// among those wanted.
+/// among those wanted. What lies beyond the bounds is left out.
 pub(super) fn read_archive(
     archive: impl Read,
     wanted: &[TreeEntry],
     mut missing: Vec<bool>,
+    mut bounds: Bounds,
     contents: &mpsc::Sender<(usize, Bytes)>,
 ) -> io::Result<()> {
     let mut left = missing.iter().filter(|missing| **missing).count();
@@ -239,6 +260,12 @@ pub(super) fn read_archive(
     let mut named = None;
     for entry in archive.entries()?.raw(true) {
         let mut entry = entry?;
+        let (entries, inflated) = (bounds.entries.checked_sub(1), bounds.inflated.checked_sub(entry.size()));
+        let (Some(entries), Some(inflated)) = (entries, inflated) else {
+            tracing::warn!(missing = left, "an archive is too large to be read to its end");
+            break;
+        };
+        bounds = Bounds { entries, inflated };
         let kind = entry.header().entry_type();
         if kind.is_gnu_longname() || kind.is_pax_local_extensions() {
             named = long_name(&mut entry, kind)?.or(named);
@@ -254,7 +281,8 @@ pub(super) fn read_archive(
         let Some(path) = inside.and_then(|path| std::str::from_utf8(path).ok()) else { continue };
         let Ok(at) = wanted.binary_search_by(|entry| entry.path.as_str().cmp(path)) else { continue };
         let TreeEntry { sha, size, .. } = wanted[at];
-        if !missing[at] || size.is_some_and(|size| size != entry.size()) {
+        let fits = size.map_or(entry.size() <= LONGEST_BLOB, |size| size == entry.size());
+        if !missing[at] || !fits {
             continue;
         }
         let mut content = Vec::new();
@@ -325,9 +353,61 @@ mod tests {
             size: Some(6),
         });
         let (sender, mut contents) = mpsc::channel(9);
-        read_archive(&packed[..], &wanted, vec![true; wanted.len()], &sender).expect("read");
+        read_archive(&packed[..], &wanted, vec![true; wanted.len()], Bounds::of(100), &sender).expect("read");
         drop(sender);
         let found: Vec<_> = std::iter::from_fn(|| contents.blocking_recv()).map(|(at, _)| at).collect();
         assert_eq!(found, [0, 1, 2]);
+    }
+
+    /// The same block without end.
+    struct Endless {
+        block: Vec<u8>,
+        at: usize,
+    }
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let rest = &self.block[self.at..];
+            let n = buffer.len().min(rest.len());
+            buffer[..n].copy_from_slice(&rest[..n]);
+            self.at = (self.at + n) % self.block.len();
+            Ok(n)
+        }
+    }
+
+    /// Reads an archive of a wanted file, then `rest`; how many files were found.
+    fn found_before(rest: impl Read, bounds: Bounds) -> usize {
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(6);
+        archive.append_data(&mut header, "top/a.md", &b"hello\n"[..]).expect("appended");
+        let begin = io::Cursor::new(archive.get_ref().clone());
+        let packed = flate2::read::GzEncoder::new(Read::chain(begin, rest), Compression::fast());
+        let wanted = ["a.md", "b.md"].map(|path| TreeEntry {
+            path: path.to_owned(),
+            path_is_utf8: true,
+            mode: EntryMode::File,
+            sha: "ce013625030ba8dba906f756967f9e9ca394464a".parse().expect("the blob of `hello`"),
+            size: Some(6),
+        });
+        let (sender, mut contents) = mpsc::channel(9);
+        read_archive(packed, &wanted, vec![true; 2], bounds, &sender).expect("read as far as the bounds go");
+        drop(sender);
+        std::iter::from_fn(|| contents.blocking_recv()).count()
+    }
+
+    #[test]
+    fn an_archive_without_end_is_left() {
+        let header = |size| {
+            let mut header = tar::Header::new_gnu();
+            header.set_path("top/zeros").expect("a path");
+            header.set_size(size);
+            header.set_cksum();
+            header.as_bytes().to_vec()
+        };
+        // One entry of more than is read, and entries without end.
+        let huge = Read::chain(io::Cursor::new(header(MOST_INFLATED + 1)), io::repeat(0));
+        assert_eq!(found_before(huge, Bounds::of(100)), 1);
+        assert_eq!(found_before(Endless { block: header(0), at: 0 }, Bounds::of(100)), 1);
     }
 }

@@ -9,11 +9,14 @@ use futures::stream;
 use serde::Deserialize;
 
 use super::answer::Answer;
-use super::client::{Ask, Client, RAW};
+use super::client::{Ask, Client, LONGEST_BLOB, RAW};
 use super::encode_name;
 use crate::model::{GitSha, StageResult, TreeEntry};
 use crate::source::ContentSink;
 use crate::source::verify::check_blob;
+
+/// Bytes that an answer may have beside the content: the other fields of its JSON, or an error.
+const BESIDE: u64 = 1 << 20;
 
 /// Fetches files, equal contents once.
 pub(super) async fn fetch(
@@ -29,7 +32,7 @@ pub(super) async fn fetch(
     }
     let mut contents = stream::iter(by_blob)
         .map(|(sha, entries)| async move {
-            let content = blob(client, repo, sha, &entries[0].path).await;
+            let content = blob(client, repo, sha, &entries[0]).await;
             (entries, content)
         })
         .buffer_unordered(at_once);
@@ -45,9 +48,13 @@ pub(super) async fn fetch(
     Ok(())
 }
 
-async fn blob(client: &Client, repo: &str, sha: GitSha, path: &str) -> StageResult<Bytes> {
+async fn blob(client: &Client, repo: &str, sha: GitSha, entry: &TreeEntry) -> StageResult<Bytes> {
+    let path = &entry.path;
     let address = format!("/repos/{}/git/blobs/{sha}", encode_name(repo));
-    let ask = Ask { operation: "blob", path: &address, accept: RAW, etag: None };
+    // A server may answer in JSON, whose base64 is longer than the content by a third and line ends.
+    let expected = entry.size.map_or(LONGEST_BLOB, |size| size.saturating_mul(3) / 2 + BESIDE);
+    let longest = expected.min(LONGEST_BLOB);
+    let ask = Ask { operation: "blob", path: &address, accept: RAW, etag: None, longest };
     client
         .ask(ask, |answer| match answer.status.as_u16() {
             200 => checked(&answer, sha).map_err(|why| {

@@ -15,8 +15,9 @@ use url::Url;
 use super::answer::{Answer, Verdict};
 use super::credentials::Credentials;
 use super::{link, transport};
-use crate::model::{ErrorKind, Event, EventSink, ServiceKind, StageError, StageResult};
+use crate::model::{ByteSize, ErrorKind, Event, EventSink, ServiceKind, StageError, StageResult};
 use crate::net::{self, HttpClient, LONGEST_WAIT, Limiter, Patience};
+use crate::source::Limits;
 
 /// More than this at once is over GitHub's own limit.
 const MOST_AT_ONCE: usize = 100;
@@ -26,8 +27,11 @@ const REQUESTS_PER_MINUTE: u32 = 900;
 const SECONDARY_WAIT: Duration = Duration::from_secs(60);
 /// Hops of redirects on the API's own host.
 const MOST_REDIRECTS: usize = 5;
-/// No answer is longer: GitHub serves blobs of up to 100 MB.
-const LONGEST_BODY: usize = 128 << 20;
+/// Bytes of a blob's answer at most: GitHub serves blobs of up to 100 MB.
+pub(super) const LONGEST_BLOB: u64 = 128 << 20;
+/// Bytes of any other answer at most, unless its request says otherwise. A page of 100 repositories
+/// has about 0.7 MB, a comparison of 300 files with their patches a few.
+const LONGEST_JSON: u64 = 32 << 20;
 
 /// What to check where something answers that is not the API.
 pub(super) const ADDRESS_HINT: &str =
@@ -55,12 +59,14 @@ pub(super) struct Ask<'a> {
     pub(super) accept: &'static str,
     /// The ETag of the answer that is known.
     pub(super) etag: Option<&'a str>,
+    /// Bytes of the answer's body at most.
+    pub(super) longest: u64,
 }
 
 impl<'a> Ask<'a> {
     /// A request for JSON.
     pub(super) fn json(operation: &'static str, path: &'a str) -> Self {
-        Self { operation, path, accept: JSON, etag: None }
+        Self { operation, path, accept: JSON, etag: None, longest: LONGEST_JSON }
     }
 }
 
@@ -74,6 +80,8 @@ pub(super) struct Client {
     pub(super) patience: Patience,
     pub(super) cancel: CancellationToken,
     pub(super) events: EventSink,
+    /// Bounds on one repository.
+    pub(super) limits: Limits,
     /// Without credentials, for other hosts.
     pub(super) plain: HttpClient,
     octocrab: OnceLock<Octocrab>,
@@ -103,6 +111,7 @@ impl Client {
             host,
             credentials,
             patience: Patience::default(),
+            limits: Limits::default(),
             cancel,
             events,
             octocrab: OnceLock::new(),
@@ -212,8 +221,8 @@ impl Client {
                 Some(Err(error)) => return Err(self.describe_octocrab(error)),
                 Some(Ok(frame)) => read.extend_from_slice(&frame.into_data().unwrap_or_default()),
             }
-            if read.len() > LONGEST_BODY {
-                return Err(self.garbage("an answer without end"));
+            if read.len() as u64 > ask.longest {
+                return Err(self.too_long(ask));
             }
         }
         let failed = parts.status.is_client_error() || parts.status.is_server_error();
@@ -342,13 +351,24 @@ impl Client {
         StageError::transient(&self.stage, format!("no answer in time from {}", self.host))
     }
 
+    /// An answer longer than its request allows. A tree or a blob would be as long the next time; for
+    /// anything else it is a fault of the server, or of a proxy.
+    fn too_long(&self, ask: Ask<'_>) -> StageError {
+        let what = format!("more than {} for `{}`", ByteSize(ask.longest), ask.operation);
+        if matches!(ask.operation, "tree" | "blob") {
+            StageError::refused(&self.stage, format!("{} sent {what}", self.host))
+        } else {
+            self.garbage(&what)
+        }
+    }
+
     /// An answer that is not what the API sends: broken on the way, or a proxy's.
     pub(super) fn garbage(&self, what: &str) -> StageError {
         StageError::transient(&self.stage, format!("{} sent {what}", self.host))
     }
 
     /// Reads JSON; anything else is garbage, to be asked for again.
-    pub(super) fn parse<T: serde::de::DeserializeOwned>(&self, answer: &Answer) -> StageResult<T> {
+    pub(super) fn parse<'a, T: serde::Deserialize<'a>>(&self, answer: &'a Answer) -> StageResult<T> {
         serde_json::from_slice(&answer.body).map_err(|error| {
             let kind = answer.header("content-type").unwrap_or("no content type").to_owned();
             let garbage =

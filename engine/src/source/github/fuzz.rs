@@ -60,7 +60,7 @@ pub fn fuzz_archive(bytes: &[u8]) {
         size,
     });
     let (outgoing, mut contents) = mpsc::channel(2);
-    drop(archive::read_archive(&archive[..], &wanted, vec![true; 2], &outgoing));
+    drop(archive::read_archive(&archive[..], &wanted, vec![true; 2], archive::Bounds::of(20), &outgoing));
     drop(outgoing);
     while let Some((_, content)) = contents.blocking_recv() {
         assert_eq!(content, "hello\n", "only what the tree names");

@@ -28,9 +28,12 @@ use url::Url;
 
 use self::client::{Ask, Client, SHA};
 use self::credentials::Credentials;
+use super::branch::{Wanted, not_found, wanted};
 use super::diff::changed_files;
 use super::permalink::{blob_link, encode_segment};
-use super::{AnswerCache, ChangedFile, ContentSink, GithubSettings, Head, Listing, Selection, Source};
+use super::{
+    AnswerCache, ChangedFile, ContentSink, GithubSettings, Head, Limits, Listing, Selection, Source,
+};
 use crate::model::{
     BranchRef, ErrorKind, EventSink, GitSha, MOST_COMMITS, RepoEntry, RepoRef, StageError, StageResult,
     TreeEntry,
@@ -83,6 +86,13 @@ impl GithubSource {
         self
     }
 
+    /// With other bounds on one repository than the usual.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.client.limits = limits;
+        self
+    }
+
     /// A comparison of two commits, one page of it; none where the server has none, as of commits
     /// that are gone.
     async fn compare<T: DeserializeOwned>(
@@ -122,7 +132,7 @@ impl GithubSource {
     ) -> StageResult<Option<Head>> {
         let path = format!("/repos/{}/commits/{}", encode_name(&repo.name), encode_segment(reference));
         let etag = known.map(|sha| format!("\"{sha}\""));
-        let ask = Ask { operation: "head", path: &path, accept: SHA, etag: etag.as_deref() };
+        let ask = Ask { accept: SHA, etag: etag.as_deref(), ..Ask::json("head", &path) };
         self.client
             .ask(ask, |answer| match answer.status {
                 StatusCode::OK => {
@@ -140,6 +150,20 @@ impl GithubSource {
                 _ => Err(self.client.refusal(&format!("the head of {}", repo.name), &answer)),
             })
             .await
+    }
+
+    /// The head of a branch, of a tag, or of a reference by its full name.
+    async fn named(&self, repo: &RepoRef, name: &str, known: Option<GitSha>) -> StageResult<Option<Head>> {
+        match wanted(name) {
+            // The API takes `heads/main` and `tags/v1`.
+            Wanted::Reference(full) => {
+                self.head_of(repo, full.strip_prefix("refs/").unwrap_or(full), known).await
+            }
+            Wanted::BranchOrTag(name) => match self.head_of(repo, &format!("heads/{name}"), known).await? {
+                None => self.head_of(repo, &format!("tags/{name}"), known).await,
+                found => Ok(found),
+            },
+        }
     }
 
     /// The comparison's files, where they are surely all of them, and from `base` to `head`.
@@ -238,7 +262,7 @@ impl Source for GithubSource {
 
     async fn head(&self, repo: &RepoEntry, branch: &BranchRef, known: Option<GitSha>) -> StageResult<Head> {
         let found = match branch {
-            BranchRef::Named(name) => self.head_of(&repo.repo, &format!("heads/{name}"), known).await?,
+            BranchRef::Named(name) => self.named(&repo.repo, name, known).await?,
             BranchRef::Default if repo.default_branch.is_empty() => {
                 self.head_of(&repo.repo, "HEAD", known).await?
             }
@@ -251,10 +275,11 @@ impl Source for GithubSource {
                 }
             }
         };
-        match found {
-            Some(head) => Ok(head),
-            None if self.exists(&repo.repo).await? => Ok(Head::NoBranch),
-            None => Ok(Head::Missing),
+        match (found, branch) {
+            (Some(head), _) => Ok(head),
+            (None, _) if !self.exists(&repo.repo).await? => Ok(Head::Missing),
+            (None, BranchRef::Named(name)) => not_found(self.stage(), name),
+            (None, BranchRef::Default) => Ok(Head::NoBranch),
         }
     }
 
