@@ -443,6 +443,22 @@ fn with_lines(config: &Config, stage: &str, mut error: StageError) -> StageError
     if hint.is_empty() { error } else { error.hint(hint) }
 }
 
+/// What is wrong with a stage's `config`, where that is why it cannot be made: with file, line and
+/// snippet.
+pub fn config_problems(config: &Config, error: &StageError) -> Option<config::Problems> {
+    let refused = error.source.as_ref()?.downcast_ref::<RefusedConfig>()?;
+    let text = std::fs::read_to_string(&config.path).ok()?;
+    let found: Vec<_> = refused
+        .problems
+        .iter()
+        .map(|problem| {
+            let stage = ["stages".to_owned(), error.stage.clone()];
+            (stage.into_iter().chain(problem.keys()).collect(), problem.message.clone())
+        })
+        .collect();
+    Some(config::problems_at(&config.path, &text, &found))
+}
+
 fn wrong_role(stage: &Stage, role: &str) -> StageError {
     StageError::new(&stage.name, ErrorKind::Bug, format!("is used as a {role}, which it is not"))
 }

@@ -2,6 +2,7 @@
 //! a broken one its own project, a changed binary is a reason in the plan, and a component stores
 //! what its native twin would.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use reposync::apply::{Candidate, Options, run};
@@ -111,6 +112,33 @@ fn a_broken_component_ends_its_own_project_and_validate_says_so() {
     let outcome = |project: usize| applied.report["projects"][project]["outcome"].clone();
     assert_eq!([0, 1, 2, 3].map(outcome), ["done", "failed", "failed", "failed"]);
     assert_eq!(local.index().len(), 3);
+}
+
+#[test]
+fn a_config_is_checked_against_the_components_schema() {
+    let local = Local::new();
+    let changelog = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/changelog.wasm");
+    local.world.write("plugins/changelog.wasm", std::fs::read(changelog).expect("it is shipped"));
+    local.config(&format!(
+        "{STAGES}\n[stages.notes]\nkind = \"wasm\"\ncomponent = \"plugins/changelog.wasm\"\n\
+         config = {{ heading_level = \"two\", headings = 1 }}\n[projects.docs]\n{}",
+        pipeline(&["notes"])
+    ));
+    insta::assert_snapshot!(local.world.run(&["validate"]).exits(2).redacted());
+    let applied = local.apply(&[]).exits(1);
+    let hint = applied.report["projects"][0]["error"]["hint"].as_str().expect("a hint");
+    assert!(hint.contains("reposync.toml:16: `config.heading_level`: the value is not of type"), "{hint}");
+
+    let schema = local.world.ok(&["schema"]).json();
+    let schema = jsonschema::validator_for(&schema).expect("a good schema");
+    let fits = |component: &str, config: serde_json::Value| {
+        let stage = serde_json::json!({ "kind": "wasm", "component": component, "config": config });
+        schema.is_valid(&serde_json::json!({ "stages": { "notes": stage } }))
+    };
+    assert!(fits("plugins/changelog.wasm", serde_json::json!({ "heading_level": 2 })));
+    assert!(!fits("plugins/changelog.wasm", serde_json::json!({ "heading_level": "two" })));
+    assert!(!fits("plugins/changelog.wasm", serde_json::json!({ "headings": 1 })));
+    assert!(fits("plugins/other.wasm", serde_json::json!({ "headings": 1 })));
 }
 
 #[test]

@@ -150,6 +150,21 @@ impl WasmSettings {
     pub fn shown_config(&self) -> &serde_json::Map<String, serde_json::Value> {
         if self.shown_config.is_empty() { &self.config } else { &self.shown_config }
     }
+
+    /// The settings of a stage that names a component and says no more.
+    pub fn of(component: &std::path::Path) -> Self {
+        Self {
+            component: component.to_owned(),
+            sha256: None,
+            patterns: None,
+            config: serde_json::Map::new(),
+            on_error: None,
+            shown_config: serde_json::Map::new(),
+            memory: default_memory(),
+            deadline: default_deadline(),
+            output: default_output(),
+        }
+    }
 }
 
 /// Shows references in `config`, not what they stand for: that may be a secret.

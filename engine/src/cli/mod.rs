@@ -94,7 +94,7 @@ enum Command {
         #[arg(long, conflicts_with = "show")]
         no_env: bool,
     },
-    /// Print the JSON Schema of the file, for editors
+    /// Print the JSON Schema of the file, for editors, with those of the components it names
     Schema,
     /// Say what differs between what is declared and what is indexed, and what it will cost
     Plan(plan::PlanArgs),
@@ -164,7 +164,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Comma
     let exit: CommandResult = match command {
         Command::Init => init::run(context),
         Command::Validate { show, no_env } => validate::run(context, show, no_env).await,
-        Command::Schema => schema::run(context),
+        Command::Schema => schema::run(context).await,
         Command::Plan(args) => return plan::run(context, args).await,
         Command::Apply(args) => apply::run(context, args).await,
         Command::Daemon(args) => daemon::run(context, &args).await,

@@ -1,13 +1,56 @@
-//! `reposync schema`: the JSON Schema of the file, for editors.
+//! `reposync schema`: the JSON Schema of the file, for editors, with those of the components that the
+//! file names.
 
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::chunk::component::{ComponentHost, Folders, default_compiled_cache};
 use crate::config;
+use crate::model::StageResult;
 
 use super::context::Context;
 use super::error::CommandResult;
 use super::exit::Exit;
+use super::output::escape;
 
-/// Runs the command.
-pub(super) fn run(context: &Context) -> CommandResult {
-    context.out.json(&config::schema())?;
+/// Runs the command. Without a file, or where a component cannot be loaded, the schema is that of the
+/// file alone.
+pub(super) async fn run(context: &Context) -> CommandResult {
+    let mut schema = config::schema();
+    if let Ok(path) = context.config_path()
+        && let Ok(text) = std::fs::read_to_string(&path)
+    {
+        let files = config::component_files(&text);
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        // Components are compiled and started: that blocks.
+        let described = tokio::task::spawn_blocking(move || describe(&folder, files));
+        for (file, described) in described.await.context("describing components broke off")?? {
+            match described {
+                Ok(Some(config)) => config::add_component(&mut schema, &file, config),
+                Ok(None) => {}
+                Err(error) => context.out.message(&format!("note: {}\n", escape(&error.one_line()))),
+            }
+        }
+    }
+    context.out.json(&schema)?;
     Ok(Exit::Done)
+}
+
+type Described = (String, StageResult<Option<Value>>);
+
+/// The schemas of components, by the names that the file gives them.
+fn describe(folder: &Path, files: Vec<String>) -> StageResult<Vec<Described>> {
+    if files.is_empty() {
+        return Ok(Vec::new());
+    }
+    let compiled = default_compiled_cache(&|name| std::env::var(name).ok());
+    let host = ComponentHost::new(&Folders::of_user(compiled, folder))?;
+    let describe = |file: String| {
+        let component: PathBuf = folder.join(&file);
+        let info = host.describe_file("schema", &component);
+        (file, info.map(|info| info.config_schema))
+    };
+    Ok(files.into_iter().map(describe).collect())
 }

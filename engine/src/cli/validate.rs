@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config, Need};
 use crate::model::{EventSink, StageError, mask_secrets};
-use crate::wire::Workshop;
+use crate::wire::{self, Workshop};
 
 use super::context::Context;
 use super::error::{CommandError, CommandResult};
@@ -37,16 +37,30 @@ pub(super) async fn run(context: &Context, shown: bool, no_env: bool) -> Command
 
 /// What the components in use, and what they are told, would be refused for. Compiles those that
 /// are new, off the executor.
-async fn component_faults(config: Config) -> anyhow::Result<Vec<StageError>> {
+async fn component_faults(config: Config) -> anyhow::Result<Vec<Fault>> {
     let workshop = Workshop::new(CancellationToken::new(), EventSink::none());
-    tokio::task::spawn_blocking(move || workshop.component_faults(&config))
-        .await
-        .context("the check of components broke off")
+    tokio::task::spawn_blocking(move || {
+        let faults = workshop.component_faults(&config);
+        faults.into_iter().map(|error| (wire::config_problems(&config, &error), error)).collect()
+    })
+    .await
+    .context("the check of components broke off")
 }
 
-fn rendered(faults: Vec<StageError>, style: &Style) -> String {
-    let faults: Vec<_> = faults.into_iter().map(|fault| CommandError::from(fault).render(style)).collect();
-    faults.join("\n")
+/// Why a component cannot be used; with the lines of the file that it objects to, if it does.
+type Fault = (Option<config::Problems>, StageError);
+
+fn rendered(faults: Vec<Fault>, style: &Style) -> String {
+    let one = |(problems, mut error): Fault| match problems {
+        None => CommandError::from(error).render(style),
+        Some(problems) => {
+            let shown = problems.render(style.color(), style.width);
+            // The snippets say it all, and better.
+            (error.source, error.hint) = (None, None);
+            format!("{}\n{shown}", CommandError::from(error).render(style))
+        }
+    };
+    faults.into_iter().map(one).collect::<Vec<_>>().join("\n")
 }
 
 fn summary(path: &Path, config: &Config) -> String {

@@ -63,6 +63,48 @@ pub fn schema() -> Value {
     schema
 }
 
+/// Has editors check the `config` of stages that name this component by its own schema.
+pub fn add_component(schema: &mut Value, file: &str, mut config: Value) {
+    let Some(definitions) = schema.get_mut("$defs").and_then(Value::as_object_mut) else { return };
+    let taken = definitions.keys().filter(|name| name.starts_with("component-")).count();
+    let name = format!("component-{}", taken + 1);
+    let place = format!("#/$defs/{name}");
+    rebase(&mut config, &place);
+    if let Some(config) = config.as_object_mut() {
+        config.remove("$schema");
+        config.remove("$id");
+    }
+    definitions.insert(name, config);
+    let Some(stage) = definitions.get_mut("stage-wasm").and_then(Value::as_object_mut) else { return };
+    let rule = json!({
+        "if": { "properties": { "component": { "const": file } }, "required": ["component"] },
+        "then": { "properties": { "config": { "$ref": place } } },
+    });
+    if let Value::Array(rules) = stage.entry("allOf").or_insert_with(|| json!([])) {
+        rules.push(rule);
+    }
+}
+
+/// Has references within a schema lead to where it stands now.
+fn rebase(schema: &mut Value, place: &str) {
+    match schema {
+        Value::Object(object) => {
+            for (key, value) in object {
+                match value {
+                    Value::String(reference) if key == "$ref" => {
+                        if let Some(pointer) = reference.strip_prefix('#') {
+                            *reference = format!("{place}{pointer}");
+                        }
+                    }
+                    value => rebase(value, place),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| rebase(item, place)),
+        _ => {}
+    }
+}
+
 /// Adds `kind`, which is read before the settings.
 fn with_kind(root: &mut Value, name: &str) {
     let about = root.get("description").cloned().unwrap_or_default();

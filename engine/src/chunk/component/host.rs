@@ -14,6 +14,7 @@ use super::cache::Cache;
 use super::chunker::ComponentChunker;
 use super::compiled::{Binary, Compiled};
 use super::config_json::{ConfigProblem, RefusedConfig, canonical};
+use super::config_schema;
 use super::folders::Folders;
 use super::info::ComponentInfo;
 use super::instance::Watch;
@@ -142,6 +143,19 @@ impl ComponentHost {
             None => Matching::Extensions(compiled.info.extensions.clone()),
         };
         let config_json = canonical(&settings.config);
+        if let Some(schema) = &compiled.info.config_schema {
+            let problems = config_schema::check(schema, &settings.config).map_err(|why| {
+                StageError::misconfigured(
+                    stage,
+                    format!("the schema of component `{label}` cannot be used: {why}"),
+                )
+                .hint("this is a fault of the component; its author mends what `describe` answers")
+            })?;
+            if !problems.is_empty() {
+                let message = format!("the stage's `config` does not fit the schema of component `{label}`");
+                return Err(refused(stage, settings, message, problems));
+            }
+        }
         let starter = Starter { host: Arc::clone(&self.shared), compiled, config_json, limits };
         let (instance, configured) = starter.start().map_err(|fault| {
             let message = format!("component `{label}` cannot take its configuration: {}", fault.what());
@@ -153,13 +167,8 @@ impl ComponentHost {
         let warnings: Vec<ConfigProblem> = match configured {
             Ok(warnings) => problems(warnings),
             Err(errors) => {
-                let file = settings.component.display();
-                return Err(StageError::misconfigured(
-                    stage,
-                    format!("component `{label}` refuses the stage's `config`"),
-                )
-                .hint(format!("`reposync plugin inspect {file}` shows what it takes"))
-                .caused_by(RefusedConfig { problems: problems(errors) }));
+                let message = format!("component `{label}` refuses the stage's `config`");
+                return Err(refused(stage, settings, message, problems(errors)));
             }
         };
         for warning in &warnings {
@@ -176,6 +185,11 @@ impl ComponentHost {
             return Ok(info);
         }
         Ok(self.compiled(stage, settings, &limits)?.info.clone())
+    }
+
+    /// The same of a component by its file, as a stage that says no more would name it.
+    pub fn describe_file(&self, stage: &str, component: &Path) -> StageResult<ComponentInfo> {
+        self.describe(stage, &WasmSettings::of(component))
     }
 
     /// How many components this host compiled: not those that were in memory or in the cache.
@@ -195,6 +209,18 @@ impl ComponentHost {
         }
         Ok(compiled)
     }
+}
+
+/// A configuration that cannot be used, with what is wrong with it.
+fn refused(
+    stage: &str,
+    settings: &WasmSettings,
+    message: String,
+    problems: Vec<ConfigProblem>,
+) -> StageError {
+    StageError::misconfigured(stage, message)
+        .hint(format!("`reposync plugin inspect {}` shows what it takes", settings.component.display()))
+        .caused_by(RefusedConfig { problems })
 }
 
 /// The stage's component, if it is the one that is pinned.

@@ -13,6 +13,7 @@ mod cache;
 mod chunker;
 mod compiled;
 mod config_json;
+mod config_schema;
 mod fault;
 mod folders;
 mod host;

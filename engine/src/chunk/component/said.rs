@@ -224,7 +224,7 @@ mod tests {
     fn a_component_cannot_forge_a_log_line() {
         insta::assert_snapshot!(logged(false), @r#"
         DEBUG component component="x 1.0.0" path="docs/a.md" said="info" text="fine"
-        DEBUG component component="x 1.0.0" path="docs/a.md" said="info" text="ERROR forged said=\"x\" �[2J���"
+        DEBUG component component="x 1.0.0" path="docs/a.md" said="info" text="ERROR forged said=\"x\" ��[2J��"
         "#);
     }
 

@@ -1,0 +1,231 @@
+//! A stage's `config` against the JSON Schema that its component declares. The schema is a stranger's:
+//! it may not refer to other documents, and what it costs is bounded before it is used.
+
+use jsonschema::PatternOptions;
+use jsonschema::error::ValidationErrorKind;
+use serde_json::{Map, Value};
+
+use super::config_json::ConfigProblem;
+use super::said::one_line;
+
+/// Problems shown at most.
+const MAX_PROBLEMS: usize = 50;
+
+/// Subschemas that may apply to one value at most. Without a bound a few lines of references ask for
+/// more work than can be done.
+const MAX_APPLIED: usize = 200;
+
+/// What is wrong with a configuration by the schema; or why the schema cannot be used.
+pub(super) fn check(schema: &Value, config: &Map<String, Value>) -> Result<Vec<ConfigProblem>, String> {
+    bounded(schema)?;
+    let validator = jsonschema::options()
+        .offline()
+        .with_pattern_options(PatternOptions::regex())
+        .build(schema)
+        .map_err(|error| one_line(&error.to_string()))?;
+    let config = Value::Object(config.clone());
+    Ok(validator.iter_errors(&config).take(MAX_PROBLEMS).flat_map(|error| problems(&error)).collect())
+}
+
+/// An error as problems, each at its place. Values are not shown: they may be secrets.
+fn problems(error: &jsonschema::ValidationError<'_>) -> Vec<ConfigProblem> {
+    let at = error.instance_path().to_string();
+    let problem = |code: &str, pointer: String, message: String| ConfigProblem {
+        error: true,
+        code: code.to_owned(),
+        message: one_line(&message),
+        pointer: Some(pointer),
+    };
+    match error.kind() {
+        ValidationErrorKind::AdditionalProperties { unexpected }
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => unexpected
+            .iter()
+            .map(|key| {
+                let step = key.replace('~', "~0").replace('/', "~1");
+                problem(
+                    "unknown-key",
+                    format!("{at}/{step}"),
+                    "is not a key that the component takes".to_owned(),
+                )
+            })
+            .collect(),
+        ValidationErrorKind::Required { property } => {
+            let key = property.as_str().map_or_else(|| property.to_string(), str::to_owned);
+            vec![problem("missing-key", at, format!("`{key}` is missing"))]
+        }
+        _ => vec![problem("schema", at, error.masked_with("the value").to_string())],
+    }
+}
+
+/// Refuses a schema that reaches out, or whose evaluation is not bounded by its own size.
+fn bounded(schema: &Value) -> Result<(), String> {
+    let mut open = vec![schema];
+    while let Some(node) = open.pop() {
+        let Some(object) = node.as_object() else { continue };
+        if !std::ptr::eq(node, schema) && object.contains_key("$id") {
+            return Err("it has a `$id` below its root".to_owned());
+        }
+        for keyword in ["$dynamicRef", "$recursiveRef"] {
+            if object.contains_key(keyword) {
+                return Err(format!("it uses `{keyword}`"));
+            }
+        }
+        applied(node, schema, &mut Vec::new(), &mut 0)?;
+        open.extend(children(object));
+    }
+    Ok(())
+}
+
+/// Keywords whose subschemas apply to the value itself.
+const IN_PLACE: [&str; 8] = ["allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas"];
+
+/// All other keywords that hold subschemas.
+const INSIDE: [&str; 13] = [
+    "properties",
+    "patternProperties",
+    "additionalProperties",
+    "propertyNames",
+    "items",
+    "prefixItems",
+    "additionalItems",
+    "contains",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+    "contentSchema",
+    "$defs",
+    "definitions",
+];
+
+/// Keywords that hold a map of subschemas.
+const MAPS: [&str; 5] = ["properties", "patternProperties", "dependentSchemas", "$defs", "definitions"];
+
+fn children(object: &Map<String, Value>) -> Vec<&Value> {
+    IN_PLACE.iter().chain(&INSIDE).flat_map(|keyword| subschemas(object, keyword)).collect()
+}
+
+fn subschemas<'a>(object: &'a Map<String, Value>, keyword: &str) -> Vec<&'a Value> {
+    match object.get(keyword) {
+        Some(Value::Array(list)) => list.iter().collect(),
+        Some(Value::Object(map)) if MAPS.contains(&keyword) => map.values().collect(),
+        Some(one @ Value::Object(_)) => vec![one],
+        _ => Vec::new(),
+    }
+}
+
+/// Counts the subschemas that apply to a value together with `node`, references followed.
+fn applied<'a>(
+    node: &'a Value,
+    root: &'a Value,
+    followed: &mut Vec<&'a str>,
+    count: &mut usize,
+) -> Result<(), String> {
+    *count += 1;
+    if *count > MAX_APPLIED {
+        return Err(format!("more than {MAX_APPLIED} of its subschemas apply to one value"));
+    }
+    let Some(object) = node.as_object() else { return Ok(()) };
+    for keyword in IN_PLACE {
+        for one in subschemas(object, keyword) {
+            applied(one, root, followed, count)?;
+        }
+    }
+    let Some(reference) = object.get("$ref") else { return Ok(()) };
+    let reference = reference.as_str().ok_or("a `$ref` is no text")?;
+    let shown = one_line(reference);
+    if followed.contains(&reference) {
+        return Err(format!("the reference `{shown}` leads back to itself"));
+    }
+    let target = reference
+        .strip_prefix('#')
+        .and_then(|pointer| root.pointer(pointer))
+        .ok_or_else(|| format!("the reference `{shown}` leads nowhere in it"))?;
+    followed.push(reference);
+    applied(target, root, followed, count)?;
+    followed.pop();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn found(schema: &Value, config: Value) -> Vec<String> {
+        let Value::Object(config) = config else { panic!("an object") };
+        let mut found: Vec<_> =
+            check(schema, &config).expect("a good schema").iter().map(ToString::to_string).collect();
+        found.sort();
+        found
+    }
+
+    fn refused(schema: &Value) -> String {
+        check(schema, &Map::new()).expect_err("refused")
+    }
+
+    #[test]
+    fn problems_name_their_place_and_no_value() {
+        let schema = json!({
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["owner"],
+            "properties": {
+                "owner": { "type": "string" },
+                "level": { "type": "integer", "minimum": 1, "maximum": 6 },
+                "marks": { "type": "array", "items": { "$ref": "#/$defs/mark" } },
+                "style": { "enum": ["atx", "setext"] },
+            },
+            "$defs": { "mark": { "type": "object", "properties": { "text": { "pattern": "^#+$" } } } },
+        });
+        assert_eq!(found(&schema, json!({ "owner": "x", "level": 2, "marks": [{ "text": "##" }] })), [""; 0]);
+        let wrong = json!({
+            "level": 9, "marks": [{ "text": "#" }, { "text": "hunter2" }], "style": "hunter2", "levle": 1, "a/b": 1,
+        });
+        insta::assert_snapshot!(found(&schema, wrong).join("\n"), @r#"
+        `config.a/b`: is not a key that the component takes
+        `config.level`: the value is greater than the maximum of 6
+        `config.levle`: is not a key that the component takes
+        `config.marks.1.text`: the value does not match "^#+$"
+        `config.style`: the value is not one of "atx" or "setext"
+        `config`: `owner` is missing
+        "#);
+    }
+
+    #[test]
+    fn a_schema_that_cannot_be_used_is_refused() {
+        let doubling: Map<String, Value> = (0..40)
+            .map(|n| {
+                let next = json!({ "$ref": format!("#/$defs/{}", n + 1) });
+                (n.to_string(), json!({ "allOf": [next, next] }))
+            })
+            .chain([("40".to_owned(), json!(true))])
+            .collect();
+        for (schema, why) in [
+            (json!({ "type": 3 }), "is not valid"),
+            (json!({ "properties": { "a": { "pattern": "(" } } }), "is not"),
+            (json!({ "$ref": "https://example.com/x.json" }), "leads nowhere in it"),
+            (json!({ "$ref": "#/$defs/none" }), "leads nowhere in it"),
+            (json!({ "$ref": "#" }), "leads back to itself"),
+            (
+                json!({ "properties": { "a": { "allOf": [{ "$ref": "#/properties/a" }] } } }),
+                "leads back to itself",
+            ),
+            (json!({ "$ref": "#/$defs/0", "$defs": doubling }), "more than 200 of its subschemas"),
+            (json!({ "$defs": { "a": { "$id": "b" } } }), "it has a `$id` below its root"),
+            (json!({ "$dynamicRef": "#a" }), "it uses `$dynamicRef`"),
+        ] {
+            let refused = refused(&schema);
+            assert!(refused.contains(why), "{why}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_schema_may_describe_trees() {
+        let schema = json!({
+            "properties": { "child": { "$ref": "#" }, "name": { "type": "string" } },
+            "additionalProperties": false,
+        });
+        assert_eq!(found(&schema, json!({ "child": { "child": { "name": "x" } } })), [""; 0]);
+        assert_eq!(found(&schema, json!({ "child": { "child": { "name": 1 } } })).len(), 1);
+    }
+}
