@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::apply::{Budget, Candidate, Engine, Project, ProjectSearch, ProjectStore, in_flight};
+use crate::apply::{
+    Budget, Candidate, Engine, Project, ProjectFiles, ProjectSearch, ProjectStore, in_flight,
+};
 use crate::chunk::component::{self, ComponentHost, Folders, Lock, LockedComponent, RefusedConfig};
 use crate::chunk::secrets::Scanner;
 use crate::chunk::{
@@ -121,6 +123,18 @@ impl Workshop {
         chosen(config, names).map(search).collect()
     }
 
+    /// A project as far as it decides what becomes of a file by its name. Blocks while components are
+    /// compiled.
+    pub fn files(&self, config: &Config, project: &config::Project) -> StageResult<ProjectFiles> {
+        let queue = self.queue(config, stage(config, &project.embedder)?)?;
+        let chunker = |name: &String| self.chunker(config, stage(config, name)?, queue.embedder());
+        Ok(ProjectFiles {
+            exclude_patterns: project.exclude_patterns.clone(),
+            selector: selector(config, project)?,
+            chunkers: project.chunkers.iter().map(chunker).collect::<StageResult<_>>()?,
+        })
+    }
+
     fn project_store(&self, config: &Config, project: &config::Project) -> StageResult<ProjectStore> {
         Ok(ProjectStore {
             project: project.name.clone(),
@@ -164,18 +178,11 @@ impl Workshop {
         if project.secrets != SecretsMode::Off {
             basis.push(scanner.identity().to_owned());
         }
-        let exclude = PathMatcher::new(&project.exclude_patterns).map_err(|error| {
-            StageError::misconfigured(&project.name, format!("`exclude_patterns`: {error}"))
-        })?;
         Ok(Project {
             row: row(project),
             selection: project.selection.clone(),
             branch: project.branch.clone(),
-            selector: Selector {
-                allowed_extensions: project.allowed_extensions.clone(),
-                exclude,
-                max_file_bytes: config.engine.max_file_bytes.0,
-            },
+            selector: selector(config, project)?,
             secrets: project.secrets,
             scanner,
             max_cost: project.max_cost,
@@ -400,8 +407,21 @@ fn keep<T: Clone>(
     Ok(value)
 }
 
+fn selector(config: &Config, project: &config::Project) -> StageResult<Selector> {
+    let exclude = PathMatcher::new(&project.exclude_patterns)
+        .map_err(|error| StageError::misconfigured(&project.name, format!("`exclude_patterns`: {error}")))?;
+    Ok(Selector {
+        allowed_extensions: project.allowed_extensions.clone(),
+        exclude,
+        max_file_bytes: config.engine.max_file_bytes.0,
+    })
+}
+
 /// The projects of these names; none: all enabled ones.
-fn chosen<'a>(config: &'a Config, names: &'a [String]) -> impl Iterator<Item = &'a config::Project> {
+pub(crate) fn chosen<'a>(
+    config: &'a Config,
+    names: &'a [String],
+) -> impl Iterator<Item = &'a config::Project> {
     config
         .projects
         .iter()

@@ -58,6 +58,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("axum", &["api/"]),
     ("clap", &["cli/"]),
     ("clap_complete", &["cli/"]),
+    ("clap_mangen", &["cli/"]),
     ("console", &["cli/"]),
     ("gix", &["plan/attributes", "source/"]),
     ("hyper", &["api/serve"]),

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use crate::support::world::World;
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 15] = [
     "init",
     "validate",
     "schema",
@@ -16,9 +16,11 @@ const COMMANDS: [&str; 13] = [
     "status",
     "history",
     "query",
+    "explain",
     "verify",
     "plugin",
     "completions",
+    "man",
 ];
 
 #[test]
@@ -213,12 +215,72 @@ fn nothing_is_coloured_but_on_a_terminal() {
 }
 
 #[test]
-fn completions_know_the_commands() {
+fn colour_can_be_forced_and_forbidden() {
+    let coloured = |set: &[(&str, &str)], args: &[&str]| {
+        let world = World::new();
+        world.config("nonsense = 1");
+        let mut command = world.command(args);
+        command.env_remove("NO_COLOR").envs(set.iter().copied());
+        command.output().expect("runs").stderr.contains(&0x1b)
+    };
+    assert!(coloured(&[("CLICOLOR_FORCE", "1")], &["plan"]));
+    assert!(!coloured(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")], &["plan"]));
+    assert!(coloured(&[("NO_COLOR", "1")], &["plan", "--color", "always"]));
+    assert!(!coloured(&[("CLICOLOR_FORCE", "1")], &["--color=never", "plan"]));
+    // Usage errors, too.
+    assert!(coloured(&[], &["plan", "--color=always", "--nonsense"]));
+    assert!(!coloured(&[("CLICOLOR_FORCE", "1")], &["plan", "--color=never", "--nonsense"]));
+}
+
+#[test]
+fn completions_are_scripts_that_ask_the_program() {
     let world = World::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = world.ok(&["completions", shell]).stdout;
-        assert!(script.contains("detailed-exitcode") && script.contains("allow-deletes"), "{shell}");
+        assert!(script.contains("COMPLETE") && script.contains("reposync"), "{shell} {script}");
     }
+}
+
+#[test]
+fn the_shell_is_told_commands_options_and_projects() {
+    let world = World::new();
+    world.config("[projects.handbook]\nnonsense = 1\n[projects.code]\n");
+    let complete = |words: &[&str]| {
+        let mut command = world.command(&[&["--", "reposync"], words].concat());
+        let output = command
+            .env("COMPLETE", "bash")
+            .env("_CLAP_COMPLETE_INDEX", words.len().to_string())
+            .env("_CLAP_COMPLETE_COMP_TYPE", "9")
+            .env("_CLAP_COMPLETE_SPACE", "true")
+            .env("_CLAP_IFS", "\n")
+            .output()
+            .expect("runs");
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        let words: Vec<String> =
+            String::from_utf8_lossy(&output.stdout).lines().map(|line| line.trim().to_owned()).collect();
+        words
+    };
+    assert_eq!(complete(&["verif"]), ["verify"]);
+    assert!(complete(&["plan", "--detailed"]).contains(&"--detailed-exitcode".to_owned()));
+    for command in ["plan", "apply", "query", "verify", "explain", "history"] {
+        let mut names = complete(&[command, "--project", ""]);
+        names.sort();
+        assert_eq!(names, ["code", "handbook"], "{command}");
+    }
+}
+
+#[test]
+fn manual_pages_are_written_for_every_command() {
+    let world = World::new();
+    world.ok(&["man", "pages/man1"]);
+    for command in COMMANDS {
+        let page = world.read(&format!("pages/man1/reposync-{command}.1"));
+        assert!(page.contains(".TH") && page.contains("SYNOPSIS"), "{command}");
+    }
+    assert!(world.read("pages/man1/reposync.1").contains("Exit codes"));
+    world.write("file", "");
+    let refused = world.run(&["man", "file/man1"]).exits(1);
+    assert!(refused.stderr.contains("cannot write manual pages into `file/man1`"), "{}", refused.stderr);
 }
 
 #[test]
@@ -253,6 +315,8 @@ fn what_init_writes_is_valid_and_never_overwritten() {
     exit: 1
     --- stderr
     error: `[ROOT]/reposync.toml` is already there; it stays as it is
+
+    hint: `reposync plan` says what it would do, `reposync apply` does it; for another file, run `reposync init` in the folder of what you want to index
     ");
     assert_eq!(world.read("reposync.toml"), written);
 }

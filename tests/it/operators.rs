@@ -1,4 +1,4 @@
-//! What operators see of projects and runs: `status` and `history`.
+//! What operators see of projects, files and runs: `status`, `history`, `explain`, `query`.
 
 use serde_json::Value;
 
@@ -64,4 +64,83 @@ fn the_history_is_read_page_by_page_and_project_by_project() {
     assert!(page.stderr.contains(&format!("`reposync history --before {}`", all[0])), "{}", page.stderr);
     let unknown = local.world.run(&["history", "--before", "2001"]).exits(2);
     assert!(unknown.stderr.contains("there is no run `2001`"), "{}", unknown.stderr);
+}
+
+#[test]
+fn the_status_can_be_checked_by_its_exit_code() {
+    let local = Local::new();
+    assert!(local.world.run(&["status", "--check"]).exits(3).stdout.contains("never run"));
+    local.apply(&[]).exits(0);
+    local.world.run(&["status", "--check"]).exits(0);
+    assert_eq!(local.world.run(&["status", "--check", "-q"]).exits(0).stdout, "");
+    local.config(&project("").replace("[\"docs\"]", "[\"docs\", \"absent\"]"));
+    local.apply(&[]).exits(3);
+    local.world.run(&["status", "--check", "--json"]).exits(3);
+    // A store that cannot be written ends the project early.
+    std::fs::remove_file(local.world.path(".reposync/index.db")).expect("removed");
+    local.world.write(".reposync/index.db/in-the-way", "");
+    local.apply(&["--full"]).exits(1);
+    local.world.run(&["status", "--check"]).exits(1);
+    local.world.run(&["status"]).exits(0);
+}
+
+#[test]
+fn a_query_before_the_first_run_says_what_to_do() {
+    let local = Local::new();
+    let ran = local.world.run(&["query", "where do I start?"]).exits(3);
+    assert_eq!(ran.stdout, "Nothing found.\n");
+    assert!(
+        ran.stderr.contains("nothing is indexed yet") && ran.stderr.contains("`reposync apply`"),
+        "{}",
+        ran.stderr
+    );
+    let ran = local.world.run(&["query", "where do I start?", "--json"]).exits(3);
+    assert_eq!(ran.json()["matches"], Value::Array(Vec::new()));
+    local.apply(&[]).exits(0);
+    // Nothing that fits is another thing than nothing at all.
+    assert_eq!(local.world.ok(&["query", "start", "--repo", "absent"]).stdout, "Nothing found.\n");
+}
+
+#[test]
+fn a_query_can_be_narrowed() {
+    let local = Local::applied();
+    let paths = |args: &[&str]| -> Vec<String> {
+        let answer = local.world.ok(&[&["query", "the guide", "--json"], args].concat()).json();
+        let matches = answer["matches"].as_array().expect("matches").iter();
+        let mut paths: Vec<String> =
+            matches.map(|one| one["metadata"]["file_path"].as_str().expect("a path").to_owned()).collect();
+        paths.sort();
+        paths
+    };
+    assert_eq!(paths(&[]).len(), 3);
+    assert_eq!(paths(&["--path", "guide/end.md"]), ["guide/end.md"]);
+    assert_eq!(paths(&["--path", "guide/end.md", "--path", "README.md"]), ["README.md", "guide/end.md"]);
+    assert_eq!(paths(&["--repo", "docs", "--path", "guide/end.md"]), ["guide/end.md"]);
+    assert!(paths(&["--repo", "other", "--path", "guide/end.md"]).is_empty());
+    assert_eq!(paths(&["--lang", "markdown"]).len(), 3);
+    assert!(paths(&["--lang", "rust"]).is_empty() && paths(&["--kind", "function"]).is_empty());
+}
+
+#[test]
+fn a_file_is_explained_whether_it_is_indexed_or_not() {
+    let local = Local::new();
+    local.repo.write("empty.md", " \n").write("out/a.md", "It stays out of the index.\n").commit("second");
+    let excluding = project("exclude_patterns = [\"out/**\"]\nallowed_extensions = [\".md\"]");
+    local.config(&excluding);
+    local.apply(&[]).exits(0);
+    let explain = |path: &str| local.world.ok(&["explain", path]).stdout;
+    let text = explain("guide/start.md");
+    for shown in ["docs: indexed from `docs`", "1 chunk", "prose (sentence", "secrets off"] {
+        assert!(text.contains(shown), "no {shown} in {text}");
+    }
+    assert_eq!(explain("docs:guide/start.md"), text);
+    assert!(explain("other:guide/start.md").contains("docs: not in the index"));
+    assert!(explain("empty.md").contains("not indexed from `docs`: empty"), "{}", explain("empty.md"));
+    assert!(explain("out/a.md").contains("not indexed: excluded by `out/**`"));
+    assert!(explain("a.rs").contains("not indexed: its extension is not among `allowed_extensions`"));
+    assert!(explain("absent.md").contains("no run has seen it"));
+    let json = local.world.ok(&["explain", "guide/start.md", "--json"]).json();
+    let file = &json["projects"][0]["files"][0];
+    assert_eq!((&file["status"], &file["chunks"]), (&"synced".into(), &1.into()));
+    assert_eq!(file["recipe"]["chunkers"][0]["stage"], "prose");
 }

@@ -129,6 +129,50 @@ fn a_plan_reads_the_state_of_0_1_and_leaves_it_as_it_is() {
     assert_eq!(std::fs::read(world.path(".reposync/state.db")).expect("the ledger"), before);
 }
 
+fn version(world: &World, file: &str) -> i64 {
+    let ledger = Connection::open(world.path(&format!(".reposync/{file}"))).expect("a ledger");
+    ledger.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a version")
+}
+
+#[test]
+fn the_ledger_of_0_1_is_left_behind_as_a_copy() {
+    let world = world(&STATE);
+    world.ok(&["apply"]);
+    assert_eq!((version(&world, "state.db"), version(&world, "state.db.v2.bak")), (3, 2));
+    let copy = Connection::open(world.path(".reposync/state.db.v2.bak")).expect("the copy");
+    let intents: i64 = copy.query_row("SELECT count(*) FROM intents", [], |row| row.get(0)).expect("a count");
+    assert_eq!(intents, 4, "the copy holds what was there before");
+    let runs = world.ok(&["history", "--json"]).json();
+    let of = |run: &Value| (run["request"].is_string(), run["run"].clone());
+    assert!(runs.as_array().expect("runs").iter().all(|run| of(run).0), "{runs}");
+}
+
+/// The lock of a run and the record of a daemon are as 0.1 made them.
+#[test]
+fn a_program_of_0_1_at_work_is_noticed() {
+    for (file, words) in [("state.db.lock", "run"), ("state.db.daemon", "stop the daemon")] {
+        let world = world(&STATE);
+        let held = format!(".reposync/{file}");
+        let config = world.read("reposync.toml");
+        world.config(&format!("{config}\n[api]\nlisten = \"127.0.0.1:0\"\n"));
+        world.write(&held, r#"{"process": 4242, "since": "2026-01-01T00:00:00Z"}"#);
+        let lock = std::fs::File::open(world.path(&held)).expect("the file");
+        lock.lock().expect("locked");
+        for command in ["apply", "daemon"] {
+            let refused = world.run(&[command]).exits(1);
+            assert!(refused.stderr.contains("4242"), "{command} {}", refused.stderr);
+            assert!(refused.stderr.contains(words), "{command} {}", refused.stderr);
+        }
+        assert_eq!(version(&world, "state.db"), 2, "{file}");
+        assert!(!world.path(".reposync/state.db.v2.bak").exists());
+        // Readers need no upgrade.
+        world.ok(&["status"]);
+        drop(lock);
+        world.ok(&["apply"]);
+        assert_eq!(version(&world, "state.db"), 3, "{file}");
+    }
+}
+
 #[test]
 fn a_saved_plan_of_0_1_is_refused() {
     let world = world(&STATE);

@@ -19,6 +19,7 @@ mod runs;
 mod serve;
 mod sync;
 mod throttle;
+mod verify;
 mod webhook;
 
 use std::net::SocketAddr;

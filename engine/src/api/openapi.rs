@@ -13,7 +13,7 @@ use super::{health, metrics, operations, page, projects, runs, sync, webhook};
     info(title = "RepoSync", description = "Keeps vector indexes equal to Git repositories."),
     paths(
         page::page, health::health, metrics::metrics, openapi, sync::sync, sync::reload, runs::runs, runs::run, runs::events,
-        projects::projects, projects::plan,
+        projects::projects, projects::plan, super::verify::verify,
         operations::repositories, operations::changes, operations::content, operations::process,
         operations::embeddings, operations::upsert, operations::delete, operations::query, operations::describe,
         webhook::github,

@@ -33,6 +33,7 @@ pub(super) fn routes(app: App) -> Router {
         .layer(from_fn(|request, next| within(TIME, request, next)));
     let slow = Router::new()
         .route("/plan", get(projects::plan))
+        .route("/verify", get(super::verify::verify))
         .route("/repositories", get(operations::repositories))
         .route("/changes", get(operations::changes))
         .route("/content", get(operations::content))

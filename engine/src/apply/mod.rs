@@ -11,6 +11,7 @@ mod orphans;
 mod parts;
 mod planning;
 mod prepare;
+mod probe;
 mod project_run;
 mod remove;
 mod run;
@@ -25,8 +26,9 @@ mod writer;
 
 pub use behind::count_behind;
 pub use budget::Budget;
-pub use parts::{ProjectSearch, ProjectStore};
+pub use parts::{ProjectFiles, ProjectSearch, ProjectStore};
 pub use planning::plan;
+pub use probe::{Probe, probe};
 pub use run::{run, run_id};
 pub use search::search;
 pub use setup::{Candidate, Engine, Options, Project, Prune, in_flight};

@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use super::setup::Project;
+use crate::chunk::Chunker;
 use crate::embed::Embedder;
+use crate::model::{EntryMode, GitSha, PathMatcher, SkipReason, TreeEntry};
+use crate::plan::{Attributes, Selector};
 use crate::store::VectorStore;
 
 /// A project and the store that holds its vectors.
@@ -25,6 +28,61 @@ pub struct ProjectSearch {
     pub place: ProjectStore,
     /// Makes the vector of a query.
     pub embedder: Arc<dyn Embedder>,
+}
+
+/// A project as far as it decides what becomes of a file by its name.
+#[derive(Clone)]
+pub struct ProjectFiles {
+    /// The patterns of files that it leaves out.
+    pub exclude_patterns: Vec<String>,
+    /// Which files it wants.
+    pub selector: Selector,
+    /// The first one that matches and does not decline takes the file.
+    pub chunkers: Vec<Arc<dyn Chunker>>,
+}
+
+impl ProjectFiles {
+    /// Why no file of this path is indexed, whatever its content; `None`: its content decides.
+    pub fn left_out(&self, path: &str) -> Option<String> {
+        let entry = TreeEntry {
+            path: path.to_owned(),
+            path_is_utf8: true,
+            mode: EntryMode::File,
+            sha: GitSha([0; 20]),
+            size: None,
+        };
+        let attributes = Attributes::new(std::iter::empty());
+        match self.selector.skip(&entry, &attributes) {
+            Some(SkipReason::Excluded) => {
+                let excludes = |pattern: &&String| {
+                    PathMatcher::new(std::slice::from_ref(*pattern)).is_ok_and(|one| one.matches(path))
+                };
+                let pattern = self.exclude_patterns.iter().find(excludes);
+                Some(pattern.map_or_else(
+                    || SkipReason::Excluded.label().to_owned(),
+                    |pattern| format!("excluded by `{pattern}` in `exclude_patterns`"),
+                ))
+            }
+            Some(SkipReason::OtherExtension) => {
+                Some("its extension is not among `allowed_extensions`".to_owned())
+            }
+            Some(reason) => Some(reason.label().to_owned()),
+            None if self.chain(path).is_empty() => Some("no chunker of the pipeline takes it".to_owned()),
+            None => None,
+        }
+    }
+
+    /// The chunkers that may take a file of this path, in order: stage and label.
+    pub fn chain(&self, path: &str) -> Vec<String> {
+        let mut chain = Vec::new();
+        for chunker in self.chunkers.iter().filter(|chunker| chunker.matches(path)) {
+            chain.push(format!("{} ({})", chunker.stage(), chunker.label()));
+            if !chunker.may_decline(path) {
+                break;
+            }
+        }
+        chain
+    }
 }
 
 impl From<&Project> for ProjectStore {

@@ -1,9 +1,11 @@
 //! `reposync completions`
 
-use clap::{Args, CommandFactory as _};
+use anyhow::Context as _;
+use clap::Args;
 use clap_complete::Shell;
+use clap_complete::env::Shells;
 
-use super::Cli;
+use super::complete::{PROGRAM, VARIABLE};
 use super::context::Context;
 use super::error::CommandResult;
 use super::exit::Exit;
@@ -18,6 +20,9 @@ pub(super) struct CompletionsArgs {
 }
 
 const EXAMPLES: &str = "\
+The script asks the program itself for commands, options and the projects of reposync.toml, so it stays
+right when either changes.
+
 Examples:
   reposync completions bash > ~/.local/share/bash-completion/completions/reposync
   reposync completions zsh > \"${fpath[1]}/_reposync\"
@@ -25,8 +30,11 @@ Examples:
 
 /// Runs the command.
 pub(super) fn run(context: &Context, args: &CompletionsArgs) -> CommandResult {
+    let name = args.shell.to_string();
+    let shells = Shells::builtins();
+    let shell = shells.completer(&name).with_context(|| format!("no completions for the shell `{name}`"))?;
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "reposync", &mut script);
+    shell.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script)?;
     context.out.data(&String::from_utf8_lossy(&script))?;
     Ok(Exit::Done)
 }

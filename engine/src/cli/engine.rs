@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use chrono::Utc;
 use futures::FutureExt as _;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
@@ -16,7 +17,9 @@ use crate::chunk::component::Lock;
 use crate::config::{Config, Need};
 use crate::daemon::{Daemon, DaemonRecord, Listening};
 use crate::ledger::{Ledger, RunLock, RunQuery, RunRow};
-use crate::model::{EventSink, Report, StageError, StatusView, VerifyReport};
+use crate::model::{
+    EventSink, Explanation, ProjectExplanation, Report, StageError, StatusView, VerifyReport,
+};
 use crate::net::read_body;
 use crate::plan::{Guard, Plan, SpendingGuard};
 use crate::wire::{self, Workshop};
@@ -67,6 +70,8 @@ pub(super) struct QueryRequest {
     pub(super) projects: Vec<String>,
     /// How many matches.
     pub(super) top_k: usize,
+    /// Which records, in the language of the stores; `None`: all.
+    pub(super) filter: Option<Value>,
 }
 
 /// Says what differs. Needs no lock and writes nothing to ledger or stores.
@@ -349,12 +354,66 @@ fn past(row: RunRow) -> PastRun {
 }
 
 /// Searches.
-pub(super) async fn query(config: &Config, request: QueryRequest) -> anyhow::Result<Answer> {
+pub(super) async fn query(config: &Config, request: &QueryRequest) -> anyhow::Result<Answer> {
     check_names(config, &request.projects)?;
     let workshop = Workshop::new(CancellationToken::new(), EventSink::none());
     let projects = workshop.searches(config, &request.projects)?;
-    let matches = apply::search(&projects, &request.text, request.top_k, None).await?;
+    let matches = apply::search(&projects, &request.text, request.top_k, request.filter.as_ref()).await?;
     Ok(Answer { matches })
+}
+
+/// True where the index holds nothing of these projects (none: all enabled ones), as far as the ledger
+/// knows.
+pub(super) fn nothing_indexed(config: &Config, names: &[String]) -> anyhow::Result<bool> {
+    let ledger = read_ledger(config)?;
+    for project in wire::chosen(config, names) {
+        if let Some(id) = ledger.project_id(&project.name)?
+            && ledger.vector_count(id)? > 0
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Says what becomes of the files of a path. Components are loaded off the executor.
+pub(super) async fn explain(config: Config, names: Vec<String>, path: String) -> anyhow::Result<Explanation> {
+    check_names(&config, &names)?;
+    let explaining = tokio::task::spawn_blocking(move || {
+        let ledger = read_ledger(&config)?;
+        let workshop = Workshop::new(CancellationToken::new(), EventSink::none());
+        let projects = wire::chosen(&config, &names).map(|project| {
+            let key = ledger.project_id(&project.name)?;
+            let files = |repository: Option<&str>, path: &str| match key {
+                Some(id) => ledger.explain_file((id, &project.name), repository, path),
+                None => Ok(Vec::new()),
+            };
+            let (mut sought, mut known) = (path.as_str(), files(None, &path)?);
+            // `REPOSITORY:PATH`, unless the colon is the path's own.
+            if known.is_empty()
+                && let Some((repository, rest)) = path.split_once(':')
+                && !rest.is_empty()
+            {
+                (sought, known) = (rest, files(Some(repository), rest)?);
+            }
+            let mut explained = ProjectExplanation {
+                project: project.name.clone(),
+                files: known,
+                ..ProjectExplanation::default()
+            };
+            match workshop.files(&config, project) {
+                Ok(files) => {
+                    explained.left_out = files.left_out(sought);
+                    explained.chunkers = files.chain(sought);
+                }
+                Err(error) => explained.error = Some(error.one_line()),
+            }
+            Ok(explained)
+        });
+        let projects = projects.collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(Explanation { path, projects })
+    });
+    explaining.await.context("the explanation broke off")?
 }
 
 /// Compares ledger and stores, and mends what differs with `repair`.

@@ -41,12 +41,14 @@ impl Exit {
         match self {
             Self::Done => "Done, or nothing to do.",
             Self::Failed => {
-                "A project ended early, a saved plan or `--locked` was refused, or another run is in progress."
+                "A project ended early, a saved plan or `--locked` was refused, another run is in progress, or a \
+                 service refused (`validate --online`)."
             }
             Self::Invalid => "The command line or `reposync.toml` is invalid.",
             Self::Partial => {
                 "Every project came to its end, but a repository, file or text is missing, a guard \
-                 withheld something, or `verify` found differences."
+                 withheld something, `verify` found differences, `status --check` found a project that is \
+                 behind or partial, or `query` found nothing indexed."
             }
             Self::Interrupted => "Interrupted; the next run continues.",
         }
@@ -165,11 +167,13 @@ mod tests {
         insta::assert_snapshot!(help_table(), @"
         Exit codes:
             0  Done, or nothing to do.
-            1  A project ended early, a saved plan or `--locked` was refused, or
-               another run is in progress.
+            1  A project ended early, a saved plan or `--locked` was refused, another
+               run is in progress, or a service refused (`validate --online`).
             2  The command line or `reposync.toml` is invalid.
             3  Every project came to its end, but a repository, file or text is
-               missing, a guard withheld something, or `verify` found differences.
+               missing, a guard withheld something, `verify` found differences, `status
+               --check` found a project that is behind or partial, or `query` found
+               nothing indexed.
           130  Interrupted; the next run continues.
         ");
         insta::assert_snapshot!(detailed_help_table(), @"

@@ -9,13 +9,19 @@ use anyhow::{Context as _, bail};
 use crate::config::FILE_NAME;
 
 use super::context::Context;
-use super::error::CommandResult;
+use super::error::{CommandError, CommandResult};
 use super::exit::Exit;
 
 /// Runs the command.
 pub(super) fn run(context: &Context) -> CommandResult {
-    let text = init(&std::env::current_dir()?)?;
-    context.out.data(&text)?;
+    let folder = std::env::current_dir()?;
+    if folder.join(FILE_NAME).exists() {
+        let message = format!("`{}` is already there; it stays as it is", folder.join(FILE_NAME).display());
+        let hint = "`reposync plan` says what it would do, `reposync apply` does it; for another file, run \
+            `reposync init` in the folder of what you want to index";
+        return Err(CommandError::new(Exit::Failed, anyhow::Error::msg(message)).hint(hint));
+    }
+    context.out.data(&init(&folder)?)?;
     Ok(Exit::Done)
 }
 

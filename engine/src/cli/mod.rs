@@ -3,6 +3,7 @@
 
 mod allocator;
 mod apply;
+mod complete;
 mod completions;
 mod context;
 mod daemon;
@@ -10,11 +11,13 @@ mod daemon_client;
 mod engine;
 mod error;
 mod exit;
+mod explain;
 mod health;
 mod history;
 mod init;
 mod interrupt;
 mod logging;
+mod man;
 mod masked;
 mod output;
 mod plan;
@@ -33,12 +36,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use context::Context;
 use error::{CommandError, CommandResult};
 use exit::{Detailed, Exit};
-use output::Output;
+use output::{Color, Output};
 
 /// Keeps vector indexes equal to Git repositories, as `reposync.toml` declares them.
 #[derive(Debug, Parser)]
@@ -70,6 +73,17 @@ struct Global {
     /// The configuration file [default: reposync.toml here or in a folder above]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     config: Option<PathBuf>,
+    /// When to colour output; `auto`: on a terminal, as NO_COLOR, CLICOLOR and CLICOLOR_FORCE say
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_default_value = true,
+        help_heading = "Global options"
+    )]
+    color: Color,
     /// A folder that `${file:…}` may read from; may be given several times
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     secrets_dir: Vec<PathBuf>,
@@ -112,6 +126,8 @@ enum Command {
     History(history::HistoryArgs),
     /// Search what is indexed
     Query(query::QueryArgs),
+    /// Say why a file is in the index or not: chunker, recipe, chunks, last error
+    Explain(explain::ExplainArgs),
     /// Compare the ledger with what the stores really hold
     Verify(verify::VerifyArgs),
     /// Make, build and test chunkers as WASM components
@@ -119,6 +135,8 @@ enum Command {
     Plugin(plugin::PluginCommand),
     /// Print completions for a shell
     Completions(completions::CompletionsArgs),
+    /// Write the manual pages into a folder
+    Man(man::ManArgs),
 }
 
 /// Runs the program: the arguments include the program's name.
@@ -128,12 +146,15 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     // `plan --detailed-exitcode` speaks another table: there 2 would mean "there are changes".
     let detailed = args.iter().any(|arg| arg == "--detailed-exitcode");
-    let cli = match Cli::try_parse_from(&args) {
+    complete::answer_shell();
+    let command = Cli::command().color(Color::of_args(&args));
+    let parsed = command.try_get_matches_from(&args).and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => return usage(&error, detailed),
     };
     let verbosity = if cli.global.quiet { 0 } else { cli.global.verbose };
-    let out = Output::detect(verbosity);
+    let out = Output::detect(verbosity, cli.global.color);
     let context = Context::new(out.clone(), cli.global);
     // The thread of the daemon's API goes before its work.
     let behind = matches!(cli.command, Command::Daemon(_));
@@ -173,9 +194,11 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Comma
         Command::Status(args) => status::run(context, &args),
         Command::History(args) => history::run(context, &args),
         Command::Query(args) => query::run(context, args).await,
+        Command::Explain(args) => explain::run(context, args).await,
         Command::Verify(args) => verify::run(context, args).await,
         Command::Plugin(command) => plugin::run(context, command).await,
         Command::Completions(args) => completions::run(context, &args),
+        Command::Man(args) => man::run(&args),
     };
     exit.map(ExitCode::from)
 }
@@ -184,7 +207,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Comma
 #[derive(Debug, Clone, Default, Args)]
 struct Projects {
     /// Only this project; may be given several times [default: all enabled projects]
-    #[arg(short, long = "project", value_name = "PROJECT")]
+    #[arg(short, long = "project", value_name = "PROJECT", add = complete::projects())]
     projects: Vec<String>,
 }
 
@@ -199,8 +222,6 @@ fn positive(text: &str) -> Result<usize, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

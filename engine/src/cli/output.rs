@@ -33,10 +33,11 @@ impl Style {
         self
     }
 
-    fn detect(terminal: bool, columns: Option<u16>) -> Self {
+    fn detect(terminal: bool, columns: Option<u16>, color: Color) -> Self {
         let from_env = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
         let width = from_env.or(columns.map(usize::from)).unwrap_or(DEFAULT_WIDTH).clamp(40, 200);
-        Self { width, verbose: 0, color: terminal && wants_color() }
+        let env = |name: &str| std::env::var(name).ok();
+        Self { width, verbose: 0, color: color.is_wanted(terminal, &env) }
     }
 
     /// True where colours are wanted.
@@ -79,10 +80,51 @@ impl Style {
     }
 }
 
-/// `NO_COLOR` (set and not empty) and dumb terminals get none.
-fn wants_color() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+/// When output is coloured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, as far as the environment allows it
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+impl Color {
+    /// Whether a stream is coloured. `NO_COLOR` wins over `CLICOLOR_FORCE`, as an opt-out.
+    fn is_wanted(self, terminal: bool, env: &dyn Fn(&str) -> Option<String>) -> bool {
+        let set = |name: &str| env(name).is_some_and(|value| !value.is_empty());
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto if set("NO_COLOR") => false,
+            Self::Auto if set("CLICOLOR_FORCE") && env("CLICOLOR_FORCE").as_deref() != Some("0") => true,
+            Self::Auto => {
+                terminal && env("CLICOLOR").as_deref() != Some("0") && env("TERM").as_deref() != Some("dumb")
+            }
+        }
+    }
+
+    /// The same for help and usage errors, which are printed before the command line is understood.
+    pub(crate) fn of_args(args: &[std::ffi::OsString]) -> clap::ColorChoice {
+        let mut args = args.iter().skip(1).map(|arg| arg.to_string_lossy()).take_while(|arg| arg != "--");
+        let mut choice = clap::ColorChoice::Auto;
+        while let Some(arg) = args.next() {
+            let value = match arg.strip_prefix("--color") {
+                Some("") => args.next().map(Cow::into_owned),
+                Some(rest) => rest.strip_prefix('=').map(str::to_owned),
+                None => continue,
+            };
+            choice = match value.as_deref() {
+                Some("always") => clap::ColorChoice::Always,
+                Some("never") => clap::ColorChoice::Never,
+                _ => choice,
+            };
+        }
+        choice
+    }
 }
 
 /// Standard output and standard error of this process.
@@ -98,9 +140,9 @@ pub(crate) struct Output {
 
 impl Output {
     /// What this process was started with.
-    pub(crate) fn detect(verbose: u8) -> Self {
-        let stdout = Style::detect(io::stdout().is_terminal(), width(&console::Term::stdout()));
-        let stderr = Style::detect(io::stderr().is_terminal(), width(&console::Term::stderr()));
+    pub(crate) fn detect(verbose: u8, color: Color) -> Self {
+        let stdout = Style::detect(io::stdout().is_terminal(), width(&console::Term::stdout()), color);
+        let stderr = Style::detect(io::stderr().is_terminal(), width(&console::Term::stderr()), color);
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Self {
             style: stdout.verbose(verbose),
@@ -216,6 +258,41 @@ mod tests {
     fn a_closed_pipe_is_no_error_and_a_full_disk_is() {
         assert!(forgive_closed(Err(io::Error::from(ErrorKind::BrokenPipe))).is_ok());
         assert!(forgive_closed(Err(io::Error::from(ErrorKind::StorageFull))).is_err());
+    }
+
+    #[test]
+    fn the_option_wins_over_the_environment_and_an_opt_out_over_force() {
+        for (color, terminal, set, wanted) in [
+            (Color::Auto, true, &[][..], true),
+            (Color::Auto, false, &[], false),
+            (Color::Auto, true, &[("TERM", "dumb")], false),
+            (Color::Auto, true, &[("CLICOLOR", "0")], false),
+            (Color::Auto, true, &[("NO_COLOR", "1")], false),
+            (Color::Auto, true, &[("NO_COLOR", "")], true),
+            (Color::Auto, false, &[("CLICOLOR_FORCE", "1")], true),
+            (Color::Auto, false, &[("CLICOLOR_FORCE", "0")], false),
+            (Color::Auto, true, &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")], false),
+            (Color::Always, false, &[("NO_COLOR", "1"), ("TERM", "dumb")], true),
+            (Color::Never, true, &[("CLICOLOR_FORCE", "1")], false),
+        ] {
+            let env = |name: &str| {
+                set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            };
+            assert_eq!(color.is_wanted(terminal, &env), wanted, "{color:?} {terminal} {set:?}");
+        }
+    }
+
+    #[test]
+    fn the_colour_of_usage_errors_is_found_in_any_command_line() {
+        for (args, choice) in [
+            (&["reposync", "plan"][..], clap::ColorChoice::Auto),
+            (&["reposync", "--color", "never", "plna"], clap::ColorChoice::Never),
+            (&["reposync", "plan", "--color=always", "--nonsense"], clap::ColorChoice::Always),
+            (&["reposync", "query", "--", "--color=always"], clap::ColorChoice::Auto),
+        ] {
+            let args: Vec<std::ffi::OsString> = args.iter().map(Into::into).collect();
+            assert_eq!(Color::of_args(&args), choice, "{args:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `reposync query`
 
 use clap::Args;
+use serde_json::{Map, Value, json};
 
 use crate::config::{Need, Role};
 
@@ -19,6 +20,18 @@ pub(super) struct QueryArgs {
     text: String,
     #[command(flatten)]
     projects: Projects,
+    /// Only this repository; may be given several times, like the other filters
+    #[arg(long = "repo", value_name = "REPOSITORY", help_heading = "Filters")]
+    repositories: Vec<String>,
+    /// Only the file of this path
+    #[arg(long = "path", value_name = "PATH", help_heading = "Filters")]
+    paths: Vec<String>,
+    /// Only this language, such as `rust` or `markdown`
+    #[arg(long = "lang", value_name = "LANGUAGE", help_heading = "Filters")]
+    languages: Vec<String>,
+    /// Only chunks of this kind, such as `function` or `section`
+    #[arg(long = "kind", value_name = "KIND", help_heading = "Filters")]
+    kinds: Vec<String>,
     /// How many matches
     #[arg(short = 'k', long, value_name = "N", default_value_t = 5, value_parser = super::positive)]
     top_k: usize,
@@ -31,6 +44,7 @@ const EXAMPLES: &str = "\
 Examples:
   reposync query \"how is a deletion guarded?\"
   reposync query \"retry policy\" --project handbook --top-k 10 --json
+  reposync query \"parse a header\" --lang rust --lang go --kind function
 ";
 
 /// Runs the command.
@@ -40,12 +54,37 @@ pub(super) async fn run(context: &Context, args: QueryArgs) -> CommandResult {
     }
     let config = context
         .load_to_read(&Need::selected(&args.projects.projects).only(&[Role::Embedder, Role::Store]))?;
-    let request = QueryRequest { text: args.text, projects: args.projects.projects, top_k: args.top_k };
-    let answer = engine::query(&config, request).await?;
+    let filter = filter(&args);
+    let request =
+        QueryRequest { text: args.text, projects: args.projects.projects, top_k: args.top_k, filter };
+    let answer = engine::query(&config, &request).await?;
     if args.json {
         context.out.json(&answer)?;
     } else {
         context.out.data(&render::query::render(&answer, &context.out.style))?;
     }
+    if answer.matches.is_empty() && engine::nothing_indexed(&config, &request.projects)? {
+        let style = &context.out.error_style;
+        context.out.message(&format!(
+            "{} nothing is indexed yet: `reposync plan` says what would be done and what it costs, \
+             `reposync apply` does it\n",
+            style.advice("hint:")
+        ));
+        return Ok(Exit::Partial);
+    }
     Ok(Exit::Done)
+}
+
+/// The filters, in the language of the stores: each may have one of several values, and all must hold.
+fn filter(args: &QueryArgs) -> Option<Value> {
+    let fields = [
+        ("repository", &args.repositories),
+        ("file_path", &args.paths),
+        ("language", &args.languages),
+        ("kind", &args.kinds),
+    ];
+    let fields = fields.into_iter().filter(|(_, values)| !values.is_empty());
+    let filter: Map<String, Value> =
+        fields.map(|(field, values)| (field.to_owned(), json!({ "$in": values }))).collect();
+    (!filter.is_empty()).then_some(Value::Object(filter))
 }

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::config::Need;
+use crate::model::{Outcome, ProjectStatus, StatusView};
 
 use super::context::Context;
 use super::error::CommandResult;
@@ -11,20 +12,98 @@ use super::{engine, render};
 
 /// Arguments of `status`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct StatusArgs {
+    /// Exit with 0 when every enabled project is current, 3 when one is behind or partial, 1 when the
+    /// last run of one ended early
+    #[arg(long)]
+    check: bool,
     /// Print the status as JSON
     #[arg(long)]
     json: bool,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  reposync status
+  reposync status --check -q || echo \"not current\"
+";
+
 /// Runs the command.
 pub(super) fn run(context: &Context, args: &StatusArgs) -> CommandResult {
     let config = context.load_to_read(&Need::enabled().only(&[]))?;
     let status = engine::status(&config)?;
+    let exit = if args.check { check(&status) } else { Exit::Done };
     if args.json {
         context.out.json(&status)?;
-    } else {
+    } else if !(args.check && context.quiet()) {
         context.out.data(&render::status::render(&status, &context.out.style))?;
     }
-    Ok(Exit::Done)
+    Ok(exit)
+}
+
+/// The worst state of the enabled projects of the file.
+fn check(status: &StatusView) -> Exit {
+    let enabled = || status.projects.iter().filter(|project| project.declared && project.enabled);
+    let outcome = |project: &ProjectStatus| project.last_run.as_ref().map(|run| run.outcome);
+    if enabled().any(|project| outcome(project) == Some(Outcome::Failed)) {
+        Exit::Failed
+    } else if enabled().all(|project| outcome(project) == Some(Outcome::Done) && project.is_current()) {
+        Exit::Done
+    } else {
+        Exit::Partial
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::model::{LastRun, RepositoryStatus};
+
+    fn project(outcome: Option<Outcome>, behind: u64) -> ProjectStatus {
+        let repository =
+            RepositoryStatus { commits_behind: Some(behind), ..RepositoryStatus::unknown("r".to_owned()) };
+        let last_run = outcome.map(|outcome| LastRun {
+            run: "1".to_owned(),
+            finished_at: DateTime::UNIX_EPOCH,
+            outcome,
+            error: None,
+        });
+        ProjectStatus {
+            enabled: true,
+            declared: true,
+            last_run,
+            commits_behind: Some(behind),
+            repositories: vec![repository.judged()],
+            ..ProjectStatus::default()
+        }
+    }
+
+    #[test]
+    fn the_exit_code_is_that_of_the_worst_project() {
+        let done = || project(Some(Outcome::Done), 0);
+        let disabled = ProjectStatus { enabled: false, ..project(Some(Outcome::Failed), 9) };
+        let orphan = ProjectStatus { declared: false, ..project(Some(Outcome::Failed), 9) };
+        for (other, exit) in [
+            (done(), Exit::Done),
+            (disabled, Exit::Done),
+            (orphan, Exit::Done),
+            (project(None, 0), Exit::Partial),
+            (project(Some(Outcome::Done), 2), Exit::Partial),
+            (project(Some(Outcome::Partial), 0), Exit::Partial),
+            (project(Some(Outcome::Interrupted), 0), Exit::Partial),
+            (project(Some(Outcome::Failed), 0), Exit::Failed),
+        ] {
+            let status = StatusView {
+                at: DateTime::UNIX_EPOCH,
+                projects: vec![done(), other],
+                running: None,
+                orphan_places: Vec::new(),
+                refused_config: None,
+            };
+            assert_eq!(check(&status), exit, "{:?}", status.projects[1]);
+        }
+    }
 }

@@ -23,6 +23,7 @@ mod shutdown;
 mod state;
 mod swap;
 mod systemd;
+mod verify;
 mod view;
 mod watch;
 

@@ -5,6 +5,7 @@
 
 mod adopt;
 mod answers;
+mod explain;
 mod files;
 mod intents;
 mod lock;

@@ -5,6 +5,7 @@ mod document;
 mod endpoint;
 mod error;
 mod event;
+mod explain;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzed;
 mod git;
@@ -25,6 +26,7 @@ pub use document::{Cleaned, Document, LineMap};
 pub use endpoint::{is_loopback, parse_endpoint};
 pub use error::{ErrorKind, StageError, StageResult};
 pub use event::{Event, EventSink, Phase, ServiceKind};
+pub use explain::{Explanation, FileFacts, ProjectExplanation};
 pub use git::{BranchRef, EntryMode, GitSha, RepoEntry, RepoRef, StoredAnswer, TreeEntry};
 pub use hash::{Fingerprint, chunk_id, file_prefix};
 pub use masking::{SHORTEST_SECRET, mask_secrets, register_secrets};

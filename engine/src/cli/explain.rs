@@ -1,0 +1,49 @@
+//! `reposync explain`
+
+use clap::Args;
+
+use crate::config::{Need, Role};
+
+use super::context::Context;
+use super::error::{CommandError, CommandResult};
+use super::exit::Exit;
+use super::{Projects, engine, render};
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct ExplainArgs {
+    /// The file's path from the root of its repository, or REPOSITORY:PATH as reports write it
+    #[arg(value_name = "PATH")]
+    path: String,
+    #[command(flatten)]
+    projects: Projects,
+    /// Print the explanation as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+It asks the file and the ledger, not the repository: what was pushed since the last run is not known.
+
+Examples:
+  reposync explain docs/install.md
+  reposync explain acme/handbook:docs/install.md --project handbook --json
+";
+
+/// Runs the command.
+pub(super) async fn run(context: &Context, args: ExplainArgs) -> CommandResult {
+    if args.path.trim().is_empty() {
+        return Err(CommandError::invalid("the path is empty").hint("such as `docs/install.md`"));
+    }
+    let projects = args.projects.projects;
+    let need = Need::selected(&projects).only(&[Role::Chunker, Role::Embedder]);
+    let config = context.load_to_read(&need)?;
+    let explanation = engine::explain(config, projects, args.path).await?;
+    if args.json {
+        context.out.json(&explanation)?;
+    } else {
+        context.out.data(&render::explain::render(&explanation, chrono::Utc::now(), &context.out.style))?;
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,33 @@
+//! `reposync man`: the manual pages, made from the same description as the help.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, CommandFactory as _};
+
+use super::Cli;
+use super::error::CommandResult;
+use super::exit::Exit;
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct ManArgs {
+    /// The folder, which is made where it is missing
+    #[arg(value_name = "FOLDER")]
+    folder: PathBuf,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  reposync man ~/.local/share/man/man1 && man reposync-plan
+";
+
+/// Runs the command.
+pub(super) fn run(args: &ManArgs) -> CommandResult {
+    let folder = &args.folder;
+    std::fs::create_dir_all(folder)
+        .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
+        .with_context(|| format!("cannot write manual pages into `{}`", folder.display()))?;
+    Ok(Exit::Done)
+}
