@@ -1,4 +1,5 @@
-//! What operators see of projects, files and runs: `status`, `history`, `explain`, `query`.
+//! What operators see of projects, files and runs: `status`, `history`, `explain`, `query`,
+//! `validate`.
 
 use serde_json::Value;
 
@@ -143,4 +144,51 @@ fn a_file_is_explained_whether_it_is_indexed_or_not() {
     let file = &json["projects"][0]["files"][0];
     assert_eq!((&file["status"], &file["chunks"]), (&"synced".into(), &1.into()));
     assert_eq!(file["recipe"]["chunkers"][0]["stage"], "prose");
+}
+
+#[test]
+fn problems_are_printed_for_programs() {
+    let world = crate::support::world::World::new();
+    world.config("[engine]\nconcurency = 8\n");
+    let json = world.run(&["validate", "--format", "json"]).exits(2).json();
+    let problem = &json["problems"][0];
+    assert_eq!((&json["valid"], &json["file"]), (&false.into(), &"reposync.toml".into()), "{json}");
+    assert_eq!((&problem["path"], &problem["line"]), (&"engine.concurency".into(), &2.into()), "{json}");
+    let github = world.run(&["validate", "--format", "github"]).exits(2).stdout;
+    assert!(github.starts_with("::error file=reposync.toml,line=2,col=1,title=reposync::"), "{github}");
+    let sarif = world.run(&["validate", "--format", "sarif"]).exits(2).json();
+    let place = &sarif["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
+    assert_eq!(place["region"]["startLine"], 2, "{sarif}");
+    // A valid file has none.
+    let local = Local::new();
+    let json = local.world.ok(&["validate", "--format", "json"]).json();
+    assert_eq!((&json["valid"], &json["problems"]), (&true.into(), &Value::Array(Vec::new())));
+    assert_eq!(local.world.ok(&["validate", "--format", "github"]).stdout, "");
+}
+
+#[test]
+fn every_service_is_asked_where_that_is_wanted() {
+    let local = Local::new();
+    let text = local.world.ok(&["validate", "--online"]).stdout;
+    for shown in [
+        "local (for `docs`): 1 repository",
+        "model (for `docs`): vectors of",
+        "index (for `docs`): not there yet",
+    ] {
+        assert!(text.contains(shown), "no {shown} in {text}");
+    }
+    local.apply(&[]).exits(0);
+    assert!(local.world.ok(&["validate", "--online"]).stdout.contains("index (for `docs`): ready"));
+    // Nothing listens at this address: the source is still asked, and the exit code says that one refuses.
+    let refusing = project("").replace(
+        "[stages.model]\nkind = \"local\"",
+        "[stages.model]\nkind = \"openai\"\nbase_url = \"http://127.0.0.1:9\"\nmodel = \"m\"",
+    );
+    local.config(&format!("[engine]\nretries = 0\n{refusing}"));
+    let ran = local.world.run(&["validate", "--online"]).exits(1);
+    assert!(ran.stdout.contains("local (for `docs`): 1 repository"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("refused  model (for `docs`)"), "{}", ran.stdout);
+    let json = local.world.run(&["validate", "--online", "--format", "json"]).exits(1).json();
+    assert_eq!(json["problems"][0]["kind"], "service", "{json}");
+    local.world.ok(&["validate"]);
 }

@@ -51,7 +51,8 @@ async fn probe_project(project: &Project, asked: &mut BTreeSet<String>, probes: 
                 told(source.stage(), Err(StageError { message, ..error }));
             }
             for repo in listing.missing {
-                let message = format!("repository `{}` is absent, or not visible to these credentials", repo.name);
+                let message =
+                    format!("repository `{}` is absent, or not visible to these credentials", repo.name);
                 let error = StageError::refused(source.stage(), message)
                     .hint("check its name and the permissions, or take it out of `repositories`");
                 told(source.stage(), Err(error));

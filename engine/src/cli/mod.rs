@@ -100,14 +100,7 @@ enum Command {
     /// Write a starter reposync.toml into this folder
     Init,
     /// Check the file: every problem at once, with its place and a hint
-    Validate {
-        /// Print what the program goes by: resolved, defaults filled in, secrets masked
-        #[arg(long)]
-        show: bool,
-        /// Leave references to variables and files as they are: for files of strangers, such as pull requests
-        #[arg(long, conflicts_with = "show")]
-        no_env: bool,
-    },
+    Validate(validate::ValidateArgs),
     /// Print the JSON Schema of the file, for editors, with those of the components it names
     Schema,
     /// Say what differs between what is declared and what is indexed, and what it will cost
@@ -184,7 +177,7 @@ fn usage(error: &clap::Error, detailed: bool) -> ExitCode {
 async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, CommandError> {
     let exit: CommandResult = match command {
         Command::Init => init::run(context),
-        Command::Validate { show, no_env } => validate::run(context, show, no_env).await,
+        Command::Validate(args) => validate::run(context, args).await,
         Command::Schema => schema::run(context).await,
         Command::Plan(args) => return plan::run(context, args).await,
         Command::Apply(args) => apply::run(context, args).await,

@@ -1,11 +1,15 @@
-//! `reposync validate`: checks the file as the daemon would, without a single request.
+//! `reposync validate`: checks the file as the daemon would, without a single request unless it is
+//! asked to (`--online`).
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::apply::{self, Probe};
 use crate::config::{self, Config, Need};
 use crate::model::{EventSink, StageError, mask_secrets};
 use crate::wire::{self, Workshop};
@@ -14,41 +18,185 @@ use super::context::Context;
 use super::error::{CommandError, CommandResult};
 use super::exit::Exit;
 use super::output::{Style, escape};
+use super::render::findings::{Finding, github, sarif};
 
-/// Runs the command: one line about what the file declares, or (`shown`) what the program goes by:
-/// resolved, defaults filled in, secrets masked. With `no_env` references are left as they are.
-pub(super) async fn run(context: &Context, shown: bool, no_env: bool) -> CommandResult {
+/// Arguments of `validate`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct ValidateArgs {
+    /// Print what the program goes by: resolved, defaults filled in, secrets masked
+    #[arg(long, conflicts_with = "format")]
+    show: bool,
+    /// Leave references to variables and files as they are: for files of strangers, such as pull requests
+    #[arg(long, conflicts_with_all = ["show", "online"])]
+    no_env: bool,
+    /// Ask every service as well: sources list, embedders embed a word, stores are looked at
+    #[arg(long, conflicts_with = "show")]
+    online: bool,
+    /// How to print what is wrong
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+}
+
+const EXAMPLES: &str = "\
+Notifiers are not asked, as that would send a message.
+
+Examples:
+  reposync validate --online
+  reposync validate --no-env --format github      in a workflow of GitHub Actions
+  reposync validate --format sarif > reposync.sarif
+";
+
+/// How problems are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people: each problem with its snippet, on standard error
+    Text,
+    /// One object with all problems
+    Json,
+    /// Annotations of GitHub Actions
+    Github,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+}
+
+/// What came of the checks.
+#[derive(Default)]
+struct Checked {
+    findings: Vec<Finding>,
+    services: Vec<Probe>,
+}
+
+/// Runs the command.
+pub(super) async fn run(context: &Context, args: ValidateArgs) -> CommandResult {
     let path = context.config_path()?;
     let need = context.need(&Need::enabled().with_api()).strict();
-    let need = if no_env { need.without_references() } else { need };
-    let config = config::load(&path, &need).map_err(|it| context.invalid(&it))?;
-    let text = if shown { config::show(&config) } else { summary(&path, &config) };
-    let faults = component_faults(config).await?;
-    if !faults.is_empty() {
+    let need = if args.no_env { need.without_references() } else { need };
+    let config = match config::load(&path, &need) {
+        Ok(config) => config,
+        Err(problems) if args.format == Format::Text => return Err(context.invalid(&problems)),
+        Err(problems) => {
+            let findings = problems.list().iter().map(Finding::of_problem).collect();
+            let checked = Checked { findings, ..Checked::default() };
+            print(context, args.format, &path, &checked)?;
+            return Ok(Exit::Invalid);
+        }
+    };
+    let text = if args.show { config::show(&config) } else { summary(&path, &config) };
+    let (config, faults) = component_faults(config).await?;
+    if !faults.is_empty() && args.format == Format::Text {
         return Err(CommandError::rendered(Exit::Invalid, rendered(faults, &context.out.error_style)));
     }
-    if shown || !context.quiet() {
+    let mut checked = Checked::default();
+    checked.findings = faults.iter().flat_map(findings).collect();
+    if args.online && faults.is_empty() {
+        checked.services = probe(&config).await?;
+        let refused = checked.services.iter().filter_map(|probe| probe.answer.as_ref().err());
+        checked.findings.extend(refused.map(|error| Finding::of_error("service", error)));
+    }
+    let exit = match (&faults[..], &checked.findings[..]) {
+        ([], []) => Exit::Done,
+        ([], _) => Exit::Failed,
+        (_, _) => Exit::Invalid,
+    };
+    if args.format != Format::Text {
+        print(context, args.format, &path, &checked)?;
+        return Ok(exit);
+    }
+    let services = services(&checked.services, &context.out.style);
+    if args.show || !context.quiet() || exit != Exit::Done {
         let text = mask_secrets(&text);
         let lines: Vec<_> = text.lines().map(escape).collect();
-        context.out.data(&format!("{}\n", lines.join("\n")))?;
+        context.out.data(&format!("{}\n{}", lines.join("\n"), mask_secrets(&services)))?;
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// What the components in use, and what they are told, would be refused for. Compiles those that
 /// are new, off the executor.
-async fn component_faults(config: Config) -> anyhow::Result<Vec<Fault>> {
+async fn component_faults(config: Config) -> anyhow::Result<(Config, Vec<Fault>)> {
     let workshop = Workshop::new(CancellationToken::new(), EventSink::none());
-    tokio::task::spawn_blocking(move || {
+    let faults = tokio::task::spawn_blocking(move || {
         let faults = workshop.component_faults(&config);
-        faults.into_iter().map(|error| (wire::config_problems(&config, &error), error)).collect()
-    })
-    .await
-    .context("the check of components broke off")
+        let faults =
+            faults.into_iter().map(|error| (wire::config_problems(&config, &error), error)).collect();
+        (config, faults)
+    });
+    faults.await.context("the check of components broke off")
 }
 
 /// Why a component cannot be used; with the lines of the file that it objects to, if it does.
 type Fault = (Option<config::Problems>, StageError);
+
+/// A fault's problems, each with its place in the file, or the fault itself.
+fn findings((problems, error): &Fault) -> Vec<Finding> {
+    match problems {
+        Some(problems) => problems.list().iter().map(Finding::of_problem).collect(),
+        None => vec![Finding::of_error("component", error)],
+    }
+}
+
+/// Asks the services of the enabled projects.
+async fn probe(config: &Config) -> anyhow::Result<Vec<Probe>> {
+    let workshop = Workshop::new(CancellationToken::new(), EventSink::none());
+    let config = config.clone();
+    let candidates = tokio::task::spawn_blocking(move || workshop.candidates(&config, &[]));
+    let candidates = candidates.await.context("the stages could not be made")?;
+    Ok(apply::probe(&candidates).await)
+}
+
+/// One line for each service that was asked, with the hint of one that refuses.
+fn services(probes: &[Probe], style: &Style) -> String {
+    let mut text = String::new();
+    for probe in probes {
+        let stage = escape(&probe.stage);
+        let project = escape(&probe.project);
+        match &probe.answer {
+            Ok(answer) => {
+                let verdict = style.good("ok");
+                text.push_str(&format!("{verdict}       {stage} (for `{project}`): {}\n", escape(answer)));
+            }
+            Err(error) => {
+                let verdict = style.bad("refused");
+                let message = error.one_line();
+                text.push_str(&format!("{verdict}  {stage} (for `{project}`): {}\n", escape(&message)));
+                if let Some(hint) = &error.hint {
+                    text.push_str(&format!("         {} {}\n", style.advice("hint:"), escape(hint)));
+                }
+            }
+        }
+    }
+    text
+}
+
+/// Prints for programs.
+fn print(context: &Context, format: Format, path: &Path, checked: &Checked) -> anyhow::Result<()> {
+    // Relative to where the command runs, as annotations want it.
+    let here = std::env::current_dir()?;
+    let file = path.strip_prefix(&here).unwrap_or(path);
+    match format {
+        Format::Github => context.out.data(&mask_secrets(&github(file, &checked.findings)))?,
+        Format::Sarif => context.out.json(&sarif(file, &checked.findings))?,
+        Format::Text | Format::Json => context.out.json(&as_json(file, checked))?,
+    }
+    Ok(())
+}
+
+fn as_json(file: &Path, checked: &Checked) -> Value {
+    let service = |probe: &Probe| {
+        let (answer, error) = match &probe.answer {
+            Ok(answer) => (Some(answer.clone()), None),
+            Err(error) => (None, Some(error.one_line())),
+        };
+        json!({ "stage": probe.stage, "project": probe.project, "answer": answer, "error": error })
+    };
+    json!({
+        "file": file.display().to_string(),
+        "valid": checked.findings.is_empty(),
+        "problems": checked.findings,
+        "services": checked.services.iter().map(service).collect::<Vec<_>>(),
+    })
+}
 
 fn rendered(faults: Vec<Fault>, style: &Style) -> String {
     let one = |(problems, mut error): Fault| match problems {
