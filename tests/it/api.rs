@@ -362,6 +362,7 @@ fn the_document_names_every_route() {
     GET /runs
     GET /runs/{id}
     GET /runs/{id}/events
+    GET /verify
     POST /embeddings
     POST /process
     POST /query

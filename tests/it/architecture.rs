@@ -71,7 +71,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("opentelemetry_sdk", &["cli/telemetry"]),
     ("rusqlite", &["ledger/", "store/sqlite", "embed/cache", "sqlite"]),
     ("toml", &["config/", "chunk/markdown/front_matter", "chunk/secrets/rules", "cli/plugin/template"]),
-    ("rustix", &["chunk/code/parse", "chunk/component/cache", "cli/context", "config/find", "private"]),
+    (
+        "rustix",
+        &["api/serve", "chunk/code/parse", "chunk/component/cache", "cli/context", "config/find", "private"],
+    ),
     ("tree_sitter", &["chunk/"]),
     ("wasmtime", &["chunk/component"]),
     ("wasmtime_wasi", &["chunk/component"]),

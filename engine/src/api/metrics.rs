@@ -197,8 +197,6 @@ impl Metrics {
             "Requests with a token that is not the one of the API",
             self.wrong_tokens.clone(),
         );
-        let help = "What a guard withheld in the project's last run: vectors kept, texts not embedded";
-        registry.register("withheld", help, self.withheld.clone());
         registry.register("runs_active", "Runs under way", self.running.clone());
         registry.register("runs_queued", "Runs that wait for the one before them", self.queued.clone());
         registry.register(
@@ -232,6 +230,8 @@ impl Metrics {
         let help = "Commits from what is indexed to the heads as last seen; 1000: or more; NaN: not known";
         registry.register("project_commits_behind", help, self.commits_behind.clone());
         registry.register("project_vectors", "Vectors stored", self.vectors.clone());
+        let help = "What a guard withheld in the project's last run: vectors kept, texts not embedded";
+        registry.register("withheld", help, self.withheld.clone());
     }
 
     /// What the daemon tells to.

@@ -97,10 +97,23 @@ impl Chunker for CodeChunker {
             .and_then(|language| Syntax::of(language, document.path, text))
             .filter(|syntax| Self::grammars(document.path).contains(syntax));
         let worth_it = text.len() <= MAX_PARSED_BYTES && text.len() / lines.count().max(1) <= MAX_MEAN_LINE;
-        let tree = syntax.filter(|_| worth_it).and_then(|syntax| Some((syntax, parse::parse(syntax, text)?)));
+        let tree = match syntax.filter(|_| worth_it) {
+            Some(syntax) => parse::parse(syntax, text).map_err(|_| too_slow())?.map(|tree| (syntax, tree)),
+            None => None,
+        };
         Ok(match tree {
             Some((syntax, tree)) => pack::pack(&walk::outline(syntax, tree.root_node(), &lines), &lines),
             None => lines.split(0..lines.count()).into_iter().map(Chunk::slice).collect(),
         })
+    }
+}
+
+/// The error of a file that a grammar needs far too long for.
+fn too_slow() -> ChunkError {
+    ChunkError::Failed {
+        message: "its syntax takes too long to read".to_owned(),
+        hint: Some(
+            "exclude it with `exclude_patterns`, or give it to another chunker with `match`".to_owned(),
+        ),
     }
 }

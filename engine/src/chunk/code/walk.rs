@@ -134,7 +134,9 @@ impl Walk<'_> {
     fn place(&mut self, node: Node<'_>, start: usize, last: usize, owner: Option<usize>, depth: usize) {
         let size = self.lines.size(start..last + 1);
         let fits = size <= self.lines.ruler.max || depth >= MAX_DEPTH;
-        if !fits && item::is_wrapper(self.syntax, node) {
+        // Data that fits is one unit; elsewhere what a wrapper holds has a name of its own.
+        let opens = !fits || (!self.found.data && depth < MAX_DEPTH);
+        if opens && item::is_wrapper(self.syntax, node) {
             if self.free <= start && start < self.row(node) {
                 self.push(start, Role::Loose, owner, depth);
             }
