@@ -11,7 +11,8 @@ const TEXTS: usize = 10_200;
 fn large() -> Local {
     let local = Local::new();
     local.config(&file(24));
-    let lines: String = (0..TEXTS).map(|n| format!("Line {n:05} of the text.\n\n")).collect();
+    let lines: String =
+        (0..TEXTS).map(|n| format!("Line {n:05} of the text.\n\n")).collect::<Vec<_>>().concat();
     local.repo.write("large.md", lines).commit("large");
     let first = local.apply(&[]).exits(0);
     assert!(first.count("texts_embedded") > 10_000, "{}", first.count("texts_embedded"));
@@ -31,7 +32,8 @@ fn a_recipe_change_of_a_large_project_is_withheld_until_it_is_allowed() {
     local.repo.git(&["mv", "guide/end.md", "guide/finish.md"]);
     local.repo.git(&["rm", "-q", "README.md"]);
     local.repo.commit("other files");
-    let edited: String = (0..TEXTS).map(|n| format!("Line {n:05} of a text.\n\n")).collect();
+    let edited: String =
+        (0..TEXTS).map(|n| format!("Line {n:05} of a text.\n\n")).collect::<Vec<_>>().concat();
     local.repo.write("large.md", edited).commit("edited");
 
     let plan = local.world.run(&["plan", "--json"]).exits(0).json();
@@ -64,7 +66,8 @@ fn a_recipe_change_of_a_large_project_is_withheld_until_it_is_allowed() {
 fn a_first_run_and_its_continuation_are_not_withheld_for_their_share() {
     let local = Local::new();
     local.config(&file(24));
-    let lines: String = (0..TEXTS).map(|n| format!("Line {n:05} of the text.\n\n")).collect();
+    let lines: String =
+        (0..TEXTS).map(|n| format!("Line {n:05} of the text.\n\n")).collect::<Vec<_>>().concat();
     local.repo.write("large.md", lines).commit("large");
     // A first run that ends early: the index refuses the large file's records.
     local.world.write(".reposync/index.db/in-the-way", "");

@@ -163,6 +163,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::single_range_in_vec_init, reason = "one range is meant")]
     fn only_long_runs_of_the_alphabets_count() {
         let long = "aB3+/=_%.-".repeat(21);
         for (text, expected) in [

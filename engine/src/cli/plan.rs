@@ -20,6 +20,7 @@ use super::{Projects, render};
 
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(after_help = format!("{EXAMPLES}\n{}", super::exit::detailed_help_table()))]
 pub(super) struct PlanArgs {
     #[command(flatten)]

@@ -87,8 +87,7 @@ pub(super) async fn run(context: &Context, args: ValidateArgs) -> CommandResult 
     if !faults.is_empty() && args.format == Format::Text {
         return Err(CommandError::rendered(Exit::Invalid, rendered(faults, &context.out.error_style)));
     }
-    let mut checked = Checked::default();
-    checked.findings = faults.iter().flat_map(findings).collect();
+    let mut checked = Checked { findings: faults.iter().flat_map(findings).collect(), ..Checked::default() };
     if args.online && faults.is_empty() {
         checked.services = probe(&config).await?;
         let refused = checked.services.iter().filter_map(|probe| probe.answer.as_ref().err());

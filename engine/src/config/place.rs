@@ -49,7 +49,7 @@ fn span_of(root: &DeTable<'_>, path: &[String]) -> Option<Range<usize>> {
 /// nothing else of the file is checked.
 pub fn component_files(text: &str) -> Vec<String> {
     let Ok(root) = DeTable::parse(text) else { return Vec::new() };
-    let Some(DeValue::Table(stages)) = root.get_ref().get("stages").map(|stages| stages.get_ref()) else {
+    let Some(DeValue::Table(stages)) = root.get_ref().get("stages").map(toml::Spanned::get_ref) else {
         return Vec::new();
     };
     let mut files: Vec<String> = stages

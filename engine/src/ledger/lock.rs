@@ -59,13 +59,19 @@ impl RunLock {
     }
 }
 
-/// The daemon that serves a ledger now: `Some(None)` where its record cannot be read. A daemon keeps
-/// its record beside the ledger locked while it lives.
-pub(super) fn daemon_of(ledger: &Path) -> Option<Option<Running>> {
+/// A daemon that serves a ledger.
+pub(super) struct Serving {
+    /// `None` where its record cannot be read.
+    pub(super) daemon: Option<Running>,
+}
+
+/// The daemon that serves a ledger now. A daemon keeps its record beside the ledger locked while it
+/// lives.
+pub(super) fn daemon_of(ledger: &Path) -> Option<Serving> {
     let mut file = File::open(with_suffix(ledger, ".daemon")).ok()?;
     match file.try_lock_shared() {
         Ok(()) => None,
-        Err(_) => Some(read_holder(&mut file)),
+        Err(_) => Some(Serving { daemon: read_holder(&mut file) }),
     }
 }
 

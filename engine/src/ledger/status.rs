@@ -51,9 +51,9 @@ impl Ledger {
         let selected = self.selected_repositories(id)?;
         // Before the first listing there are only the names of the file.
         if selected.is_empty() {
-            named.iter().for_each(&mut enter)
+            named.iter().for_each(&mut enter);
         } else {
-            selected.keys().for_each(enter)
+            selected.keys().for_each(enter);
         }
         let (counts, place) =
             self.read("count files", |conn| Ok((counts(conn, id)?, newest_place(conn, id)?)))?;

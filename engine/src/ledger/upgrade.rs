@@ -35,8 +35,8 @@ pub(super) fn prepare(
         Some(_) => None,
         None => Some(RunLock::try_take(path)?.map_err(|holder| busy(path, "run", holder.as_ref()))?),
     };
-    if let Some(daemon) = daemon_of(path) {
-        return Err(busy(path, "daemon", daemon.as_ref()));
+    if let Some(serving) = daemon_of(path) {
+        return Err(busy(path, "daemon", serving.daemon.as_ref()));
     }
     // Another process may have migrated it before the lock was ours.
     if is_older(conn, path)? {

@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn only_rules_about_these_attributes_are_kept() {
-        let other: String = (0..1000).map(|n| format!("*.{n} text eol=lf\n")).collect();
+        let other: String = (0..1000).map(|n| format!("*.{n} text eol=lf\n")).collect::<Vec<_>>().concat();
         let rules = rules(&[("", &format!("{other}*.md linguist-vendored\n")), ("a", &other)]);
         assert_eq!(rules.rules(), 1);
         assert_eq!(rules.skip("a/b.md"), Some(SkipReason::Vendored));

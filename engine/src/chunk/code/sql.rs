@@ -68,7 +68,7 @@ fn definition(statement: &str) -> Option<Symbol> {
     let mut name = String::new();
     let mut end = words.at;
     if let Some(first) = words.next().filter(|word| is_identifier(&statement[word.clone()])) {
-        name = bare(&statement[first.clone()]).to_owned();
+        name.push_str(bare(&statement[first.clone()]));
         end = first.end;
         // `schema . table` as well as `schema.table`.
         while words.next_is(".") {

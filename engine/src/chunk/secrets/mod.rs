@@ -59,7 +59,7 @@ pub struct Scanner {
 static BUILT_IN: LazyLock<Scanner> = LazyLock::new(|| {
     let rules = Rules::built_in();
     let identity = format!("secrets {}", rules.version);
-    Scanner::of(rules.rules, rules.placeholders.into(), Arc::new([]), identity)
+    Scanner::of(rules.list, rules.placeholders.into(), Arc::new([]), identity)
 });
 
 impl Scanner {

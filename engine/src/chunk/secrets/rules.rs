@@ -18,7 +18,7 @@ const GROUPS: [&str; 4] = ["secret", "single", "back", "bare"];
 pub(super) struct Rules {
     pub(super) version: u32,
     pub(super) placeholders: Vec<String>,
-    pub(super) rules: Vec<Rule>,
+    pub(super) list: Vec<Rule>,
 }
 
 /// One compiled rule. What the fields mean is told in `rules.toml`.
@@ -74,7 +74,7 @@ impl Rules {
             }
         };
         let rules = raw.rules.into_iter().map(rule).collect();
-        Self { version: raw.version, placeholders: raw.placeholders, rules }
+        Self { version: raw.version, placeholders: raw.placeholders, list: rules }
     }
 }
 

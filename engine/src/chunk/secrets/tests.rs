@@ -242,7 +242,7 @@ fn nine_in_ten_of_a_hundred_forms_are_found() {
 
 #[test]
 fn every_rule_has_keywords_and_a_name_of_its_own() {
-    let rules = Rules::built_in().rules;
+    let rules = Rules::built_in().list;
     let names: std::collections::BTreeSet<&str> = rules.iter().map(|rule| &*rule.id).collect();
     assert_eq!(names.len(), rules.len());
     for rule in &rules {

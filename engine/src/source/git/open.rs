@@ -214,9 +214,8 @@ fn unsupported(stage: &str, path: &str, folder: &Path) -> Option<StageError> {
         return None;
     }
     let sections = config.sections_by_name("extensions").into_iter().flatten();
-    let mut names = sections.flat_map(|section| {
-        section.value_names().map(|name| name.to_string().to_lowercase()).collect::<Vec<_>>()
-    });
+    let mut names = sections
+        .flat_map(|section| section.value_names().map(|name| name.to_lowercase()).collect::<Vec<_>>());
     let known = |name: &str| HARMLESS.contains(&name) || matches!(name, "objectformat" | "refstorage");
     let unknown = names.find(|name| !known(name))?;
     let message = format!("`{path}` needs the extension `{unknown}` of Git's format, which cannot be read");

@@ -215,7 +215,7 @@ mod tests {
         std::os::unix::fs::symlink(other.join("objects/pack"), packs.join("objects/pack")).expect("a link");
         assert!(matches!(check(&packs, &[]), Err(Refused::Objects(_))));
 
-        let many: String = (0..=MOST).map(|n| format!("f{n}\n")).collect();
+        let many: String = (0..=MOST).map(|n| format!("f{n}\n")).collect::<Vec<_>>().concat();
         assert!(matches!(check(&borrows(&root, "many", &many), &[]), Err(Refused::Unreadable(_))));
         let odd = borrows(&root, "odd", "");
         std::os::unix::fs::symlink("/dev/zero", odd.join("objects/info/alternates")).expect("a link");

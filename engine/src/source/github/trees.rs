@@ -187,7 +187,7 @@ mod tests {
 
     fn read(json: &str, below: &str, limits: &Limits) -> Result<Listed, Refused> {
         let tree: Tree<'_> = serde_json::from_str(json).expect("a tree");
-        let depth = if below.is_empty() { 0 } else { 1 };
+        let depth = usize::from(!below.is_empty());
         let below = Folder { path: below.into(), depth, sha: ID.into() };
         tree.read(&below, &mut Tally::new(limits, "hub", "acme/docs"))
     }

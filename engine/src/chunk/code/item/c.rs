@@ -95,7 +95,7 @@ pub(super) fn is_macro_head(node: Node<'_>) -> bool {
     let between_definitions = |up: Node<'_>| {
         matches!(up.kind(), "translation_unit" | "declaration_list") || up.kind().starts_with("preproc_")
     };
-    let ended = || node.child(node.child_count().saturating_sub(1).try_into().unwrap_or(0));
+    let ended = || node.child(node.child_count().saturating_sub(1));
     node.kind() == "expression_statement"
         && ended().is_some_and(|last| last.kind() != ";" || last.is_missing())
         && macro_call(node).is_some()
@@ -132,12 +132,12 @@ fn argument_name(arguments: Node<'_>, text: &str) -> Option<Range<usize>> {
             let content = first.named_child(0)?;
             let word = text.get(content.byte_range())?;
             if is_reserved(Syntax::Cpp, word) {
-                return words.get(1).filter(plain).map(|node| node.byte_range());
+                return words.get(1).filter(plain).map(Node::byte_range);
             }
             Some(content.byte_range())
         }
         [first, second] if plain(&first) && plain(&second) => Some(first.start_byte()..second.end_byte()),
-        words => words.iter().find(plain).map(|node| node.byte_range()),
+        words => words.iter().find(plain).map(Node::byte_range),
     }
 }
 

@@ -19,7 +19,8 @@ fn names(path: &str, text: &str, max: usize) -> Vec<String> {
 
 #[test]
 fn a_branch_behind_the_preprocessor_is_no_function() {
-    let calls: String = (0..40).map(|at| format!("\tcall_{at}(buffer, length, flags, {at});\n")).collect();
+    let calls: String =
+        (0..40).map(|at| format!("\tcall_{at}(buffer, length, flags, {at});\n")).collect::<Vec<_>>().concat();
     let text = format!(
         "static int write_bytes(struct info *ip)\n{{\n    int flags = ip->flags;\n\n    if (flags & UTF8)\n    {{\n{calls}    }}\n# ifdef MSWIN\n    else if (flags & CODEPAGE)\n    {{\n{calls}    }}\n# endif\n    return 0;\n}}\n"
     );

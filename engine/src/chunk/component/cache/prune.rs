@@ -165,7 +165,9 @@ mod tests {
             components.join("other/a").join(name('a', "cwasm")),
             components.join(ENGINE).join(name('b', "cwasm")),
         ];
-        kept.iter().for_each(|path| put(path));
+        for path in &kept {
+            put(path);
+        }
         remove_former_cache(root.path());
         assert!(kept.iter().all(|path| path.exists()), "{kept:?}");
     }
