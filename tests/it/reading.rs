@@ -1,6 +1,7 @@
 //! Reading commands use as little as they need: no stage that they have no use for, and nothing that is
 //! writable.
 
+use crate::support::daemon::{API, Daemon};
 use crate::support::local::{Local, STAGES, project};
 
 /// Makes SQLite find the ledger, the cache and the index like on a read-only medium: the files beside
@@ -68,5 +69,26 @@ organization = \"acme\"
         for missing in ["missing.wasm", "NO_SUCH_TOKEN", "NO_SUCH_HOOK"] {
             assert!(refused.stderr.contains(missing), "{command:?} {}", refused.stderr);
         }
+    }
+}
+
+#[test]
+fn with_a_daemon_a_refused_file_ends_no_reading_command() {
+    let local = Local::new();
+    local.config(&project(API));
+    let mut daemon = Daemon::start(&local.world);
+    daemon.until_runs(1);
+    local.config("[projects.docs]\nnonsense = 1\n");
+    daemon.until("the refusal", |daemon| daemon.reloads("refused") > 0);
+    for (command, shown) in [("status", "docs: complete"), ("history", "start")] {
+        let ran = local.world.ok(&[command]);
+        assert!(ran.stdout.contains(shown), "{command} {}", ran.stdout);
+        assert!(ran.stderr.contains("the file is refused:"), "{command} {}", ran.stderr);
+    }
+    // Without a daemon there is nothing to go by.
+    daemon.stop();
+    for command in ["status", "history"] {
+        let ran = local.world.run(&[command]).exits(2);
+        assert!(ran.stderr.contains("nonsense"), "{command} {}", ran.stderr);
     }
 }

@@ -11,8 +11,9 @@ use super::Global;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::logging::{self, LogGuard};
-use super::output::Output;
+use super::output::{Output, escape};
 use super::progress::{Display, Progress};
+use super::serving::{Basis, Serving};
 
 /// Threads that block at most. Each kind of blocking work is bounded by itself (`blocking.rs`), to
 /// some forty together; half of this is for archives that are being unpacked, which alone wait for
@@ -112,9 +113,33 @@ impl Context {
         Ok(config)
     }
 
-    /// The same for a command that only reads: it works without its log where that cannot be written.
+    /// The same for a command that only reads.
     pub(super) fn load_to_read(&self, need: &Need) -> Result<Config, CommandError> {
         let config = self.read(need)?;
+        self.log_if_possible(config)
+    }
+
+    /// The same for a command that a daemon can serve: where the file is refused and a daemon runs on an
+    /// earlier state of it, that daemon is the basis.
+    pub(super) fn load_or_serving(&self, need: &Need) -> Result<Basis, CommandError> {
+        match config::load(&self.config_path()?, &self.need(need)) {
+            Ok(config) => self.log_if_possible(config).map(Box::new).map(Basis::File),
+            Err(problems) => {
+                let serving = Serving::of(&problems).ok_or_else(|| self.invalid(&problems))?;
+                self.start_logging(None)?;
+                let label = self.out.error_style.warning("the file is refused:");
+                self.out.message(&format!(
+                    "{label} {}\nThis is of the running daemon (process {}), which goes by the file as it was.\n\n",
+                    escape(&problems.one_line()),
+                    serving.record.process
+                ));
+                Ok(Basis::Daemon(serving))
+            }
+        }
+    }
+
+    /// A reading command works without its log where that cannot be written.
+    fn log_if_possible(&self, config: Config) -> Result<Config, CommandError> {
         if self.start_logging(config.engine.log_dir.as_deref()).is_err() {
             self.start_logging(None)?;
             tracing::info!("no log is written: `[engine] log_dir` is not writable");

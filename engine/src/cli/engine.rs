@@ -18,7 +18,7 @@ use crate::config::{Config, Need};
 use crate::daemon::{Daemon, DaemonRecord, Listening};
 use crate::ledger::{Ledger, RunLock, RunQuery, RunRow};
 use crate::model::{
-    EventSink, Explanation, ProjectExplanation, Report, StageError, StatusView, VerifyReport,
+    DeclaredProject, EventSink, Explanation, ProjectExplanation, Report, StageError, StatusView, VerifyReport,
 };
 use crate::net::read_body;
 use crate::plan::{Guard, Plan, SpendingGuard};
@@ -84,7 +84,7 @@ pub(super) async fn plan(
     check_names(config, &request.projects)?;
     let workshop = Arc::new(Workshop::new(cancel.clone(), events.clone()));
     let candidates = candidates(&workshop, config, &request.projects).await?;
-    let engine = Arc::new(workshop.engine(config, read_ledger(config)?, events, cancel));
+    let engine = Arc::new(workshop.engine(config, read_ledger(&config.engine.state)?, events, cancel));
     Ok(apply::plan(engine, candidates, options(config, false, request.allow_cost), request.exact).await?)
 }
 
@@ -110,8 +110,8 @@ async fn off_executor<T: Send + 'static>(
 }
 
 /// The ledger for reading; an empty one where there is none yet.
-fn read_ledger(config: &Config) -> anyhow::Result<Arc<Ledger>> {
-    let ledger = match Ledger::open_read_only(&config.engine.state)? {
+fn read_ledger(state: &Path) -> anyhow::Result<Arc<Ledger>> {
+    let ledger = match Ledger::open_read_only(state)? {
         Some(ledger) => ledger,
         None => Ledger::in_memory()?,
     };
@@ -309,10 +309,10 @@ const LONGEST_ANSWER: usize = 4 << 20;
 const TAKEN_UP: Duration = Duration::from_secs(8);
 
 /// How current each project is.
-pub(super) fn status(config: &Config) -> anyhow::Result<StatusView> {
-    let mut view = read_ledger(config)?.status(&config.declared(), Utc::now())?;
-    view.running = RunLock::holder(&config.engine.state);
-    if let Some(daemon) = DaemonRecord::read(&config.engine.state) {
+pub(super) fn status(state: &Path, projects: &[DeclaredProject]) -> anyhow::Result<StatusView> {
+    let mut view = read_ledger(state)?.status(projects, Utc::now())?;
+    view.running = RunLock::holder(state);
+    if let Some(daemon) = DaemonRecord::read(state) {
         view.refused_config = daemon.refused;
         for project in &mut view.projects {
             project.next_run = daemon.next_runs.get(&project.project).copied();
@@ -322,8 +322,8 @@ pub(super) fn status(config: &Config) -> anyhow::Result<StatusView> {
 }
 
 /// A page of past runs, the newest first. `None`: no run has the id `query.before`.
-pub(super) fn history(config: &Config, query: &RunQuery) -> anyhow::Result<Option<Vec<PastRun>>> {
-    let ledger = read_ledger(config)?;
+pub(super) fn history(state: &Path, query: &RunQuery) -> anyhow::Result<Option<Vec<PastRun>>> {
+    let ledger = read_ledger(state)?;
     if let Some(before) = &query.before
         && !ledger.knows_run(before)?
     {
@@ -333,8 +333,8 @@ pub(super) fn history(config: &Config, query: &RunQuery) -> anyhow::Result<Optio
 }
 
 /// One past run, by its id or the beginning of it; none: there is no such run.
-pub(super) fn past_run(config: &Config, run: &str) -> anyhow::Result<Option<PastRun>> {
-    let ledger = read_ledger(config)?;
+pub(super) fn past_run(state: &Path, run: &str) -> anyhow::Result<Option<PastRun>> {
+    let ledger = read_ledger(state)?;
     if let Some(row) = ledger.run(run)? {
         return Ok(Some(past(row)));
     }
@@ -365,7 +365,7 @@ pub(super) async fn query(config: &Config, request: &QueryRequest) -> anyhow::Re
 /// True where the index holds nothing of these projects (none: all enabled ones), as far as the ledger
 /// knows.
 pub(super) fn nothing_indexed(config: &Config, names: &[String]) -> anyhow::Result<bool> {
-    let ledger = read_ledger(config)?;
+    let ledger = read_ledger(&config.engine.state)?;
     for project in wire::chosen(config, names) {
         if let Some(id) = ledger.project_id(&project.name)?
             && ledger.vector_count(id)? > 0
@@ -380,7 +380,7 @@ pub(super) fn nothing_indexed(config: &Config, names: &[String]) -> anyhow::Resu
 pub(super) async fn explain(config: Config, names: Vec<String>, path: String) -> anyhow::Result<Explanation> {
     check_names(&config, &names)?;
     let explaining = tokio::task::spawn_blocking(move || {
-        let ledger = read_ledger(&config)?;
+        let ledger = read_ledger(&config.engine.state)?;
         let workshop = Workshop::new(CancellationToken::new(), EventSink::none());
         let projects = wire::chosen(&config, &names).map(|project| {
             let key = ledger.project_id(&project.name)?;
@@ -432,7 +432,7 @@ pub(super) async fn verify(
     let lock = if repair { Some(lock(&config.engine.state, false).await?) } else { None };
     let ledger = match &lock {
         Some(lock) => Arc::new(Ledger::open_locked(&config.engine.state, lock)?),
-        None => read_ledger(config)?,
+        None => read_ledger(&config.engine.state)?,
     };
     let mut findings = apply::check(&ledger, &stores, &options.declared, &cancel).await;
     if repair && findings.iter().any(|finding| finding.report.is_open()) {

@@ -1,14 +1,17 @@
 //! `reposync history`
 
+use std::path::Path;
+
 use clap::Args;
 
-use crate::config::{Config, Need};
+use crate::config::Need;
 use crate::ledger::RunQuery;
 
 use super::context::Context;
 use super::error::{CommandError, CommandResult};
 use super::exit::Exit;
 use super::output::escape;
+use super::serving::Basis;
 use super::{engine, render};
 
 /// Arguments of `history`.
@@ -41,20 +44,23 @@ Examples:
 
 /// Runs the command.
 pub(super) fn run(context: &Context, args: &HistoryArgs) -> CommandResult {
-    let config = context.load_to_read(&Need::enabled().only(&[]))?;
+    let state = match context.load_or_serving(&Need::enabled().only(&[]))? {
+        Basis::File(config) => config.engine.state,
+        Basis::Daemon(serving) => serving.state,
+    };
     match &args.run {
-        Some(run) => one(context, &config, run, args.json),
-        None => all(context, &config, args),
+        Some(run) => one(context, &state, run, args.json),
+        None => all(context, &state, args),
     }
 }
 
-fn all(context: &Context, config: &Config, args: &HistoryArgs) -> CommandResult {
+fn all(context: &Context, state: &Path, args: &HistoryArgs) -> CommandResult {
     let query = RunQuery {
         limit: args.limit.saturating_add(1),
         before: args.before.clone(),
         project: args.project.clone(),
     };
-    let Some(mut runs) = engine::history(config, &query)? else {
+    let Some(mut runs) = engine::history(state, &query)? else {
         return Err(no_run(args.before.as_deref().unwrap_or_default()));
     };
     let more = runs.len() > args.limit;
@@ -75,8 +81,8 @@ fn no_run(run: &str) -> CommandError {
     error.hint("`reposync history` lists the runs")
 }
 
-fn one(context: &Context, config: &Config, run: &str, json: bool) -> CommandResult {
-    let Some(past) = engine::past_run(config, run)? else {
+fn one(context: &Context, state: &Path, run: &str, json: bool) -> CommandResult {
+    let Some(past) = engine::past_run(state, run)? else {
         return Err(no_run(run));
     };
     let style = &context.out.style;

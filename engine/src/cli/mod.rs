@@ -27,6 +27,7 @@ mod query;
 mod reload;
 mod render;
 mod schema;
+mod serving;
 mod status;
 mod telemetry;
 mod validate;
@@ -73,7 +74,7 @@ struct Global {
     /// The configuration file [default: reposync.toml here or in a folder above]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     config: Option<PathBuf>,
-    /// When to colour output; `auto`: on a terminal, as NO_COLOR, CLICOLOR and CLICOLOR_FORCE say
+    /// When to colour output; `auto` heeds NO_COLOR and CLICOLOR_FORCE
     #[arg(
         long,
         global = true,

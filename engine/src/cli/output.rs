@@ -83,12 +83,11 @@ impl Style {
 /// When output is coloured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, as far as the environment allows it
+    // On a terminal, as far as the environment allows it. (A doc comment would become help of the
+    // value, and every page of help would take the long form.)
     #[default]
     Auto,
-    /// Always
     Always,
-    /// Never
     Never,
 }
 

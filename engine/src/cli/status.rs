@@ -8,6 +8,7 @@ use crate::model::{Outcome, ProjectStatus, StatusView};
 use super::context::Context;
 use super::error::CommandResult;
 use super::exit::Exit;
+use super::serving::{Basis, Serving};
 use super::{engine, render};
 
 /// Arguments of `status`.
@@ -31,8 +32,10 @@ Examples:
 
 /// Runs the command.
 pub(super) fn run(context: &Context, args: &StatusArgs) -> CommandResult {
-    let config = context.load_to_read(&Need::enabled().only(&[]))?;
-    let status = engine::status(&config)?;
+    let status = match context.load_or_serving(&Need::enabled().only(&[]))? {
+        Basis::File(config) => engine::status(&config.engine.state, &config.declared())?,
+        Basis::Daemon(Serving { state, record }) => engine::status(&state, &record.projects)?,
+    };
     let exit = if args.check { check(&status) } else { Exit::Done };
     if args.json {
         context.out.json(&status)?;

@@ -148,7 +148,7 @@ fn parse(path: &Path, text: &str, need: &Need, found: &Found) -> Result<Config, 
     let config = resolve(path, text, need, found, &mut problems);
     match config {
         Some(config) if problems.is_empty() => Ok(config),
-        _ => Err(Problems::new(path, text, problems)),
+        config => Err(Problems::new(path, text, problems).salvaging(config)),
     }
 }
 

@@ -47,7 +47,7 @@ pub use kinds::Role;
 pub use load::{FILE_NAME, Need, load, parse_str};
 pub use names::project_names;
 pub use place::{component_files, line_of, problems_at};
-pub use problem::{Problem, Problems};
+pub use problem::{Problem, Problems, Salvaged};
 pub use schema::{add_component, schema};
 pub use show::show;
 pub use substitute::Env;

@@ -8,6 +8,8 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use serde::Serialize;
 
 use super::mask::mask;
+use super::raw::DEFAULT_STATE;
+use super::{Api, Config};
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -50,13 +52,23 @@ impl Problem {
     }
 }
 
+/// What could be read of a file that is refused: enough to find the daemon that serves it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Salvaged {
+    /// The ledger's file.
+    pub state: PathBuf,
+    /// `[api]`, as far as it could be read.
+    pub api: Option<Api>,
+}
+
 /// All that is wrong, by place.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Problems {
     file: PathBuf,
     /// The text with secrets masked, byte for byte as long as the original.
     source: String,
     list: Vec<Problem>,
+    salvaged: Option<Salvaged>,
 }
 
 impl Problems {
@@ -77,7 +89,22 @@ impl Problems {
         }
         list.sort_by_key(|problem| problem.span.as_ref().map(|span| (span.start, span.end)));
         list.dedup();
-        Self { file: file.to_owned(), source: mask(source), list }
+        Self { file: file.to_owned(), source: mask(source), list, salvaged: None }
+    }
+
+    /// With what could be read all the same.
+    #[must_use]
+    pub(super) fn salvaging(self, config: Option<Config>) -> Self {
+        let salvaged = config.map(|config| Salvaged { state: config.engine.state, api: Some(config.api) });
+        Self { salvaged, ..self }
+    }
+
+    /// What could be read all the same; the defaults where that is nothing.
+    pub fn salvaged(&self) -> Salvaged {
+        self.salvaged.clone().unwrap_or_else(|| {
+            let folder = self.file.parent().unwrap_or(Path::new("."));
+            Salvaged { state: folder.join(DEFAULT_STATE), api: None }
+        })
     }
 
     /// The file.

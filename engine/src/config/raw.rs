@@ -12,6 +12,9 @@ use crate::model::SecretsMode;
 use crate::model::{ByteSize, HumanDuration, Secret};
 use crate::source::Limits;
 
+/// Where the ledger is if the file does not say.
+pub(super) const DEFAULT_STATE: &str = ".reposync/state.db";
+
 /// The program itself.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -51,7 +54,7 @@ pub(super) struct RawEngine {
 impl Default for RawEngine {
     fn default() -> Self {
         Self {
-            state: ".reposync/state.db".into(),
+            state: DEFAULT_STATE.into(),
             cache: ".reposync".into(),
             compiled_cache: None,
             cache_size: ByteSize::mib(4096),

@@ -433,6 +433,6 @@ fn record(
 ) -> DaemonRecord {
     let next_runs =
         generation.projects.keys().filter_map(|name| Some((name.clone(), schedule.next(name)?))).collect();
-    let config = generation.config.path.clone();
-    DaemonRecord { process: std::process::id(), since, api, config, refused, next_runs }
+    let (config, projects) = (generation.config.path.clone(), generation.config.declared());
+    DaemonRecord { process: std::process::id(), since, api, config, projects, refused, next_runs }
 }

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::rewrite;
-use crate::model::{StageError, StageResult};
+use crate::model::{DeclaredProject, StageError, StageResult};
 use crate::private;
 
 /// Where the API of a daemon listens.
@@ -40,6 +40,9 @@ pub struct DaemonRecord {
     pub api: Listening,
     /// The file it goes by.
     pub config: PathBuf,
+    /// The projects of the configuration that is in force.
+    #[serde(default)]
+    pub projects: Vec<DeclaredProject>,
     /// Why it refuses the file on disk, where it does.
     pub refused: Option<String>,
     /// When which project's schedule is due next (UTC).
@@ -137,6 +140,7 @@ mod tests {
             since: Utc::now(),
             api: Listening { listen: ([127, 0, 0, 1], 8080).into(), probe: None, tls: false },
             config: dir.path().join("reposync.toml"),
+            projects: Vec::new(),
             refused: Some("a long reason, so that the next one is shorter".into()),
             next_runs: BTreeMap::new(),
         };
