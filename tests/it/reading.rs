@@ -80,15 +80,20 @@ fn with_a_daemon_a_refused_file_ends_no_reading_command() {
     daemon.until_runs(1);
     local.config("[projects.docs]\nnonsense = 1\n");
     daemon.until("the refusal", |daemon| daemon.reloads("refused") > 0);
-    for (command, shown) in [("status", "docs: complete"), ("history", "start")] {
-        let ran = local.world.ok(&[command]);
-        assert!(ran.stdout.contains(shown), "{command} {}", ran.stdout);
-        assert!(ran.stderr.contains("the file is refused:"), "{command} {}", ran.stderr);
+    for (command, shown) in [
+        (&["status"][..], "docs: complete"),
+        (&["history"], "start"),
+        (&["query", "where do I start?"], "guide/start.md"),
+        (&["verify"], "Ledger and store agree"),
+    ] {
+        let ran = local.world.ok(command);
+        assert!(ran.stdout.contains(shown), "{command:?} {}", ran.stdout);
+        assert!(ran.stderr.contains("the file is refused:"), "{command:?} {}", ran.stderr);
     }
     // Without a daemon there is nothing to go by.
     daemon.stop();
-    for command in ["status", "history"] {
-        let ran = local.world.run(&[command]).exits(2);
-        assert!(ran.stderr.contains("nonsense"), "{command} {}", ran.stderr);
+    for command in [&["status"][..], &["history"], &["query", "x"], &["verify"]] {
+        let ran = local.world.run(command).exits(2);
+        assert!(ran.stderr.contains("nonsense"), "{command:?} {}", ran.stderr);
     }
 }

@@ -13,7 +13,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
-use crate::config::Config;
+use crate::config::Api;
 use crate::daemon::DaemonRecord;
 use crate::model::Secret;
 use crate::net::install_tls_provider;
@@ -30,9 +30,9 @@ pub(super) struct DaemonClient {
 }
 
 impl DaemonClient {
-    /// A client of the daemon that wrote the record. Where the daemon speaks TLS, it must have the
+    /// A client of the daemon that wrote the record; `api` is of the file, as far as it could be read. Where the daemon speaks TLS, it must have the
     /// certificate of `[api] tls_cert`: the daemon is asked by its address, which no certificate names.
-    pub(super) fn new(config: &Config, record: &DaemonRecord) -> anyhow::Result<Self> {
+    pub(super) fn new(api: Option<&Api>, record: &DaemonRecord) -> anyhow::Result<Self> {
         let mut address = record.api.listen;
         match address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -43,13 +43,13 @@ impl DaemonClient {
         // The daemon is on this machine: no proxy stands between.
         let mut builder = Client::builder().no_proxy().timeout(ANSWER);
         if record.api.tls {
-            let tls = config.api.tls.as_ref();
+            let tls = api.and_then(|api| api.tls.as_ref());
             let tls =
                 tls.context("the daemon speaks TLS, but the file has no `[api] tls_cert`; restart it")?;
             builder = builder.tls_backend_preconfigured(pinned(&tls.cert)?);
         }
         let scheme = if record.api.tls { "https" } else { "http" };
-        Ok(Self { http: builder.build()?, address, scheme, token: config.api.token.clone() })
+        Ok(Self { http: builder.build()?, address, scheme, token: api.and_then(|api| api.token.clone()) })
     }
 
     /// Where the daemon is asked.
@@ -59,12 +59,24 @@ impl DaemonClient {
 
     /// A GET of a path that needs no token.
     pub(super) fn get(&self, path: &str) -> RequestBuilder {
-        self.http.get(format!("{}://{}{path}", self.scheme, self.address))
+        self.http.get(self.url(path))
     }
 
     /// A POST to a path.
     pub(super) fn post(&self, path: &str) -> RequestBuilder {
-        let request = self.http.post(format!("{}://{}{path}", self.scheme, self.address));
+        self.authorized(self.http.post(self.url(path)))
+    }
+
+    /// A GET of a path, with the token.
+    pub(super) fn get_authorized(&self, path: &str) -> RequestBuilder {
+        self.authorized(self.http.get(self.url(path)))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}://{}{path}", self.scheme, self.address)
+    }
+
+    fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
         match &self.token {
             Some(token) => request.bearer_auth(token.expose()),
             None => request,

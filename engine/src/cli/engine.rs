@@ -239,7 +239,7 @@ pub(super) async fn reload(config: &Config) -> anyhow::Result<Reloaded> {
     let Some(record) = DaemonRecord::read(&config.engine.state) else {
         bail!("no daemon serves the ledger `{}`", config.engine.state.display());
     };
-    let client = DaemonClient::new(config, &record)?;
+    let client = DaemonClient::new(Some(&config.api), &record)?;
     let address = client.address();
     let started = Instant::now();
     loop {
@@ -277,7 +277,7 @@ pub(super) async fn health(config: &Config) -> anyhow::Result<String> {
     let Some(record) = DaemonRecord::read(&config.engine.state) else {
         bail!("no daemon serves the ledger `{}`", config.engine.state.display());
     };
-    let client = DaemonClient::new(config, &record)?;
+    let client = DaemonClient::new(Some(&config.api), &record)?;
     let address = client.address();
     let answer = client.get("/health").timeout(HEALTH).send().await;
     let answer = answer.with_context(|| format!("failed to reach the daemon on {address}"))?;
@@ -362,12 +362,11 @@ pub(super) async fn query(config: &Config, request: &QueryRequest) -> anyhow::Re
     Ok(Answer { matches })
 }
 
-/// True where the index holds nothing of these projects (none: all enabled ones), as far as the ledger
-/// knows.
-pub(super) fn nothing_indexed(config: &Config, names: &[String]) -> anyhow::Result<bool> {
-    let ledger = read_ledger(&config.engine.state)?;
-    for project in wire::chosen(config, names) {
-        if let Some(id) = ledger.project_id(&project.name)?
+/// True where the index holds nothing of these projects, as far as the ledger knows.
+pub(super) fn nothing_indexed(state: &Path, projects: &[String]) -> anyhow::Result<bool> {
+    let ledger = read_ledger(state)?;
+    for project in projects {
+        if let Some(id) = ledger.project_id(project)?
             && ledger.vector_count(id)? > 0
         {
             return Ok(false);

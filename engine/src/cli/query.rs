@@ -4,11 +4,14 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::config::{Need, Role};
+use crate::wire;
 
 use super::context::Context;
 use super::engine::{self, QueryRequest};
 use super::error::{CommandError, CommandResult};
 use super::exit::Exit;
+use super::render::query::Answer;
+use super::serving::Basis;
 use super::{Projects, render};
 
 /// Arguments of `query`.
@@ -52,18 +55,29 @@ pub(super) async fn run(context: &Context, args: QueryArgs) -> CommandResult {
     if args.text.trim().is_empty() {
         return Err(CommandError::invalid("the query is empty").hint("say in words what to look for"));
     }
-    let config = context
-        .load_to_read(&Need::selected(&args.projects.projects).only(&[Role::Embedder, Role::Store]))?;
+    let basis = context
+        .load_or_serving(&Need::selected(&args.projects.projects).only(&[Role::Embedder, Role::Store]))?;
     let filter = filter(&args);
     let request =
         QueryRequest { text: args.text, projects: args.projects.projects, top_k: args.top_k, filter };
-    let answer = engine::query(&config, &request).await?;
+    let (answer, state, projects) = match basis {
+        Basis::File(config) => {
+            let projects = wire::chosen(&config, &request.projects);
+            let projects: Vec<String> = projects.map(|project| project.name.clone()).collect();
+            (engine::query(&config, &request).await?, config.engine.state, projects)
+        }
+        Basis::Daemon(serving) => {
+            let matches = serving.query(&request).await?;
+            let projects = serving.chosen(&request.projects);
+            (Answer { matches }, serving.state, projects)
+        }
+    };
     if args.json {
         context.out.json(&answer)?;
     } else {
         context.out.data(&render::query::render(&answer, &context.out.style))?;
     }
-    if answer.matches.is_empty() && engine::nothing_indexed(&config, &request.projects)? {
+    if answer.matches.is_empty() && engine::nothing_indexed(&state, &projects)? {
         let style = &context.out.error_style;
         context.out.message(&format!(
             "{} nothing is indexed yet: `reposync plan` says what would be done and what it costs, \

@@ -1,10 +1,24 @@
 //! Reading commands while a daemon serves the ledger: where the file on disk is refused, they go by the
-//! configuration that the daemon runs on.
+//! configuration that the daemon runs on, and ask it what they cannot read themselves.
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, Problems};
+use anyhow::{Context as _, bail};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::config::{Api, Config, Problems};
 use crate::daemon::DaemonRecord;
+use crate::model::{Match, VerifyReport};
+use crate::net::read_body;
+
+use super::daemon_client::DaemonClient;
+use super::engine::QueryRequest;
+
+/// Maximum number of bytes read of the daemon's answer: matches with their texts, or the examples of
+/// some hundreds of projects.
+const LONGEST_ANSWER: usize = 64 << 20;
 
 /// What a reading command goes by.
 pub(super) enum Basis {
@@ -20,15 +34,84 @@ pub(super) struct Serving {
     pub(super) state: PathBuf,
     /// What the daemon says of itself.
     pub(super) record: DaemonRecord,
+    /// `[api]` of the file, as far as it could be read.
+    api: Option<Api>,
 }
 
 impl Serving {
     /// The daemon that serves a refused file; `None`: there is none.
     pub(super) fn of(problems: &Problems) -> Option<Self> {
-        let state = problems.salvaged().state;
-        let record = DaemonRecord::read(&state)?;
-        same_file(&record.config, problems.file()).then_some(Self { state, record })
+        // A project that the command line names wrongly is no fault of the file.
+        if problems.list().iter().all(|problem| problem.path == "--project") {
+            return None;
+        }
+        let salvaged = problems.salvaged();
+        let record = DaemonRecord::read(&salvaged.state)?;
+        let serves = same_file(&record.config, problems.file());
+        serves.then_some(Self { state: salvaged.state, record, api: salvaged.api })
     }
+
+    /// The projects of these names; none: all enabled ones.
+    pub(super) fn chosen(&self, names: &[String]) -> Vec<String> {
+        let projects = self.record.projects.iter();
+        let chosen = projects
+            .filter(|project| if names.is_empty() { project.enabled } else { names.contains(&project.name) });
+        let mut chosen: Vec<String> = chosen.map(|project| project.name.clone()).collect();
+        // An unknown one is for the daemon to refuse.
+        let unknown: Vec<String> = names.iter().filter(|name| !chosen.contains(name)).cloned().collect();
+        chosen.extend(unknown);
+        chosen
+    }
+
+    /// The nearest chunks, as a search of our own merges them: by their rank in each project.
+    pub(super) async fn query(&self, request: &QueryRequest) -> anyhow::Result<Vec<Match>> {
+        #[derive(serde::Deserialize)]
+        struct Body {
+            matches: Vec<Match>,
+        }
+        let daemon = DaemonClient::new(self.api.as_ref(), &self.record)?;
+        let mut ranked: Vec<(usize, Match)> = Vec::new();
+        for project in self.chosen(&request.projects) {
+            let body = json!({
+                "project": project, "query": request.text, "top_k": request.top_k, "filter": request.filter,
+            });
+            let answer: Body = ask(&daemon, daemon.post("/query").json(&body)).await?;
+            ranked.extend(answer.matches.into_iter().enumerate());
+        }
+        ranked.sort_by_key(|(rank, _)| *rank);
+        Ok(ranked.into_iter().map(|(_, found)| found).take(request.top_k).collect())
+    }
+
+    /// Ledger and stores compared.
+    pub(super) async fn verify(&self, names: &[String]) -> anyhow::Result<VerifyReport> {
+        let daemon = DaemonClient::new(self.api.as_ref(), &self.record)?;
+        let mut report = VerifyReport::default();
+        for project in self.chosen(names) {
+            let name = utf8_percent_encode(&project, NON_ALPHANUMERIC);
+            let part: VerifyReport =
+                ask(&daemon, daemon.get_authorized(&format!("/verify?project={name}"))).await?;
+            report.projects.extend(part.projects);
+        }
+        Ok(report)
+    }
+}
+
+async fn ask<T: DeserializeOwned>(
+    daemon: &DaemonClient,
+    request: reqwest::RequestBuilder,
+) -> anyhow::Result<T> {
+    let address = daemon.address();
+    let answer = request.send().await.with_context(|| format!("failed to reach the daemon on {address}"))?;
+    let status = answer.status().as_u16();
+    let body = read_body(answer, LONGEST_ANSWER).await.context("failed to read the daemon's answer")?;
+    let body = body.with_context(|| format!("the answer of the daemon on {address} is too long"))?;
+    if status != 200 {
+        let error: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let message = error["error"]["message"].as_str().unwrap_or("no reason").to_owned();
+        bail!("the daemon on {address} answers {status}: {message}");
+    }
+    serde_json::from_slice(&body)
+        .with_context(|| format!("what listens on {address} does not answer as a daemon does"))
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {

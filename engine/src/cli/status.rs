@@ -34,7 +34,7 @@ Examples:
 pub(super) fn run(context: &Context, args: &StatusArgs) -> CommandResult {
     let status = match context.load_or_serving(&Need::enabled().only(&[]))? {
         Basis::File(config) => engine::status(&config.engine.state, &config.declared())?,
-        Basis::Daemon(Serving { state, record }) => engine::status(&state, &record.projects)?,
+        Basis::Daemon(Serving { state, record, .. }) => engine::status(&state, &record.projects)?,
     };
     let exit = if args.check { check(&status) } else { Exit::Done };
     if args.json {

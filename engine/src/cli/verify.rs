@@ -9,6 +9,7 @@ use super::context::Context;
 use super::error::CommandResult;
 use super::exit::Exit;
 use super::interrupt::Interrupt;
+use super::serving::Basis;
 use super::{Projects, engine, render};
 
 /// Arguments of `verify`.
@@ -28,11 +29,19 @@ pub(super) struct VerifyArgs {
 pub(super) async fn run(context: &Context, args: VerifyArgs) -> CommandResult {
     let projects = args.projects.projects;
     let need = Need::selected(&projects);
-    let config =
-        if args.repair { context.load(&need)? } else { context.load_to_read(&need.only(&[Role::Store]))? };
+    let basis = if args.repair {
+        Basis::File(Box::new(context.load(&need)?))
+    } else {
+        context.load_or_serving(&need.only(&[Role::Store]))?
+    };
     let interrupt = Interrupt::listen(&context.progress)?;
     let shown = context.progress.show(context.display(args.json));
-    let report = engine::verify(&config, &projects, args.repair, shown.sink(), interrupt.token()).await;
+    let report = match &basis {
+        Basis::File(config) => {
+            engine::verify(config, &projects, args.repair, shown.sink(), interrupt.token()).await
+        }
+        Basis::Daemon(serving) => serving.verify(&projects).await,
+    };
     drop(shown);
     let report = report?;
     let exit = exit(&report);
