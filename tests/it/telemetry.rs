@@ -119,7 +119,12 @@ fn every_log_line_of_a_run_says_which() {
     daemon.stop().exits(0);
     let mut lines = Vec::new();
     for entry in std::fs::read_dir(local.world.path("logs")).expect("a folder") {
-        let text = std::fs::read_to_string(entry.expect("an entry").path()).expect("text");
+        let path = entry.expect("an entry").path();
+        // Beside the logs lie the marks of a new folder.
+        if path.extension().is_none_or(|extension| extension != "jsonl") {
+            continue;
+        }
+        let text = std::fs::read_to_string(path).expect("text");
         lines.extend(text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")));
     }
     let line = |message: &str| {
