@@ -133,7 +133,7 @@ impl Context {
                     escape(&problems.one_line()),
                     serving.record.process
                 ));
-                Ok(Basis::Daemon(serving))
+                Ok(Basis::Daemon(Box::new(serving)))
             }
         }
     }

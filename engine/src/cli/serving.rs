@@ -25,7 +25,7 @@ pub(super) enum Basis {
     /// The file on disk.
     File(Box<Config>),
     /// The daemon that serves its ledger: the file is refused.
-    Daemon(Serving),
+    Daemon(Box<Serving>),
 }
 
 /// A daemon that runs on an earlier state of a file that is refused.

@@ -8,7 +8,7 @@ use crate::model::{Outcome, ProjectStatus, StatusView};
 use super::context::Context;
 use super::error::CommandResult;
 use super::exit::Exit;
-use super::serving::{Basis, Serving};
+use super::serving::Basis;
 use super::{engine, render};
 
 /// Arguments of `status`.
@@ -34,7 +34,7 @@ Examples:
 pub(super) fn run(context: &Context, args: &StatusArgs) -> CommandResult {
     let status = match context.load_or_serving(&Need::enabled().only(&[]))? {
         Basis::File(config) => engine::status(&config.engine.state, &config.declared())?,
-        Basis::Daemon(Serving { state, record, .. }) => engine::status(&state, &record.projects)?,
+        Basis::Daemon(serving) => engine::status(&serving.state, &serving.record.projects)?,
     };
     let exit = if args.check { check(&status) } else { Exit::Done };
     if args.json {

@@ -68,7 +68,7 @@ pub struct Problems {
     /// The text with secrets masked, byte for byte as long as the original.
     source: String,
     list: Vec<Problem>,
-    salvaged: Option<Salvaged>,
+    salvaged: Option<Box<Salvaged>>,
 }
 
 impl Problems {
@@ -95,13 +95,14 @@ impl Problems {
     /// With what could be read all the same.
     #[must_use]
     pub(super) fn salvaging(self, config: Option<Config>) -> Self {
-        let salvaged = config.map(|config| Salvaged { state: config.engine.state, api: Some(config.api) });
+        let salvaged =
+            config.map(|config| Box::new(Salvaged { state: config.engine.state, api: Some(config.api) }));
         Self { salvaged, ..self }
     }
 
     /// What could be read all the same; the defaults where that is nothing.
     pub fn salvaged(&self) -> Salvaged {
-        self.salvaged.clone().unwrap_or_else(|| {
+        self.salvaged.as_deref().cloned().unwrap_or_else(|| {
             let folder = self.file.parent().unwrap_or(Path::new("."));
             Salvaged { state: folder.join(DEFAULT_STATE), api: None }
         })
