@@ -213,8 +213,10 @@ fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
         .to_string()
         .lines()
         .skip(1)
+        .map(str::trim)
+        // Behind the last frame the engine may advertise a variable of its own.
+        .filter(|line| !line.starts_with("note: "))
         .filter_map(|line| {
-            let line = line.trim();
             let (_, name) = line.split_once(" - ").or_else(|| line.split_once(": ")).unwrap_or(("", line));
             let name = name.trim().trim_start_matches("<unknown>!");
             (!name.is_empty()).then(|| one_line(name))

@@ -14,10 +14,18 @@ use crate::cli::plugin::template;
 /// Removes debugging sections, and keeps the names of functions for backtraces.
 const STRIP: &str = "-Wl,--strip-debug";
 
+/// A compiler with its target, its libraries and its linker.
+struct Compiler {
+    program: PathBuf,
+    /// For every call.
+    common: Vec<OsString>,
+    /// For the call that links.
+    link: Vec<OsString>,
+}
+
 /// Builds a C or C++ project into a core module.
 pub(super) fn build(entry: Entry, dir: &Path, scratch: &Path) -> Result<Built, CommandError> {
-    let module = scratch.join("built.wasm");
-    let mut command = compiler(dir).ok_or_else(|| {
+    let compiler = Compiler::find(dir).ok_or_else(|| {
         missing("no C compiler for WebAssembly is installed").hint(
             "`apt-get install clang lld wasi-libc libclang-rt-dev-wasm32`, the WASI SDK (`WASI_SDK_PATH`), or `pip install ziglang`",
         )
@@ -31,33 +39,56 @@ pub(super) fn build(entry: Entry, dir: &Path, scratch: &Path) -> Result<Built, C
         Entry::Cpp => &["-std=c++17", "-fno-exceptions", "-fno-rtti"],
         _ => &["-std=c11"],
     };
-    command.current_dir(dir).args(language).args(["-O2", "-Wall", "-Wextra", "-I."]).arg("-I").arg(scratch);
-    command.args([entry.file(), "-o"]).arg(&module);
-    run_shown(&mut command, "the C compiler")?;
+    let [object, module] = ["chunker.o", "built.wasm"].map(|name| scratch.join(name));
+    let mut compile = compiler.call(dir);
+    compile.args(language).args(["-O2", "-Wall", "-Wextra", "-I."]).arg("-I").arg(scratch);
+    compile.args(["-c", entry.file(), "-o"]).arg(&object);
+    run_shown(&mut compile, "the C compiler")?;
+    // A step of its own, without `-O2`: with it clang runs the `wasm-opt` that happens to be in `PATH`,
+    // which makes other bytes and drops the names.
+    let mut link = compiler.call(dir);
+    link.arg(&object).args(&compiler.link).arg("-o").arg(&module);
+    run_shown(&mut link, "the C compiler")?;
     Ok(Built::Module(read(&module)?))
 }
 
-/// A compiler with its target, libraries and linker: WASI SDK, clang with a distribution's
-/// wasi-libc, or zig.
-fn compiler(dir: &Path) -> Option<Command> {
-    let library = [STRIP, "-nostartfiles", "-Wl,--no-entry"];
-    if let Some(sdk) = std::env::var_os("WASI_SDK_PATH").map(PathBuf::from).filter(|sdk| sdk.is_dir()) {
-        let mut command = Command::new(sdk.join("bin/clang"));
-        command.arg("--target=wasm32-wasip1").args(library);
-        return Some(command);
+impl Compiler {
+    /// The WASI SDK, clang with a distribution's wasi-libc, or zig.
+    fn find(dir: &Path) -> Option<Self> {
+        let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        let library = [STRIP, "-nostartfiles", "-Wl,--no-entry"];
+        if let Some(sdk) = std::env::var_os("WASI_SDK_PATH").map(PathBuf::from).filter(|sdk| sdk.is_dir()) {
+            return Some(Self {
+                program: sdk.join("bin/clang"),
+                common: words(&["--target=wasm32-wasip1"]),
+                link: words(&library),
+            });
+        }
+        let headers = "/usr/include/wasm32-wasi";
+        if let (Some(program), Some(linker), true) =
+            (newest("clang"), newest("wasm-ld"), Path::new(headers).is_dir())
+        {
+            let mut link = words(&library);
+            link.extend(["-L/usr/lib/wasm32-wasi".into(), joined("-fuse-ld=", linker.as_os_str())]);
+            return Some(Self {
+                program,
+                common: words(&["--target=wasm32-wasip1", "-isystem", headers]),
+                link,
+            });
+        }
+        ["python3", "python"].into_iter().find(|python| has_zig(python, dir)).map(|python| Self {
+            program: python.into(),
+            common: words(&["-m", "ziglang", "cc", "--target=wasm32-wasi"]),
+            // zig builds its C library when it links, as it is told here.
+            link: words(&["-O2", "-mexec-model=reactor", STRIP]),
+        })
     }
-    let headers = Path::new("/usr/include/wasm32-wasi");
-    if let (Some(clang), Some(linker), true) = (newest("clang"), newest("wasm-ld"), headers.is_dir()) {
-        let mut command = Command::new(clang);
-        command.args(["--target=wasm32-wasip1", "-isystem"]).arg(headers).args(library);
-        command.arg("-L/usr/lib/wasm32-wasi").arg(joined("-fuse-ld=", linker.as_os_str()));
-        return Some(command);
-    }
-    ["python3", "python"].into_iter().find(|python| has_zig(python, dir)).map(|python| {
-        let mut command = Command::new(python);
-        command.args(["-m", "ziglang", "cc", "--target=wasm32-wasi", "-mexec-model=reactor", STRIP]);
+
+    fn call(&self, dir: &Path) -> Command {
+        let mut command = Command::new(&self.program);
+        command.current_dir(dir).args(&self.common);
         command
-    })
+    }
 }
 
 fn has_zig(python: &str, dir: &Path) -> bool {
