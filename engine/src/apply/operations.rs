@@ -16,8 +16,8 @@ use crate::chunk::clean;
 use crate::embed::Embedded;
 use crate::ledger::Ledger;
 use crate::model::{
-    EntryMode, ErrorKind, GitSha, Metadata, Place, Record, RepoEntry, RepoRef, SecretsMode, SkipReason,
-    StageError, StageResult, TreeEntry, Vector,
+    ErrorKind, GitSha, Metadata, Place, Record, RepoEntry, RepoRef, SecretsMode, SkipReason, StageError,
+    StageResult, TreeEntry, Vector,
 };
 use crate::plan::Attributes;
 use crate::source::{ChangedFile, ContentSink, Head, Selection};
@@ -120,13 +120,7 @@ impl<'a> Selected<'a> {
 
     /// The same by the path alone, for a file that may be gone.
     fn has_path(&self, path: &str) -> bool {
-        let entry = TreeEntry {
-            path: path.to_owned(),
-            path_is_utf8: true,
-            mode: EntryMode::File,
-            sha: GitSha([0; 20]),
-            size: None,
-        };
+        let entry = TreeEntry::of_path(path);
         self.skip(&entry).is_none()
     }
 }
@@ -200,13 +194,7 @@ pub async fn process(
 fn chunks(project: &Arc<Project>, path: &str, text: &str) -> StageResult<Result<Vec<Metadata>, SkipReason>> {
     let recipes = Recipes::new(Arc::clone(project));
     let Some(recipe) = recipes.of(path) else { return Ok(Err(SkipReason::NoChunker)) };
-    let entry = TreeEntry {
-        path: path.to_owned(),
-        path_is_utf8: true,
-        mode: EntryMode::File,
-        sha: GitSha([0; 20]),
-        size: Some(text.len() as u64),
-    };
+    let entry = TreeEntry { size: Some(text.len() as u64), ..TreeEntry::of_path(path) };
     let repo = RepoRef { name: String::new(), key: String::new() };
     let origin = Origin { repo: &repo, commit: GitSha([0; 20]), entry: &entry, recipe: &recipe };
     Ok(match prepare(project, &origin, text.as_bytes(), &mut Vec::new())? {

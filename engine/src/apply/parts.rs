@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::setup::Project;
 use crate::chunk::Chunker;
 use crate::embed::Embedder;
-use crate::model::{EntryMode, GitSha, PathMatcher, SkipReason, TreeEntry};
+use crate::model::{PathMatcher, SkipReason, TreeEntry};
 use crate::plan::{Attributes, Selector};
 use crate::store::VectorStore;
 
@@ -44,13 +44,7 @@ pub struct ProjectFiles {
 impl ProjectFiles {
     /// Why no file of this path is indexed, whatever its content; `None`: its content decides.
     pub fn left_out(&self, path: &str) -> Option<String> {
-        let entry = TreeEntry {
-            path: path.to_owned(),
-            path_is_utf8: true,
-            mode: EntryMode::File,
-            sha: GitSha([0; 20]),
-            size: None,
-        };
+        let entry = TreeEntry::of_path(path);
         let attributes = Attributes::new(std::iter::empty());
         match self.selector.skip(&entry, &attributes) {
             Some(SkipReason::Excluded) => {

@@ -123,7 +123,10 @@ impl Context {
     /// earlier state of it, that daemon is the basis.
     pub(super) fn load_or_serving(&self, need: &Need) -> Result<Basis, CommandError> {
         match config::load(&self.config_path()?, &self.need(need)) {
-            Ok(config) => self.log_if_possible(config).map(Box::new).map(Basis::File),
+            Ok(config) => {
+                refuse_tracked_state(&config)?;
+                self.log_if_possible(config).map(Box::new).map(Basis::File)
+            }
             Err(problems) => {
                 let serving = Serving::of(&problems).ok_or_else(|| self.invalid(&problems))?;
                 self.start_logging(None)?;

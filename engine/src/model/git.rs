@@ -72,6 +72,19 @@ pub struct TreeEntry {
     pub size: Option<u64>,
 }
 
+impl TreeEntry {
+    /// A file of which only the path is known, for rules that look at nothing else.
+    pub fn of_path(path: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            path_is_utf8: true,
+            mode: EntryMode::File,
+            sha: GitSha([0; 20]),
+            size: None,
+        }
+    }
+}
+
 /// How a source finds a repository again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RepoRef {
