@@ -69,6 +69,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("opentelemetry_http", &["cli/telemetry"]),
     ("opentelemetry_otlp", &["cli/telemetry"]),
     ("opentelemetry_sdk", &["cli/telemetry"]),
+    ("ring", &["source/github/app"]),
     ("rusqlite", &["ledger/", "store/sqlite", "embed/cache", "sqlite"]),
     ("toml", &["config/", "chunk/markdown/front_matter", "chunk/secrets/rules", "cli/plugin/template"]),
     (

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::BodyExt as _;
 use octocrab::Octocrab;
 use tokio::time::Instant;
@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::answer::{Answer, Verdict};
+use super::app::{App, Issued, Token};
 use super::credentials::Credentials;
 use super::{link, transport};
-use crate::model::{ByteSize, ErrorKind, Event, EventSink, ServiceKind, StageError, StageResult};
+use crate::model::{ByteSize, ErrorKind, Event, EventSink, Secret, ServiceKind, StageError, StageResult};
 use crate::net::{self, HttpClient, LONGEST_WAIT, Limiter, Patience};
 use crate::source::Limits;
 
@@ -27,6 +28,8 @@ const REQUESTS_PER_MINUTE: u32 = 900;
 const SECONDARY_WAIT: Duration = Duration::from_secs(60);
 /// Hops of redirects on the API's own host.
 const MOST_REDIRECTS: usize = 5;
+/// Tokens of an installation that a request is sent with before a 401 is believed.
+const TOKEN_TRIES: usize = 3;
 /// Bytes of a blob's answer at most: GitHub serves blobs of up to 100 MB.
 pub(super) const LONGEST_BLOB: u64 = 128 << 20;
 /// Bytes of any other answer at most, unless its request says otherwise. A page of 100 repositories
@@ -198,17 +201,71 @@ impl Client {
         Err(self.garbage("redirects without end"))
     }
 
+    /// One request with the credentials.
     async fn send(&self, path: &str, ask: Ask<'_>) -> StageResult<Answer> {
-        let mut request = http::Request::get(path).header(header::ACCEPT, ask.accept);
+        let get = async |octocrab: &Octocrab| self.round_trip(octocrab, Method::GET, path, ask).await;
+        let Credentials::Installation(app) = &self.credentials else {
+            return get(self.octocrab.get_or_init(|| self.signing_with(self.credentials.token()))).await;
+        };
+        for _ in 1..TOKEN_TRIES {
+            let token = self.installation_token(app).await?;
+            let answer = get(&token.octocrab).await?;
+            if answer.status != StatusCode::UNAUTHORIZED {
+                return Ok(answer);
+            }
+            // It was revoked, unless another request found that out first.
+            app.token.lock().await.take_if(|kept| kept.value == token.value);
+        }
+        get(&self.installation_token(app).await?.octocrab).await
+    }
+
+    /// An octocrab that puts this token on each request. Must be called on a Tokio runtime.
+    fn signing_with(&self, token: Option<&Secret>) -> Octocrab {
+        transport::octocrab(self.plain.clone(), self.base.clone(), token)
+    }
+
+    /// The installation's token; a new one where there is none that is good.
+    async fn installation_token(&self, app: &App) -> StageResult<Token> {
+        let mut kept = app.token.lock().await;
+        if let Some(token) = kept.as_ref().filter(|token| token.is_good()) {
+            return Ok(token.clone());
+        }
+        let web_token = app.web_token().ok_or_else(|| {
+            StageError::local(&self.stage, "cannot sign as the GitHub App: the system has no random numbers")
+        })?;
+        let path = format!("/app/installations/{}/access_tokens", app.installation);
+        let as_app = self.signing_with(Some(&web_token));
+        let answer = self.round_trip(&as_app, Method::POST, &path, Ask::json("token", &path)).await?;
+        let answer = self.judge(answer)?;
+        if answer.status != StatusCode::CREATED {
+            let message =
+                format!("{} gives no token for the App's installation ({})", self.host, answer.summary());
+            return Err(StageError::misconfigured(&self.stage, message).hint(self.credentials.remedy()));
+        }
+        let issued = self.parse::<Issued>(&answer)?;
+        let value = issued.secret();
+        let octocrab = self.signing_with(Some(&value));
+        Ok(kept.insert(Token::new(value, octocrab, issued.expires_at, answer.date())).clone())
+    }
+
+    /// One request below the API's base, and its answer, read whole.
+    async fn round_trip(
+        &self,
+        octocrab: &Octocrab,
+        method: Method,
+        path: &str,
+        ask: Ask<'_>,
+    ) -> StageResult<Answer> {
+        // A POST without a body would have no length, which some proxies refuse.
+        let body = if method == Method::POST { "{}" } else { "" };
+        let mut request =
+            http::Request::builder().method(method).uri(path).header(header::ACCEPT, ask.accept);
         if let Some(etag) = ask.etag.and_then(|etag| HeaderValue::from_str(etag).ok()) {
             request = request.header(header::IF_NONE_MATCH, etag);
         }
-        let request = request.body(String::new()).map_err(|error| {
+        let request = request.body(body.to_owned()).map_err(|error| {
             StageError::refused(&self.stage, format!("`{path}` is no address")).caused_by(error)
         })?;
-        let octocrab = self.octocrab.get_or_init(|| {
-            transport::octocrab(self.plain.clone(), self.base.clone(), self.credentials.auth_state())
-        });
         let waited = tokio::time::timeout(self.patience.answer, octocrab.execute(request)).await;
         let response =
             waited.map_err(|_| self.no_answer())?.map_err(|error| self.describe_octocrab(error))?;
@@ -306,35 +363,6 @@ impl Client {
                     Err(_) => StageError::transient(&self.stage, format!("failed request to {}", self.host)),
                 },
             },
-            // Only the request for an installation's token is judged by octocrab itself.
-            octocrab::Error::GitHub { source, .. } => {
-                let body = serde_json::json!({
-                    "message": source.message,
-                    "documentation_url": source.documentation_url,
-                });
-                let answer = Answer {
-                    status: source.status_code,
-                    headers: source.headers.clone().unwrap_or_default(),
-                    body: body.to_string().into(),
-                };
-                match self.judge(answer) {
-                    Err(error) => error,
-                    Ok(answer) => StageError::misconfigured(
-                        &self.stage,
-                        format!(
-                            "{} gives no token for the App's installation ({})",
-                            self.host,
-                            answer.summary()
-                        ),
-                    )
-                    .hint(self.credentials.remedy()),
-                }
-            }
-            octocrab::Error::JWT { source, .. } => {
-                StageError::misconfigured(&self.stage, "cannot sign as the GitHub App")
-                    .caused_by(source)
-                    .hint(self.credentials.remedy())
-            }
             other => {
                 tracing::debug!(stage = %self.stage, error = ?std::mem::discriminant(&other), "octocrab failed");
                 self.garbage("an answer that cannot be read")

@@ -1,10 +1,10 @@
 //! Who we are to GitHub: nobody, a token's owner, or an App's installation.
 
-use bytes::Bytes;
-use octocrab::auth::AppAuth;
-use octocrab::models::{AppId, InstallationId};
-use octocrab::{AuthState, EncodingKey};
+use std::sync::Arc;
 
+use bytes::Bytes;
+
+use super::app::App;
 use crate::model::{Fingerprint, SHORTEST_SECRET, Secret, StageError, StageResult};
 use crate::source::GithubSettings;
 
@@ -15,8 +15,8 @@ pub(super) enum Credentials {
     None,
     /// A personal token.
     Token(Secret),
-    /// A GitHub App's installation. Octocrab gets its tokens and renews them.
-    Installation { app: AppAuth, installation: InstallationId },
+    /// A GitHub App's installation.
+    Installation(Arc<App>),
 }
 
 impl Credentials {
@@ -37,37 +37,22 @@ impl Credentials {
                 Ok(Self::Token(token.clone()))
             }
             (None, Some(app_id), Some(installation), Some(key)) => {
-                // A variable of one line often has its line ends written as `\n`; PEM has no backslash.
-                match EncodingKey::from_rsa_pem(key.expose().replace("\\n", "\n").as_bytes()) {
-                    Ok(key) => Ok(Self::Installation {
-                        app: AppAuth { app_id: AppId(app_id), key },
-                        installation: InstallationId(installation),
-                    }),
-                    // The cause could quote the key.
-                    Err(_) => Err(StageError::misconfigured(
-                        stage,
-                        "`private_key` is not an RSA key in PEM form",
-                    )
-                    .hint("give the file that GitHub made for the App: private_key = \"${file:app.pem}\"")),
-                }
+                let app = App::new(app_id, installation, key.expose()).ok_or_else(|| {
+                    StageError::misconfigured(stage, "`private_key` is not an RSA key in PEM form")
+                        .hint("give the file that GitHub made for the App: private_key = \"${file:app.pem}\"")
+                })?;
+                Ok(Self::Installation(Arc::new(app)))
             }
             (Some(_), ..) => wrong("both `token` and a GitHub App are given"),
             _ => wrong("a GitHub App is given in part"),
         }
     }
 
-    /// What octocrab signs requests with.
-    pub(super) fn auth_state(&self) -> AuthState {
+    /// The token that requests carry, where it is always the same.
+    pub(super) fn token(&self) -> Option<&Secret> {
         match self {
-            Self::None => AuthState::None,
-            Self::Token(token) => AuthState::AccessToken { token: token.expose().to_owned().into() },
-            Self::Installation { app, installation } => AuthState::Installation {
-                app: app.clone(),
-                installation: *installation,
-                token: octocrab::CachedToken::default(),
-                repositories: None,
-                repository_ids: None,
-            },
+            Self::Token(token) => Some(token),
+            Self::None | Self::Installation(_) => None,
         }
     }
 
@@ -77,8 +62,9 @@ impl Credentials {
         let whole = match self {
             Self::None => Fingerprint::of(["none"]),
             Self::Token(token) => Fingerprint::of(["token", token.expose()]),
-            Self::Installation { app, installation } => {
-                Fingerprint::of(["app", &app.app_id.to_string(), &installation.to_string()])
+            Self::Installation(app) => {
+                let (id, installation) = app.ids();
+                Fingerprint::of(["app", &id.to_string(), &installation.to_string()])
             }
         };
         whole.as_str()[..8].to_owned()
@@ -94,8 +80,8 @@ impl Credentials {
                 }
                 _ => body,
             },
-            // An installation's tokens are known by their form.
-            Self::None | Self::Installation { .. } => body,
+            // An installation's tokens are registered, and known by their form.
+            Self::None | Self::Installation(_) => body,
         }
     }
 
@@ -104,7 +90,7 @@ impl Credentials {
         match self {
             Self::None => "set `token`: this server wants credentials",
             Self::Token(_) => "check the stage's `token`: it may be expired, revoked or mistyped",
-            Self::Installation { .. } => {
+            Self::Installation(_) => {
                 "check the stage's `app_id`, `installation_id` and `private_key`, that the App is still installed, and this machine's clock"
             }
         }
@@ -155,20 +141,6 @@ mod tests {
         assert_eq!(token.masked(body.clone()), "bad token ***.");
         assert_eq!(Credentials::None.masked(body.clone()), body);
         assert_eq!(Credentials::Token(Secret::new("t")).masked(body.clone()), body);
-    }
-
-    #[test]
-    fn a_key_may_be_written_in_one_line() {
-        const KEY: &str = include_str!("../../../../tests/it/fixtures/github-app.pem");
-        for key in [KEY.to_owned(), KEY.replace('\n', "\\n")] {
-            let settings = GithubSettings {
-                app_id: Some(1),
-                installation_id: Some(2),
-                private_key: Some(Secret::new(key)),
-                ..GithubSettings::default()
-            };
-            assert!(matches!(Credentials::new("s", &settings), Ok(Credentials::Installation { .. })));
-        }
     }
 
     #[test]

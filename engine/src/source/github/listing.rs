@@ -160,7 +160,7 @@ impl GithubSource {
 
     /// An App that may not read the organisation's listing has one of its own.
     fn may_be_elsewhere(&self, answer: &Answer) -> bool {
-        let installed = matches!(self.client.credentials, Credentials::Installation { .. });
+        let installed = matches!(self.client.credentials, Credentials::Installation(_));
         answer.status.as_u16() == 404 || (answer.status.as_u16() == 403 && installed)
     }
 
@@ -170,7 +170,7 @@ impl GithubSource {
             login: String,
         }
         match &self.client.credentials {
-            Credentials::Installation { .. } => return Ok(OwnerKind::Installation),
+            Credentials::Installation(_) => return Ok(OwnerKind::Installation),
             Credentials::None => return Ok(OwnerKind::User),
             Credentials::Token(_) => {}
         }

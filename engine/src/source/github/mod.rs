@@ -1,9 +1,11 @@
 //! Repositories on GitHub: github.com, Enterprise Cloud, Enterprise Server.
 //!
-//! Octocrab signs and carries the requests; retries, limits and the reading of answers are ours,
-//! because octocrab's own retry at once, ignore `retry-after`, and follow any redirect.
+//! Octocrab carries the requests with their token. Retries, limits and the reading of answers are ours:
+//! octocrab retries at once, ignores `retry-after` and follows any redirect. So are the tokens of Apps: octocrab
+//! would sign with the crate `rsa` (RUSTSEC-2023-0071) or bring a second crypto provider.
 
 mod answer;
+mod app;
 mod archive;
 mod blobs;
 mod client;

@@ -10,6 +10,7 @@ use octocrab::{AuthState, OctoBody, Octocrab, OctocrabBuilder};
 use url::Url;
 
 use super::link;
+use crate::model::Secret;
 use crate::net::HttpClient;
 
 /// The version whose answers we read.
@@ -29,8 +30,13 @@ struct Transport {
     base: Url,
 }
 
-/// An octocrab over our client. Must be called on a Tokio runtime: octocrab starts a task.
-pub(super) fn octocrab(http: HttpClient, base: Url, auth: AuthState) -> Octocrab {
+/// An octocrab over our client that puts this token on each request. Must be called on a Tokio runtime:
+/// octocrab starts a task.
+pub(super) fn octocrab(http: HttpClient, base: Url, token: Option<&Secret>) -> Octocrab {
+    let auth = match token {
+        Some(token) => AuthState::AccessToken { token: token.expose().to_owned().into() },
+        None => AuthState::None,
+    };
     let built = OctocrabBuilder::new_empty().with_service(Transport { http, base }).with_auth(auth).build();
     match built {
         Ok(octocrab) => octocrab,

@@ -23,7 +23,6 @@ pub(crate) const APP_ID: u64 = 4711;
 pub(crate) const INSTALLATION_ID: u64 = 7;
 /// Its private key, made for these tests.
 pub(crate) const APP_KEY: &str = include_str!("../../fixtures/github-app.pem");
-const APP_PUBLIC_KEY: &str = include_str!("../../fixtures/github-app.pub.pem");
 /// What the archive's address carries.
 pub(crate) const ARCHIVE_TOKEN: &str = "archiveAddressSecret42";
 
