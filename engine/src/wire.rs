@@ -9,9 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::apply::{
-    Budget, Candidate, Engine, Project, ProjectFiles, ProjectSearch, ProjectStore, in_flight,
-};
+use crate::apply::{Bounds, Candidate, Engine, Project, ProjectFiles, ProjectSearch, ProjectStore};
 use crate::chunk::component::{self, ComponentHost, Folders, Lock, LockedComponent, RefusedConfig};
 use crate::chunk::secrets::Scanner;
 use crate::chunk::{
@@ -31,7 +29,7 @@ use crate::store::{PineconeStore, SqliteStore, VectorStore};
 pub struct Workshop {
     cancel: CancellationToken,
     events: EventSink,
-    in_flight: Arc<Budget>,
+    bounds: Bounds,
     host: OnceLock<ComponentHost>,
     cache: OnceLock<Arc<VectorCache>>,
     made: Mutex<Made>,
@@ -59,7 +57,7 @@ impl Workshop {
         Self {
             cancel,
             events,
-            in_flight: in_flight(),
+            bounds: Bounds::default(),
             host: OnceLock::new(),
             cache: OnceLock::new(),
             made: Mutex::default(),
@@ -85,7 +83,7 @@ impl Workshop {
         Self {
             cancel: self.cancel.clone(),
             events: self.events.clone(),
-            in_flight: Arc::clone(&self.in_flight),
+            bounds: self.bounds.clone(),
             host: self.host.clone(),
             cache: self.cache.clone(),
             made: Mutex::new(made),
@@ -152,8 +150,14 @@ impl Workshop {
         cancel: CancellationToken,
     ) -> Engine {
         let stores = config.stages.iter().filter_map(|stage| self.store(config, stage).ok()).collect();
-        let in_flight = Arc::clone(&self.in_flight);
-        Engine { ledger, stores, in_flight, history: config.engine.history.0, events, cancel }
+        Engine {
+            ledger,
+            stores,
+            bounds: self.bounds.clone(),
+            history: config.engine.history.0,
+            events,
+            cancel,
+        }
     }
 
     /// One project with its stages.

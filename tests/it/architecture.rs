@@ -1,6 +1,8 @@
 //! Who may know whom. Reads the sources and fails on an arrow that is not in the table, on a crate
 //! named outside its place, on printing outside `cli`, and on files that have become two things.
 
+mod cycles;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reposync::apply::{Candidate, Engine, Options, Project, in_flight, run};
+use reposync::apply::{Bounds, Candidate, Engine, Options, Project, run};
 use reposync::chunk::{SentenceChunker, SentenceSettings};
 use reposync::embed::{EmbedQueue, Embedder as _};
 use reposync::ledger::{Ledger, ProjectRow};
@@ -92,7 +92,7 @@ async fn hung_projects_leave_room_for_another() {
     let engine = Arc::new(Engine {
         ledger: Arc::new(Ledger::in_memory().expect("a ledger")),
         stores: Vec::new(),
-        in_flight: in_flight(),
+        bounds: Bounds::default(),
         history: Duration::from_secs(3600),
         events,
         cancel: CancellationToken::new(),

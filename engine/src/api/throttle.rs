@@ -2,13 +2,11 @@
 //! a request, and guessing gets slower.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-
-use super::serve::source;
 
 /// One log line in this time for each address and event.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -33,6 +31,15 @@ pub(super) struct Noted {
     pub(super) log: bool,
     /// Events of the minute before that were not logged.
     pub(super) unlogged: u32,
+}
+
+/// What limits count as one address: an IPv4 address, or the /64 network that an IPv6 host chooses
+/// its addresses from.
+pub(super) fn source(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    }
 }
 
 impl Throttle {

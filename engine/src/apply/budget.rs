@@ -6,6 +6,34 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+/// Bytes in flight of all projects: contents, chunks, texts and vectors of files under way. A
+/// project alone gets half of it: 1,500 texts with vectors of 1,536 components, which keep eight
+/// calls of a hundred texts busy while as many are written.
+const IN_FLIGHT: usize = 24 << 20;
+/// Repositories of all projects whose contents are read at once.
+const FETCHES: usize = 32;
+/// The same where each project is allowed its first. Each may hold a blocking thread (an archive that is
+/// being unpacked) while it waits for room in the byte budget; if those held all threads of the runtime
+/// (192), nothing would free any.
+const MAX_FETCHES: usize = 96;
+
+/// Bounds that all projects of a process share. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// Bytes in flight.
+    pub(crate) in_flight: Arc<Budget>,
+    /// Repositories whose contents are read at once.
+    pub(crate) fetches: Arc<Budget>,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        // One file of each project gets through, whatever the others hold.
+        let in_flight = Budget::new(IN_FLIGHT, usize::MAX);
+        Self { in_flight, fetches: Budget::new(FETCHES, MAX_FETCHES) }
+    }
+}
+
 /// An amount of something (bytes of memory, repositories being read) for all projects of a process.
 ///
 /// A project gets no more than it leaves to others: half of everything where it is alone, a third
@@ -13,7 +41,7 @@ use tokio::sync::Notify;
 /// the next one needs. One that holds nothing always gets what it asks for, within `most`: every
 /// project moves on, if slowly.
 #[derive(Debug)]
-pub struct Budget {
+pub(crate) struct Budget {
     capacity: usize,
     most: usize,
     state: Mutex<State>,
@@ -29,7 +57,7 @@ struct State {
 
 impl Budget {
     /// Room for `capacity`; what hungry owners may take beyond it ends at `most`.
-    pub fn new(capacity: usize, most: usize) -> Arc<Self> {
+    pub(crate) fn new(capacity: usize, most: usize) -> Arc<Self> {
         Arc::new(Self {
             capacity,
             most,

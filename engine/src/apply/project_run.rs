@@ -7,8 +7,7 @@ use chrono::Utc;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Share;
-use super::run::FETCHES;
-use super::selected::Findings;
+use super::findings::Findings;
 use super::setup::{Engine, Options, Project, Recipes};
 use super::tally::Tally;
 use crate::ledger::{Ledger, ProjectKey};
@@ -81,7 +80,7 @@ impl ProjectRun {
         let recipes = Recipes::new(Arc::clone(&project));
         let basis = recipes.basis();
         let (tally, fatal) = (Tally::default(), Mutex::default());
-        let (in_flight, fetches) = (engine.in_flight.share(), FETCHES.share());
+        let (in_flight, fetches) = (engine.bounds.in_flight.share(), engine.bounds.fetches.share());
         Ok(Arc::new(Self {
             engine,
             project,

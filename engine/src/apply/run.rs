@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
@@ -11,7 +11,6 @@ use tracing::Instrument as _;
 
 use super::adopt::adopt;
 use super::behind::count_behind;
-use super::budget::Budget;
 use super::file::Files;
 use super::look::{Look, RepoWork, finish, known_files, look};
 use super::orphans::orphan_projects;
@@ -32,10 +31,6 @@ use crate::model::{
 /// Repositories of a project under way at once: enough to hide the latency of their listings, few
 /// enough that each finishes soon.
 const REPOSITORIES: usize = 4;
-/// Repositories of all projects whose contents are read at once. Each may hold a blocking thread (an
-/// archive that is being unpacked) while it waits for room in the byte budget; were those all that
-/// the runtime has (192), nobody would make any. So no more than 96 may.
-pub(crate) static FETCHES: LazyLock<Arc<Budget>> = LazyLock::new(|| Budget::new(32, 96));
 /// Events kept for the history of a run.
 const KEPT_EVENTS: usize = 200;
 

@@ -1,33 +1,12 @@
 //! What a run finds out about the repositories that its project selects, so that each of them has a row
 //! in the status, whatever became of it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::project_run::ProjectRun;
-use crate::ledger::SelectedRepository;
-use crate::model::{StageError, StageResult};
+use crate::model::StageResult;
 use crate::source::Listing;
-
-/// The findings of one run, by repository.
-#[derive(Debug, Default)]
-pub(crate) struct Findings(Mutex<BTreeMap<String, SelectedRepository>>);
-
-impl Findings {
-    /// A repository could not be indexed.
-    pub(crate) fn failed(&self, repository: &str, error: &StageError) {
-        self.put(repository, SelectedRepository { error: Some(error.one_line()), empty: false });
-    }
-
-    /// A repository has no commits.
-    pub(crate) fn empty(&self, repository: &str) {
-        self.put(repository, SelectedRepository { error: None, empty: true });
-    }
-
-    fn put(&self, repository: &str, found: SelectedRepository) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(repository.to_owned(), found);
-    }
-}
 
 /// Records which repositories a listing selects.
 pub(crate) async fn record_listing(run: &Arc<ProjectRun>, listing: &Listing) -> StageResult<()> {
@@ -43,6 +22,6 @@ pub(crate) async fn record_listing(run: &Arc<ProjectRun>, listing: &Listing) -> 
 
 /// Records what was found out. `complete`: the run came to its end.
 pub(crate) async fn record_findings(run: &Arc<ProjectRun>, complete: bool) -> StageResult<()> {
-    let found = std::mem::take(&mut *run.findings.0.lock().unwrap_or_else(PoisonError::into_inner));
+    let found = run.findings.take();
     run.ledger(move |ledger, (id, _)| ledger.record_findings(id, &found, complete)).await
 }

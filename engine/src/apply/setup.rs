@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::budget::Budget;
+use super::budget::Bounds;
 use crate::chunk::secrets::Scanner;
 use crate::chunk::{Chunker, Limits, TokenCounter};
 use crate::embed::{EmbedQueue, Embedder};
@@ -67,25 +67,14 @@ pub struct Engine {
     pub ledger: Arc<Ledger>,
     /// Every store that the file reaches, for cleaning places that projects have left.
     pub stores: Vec<Arc<dyn VectorStore>>,
-    /// Bytes in flight; see [`in_flight`].
-    pub in_flight: Arc<Budget>,
+    /// Bounds that all projects share.
+    pub bounds: Bounds,
     /// How long runs are kept in the history.
     pub history: Duration,
     /// Where events go.
     pub events: EventSink,
     /// Ends the run: the batch in hand is finished, nothing new is begun.
     pub cancel: CancellationToken,
-}
-
-/// Bytes in flight of all projects: contents, chunks, texts and vectors of files under way. A
-/// project alone gets half of it: 1,500 texts with vectors of 1,536 components, which keep eight
-/// calls of a hundred texts busy while as many are written.
-const IN_FLIGHT: usize = 24 << 20;
-
-/// The room for what is in flight in a process.
-pub fn in_flight() -> Arc<Budget> {
-    // One file of each project gets through whatever the others hold.
-    Budget::new(IN_FLIGHT, usize::MAX)
 }
 
 /// How a run is to be done.

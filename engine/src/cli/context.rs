@@ -7,9 +7,9 @@ use std::sync::OnceLock;
 use crate::config::{self, Config, Need, Problems};
 use crate::wire::refuse_tracked_state;
 
-use super::Global;
 use super::error::CommandError;
 use super::exit::Exit;
+use super::global::Global;
 use super::logging::{self, LogGuard};
 use super::output::{Output, escape};
 use super::progress::{Display, Progress};

@@ -12,6 +12,7 @@ mod engine;
 mod error;
 mod exit;
 mod explain;
+mod global;
 mod health;
 mod history;
 mod init;
@@ -34,14 +35,14 @@ mod validate;
 mod verify;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use context::Context;
 use error::{CommandError, CommandResult};
 use exit::{Detailed, Exit};
+use global::Global;
 use output::{Color, Output};
 
 /// Keeps vector indexes equal to Git repositories, as `reposync.toml` declares them.
@@ -67,34 +68,6 @@ Examples:
   reposync query \"how do I log in?\"
   reposync daemon                  keep it so
 ";
-
-/// What every command takes.
-#[derive(Debug, Args)]
-struct Global {
-    /// The configuration file [default: reposync.toml here or in a folder above]
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
-    config: Option<PathBuf>,
-    /// When to colour output; `auto` heeds NO_COLOR and CLICOLOR_FORCE
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        value_name = "WHEN",
-        default_value = "auto",
-        hide_default_value = true,
-        help_heading = "Global options"
-    )]
-    color: Color,
-    /// A folder that `${file:…}` may read from; may be given several times
-    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
-    secrets_dir: Vec<PathBuf>,
-    /// Say more: long lists in full, what is done as it is done (-vv: details)
-    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet", help_heading = "Global options")]
-    verbose: u8,
-    /// Say less: no progress, and no summary of a run in which all went well
-    #[arg(short, long, global = true, help_heading = "Global options")]
-    quiet: bool,
-}
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -5,6 +5,7 @@ mod api;
 mod check;
 mod costs;
 mod diff;
+mod env;
 mod explain;
 mod find;
 mod kinds;
@@ -25,6 +26,7 @@ mod shape;
 mod show;
 mod stages;
 mod substitute;
+mod surroundings;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -42,6 +44,7 @@ use crate::source::{GitSettings, GithubSettings, Limits, Selection};
 use crate::store::{PineconeSettings, SqliteSettings};
 
 pub use diff::{ConfigDiff, Part, ProjectChange, ProjectDiff, diff};
+pub use env::Env;
 pub use find::find;
 pub use kinds::Role;
 pub use load::{FILE_NAME, Need, load, parse_str};
@@ -50,7 +53,6 @@ pub use place::{component_files, line_of, problems_at};
 pub use problem::{Problem, Problems, Salvaged};
 pub use schema::{add_component, schema};
 pub use show::show;
-pub use substitute::Env;
 pub use values::parse_schedule;
 
 /// The file, resolved: valid, defaults filled in, paths absolute, secrets substituted.

@@ -6,7 +6,7 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Problem, Problems};
-use super::table::quoted;
+use super::shape::quoted;
 
 /// Problems of values that were found after the file was read, each with the path of its key: shown
 /// like those of the file itself, at the value or at the nearest key above it that stands there.

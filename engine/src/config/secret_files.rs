@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::substitute::Env;
+use super::env::Env;
 
 /// Names more folders, separated as in `PATH`; `--secrets-dir` does the same.
 pub(super) const SECRETS_DIRS: &str = "REPOSYNC_SECRETS_DIRS";

@@ -11,7 +11,6 @@ use toml::de::{DeArray, DeTable, DeValue};
 use super::explain::did_you_mean;
 use super::mask::looks_secret;
 use super::problem::Problem;
-use super::table::quoted;
 
 /// The schema of one table, with the definitions it refers to.
 pub(super) struct Shape {
@@ -180,4 +179,10 @@ fn required(schema: &Value) -> impl Iterator<Item = (&str, &Value)> {
 /// Names in backticks, with commas.
 pub(super) fn list(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// A key as one segment of a path: quoted where it would be ambiguous.
+pub(super) fn quoted(key: &str) -> String {
+    let bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    if bare { key.to_owned() } else { format!("{key:?}") }
 }

@@ -2,7 +2,7 @@
 
 use toml::Value;
 
-use super::table::quoted;
+use super::shape::quoted;
 use super::{Config, Engine, Project, Stage, StageKind};
 use crate::chunk::OnError;
 use crate::chunk::secrets::SecretRules;

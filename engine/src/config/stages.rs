@@ -9,7 +9,8 @@ use super::check::{check_files, check_stage};
 use super::explain::{choice, did_you_mean};
 use super::kinds::{KINDS, Role};
 use super::problem::Problem;
-use super::table::{Surroundings, Table};
+use super::surroundings::Surroundings;
+use super::table::Table;
 use super::{Stage, StageKind};
 
 /// A stage as far as it could be read.
@@ -33,7 +34,7 @@ impl<'i> Stages<'i> {
         problems: &mut Vec<Problem>,
     ) -> Self {
         let read = |(name, header, table): (String, _, _)| {
-            let path = format!("stages.{}", super::table::quoted(&name));
+            let path = format!("stages.{}", super::shape::quoted(&name));
             let mut table = Table::new(path, header, table, around, problems);
             let found = kind_of(&mut table, problems);
             let mut kind = found.and_then(|kind| (kind.read)(&mut table, &(kind.shape)(), problems));

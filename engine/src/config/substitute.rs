@@ -2,10 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::table::Surroundings;
-
-/// Looks an environment variable up.
-pub type Env = dyn Fn(&str) -> Option<String> + Send + Sync;
+use super::surroundings::Surroundings;
 
 /// Why a reference could not be replaced.
 #[derive(Debug, PartialEq, Eq)]
@@ -111,7 +108,7 @@ mod tests {
     use std::path::Path;
 
     use super::super::secret_files::SecretFolders;
-    use super::super::table::Found;
+    use super::super::surroundings::Found;
     use super::*;
 
     fn env(name: &str) -> Option<String> {

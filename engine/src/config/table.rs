@@ -1,11 +1,8 @@
 //! One table of the file while it is being checked: its keys, their places, what is already known
 //! to be wrong with them. Every key is judged on its own, so that one problem hides no other.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::path::Path;
-use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
 use toml::Spanned;
@@ -13,42 +10,10 @@ use toml::de::{DeArray, DeString, DeTable, DeValue, ValueDeserializer};
 
 use super::explain::{explain, is_missing_field};
 use super::problem::Problem;
-use super::secret_files::SecretFolders;
 use super::secret_values::{defect, of_url, of_webhook, too_short, trimmed};
-use super::shape::Shape;
-use super::substitute::{Env, Fault, expand};
-
-/// Where the values of references come from.
-#[derive(Clone, Copy)]
-pub(super) struct Surroundings<'a> {
-    /// Environment variables.
-    pub(super) env: &'a Env,
-    /// The folder of the file.
-    pub(super) folder: &'a Path,
-    /// What `${file:…}` may read.
-    pub(super) secrets: &'a SecretFolders,
-    /// False: references are checked for their form and left as they are.
-    pub(super) resolve: bool,
-    /// Whether secrets that are too short are problems.
-    pub(super) strict: bool,
-    /// Takes the secrets that the file holds or refers to.
-    pub(super) found: &'a Found,
-}
-
-/// The secrets of the file, found while its tables are read.
-#[derive(Clone, Default)]
-pub(super) struct Found(Rc<RefCell<Vec<String>>>);
-
-impl Found {
-    fn add(&self, values: impl IntoIterator<Item = String>) {
-        self.0.borrow_mut().extend(values);
-    }
-
-    /// All of them.
-    pub(super) fn take(&self) -> Vec<String> {
-        self.0.take()
-    }
-}
+use super::shape::{Shape, quoted};
+use super::substitute::{Fault, expand};
+use super::surroundings::{Found, Surroundings};
 
 /// A value that references were put into.
 struct Replaced {
@@ -361,10 +326,4 @@ fn variants<'i>(value: &Spanned<DeValue<'i>>) -> Vec<Spanned<DeValue<'i>>> {
     };
     out.push(value.clone());
     out
-}
-
-/// A key as one segment of a path: quoted where it would be ambiguous.
-pub(super) fn quoted(key: &str) -> String {
-    let bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    if bare { key.to_owned() } else { format!("{key:?}") }
 }

@@ -7,46 +7,45 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::execute::{Ended, Job, execute};
-use super::generation::Generation;
-use super::handle::{Accepted, Refusal};
-use super::message::Message;
+use super::execute::{Ended, GRACE, Job, execute};
+use super::generation::{Generation, Next, Refused};
+use super::message::{Accepted, Cause, Message, Refusal, ReloadOutcome};
 use super::pending::{Pending, Pushed, Trigger};
 use super::record::{Claim, DaemonRecord, Listening};
-use super::reload::{Cause, Reload};
+use super::reload::Reload;
 use super::schedule::Schedule;
-use super::shutdown::GRACE;
+use super::shared::{Observed, Shared};
 use super::state::{Active, ProjectState};
+use super::swap::Swap;
+use super::systemd;
 use super::view::{RunState, View};
-use super::{Shared, systemd};
 use crate::apply::run_id;
 use crate::model::StageResult;
 
 /// The clock is looked at this often at least: it may be set, and the machine may sleep.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
-/// A head that is still as before its push is asked so often again, after 1, 2, 4, … seconds.
-const ASK_AGAIN: u32 = 6;
+/// How often a head that is still at the pre-push commit is checked again: after 1, 2, 4, … seconds.
+const HEAD_RETRIES: u32 = 6;
 
 /// The dispatcher.
 pub(super) struct Dispatcher {
-    pub(super) shared: Arc<Shared>,
-    pub(super) generation: Arc<Generation>,
-    pub(super) projects: BTreeMap<String, ProjectState>,
-    pub(super) schedule: Schedule,
-    /// Askings whose time has not come.
+    shared: Arc<Shared>,
+    generation: Arc<Generation>,
+    projects: BTreeMap<String, ProjectState>,
+    schedule: Schedule,
+    /// Delayed run requests.
     later: Vec<(Instant, String, Pending)>,
     runs: JoinSet<Ended>,
-    pub(super) orphans: Orphans,
-    pub(super) reload: Reload,
-    pub(super) restart: Vec<&'static str>,
+    orphans: Orphans,
+    reload: Reload,
     inbox: mpsc::Receiver<Message>,
     view: watch::Sender<Arc<View>>,
-    pub(super) files: watch::Sender<Vec<PathBuf>>,
+    files: watch::Sender<Vec<PathBuf>>,
     since: DateTime<Utc>,
     record: Option<(Claim, Listening)>,
 }
@@ -88,7 +87,6 @@ impl Dispatcher {
             runs: JoinSet::new(),
             orphans: Orphans::default(),
             reload: Reload::default(),
-            restart: Vec::new(),
             inbox,
             view,
             files,
@@ -133,11 +131,97 @@ impl Dispatcher {
         self.drain().await;
     }
 
+    fn start_reload(&mut self, cause: Cause, answer: Option<oneshot::Sender<ReloadOutcome>>) {
+        self.reload.start(&self.generation, &self.shared.need, cause, answer);
+    }
+
+    /// Takes up the generation that was built, or refuses it.
+    fn built(&mut self, built: Option<Result<Next, Refused>>) {
+        let mut reloaded = self.reload.built(built, (self.shared.now)());
+        if let Some(next) = reloaded.next.take() {
+            self.swap(next);
+        }
+        // Publish before replying, so that the caller sees the new state.
+        self.publish(false);
+        if reloaded.is_news {
+            (self.shared.observer)(&Observed::Reload(reloaded.outcome.outcome));
+        }
+        if let Some(cause) = self.reload.reply(&reloaded) {
+            self.start_reload(cause, None);
+        }
+    }
+
+    /// Swaps the generations. Runs of changed projects finish the batch in hand and are planned again;
+    /// runs of the others go on with what they began with.
+    fn swap(&mut self, next: Next) {
+        let Next { generation, diff, components } = next;
+        let swap = Swap::of(&diff, components, &generation);
+        self.generation = Arc::new(generation);
+        self.take_up_projects();
+        self.files.send_if_modified(|files| {
+            let now = self.generation.files();
+            let differs = *files != now;
+            *files = now;
+            differs
+        });
+        for name in swap.replanned.iter().chain(&swap.gone) {
+            if let Some(active) = self.projects.get(name).and_then(|state| state.active.as_ref()) {
+                active.cancel.cancel();
+            }
+        }
+        for name in &swap.gone {
+            if let Some(state) = self.projects.get_mut(name) {
+                state.pending = None;
+            }
+            self.forget_removed(name);
+        }
+        // What another generation took for orphans may be declared now.
+        let stopped = self.orphans.active.as_ref().is_some_and(|(declared, cancel)| {
+            let stops = !swap.allows_removal(declared);
+            if stops {
+                cancel.cancel();
+            }
+            stops
+        });
+        let base = run_id((self.shared.now)());
+        self.ask_all(&base, &swap.replanned, Trigger::Edit, |_| {});
+        if swap.orphans || stopped {
+            let mut after: BTreeSet<String> = swap.replanned.into_iter().collect();
+            // A removed project that still runs is no orphan yet.
+            after.extend(swap.gone.into_iter().filter(|name| self.projects.contains_key(name)));
+            self.orphans_due(&base, Trigger::Edit, after, false);
+        }
+    }
+
+    /// Enters the enabled projects of the generation, and their schedules.
+    fn take_up_projects(&mut self) {
+        for name in self.generation.projects.keys() {
+            self.projects.entry(name.clone()).or_default();
+        }
+        self.schedule.take_up(&self.generation.config, (self.shared.now)());
+    }
+
+    /// Forgets a project that the generation does not have, once its run has ended.
+    fn forget_removed(&mut self, name: &str) {
+        let running = self.projects.get(name).is_some_and(|state| state.active.is_some());
+        if running {
+            return;
+        }
+        if !self.generation.projects.contains_key(name) {
+            self.projects.remove(name);
+        }
+        if let Some((waiting, _)) = &mut self.orphans.due
+            && !self.projects.contains_key(name)
+        {
+            waiting.remove(name);
+        }
+    }
+
     fn handle(&mut self, message: Message) {
         match message {
             Message::Sync { project, full, allow_deletes, allow_cost, answer } => {
                 let accepted = self.sync(project.as_deref(), full, allow_deletes, allow_cost);
-                // Who hears of it must find what it tells of.
+                // Publish before replying, so that the caller can look the run up.
                 self.publish(false);
                 // A caller that left has its run all the same.
                 drop(answer.send(accepted));
@@ -185,7 +269,7 @@ impl Dispatcher {
     }
 
     /// Asks for a run of each of these projects; returns which run will serve which.
-    pub(super) fn ask_all(
+    fn ask_all(
         &mut self,
         base: &str,
         names: &[String],
@@ -206,13 +290,7 @@ impl Dispatcher {
     }
 
     /// Orphans are looked at once these projects have run.
-    pub(super) fn orphans_due(
-        &mut self,
-        base: &str,
-        trigger: Trigger,
-        after: BTreeSet<String>,
-        allow_deletes: bool,
-    ) {
+    fn orphans_due(&mut self, base: &str, trigger: Trigger, after: BTreeSet<String>, allow_deletes: bool) {
         let run = Pending::new(format!("{base}.orphans."), trigger);
         let asked = Pending { allow_deletes, request: base.to_owned(), ..run };
         match &mut self.orphans.due {
@@ -226,7 +304,7 @@ impl Dispatcher {
     }
 
     /// Starts the run that waits for a project, where nothing is in its way.
-    pub(super) fn start_pending(&mut self, name: &str) {
+    fn start_pending(&mut self, name: &str) {
         // What is being removed as an orphan must not come in at the same time.
         if self.orphans.active.as_ref().is_some_and(|(declared, _)| !declared.contains(name)) {
             return;
@@ -248,7 +326,7 @@ impl Dispatcher {
         self.spawn(Job { project: Some(candidate), request, generation, cancel });
     }
 
-    pub(super) fn start_orphans(&mut self) {
+    fn start_orphans(&mut self) {
         let Some((waiting, _)) = &self.orphans.due else { return };
         if !waiting.is_empty() || self.orphans.active.is_some() {
             return;
@@ -284,7 +362,7 @@ impl Dispatcher {
             }
             state.ended(report.as_ref(), (self.shared.now)());
             let run = run_id((self.shared.now)());
-            self.ask_later(&name, run, stale);
+            self.check_heads_later(&name, run, stale);
         }
         if let Some((waiting, _)) = &mut self.orphans.due {
             let again = self.projects.get(&name).is_some_and(|state| state.pending.is_some());
@@ -297,9 +375,10 @@ impl Dispatcher {
         self.start_orphans();
     }
 
-    /// Heads that are still as before their push are asked again, ever later, so many times.
-    fn ask_later(&mut self, name: &str, run: String, stale: BTreeMap<String, Pushed>) {
-        let stale: BTreeMap<_, _> = stale.into_iter().filter(|(_, push)| push.asked <= ASK_AGAIN).collect();
+    /// Re-checks heads that are still at the pre-push commit, with exponential back-off.
+    fn check_heads_later(&mut self, name: &str, run: String, stale: BTreeMap<String, Pushed>) {
+        let stale: BTreeMap<_, _> =
+            stale.into_iter().filter(|(_, push)| push.asked <= HEAD_RETRIES).collect();
         let Some(asked) = stale.values().map(|push| push.asked).max() else { return };
         let wait = Duration::from_secs(1 << asked.saturating_sub(1));
         let pending = Pending { pushed: stale, ..Pending::new(run, Trigger::Push) };
@@ -379,7 +458,7 @@ impl Dispatcher {
     }
 
     /// Shows how things stand now.
-    pub(super) fn publish(&mut self, stopping: bool) {
+    fn publish(&mut self, stopping: bool) {
         let mut runs = BTreeMap::new();
         let mut projects = BTreeMap::new();
         for (name, state) in &mut self.projects {
@@ -416,7 +495,7 @@ impl Dispatcher {
             since: self.since,
             refused,
             last_reload: self.reload.last.clone(),
-            restart: self.restart.clone(),
+            restart: self.reload.restart.clone(),
             stopping,
             projects,
             runs,

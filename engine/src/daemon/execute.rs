@@ -1,22 +1,26 @@
 //! One run, from the lock to its report.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::Utc;
 use futures::FutureExt as _;
-use std::panic::AssertUnwindSafe;
 use tokio_util::sync::CancellationToken;
 
 use super::generation::Generation;
 use super::pending::{Pending, Pushed};
-use super::shutdown::GRACE;
-use super::{Observed, Shared};
+use super::shared::{Observed, Shared};
 use crate::apply::{self, Candidate, Options, Prune};
 use crate::config::StageKind;
 use crate::ledger::Ledger;
 use crate::model::{Counts, Event, EventSink, Outcome, ProjectReport, Report, StageError, StageResult};
 use crate::plan::{Guard, SpendingGuard};
+
+/// How long a cancelled run may take to finish the batch in hand, on an edit or at shutdown. Kubernetes kills
+/// after 30 s; intents that are open then are closed by the next run.
+pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 /// A run to be done.
 pub(super) struct Job {

@@ -1,17 +1,16 @@
 //! What the API stands on: requests to the dispatcher, and questions to snapshot and ledger.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::Utc;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::Shared;
 use super::feed::Feed;
-use super::message::Message;
+use super::message::{Accepted, Cause, Message, Refusal, ReloadOutcome};
 use super::pending::Pushed;
-use super::reload::{Cause, ReloadOutcome};
+use super::shared::Shared;
 use super::view::{RunState, View};
 use crate::apply::{self, Options};
 use crate::config::StageKind;
@@ -25,26 +24,6 @@ pub struct Handle {
     pub(super) shared: Arc<Shared>,
     sender: mpsc::Sender<Message>,
     view: watch::Receiver<Arc<View>>,
-}
-
-/// A request that was taken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Accepted {
-    /// The run's id; over several projects, the id that stands for all their runs.
-    pub run: String,
-    /// The run of each project.
-    pub runs: BTreeMap<String, String>,
-}
-
-/// Why a request was not taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// There is no project of this name.
-    NoProject(String),
-    /// The project is disabled.
-    Disabled(String),
-    /// The daemon is about to end.
-    Stopping,
 }
 
 /// What a push, or another event of a repository, tells.

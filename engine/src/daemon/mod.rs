@@ -13,12 +13,14 @@ mod feed;
 mod gate;
 mod generation;
 mod handle;
+mod lag;
 mod message;
 mod operations;
 mod pending;
 mod record;
 mod reload;
 mod schedule;
+mod shared;
 mod shutdown;
 mod state;
 mod swap;
@@ -27,52 +29,39 @@ mod verify;
 mod view;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Need};
 use crate::ledger::Ledger;
-use crate::model::{ErrorKind, Event, EventSink, Report, StageError, StageResult};
+use crate::model::{ErrorKind, EventSink, StageError, StageResult};
 use crate::wire::{self, Workshop};
 
 use alias::Aliases;
-use behind::Lagging;
 use dispatcher::Dispatcher;
 use feed::Feeds;
 use gate::Gate;
 use generation::Generation;
+use lag::LagTracker;
 use record::Claim;
+use shared::Shared;
 
 pub use crate::ledger::RunQuery;
 pub use crate::plan::Plan;
 pub use feed::{Feed, Told};
-pub use handle::{Accepted, Handle, Push, Refusal, RunPage, RunView};
+pub use handle::{Handle, Push, RunPage, RunView};
+pub use message::{Accepted, Cause, Refusal, ReloadOutcome};
 pub use operations::{
     ChangeView, ChangesView, ContentView, PlaceDescription, RepositoryView, Served, Unserved, Vectors, Which,
 };
 pub use pending::Trigger;
 pub use record::{DaemonRecord, Listening};
-pub use reload::{Cause, ReloadOutcome};
+pub use shared::{Observed, Observer};
 pub use view::{LastReload, ProjectView, RunState, View};
-
-/// What the daemon tells of itself, for metrics.
-#[derive(Debug)]
-pub enum Observed<'a> {
-    /// Something happened in a run, or in a stage that runs share.
-    Event(&'a Event),
-    /// A run ended; so many of the failures it tells are of components, by stage.
-    Run(&'a Report, BTreeMap<String, u64>),
-    /// A reload came to this outcome.
-    Reload(&'static str),
-}
-
-/// Takes what the daemon tells of itself. Called from its tasks: it must be quick.
-pub type Observer = Arc<dyn Fn(&Observed<'_>) + Send + Sync>;
 
 /// So many messages wait for the dispatcher before their senders do.
 const INBOX: usize = 1024;
@@ -82,26 +71,6 @@ pub struct Daemon {
     claim: Claim,
     dispatcher: Dispatcher,
     handle: Handle,
-    cancel: CancellationToken,
-}
-
-/// What the daemon's tasks share.
-struct Shared {
-    need: Need,
-    /// The clock that schedules go by.
-    now: fn() -> DateTime<Utc>,
-    /// For runs.
-    ledger: Arc<Ledger>,
-    /// For questions, which never wait for a run's transaction.
-    reader: Arc<Ledger>,
-    gate: Gate,
-    feeds: Feeds,
-    observer: Observer,
-    /// Told when a project may have fallen behind the heads that were seen.
-    lagging: Lagging,
-    /// Ids that were given out for runs that are known by other ids.
-    aliases: Aliases,
-    /// The end of the daemon.
     cancel: CancellationToken,
 }
 
@@ -180,7 +149,7 @@ fn open(
         gate: Gate::new(&state),
         feeds,
         observer,
-        lagging: Lagging::default(),
+        lagging: LagTracker::default(),
         aliases: Aliases::default(),
         cancel,
     };

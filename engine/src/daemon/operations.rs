@@ -9,7 +9,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::generation::Generation;
-use super::handle::{Handle, Refusal};
+use super::handle::Handle;
+use super::message::Refusal;
 use crate::apply::operations as steps;
 use crate::apply::{Project, ProjectSearch, search};
 use crate::model::{GitSha, Match, Metadata, Place, RepoEntry, SkipReason, StageError, StageResult};

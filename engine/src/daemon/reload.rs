@@ -1,56 +1,21 @@
-//! Taking up the file: why, and what came of it.
+//! Reloading the file: which generation is being built, why, who waits for it, and what came of it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::dispatcher::Dispatcher;
-use super::generation::{Next, Refused};
+use super::generation::{Generation, Next, Refused};
+use super::message::{Cause, ReloadOutcome};
+use super::systemd;
 use super::view::LastReload;
-use super::{Observed, systemd};
-use crate::config::{Problem, ProjectChange};
+use crate::config::{Need, ProjectChange};
 
-/// A refused file is tried again this often: what it names may appear where nobody watches.
-const REFUSED_AGAIN: Duration = Duration::from_secs(5);
-
-/// Why the file is read again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// The daemon started: the file may have been saved since it was read.
-    Start,
-    /// The file or a component was saved.
-    Files,
-    /// SIGHUP.
-    Signal,
-    /// `POST /reload`, which `reposync reload` sends.
-    Api,
-    /// What was refused may have been mended where nobody watches.
-    Retry,
-}
-
-impl Cause {
-    /// True where somebody did something and wants to see what came of it.
-    pub(super) fn is_asked_for(self) -> bool {
-        !matches!(self, Self::Start | Self::Retry)
-    }
-}
-
-/// What came of a reload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ReloadOutcome {
-    /// `applied`, `unchanged` or `refused`.
-    pub outcome: &'static str,
-    /// In one line.
-    pub message: String,
-    /// What is wrong with the file, where it was refused for that.
-    pub problems: Vec<Problem>,
-    /// Keys that only a restart takes up.
-    pub restart: Vec<&'static str>,
-}
+/// How often a refused file is read again: a file that it names may appear where nothing is watched.
+const RETRY_REFUSED: Duration = Duration::from_secs(5);
 
 impl ReloadOutcome {
     pub(super) fn refused(refused: &Refused) -> Self {
@@ -96,99 +61,113 @@ impl ReloadOutcome {
     }
 }
 
-/// The reload under way, and what the file on disk came to.
+/// The reload under way, and the result of the last one.
 #[derive(Default)]
 pub(super) struct Reload {
     pub(super) building: JoinSet<Result<Next, Refused>>,
     cause: Option<Cause>,
     waiters: Vec<oneshot::Sender<ReloadOutcome>>,
-    /// Asked for while one was being built: the newest file wins.
+    /// Requested while a generation was being built: the file may have changed since that was read.
     again: Option<(Cause, Vec<oneshot::Sender<ReloadOutcome>>)>,
-    /// What came of the last one that is worth telling.
+    /// The last result worth showing.
     pub(super) last: Option<LastReload>,
-    /// Why the file on disk is refused, and when it is tried again.
+    /// Why the file on disk is refused, and when it is read again.
     pub(super) refused: Option<(Refused, Instant)>,
+    /// Keys of the file that only a restart takes up.
+    pub(super) restart: Vec<&'static str>,
 }
 
-impl Dispatcher {
-    /// Builds what would follow, or does so again after the one that is being built: the newest file
-    /// wins.
-    pub(super) fn start_reload(&mut self, cause: Cause, answer: Option<oneshot::Sender<ReloadOutcome>>) {
-        if self.reload.cause.is_some() {
-            let (again, waiters) = self.reload.again.get_or_insert_with(|| (cause, Vec::new()));
+/// A reload that has ended, for the dispatcher to act on.
+pub(super) struct Reloaded {
+    /// The generation to swap to, where it differs.
+    pub(super) next: Option<Next>,
+    pub(super) outcome: ReloadOutcome,
+    /// True where the result is news to observers.
+    pub(super) is_news: bool,
+    /// True where systemd was told that a reload began.
+    asked_for: bool,
+}
+
+impl Reload {
+    /// Builds the next generation. While one is being built, another is built after it.
+    pub(super) fn start(
+        &mut self,
+        generation: &Arc<Generation>,
+        need: &Need,
+        cause: Cause,
+        answer: Option<oneshot::Sender<ReloadOutcome>>,
+    ) {
+        if self.cause.is_some() {
+            let (again, waiters) = self.again.get_or_insert_with(|| (cause, Vec::new()));
             if cause.is_asked_for() {
                 *again = cause;
             }
             waiters.extend(answer);
             return;
         }
-        self.reload.cause = Some(cause);
-        self.reload.waiters.extend(answer);
-        if let Some((_, due)) = &mut self.reload.refused {
-            *due = Instant::now() + REFUSED_AGAIN;
+        self.cause = Some(cause);
+        self.waiters.extend(answer);
+        if let Some((_, due)) = &mut self.refused {
+            *due = Instant::now() + RETRY_REFUSED;
         }
         if cause.is_asked_for() {
             systemd::notify("RELOADING=1");
         }
-        let (generation, need) = (Arc::clone(&self.generation), self.shared.need.clone());
-        self.reload.building.spawn_blocking(move || generation.next(&need));
+        let (generation, need) = (Arc::clone(generation), need.clone());
+        self.building.spawn_blocking(move || generation.next(&need));
     }
 
-    /// Takes up what was built, or refuses it.
-    pub(super) fn built(&mut self, built: Option<Result<Next, Refused>>) {
-        let cause = self.reload.cause.take().unwrap_or(Cause::Retry);
+    /// Takes what was built; `None`: building panicked.
+    pub(super) fn built(&mut self, built: Option<Result<Next, Refused>>, now: DateTime<Utc>) -> Reloaded {
+        let cause = self.cause.take().unwrap_or(Cause::Retry);
         let built = built.unwrap_or_else(|| {
             let message = "building the next generation panicked".to_owned();
             Err(Refused { message, problems: Vec::new() })
         });
-        let news = cause.is_asked_for();
-        let (outcome, tell) = match built {
+        let asked_for = cause.is_asked_for();
+        let (next, outcome, is_news) = match built {
             Err(refused) => {
                 let outcome = ReloadOutcome::refused(&refused);
-                let known = self.reload.refused.as_ref().is_some_and(|(before, _)| *before == refused);
-                let tell = news || !known;
-                if tell {
+                let known = self.refused.as_ref().is_some_and(|(before, _)| *before == refused);
+                let is_news = asked_for || !known;
+                if is_news {
                     tracing::error!(problem = %refused.message, "the file is refused; the running configuration stays");
                 }
-                self.reload.refused = Some((refused, Instant::now() + REFUSED_AGAIN));
-                (outcome, tell)
+                self.refused = Some((refused, Instant::now() + RETRY_REFUSED));
+                (None, outcome, is_news)
             }
             Ok(next) => {
                 let outcome = ReloadOutcome::of(&next);
-                let mended = self.reload.refused.take().is_some();
-                let tell = news || mended || outcome.outcome == "applied";
-                if tell {
+                let was_refused = self.refused.take().is_some();
+                let applied = outcome.outcome == "applied";
+                let is_news = asked_for || was_refused || applied;
+                if is_news {
                     tracing::info!(outcome = outcome.outcome, changes = %outcome.message, "the file was read again");
                 }
                 if !outcome.restart.is_empty() && outcome.restart != self.restart {
                     tracing::warn!(keys = ?outcome.restart, "only a restart takes these up");
                 }
                 self.restart.clone_from(&outcome.restart);
-                if outcome.outcome == "applied" {
-                    self.swap(next);
-                }
-                (outcome, tell)
+                (applied.then_some(next), outcome, is_news)
             }
         };
-        if tell {
+        if is_news {
             let message = outcome.message.clone();
-            self.reload.last =
-                Some(LastReload { at: (self.shared.now)(), outcome: outcome.outcome, message });
+            self.last = Some(LastReload { at: now, outcome: outcome.outcome, message });
         }
-        // Who hears of it must find what it tells of.
-        self.publish(false);
-        if tell {
-            (self.shared.observer)(&Observed::Reload(outcome.outcome));
-        }
-        if news {
+        Reloaded { next, outcome, is_news, asked_for }
+    }
+
+    /// Replies to those who wait. `Some`: the file is to be read again, for this cause.
+    pub(super) fn reply(&mut self, reloaded: &Reloaded) -> Option<Cause> {
+        if reloaded.asked_for {
             systemd::notify("READY=1");
         }
-        for waiter in self.reload.waiters.drain(..) {
-            drop(waiter.send(outcome.clone()));
+        for waiter in self.waiters.drain(..) {
+            drop(waiter.send(reloaded.outcome.clone()));
         }
-        if let Some((cause, waiters)) = self.reload.again.take() {
-            self.reload.waiters = waiters;
-            self.start_reload(cause, None);
-        }
+        let (cause, waiters) = self.again.take()?;
+        self.waiters = waiters;
+        Some(cause)
     }
 }

@@ -1,17 +1,11 @@
-//! SIGHUP, and how long an end may take. SIGTERM and SIGINT reach the daemon as the cancellation
+//! SIGHUP. SIGTERM and SIGINT reach the daemon as the cancellation
 //! of its token: it takes no new work, finishes the batches in hand and ends.
-
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::handle::Handle;
-use super::reload::Cause;
+use super::message::Cause;
 use crate::model::{StageError, StageResult};
-
-/// So long a run may take to finish the batch in hand, on an edit or at the end. Kubernetes kills
-/// after 30 s; what is left open then is closed by the next run.
-pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 #[cfg(unix)]
 pub(super) type Hangups = tokio::signal::unix::Signal;

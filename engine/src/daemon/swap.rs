@@ -1,92 +1,38 @@
-//! From one generation to the next, once it stands whole: what is stopped, what is run, what
-//! notices nothing.
+//! What a new generation changes for runs: which are cancelled, which are started.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use super::dispatcher::Dispatcher;
-use super::generation::Next;
-use super::pending::Trigger;
-use crate::apply::run_id;
-use crate::config::ProjectChange;
+use super::generation::Generation;
+use crate::config::{ConfigDiff, ProjectChange};
 
-impl Dispatcher {
-    /// Swaps the generations. Runs of changed projects finish the batch in hand and are planned
-    /// anew; those of the others go on with what they began with.
-    pub(super) fn swap(&mut self, next: Next) {
-        let Next { generation, diff, components } = next;
-        self.generation = Arc::new(generation);
-        self.take_up_projects();
-        self.files.send_if_modified(|files| {
-            let now = self.generation.files();
-            let differs = *files != now;
-            *files = now;
-            differs
-        });
-        let mut replanned: Vec<String> = diff
-            .projects
-            .iter()
-            .filter(|project| project.change.replans())
-            .map(|project| project.name.clone())
-            .collect();
+/// The consequences of a swap, by project name.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Swap {
+    /// Their run is cancelled after the batch in hand, and they are planned again.
+    pub(super) replanned: Vec<String>,
+    /// Removed from the file or disabled: their run is cancelled, and none is started.
+    pub(super) gone: Vec<String>,
+    /// True where orphans may have come up, or the rule for them changed.
+    pub(super) orphans: bool,
+}
+
+impl Swap {
+    /// `components`: projects whose component was replaced, while the file did not change.
+    pub(super) fn of(diff: &ConfigDiff, components: Vec<String>, next: &Generation) -> Self {
+        let names = |wanted: fn(&ProjectChange) -> bool| -> Vec<String> {
+            let projects = diff.projects.iter().filter(|project| wanted(&project.change));
+            projects.map(|project| project.name.clone()).collect()
+        };
+        let mut replanned = names(ProjectChange::replans);
         replanned.extend(components);
-        replanned.retain(|name| self.generation.projects.contains_key(name));
-        let gone = diff
-            .projects
-            .iter()
-            .filter(|project| matches!(project.change, ProjectChange::Removed | ProjectChange::Disabled));
-        let gone: Vec<String> = gone.map(|project| project.name.clone()).collect();
-        for name in replanned.iter().chain(&gone) {
-            if let Some(active) = self.projects.get(name).and_then(|state| state.active.as_ref()) {
-                active.cancel.cancel();
-            }
-        }
-        for name in &gone {
-            if let Some(state) = self.projects.get_mut(name) {
-                state.pending = None;
-            }
-            self.forget_removed(name);
-        }
-        // What another generation took for orphans may be declared now.
-        let removing = self.orphans.active.as_ref().map(|(declared, cancel)| {
-            let known = replanned.iter().all(|name| declared.contains(name));
-            if !known {
-                cancel.cancel();
-            }
-            !known
-        });
-        let base = run_id((self.shared.now)());
-        self.ask_all(&base, &replanned, Trigger::Edit, |_| {});
+        replanned.retain(|name| next.projects.contains_key(name));
+        let gone = names(|change| matches!(change, ProjectChange::Removed | ProjectChange::Disabled));
         let removed = diff.projects.iter().any(|project| project.change == ProjectChange::Removed);
-        if removed || removing == Some(true) || diff.live.contains(&"engine.prune") {
-            let mut after: BTreeSet<String> = replanned.into_iter().collect();
-            // A removed project that still runs is no orphan yet.
-            after.extend(gone.into_iter().filter(|name| self.projects.contains_key(name)));
-            self.orphans_due(&base, Trigger::Edit, after, false);
-        }
+        Self { replanned, gone, orphans: removed || diff.live.contains(&"engine.prune") }
     }
 
-    /// Enters the enabled projects of the generation, and their schedules.
-    pub(super) fn take_up_projects(&mut self) {
-        for name in self.generation.projects.keys() {
-            self.projects.entry(name.clone()).or_default();
-        }
-        self.schedule.take_up(&self.generation.config, (self.shared.now)());
-    }
-
-    /// Forgets a project that the generation does not have, once its run has ended.
-    pub(super) fn forget_removed(&mut self, name: &str) {
-        let running = self.projects.get(name).is_some_and(|state| state.active.is_some());
-        if running {
-            return;
-        }
-        if !self.generation.projects.contains_key(name) {
-            self.projects.remove(name);
-        }
-        if let Some((waiting, _)) = &mut self.orphans.due
-            && !self.projects.contains_key(name)
-        {
-            waiting.remove(name);
-        }
+    /// Whether a removal of orphans that takes these projects for declared may go on.
+    pub(super) fn allows_removal(&self, declared: &BTreeSet<String>) -> bool {
+        self.replanned.iter().all(|name| declared.contains(name))
     }
 }

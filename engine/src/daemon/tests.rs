@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use chrono::DateTime;
 use tokio::time::Instant;
 
 use super::*;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::handle::{Handle, Refusal};
+use super::handle::Handle;
+use super::message::Refusal;
 use crate::apply::{self, ProjectStore};
 use crate::model::{StageResult, VerifyReport};
 

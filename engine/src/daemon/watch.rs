@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::handle::Handle;
-use super::reload::Cause;
+use super::message::Cause;
 
 /// So long nothing may happen before the file is read: an editor saves in several steps.
 const QUIET: Duration = Duration::from_millis(500);

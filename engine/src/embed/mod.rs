@@ -3,6 +3,7 @@
 
 mod azure;
 mod cache;
+mod embedded;
 mod fault;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
@@ -24,11 +25,12 @@ use crate::model::{Fingerprint, StageError, StageResult, Vector};
 
 pub use azure::azure_embedder;
 pub use cache::{CacheKey, VectorCache};
+pub use embedded::Embedded;
 #[cfg(any(test, fuzzing))]
 pub use fuzz::fuzz;
 pub use local::LocalEmbedder;
 pub use openai::openai_embedder;
-pub use queue::{EmbedQueue, Embedded};
+pub use queue::EmbedQueue;
 pub use service::ServiceEmbedder;
 pub use wire::{Answer, read_answer};
 
@@ -118,7 +120,7 @@ pub trait Embedder: Send + Sync {
         let tokens = self.count_tokens(&input) as u64;
         let mut answer = self.embed(&[&input], tokens).await?;
         match answer.vectors.pop() {
-            Some(vector) if answer.vectors.is_empty() && queue::is_usable(&vector) => Ok(vector),
+            Some(vector) if answer.vectors.is_empty() && embedded::is_usable(&vector) => Ok(vector),
             _ => Err(StageError::refused(self.stage(), "no usable vector was given for the text")),
         }
     }

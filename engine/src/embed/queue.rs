@@ -15,6 +15,7 @@ use std::sync::{Arc, LazyLock};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::embedded::{Embedded, is_usable};
 use super::{CacheKey, Embedder, VectorCache};
 use crate::blocking::Lane;
 use crate::model::{ErrorKind, EventSink, StageError, StageResult, Vector};
@@ -23,18 +24,6 @@ use desk::{Desk, Message, Request};
 /// What projects ask of caches, of which each does one thing at a time: one at it, one at the door.
 /// The queues' own work is bounded by their calls.
 static CACHE: LazyLock<Lane> = LazyLock::new(|| Lane::of(2));
-
-/// A text's vector, and what it cost.
-#[derive(Debug, Clone)]
-pub struct Embedded {
-    /// The vector.
-    pub vector: Vector,
-    /// True where nothing was sent for it: it came from the cache, or with an equal text in flight.
-    pub cached: bool,
-    /// Tokens charged for it; zero where it was cached. Over a run they sum up to what the
-    /// service counted.
-    pub tokens: u64,
-}
 
 /// A handle on the queue of one embedder.
 pub struct EmbedQueue {
@@ -116,9 +105,4 @@ impl EmbedQueue {
             settled.await.unwrap_or_default();
         }
     }
-}
-
-/// True for a vector that a store can hold: finite, and with a direction.
-pub(super) fn is_usable(vector: &[f32]) -> bool {
-    vector.iter().all(|x| x.is_finite()) && vector.iter().any(|&x| x != 0.0)
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use super::intents::Leftover;
+use super::keys::Leftover;
 use super::{Ledger, ProjectKey, timestamp, touch};
 use crate::model::{Fingerprint, GitSha, StageResult};
 
@@ -91,13 +91,6 @@ pub struct FileRow {
     pub detail: Option<String>,
     /// Its chunks; none for a skipped file.
     pub chunks: Vec<StoredChunk>,
-}
-
-/// Which file of which project.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct FileKey<'a> {
-    pub(crate) repository: &'a str,
-    pub(crate) path: &'a str,
 }
 
 impl Ledger {

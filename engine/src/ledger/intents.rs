@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, params};
 
-use super::files::FileKey;
+use super::keys::{FileKey, Leftover};
 use super::{Ledger, ProjectKey, touch};
 use crate::model::{Fingerprint, StageResult};
 
@@ -16,15 +16,6 @@ pub(crate) struct HeldIds {
     pub(crate) chunks: BTreeMap<String, Fingerprint>,
     /// Ids of unknown state: open intents and leftovers.
     pub(crate) open: BTreeSet<String>,
-}
-
-/// An id that is to be deleted from a place that its file has left.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Leftover {
-    /// The place, by the ledger's number.
-    pub place: i64,
-    /// The record's id.
-    pub id: String,
 }
 
 impl Ledger {

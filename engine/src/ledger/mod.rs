@@ -8,6 +8,7 @@ mod answers;
 mod explain;
 mod files;
 mod intents;
+mod keys;
 mod lock;
 mod projects;
 mod repositories;
@@ -35,10 +36,10 @@ use crate::sqlite::{Unlocked, copy_in_memory, open_to_read, use_wal};
 use crate::state_folder;
 
 pub use adopt::AdoptedRecord;
-pub(crate) use files::FileKey;
 pub use files::{FileRow, FileStatus, KnownFile, StoredChunk};
 pub(crate) use intents::HeldIds;
-pub use intents::Leftover;
+pub(crate) use keys::FileKey;
+pub use keys::Leftover;
 pub use lock::RunLock;
 pub(crate) use lock::rewrite;
 pub use projects::{OrphanProject, ProjectRow};
@@ -208,6 +209,12 @@ impl Ledger {
             Ok(value)
         };
         run(&mut conn).map_err(|error| self.failed(what, error))
+    }
+
+    /// Asks `lets` before and after each transaction, by its name; where it says no, the
+    /// transaction's caller gets the error of a full disk. The first watcher stays.
+    pub fn watch(&self, lets: impl Fn(&str, Moment) -> bool + Send + Sync + 'static) {
+        self.watch.get_or_init(|| Watch::new(lets));
     }
 
     /// An error, as of a full disk, where the watcher lets the transaction fail.

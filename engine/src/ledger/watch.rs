@@ -3,8 +3,6 @@
 
 use std::fmt;
 
-use super::Ledger;
-
 /// When a watcher is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
@@ -20,6 +18,10 @@ type Lets = dyn Fn(&str, Moment) -> bool + Send + Sync;
 pub(super) struct Watch(Box<Lets>);
 
 impl Watch {
+    pub(super) fn new(lets: impl Fn(&str, Moment) -> bool + Send + Sync + 'static) -> Self {
+        Self(Box::new(lets))
+    }
+
     pub(super) fn lets(&self, what: &str, moment: Moment) -> bool {
         (self.0)(what, moment)
     }
@@ -28,13 +30,5 @@ impl Watch {
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Watch")
-    }
-}
-
-impl Ledger {
-    /// Asks `lets` before and after each transaction, by its name; where it says no, the
-    /// transaction's caller gets the error of a full disk. The first watcher stays.
-    pub fn watch(&self, lets: impl Fn(&str, Moment) -> bool + Send + Sync + 'static) {
-        self.watch.get_or_init(|| Watch(Box::new(lets)));
     }
 }

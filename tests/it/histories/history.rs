@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use reposync::apply::{Candidate, Engine, Options, Project, Prune, in_flight, run};
+use reposync::apply::{Bounds, Candidate, Engine, Options, Project, Prune, run};
 use reposync::chunk::{Chunker, SentenceChunker, SentenceSettings};
 use reposync::embed::{CacheKey, EmbedQueue, Embedder as _, VectorCache};
 use reposync::ledger::{Ledger, ProjectRow};
@@ -390,7 +390,7 @@ async fn go(ledger: Arc<Ledger>, project: Project, full: bool, prune: Prune) -> 
     let engine = Engine {
         ledger,
         stores: vec![Arc::clone(&project.store)],
-        in_flight: in_flight(),
+        bounds: Bounds::default(),
         history: Duration::from_secs(3600),
         events: EventSink::none(),
         cancel: CancellationToken::new(),

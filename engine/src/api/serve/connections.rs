@@ -6,12 +6,12 @@
 //! replaces one of them, so that clients that send half a request cannot shut out anybody else.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::api::throttle::Throttle;
+use crate::api::throttle::{Throttle, source};
 
 /// Bounds of the connections without an authorized request.
 #[derive(Debug, Clone, Copy)]
@@ -187,15 +187,6 @@ pub(super) struct Exchange(Caller);
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.0.set(Phase::Head);
-    }
-}
-
-/// What limits count as one address: an IPv4 address, or the /64 network that an IPv6 host chooses
-/// its addresses from.
-pub(in crate::api) fn source(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

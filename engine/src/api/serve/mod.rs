@@ -30,7 +30,7 @@ use connections::{Connections, Guest, Limits};
 use lively::Lively;
 use tls::Tls;
 
-pub(super) use connections::{Caller, source};
+pub(super) use connections::Caller;
 pub use tls::TlsFiles;
 
 /// Connections of `[api] listen` without an authorized request.

@@ -126,7 +126,7 @@ impl ComponentChunker {
             language: document.language,
             attrs: &[],
         };
-        let answer = instance.split(given, &self.starter.limits, self.starter.host.watch());
+        let answer = instance.split(given, &self.starter.limits, self.starter.runtime.watch());
         said::trace(&self.named.label, Some(document.path), || instance.said());
         Ok(match answer? {
             Ok(given) => match answer::chunks(document.text, self.info().offset_unit, given) {
@@ -185,7 +185,7 @@ impl ComponentChunker {
     /// Keeps the document for its author, counts it, and makes the message.
     fn came_to_grief(&self, document: &Document<'_>, fault: &Fault) -> ChunkError {
         let kept = replay::keep(
-            &self.starter.host.failed,
+            self.starter.runtime.failed(),
             &self.named.label,
             document.path,
             document.text,

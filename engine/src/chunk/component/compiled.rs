@@ -11,11 +11,11 @@ use wasmtime::component::Component;
 
 use super::bindings::ChunkerPluginPre;
 use super::fault::START_REMEDY;
-use super::host::Shared;
 use super::info::ComponentInfo;
 use super::instance::Instance;
 use super::limits::{Limits, MAX_COMPONENT};
 use super::outline::{self, Unfit};
+use super::runtime::Runtime;
 use super::said::one_line;
 use super::sandbox::State;
 use crate::model::ByteSize;
@@ -73,48 +73,49 @@ impl Binary {
 
 impl Compiled {
     /// Compiles a component or takes it from the cache, and asks what it is.
-    pub(super) fn of(binary: &Binary, host: &Shared, limits: &Limits) -> Result<Self, Unfit> {
-        if let Some(compiled) = Self::cached(&binary.sha256, host) {
+    pub(super) fn of(binary: &Binary, runtime: &Runtime, limits: &Limits) -> Result<Self, Unfit> {
+        if let Some(compiled) = Self::cached(&binary.sha256, runtime) {
             return Ok(compiled);
         }
         let outline = outline::read(&binary.bytes)?;
         let started = Instant::now();
-        let component = Component::from_binary(host.engine(), &binary.bytes).map_err(|error| {
+        let component = Component::from_binary(runtime.engine(), &binary.bytes).map_err(|error| {
             Unfit::new(
                 format!("is not valid: {}", one_line(&error.root_cause().to_string())),
                 "build it again with `reposync plugin build`",
             )
         })?;
-        host.count_compilation();
+        runtime.count_compilation();
         let compile_time = started.elapsed();
-        let pre = link(host, &component).map_err(|error| outline.misfit(&one_line(&format!("{error:#}"))))?;
-        let info = describe(&pre, outline.imports, binary, host, limits)?;
+        let pre =
+            link(runtime, &component).map_err(|error| outline.misfit(&one_line(&format!("{error:#}"))))?;
+        let info = describe(&pre, outline.imports, binary, runtime, limits)?;
         let seconds = compile_time.as_secs_f64();
         tracing::info!(component = info.label(), sha256 = info.sha256, seconds, "component compiled");
-        let is_kept = host.cache().store(&component, &info);
+        let is_kept = runtime.cache().store(&component, &info);
         Ok(Self { pre, info, compile_time: Some(compile_time), is_kept })
     }
 
     /// What is in the cache was fit when it was put there.
-    fn cached(sha256: &str, host: &Shared) -> Option<Self> {
-        let (component, info) = host.cache().load(host.engine(), sha256)?;
-        let pre = link(host, &component).ok()?;
+    fn cached(sha256: &str, runtime: &Runtime) -> Option<Self> {
+        let (component, info) = runtime.cache().load(runtime.engine(), sha256)?;
+        let pre = link(runtime, &component).ok()?;
         Some(Self { pre, info, compile_time: None, is_kept: true })
     }
 }
 
-fn link(host: &Shared, component: &Component) -> wasmtime::Result<ChunkerPluginPre<State>> {
-    host.linker().instantiate_pre(component).and_then(ChunkerPluginPre::new)
+fn link(runtime: &Runtime, component: &Component) -> wasmtime::Result<ChunkerPluginPre<State>> {
+    runtime.linker().instantiate_pre(component).and_then(ChunkerPluginPre::new)
 }
 
 fn describe(
     pre: &ChunkerPluginPre<State>,
     imports: Vec<String>,
     binary: &Binary,
-    host: &Shared,
+    runtime: &Runtime,
     limits: &Limits,
 ) -> Result<ComponentInfo, Unfit> {
-    let watch = host.watch();
+    let watch = runtime.watch();
     let said = Instance::start(pre, limits, watch)
         .and_then(|mut instance| instance.describe(limits, watch))
         .map_err(|fault| Unfit::new(format!("cannot start: {}", fault.what()), START_REMEDY))?;

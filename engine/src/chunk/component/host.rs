@@ -1,46 +1,23 @@
-//! The one engine of the process, and the way from a stage's settings to a chunker.
+//! The way from a stage's settings to a chunker.
 
 use std::collections::{HashMap, VecDeque};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
-
-use wasmtime::component::Linker;
-use wasmtime::{Config, Engine};
 
 use super::super::WasmSettings;
-use super::cache::Cache;
 use super::chunker::ComponentChunker;
 use super::compiled::{Binary, Compiled};
 use super::config_json::{ConfigProblem, RefusedConfig, canonical};
 use super::config_schema;
 use super::folders::Folders;
 use super::info::ComponentInfo;
-use super::instance::Watch;
-use super::limits::{Limits, WASM_STACK};
+use super::limits::Limits;
 use super::matching::Matching;
 use super::outline::Unfit;
+use super::runtime::{HostOptions, Runtime};
 use super::said;
-use super::sandbox::{self, State};
 use super::starter::Starter;
-use super::ticker::Ticker;
 use crate::model::{StageError, StageResult};
-
-/// How a host runs its components. The default is what a run uses.
-#[derive(Debug, Clone, Copy)]
-pub struct HostOptions {
-    /// Wall time for starting, describing and configuring a component.
-    pub start_deadline: Duration,
-    /// Count instructions instead of time, so that every run measures the same; slower.
-    pub deterministic: bool,
-}
-
-impl Default for HostOptions {
-    fn default() -> Self {
-        Self { start_deadline: Watch::START, deterministic: false }
-    }
-}
 
 /// Compiles, caches and starts components: one for each process. Cheap to clone.
 ///
@@ -51,16 +28,8 @@ pub struct ComponentHost {
     shared: Arc<Shared>,
 }
 
-/// What instances need of the host.
-pub(super) struct Shared {
-    engine: Engine,
-    linker: Linker<State>,
-    clock: Ticker,
-    cache: Cache,
-    options: HostOptions,
-    compilations: AtomicU64,
-    /// Where documents are kept on which a component failed.
-    pub(super) failed: PathBuf,
+struct Shared {
+    runtime: Arc<Runtime>,
     loaded: Slots<Compiled>,
     /// Components whose compiled code could not be kept on disk: held here, so that each is compiled
     /// once in this process.
@@ -102,32 +71,8 @@ impl ComponentHost {
 
     /// The same with other options.
     pub fn with(folders: &Folders, options: HostOptions) -> StageResult<Self> {
-        let failed = |error: wasmtime::Error| {
-            StageError::local("components", format!("cannot start the component engine: {error:#}"))
-        };
-        let mut config = Config::new();
-        config
-            .epoch_interruption(!options.deterministic)
-            .consume_fuel(options.deterministic)
-            .concurrency_support(false)
-            .max_wasm_stack(WASM_STACK);
-        let engine = Engine::new(&config).map_err(failed)?;
-        let mut linker = Linker::new(&engine);
-        sandbox::link(&mut linker).map_err(failed)?;
-        let clock = Ticker::start(engine.clone())
-            .map_err(|error| StageError::local("components", format!("cannot start a thread: {error}")))?;
-        let cache = Cache::open(folders, &engine);
-        let shared = Shared {
-            engine,
-            linker,
-            clock,
-            cache,
-            options,
-            compilations: AtomicU64::new(0),
-            failed: folders.failed.clone(),
-            loaded: Slots::new(),
-            in_memory: Mutex::default(),
-        };
+        let runtime = Arc::new(Runtime::new(folders, options)?);
+        let shared = Shared { runtime, loaded: Slots::new(), in_memory: Mutex::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -156,7 +101,7 @@ impl ComponentHost {
                 return Err(refused(stage, settings, message, problems));
             }
         }
-        let starter = Starter { host: Arc::clone(&self.shared), compiled, config_json, limits };
+        let starter = Starter { runtime: Arc::clone(&self.shared.runtime), compiled, config_json, limits };
         let (instance, configured) = starter.start().map_err(|fault| {
             let message = format!("component `{label}` cannot take its configuration: {}", fault.what());
             StageError::misconfigured(stage, message).hint(fault.remedy(stage))
@@ -181,7 +126,7 @@ impl ComponentHost {
     pub fn describe(&self, stage: &str, settings: &WasmSettings) -> StageResult<ComponentInfo> {
         let limits = Limits::of(settings);
         let binary = binary(stage, settings)?;
-        if let Some(info) = self.shared.cache.info(&binary.sha256) {
+        if let Some(info) = self.shared.runtime.cache().info(&binary.sha256) {
             return Ok(info);
         }
         Ok(self.compiled(stage, settings, &limits)?.info.clone())
@@ -194,7 +139,7 @@ impl ComponentHost {
 
     /// How many components this host compiled: not those that were in memory or in the cache.
     pub fn compilations(&self) -> u64 {
-        self.shared.compilations.load(Ordering::Relaxed)
+        self.shared.runtime.compilations()
     }
 
     fn compiled(&self, stage: &str, settings: &WasmSettings, limits: &Limits) -> StageResult<Arc<Compiled>> {
@@ -202,7 +147,7 @@ impl ComponentHost {
         let compiled = self
             .shared
             .loaded
-            .get_or(&binary.sha256, || Compiled::of(&binary, &self.shared, limits))
+            .get_or(&binary.sha256, || Compiled::of(&binary, &self.shared.runtime, limits))
             .map_err(|unfit| error(stage, &settings.component, unfit))?;
         if !compiled.is_kept {
             self.shared.hold(&compiled);
@@ -256,25 +201,5 @@ impl Shared {
         if held.len() > MAX_IN_MEMORY {
             held.pop_front();
         }
-    }
-
-    pub(super) fn engine(&self) -> &Engine {
-        &self.engine
-    }
-
-    pub(super) fn linker(&self) -> &Linker<State> {
-        &self.linker
-    }
-
-    pub(super) fn cache(&self) -> &Cache {
-        &self.cache
-    }
-
-    pub(super) fn watch(&self) -> Watch<'_> {
-        Watch { clock: &self.clock, start: self.options.start_deadline, fuel: self.options.deterministic }
-    }
-
-    pub(super) fn count_compilation(&self) {
-        self.compilations.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::compiled::Compiled;
 use super::fault::Fault;
-use super::host::Shared;
 use super::instance::{Configured, Instance};
 use super::limits::Limits;
+use super::runtime::Runtime;
 
 /// What a stage starts its instances with.
 pub(super) struct Starter {
-    pub(super) host: Arc<Shared>,
+    pub(super) runtime: Arc<Runtime>,
     pub(super) compiled: Arc<Compiled>,
     pub(super) config_json: String,
     pub(super) limits: Limits,
@@ -20,7 +20,7 @@ pub(super) struct Starter {
 impl Starter {
     /// A new instance, with its answer to the configuration.
     pub(super) fn start(&self) -> Result<(Instance, Configured), Fault> {
-        let watch = self.host.watch();
+        let watch = self.runtime.watch();
         let mut instance = Instance::start(&self.compiled.pre, &self.limits, watch)?;
         let configured = instance.configure(&self.config_json, &self.limits, watch)?;
         Ok((instance, configured))

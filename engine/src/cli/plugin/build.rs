@@ -7,15 +7,12 @@ use anyhow::Context as _;
 
 use super::BuildArgs;
 use super::encode;
-use super::toolchain::{Built, Entry, Toolchain};
+use super::toolchain::{Built, Entry, Toolchain, WORLD};
 use super::workbench::{folders, private_folder, settings, size, time};
 use crate::chunk::component::{ComponentHost, ComponentInfo, WIT, write_whole};
 use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, escape};
-
-/// The world of `wit/chunker.wit`.
-pub(super) const WORLD: &str = "chunker-plugin";
 
 /// A component that is ready: a new one to be put in its place, or one that is there already.
 enum Ready {

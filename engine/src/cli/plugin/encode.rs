@@ -9,7 +9,7 @@ use wit_parser::Resolve;
 
 use anyhow::Context as _;
 
-use super::build::WORLD;
+use super::toolchain::WORLD;
 use crate::chunk::component::WIT;
 use crate::cli::error::CommandError;
 

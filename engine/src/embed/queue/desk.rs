@@ -15,8 +15,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{CacheKey, Embedded, Embedder, VectorCache, is_usable};
-use crate::embed::{EmbedLimits, Embeddings};
+use crate::embed::embedded::{Embedded, is_usable};
+use crate::embed::{CacheKey, EmbedLimits, Embedder, Embeddings, VectorCache};
 use crate::model::{ErrorKind, Event, EventSink, ServiceKind, StageError, StageResult, Vector};
 
 /// A trickle that never pauses must not hold back a call for ever: so many lingers at most.

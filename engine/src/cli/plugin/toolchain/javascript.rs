@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::locate::{folders, in_path, local};
 use super::{Built, Entry, Inputs, missing, read, run_shown, sourcemap, version};
 use crate::cli::error::CommandError;
-use crate::cli::plugin::build::WORLD;
+use crate::cli::plugin::toolchain::WORLD;
 
 /// The files in which npm, pnpm and yarn write down what they have installed in `node_modules`.
 const INSTALLED: [&str; 3] = [".package-lock.json", ".pnpm/lock.yaml", ".yarn-state.yml"];

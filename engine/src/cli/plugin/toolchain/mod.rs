@@ -16,6 +16,9 @@ use anyhow::{Context as _, bail};
 use super::record::{Inputs, Record};
 use crate::cli::error::CommandError;
 
+/// The world of `wit/chunker.wit`.
+pub(super) const WORLD: &str = "chunker-plugin";
+
 /// What a tool makes.
 pub(super) enum Built {
     /// A component.

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::locate::{folders, in_path, local};
 use super::{Built, Inputs, missing, read, run_shown, version};
 use crate::cli::error::CommandError;
-use crate::cli::plugin::build::WORLD;
+use crate::cli::plugin::toolchain::WORLD;
 
 /// The compiler and the libraries.
 pub(in crate::cli::plugin) struct Tools {

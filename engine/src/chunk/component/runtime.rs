@@ -1,0 +1,94 @@
+//! What instances of all components share: the engine, the linked imports, the clock, the cache.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use wasmtime::component::Linker;
+use wasmtime::{Config, Engine};
+
+use super::cache::Cache;
+use super::folders::Folders;
+use super::instance::Watch;
+use super::limits::WASM_STACK;
+use super::sandbox::{self, State};
+use super::ticker::Ticker;
+use crate::model::{StageError, StageResult};
+
+/// How a host runs its components. The default is what a run uses.
+#[derive(Debug, Clone, Copy)]
+pub struct HostOptions {
+    /// Wall time for starting, describing and configuring a component.
+    pub start_deadline: Duration,
+    /// Count instructions instead of time, so that every run measures the same; slower.
+    pub deterministic: bool,
+}
+
+impl Default for HostOptions {
+    fn default() -> Self {
+        Self { start_deadline: Watch::START, deterministic: false }
+    }
+}
+
+/// The engine of the process and what belongs to it.
+pub(super) struct Runtime {
+    engine: Engine,
+    linker: Linker<State>,
+    clock: Ticker,
+    cache: Cache,
+    options: HostOptions,
+    compilations: AtomicU64,
+    /// Where documents are kept on which a component failed.
+    failed: PathBuf,
+}
+
+impl Runtime {
+    pub(super) fn new(folders: &Folders, options: HostOptions) -> StageResult<Self> {
+        let failed = |error: wasmtime::Error| {
+            StageError::local("components", format!("cannot start the component engine: {error:#}"))
+        };
+        let mut config = Config::new();
+        config
+            .epoch_interruption(!options.deterministic)
+            .consume_fuel(options.deterministic)
+            .concurrency_support(false)
+            .max_wasm_stack(WASM_STACK);
+        let engine = Engine::new(&config).map_err(failed)?;
+        let mut linker = Linker::new(&engine);
+        sandbox::link(&mut linker).map_err(failed)?;
+        let clock = Ticker::start(engine.clone())
+            .map_err(|error| StageError::local("components", format!("cannot start a thread: {error}")))?;
+        let cache = Cache::open(folders, &engine);
+        let (compilations, failed) = (AtomicU64::new(0), folders.failed.clone());
+        Ok(Self { engine, linker, clock, cache, options, compilations, failed })
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(super) fn linker(&self) -> &Linker<State> {
+        &self.linker
+    }
+
+    pub(super) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// The folder for documents on which a component failed.
+    pub(super) fn failed(&self) -> &Path {
+        &self.failed
+    }
+
+    pub(super) fn watch(&self) -> Watch<'_> {
+        Watch { clock: &self.clock, start: self.options.start_deadline, fuel: self.options.deterministic }
+    }
+
+    pub(super) fn count_compilation(&self) {
+        self.compilations.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn compilations(&self) -> u64 {
+        self.compilations.load(Ordering::Relaxed)
+    }
+}
