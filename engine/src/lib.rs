@@ -4,7 +4,6 @@
 //! Who may use whom is fixed by `tests/it/architecture.rs` and told in `docs/architecture.md`.
 
 pub mod api; // the daemon's HTTP API
-pub mod apply; // runs a plan
 mod blocking; // blocking work, so much at once of each kind
 pub mod chunk; // a file's text -> chunks: built in, or WASM components
 pub mod cli; // one file per command
@@ -23,4 +22,5 @@ pub mod source; // where files come from: GitHub, local Git
 mod sqlite; // what the SQLite files have in common
 mod state_folder; // folders that the program makes for what it keeps
 pub mod store; // where vectors live: Pinecone, embedded SQLite
+pub mod sync; // runs a plan
 pub mod wire; // composition root: Config -> stages

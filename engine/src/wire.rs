@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::apply::{Bounds, Candidate, Engine, Project, ProjectFiles, ProjectSearch, ProjectStore};
 use crate::chunk::component::{self, ComponentHost, Folders, Lock, LockedComponent, RefusedConfig};
 use crate::chunk::secrets::Scanner;
 use crate::chunk::{
@@ -24,6 +23,7 @@ use crate::notify::{Notifier, slack_notifier, webhook_notifier};
 use crate::plan::Selector;
 use crate::source::{GitSource, GithubSource, Selection, Source, refuse_tracked};
 use crate::store::{PineconeStore, SqliteStore, VectorStore};
+use crate::sync::{Bounds, Candidate, Engine, Project, ProjectFiles, ProjectSearch, ProjectStore};
 
 /// Makes stages, and keeps them.
 pub struct Workshop {

@@ -22,14 +22,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ledger", &["blocking", "model", "private", "sqlite", "state_folder"]),
     ("config", &["model", "source", "chunk", "embed", "store", "notify"]),
     ("plan", &["model"]),
-    ("apply", &["blocking", "model", "plan", "ledger", "source", "chunk", "embed", "store", "notify"]),
+    ("sync", &["blocking", "model", "plan", "ledger", "source", "chunk", "embed", "store", "notify"]),
     // Compiled for tests alone; it hands bytes to whoever reads them.
     ("fuzz", &["api", "chunk", "config", "embed", "source", "store"]),
     (
         "wire",
-        &["model", "net", "config", "source", "chunk", "embed", "store", "notify", "ledger", "plan", "apply"],
+        &["model", "net", "config", "source", "chunk", "embed", "store", "notify", "ledger", "plan", "sync"],
     ),
-    ("daemon", &["model", "private", "config", "wire", "plan", "apply", "ledger"]),
+    ("daemon", &["model", "private", "config", "wire", "plan", "sync", "ledger"]),
     ("api", &["model", "daemon"]),
     (
         "cli",
@@ -45,7 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "ledger",
             "config",
             "plan",
-            "apply",
+            "sync",
             "wire",
             "daemon",
             "api",
@@ -193,7 +193,7 @@ fn the_checks_can_fail() {
         ),
         ("model/mod.rs", "// crate::net\nconst X: &str = \"crate::net { \\\" \"; /* crate::net */", &[]),
         ("model/mod.rs", "const X: &str = r#\"crate::net \" {\"#; const Y: char = '\"';", &[]),
-        ("api/routes.rs", "use crate::apply::run;", &["api/routes.rs:1: `api` may not use `apply`"]),
+        ("api/routes.rs", "use crate::sync::run;", &["api/routes.rs:1: `api` may not use `sync`"]),
         ("source/github/list.rs", "use octocrab::Octocrab;", &[]),
         (
             "source/git.rs",
@@ -206,8 +206,8 @@ fn the_checks_can_fail() {
             &["chunk/sentence.rs:1: `wasmtime` may be named only in chunk/component"],
         ),
         ("plan/diff.rs", "use crate::model::toml::X; let toml = 1;", &[]),
-        ("apply/run.rs", "println!(\"x\");", &["apply/run.rs:1: `println!` belongs in cli"]),
-        ("apply/run.rs", "std::eprint!(\"x\");", &["apply/run.rs:1: `eprint!` belongs in cli"]),
+        ("sync/run.rs", "println!(\"x\");", &["sync/run.rs:1: `println!` belongs in cli"]),
+        ("sync/run.rs", "std::eprint!(\"x\");", &["sync/run.rs:1: `eprint!` belongs in cli"]),
         ("cli/plan.rs", "println!(\"x\"); use clap::Args; use crate::wire::x;", &[]),
     ];
     for (path, source, expected) in cases {

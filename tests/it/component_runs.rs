@@ -5,11 +5,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use reposync::apply::{Candidate, Options, run};
 use reposync::config::{self, Need};
 use reposync::ledger::Ledger;
 use reposync::model::{EventSink, Outcome};
 use reposync::plan::{Guard, SpendingGuard};
+use reposync::sync::{Candidate, Options, run};
 use reposync::wire::Workshop;
 use tokio_util::sync::CancellationToken;
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reposync::apply::{Bounds, Candidate, Engine, Options, Project, run};
 use reposync::chunk::{SentenceChunker, SentenceSettings};
 use reposync::embed::{EmbedQueue, Embedder as _};
 use reposync::ledger::{Ledger, ProjectRow};
 use reposync::model::{BranchRef, Event, EventSink, Fingerprint, Outcome, PathMatcher, SecretsMode};
 use reposync::plan::{Guard, Selector, SpendingGuard};
 use reposync::source::Selection;
+use reposync::sync::{Bounds, Candidate, Engine, Options, Project, run};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 

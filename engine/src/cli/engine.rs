@@ -12,7 +12,6 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
-use crate::apply::{self, Candidate, Options, Prune};
 use crate::chunk::component::Lock;
 use crate::config::{Config, Need};
 use crate::daemon::{Daemon, DaemonRecord, Listening};
@@ -22,6 +21,7 @@ use crate::model::{
 };
 use crate::net::read_body;
 use crate::plan::{Guard, Plan, SpendingGuard};
+use crate::sync::{self, Candidate, Options, Prune};
 use crate::wire::{self, Workshop};
 
 use super::daemon_client::DaemonClient;
@@ -85,7 +85,7 @@ pub(super) async fn plan(
     let workshop = Arc::new(Workshop::new(cancel.clone(), events.clone()));
     let candidates = candidates(&workshop, config, &request.projects).await?;
     let engine = Arc::new(workshop.engine(config, read_ledger(&config.engine.state)?, events, cancel));
-    Ok(apply::plan(engine, candidates, options(config, false, request.allow_cost), request.exact).await?)
+    Ok(sync::plan(engine, candidates, options(config, false, request.allow_cost), request.exact).await?)
 }
 
 /// The projects of these names (none: all enabled ones), with their stages.
@@ -143,7 +143,7 @@ pub(super) async fn apply(
     if let Some(saved) = &request.saved {
         let options = options(config, request.allow_deletes, request.allow_cost);
         let fresh = candidates(&workshop, config, &request.projects).await?;
-        let now = apply::plan(Arc::clone(&engine), fresh, options, saved.exact).await?;
+        let now = sync::plan(Arc::clone(&engine), fresh, options, saved.exact).await?;
         if now.basis != saved.basis {
             return Err(StageError::local(
                 "plan",
@@ -159,7 +159,7 @@ pub(super) async fn apply(
         whole_file: request.projects.is_empty(),
         ..options(config, request.allow_deletes, request.allow_cost)
     };
-    let report = apply::run(engine, selected, options, "apply").await?;
+    let report = sync::run(engine, selected, options, "apply").await?;
     // A component that cannot be loaded has ended its projects, which the report tells.
     if let Ok(components) = components
         && (components != Lock::default() || lock_file.exists())
@@ -358,7 +358,7 @@ pub(super) async fn query(config: &Config, request: &QueryRequest) -> anyhow::Re
     check_names(config, &request.projects)?;
     let workshop = Workshop::new(CancellationToken::new(), EventSink::none());
     let projects = workshop.searches(config, &request.projects)?;
-    let matches = apply::search(&projects, &request.text, request.top_k, request.filter.as_ref()).await?;
+    let matches = sync::search(&projects, &request.text, request.top_k, request.filter.as_ref()).await?;
     Ok(Answer { matches })
 }
 
@@ -433,13 +433,13 @@ pub(super) async fn verify(
         Some(lock) => Arc::new(Ledger::open_locked(&config.engine.state, lock)?),
         None => read_ledger(&config.engine.state)?,
     };
-    let mut findings = apply::check(&ledger, &stores, &options.declared, &cancel).await;
+    let mut findings = sync::check(&ledger, &stores, &options.declared, &cancel).await;
     if repair && findings.iter().any(|finding| finding.report.is_open()) {
-        apply::mend(&ledger, &stores, &mut findings).await?;
+        sync::mend(&ledger, &stores, &mut findings).await?;
         let again = candidates(&workshop, config, projects).await?;
         let engine = Arc::new(workshop.engine(config, Arc::clone(&ledger), events, cancel.clone()));
-        apply::run(engine, again, options.clone(), "verify").await?;
-        let after = apply::check(&ledger, &stores, &options.declared, &cancel).await;
+        sync::run(engine, again, options.clone(), "verify").await?;
+        let after = sync::check(&ledger, &stores, &options.declared, &cancel).await;
         for (finding, after) in findings.iter_mut().zip(after) {
             let left = after.report.missing.min(finding.report.missing);
             finding.report.written = finding.report.missing - left;

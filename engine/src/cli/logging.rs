@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn dependencies_never_speak_below_warn() {
         let filter = filter(level(Some(9)));
-        assert!(filter.would_enable("reposync::apply", &Level::TRACE));
+        assert!(filter.would_enable("reposync::sync", &Level::TRACE));
         assert!(filter.would_enable("hyper_util::client", &Level::WARN));
         assert!(!filter.would_enable("hyper_util::client", &Level::INFO));
     }
@@ -146,8 +146,8 @@ mod tests {
     #[test]
     fn quiet_leaves_errors_alone() {
         let filter = filter(level(None));
-        assert!(filter.would_enable("reposync::apply", &Level::ERROR));
-        assert!(!filter.would_enable("reposync::apply", &Level::WARN));
+        assert!(filter.would_enable("reposync::sync", &Level::ERROR));
+        assert!(!filter.would_enable("reposync::sync", &Level::WARN));
         assert!(!filter.would_enable("hyper_util::client", &Level::WARN));
     }
 }

@@ -9,9 +9,9 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::apply::{self, Probe};
 use crate::config::{self, Config, Need};
 use crate::model::{EventSink, StageError, mask_secrets};
+use crate::sync::{self, Probe};
 use crate::wire::{self, Workshop};
 
 use super::context::Context;
@@ -141,7 +141,7 @@ async fn probe(config: &Config) -> anyhow::Result<Vec<Probe>> {
     let config = config.clone();
     let candidates = tokio::task::spawn_blocking(move || workshop.candidates(&config, &[]));
     let candidates = candidates.await.context("the stages could not be made")?;
-    Ok(apply::probe(&candidates).await)
+    Ok(sync::probe(&candidates).await)
 }
 
 /// One line for each service that was asked, with the hint of one that refuses.

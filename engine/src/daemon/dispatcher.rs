@@ -24,8 +24,8 @@ use super::state::{Active, ProjectState};
 use super::swap::Swap;
 use super::systemd;
 use super::view::{RunState, View};
-use crate::apply::run_id;
 use crate::model::StageResult;
+use crate::sync::run_id;
 
 /// The clock is looked at this often at least: it may be set, and the machine may sleep.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::apply::{Candidate, Project};
 use crate::config::{self, Config, ConfigDiff, Need, StageKind};
 use crate::model::{StageError, StageResult};
+use crate::sync::{Candidate, Project};
 use crate::wire::Workshop;
 
 /// A generation of the configuration.

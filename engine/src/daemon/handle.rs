@@ -12,11 +12,11 @@ use super::message::{Accepted, Cause, Message, Refusal, ReloadOutcome};
 use super::pending::Pushed;
 use super::shared::Shared;
 use super::view::{RunState, View};
-use crate::apply::{self, Options};
 use crate::config::StageKind;
 use crate::ledger::{Ledger, RunQuery, RunRow};
 use crate::model::{BranchRef, EventSink, Outcome, Report, Running, StageResult, StatusView};
 use crate::plan::{Guard, Plan, SpendingGuard};
+use crate::sync::{self, Options};
 
 /// A handle on the daemon. Cheap to clone.
 #[derive(Clone)]
@@ -177,7 +177,7 @@ impl Handle {
         let spending =
             SpendingGuard { max_new_texts_ratio: config.engine.max_new_texts_ratio, allow_cost: false };
         let options = Options::new(guard, spending, generation.declared());
-        Ok(apply::plan(Arc::new(engine), candidates, options, exact).await)
+        Ok(sync::plan(Arc::new(engine), candidates, options, exact).await)
     }
 
     /// A page of runs, newest first; those that have not begun in front. `None`: no run has the id

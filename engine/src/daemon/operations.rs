@@ -11,9 +11,9 @@ use serde_json::{Map, Value};
 use super::generation::Generation;
 use super::handle::Handle;
 use super::message::Refusal;
-use crate::apply::operations as steps;
-use crate::apply::{Project, ProjectSearch, search};
 use crate::model::{GitSha, Match, Metadata, Place, RepoEntry, SkipReason, StageError, StageResult};
+use crate::sync::operations as steps;
+use crate::sync::{Project, ProjectSearch, search};
 
 /// Who is to serve a request: a project, a stage by its name, or whoever is the only one.
 #[derive(Debug, Clone, Default)]

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::handle::Handle;
 use super::message::Refusal;
-use crate::apply::{self, ProjectStore};
 use crate::model::{StageResult, VerifyReport};
+use crate::sync::{self, ProjectStore};
 
 impl Handle {
     /// Compares what the ledger believes to be stored with what the stores hold; changes nothing.
@@ -31,7 +31,7 @@ impl Handle {
         // Ends with the request: nobody waits for the answer to a caller that left.
         let _stop = cancel.clone().drop_guard();
         let ledger = Arc::clone(&self.shared.reader);
-        let findings = apply::check(&ledger, &stores, &generation.declared(), &cancel).await;
+        let findings = sync::check(&ledger, &stores, &generation.declared(), &cancel).await;
         let projects = findings.into_iter().map(|finding| finding.report).collect();
         Ok(VerifyReport { repair: false, projects })
     }

@@ -6,7 +6,7 @@ use crate::model::{Fingerprint, GitSha, SkipReason, TreeEntry};
 
 /// A file that the project wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct Desired {
     /// Its entry in the tree.
     pub entry: TreeEntry,
     /// The recipe it would be made by now.
@@ -15,7 +15,7 @@ pub struct Wanted {
 
 /// A file that the ledger knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
+pub struct Recorded {
     /// The path.
     pub path: String,
     /// The blob that the index holds.
@@ -27,12 +27,12 @@ pub struct Known {
     /// How many vectors it has.
     pub vectors: u64,
     /// Whether what is known can be believed.
-    pub state: KnownState,
+    pub state: RecordedState,
 }
 
 /// Whether what is known of a file can be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KnownState {
+pub enum RecordedState {
     /// It is as recorded.
     Settled,
     /// It is as recorded: not for the index, by its content.
@@ -58,8 +58,8 @@ pub enum Reason {
     Recipe(Fingerprint),
     /// Its vectors belong elsewhere now.
     Place,
-    /// See [`KnownState`].
-    State(KnownState),
+    /// See [`RecordedState`].
+    State(RecordedState),
     /// `--full`.
     Full,
 }
@@ -68,7 +68,7 @@ pub enum Reason {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Write {
     /// Which, and how.
-    pub wanted: Wanted,
+    pub desired: Desired,
     /// Why.
     pub reason: Reason,
     /// Vectors that the index holds of it now.
@@ -85,7 +85,7 @@ pub struct RepoDiff {
     /// Files to be written, by path.
     pub writes: Vec<Write>,
     /// Files to be removed, by path.
-    pub removals: Vec<Known>,
+    pub removals: Vec<Recorded>,
     /// Files that are as recorded.
     pub unchanged: u64,
     /// Files that are, as recorded, not for the index.
@@ -93,8 +93,8 @@ pub struct RepoDiff {
 }
 
 /// Compares. `full`: believe nothing that is known.
-pub fn diff(wanted: Vec<Wanted>, known: Vec<Known>, full: bool) -> RepoDiff {
-    let mut known: BTreeMap<String, Known> =
+pub fn diff(wanted: Vec<Desired>, known: Vec<Recorded>, full: bool) -> RepoDiff {
+    let mut known: BTreeMap<String, Recorded> =
         known.into_iter().map(|file| (file.path.clone(), file)).collect();
     let mut diff = RepoDiff::default();
     for wanted in wanted {
@@ -103,26 +103,26 @@ pub fn diff(wanted: Vec<Wanted>, known: Vec<Known>, full: bool) -> RepoDiff {
             Some(reason) => {
                 let vectors_before = before.map_or(0, |file| file.vectors);
                 let is_new = vectors_before == 0;
-                diff.writes.push(Write { wanted, reason, vectors_before, is_new, moved_from: None });
+                diff.writes.push(Write { desired: wanted, reason, vectors_before, is_new, moved_from: None });
             }
             None => match before.map(|file| file.state) {
-                Some(KnownState::Skipped(reason)) => diff.skipped.push((wanted.entry.path, reason)),
+                Some(RecordedState::Skipped(reason)) => diff.skipped.push((wanted.entry.path, reason)),
                 _ => diff.unchanged += 1,
             },
         }
     }
     diff.removals = known.into_values().collect();
-    diff.writes.sort_by(|a, b| a.wanted.entry.path.cmp(&b.wanted.entry.path));
+    diff.writes.sort_by(|a, b| a.desired.entry.path.cmp(&b.desired.entry.path));
     label_moves(&mut diff);
     diff
 }
 
-fn reason(wanted: &Wanted, known: Option<&Known>, full: bool) -> Option<Reason> {
+fn reason(wanted: &Desired, known: Option<&Recorded>, full: bool) -> Option<Reason> {
     let Some(known) = known else { return Some(Reason::New) };
     if full {
         return Some(Reason::Full);
     }
-    if !matches!(known.state, KnownState::Settled | KnownState::Skipped(_)) {
+    if !matches!(known.state, RecordedState::Settled | RecordedState::Skipped(_)) {
         return Some(Reason::State(known.state));
     }
     if known.blob_sha != Some(wanted.entry.sha) {
@@ -148,7 +148,8 @@ fn label_moves(diff: &mut RepoDiff) {
     for write in &mut diff.writes {
         // Also one that failed before: what it is to replace stays until it is in.
         if write.is_new {
-            write.moved_from = leaving.get_mut(&write.wanted.entry.sha).and_then(Vec::pop).map(str::to_owned);
+            write.moved_from =
+                leaving.get_mut(&write.desired.entry.sha).and_then(Vec::pop).map(str::to_owned);
         }
     }
 }
@@ -158,7 +159,7 @@ mod tests {
     use super::*;
     use crate::model::EntryMode;
 
-    fn wanted(path: &str, sha: u8, recipe: &str) -> Wanted {
+    fn wanted(path: &str, sha: u8, recipe: &str) -> Desired {
         let entry = TreeEntry {
             path: path.into(),
             path_is_utf8: true,
@@ -166,21 +167,21 @@ mod tests {
             sha: GitSha([sha; 20]),
             size: Some(1),
         };
-        Wanted { entry, recipe: Fingerprint::of([recipe]) }
+        Desired { entry, recipe: Fingerprint::of([recipe]) }
     }
 
-    fn known(path: &str, sha: u8, recipe: &str) -> Known {
-        Known {
+    fn known(path: &str, sha: u8, recipe: &str) -> Recorded {
+        Recorded {
             path: path.into(),
             blob_sha: Some(GitSha([sha; 20])),
             recipe: Some(Fingerprint::of([recipe])),
             in_place: true,
             vectors: 3,
-            state: KnownState::Settled,
+            state: RecordedState::Settled,
         }
     }
 
-    fn reasons(wanted_files: Vec<Wanted>, known_files: Vec<Known>, full: bool) -> Vec<Reason> {
+    fn reasons(wanted_files: Vec<Desired>, known_files: Vec<Recorded>, full: bool) -> Vec<Reason> {
         diff(wanted_files, known_files, full).writes.into_iter().map(|write| write.reason).collect()
     }
 
@@ -191,15 +192,17 @@ mod tests {
         assert_eq!(reasons(one(), vec![known("a", 2, "r")], false), [Reason::Content]);
         let old = Fingerprint::of(["old"]);
         assert_eq!(reasons(one(), vec![known("a", 1, "old")], false), [Reason::Recipe(old)]);
-        let elsewhere = Known { in_place: false, ..known("a", 1, "r") };
+        let elsewhere = Recorded { in_place: false, ..known("a", 1, "r") };
         assert_eq!(reasons(one(), vec![elsewhere.clone()], false), [Reason::Place]);
         assert_eq!(reasons(one(), vec![known("a", 1, "r")], true), [Reason::Full]);
         assert_eq!(reasons(one(), vec![known("a", 1, "r")], false), []);
-        for state in [KnownState::Failed, KnownState::Unfinished, KnownState::Adopted, KnownState::Damaged] {
-            let file = Known { state, ..known("a", 1, "r") };
+        for state in
+            [RecordedState::Failed, RecordedState::Unfinished, RecordedState::Adopted, RecordedState::Damaged]
+        {
+            let file = Recorded { state, ..known("a", 1, "r") };
             assert_eq!(reasons(one(), vec![file], false), [Reason::State(state)]);
         }
-        let skipped = Known { vectors: 0, state: KnownState::Skipped(SkipReason::Binary), ..elsewhere };
+        let skipped = Recorded { vectors: 0, state: RecordedState::Skipped(SkipReason::Binary), ..elsewhere };
         let diff = diff(one(), vec![skipped], false);
         assert_eq!((diff.writes.len(), diff.skipped), (0, vec![("a".to_owned(), SkipReason::Binary)]));
     }
@@ -213,7 +216,7 @@ mod tests {
         );
         assert_eq!(diff.unchanged, 1);
         let moves: Vec<_> =
-            diff.writes.iter().map(|w| (w.wanted.entry.path.as_str(), w.moved_from.as_deref())).collect();
+            diff.writes.iter().map(|w| (w.desired.entry.path.as_str(), w.moved_from.as_deref())).collect();
         assert_eq!(moves, [("new/a", Some("old/a")), ("new/b", None)]);
         let removals: Vec<_> = diff.removals.iter().map(|file| file.path.as_str()).collect();
         assert_eq!(removals, ["gone", "old/a"]);
@@ -222,7 +225,8 @@ mod tests {
     /// What it comes from stays until it is in, so it is to be known in every try.
     #[test]
     fn a_move_that_failed_before_is_still_a_move() {
-        let failed = Known { vectors: 0, blob_sha: None, state: KnownState::Failed, ..known("new", 1, "r") };
+        let failed =
+            Recorded { vectors: 0, blob_sha: None, state: RecordedState::Failed, ..known("new", 1, "r") };
         let diff = diff(vec![wanted("new", 1, "r")], vec![failed, known("old", 1, "r")], false);
         assert_eq!(diff.writes[0].moved_from.as_deref(), Some("old"));
     }

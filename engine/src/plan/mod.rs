@@ -9,7 +9,7 @@ mod select;
 mod shown;
 
 pub use attributes::Attributes;
-pub use diff::{Known, KnownState, Reason, RepoDiff, Wanted, Write, diff};
+pub use diff::{Desired, Reason, Recorded, RecordedState, RepoDiff, Write, diff};
 pub use guard::{Budget, Exceeded, Guard, Spending, SpendingGuard};
 pub use recipe::{RecipePart, RecipeParts};
 pub use select::Selector;

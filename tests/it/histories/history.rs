@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use reposync::apply::{Bounds, Candidate, Engine, Options, Project, Prune, run};
 use reposync::chunk::{Chunker, SentenceChunker, SentenceSettings};
 use reposync::embed::{CacheKey, EmbedQueue, Embedder as _, VectorCache};
 use reposync::ledger::{Ledger, ProjectRow};
@@ -15,6 +14,7 @@ use reposync::model::{
 use reposync::plan::{Guard, Selector, SpendingGuard};
 use reposync::source::Selection;
 use reposync::store::VectorStore;
+use reposync::sync::{Bounds, Candidate, Engine, Options, Project, Prune, run};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 

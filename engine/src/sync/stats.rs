@@ -17,7 +17,7 @@ const EXAMPLES: usize = 5;
 
 /// A project's counts, gathered from all its tasks.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct RunStats {
     inner: Mutex<Inner>,
 }
 
@@ -33,7 +33,7 @@ struct Inner {
     file_notes: (Vec<String>, u64),
 }
 
-impl Tally {
+impl RunStats {
     /// Adds to the counts.
     pub(crate) fn count(&self, add: impl FnOnce(&mut Counts)) {
         add(&mut self.lock().counts);
@@ -174,10 +174,10 @@ mod tests {
 
     #[test]
     fn many_notes_on_files_are_counted() {
-        let tally = Tally::default();
-        let shown = (0..25).filter(|n| tally.note_file(&n.to_string())).count() as u64;
+        let stats = RunStats::default();
+        let shown = (0..25).filter(|n| stats.note_file(&n.to_string())).count() as u64;
         assert_eq!(shown, TOLD_FILE_NOTES);
-        let notes = tally.report("docs", None, false).notes;
+        let notes = stats.report("docs", None, false).notes;
         assert_eq!(notes.len() as u64, TOLD_FILE_NOTES + 1);
         assert_eq!(notes.last().expect("the count"), "5 more files that a component could not chunk");
     }

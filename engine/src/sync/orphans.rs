@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::setup::{Engine, Options, Prune};
-use super::tally::Tally;
+use super::stats::RunStats;
 use crate::ledger::{Leftover, OrphanProject};
 use crate::model::{ErrorKind, Event, GuardKind, ProjectReport, StageError, StageResult, Withheld};
 
@@ -13,17 +13,17 @@ pub(crate) async fn orphan_projects(engine: &Engine, options: &Options) -> Vec<P
     let declared = options.declared.clone();
     let orphans = match engine.ledger.call(move |ledger| ledger.orphan_projects(&declared)).await {
         Ok(orphans) => orphans,
-        Err(error) => return vec![Tally::default().report("(orphans)", Some(&error), false)],
+        Err(error) => return vec![RunStats::default().report("(orphans)", Some(&error), false)],
     };
     let mut reports = Vec::new();
     for orphan in orphans {
-        let tally = Tally::default();
-        match deal_with(engine, options, &orphan, &tally).await {
+        let stats = RunStats::default();
+        match deal_with(engine, options, &orphan, &stats).await {
             Ok(false) => {}
-            Ok(true) => reports.push(tally.report(&orphan.name, None, false)),
+            Ok(true) => reports.push(stats.report(&orphan.name, None, false)),
             Err(error) => {
                 let interrupted = error.kind == ErrorKind::Cancelled;
-                reports.push(tally.report(&orphan.name, Some(&error), interrupted));
+                reports.push(stats.report(&orphan.name, Some(&error), interrupted));
             }
         }
     }
@@ -35,7 +35,7 @@ async fn deal_with(
     engine: &Engine,
     options: &Options,
     orphan: &OrphanProject,
-    tally: &Tally,
+    stats: &RunStats,
 ) -> StageResult<bool> {
     let (id, name) = (orphan.id, orphan.name.clone());
     let ids = engine.ledger.call(move |ledger| ledger.ids_of_project((id, &name))).await?;
@@ -56,9 +56,9 @@ async fn deal_with(
         );
         engine.events.emit(Event::Note { project: orphan.name.clone(), message: message.clone() });
         if withheld {
-            tally.withheld(Withheld { guard: GuardKind::Deletion, amount: orphan.vectors, message });
+            stats.withheld(Withheld { guard: GuardKind::Deletion, amount: orphan.vectors, message });
         } else {
-            tally.note(message);
+            stats.note(message);
         }
         return Ok(true);
     }
@@ -73,7 +73,7 @@ async fn deal_with(
         let place = engine.ledger.call(move |ledger| ledger.place(number)).await?;
         let Some(store) = engine.store_of(&place).await else {
             out_of_reach = true;
-            tally.note(format!(
+            stats.note(format!(
                 "orphan place {place}: no stage of the file reaches it any more; {} vectors of `{}` are left there. \
                  To clean it, put a stage back that reaches it (kind `{}`) and run again",
                 ids.len(),
@@ -88,13 +88,13 @@ async fn deal_with(
             }
             let names: Vec<String> = batch.iter().map(|id| id.id.clone()).collect();
             store.delete(&place.namespace, &names).await?;
-            tally.count(|counts| counts.vectors_deleted += names.len() as u64);
+            stats.count(|counts| counts.vectors_deleted += names.len() as u64);
         }
     }
     if !out_of_reach {
         let files = forget(engine, orphan).await?;
-        tally.count(|counts| counts.files_removed += files);
-        tally.note(format!("project `{}` was removed", orphan.name));
+        stats.count(|counts| counts.files_removed += files);
+        stats.note(format!("project `{}` was removed", orphan.name));
     }
     Ok(true)
 }

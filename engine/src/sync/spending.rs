@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::estimate::{Bill, Sent, count_exactly};
-use super::look::RepoWork;
+use super::inspect::RepoChanges;
 use super::project_run::ProjectRun;
 use crate::model::{GuardKind, StageResult, Withheld};
 pub(crate) use crate::plan::Budget;
@@ -29,7 +29,7 @@ pub(crate) async fn budget(run: &Arc<ProjectRun>) -> StageResult<Budget> {
 /// the vector cache cost nothing.
 pub(crate) async fn decide(
     run: &Arc<ProjectRun>,
-    works: &[RepoWork],
+    works: &[RepoChanges],
     budget: Budget,
 ) -> StageResult<Option<Withheld>> {
     let guard = run.options.spending;
@@ -47,7 +47,7 @@ pub(crate) async fn decide(
 }
 
 /// More than the run can cost, from sizes alone.
-fn most(run: &ProjectRun, works: &[RepoWork]) -> Spending {
+fn most(run: &ProjectRun, works: &[RepoChanges]) -> Spending {
     // Also what only moves: its vectors may have been dropped from the cache.
     let writes = || works.iter().flat_map(|work| &work.diff.writes);
     let bytes: u64 = writes().map(size).sum();
@@ -68,7 +68,7 @@ fn most(run: &ProjectRun, works: &[RepoWork]) -> Spending {
 }
 
 fn size(write: &Write) -> u64 {
-    write.wanted.entry.size.unwrap_or_default()
+    write.desired.entry.size.unwrap_or_default()
 }
 
 fn withheld(run: &ProjectRun, new: Spending, budget: Budget, bound: Exceeded) -> Withheld {

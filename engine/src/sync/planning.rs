@@ -9,17 +9,17 @@ use futures::StreamExt;
 
 use super::adopt::adopt;
 use super::estimate::{Bill, LeftOut, Sent, estimate};
-use super::look::{Look, RepoWork, known_files, look};
+use super::inspect::{RepoChanges, RepoState, inspect_repository, known_files};
 use super::project_run::ProjectRun;
-use super::remove::{Leaving, Verdict, judge};
+use super::remove::{GuardDecision, Removal, apply_guard};
 use super::setup::{Candidate, Engine, Options, Project, Prune};
 use super::spending;
-use super::survey::{Absence, Gone, report_empty, report_orphan, survey};
-use super::tally::failure;
+use super::stats::failure;
+use super::survey::{Missing, MissingReason, report_empty, report_orphan, survey};
 use crate::ledger::Ledger;
 use crate::model::{Event, Fingerprint, Phase, SkipReason, StageError, StageResult};
 use crate::plan::{
-    Action, Estimate, FilePlan, KnownState, Plan, ProjectPlan, Reason, RecipeParts, RepositoryPlan, Write,
+    Action, Estimate, FilePlan, Plan, ProjectPlan, Reason, RecipeParts, RecordedState, RepositoryPlan, Write,
 };
 
 /// Repositories looked at at once.
@@ -93,7 +93,7 @@ async fn plan_project(
     };
     let mut planned = empty(&name, None);
     let result = survey_project(&run, exact, sent, &mut planned).await;
-    let report = run.tally.report(&name, result.as_ref().err(), false);
+    let report = run.stats.report(&name, result.as_ref().err(), false);
     planned.skipped = report.skipped;
     planned.withheld = report.counts.vectors_withheld;
     planned.guards = report.withheld;
@@ -121,7 +121,7 @@ async fn survey_project(
     let mut looks = futures::stream::iter(survey.present)
         .map(|present| async move {
             let name = present.entry.repo.name.clone();
-            (name, look(run, present).await)
+            (name, inspect_repository(run, present).await)
         })
         .buffer_unordered(REPOSITORIES);
     let mut bill = Bill::new(run, sent);
@@ -136,17 +136,19 @@ async fn survey_project(
     while let Some((name, look)) = looks.next().await {
         run.emit(Event::Done { phase: Phase::List, n: 1 });
         match look? {
-            Look::Unchanged => planned.repositories_unchanged += 1,
-            Look::Empty => drop(absent.insert(name)),
-            Look::Failed => drop(incomplete.insert(name)),
-            Look::Gone(cause) => vanished.push((name, Absence::Orphan { certain: true }, cause)),
-            Look::Work(work) => {
+            RepoState::Unchanged => planned.repositories_unchanged += 1,
+            RepoState::Empty => drop(absent.insert(name)),
+            RepoState::Failed => drop(incomplete.insert(name)),
+            RepoState::Vanished(cause) => {
+                vanished.push((name, MissingReason::Orphan { certain: true }, cause))
+            }
+            RepoState::Changed(work) => {
                 for (path, reason) in work.skipped.iter().chain(&work.diff.skipped) {
-                    run.tally.skipped(&name, path, *reason);
+                    run.stats.skipped(&name, path, *reason);
                 }
                 leaving
-                    .extend(work.diff.removals.iter().map(|known| Leaving::new(&name, known.clone(), true)));
-                arriving.extend(work.diff.writes.iter().map(|write| write.wanted.entry.sha));
+                    .extend(work.diff.removals.iter().map(|known| Removal::new(&name, known.clone(), true)));
+                arriving.extend(work.diff.writes.iter().map(|write| write.desired.entry.sha));
                 kept_out.extend(
                     work.skipped.iter().map(|(path, reason)| ((name.clone(), path.clone()), *reason)),
                 );
@@ -165,22 +167,22 @@ async fn survey_project(
     report_empty(run, &absent);
     absent.extend(vanished.iter().map(|(name, ..)| name.clone()));
     let unlisted =
-        survey.gone.into_iter().map(|Gone { name, why }| (name, why, "is not in the listing any more"));
+        survey.gone.into_iter().map(|Missing { name, why }| (name, why, "is not in the listing any more"));
     for (name, why, cause) in unlisted.chain(vanished) {
         let counted = match why.unless_absent(&absent) {
             // Its files stay until they are all in under the new name.
-            Absence::Renamed(to) if incomplete.contains(&to) => continue,
-            Absence::Deselected | Absence::Renamed(_) => true,
-            Absence::Orphan { certain } if run.options.prune == Prune::No || !certain => {
+            MissingReason::Renamed(to) if incomplete.contains(&to) => continue,
+            MissingReason::Deselected | MissingReason::Renamed(_) => true,
+            MissingReason::Orphan { certain } if run.options.prune == Prune::No || !certain => {
                 report_orphan(run, &name, cause).await?;
                 continue;
             }
-            Absence::Orphan { .. } => run.options.prune == Prune::Standing,
+            MissingReason::Orphan { .. } => run.options.prune == Prune::Standing,
         };
         let known = known_files(run, &name).await?;
-        leaving.extend(known.into_iter().map(|file| Leaving::new(&name, file, counted)));
+        leaving.extend(known.into_iter().map(|file| Removal::new(&name, file, counted)));
     }
-    let Verdict { removed, .. } = judge(run, leaving, vectors_before, arriving).await?;
+    let GuardDecision { removed, .. } = apply_guard(run, leaving, vectors_before, arriving).await?;
     let mut secrets = bill.take_secrets();
     secrets.sort_by(|a, b| (&a.repository, &a.path, a.line).cmp(&(&b.repository, &b.path, b.line)));
     planned.secrets_found = secrets.len() as u64;
@@ -209,7 +211,7 @@ fn leave_out(repository: &mut RepositoryPlan, left_out: &LeftOut) {
 type KeptOut = BTreeMap<(String, String), SkipReason>;
 
 /// Enters what leaves under its repository. A path that is the origin of a move is told there.
-fn list_removals(planned: &mut ProjectPlan, removed: &[Leaving], kept_out: &KeptOut) {
+fn list_removals(planned: &mut ProjectPlan, removed: &[Removal], kept_out: &KeptOut) {
     for file in removed.iter().filter(|file| file.vectors > 0) {
         let at = planned.repositories.iter().position(|repository| repository.repository == file.repository);
         let at = at.unwrap_or_else(|| {
@@ -243,7 +245,7 @@ fn list_removals(planned: &mut ProjectPlan, removed: &[Leaving], kept_out: &Kept
     }
 }
 
-async fn repository_plan(run: &Arc<ProjectRun>, work: &RepoWork) -> StageResult<RepositoryPlan> {
+async fn repository_plan(run: &Arc<ProjectRun>, work: &RepoChanges) -> StageResult<RepositoryPlan> {
     let mut files = Vec::with_capacity(work.diff.writes.len());
     for write in &work.diff.writes {
         let action = match (write.is_new, &write.moved_from) {
@@ -253,7 +255,7 @@ async fn repository_plan(run: &Arc<ProjectRun>, work: &RepoWork) -> StageResult<
         };
         files.push(FilePlan {
             action,
-            path: write.wanted.entry.path.clone(),
+            path: write.desired.entry.path.clone(),
             from: write.moved_from.clone(),
             reason: reason(run, write).await?,
         });
@@ -275,18 +277,18 @@ async fn reason(run: &Arc<ProjectRun>, write: &Write) -> StageResult<String> {
         Reason::Place => "moves to another place".to_owned(),
         Reason::Full => "--full".to_owned(),
         Reason::State(state) => match state {
-            KnownState::Failed => "failed before",
-            KnownState::Unfinished => "an interrupted write",
-            KnownState::Adopted => "found in the store, to be compared",
-            KnownState::Damaged => "damaged in the store",
-            KnownState::Settled | KnownState::Skipped(_) => "as recorded",
+            RecordedState::Failed => "failed before",
+            RecordedState::Unfinished => "an interrupted write",
+            RecordedState::Adopted => "found in the store, to be compared",
+            RecordedState::Damaged => "damaged in the store",
+            RecordedState::Settled | RecordedState::Skipped(_) => "as recorded",
         }
         .to_owned(),
         Reason::Recipe(old) => {
             let old = old.clone();
             let parts = run.ledger(move |ledger, _| ledger.recipe_parts(&old)).await?;
             let old: Option<RecipeParts> = parts.and_then(|json| serde_json::from_str(&json).ok());
-            match (old, run.recipes.of(&write.wanted.entry.path)) {
+            match (old, run.recipes.of(&write.desired.entry.path)) {
                 (Some(old), Some(new)) => FilePlan::recipe_reason(&new.parts.difference(&old)),
                 _ => "recipe".to_owned(),
             }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::look::read_attributes;
+use super::inspect::read_attributes;
 use super::prepare::{CORES, Origin, Prepared, prepare};
 use super::project_run::LedgerAnswers;
 use super::setup::{Project, Recipes};

@@ -9,10 +9,10 @@ use chrono::{DateTime, Duration, Utc};
 
 use super::project_run::ProjectRun;
 use super::setup::{Project, item_or_fatal};
-use super::survey::Present;
+use super::survey::Listed;
 use crate::ledger::{FileStatus, KnownFile, RepositoryRow, RepositorySync};
 use crate::model::{GitSha, RepoEntry, RepoRef, SkipReason, StageError, StageResult, TreeEntry};
-use crate::plan::{Attributes, Known, KnownState, RepoDiff, Wanted, diff};
+use crate::plan::{Attributes, Desired, Recorded, RecordedState, RepoDiff, diff};
 use crate::source::{ContentSink, Head};
 
 /// Bytes of all `.gitattributes` files of a tree, which are held in memory together.
@@ -21,7 +21,7 @@ const MOST_ATTRIBUTE_BYTES: u64 = 16 << 20;
 const MOST_ATTRIBUTE_RULES: usize = 10_000;
 
 /// How a repository stands.
-pub(crate) enum Look {
+pub(crate) enum RepoState {
     /// Everything is as it was at the last finished sync.
     Unchanged,
     /// It failed, which is recorded; others go on.
@@ -29,13 +29,13 @@ pub(crate) enum Look {
     /// It has no commits and never had files in the index.
     Empty,
     /// It is not there any more, or has no commits where it had files.
-    Gone(&'static str),
+    Vanished(&'static str),
     /// Its tree was read.
-    Work(Box<RepoWork>),
+    Changed(Box<RepoChanges>),
 }
 
 /// What is to be done in a repository.
-pub(crate) struct RepoWork {
+pub(crate) struct RepoChanges {
     pub(crate) entry: RepoEntry,
     pub(crate) commit: GitSha,
     pub(crate) previous: Option<GitSha>,
@@ -45,8 +45,8 @@ pub(crate) struct RepoWork {
 }
 
 /// Looks at one repository of the listing.
-pub(crate) async fn look(run: &Arc<ProjectRun>, present: Present) -> StageResult<Look> {
-    let Present { entry, known } = present;
+pub(crate) async fn inspect_repository(run: &Arc<ProjectRun>, present: Listed) -> StageResult<RepoState> {
+    let Listed { entry, known } = present;
     let name = entry.repo.name.clone();
     let unsettled = {
         let name = name.clone();
@@ -57,16 +57,16 @@ pub(crate) async fn look(run: &Arc<ProjectRun>, present: Present) -> StageResult
         .is_some_and(|row| row.settled && !unsettled && row.basis.as_deref() == Some(run.basis.as_str()));
     let pushed = run.options.pushed.contains_key(&name);
     if settled && !pushed && believed.is_some_and(|row| listing_suffices(row, &entry, Utc::now())) {
-        return Ok(Look::Unchanged);
+        return Ok(RepoState::Unchanged);
     }
 
     let last_commit = believed.and_then(|row| row.last_commit);
     let head = item_or_fatal(run.project.source.head(&entry, &run.project.branch, last_commit).await)?;
     let commit = match head {
         Ok(Head::Commit(commit)) => commit,
-        Ok(Head::Empty | Head::Missing) if known.is_none() => return Ok(Look::Empty),
-        Ok(Head::Empty) => return Ok(Look::Gone("has no commits any more")),
-        Ok(Head::Missing) => return Ok(Look::Gone("is not there any more")),
+        Ok(Head::Empty | Head::Missing) if known.is_none() => return Ok(RepoState::Empty),
+        Ok(Head::Empty) => return Ok(RepoState::Vanished("has no commits any more")),
+        Ok(Head::Missing) => return Ok(RepoState::Vanished("is not there any more")),
         Ok(Head::NoBranch) => {
             let branch = match &run.project.branch {
                 crate::model::BranchRef::Named(branch) => format!("branch `{branch}`"),
@@ -75,11 +75,11 @@ pub(crate) async fn look(run: &Arc<ProjectRun>, present: Present) -> StageResult
             let error = StageError::refused(run.project.source.stage(), format!("{branch} does not exist"))
                 .hint("check `branch` of the project");
             run.repository_failed(&name, &error);
-            return Ok(Look::Failed);
+            return Ok(RepoState::Failed);
         }
         Err(error) => {
             run.repository_failed(&name, &error);
-            return Ok(Look::Failed);
+            return Ok(RepoState::Failed);
         }
     };
     if !run.dry {
@@ -90,13 +90,13 @@ pub(crate) async fn look(run: &Arc<ProjectRun>, present: Present) -> StageResult
         if !run.dry {
             finish(run, &entry, commit, true).await?;
         }
-        return Ok(Look::Unchanged);
+        return Ok(RepoState::Unchanged);
     }
     match item_or_fatal(read_tree(run, entry, commit, last_commit).await)? {
-        Ok(work) => Ok(Look::Work(Box::new(work))),
+        Ok(work) => Ok(RepoState::Changed(Box::new(work))),
         Err(error) => {
             run.repository_failed(&name, &error);
-            Ok(Look::Failed)
+            Ok(RepoState::Failed)
         }
     }
 }
@@ -133,7 +133,7 @@ async fn read_tree(
     entry: RepoEntry,
     commit: GitSha,
     previous: Option<GitSha>,
-) -> StageResult<RepoWork> {
+) -> StageResult<RepoChanges> {
     let source = &run.project.source;
     let tree = source.tree(&entry.repo, commit).await?;
     let attributes = read_attributes(&run.project, &entry.repo, commit, &tree).await?;
@@ -143,18 +143,18 @@ async fn read_tree(
         if let Some(reason) = run.project.selector.skip(&file, &attributes) {
             skipped.push((file.path, reason));
         } else if let Some(recipe) = run.recipes.of(&file.path) {
-            wanted.push(Wanted { entry: file, recipe: recipe.fingerprint.clone() });
+            wanted.push(Desired { entry: file, recipe: recipe.fingerprint.clone() });
         } else {
             skipped.push((file.path, SkipReason::NoChunker));
         }
     }
     let known = known_files(run, &entry.repo.name).await?;
     let diff = diff(wanted, known, run.options.full);
-    Ok(RepoWork { entry, commit, previous, diff, skipped })
+    Ok(RepoChanges { entry, commit, previous, diff, skipped })
 }
 
 /// What the ledger knows of a repository's files, as the plan wants it.
-pub(crate) async fn known_files(run: &Arc<ProjectRun>, repository: &str) -> StageResult<Vec<Known>> {
+pub(crate) async fn known_files(run: &Arc<ProjectRun>, repository: &str) -> StageResult<Vec<Recorded>> {
     let repository = repository.to_owned();
     let (files, unfinished) = run
         .ledger(move |ledger, (id, name)| {
@@ -164,24 +164,24 @@ pub(crate) async fn known_files(run: &Arc<ProjectRun>, repository: &str) -> Stag
     Ok(merge(files, unfinished, run.place_id))
 }
 
-fn merge(files: Vec<KnownFile>, mut unfinished: BTreeSet<String>, place: i64) -> Vec<Known> {
-    let mut known: Vec<Known> = files
+fn merge(files: Vec<KnownFile>, mut unfinished: BTreeSet<String>, place: i64) -> Vec<Recorded> {
+    let mut known: Vec<Recorded> = files
         .into_iter()
         .map(|file| {
             let state = match file.status {
-                _ if unfinished.remove(&file.path) => KnownState::Unfinished,
-                FileStatus::Synced => KnownState::Settled,
+                _ if unfinished.remove(&file.path) => RecordedState::Unfinished,
+                FileStatus::Synced => RecordedState::Settled,
                 // Without a reason that this version knows it is read again.
                 FileStatus::Skipped => file
                     .detail
                     .as_deref()
                     .and_then(SkipReason::of_label)
-                    .map_or(KnownState::Failed, KnownState::Skipped),
-                FileStatus::Failed => KnownState::Failed,
-                FileStatus::Adopted => KnownState::Adopted,
-                FileStatus::Damaged => KnownState::Damaged,
+                    .map_or(RecordedState::Failed, RecordedState::Skipped),
+                FileStatus::Failed => RecordedState::Failed,
+                FileStatus::Adopted => RecordedState::Adopted,
+                FileStatus::Damaged => RecordedState::Damaged,
             };
-            Known {
+            Recorded {
                 path: file.path,
                 blob_sha: file.blob_sha,
                 recipe: file.recipe,
@@ -192,13 +192,13 @@ fn merge(files: Vec<KnownFile>, mut unfinished: BTreeSet<String>, place: i64) ->
         })
         .collect();
     // A write that began for a file that has no row yet.
-    known.extend(unfinished.into_iter().map(|path| Known {
+    known.extend(unfinished.into_iter().map(|path| Recorded {
         path,
         blob_sha: None,
         recipe: None,
         in_place: true,
         vectors: 0,
-        state: KnownState::Unfinished,
+        state: RecordedState::Unfinished,
     }));
     known
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::look::RepoWork;
+use super::inspect::RepoChanges;
 use super::prepare::{CORES, Draft, Origin, Prepared, prepare};
 use super::project_run::ProjectRun;
 use super::setup::{Project, item_or_fatal};
@@ -67,7 +67,7 @@ pub(crate) type LeftOut = BTreeMap<String, SkipReason>;
 /// Adds a repository's work to the bill; tells what only its content keeps out, where that is read.
 pub(crate) async fn estimate(
     run: &Arc<ProjectRun>,
-    work: &RepoWork,
+    work: &RepoChanges,
     exact: bool,
     bill: &mut Bill<'_>,
 ) -> StageResult<LeftOut> {
@@ -84,14 +84,14 @@ pub(crate) async fn estimate(
     let repository = &work.entry.repo.name;
     run.note_files(notes);
     for (path, lines) in &encoded {
-        run.tally.encoded(repository, path, lines);
+        run.stats.encoded(repository, path, lines);
     }
     bill.secrets.extend(secrets);
     for (path, reason) in &left_out {
-        run.tally.skipped(repository, path, *reason);
+        run.stats.skipped(repository, path, *reason);
     }
     for (path, error) in &failed {
-        run.tally.failed(Some(repository), Some(path), error);
+        run.stats.failed(Some(repository), Some(path), error);
     }
     Ok(left_out)
 }
@@ -120,10 +120,10 @@ struct Looked {
 /// Adds a repository's work to the bill, by reading and cutting its contents.
 pub(crate) async fn count_exactly(
     run: &Arc<ProjectRun>,
-    work: &RepoWork,
+    work: &RepoChanges,
     bill: &mut Bill<'_>,
 ) -> StageResult<Counted> {
-    let wanted: Vec<TreeEntry> = work.diff.writes.iter().map(|write| write.wanted.entry.clone()).collect();
+    let wanted: Vec<TreeEntry> = work.diff.writes.iter().map(|write| write.desired.entry.clone()).collect();
     if wanted.is_empty() {
         return Ok(Counted::default());
     }
@@ -141,7 +141,7 @@ pub(crate) async fn count_exactly(
 
 /// What sizes alone tell. Content that the index holds already costs no embedding.
 fn by_size(write: &Write, estimate: &mut Estimate) {
-    let bytes = write.wanted.entry.size.unwrap_or_default();
+    let bytes = write.desired.entry.size.unwrap_or_default();
     let chunks = bytes.div_ceil(BYTES_PER_CHUNK).max(1);
     estimate.chunks += chunks;
     estimate.vectors_written += chunks;
@@ -175,7 +175,7 @@ impl ContentSink for Counting<'_, '_> {
         if run.stop.is_cancelled() {
             return Err(StageError::cancelled("engine"));
         }
-        let found = self.writes.binary_search_by(|write| write.wanted.entry.path.as_str().cmp(&entry.path));
+        let found = self.writes.binary_search_by(|write| write.desired.entry.path.as_str().cmp(&entry.path));
         let Some(write) = found.ok().map(|at| &self.writes[at]) else { return Ok(()) };
         let prepared = match item_or_fatal(content)? {
             Ok(content) => {
@@ -231,7 +231,7 @@ impl Counting<'_, '_> {
     async fn count(&mut self, write: &Write, drafts: &[Draft]) -> StageResult<()> {
         let run = self.run;
         let (place, repository, path) =
-            (run.place_id, self.repo.name.clone(), write.wanted.entry.path.clone());
+            (run.place_id, self.repo.name.clone(), write.desired.entry.path.clone());
         let held = run
             .ledger(move |ledger, project| {
                 ledger.held_ids(project, place, &FileKey { repository: &repository, path: &path })

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use super::project_run::ProjectRun;
 use crate::ledger::{FileKey, Leftover};
 use crate::model::{Event, GitSha, GuardKind, StageError, StageResult, Withheld};
-use crate::plan::Known;
+use crate::plan::Recorded;
 use crate::store::VectorStore;
 
 /// A file that is to leave the index.
 #[derive(Debug, Clone)]
-pub(crate) struct Leaving {
+pub(crate) struct Removal {
     pub(crate) repository: String,
     pub(crate) path: String,
     pub(crate) blob_sha: Option<GitSha>,
@@ -24,8 +24,8 @@ pub(crate) struct Leaving {
     pub(crate) moved: bool,
 }
 
-impl Leaving {
-    pub(crate) fn new(repository: &str, known: Known, counted: bool) -> Self {
+impl Removal {
+    pub(crate) fn new(repository: &str, known: Recorded, counted: bool) -> Self {
         Self {
             repository: repository.to_owned(),
             path: known.path,
@@ -42,21 +42,21 @@ impl Leaving {
 }
 
 /// What the guard makes of the files that are to leave.
-pub(crate) struct Verdict {
+pub(crate) struct GuardDecision {
     /// To be removed.
-    pub(crate) removed: Vec<Leaving>,
+    pub(crate) removed: Vec<Removal>,
     /// To be kept, because too much would go.
-    pub(crate) withheld: Vec<Leaving>,
+    pub(crate) withheld: Vec<Removal>,
 }
 
 /// Applies the guard. `arriving`: blobs that a plan is about to index (a run has indexed them).
-pub(crate) async fn judge(
+pub(crate) async fn apply_guard(
     run: &Arc<ProjectRun>,
-    leaving: Vec<Leaving>,
+    leaving: Vec<Removal>,
     vectors_before: u64,
     arriving: BTreeSet<GitSha>,
-) -> StageResult<Verdict> {
-    let gone: BTreeSet<(String, String)> = leaving.iter().map(Leaving::key).collect();
+) -> StageResult<GuardDecision> {
+    let gone: BTreeSet<(String, String)> = leaving.iter().map(Removal::key).collect();
     let with_successor = run
         .ledger(move |ledger, (id, _)| {
             leaving
@@ -74,13 +74,13 @@ pub(crate) async fn judge(
                 .collect::<StageResult<Vec<_>>>()
         })
         .await?;
-    let counts = |(file, successor): &(Leaving, bool)| file.counted && !successor;
+    let counts = |(file, successor): &(Removal, bool)| file.counted && !successor;
     let vectors: u64 = with_successor.iter().filter(|file| counts(file)).map(|(file, _)| file.vectors).sum();
     let withhold = run.options.guard.withholds(vectors, vectors_before);
     let (withheld, removed): (Vec<_>, Vec<_>) =
         with_successor.into_iter().partition(|file| withhold && counts(file));
-    let files = |list: Vec<(Leaving, bool)>| list.into_iter().map(|(file, _)| file).collect();
-    let verdict = Verdict { removed: files(removed), withheld: files(withheld) };
+    let files = |list: Vec<(Removal, bool)>| list.into_iter().map(|(file, _)| file).collect();
+    let verdict = GuardDecision { removed: files(removed), withheld: files(withheld) };
     if !verdict.withheld.is_empty() {
         let message = format!(
             "deletion guard: {vectors} of {vectors_before} vectors would go ({} files), more than `max_delete_ratio` allows; \
@@ -93,12 +93,12 @@ pub(crate) async fn judge(
 }
 
 /// Deletes the vectors of files, wherever they are, then forgets the files.
-pub(crate) async fn remove_files(run: &Arc<ProjectRun>, files: Vec<Leaving>) -> StageResult<()> {
+pub(crate) async fn remove_files(run: &Arc<ProjectRun>, files: Vec<Removal>) -> StageResult<()> {
     let mut stores = Stores::default();
     // So many files at once that their ids fill a call or two, whatever the store takes.
     for batch in files.chunks(200) {
         run.check_stopped()?;
-        let keys: Vec<(String, String)> = batch.iter().map(Leaving::key).collect();
+        let keys: Vec<(String, String)> = batch.iter().map(Removal::key).collect();
         let asked = keys.clone();
         let ids = run
             .ledger(move |ledger, project| {
@@ -129,7 +129,7 @@ pub(crate) async fn remove_files(run: &Arc<ProjectRun>, files: Vec<Leaving>) -> 
         for file in batch {
             // A path that never had vectors was never in the index.
             if file.vectors > 0 && !file.moved {
-                run.tally.count(|counts| counts.files_removed += 1);
+                run.stats.count(|counts| counts.files_removed += 1);
                 run.emit(Event::FileRemoved {
                     project: run.name().to_owned(),
                     repository: file.repository.clone(),
@@ -178,7 +178,7 @@ async fn delete(run: &Arc<ProjectRun>, stores: &mut Stores, place: i64, ids: &[S
     };
     for batch in ids.chunks(store.limits().ids_per_delete.max(1)) {
         store.delete(namespace, batch).await?;
-        run.tally.count(|counts| counts.vectors_deleted += batch.len() as u64);
+        run.stats.count(|counts| counts.vectors_deleted += batch.len() as u64);
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::parts::ProjectStore;
-use super::tally::failure;
+use super::stats::failure;
 use crate::ledger::{FileIds, Ledger};
 use crate::model::{Place, ProjectVerify, StageError, StageResult};
 

@@ -12,15 +12,15 @@ use tracing::Instrument as _;
 use super::adopt::adopt;
 use super::behind::count_behind;
 use super::file::Files;
-use super::look::{Look, RepoWork, finish, known_files, look};
+use super::inspect::{RepoChanges, RepoState, finish, inspect_repository, known_files};
 use super::orphans::orphan_projects;
 use super::project_run::ProjectRun;
-use super::remove::{Leaving, Verdict, clean_leftovers, judge, remove_files};
+use super::remove::{GuardDecision, Removal, apply_guard, clean_leftovers, remove_files};
 use super::selected::record_findings;
 use super::setup::{Candidate, Engine, Options, Project, Prune, selection_fingerprint};
 use super::spending;
-use super::survey::{Absence, Gone, Present, report_empty, report_orphan, survey};
-use super::tally::Tally;
+use super::stats::RunStats;
+use super::survey::{Listed, Missing, MissingReason, report_empty, report_orphan, survey};
 use super::writer::Writer;
 use crate::ledger::NewRun;
 use crate::model::{
@@ -80,7 +80,7 @@ async fn run_all(
                 tasks.spawn(work.instrument(span));
             }
             Err(error) => {
-                reports.insert(index, Tally::default().report(&candidate.name, Some(error), false));
+                reports.insert(index, RunStats::default().report(&candidate.name, Some(error), false));
             }
         }
     }
@@ -99,7 +99,7 @@ async fn run_all(
     for (index, candidate) in candidates.iter().enumerate() {
         reports.entry(index).or_insert_with(|| {
             let error = StageError::new("engine", ErrorKind::Bug, "the project's task panicked");
-            Tally::default().report(&candidate.name, Some(&error), false)
+            RunStats::default().report(&candidate.name, Some(&error), false)
         });
     }
     let mut parts: Vec<ProjectReport> = reports.into_values().collect();
@@ -202,13 +202,13 @@ async fn run_project(engine: Arc<Engine>, project: Arc<Project>, options: Arc<Op
             }
             let interrupted = run.engine.cancel.is_cancelled()
                 && error.as_ref().is_some_and(|error| error.kind == ErrorKind::Cancelled);
-            run.tally.count(|counts| {
+            run.stats.count(|counts| {
                 counts.price = counts.tokens as f64 * run.project.embedder().price_per_million_tokens() / 1e6;
             });
-            run.tally.report(run.name(), error.as_ref(), interrupted)
+            run.stats.report(run.name(), error.as_ref(), interrupted)
         }
         Err(error) => {
-            Tally::default().report(project.name(), Some(&error), error.kind == ErrorKind::Cancelled)
+            RunStats::default().report(project.name(), Some(&error), error.kind == ErrorKind::Cancelled)
         }
     };
     if report.outcome != Outcome::Done
@@ -228,7 +228,7 @@ struct RepoEnd {
     settled: bool,
     /// The spending guard withheld files of it: its commit is not the one indexed.
     withheld: bool,
-    leaving: Vec<Leaving>,
+    leaving: Vec<Removal>,
 }
 
 impl RepoEnd {
@@ -258,7 +258,7 @@ async fn drive(run: &Arc<ProjectRun>) -> StageResult<()> {
     let budget = spending::budget(run).await?;
     let survey = survey(run).await?;
     let total = survey.present.len() as u64;
-    run.tally.count(|counts| counts.repositories = total);
+    run.stats.count(|counts| counts.repositories = total);
     run.emit(Event::Expected { phase: Phase::List, n: total });
 
     let mut writers = JoinSet::new();
@@ -289,7 +289,7 @@ async fn drive(run: &Arc<ProjectRun>) -> StageResult<()> {
 async fn repositories(
     run: &Arc<ProjectRun>,
     writer: &Writer,
-    present: Vec<Present>,
+    present: Vec<Listed>,
     budget: spending::Budget,
     ends: &Mutex<Ends>,
 ) -> StageResult<()> {
@@ -303,7 +303,7 @@ async fn repositories(
     } else {
         let inspected = present.into_iter().map(|present| inspect(run, present, ends));
         let inspected = futures::stream::iter(inspected).buffer_unordered(REPOSITORIES);
-        let works: Vec<RepoWork> =
+        let works: Vec<RepoChanges> =
             inspected.filter_map(|work| async { work.map(|work| *work) }).collect().await;
         run.fatal().map_or(Ok(()), Err)?;
         if let Some(withheld) = spending::decide(run, &works, budget).await? {
@@ -316,35 +316,35 @@ async fn repositories(
 }
 
 /// Compares one repository with the ledger. `None`: there is nothing to write; why stands in `ends`.
-async fn inspect(run: &Arc<ProjectRun>, present: Present, ends: &Mutex<Ends>) -> Option<Box<RepoWork>> {
+async fn inspect(run: &Arc<ProjectRun>, present: Listed, ends: &Mutex<Ends>) -> Option<Box<RepoChanges>> {
     let name = present.entry.repo.name.clone();
     let span = tracing::info_span!("repository", repository = name);
     let looked = async {
         run.check_stopped()?;
-        look(run, present).await
+        inspect_repository(run, present).await
     };
     let looked = looked.instrument(span).await;
     run.emit(Event::Done { phase: Phase::List, n: 1 });
     let lock = || ends.lock().unwrap_or_else(PoisonError::into_inner);
     match looked {
-        Ok(Look::Work(work)) => return Some(work),
-        Ok(Look::Unchanged) => {
-            run.tally.count(|counts| counts.repositories_unchanged += 1);
+        Ok(RepoState::Changed(work)) => return Some(work),
+        Ok(RepoState::Unchanged) => {
+            run.stats.count(|counts| counts.repositories_unchanged += 1);
             run.emit(Event::RepositoryUnchanged { project: run.name().to_owned(), repository: name });
         }
-        Ok(Look::Empty) => {
+        Ok(RepoState::Empty) => {
             run.findings.empty(&name);
             lock().empty.insert(name);
         }
-        Ok(Look::Failed) => drop(lock().incomplete.insert(name)),
-        Ok(Look::Gone(cause)) => lock().gone.push((name, cause)),
+        Ok(RepoState::Failed) => drop(lock().incomplete.insert(name)),
+        Ok(RepoState::Vanished(cause)) => lock().gone.push((name, cause)),
         Err(error) => failed(run, name, error, ends),
     }
     None
 }
 
 /// Writes one repository's files and records how it ended.
-async fn execute(run: &Arc<ProjectRun>, writer: &Writer, work: RepoWork, ends: &Mutex<Ends>) {
+async fn execute(run: &Arc<ProjectRun>, writer: &Writer, work: RepoChanges, ends: &Mutex<Ends>) {
     let name = work.entry.repo.name.clone();
     let span = tracing::info_span!("repository", repository = name);
     let written = async {
@@ -376,13 +376,13 @@ fn failed(run: &Arc<ProjectRun>, name: String, error: StageError, ends: &Mutex<E
 }
 
 /// Fetches and writes what a repository needs.
-async fn files(run: &Arc<ProjectRun>, writer: &Writer, work: RepoWork) -> StageResult<RepoEnd> {
-    let RepoWork { entry, commit, diff, skipped, .. } = work;
+async fn files(run: &Arc<ProjectRun>, writer: &Writer, work: RepoChanges) -> StageResult<RepoEnd> {
+    let RepoChanges { entry, commit, diff, skipped, .. } = work;
     let repository = entry.repo.name.as_str();
     for (path, reason) in skipped.iter().chain(&diff.skipped) {
-        run.tally.skipped(repository, path, *reason);
+        run.stats.skipped(repository, path, *reason);
     }
-    run.tally.count(|counts| {
+    run.stats.count(|counts| {
         counts.files += diff.unchanged + diff.writes.len() as u64 + diff.skipped.len() as u64;
         counts.files_unchanged += diff.unchanged;
     });
@@ -404,7 +404,7 @@ async fn files(run: &Arc<ProjectRun>, writer: &Writer, work: RepoWork) -> StageR
     let moved: BTreeSet<String> = diff.writes.iter().filter_map(|write| write.moved_from.clone()).collect();
     let mut failed = super::file::FailedFiles::default();
     if !diff.writes.is_empty() {
-        let wanted = diff.writes.iter().map(|write| write.wanted.entry.clone()).collect();
+        let wanted = diff.writes.iter().map(|write| write.desired.entry.clone()).collect();
         let mut sink = Files::new(run, writer, &entry.repo, commit, diff.writes);
         let fetched = {
             let _fetch = tokio::select! {
@@ -426,7 +426,7 @@ async fn files(run: &Arc<ProjectRun>, writer: &Writer, work: RepoWork) -> StageR
         .filter(|known| !failed.keep.contains(&known.path))
         .map(|known| {
             let moved = moved.contains(&known.path);
-            Leaving { moved, ..Leaving::new(repository, known, true) }
+            Removal { moved, ..Removal::new(repository, known, true) }
         })
         .collect();
     let withheld = failed.withheld > 0;
@@ -437,27 +437,28 @@ async fn files(run: &Arc<ProjectRun>, writer: &Writer, work: RepoWork) -> StageR
 async fn removals(
     run: &Arc<ProjectRun>,
     ends: Ends,
-    gone: Vec<Gone>,
+    gone: Vec<Missing>,
     vectors_before: u64,
 ) -> StageResult<()> {
     let Ends { ended, gone: vanished, incomplete, empty: mut absent } = ends;
     report_empty(run, &absent);
     absent.extend(vanished.iter().map(|(name, _)| name.clone()));
-    let mut leaving: Vec<Leaving> = ended.iter().flat_map(|end| end.leaving.iter().cloned()).collect();
+    let mut leaving: Vec<Removal> = ended.iter().flat_map(|end| end.leaving.iter().cloned()).collect();
     let mut dissolved = Vec::new();
     let mut postponed = false;
-    let vanished = vanished.into_iter().map(|(name, cause)| (name, Absence::Orphan { certain: true }, cause));
+    let vanished =
+        vanished.into_iter().map(|(name, cause)| (name, MissingReason::Orphan { certain: true }, cause));
     let unlisted = gone.into_iter().map(|gone| (gone.name, gone.why, "is not in the listing any more"));
     for (name, why, cause) in unlisted.chain(vanished) {
         let counted = match why.unless_absent(&absent) {
-            Absence::Deselected => true,
+            MissingReason::Deselected => true,
             // Its files stay until they are all in under the new name.
-            Absence::Renamed(to) if incomplete.contains(&to) => continue,
-            Absence::Renamed(to) => {
+            MissingReason::Renamed(to) if incomplete.contains(&to) => continue,
+            MissingReason::Renamed(to) => {
                 run.note(format!("repository `{name}` is now `{to}`"));
                 true
             }
-            Absence::Orphan { certain } => {
+            MissingReason::Orphan { certain } => {
                 if run.options.prune == Prune::No || !certain {
                     report_orphan(run, &name, cause).await?;
                     continue;
@@ -466,11 +467,12 @@ async fn removals(
             }
         };
         let known = known_files(run, &name).await?;
-        leaving.extend(known.into_iter().map(|file| Leaving::new(&name, file, counted)));
+        leaving.extend(known.into_iter().map(|file| Removal::new(&name, file, counted)));
         dissolved.push(name);
     }
 
-    let Verdict { removed, withheld } = judge(run, leaving, vectors_before, BTreeSet::new()).await?;
+    let GuardDecision { removed, withheld } =
+        apply_guard(run, leaving, vectors_before, BTreeSet::new()).await?;
     remove_files(run, removed).await?;
     let kept: BTreeSet<&str> = withheld.iter().map(|file| file.repository.as_str()).collect();
     for end in &ended {

@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 use super::project_run::ProjectRun;
 use crate::ledger::{FileKey, FileRow, FileStatus, HeldIds, StoredChunk};
 use crate::model::{Event, Fingerprint, GitSha, Phase, Record, SkipReason, StageError, StageResult};
-use crate::plan::{KnownState, Reason, Write};
+use crate::plan::{Reason, RecordedState, Write};
 
 /// How long a group that is not full waits for another file.
 const LINGER: Duration = Duration::from_millis(20);
@@ -37,7 +37,7 @@ pub(crate) struct FileWrite {
 
 impl FileWrite {
     fn key(&self) -> FileKey<'_> {
-        FileKey { repository: &self.repository, path: &self.write.wanted.entry.path }
+        FileKey { repository: &self.repository, path: &self.write.desired.entry.path }
     }
 
     fn records(&self) -> impl Iterator<Item = (&str, &Fingerprint)> + Clone {
@@ -169,7 +169,7 @@ async fn write_files(run: &Arc<ProjectRun>, files: Arc<Vec<FileWrite>>) -> Stage
         .collect();
     for batch in records.chunks(limits.records_per_upsert.max(1)) {
         run.project.store.upsert(namespace, batch).await?;
-        run.tally.count(|counts| counts.vectors_written += batch.len() as u64);
+        run.stats.count(|counts| counts.vectors_written += batch.len() as u64);
         run.emit(Event::Done { phase: Phase::Upsert, n: batch.len() as u64 });
     }
 
@@ -177,7 +177,7 @@ async fn write_files(run: &Arc<ProjectRun>, files: Arc<Vec<FileWrite>>) -> Stage
     let stale: Vec<String> = steps.iter().flat_map(|step| step.stale.iter().cloned()).collect();
     for batch in stale.chunks(limits.ids_per_delete.max(1)) {
         run.project.store.delete(namespace, batch).await?;
-        run.tally.count(|counts| counts.vectors_deleted += batch.len() as u64);
+        run.stats.count(|counts| counts.vectors_deleted += batch.len() as u64);
     }
 
     // (4) The rows, and the intents closed.
@@ -217,16 +217,16 @@ pub(crate) fn step<'a>(
 
 /// Whether what the ledger says of a file's records can be believed.
 pub(crate) fn believes(write: &Write, full: bool) -> bool {
-    !full && write.reason != Reason::State(KnownState::Damaged)
+    !full && write.reason != Reason::State(RecordedState::Damaged)
 }
 
 fn row(file: &FileWrite) -> FileRow {
     FileRow {
         repository: file.repository.clone(),
-        path: file.write.wanted.entry.path.clone(),
+        path: file.write.desired.entry.path.clone(),
         commit: file.commit,
-        blob_sha: file.write.wanted.entry.sha,
-        recipe: file.write.wanted.recipe.clone(),
+        blob_sha: file.write.desired.entry.sha,
+        recipe: file.write.desired.recipe.clone(),
         status: file.status,
         detail: file.reason.map(|reason| reason.label().to_owned()),
         chunks: file
@@ -242,10 +242,10 @@ fn row(file: &FileWrite) -> FileRow {
 
 /// Tells of a file that is done.
 fn recorded(run: &ProjectRun, file: &FileWrite) {
-    let path = &file.write.wanted.entry.path;
+    let path = &file.write.desired.entry.path;
     let chunks = file.records.len() as u64;
     if let Some(reason) = file.reason {
-        run.tally.skipped(&file.repository, path, reason);
+        run.stats.skipped(&file.repository, path, reason);
         run.emit(Event::FileSkipped {
             project: run.name().to_owned(),
             repository: file.repository.clone(),
@@ -253,7 +253,7 @@ fn recorded(run: &ProjectRun, file: &FileWrite) {
             reason,
         });
     } else {
-        run.tally.count(|counts| {
+        run.stats.count(|counts| {
             counts.chunks += chunks;
             match (file.write.is_new, &file.write.moved_from) {
                 (true, Some(_)) => counts.files_moved += 1,

@@ -12,29 +12,29 @@ use crate::ledger::RepositoryRow;
 use crate::model::{RepoEntry, StageError, StageResult};
 
 /// The repositories of a project's run.
-pub(crate) struct Survey {
+pub(crate) struct Discovery {
     /// Those that are there and selected.
-    pub(crate) present: Vec<Present>,
+    pub(crate) present: Vec<Listed>,
     /// Those that the ledger knows and the listing does not show.
-    pub(crate) gone: Vec<Gone>,
+    pub(crate) gone: Vec<Missing>,
 }
 
 /// A repository that is there.
-pub(crate) struct Present {
+pub(crate) struct Listed {
     pub(crate) entry: RepoEntry,
     /// What the ledger knows of it.
     pub(crate) known: Option<RepositoryRow>,
 }
 
 /// A repository that the ledger knows and the listing does not show.
-pub(crate) struct Gone {
+pub(crate) struct Missing {
     pub(crate) name: String,
-    pub(crate) why: Absence,
+    pub(crate) why: MissingReason,
 }
 
 /// Why a known repository is not among those listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Absence {
+pub(crate) enum MissingReason {
     /// The file does not select it any more: its files are to be removed, under the guard.
     Deselected,
     /// It has another name now: its files are indexed under that name, these are to be removed.
@@ -47,7 +47,7 @@ pub(crate) enum Absence {
     },
 }
 
-impl Absence {
+impl MissingReason {
     /// A repository that was renamed and of which nothing is there under its new name (`absent`) is
     /// treated like one that vanished under its old name.
     pub(crate) fn unless_absent(self, absent: &BTreeSet<String>) -> Self {
@@ -59,7 +59,7 @@ impl Absence {
 }
 
 /// Lists what is selected and lays it beside the ledger.
-pub(crate) async fn survey(run: &Arc<ProjectRun>) -> StageResult<Survey> {
+pub(crate) async fn survey(run: &Arc<ProjectRun>) -> StageResult<Discovery> {
     let project = &run.project;
     let answers = LedgerAnswers { ledger: Arc::clone(&run.engine.ledger), dry: run.dry };
     let listing = project.source.list(&project.selection, &answers, run.options.full).await?;
@@ -99,10 +99,10 @@ pub(crate) async fn survey(run: &Arc<ProjectRun>) -> StageResult<Survey> {
         .filter(|entry| !entry.repo.key.is_empty())
         .map(|entry| (entry.repo.key.clone(), entry.repo.name.clone()))
         .collect();
-    let mut present: Vec<Present> = listing
+    let mut present: Vec<Listed> = listing
         .repositories
         .into_iter()
-        .map(|entry| Present { known: rows.remove(&entry.repo.name), entry })
+        .map(|entry| Listed { known: rows.remove(&entry.repo.name), entry })
         .collect();
     present.sort_by(|a, b| a.entry.repo.name.cmp(&b.entry.repo.name));
 
@@ -113,7 +113,7 @@ pub(crate) async fn survey(run: &Arc<ProjectRun>) -> StageResult<Survey> {
         .into_values()
         .map(|row| {
             let why = if let Some(name) = renames.get(&row.key) {
-                Absence::Renamed(name.clone())
+                MissingReason::Renamed(name.clone())
             } else {
                 // What the file names, the file takes back; an owner's listing that came back empty
                 // takes nothing back.
@@ -121,12 +121,16 @@ pub(crate) async fn survey(run: &Arc<ProjectRun>) -> StageResult<Survey> {
                     Some(names) => !names.contains(row.name.as_str()),
                     None => !empty,
                 };
-                if edited && deselected { Absence::Deselected } else { Absence::Orphan { certain: !empty } }
+                if edited && deselected {
+                    MissingReason::Deselected
+                } else {
+                    MissingReason::Orphan { certain: !empty }
+                }
             };
-            Gone { name: row.name, why }
+            Missing { name: row.name, why }
         })
         .collect();
-    Ok(Survey { present, gone })
+    Ok(Discovery { present, gone })
 }
 
 /// Reports a vanished repository, with its age.

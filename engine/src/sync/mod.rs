@@ -6,7 +6,7 @@ mod budget;
 mod estimate;
 mod file;
 mod findings;
-mod look;
+mod inspect;
 pub mod operations;
 mod orphans;
 mod parts;
@@ -20,8 +20,8 @@ mod search;
 mod selected;
 mod setup;
 mod spending;
+mod stats;
 mod survey;
-mod tally;
 mod verify;
 mod writer;
 

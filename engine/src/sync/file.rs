@@ -72,7 +72,7 @@ impl Files {
         let mut missing = self.writes.iter().filter(|(_, missing)| *missing).map(|(write, _)| write);
         let Some(first) = missing.next() else { return Ok(()) };
         let message =
-            format!("{} files did not come, `{}` among them", missing.count() + 1, first.wanted.entry.path);
+            format!("{} files did not come, `{}` among them", missing.count() + 1, first.desired.entry.path);
         Err(StageError::new(self.shared.run.project.source.stage(), ErrorKind::Bug, message))
     }
 
@@ -96,7 +96,7 @@ impl ContentSink for Files {
     /// Starts a file's journey. Waits while too many bytes are in flight.
     async fn put(&mut self, entry: TreeEntry, content: StageResult<Bytes>) -> StageResult<()> {
         let run = &self.shared.run;
-        let at = self.writes.binary_search_by(|(write, _)| write.wanted.entry.path.cmp(&entry.path));
+        let at = self.writes.binary_search_by(|(write, _)| write.desired.entry.path.cmp(&entry.path));
         let expected = at.ok().map(|at| &mut self.writes[at]).filter(|(_, missing)| *missing);
         let Some((write, missing)) = expected else {
             return Err(StageError::new(
@@ -146,7 +146,7 @@ fn true_bytes(drafts: &[Draft], dimensions: usize) -> usize {
 
 impl Shared {
     async fn journey(&self, write: Write, content: StageResult<Bytes>, mut room: Taken) {
-        let (path, moved_from) = (write.wanted.entry.path.clone(), write.moved_from.clone());
+        let (path, moved_from) = (write.desired.entry.path.clone(), write.moved_from.clone());
         // An interrupted project takes no further file; what is being written goes on.
         let result = tokio::select! {
             result = self.to_writer(write, content, &mut room) => result,
@@ -155,7 +155,7 @@ impl Shared {
         let result = match result {
             Ok(Some(written)) => written.await.unwrap_or_else(|_| Err(StageError::cancelled("engine"))),
             Ok(None) => {
-                self.run.tally.count(|counts| counts.files_withheld += 1);
+                self.run.stats.count(|counts| counts.files_withheld += 1);
                 let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
                 failed.withheld += 1;
                 failed.keep.extend(moved_from);
@@ -193,7 +193,7 @@ impl Shared {
         let (status, reason, drafts) = match prepared {
             Prepared::Skipped(reason) => (FileStatus::Skipped, Some(reason), Vec::new()),
             Prepared::Chunks(drafts, encoded) => {
-                self.run.tally.encoded(&self.repo.name, &write.wanted.entry.path, &encoded);
+                self.run.stats.encoded(&self.repo.name, &write.desired.entry.path, &encoded);
                 (FileStatus::Synced, None, drafts)
             }
         };
@@ -230,7 +230,7 @@ impl Shared {
     async fn prepare(&self, write: Write, content: Bytes) -> StageResult<(Prepared, Write)> {
         let (run, repo, commit) = (Arc::clone(&self.run), self.repo.clone(), self.commit);
         let work = move || {
-            let entry = &write.wanted.entry;
+            let entry = &write.desired.entry;
             let recipe = run.recipes.of(&entry.path).ok_or_else(|| {
                 StageError::new(
                     "engine",
@@ -261,7 +261,7 @@ impl Shared {
         for answer in answers {
             match answer {
                 Ok(embedded) => {
-                    self.run.tally.count(|counts| {
+                    self.run.stats.count(|counts| {
                         if embedded.cached {
                             counts.texts_cached += 1;
                         } else {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::budget::Share;
 use super::findings::Findings;
 use super::setup::{Engine, Options, Project, Recipes};
-use super::tally::Tally;
+use super::stats::RunStats;
 use crate::ledger::{Ledger, ProjectKey};
 use crate::model::{Event, Fingerprint, Place, StageError, StageResult, Withheld};
 use crate::source::AnswerCache;
@@ -35,7 +35,7 @@ pub(crate) struct ProjectRun {
     pub(crate) fetches: Share,
     /// What decides, besides the trees, which files are indexed and how.
     pub(crate) basis: Fingerprint,
-    pub(crate) tally: Tally,
+    pub(crate) stats: RunStats,
     pub(crate) findings: Findings,
     /// True for a plan: nothing is written.
     pub(crate) dry: bool,
@@ -79,7 +79,7 @@ impl ProjectRun {
         let stop = engine.cancel.child_token();
         let recipes = Recipes::new(Arc::clone(&project));
         let basis = recipes.basis();
-        let (tally, fatal) = (Tally::default(), Mutex::default());
+        let (stats, fatal) = (RunStats::default(), Mutex::default());
         let (in_flight, fetches) = (engine.bounds.in_flight.share(), engine.bounds.fetches.share());
         Ok(Arc::new(Self {
             engine,
@@ -94,7 +94,7 @@ impl ProjectRun {
             in_flight,
             fetches,
             basis,
-            tally,
+            stats,
             findings: Findings::default(),
             dry,
             embedding_withheld: AtomicBool::new(false),
@@ -135,7 +135,7 @@ impl ProjectRun {
 
     /// A repository failed; the run goes on.
     pub(crate) fn repository_failed(&self, repository: &str, error: &StageError) {
-        self.tally.failed(Some(repository), None, error);
+        self.stats.failed(Some(repository), None, error);
         self.findings.failed(repository, error);
         self.emit(Event::Failed {
             project: self.name().to_owned(),
@@ -152,7 +152,7 @@ impl ProjectRun {
         path: &str,
         error: &StageError,
     ) -> StageResult<()> {
-        self.tally.failed(Some(repository), Some(path), error);
+        self.stats.failed(Some(repository), Some(path), error);
         let line = error.one_line();
         self.emit(Event::Failed {
             project: self.name().to_owned(),
@@ -166,13 +166,13 @@ impl ProjectRun {
 
     pub(crate) fn note(&self, note: String) {
         self.emit(Event::Note { project: self.name().to_owned(), message: note.clone() });
-        self.tally.note(note);
+        self.stats.note(note);
     }
 
     /// Notes on single files, of which there may be many: the first ones are shown, the rest is counted.
     pub(crate) fn note_files(&self, notes: Vec<String>) {
         for note in notes {
-            if self.tally.note_file(&note) {
+            if self.stats.note_file(&note) {
                 self.emit(Event::Note { project: self.name().to_owned(), message: note });
             }
         }
@@ -193,7 +193,7 @@ impl ProjectRun {
     pub(crate) fn withheld(&self, withheld: Withheld) {
         let message = withheld.message.clone();
         self.emit(Event::Note { project: self.name().to_owned(), message });
-        self.tally.withheld(withheld);
+        self.stats.withheld(withheld);
     }
 
     /// Ends the project with an error; the first one is told.
