@@ -18,7 +18,7 @@ use crate::config::{self, Config, Stage, StageKind};
 use crate::embed::{EmbedQueue, Embedder, LocalEmbedder, VectorCache, azure_embedder, openai_embedder};
 use crate::ledger::{Ledger, ProjectRow};
 use crate::model::{ErrorKind, EventSink, Fingerprint, PathMatcher, SecretsMode, StageError, StageResult};
-use crate::net::{Patience, RetryPolicy};
+use crate::net::{RetryPolicy, Timeouts};
 use crate::notify::{Notifier, slack_notifier, webhook_notifier};
 use crate::plan::Selector;
 use crate::source::{GitSource, GithubSource, Selection, Source, refuse_tracked};
@@ -251,9 +251,9 @@ impl Workshop {
     }
 
     fn source(&self, config: &Config, stage: &Stage) -> StageResult<Arc<dyn Source>> {
-        let (calls, patience) = (config.engine.concurrency, patience(config));
+        let (calls, timeouts) = (config.engine.concurrency, timeouts(config));
         let (limits, max_file_bytes) = (config.engine.limits.clone(), config.engine.max_file_bytes.0);
-        let made_with = format!("{calls} {patience:?} {limits:?} {max_file_bytes}");
+        let made_with = format!("{calls} {timeouts:?} {limits:?} {max_file_bytes}");
         keep(&mut self.made().sources, stage, made_with, || match &stage.kind {
             StageKind::Git(settings) => {
                 let source = GitSource::new(&stage.name).with_limits(limits, max_file_bytes);
@@ -263,7 +263,7 @@ impl Workshop {
             StageKind::Github(settings) => {
                 let (cancel, events) = (self.cancel.clone(), self.events.clone());
                 let source = GithubSource::new(&stage.name, settings, calls, cancel, events)?;
-                Ok(Arc::new(source.with_patience(patience).with_limits(limits)))
+                Ok(Arc::new(source.with_timeouts(timeouts).with_limits(limits)))
             }
             _ => Err(wrong_role(stage, "source")),
         })
@@ -298,8 +298,8 @@ impl Workshop {
 
     fn queue(&self, config: &Config, stage: &Stage) -> StageResult<Arc<EmbedQueue>> {
         let cache = self.cache(config);
-        let (calls, patience) = (config.engine.concurrency, patience(config));
-        let made_with = format!("{calls} {patience:?}");
+        let (calls, timeouts) = (config.engine.concurrency, timeouts(config));
+        let made_with = format!("{calls} {timeouts:?}");
         let (cancel, events) = (self.cancel.clone(), self.events.clone());
         keep(&mut self.made().queues, stage, made_with, || {
             let embedder: Arc<dyn Embedder> = match &stage.kind {
@@ -309,11 +309,11 @@ impl Workshop {
                 }),
                 StageKind::AzureOpenAi(settings) => {
                     let made = azure_embedder(&stage.name, settings, calls, cancel.clone(), events.clone())?;
-                    Arc::new(made.with_patience(patience))
+                    Arc::new(made.with_timeouts(timeouts))
                 }
                 StageKind::OpenAi(settings) => {
                     let made = openai_embedder(&stage.name, settings, calls, cancel.clone(), events.clone())?;
-                    Arc::new(made.with_patience(patience))
+                    Arc::new(made.with_timeouts(timeouts))
                 }
                 _ => return Err(wrong_role(stage, "embedder")),
             };
@@ -322,8 +322,8 @@ impl Workshop {
     }
 
     fn store(&self, config: &Config, stage: &Stage) -> StageResult<Arc<dyn VectorStore>> {
-        let (calls, patience) = (config.engine.concurrency, patience(config));
-        let made_with = format!("{calls} {patience:?}");
+        let (calls, timeouts) = (config.engine.concurrency, timeouts(config));
+        let made_with = format!("{calls} {timeouts:?}");
         keep(&mut self.made().stores, stage, made_with, || match &stage.kind {
             StageKind::Sqlite(settings) => {
                 refuse_tracked(&[&settings.path])?;
@@ -333,22 +333,22 @@ impl Workshop {
             StageKind::Pinecone(settings) => {
                 let (cancel, events) = (self.cancel.clone(), self.events.clone());
                 let store = PineconeStore::new(&stage.name, settings, calls, cancel, events)?;
-                Ok(Arc::new(store.with_patience(patience)))
+                Ok(Arc::new(store.with_timeouts(timeouts)))
             }
             _ => Err(wrong_role(stage, "store")),
         })
     }
 
     fn notifier(&self, config: &Config, stage: &Stage) -> StageResult<Arc<dyn Notifier>> {
-        let patience = patience(config);
+        let timeouts = timeouts(config);
         let (cancel, events) = (self.cancel.clone(), self.events.clone());
-        keep(&mut self.made().notifiers, stage, format!("{patience:?}"), || {
+        keep(&mut self.made().notifiers, stage, format!("{timeouts:?}"), || {
             let made = match &stage.kind {
                 StageKind::Slack(settings) => slack_notifier(&stage.name, settings, cancel, events)?,
                 StageKind::Webhook(settings) => webhook_notifier(&stage.name, settings, cancel, events)?,
                 _ => return Err(wrong_role(stage, "notifier")),
             };
-            Ok(Arc::new(made.with_patience(patience)))
+            Ok(Arc::new(made.with_timeouts(timeouts)))
         })
     }
 
@@ -379,10 +379,10 @@ pub fn refuse_tracked_state(config: &Config) -> StageResult<()> {
     refuse_tracked(&databases)
 }
 
-/// How patient the file wants clients to be with their services.
-fn patience(config: &Config) -> Patience {
+/// Time-outs and retries of service calls, as configured in `[engine]`.
+fn timeouts(config: &Config) -> Timeouts {
     let tries = config.engine.retries + 1;
-    Patience { retry: RetryPolicy { tries, ..RetryPolicy::default() }, answer: config.engine.timeout.0 }
+    Timeouts { retry: RetryPolicy { tries, ..RetryPolicy::default() }, answer: config.engine.timeout.0 }
 }
 
 /// What `config` still names and somebody works with: what was made of settings that are edited

@@ -8,7 +8,7 @@ use reposync::embed::{
     AzureSettings, EmbedQueue, Embedder, OpenAiSettings, ServiceEmbedder, azure_embedder, openai_embedder,
 };
 use reposync::model::{ErrorKind, Event, EventSink, Secret, StageError};
-use reposync::net::{Patience, RetryPolicy};
+use reposync::net::{RetryPolicy, Timeouts};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::http::{Fault, Response};
@@ -53,7 +53,7 @@ fn compatible() -> Options {
 fn quick(embedder: ServiceEmbedder) -> ServiceEmbedder {
     let pause = Duration::from_millis(2);
     let retry = RetryPolicy { tries: 6, first_pause: pause, longest_pause: pause };
-    embedder.with_patience(Patience { retry, answer: Duration::from_millis(400) })
+    embedder.with_timeouts(Timeouts { retry, answer: Duration::from_millis(400) })
 }
 
 fn azure(settings: &AzureSettings) -> ServiceEmbedder {
@@ -338,9 +338,9 @@ async fn concurrency_gives_way_and_nothing_is_lost() {
     let settings = AzureSettings { batch_size: 10, ..azure_settings(&fake) };
     let embedder =
         azure_embedder("ada", &settings, 8, CancellationToken::new(), sink.clone()).expect("valid");
-    // Patience for a crowd: what is tested is that the limiter calms it.
+    // Many tries: what is tested is that the limiter lowers the load.
     let retry = RetryPolicy { tries: 50, ..RetryPolicy::default() };
-    let embedder = embedder.with_patience(Patience { retry, answer: Duration::from_secs(10) });
+    let embedder = embedder.with_timeouts(Timeouts { retry, answer: Duration::from_secs(10) });
     let queue = EmbedQueue::new(Arc::new(embedder), None, CancellationToken::new(), sink);
     assert!(queue.embed("p", numbered(400)).await.iter().all(Result::is_ok));
     assert!(fake.embedded().len() == 400 && fake.embedded().values().all(|&times| times == 1));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use reposync::model::{Counts, ErrorKind, EventSink, Outcome, ProjectReport, Report, Secret, StageError};
-use reposync::net::{Patience, RetryPolicy};
+use reposync::net::{RetryPolicy, Timeouts};
 use reposync::notify::{
     Notifier, PostNotifier, SlackSettings, WebhookSettings, When, slack_notifier, webhook_notifier,
 };
@@ -37,16 +37,16 @@ fn report() -> Report {
     }
 }
 
-fn quick() -> Patience {
+fn quick() -> Timeouts {
     let (first_pause, longest_pause) = (Duration::from_millis(1), Duration::from_millis(2));
-    Patience { retry: RetryPolicy { tries: 3, first_pause, longest_pause }, answer: Duration::from_secs(5) }
+    Timeouts { retry: RetryPolicy { tries: 3, first_pause, longest_pause }, answer: Duration::from_secs(5) }
 }
 
 fn slack(url: &str) -> PostNotifier {
     let settings = SlackSettings { webhook_url: Secret::new(url), on: vec![When::Failure] };
     slack_notifier("team", &settings, CancellationToken::new(), EventSink::none())
         .expect("a notifier")
-        .with_patience(quick())
+        .with_timeouts(quick())
 }
 
 fn webhook(url: &str) -> PostNotifier {
@@ -54,7 +54,7 @@ fn webhook(url: &str) -> PostNotifier {
     let settings = WebhookSettings { url: Secret::new(url), secret, on: vec![When::Always] };
     webhook_notifier("hook", &settings, CancellationToken::new(), EventSink::none())
         .expect("a notifier")
-        .with_patience(quick())
+        .with_timeouts(quick())
 }
 
 fn keeps_the_url(error: &StageError) {

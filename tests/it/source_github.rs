@@ -5,7 +5,7 @@ use std::time::Duration;
 use reposync::model::{
     BranchRef, EntryMode, ErrorKind, EventSink, GitSha, RepoEntry, RepoRef, StageError, TreeEntry,
 };
-use reposync::net::{Patience, RetryPolicy};
+use reposync::net::{RetryPolicy, Timeouts};
 use reposync::source::{GitSource, GithubSettings, GithubSource, Head, Listing, Selection, Source};
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +23,7 @@ pub(crate) fn source(settings: &GithubSettings) -> GithubSource {
     };
     GithubSource::new("hub", settings, 8, CancellationToken::new(), EventSink::none())
         .expect("good settings")
-        .with_patience(Patience { retry, answer: Duration::from_secs(20) })
+        .with_timeouts(Timeouts { retry, answer: Duration::from_secs(20) })
 }
 
 pub(crate) fn owner(owner: &str) -> Selection {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use reposync::model::{
     BranchRef, ErrorKind, Event, EventSink, GitSha, Secret, StageError, StageResult, TreeEntry,
 };
-use reposync::net::{Patience, RetryPolicy};
+use reposync::net::{RetryPolicy, Timeouts};
 use reposync::source::{GithubSettings, GithubSource, Head, Source};
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +29,7 @@ fn hub_of(settings: &GithubSettings, tries: u32, answer: Duration, events: Event
     let (first_pause, longest_pause) = (Duration::from_millis(2), Duration::from_millis(10));
     GithubSource::new("hub", settings, 4, CancellationToken::new(), events)
         .expect("good settings")
-        .with_patience(Patience { retry: RetryPolicy { tries, first_pause, longest_pause }, answer })
+        .with_timeouts(Timeouts { retry: RetryPolicy { tries, first_pause, longest_pause }, answer })
 }
 
 /// Does everything once: lists, asks the head, reads the tree, fetches all files.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reposync::model::{ErrorKind, EventSink, Record, StageError, StageResult, Vector};
-use reposync::net::{Patience, RetryPolicy};
+use reposync::net::{RetryPolicy, Timeouts};
 use reposync::store::{PineconeSettings, PineconeStore, Query, VectorStore};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,7 @@ fn client(settings: &PineconeSettings) -> PineconeStore {
     };
     PineconeStore::new("vectors", settings, 4, CancellationToken::new(), EventSink::none())
         .expect("a client")
-        .with_patience(Patience { retry, answer: Duration::from_secs(20) })
+        .with_timeouts(Timeouts { retry, answer: Duration::from_secs(20) })
 }
 
 fn shown(error: &StageError) -> String {
@@ -149,7 +149,7 @@ async fn a_service_that_hangs_is_given_up() {
     let (pinecone, store) = with_one_record().await;
     let pause = Duration::from_millis(1);
     let retry = RetryPolicy { tries: 2, first_pause: pause, longest_pause: pause };
-    let impatient = store.with_patience(Patience { retry, answer: Duration::from_millis(200) });
+    let impatient = store.with_timeouts(Timeouts { retry, answer: Duration::from_millis(200) });
     pinecone.server.fail("/vectors/list", Fault::Hang);
     assert!(every_operation(&impatient, "list").await.is_ok());
 }

@@ -14,7 +14,7 @@ use super::fault::{self, Fault, Lesson, Service};
 use super::wire::{self, Answer, Request};
 use super::{EmbedLimits, Embedder, Embeddings, tokens};
 use crate::model::{ErrorKind, Event, EventSink, Fingerprint, ServiceKind, StageError, StageResult};
-use crate::net::{HttpClient, LONGEST_WAIT, Limiter, Patience, describe_transport_error, read_body, retry};
+use crate::net::{HttpClient, LONGEST_WAIT, Limiter, Timeouts, describe_transport_error, read_body, retry};
 
 /// Inputs that Azure and OpenAI take in a request.
 const MOST_INPUTS: usize = 2048;
@@ -72,7 +72,7 @@ pub struct ServiceEmbedder {
 
     client: HttpClient,
     limiter: Arc<Limiter>,
-    patience: Patience,
+    timeouts: Timeouts,
     cancel: CancellationToken,
     events: EventSink,
 }
@@ -111,17 +111,17 @@ impl ServiceEmbedder {
             base64: AtomicBool::new(true),
             client,
             limiter: Limiter::new(concurrency, settings.requests_per_minute, settings.tokens_per_minute),
-            patience: Patience::default(),
+            timeouts: Timeouts::default(),
             cancel,
             events,
             service: settings.service,
         }
     }
 
-    /// With another patience than the usual.
+    /// Replaces the default time-outs and retries.
     #[must_use]
-    pub fn with_patience(mut self, patience: Patience) -> Self {
-        self.patience = patience;
+    pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
         self
     }
 
@@ -192,7 +192,7 @@ impl ServiceEmbedder {
             .post(self.url.clone())
             .headers(self.headers.clone())
             .header(CONTENT_TYPE, "application/json")
-            .timeout(self.patience.answer)
+            .timeout(self.timeouts.answer)
             .body(body)
             .send()
             .await
@@ -291,7 +291,7 @@ impl Embedder for ServiceEmbedder {
 
     async fn embed(&self, inputs: &[&str], tokens: u64) -> StageResult<Embeddings> {
         let answer =
-            retry(&self.patience.retry, &self.cancel, &self.events, || self.attempt(inputs, tokens)).await?;
+            retry(&self.timeouts.retry, &self.cancel, &self.events, || self.attempt(inputs, tokens)).await?;
         Ok(Embeddings { vectors: answer.vectors, tokens: answer.tokens.unwrap_or(tokens) })
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use url::Url;
 
-use super::Buffer;
+use super::body::{Collected, ReadError, collect};
 use super::proxy::Proxies;
 use crate::model::{StageError, StageResult, parse_endpoint};
 
@@ -47,28 +47,14 @@ pub fn endpoint(stage: &str, text: &str) -> StageResult<Url> {
     })
 }
 
-/// Reads an answer whole; none where it is longer than `most` bytes. What answers is not believed
-/// to end.
-pub async fn read_body(mut answer: reqwest::Response, most: usize) -> reqwest::Result<Option<Bytes>> {
-    let announced = answer.content_length().and_then(|length| usize::try_from(length).ok());
-    let first = answer.chunk().await?.unwrap_or_default();
-    if first.len() > most {
-        return Ok(None);
-    }
-    let Some(mut part) = answer.chunk().await? else { return Ok(Some(first)) };
-    let mut body = Buffer::take();
-    body.reserve(announced.unwrap_or_default().min(most).min(Buffer::LONGEST));
-    body.extend_from_slice(&first);
-    drop(first);
-    loop {
-        if part.len() > most - body.len() {
-            return Ok(None);
-        }
-        body.extend_from_slice(&part);
-        match answer.chunk().await? {
-            Some(next) => part = next,
-            None => return Ok(Some(body.into())),
-        }
+/// Reads a response whole; none where it is longer than `most` bytes.
+pub async fn read_body(response: reqwest::Response, most: usize) -> reqwest::Result<Option<Bytes>> {
+    let response: http::Response<reqwest::Body> = response.into();
+    match collect(response.into_body(), most, None).await {
+        Ok(Collected::Whole(body)) => Ok(Some(body)),
+        Ok(Collected::Cut(_)) => Ok(None),
+        Err(ReadError::Broken(error)) => Err(error),
+        Err(ReadError::Idle) => unreachable!("no idle time-out was given"),
     }
 }
 

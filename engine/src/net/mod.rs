@@ -1,16 +1,31 @@
-//! What HTTP stages share: clients, buffers, retries, limits. Knows no service.
+//! Calls to services over HTTP: the client, its limits, time-outs and retries. Knows no service.
 
+mod body;
 mod buffers;
+mod call_error;
 mod client;
+mod header;
 mod limit;
-mod patience;
 mod proxy;
+mod request;
+mod response;
 mod retry;
+mod service;
+mod text;
+mod timeouts;
+mod transport;
 
 pub use buffers::Buffer;
+pub use call_error::{CallError, CallFailure};
 pub use client::{
     HttpClient, describe_transport_error, endpoint, http_client, install_tls_provider, read_body,
 };
+pub use header::secret_header;
 pub use limit::{Budget, Limiter, Permit};
-pub use patience::Patience;
+pub use request::{Deadline, Oversize, ServiceRequest, host_of};
+pub use response::{ServiceResponse, StreamedResponse, is_html};
 pub use retry::{LONGEST_WAIT, RetryPolicy, retry, retry_after};
+pub use service::{Accepted, Classified, Service};
+pub use text::one_line;
+pub use timeouts::Timeouts;
+pub use transport::{Transport, TransportBody, TransportError};

@@ -1,6 +1,5 @@
-//! The retry loop, written once. It asks only the error's kind.
+//! When a failed call is tried again, and after which pause.
 
-use std::future::Future;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::HeaderMap;
@@ -12,14 +11,14 @@ use crate::model::{ErrorKind, EventSink, StageError, StageResult};
 /// schedules anew. (A real 429 said "retry after 86400 seconds".)
 pub const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-/// How often, and how patiently, to try again.
+/// Number of tries, and the pauses between them where the service does not ask for one.
 #[derive(Debug, Clone)]
 pub struct RetryPolicy {
     /// Tries in all, the first included.
     pub tries: u32,
     /// The first pause; doubled each time, with full jitter on its upper half.
     pub first_pause: Duration,
-    /// No pause of our own is longer.
+    /// Upper bound of the doubled pauses.
     pub longest_pause: Duration,
 }
 
@@ -31,7 +30,28 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    fn pause(&self, attempt: u32) -> Duration {
+    /// The pause after the failed try number `tried` (the first is 1), or the error with which the call
+    /// ends: it is of a kind that is not tried again, the service asks for too long a wait, or the tries
+    /// are used up.
+    pub(super) fn pause_after(
+        &self,
+        tried: u32,
+        error: StageError,
+    ) -> Result<(Duration, StageError), StageError> {
+        let ErrorKind::Transient { retry_after } = error.kind else {
+            return Err(error);
+        };
+        let wait = retry_after.unwrap_or_else(|| self.back_off(tried - 1));
+        if wait > LONGEST_WAIT {
+            return Err(too_long(error, wait));
+        }
+        if tried >= self.tries {
+            return Err(used_up(error, tried));
+        }
+        Ok((wait, error))
+    }
+
+    fn back_off(&self, attempt: u32) -> Duration {
         let full = self.first_pause.saturating_mul(1 << attempt.min(16)).min(self.longest_pause);
         full / 2 + full.mul_f64(jitter() / 2.0)
     }
@@ -43,44 +63,6 @@ fn jitter() -> f64 {
     use std::hash::{BuildHasher, RandomState};
     let bits = RandomState::new().hash_one(0u8) >> 11;
     bits as f64 / (1u64 << 53) as f64
-}
-
-/// Calls `operation` until it succeeds, fails for good, or the tries are used up. Transient
-/// errors wait as the service asked, else by the policy. The last error is returned as it is.
-pub async fn retry<T, F, Fut>(
-    policy: &RetryPolicy,
-    cancel: &CancellationToken,
-    events: &EventSink,
-    mut operation: F,
-) -> StageResult<T>
-where
-    F: FnMut() -> Fut,
-    Fut: Future<Output = StageResult<T>>,
-{
-    let mut attempt: u32 = 0;
-    loop {
-        let error = match operation().await {
-            Ok(value) => return Ok(value),
-            Err(error) => error,
-        };
-        let ErrorKind::Transient { retry_after } = error.kind else {
-            return Err(error);
-        };
-        let wait = retry_after.unwrap_or_else(|| policy.pause(attempt));
-        if wait > LONGEST_WAIT {
-            return Err(too_long(error, wait));
-        }
-        attempt += 1;
-        if attempt >= policy.tries {
-            return Err(used_up(error, attempt));
-        }
-        tracing::debug!(stage = %error.stage, error = %error.one_line(), ?wait, attempt, "trying again");
-        events.waiting(&error.stage, wait, &error.message);
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = cancel.cancelled() => return Err(StageError::cancelled(error.stage)),
-        }
-    }
 }
 
 fn too_long(mut error: StageError, wait: Duration) -> StageError {
@@ -99,6 +81,33 @@ fn used_up(mut error: StageError, tries: u32) -> StageError {
         ));
     }
     error
+}
+
+/// Calls `operation` until it succeeds, fails for good, or the tries are used up.
+pub async fn retry<T, F, Fut>(
+    policy: &RetryPolicy,
+    cancel: &CancellationToken,
+    events: &EventSink,
+    mut operation: F,
+) -> StageResult<T>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = StageResult<T>>,
+{
+    let mut tried: u32 = 0;
+    loop {
+        let error = match operation().await {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        tried += 1;
+        let (wait, error) = policy.pause_after(tried, error)?;
+        events.waiting(&error.stage, wait, &error.message);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = cancel.cancelled() => return Err(StageError::cancelled(error.stage)),
+        }
+    }
 }
 
 /// How long a service asked to wait: `retry-after-ms`, else `retry-after` in seconds or as a date.
@@ -121,57 +130,24 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn transient(retry_after: Option<Duration>) -> StageError {
-        StageError::new("s", ErrorKind::Transient { retry_after }, "busy")
-    }
-
-    async fn run(policy: &RetryPolicy, errors: Vec<StageError>) -> (StageResult<()>, usize) {
-        let mut errors = errors.into_iter();
-        let mut calls = 0;
-        let result = retry(policy, &CancellationToken::new(), &EventSink::none(), || {
-            calls += 1;
-            let next = errors.next();
-            async move { next.map_or(Ok(()), Err) }
-        })
-        .await;
-        (result, calls)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn transient_errors_are_tried_again() {
+    #[test]
+    fn only_what_passes_soon_is_tried_again() {
         let policy = RetryPolicy::default();
-        let (result, calls) = run(&policy, vec![transient(None), transient(None)]).await;
-        assert!(result.is_ok());
-        assert_eq!(calls, 3);
-    }
+        let busy = |retry_after| StageError::new("s", ErrorKind::Transient { retry_after }, "busy");
+        let (wait, _) = policy.pause_after(1, busy(Some(LONGEST_WAIT))).expect("as told");
+        assert_eq!(wait, LONGEST_WAIT);
+        let (wait, _) = policy.pause_after(1, busy(None)).expect("its own pause");
+        assert!((Duration::from_millis(250)..=Duration::from_millis(500)).contains(&wait), "{wait:?}");
+        let (wait, _) = policy.pause_after(5, busy(None)).expect("a longer one");
+        assert!((Duration::from_secs(4)..=Duration::from_secs(8)).contains(&wait), "{wait:?}");
 
-    #[tokio::test(start_paused = true)]
-    async fn waits_as_told() {
-        let before = tokio::time::Instant::now();
-        let wait = Duration::from_secs(120);
-        let (result, _) = run(&RetryPolicy::default(), vec![transient(Some(wait))]).await;
-        assert!(result.is_ok());
-        assert!(before.elapsed() >= wait);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_wait_too_long_is_an_end() {
-        let (result, calls) =
-            run(&RetryPolicy::default(), vec![transient(Some(Duration::from_secs(86_400)))]).await;
-        let error = result.expect_err("ends");
-        assert_eq!(calls, 1);
-        assert!(error.message.contains("86400 s"), "{}", error.message);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn other_errors_and_used_up_tries_end() {
-        let (result, calls) = run(&RetryPolicy::default(), vec![StageError::refused("s", "no")]).await;
-        assert!(result.is_err());
-        assert_eq!(calls, 1);
-        let (result, calls) = run(&RetryPolicy::default(), (0..9).map(|_| transient(None)).collect()).await;
-        let hint = result.expect_err("used up").hint.expect("what to do");
+        let error = policy.pause_after(1, busy(Some(Duration::from_secs(86_400)))).expect_err("a day");
+        assert_eq!(error.message, "busy (asked to wait 86400 s)");
+        let error = policy.pause_after(6, busy(None)).expect_err("used up");
+        let hint = error.hint.expect("what to do");
         assert!(hint.starts_with("it was tried 6 times; run `reposync apply` again"), "{hint}");
-        assert_eq!(calls, 6);
+        let error = policy.pause_after(1, StageError::refused("s", "no")).expect_err("refused");
+        assert_eq!((error.message.as_str(), error.hint), ("no", None));
     }
 
     #[test]

@@ -1,14 +1,14 @@
-//! Posting JSON to a webhook: retries what passes, and never shows the URL, which is a secret.
-//! What is said is the affair of [`super::slack`] and [`super::webhook`].
+//! Posting JSON to a webhook, whose URL is a secret and never shown.
+//! [`super::slack`] and [`super::webhook`] write the messages.
 
+use std::future::ready;
 use std::sync::Arc;
-use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use reqwest::StatusCode;
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use sha2::Sha256;
 use tokio_util::sync::CancellationToken;
@@ -16,21 +16,18 @@ use url::Url;
 
 use super::{Notifier, When};
 use crate::model::{
-    ErrorKind, Event, EventSink, ProjectReport, Report, Secret, ServiceKind, StageError, StageResult,
+    ErrorKind, EventSink, ProjectReport, Report, Secret, ServiceKind, StageError, StageResult,
 };
 use crate::net::{
-    HttpClient, Limiter, Patience, describe_transport_error, endpoint, http_client, read_body, retry,
-    retry_after,
+    Accepted, CallError, CallFailure, Classified, Limiter, Service, ServiceRequest, ServiceResponse,
+    Timeouts, endpoint, http_client, one_line,
 };
 
-/// What is read of a refusal: a few lines are repeated of it.
-const MOST_READ: usize = 64 << 10;
-
-/// Characters of an answer that an error repeats: services answer with one word.
+/// Longest text of an answer that an error repeats, in characters: services answer with one word.
 const LONGEST_ANSWER: usize = 100;
 
 /// Header with the HMAC of the body, in the form of GitHub's `X-Hub-Signature-256`.
-const SIGNATURE: &str = "x-reposync-signature-256";
+const SIGNATURE: HeaderName = HeaderName::from_static("x-reposync-signature-256");
 
 /// A shorter part of a URL is no secret: anybody could guess it.
 const SHORTEST_SECRET: usize = 6;
@@ -39,29 +36,22 @@ const SHORTEST_SECRET: usize = 6;
 pub(super) type Message = fn(&Report, &ProjectReport) -> Value;
 
 /// Posts a message to a webhook.
-#[derive(Debug)]
 pub struct PostNotifier {
-    stage: String,
+    service: Service,
     on: Vec<When>,
     message: Message,
-    http: HttpClient,
-    url: Secret,
+    url: Url,
     secret: Option<Secret>,
-    host: String,
-    limiter: Arc<Limiter>,
-    cancel: CancellationToken,
-    events: EventSink,
-    patience: Patience,
 }
 
 /// Where to post what, and when.
 pub(super) struct Post<'a> {
     pub(super) url: &'a Secret,
-    /// Signs the body, where there is one.
+    /// Key that signs the body; none: bodies are not signed.
     pub(super) secret: Option<&'a Secret>,
     pub(super) on: &'a [When],
     pub(super) message: Message,
-    /// What the service allows, where it says so.
+    /// Messages that the service allows in a minute; none: it does not say.
     pub(super) requests_per_minute: Option<u32>,
 }
 
@@ -73,90 +63,56 @@ impl PostNotifier {
         events: EventSink,
     ) -> StageResult<Self> {
         let stage = stage.into();
-        let parsed = parse(&stage, post.url)?;
-        let host = match (parsed.host_str(), parsed.port()) {
-            (Some(host), Some(port)) => format!("{host}:{port}"),
-            (host, _) => host.unwrap_or_default().to_owned(),
-        };
+        let url = parse(&stage, post.url)?;
+        let http = Arc::new(http_client(&stage)?);
+        let limiter = Limiter::new(1, post.requests_per_minute, None);
         Ok(Self {
-            http: http_client(&stage)?,
-            url: Secret::new(parsed.as_str()),
-            secret: post.secret.cloned(),
-            stage,
+            service: Service::new(ServiceKind::Notifier, stage, http, limiter, cancel, events),
             on: post.on.to_vec(),
             message: post.message,
-            host,
-            limiter: Limiter::new(1, post.requests_per_minute, None),
-            cancel,
-            events,
-            patience: Patience::default(),
+            url,
+            secret: post.secret.cloned(),
         })
     }
 
-    /// With another patience than the usual.
+    /// Replaces the default time-outs and retries.
     #[must_use]
-    pub fn with_patience(mut self, patience: Patience) -> Self {
-        self.patience = patience;
+    pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.service = self.service.with_timeouts(timeouts);
         self
     }
 
-    async fn once(&self, body: Bytes) -> StageResult<()> {
-        let permit = tokio::select! {
-            permit = self.limiter.acquire(0) => permit,
-            () = self.cancel.cancelled() => return Err(StageError::cancelled(&self.stage)),
-        };
-        let started = Instant::now();
-        let result = tokio::select! {
-            result = tokio::time::timeout(self.patience.answer, self.post(body)) => result.unwrap_or_else(|_| {
-                Err(StageError::transient(&self.stage, format!("no answer in time from {}", self.host)))
-            }),
-            () = self.cancel.cancelled() => return Err(StageError::cancelled(&self.stage)),
-        };
-        self.events.emit(Event::Call {
-            service: ServiceKind::Notifier,
-            stage: self.stage.clone(),
-            operation: "notify",
-            items: 1,
-            tokens: 0,
-            seconds: started.elapsed().as_secs_f64(),
-            ok: result.is_ok(),
-            error: result.is_err().then_some("webhook"),
-        });
-        if result.is_ok() {
-            permit.succeeded();
-        }
-        result
-    }
-
-    async fn post(&self, body: Bytes) -> StageResult<()> {
-        let mut request = self.http.post(self.url.expose()).header(CONTENT_TYPE, "application/json");
+    fn request(&self, body: Bytes) -> ServiceRequest {
+        let mut request = ServiceRequest::new("notify", Method::POST, self.url.clone());
         if let Some(secret) = &self.secret {
             request = request.header(SIGNATURE, signature(secret, &body));
         }
-        let response = request
-            .body(body)
-            .send()
-            .await
-            .map_err(|error| describe_transport_error(&self.stage, &self.host, error))?;
-        let status = response.status();
+        ServiceRequest { reads_success: false, ..request.json(body) }
+    }
+
+    fn classify(&self, request: &ServiceRequest, response: &ServiceResponse) -> Classified<()> {
+        let status = response.status;
         if status.is_success() {
-            return Ok(());
+            return Ok(Accepted::new(()));
         }
-        let wait = retry_after(response.headers());
-        let answer = read_body(response, MOST_READ).await.ok().flatten().unwrap_or_default();
-        let message = match said(&String::from_utf8_lossy(&answer), &self.url) {
-            Some(answer) => format!("{} answers {}: {answer}", self.host, status.as_u16()),
-            None => format!("{} answers {status}", self.host),
+        let message = match repeatable(&String::from_utf8_lossy(&response.body), &self.url) {
+            Some(answer) => format!("{} answers {}: {answer}", request.host, status.as_u16()),
+            None => format!("{} answers {status}", request.host),
         };
+        let stage = self.service.stage();
+        let transient = ErrorKind::Transient { retry_after: response.retry_after() };
         Err(match status {
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
-                StageError::new(&self.stage, ErrorKind::Transient { retry_after: wait }, message)
+            StatusCode::TOO_MANY_REQUESTS => {
+                CallError::new(CallFailure::RateLimit, StageError::new(stage, transient, message))
             }
-            _ if status.is_server_error() => {
-                StageError::new(&self.stage, ErrorKind::Transient { retry_after: wait }, message)
+            _ if status == StatusCode::REQUEST_TIMEOUT || status.is_server_error() => {
+                CallError::new(CallFailure::Server, StageError::new(stage, transient, message))
             }
-            _ => StageError::misconfigured(&self.stage, message)
-                .hint("check the webhook's URL; it may have been removed, or its channel archived"),
+            _ => CallError::new(
+                CallFailure::Refused,
+                StageError::misconfigured(stage, message)
+                    .hint("check the webhook's URL; it may have been removed, or its channel archived"),
+            ),
         })
     }
 }
@@ -164,7 +120,7 @@ impl PostNotifier {
 #[async_trait]
 impl Notifier for PostNotifier {
     fn stage(&self) -> &str {
-        &self.stage
+        self.service.stage()
     }
 
     fn on(&self) -> &[When] {
@@ -173,15 +129,23 @@ impl Notifier for PostNotifier {
 
     async fn send(&self, report: &Report, project: &ProjectReport) -> StageResult<()> {
         let body = Bytes::from((self.message)(report, project).to_string());
-        retry(&self.patience.retry, &self.cancel, &self.events, || self.once(body.clone())).await
+        let request = self.request(body);
+        self.service.call(&request, |response| ready(self.classify(&request, &response))).await
+    }
+}
+
+impl std::fmt::Debug for PostNotifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostNotifier").field("stage", &self.service.stage()).finish_non_exhaustive()
     }
 }
 
 /// `sha256=` and the hex HMAC-SHA-256 of the body.
-fn signature(secret: &Secret, body: &[u8]) -> String {
+fn signature(secret: &Secret, body: &[u8]) -> HeaderValue {
     let mac =
         Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes a key of any length");
-    format!("sha256={}", hex::encode(mac.chain_update(body).finalize().into_bytes()))
+    let signature = hex::encode(mac.chain_update(body).finalize().into_bytes());
+    HeaderValue::from_str(&format!("sha256={signature}")).expect("hex digits are a header")
 }
 
 /// The URL as written, without the slash that [`endpoint`] adds: webhooks are whole addresses.
@@ -195,15 +159,14 @@ fn parse(stage: &str, written: &Secret) -> StageResult<Url> {
     Ok(url)
 }
 
-/// The answer in one line, if it is short text and not a page; never with a part of the URL in it
-/// that could be the secret.
-fn said(answer: &str, url: &Secret) -> Option<String> {
-    let line = answer.split_whitespace().collect::<Vec<_>>().join(" ");
+/// The answer in one line, where it is short text and not a page, and holds no part of the URL that
+/// could be the secret.
+fn repeatable(answer: &str, url: &Url) -> Option<String> {
+    let line = one_line(answer, LONGEST_ANSWER);
     let fits = !line.is_empty() && line.chars().count() <= LONGEST_ANSWER;
-    let plain = !line.contains(['<', '\u{1b}']);
-    let mut parts = url.expose().split(['/', ':', '@', '?', '&', '=', '#']);
+    let mut parts = url.as_str().split(['/', ':', '@', '?', '&', '=', '#']);
     let discreet = !parts.any(|part| part.len() >= SHORTEST_SECRET && line.contains(part));
-    (fits && plain && discreet).then_some(line)
+    (fits && discreet && !line.contains('<')).then_some(line)
 }
 
 #[cfg(test)]
@@ -238,9 +201,9 @@ mod tests {
 
     #[test]
     fn answers_are_repeated_with_care() {
-        let url = Secret::new("https://user:password@h/in/secret?key=other-secret");
-        assert_eq!(said("invalid_payload\n", &url).as_deref(), Some("invalid_payload"));
-        let whole = format!("no {} here", url.expose());
+        let url = Url::parse("https://user:password@h/in/secret?key=other-secret").expect("a URL");
+        assert_eq!(repeatable("invalid_payload\n", &url).as_deref(), Some("invalid_payload"));
+        let whole = format!("no {} here", url);
         for hidden in [
             "",
             "<html>",
@@ -250,7 +213,7 @@ mod tests {
             "not password",
             &"x".repeat(500),
         ] {
-            assert_eq!(said(hidden, &url), None);
+            assert_eq!(repeatable(hidden, &url), None);
         }
     }
 }

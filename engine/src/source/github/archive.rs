@@ -63,7 +63,7 @@ pub(super) async fn fetch(
         same
     });
     let pending = Mutex::new(Pending { missing: vec![true; wanted.len()], wanted: wanted.into(), sink });
-    net::retry(&client.patience.retry, &client.cancel, &client.events, || async {
+    net::retry(&client.timeouts.retry, &client.cancel, &client.events, || async {
         let mut pending = pending.lock().await;
         if pending.missing().count() <= FEW_FILES {
             return Ok(());
@@ -101,7 +101,7 @@ async fn download(client: &Client, repo: &str, commit: GitSha) -> StageResult<Op
         let host = url.host_str().unwrap_or_default().to_owned();
         let lost = |error| net::describe_transport_error(&client.stage, &host, error);
         let response = tokio::select! {
-            response = tokio::time::timeout(client.patience.answer, client.plain.get(url.clone()).send()) => {
+            response = tokio::time::timeout(client.timeouts.answer, client.plain.get(url.clone()).send()) => {
                 response.map_err(|_| no_answer(client, &host))?.map_err(lost)?
             }
             () = client.cancel.cancelled() => return Err(StageError::cancelled(&client.stage)),
@@ -192,7 +192,7 @@ async fn pump(
     let host = response.url().host_str().unwrap_or_default().to_owned();
     loop {
         let piece = tokio::select! {
-            piece = tokio::time::timeout(client.patience.answer, response.chunk()) => piece,
+            piece = tokio::time::timeout(client.timeouts.answer, response.chunk()) => piece,
             () = client.cancel.cancelled() => return Err(StageError::cancelled(&client.stage)),
         };
         let piece = piece

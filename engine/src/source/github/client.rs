@@ -17,7 +17,7 @@ use super::app::{App, Issued, Token};
 use super::credentials::Credentials;
 use super::{link, transport};
 use crate::model::{ByteSize, ErrorKind, Event, EventSink, Secret, ServiceKind, StageError, StageResult};
-use crate::net::{self, HttpClient, LONGEST_WAIT, Limiter, Patience};
+use crate::net::{self, HttpClient, LONGEST_WAIT, Limiter, Timeouts};
 use crate::source::Limits;
 
 /// More than this at once is over GitHub's own limit.
@@ -80,7 +80,7 @@ pub(super) struct Client {
     /// The API's host, for messages.
     pub(super) host: String,
     pub(super) credentials: Credentials,
-    pub(super) patience: Patience,
+    pub(super) timeouts: Timeouts,
     pub(super) cancel: CancellationToken,
     pub(super) events: EventSink,
     /// Bounds on one repository.
@@ -113,7 +113,7 @@ impl Client {
             base,
             host,
             credentials,
-            patience: Patience::default(),
+            timeouts: Timeouts::default(),
             limits: Limits::default(),
             cancel,
             events,
@@ -130,7 +130,7 @@ impl Client {
         ask: Ask<'_>,
         read: impl Fn(Answer) -> StageResult<T>,
     ) -> StageResult<T> {
-        net::retry(&self.patience.retry, &self.cancel, &self.events, || async { read(self.once(ask).await?) })
+        net::retry(&self.timeouts.retry, &self.cancel, &self.events, || async { read(self.once(ask).await?) })
             .await
     }
 
@@ -266,13 +266,13 @@ impl Client {
         let request = request.body(body.to_owned()).map_err(|error| {
             StageError::refused(&self.stage, format!("`{path}` is no address")).caused_by(error)
         })?;
-        let waited = tokio::time::timeout(self.patience.answer, octocrab.execute(request)).await;
+        let waited = tokio::time::timeout(self.timeouts.answer, octocrab.execute(request)).await;
         let response =
             waited.map_err(|_| self.no_answer())?.map_err(|error| self.describe_octocrab(error))?;
         let (parts, mut body) = response.into_parts();
         let mut read = BytesMut::new();
         loop {
-            let frame = tokio::time::timeout(self.patience.answer, body.frame()).await;
+            let frame = tokio::time::timeout(self.timeouts.answer, body.frame()).await;
             match frame.map_err(|_| self.no_answer())? {
                 None => break,
                 Some(Err(error)) => return Err(self.describe_octocrab(error)),

@@ -40,7 +40,7 @@ use crate::model::{
     BranchRef, ErrorKind, EventSink, GitSha, MOST_COMMITS, RepoEntry, RepoRef, StageError, StageResult,
     TreeEntry,
 };
-use crate::net::{self, Patience};
+use crate::net::{self, Timeouts};
 
 /// Up to so many files are fetched one by one; more come as one archive.
 const FEW_FILES: usize = 20;
@@ -81,10 +81,10 @@ impl GithubSource {
         })
     }
 
-    /// With another patience than the usual.
+    /// Replaces the default time-outs and retries.
     #[must_use]
-    pub fn with_patience(mut self, patience: Patience) -> Self {
-        self.client.patience = patience;
+    pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.client.timeouts = timeouts;
         self
     }
 

@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use url::Url;
 
 use crate::model::{StageError, StageResult};
-use crate::net::endpoint;
+use crate::net::{endpoint, host_of};
 use crate::store::{Metric, PineconeSettings};
 
-use super::call::{Answer, Caller, Request};
+use super::call::{Caller, Reply};
 use super::wire::Stats;
 
 /// How long an index may take to become ready. Serverless ones take seconds.
@@ -50,7 +49,7 @@ struct Status {
 /// Asks for the index; none where it does not exist.
 pub(super) async fn find(caller: &Caller, settings: &PineconeSettings) -> StageResult<Option<Index>> {
     if let Some(host) = &settings.host {
-        let url = endpoint(&caller.stage, host)?;
+        let url = endpoint(caller.stage(), host)?;
         return Ok(Some(by_statistics(caller, url).await?));
     }
     let deadline = Instant::now() + READY_WITHIN;
@@ -65,16 +64,12 @@ pub(super) async fn find(caller: &Caller, settings: &PineconeSettings) -> StageR
         let Status { state, .. } = described.status;
         if state == "InitializationFailed" || state == "Terminating" || Instant::now() >= deadline {
             return Err(StageError::misconfigured(
-                &caller.stage,
+                caller.stage(),
                 format!("the index `{}` is not ready: {state}", settings.index),
             )
             .hint("look at the index in the Pinecone console, then run again"));
         }
-        caller.events.waiting(&caller.stage, pause, "the index is not ready yet");
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = caller.cancel.cancelled() => return Err(StageError::cancelled(&caller.stage)),
-        }
+        caller.service.wait(pause, "the index is not ready yet").await?;
         pause = (pause * 2).min(LONGEST_LOOK);
     }
 }
@@ -94,20 +89,15 @@ pub(super) async fn create(
         "metric": create.metric,
         "spec": { "serverless": { "cloud": create.cloud, "region": create.region } },
     });
-    let request = Request {
-        operation: "create_index",
-        items: 1,
-        method: Method::POST,
-        url: at(&endpoint(&caller.stage, &settings.api_url)?, &["indexes"]),
-        body: Some(body.to_string().into()),
-    };
+    let url = at(&endpoint(caller.stage(), &settings.api_url)?, &["indexes"]);
+    let request = caller.post("create_index", 1, url, body.to_string());
     match caller.call::<Value>(&request).await {
-        Ok(Answer::Done(_) | Answer::Exists) => {}
-        Ok(Answer::Missing | Answer::TooLarge) => return Err(missing(caller, settings, Some(dimension))),
+        Ok(Reply::Done(_) | Reply::Exists) => {}
+        Ok(Reply::Missing | Reply::TooLarge) => return Err(missing(caller, settings, Some(dimension))),
         // What is refused here is refused by the file's settings, not by a document.
         Err(error) if error.kind.is_item() => {
             return Err(
-                StageError::misconfigured(&caller.stage, error.message).hint("check `index` and `create`")
+                StageError::misconfigured(caller.stage(), error.message).hint("check `index` and `create`")
             );
         }
         Err(error) => return Err(error),
@@ -127,27 +117,21 @@ pub(super) fn missing(caller: &Caller, settings: &PineconeSettings, dimension: O
                 .to_owned()
         }
     };
-    StageError::misconfigured(&caller.stage, format!("there is no index `{}`", settings.index)).hint(hint)
+    StageError::misconfigured(caller.stage(), format!("there is no index `{}`", settings.index)).hint(hint)
 }
 
 async fn describe(caller: &Caller, settings: &PineconeSettings) -> StageResult<Option<Described>> {
-    let base = endpoint(&caller.stage, &settings.api_url)?;
-    let request = Request {
-        operation: "describe_index",
-        items: 1,
-        method: Method::GET,
-        url: at(&base, &["indexes", &settings.index]),
-        body: None,
-    };
+    let url = at(&endpoint(caller.stage(), &settings.api_url)?, &["indexes", &settings.index]);
+    let request = caller.get("describe_index", 1, url);
     match caller.call(&request).await? {
-        Answer::Done(described) => Ok(Some(described)),
-        Answer::Missing | Answer::TooLarge | Answer::Exists => Ok(None),
+        Reply::Done(described) => Ok(Some(described)),
+        Reply::Missing | Reply::TooLarge | Reply::Exists => Ok(None),
     }
 }
 
 fn checked(caller: &Caller, settings: &PineconeSettings, described: &Described) -> StageResult<Index> {
     let wrong = |message: String| {
-        Err(StageError::misconfigured(&caller.stage, message)
+        Err(StageError::misconfigured(caller.stage(), message)
             .hint("set another `index`, or create one that fits"))
     };
     let index = &settings.index;
@@ -163,33 +147,27 @@ fn checked(caller: &Caller, settings: &PineconeSettings, described: &Described) 
             described.metric
         ));
     }
-    let url = endpoint(&caller.stage, &described.host)?;
+    let url = endpoint(caller.stage(), &described.host)?;
     Ok(Index { url, dimension: described.dimension, metric })
 }
 
 /// With `host` the control plane is never asked: the data plane knows enough.
 async fn by_statistics(caller: &Caller, url: Url) -> StageResult<Index> {
-    let request = Request {
-        operation: "describe_index_stats",
-        items: 1,
-        method: Method::POST,
-        url: at(&url, &["describe_index_stats"]),
-        body: Some("{}".into()),
-    };
-    let host = super::call::host(&url);
+    let request = caller.post("describe_index_stats", 1, at(&url, &["describe_index_stats"]), "{}");
+    let host = host_of(&url);
     match caller.call::<Stats>(&request).await? {
-        Answer::Done(stats) => {
+        Reply::Done(stats) => {
             if stats.vector_type.as_deref().is_some_and(|kind| kind != "dense") {
                 return Err(StageError::misconfigured(
-                    &caller.stage,
+                    caller.stage(),
                     format!("the index at {host} holds sparse vectors"),
                 )
                 .hint("set another `host`"));
             }
             Ok(Index { url, dimension: stats.dimension, metric: stats.metric.as_deref().and_then(metric) })
         }
-        Answer::Missing | Answer::TooLarge | Answer::Exists => {
-            Err(StageError::misconfigured(&caller.stage, format!("there is no index at {host}"))
+        Reply::Missing | Reply::TooLarge | Reply::Exists => {
+            Err(StageError::misconfigured(caller.stage(), format!("there is no index at {host}"))
                 .hint("check `host`, or leave it out: the control plane knows it"))
         }
     }

@@ -1,18 +1,19 @@
 //! A fuzz target: Pinecone's answers of both planes, good and bad.
 
-use super::call::{Said, is_html};
+use super::call::ErrorBody;
 use super::control::Described;
 use super::wire::{Fetched, Listed, Matches, Stats, with_whole_numbers};
-use crate::model::Secret;
 use crate::model::fuzzed::answer;
-use crate::net::retry_after;
+use crate::model::register_secrets;
+use crate::net::{is_html, retry_after};
 
 /// An HTTP answer: its body as everything that the service sends, and as an error.
 pub fn fuzz(bytes: &[u8]) {
     const KEY: &str = "pcsk_0123456789";
     let (_, headers, body) = answer(bytes);
     retry_after(&headers);
-    let said = Said::read(body, is_html(&headers), &Secret::new(KEY));
+    register_secrets([KEY.to_owned()]);
+    let said = ErrorBody::read(body, is_html(&headers));
     if let Some(message) = said.message {
         assert!(!message.contains(KEY) && message.chars().count() < 310, "{message}");
         assert!(!message.contains(char::is_control), "{message:?}");

@@ -14,14 +14,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, FuturesUnordered, StreamExt as _, TryStreamExt as _};
-use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::model::{ErrorKind, EventSink, Match, Place, Record, StageError, StageResult, Vector};
-use crate::net::{Limiter, Patience, endpoint, http_client};
+use crate::model::{
+    ErrorKind, EventSink, Match, Place, Record, ServiceKind, StageError, StageResult, Vector,
+};
+use crate::net::{Limiter, Service, Timeouts, endpoint, host_of, http_client};
 
 use super::{
     Filter, IdPage, Metric, PineconeSettings, Query, StoreDescription, StoreLimits, StoredRecord, VectorStore,
@@ -29,7 +30,7 @@ use super::{
 #[cfg(any(test, fuzzing))]
 pub use fuzz::fuzz;
 
-use call::{Answer, Caller, Request};
+use call::{Caller, Reply};
 use control::{Index, at};
 use wire::{
     Accepted, Fetched, Listed, Matches, Stats, UpsertBody, next_body, upsert_bodies, with_whole_numbers,
@@ -83,16 +84,10 @@ impl PineconeStore {
             endpoint(&stage, host)?;
         }
         let calls = concurrency.max(1);
-        let caller = Caller {
-            http: http_client(&stage)?,
-            stage,
-            key: settings.api_key.clone(),
-            version: settings.api_version.clone(),
-            limiter: Limiter::new(calls, None, None),
-            cancel,
-            events,
-            patience: Patience::default(),
-        };
+        let http = Arc::new(http_client(&stage)?);
+        let limiter = Limiter::new(calls, None, None);
+        let service = Service::new(ServiceKind::Store, stage, http, limiter, cancel, events);
+        let caller = Caller::new(service, settings)?;
         Ok(Self {
             caller,
             settings: settings.clone(),
@@ -103,10 +98,10 @@ impl PineconeStore {
         })
     }
 
-    /// With another patience than the usual.
+    /// Replaces the default time-outs and retries.
     #[must_use]
-    pub fn with_patience(mut self, patience: Patience) -> Self {
-        self.caller.patience = patience;
+    pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.caller.service = self.caller.service.with_timeouts(timeouts);
         self
     }
 
@@ -134,7 +129,7 @@ impl PineconeStore {
     fn fits(&self, index: &Index, dimensions: usize) -> StageResult<()> {
         match index.dimension {
             Some(dimension) if dimension != dimensions => Err(StageError::misconfigured(
-                self.caller.stage.as_str(),
+                self.caller.stage(),
                 format!(
                     "the index `{}` takes vectors of {dimension} components, the embedder makes {dimensions}",
                     self.settings.index
@@ -150,7 +145,7 @@ impl PineconeStore {
     /// The data plane's base, asked for only where the configuration does not name it.
     async fn host(&self) -> StageResult<Url> {
         match &self.settings.host {
-            Some(host) => endpoint(&self.caller.stage, host),
+            Some(host) => endpoint(self.caller.stage(), host),
             None => Ok(self.index().await?.url.clone()),
         }
     }
@@ -164,18 +159,14 @@ impl PineconeStore {
             return Ok(namespace);
         }
         Err(StageError::misconfigured(
-            &self.caller.stage,
+            self.caller.stage(),
             format!("Pinecone takes no namespace `{namespace}`: only ASCII, at most 512 characters"),
         )
         .hint("set the project's `namespace`"))
     }
 
-    fn post(operation: &'static str, items: usize, url: Url, body: impl Into<Bytes>) -> Request {
-        Request { operation, items, method: Method::POST, url, body: Some(body.into()) }
-    }
-
     fn bug(&self, what: &str, error: impl Into<anyhow::Error>) -> StageError {
-        StageError::new(&self.caller.stage, ErrorKind::Bug, what).caused_by(error)
+        StageError::new(self.caller.stage(), ErrorKind::Bug, what).caused_by(error)
     }
 
     /// Encodes the next body, once there is room for it. Writing a hundred vectors as JSON takes
@@ -193,7 +184,7 @@ impl PineconeStore {
         let body = tokio::task::spawn_blocking(work)
             .await
             .map_err(|error| self.bug("encoding an upsert ended early", error))?
-            .map_err(|why| StageError::refused(&self.caller.stage, why))?;
+            .map_err(|why| StageError::refused(self.caller.stage(), why))?;
         Ok((body, room))
     }
 
@@ -212,30 +203,30 @@ impl PineconeStore {
     ) -> StageResult<()> {
         let mut waiting = vec![first];
         while let Some(part) = waiting.pop() {
-            let request = Self::post("upsert", part.records.len(), url.clone(), part.body.clone());
+            let request = self.caller.post("upsert", part.records.len(), url.clone(), part.body.clone());
             match self.caller.call::<Accepted>(&request).await? {
-                Answer::Done(Accepted {}) => {}
-                Answer::TooLarge if part.records.len() > 1 => {
+                Reply::Done(Accepted {}) => {}
+                Reply::TooLarge if part.records.len() > 1 => {
                     let half = part.body.len() / 2;
                     self.most_bytes.fetch_min(half, Ordering::Relaxed);
                     let from = part.records.start;
                     let smaller = upsert_bodies(namespace, &records[part.records], MOST_RECORDS, half)
-                        .map_err(|why| StageError::refused(&self.caller.stage, why))?;
+                        .map_err(|why| StageError::refused(self.caller.stage(), why))?;
                     waiting.extend(smaller.into_iter().rev().map(|UpsertBody { records, body }| {
                         UpsertBody { records: records.start + from..records.end + from, body }
                     }));
                 }
-                Answer::TooLarge => {
+                Reply::TooLarge => {
                     let id = &records[part.records.start].id;
                     return Err(StageError::refused(
-                        &self.caller.stage,
+                        self.caller.stage(),
                         format!(
                             "the record `{id}` of {} bytes is too large for the service",
                             part.body.len()
                         ),
                     ));
                 }
-                Answer::Missing | Answer::Exists => return Err(self.no_index()),
+                Reply::Missing | Reply::Exists => return Err(self.no_index()),
             }
         }
         Ok(())
@@ -251,8 +242,8 @@ impl PineconeStore {
         url.query_pairs_mut()
             .extend_pairs(ids.iter().map(|id| ("ids", id)))
             .append_pair("namespace", namespace);
-        let request = Request { operation: "fetch", items: ids.len(), method: Method::GET, url, body: None };
-        let Answer::Done(Fetched { mut vectors }) = self.caller.call(&request).await? else {
+        let request = self.caller.get("fetch", ids.len(), url);
+        let Reply::Done(Fetched { mut vectors }) = self.caller.call(&request).await? else {
             return Ok(Vec::new());
         };
         Ok(ids
@@ -272,7 +263,7 @@ impl PineconeStore {
 #[async_trait]
 impl VectorStore for PineconeStore {
     fn stage(&self) -> &str {
-        &self.caller.stage
+        self.caller.stage()
     }
 
     fn limits(&self) -> StoreLimits {
@@ -323,7 +314,7 @@ impl VectorStore for PineconeStore {
         let path = host.path().trim_end_matches('/');
         Ok(Place {
             kind: "pinecone".into(),
-            host: format!("{}{path}", call::host(&host)),
+            host: format!("{}{path}", host_of(&host)),
             index: self.settings.index.clone(),
             namespace: namespace.to_owned(),
         })
@@ -368,7 +359,7 @@ impl VectorStore for PineconeStore {
         let mut calls = Vec::new();
         for ids in ids.chunks(MOST_RECORDS) {
             let body = json!({ "ids": ids, "namespace": namespace }).to_string();
-            let request = Self::post("delete", ids.len(), url.clone(), body);
+            let request = self.caller.post("delete", ids.len(), url.clone(), body);
             // `Missing`: the namespace does not exist, so there is nothing to delete.
             calls.push(async move { self.caller.call::<Accepted>(&request).await.map(drop) });
         }
@@ -388,8 +379,8 @@ impl VectorStore for PineconeStore {
                 query.append_pair("paginationToken", token);
             }
         }
-        let request = Request { operation: "list", items: 1, method: Method::GET, url, body: None };
-        let Answer::Done(Listed { vectors, pagination }) = self.caller.call(&request).await? else {
+        let request = self.caller.get("list", 1, url);
+        let Reply::Done(Listed { vectors, pagination }) = self.caller.call(&request).await? else {
             return Ok(IdPage::default());
         };
         Ok(IdPage {
@@ -433,8 +424,8 @@ impl VectorStore for PineconeStore {
         {
             body["filter"] = Value::Object(filter.clone());
         }
-        let request = Self::post("query", 1, at(&index.url, &["query"]), body.to_string());
-        let Answer::Done(Matches { matches }) = self.caller.call(&request).await? else {
+        let request = self.caller.post("query", 1, at(&index.url, &["query"]), body.to_string());
+        let Reply::Done(Matches { matches }) = self.caller.call(&request).await? else {
             return Ok(Vec::new());
         };
         let sign = if index.metric == Some(Metric::Euclidean) { -1.0 } else { 1.0 };
@@ -450,8 +441,8 @@ impl VectorStore for PineconeStore {
 
     async fn describe(&self) -> StageResult<StoreDescription> {
         let url = at(&self.host().await?, &["describe_index_stats"]);
-        let request = Self::post("describe_index_stats", 1, url, "{}");
-        let Answer::Done(stats) = self.caller.call::<Stats>(&request).await? else {
+        let request = self.caller.post("describe_index_stats", 1, url, "{}");
+        let Reply::Done(stats) = self.caller.call::<Stats>(&request).await? else {
             return Err(self.no_index());
         };
         let mut namespaces = std::collections::BTreeMap::new();
