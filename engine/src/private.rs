@@ -2,7 +2,7 @@
 //! for their owner alone, unless the owner opened them to a group.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 /// From here on, whatever the process creates is for its user alone; also what libraries create,
@@ -30,6 +30,55 @@ pub(crate) fn create(path: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     }
     Ok(())
+}
+
+/// Opens a regular file for reading. A symbolic link is refused, not followed.
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+    let refused = |why| io::Error::new(io::ErrorKind::InvalidInput, why);
+    #[cfg(unix)]
+    let file = {
+        use rustix::fs::{Mode, OFlags};
+        // Without NONBLOCK the opening of a pipe would wait for a writer.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(rustix::io::Errno::LOOP) => return Err(refused("it is a symbolic link")),
+            Err(error) => return Err(error.into()),
+        }
+    };
+    #[cfg(not(unix))]
+    let file = {
+        if path.symlink_metadata()?.is_symlink() {
+            return Err(refused("it is a symbolic link"));
+        }
+        File::open(path)?
+    };
+    if file.metadata()?.is_file() { Ok(file) } else { Err(refused("it is no regular file")) }
+}
+
+/// True for an open file that only this user can read and write.
+pub(crate) fn is_own_alone(file: &File) -> io::Result<bool> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let metadata = file.metadata()?;
+        Ok(metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o077 == 0)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        Ok(true)
+    }
+}
+
+/// Writes a file for its owner alone, whole or not at all. A file or link of that name is replaced.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    // The library creates it with mode 0600.
+    let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map(drop).map_err(|error| error.error)
 }
 
 /// Takes away what everybody may do with a file or folder of this user, as older versions created

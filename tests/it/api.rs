@@ -97,7 +97,7 @@ fn the_thread_of_the_api_goes_before_those_that_work() {
 }
 
 #[test]
-fn without_a_token_no_web_page_may_ask() {
+fn without_a_token_in_the_file_no_web_page_may_ask() {
     let (_local, daemon) = start();
     for headers in [
         [("Origin", "https://example.com")],
@@ -493,7 +493,10 @@ fn an_event_stream_shows_a_run_as_it_goes_and_ends_with_the_daemon() {
     daemon.until("a run", |daemon| !daemon.runs().is_empty());
     let run = daemon.runs()[0]["run"].as_str().expect("an id").to_owned();
     let mut stream = daemon.connect();
-    let request = format!("GET /runs/{run}/events HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let request = format!(
+        "GET /runs/{run}/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n",
+        daemon.token.as_deref().expect("a token")
+    );
     stream.write_all(request.as_bytes()).expect("sent");
     let mut seen = String::new();
     let mut read_until = |word: &str| {

@@ -53,7 +53,10 @@ fn authorized_connections_have_a_bound_and_streams_are_not_closed_for_newcomers(
     let mut daemon = Daemon::start(&local.world);
     daemon.until("a run", |daemon| !daemon.runs().is_empty());
     let run = daemon.runs()[0]["run"].as_str().expect("an id").to_owned();
-    let request = format!("GET /runs/{run}/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let request = format!(
+        "GET /runs/{run}/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+        daemon.token.as_deref().expect("a token")
+    );
     // The bound holds for a moment longer for the connections that asked just now.
     let mut streams = Vec::new();
     daemon.until("two streams", |daemon| {

@@ -2,6 +2,7 @@
 
 mod api;
 mod api_limits;
+mod api_token;
 mod apply;
 mod architecture;
 mod attributes;

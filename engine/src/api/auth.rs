@@ -1,4 +1,5 @@
-//! Authorization: the bearer token; without a token, loopback requests that no web page sent.
+//! Authorization: a bearer token. Where it is one of the daemon's own, only loopback requests that no web
+//! page sent.
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use super::App;
 use super::browser::is_loopback;
 use super::error::{ApiError, ApiResult};
 use super::serve::Caller;
+use crate::daemon::ApiToken;
 
 /// The answer to a wrong token is delayed by this, doubled with each further one of the same address
 /// within a minute.
@@ -24,8 +26,8 @@ const LONGEST_DELAY: Duration = Duration::from_secs(2);
 
 /// Why a request is not authorized.
 enum Denied {
-    /// It carries a token that is not the one of `[api] token`.
-    WrongToken,
+    /// It carries another token than the one in force; how to send the right one.
+    WrongToken(String),
     Other(ApiError),
 }
 
@@ -61,7 +63,7 @@ async fn authorize(app: &App, caller: &Caller, headers: &HeaderMap, given: Optio
         Ok(()) if caller.authorize(app.handle.view().api().max_connections) => Ok(()),
         Ok(()) => Err(ApiError::busy("`[api] max_connections` connections are in use")),
         Err(Denied::Other(error)) => Err(error),
-        Err(Denied::WrongToken) => {
+        Err(Denied::WrongToken(message)) => {
             app.metrics.wrong_token();
             let noted = app.throttle.note("wrong token", caller.address());
             if noted.log {
@@ -69,7 +71,7 @@ async fn authorize(app: &App, caller: &Caller, headers: &HeaderMap, given: Optio
                 tracing::warn!(%address, unlogged, "a request had a wrong token");
             }
             sleep(delay(noted.count)).await;
-            Err(ApiError::unauthorized("the token is not the one of `[api] token`"))
+            Err(ApiError::unauthorized(message))
         }
     }
 }
@@ -81,21 +83,30 @@ fn delay(count: u32) -> Duration {
 
 fn check(app: &App, headers: &HeaderMap, given: Option<&str>) -> Result<(), Denied> {
     let view = app.handle.view();
-    let Some(token) = &view.api().token else {
-        return check_local(app.listen.ip().is_loopback(), headers).map_err(Denied::Other);
-    };
+    let token = view.token();
+    if token.file().is_some() {
+        check_local(app.listen.ip().is_loopback(), headers).map_err(Denied::Other)?;
+    }
     match given {
-        Some(given) if same(given.as_bytes(), token.expose().as_bytes()) => Ok(()),
-        Some(_) => Err(Denied::WrongToken),
+        Some(given) if same(given.as_bytes(), token.value().expose().as_bytes()) => Ok(()),
+        Some(_) => Err(Denied::WrongToken(format!("the token is not the one {}", place(token)))),
         None => {
-            let message = "send `Authorization: Bearer` with the token of `[api] token`";
+            let message = format!("send `Authorization: Bearer` with the token {}", place(token));
             Err(Denied::Other(ApiError::unauthorized(message)))
         }
     }
 }
 
-/// Without a token: a page in somebody's browser could send requests too, by its own origin or by a
-/// name that it made resolve to this machine.
+/// Where a client finds the token, as it is called in a sentence.
+fn place(token: &ApiToken) -> String {
+    match token.file() {
+        Some(file) => format!("in `{}`", file.display()),
+        None => "of `[api] token`".to_owned(),
+    }
+}
+
+/// Without `[api] token`: a page in somebody's browser could send requests too, by its own origin or by
+/// a name that it made resolve to this machine. A browser may know the token: see [`check_browser`].
 fn check_local(loopback: bool, headers: &HeaderMap) -> ApiResult<()> {
     if !loopback {
         return Err(ApiError::forbidden("set `[api] token`: this daemon listens beyond loopback"));

@@ -28,7 +28,9 @@ struct Bearer;
 impl Modify for Bearer {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
-        let scheme = scheme.description(Some("`[api] token`; not asked for where none is set"));
+        let scheme = scheme.description(Some(
+            "`[api] token`; where none is set, the token in the file `….token` beside the ledger",
+        ));
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme.build()));
         let basic = HttpBuilder::new().scheme(HttpAuthScheme::Basic);

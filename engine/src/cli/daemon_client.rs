@@ -1,7 +1,7 @@
 //! A client of the daemon that serves a ledger on this machine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,24 +14,28 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
 use crate::config::Api;
-use crate::daemon::DaemonRecord;
+use crate::daemon::{ApiToken, DaemonRecord};
 use crate::model::Secret;
 use crate::net::install_tls_provider;
 
 /// Time for an answer: a reload compiles components.
 const ANSWER: Duration = Duration::from_secs(120);
 
-/// Sends requests to the daemon, with the token of the file where there is one.
+/// Sends requests to the daemon, with the token of the file, or else with the daemon's own.
 pub(super) struct DaemonClient {
     http: Client,
     address: SocketAddr,
     scheme: &'static str,
+    /// `[api] token`.
     token: Option<Secret>,
+    /// The ledger, beside which the daemon's own token lies.
+    state: PathBuf,
 }
 
 impl DaemonClient {
-    /// A client of the daemon that wrote the record; `api` is of the file, as far as it could be read. Where the daemon speaks TLS, it must have the
-    /// certificate of `[api] tls_cert`: the daemon is asked by its address, which no certificate names.
+    /// A client of the daemon that wrote the record; `api` is of the file, as far as it could be read.
+    /// Where the daemon speaks TLS, it must have the certificate of `[api] tls_cert`: the daemon is asked
+    /// by its address, which no certificate names.
     pub(super) fn new(api: Option<&Api>, record: &DaemonRecord) -> anyhow::Result<Self> {
         let mut address = record.api.listen;
         match address.ip() {
@@ -49,7 +53,8 @@ impl DaemonClient {
             builder = builder.tls_backend_preconfigured(pinned(&tls.cert)?);
         }
         let scheme = if record.api.tls { "https" } else { "http" };
-        Ok(Self { http: builder.build()?, address, scheme, token: api.and_then(|api| api.token.clone()) })
+        let token = api.and_then(|api| api.token.clone());
+        Ok(Self { http: builder.build()?, address, scheme, token, state: record.state.clone() })
     }
 
     /// Where the daemon is asked.
@@ -62,7 +67,7 @@ impl DaemonClient {
         self.http.get(self.url(path))
     }
 
-    /// A POST to a path.
+    /// A POST to a path, with the token.
     pub(super) fn post(&self, path: &str) -> RequestBuilder {
         self.authorized(self.http.post(self.url(path)))
     }
@@ -77,10 +82,20 @@ impl DaemonClient {
     }
 
     fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
-        match &self.token {
+        match self.token.clone().or_else(|| self.own_token()) {
             Some(token) => request.bearer_auth(token.expose()),
+            // The daemon's answer says which token it wants.
             None => request,
         }
+    }
+
+    /// The daemon's own token. Read for each request: it may be made while the daemon is asked again.
+    fn own_token(&self) -> Option<Secret> {
+        ApiToken::read(&self.state).unwrap_or_else(|error| {
+            let file = ApiToken::path(&self.state);
+            tracing::warn!(file = %file.display(), %error, "cannot read the daemon's token");
+            None
+        })
     }
 }
 

@@ -252,7 +252,7 @@ impl Project {
 pub struct Api {
     /// Where the daemon listens.
     pub listen: SocketAddr,
-    /// The bearer token; none: loopback only.
+    /// The bearer token; none: loopback only, with a token that the daemon makes.
     pub token: Option<Secret>,
     /// The secret of GitHub's webhooks; none: no webhook route.
     pub webhook_secret: Option<Secret>,

@@ -78,7 +78,8 @@ impl Default for RawEngine {
 pub(super) struct RawApi {
     /// Address and port.
     pub(super) listen: String,
-    /// The bearer token that requests must carry; left out: loopback only.
+    /// The bearer token that requests must carry; left out: loopback only, with a token that the daemon
+    /// makes and keeps beside the ledger.
     pub(super) token: Option<Secret>,
     /// The secret of GitHub's webhooks; left out: no webhook route.
     pub(super) webhook_secret: Option<Secret>,

@@ -513,5 +513,6 @@ fn record(
     let next_runs =
         generation.projects.keys().filter_map(|name| Some((name.clone(), schedule.next(name)?))).collect();
     let (config, projects) = (generation.config.path.clone(), generation.config.declared());
-    DaemonRecord { process: std::process::id(), since, api, config, projects, refused, next_runs }
+    let (state, process) = (generation.config.engine.state.clone(), std::process::id());
+    DaemonRecord { state, process, since, api, config, projects, refused, next_runs }
 }

@@ -9,12 +9,16 @@ use crate::model::{StageError, StageResult};
 use crate::sync::{Candidate, Project};
 use crate::wire::Workshop;
 
+use super::token::ApiToken;
+
 /// A generation of the configuration.
 pub(crate) struct Generation {
     /// Counts the generations of this process, from 1.
     pub(crate) number: u64,
     pub(crate) config: Config,
     pub(crate) workshop: Workshop,
+    /// What requests of the API carry.
+    pub(super) token: ApiToken,
     /// The enabled projects, with their stages or with what is wrong with them.
     pub(crate) projects: BTreeMap<String, StageResult<Arc<Project>>>,
 }
@@ -38,14 +42,14 @@ pub(super) struct Refused {
 
 impl Generation {
     /// The first one. What is wrong with a project's stages ends its runs, not the daemon.
-    pub(super) fn first(config: Config, workshop: Workshop) -> Self {
+    pub(super) fn first(config: Config, token: ApiToken, workshop: Workshop) -> Self {
         let projects = projects(&workshop, &config);
         for (name, project) in &projects {
             if let Err(error) = project {
                 tracing::error!(project = %name, error = %error.one_line(), "the project's stages cannot be made");
             }
         }
-        Self { number: 1, config, workshop, projects }
+        Self { number: 1, config, workshop, token, projects }
     }
 
     /// Builds what would follow this one, from the file as it is now. Blocks: components are
@@ -65,6 +69,8 @@ impl Generation {
         config.api.listen = self.config.api.listen;
         config.api.probe_listen = self.config.api.probe_listen;
         config.api.tls.clone_from(&self.config.api.tls);
+        let token = self.token.next(&config);
+        let token = token.map_err(|error| Refused { message: with_hint(&error), problems: Vec::new() })?;
         let workshop = self.workshop.next(&config);
         let projects = projects(&workshop, &config);
         let mut components = Vec::new();
@@ -84,7 +90,7 @@ impl Generation {
                 (Ok(_), _) => {}
             }
         }
-        let generation = Self { number: self.number + 1, config, workshop, projects };
+        let generation = Self { number: self.number + 1, config, workshop, token, projects };
         Ok(Next { generation, diff, components })
     }
 
@@ -115,6 +121,10 @@ fn projects(workshop: &Workshop, config: &Config) -> BTreeMap<String, StageResul
 }
 
 fn cannot_make(project: &str, error: &StageError) -> String {
+    format!("project `{project}`, stage `{}`: {}", error.stage, with_hint(error))
+}
+
+fn with_hint(error: &StageError) -> String {
     let hint = error.hint.as_deref().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
-    format!("project `{project}`, stage `{}`: {}{hint}", error.stage, error.one_line())
+    format!("{}{hint}", error.one_line())
 }

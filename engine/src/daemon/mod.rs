@@ -25,6 +25,7 @@ mod shutdown;
 mod state;
 mod swap;
 mod systemd;
+mod token;
 mod verify;
 mod view;
 mod watch;
@@ -61,6 +62,7 @@ pub use operations::{
 pub use pending::Trigger;
 pub use record::{DaemonRecord, Listening};
 pub use shared::{Observed, Observer};
+pub use token::ApiToken;
 pub use view::{LastReload, ProjectView, RunState, View};
 
 /// So many messages wait for the dispatcher before their senders do.
@@ -131,6 +133,7 @@ fn open(
     let state = config.engine.state.clone();
     let ledger = Arc::new(Ledger::open(&state)?);
     let claim = Claim::take(&state)?;
+    let token = ApiToken::of(&config)?;
     let reader = Ledger::open_read_only(&state)?.map_or_else(|| Arc::clone(&ledger), Arc::new);
     let feeds = Feeds::default();
     let events = {
@@ -154,7 +157,7 @@ fn open(
         cancel,
     };
     wire::clear_leftovers(&config);
-    let generation = Generation::first(config, workshop);
+    let generation = Generation::first(config, token, workshop);
     Ok((shared, claim, generation))
 }
 

@@ -31,6 +31,9 @@ pub struct Listening {
 /// What is written beside the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DaemonRecord {
+    /// The ledger that the record lies beside.
+    #[serde(skip)]
+    pub state: PathBuf,
     /// The process.
     pub process: u32,
     /// Since when (UTC).
@@ -63,7 +66,7 @@ impl DaemonRecord {
             file.seek(SeekFrom::Start(0)).ok()?;
             file.read_to_string(&mut text).ok()?;
             if let Ok(record) = serde_json::from_str(&text) {
-                return Some(record);
+                return Some(Self { state: state.to_owned(), ..record });
             }
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
@@ -136,6 +139,7 @@ mod tests {
         assert_eq!(DaemonRecord::read(&state), None);
         let mut claim = Claim::take(&state).expect("free");
         let record = DaemonRecord {
+            state: state.clone(),
             process: 7,
             since: Utc::now(),
             api: Listening { listen: ([127, 0, 0, 1], 8080).into(), probe: None, tls: false },

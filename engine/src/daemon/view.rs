@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::generation::Generation;
 use super::pending::Trigger;
+use super::token::ApiToken;
 use crate::config::Api;
 use crate::model::Outcome;
 
@@ -85,6 +86,11 @@ impl View {
     /// `[api]` as it is in force.
     pub fn api(&self) -> &Api {
         &self.generation.config.api
+    }
+
+    /// What requests of the API carry.
+    pub fn token(&self) -> &ApiToken {
+        &self.generation.token
     }
 
     /// The generation's number, from 1.

@@ -17,7 +17,7 @@ pub(crate) struct Daemon {
     pub(crate) program: Running,
     record: PathBuf,
     address: SocketAddr,
-    /// Sent as bearer.
+    /// Sent as bearer: the daemon's own where it has made one.
     pub(crate) token: Option<String>,
 }
 
@@ -67,7 +67,8 @@ impl Daemon {
         let id = program.id();
         program.until("the daemon's record", |_| read(&record, id).is_some());
         let address = read(&record, id).expect("just read");
-        let daemon = Self { program, record, address, token: None };
+        let token = own_token(world);
+        let daemon = Self { program, record, address, token };
         // It listens before it works; behind TLS the test asks.
         let record = std::fs::read_to_string(&daemon.record).expect("a record");
         if !record.contains("\"tls\":true") {
@@ -108,7 +109,8 @@ impl Daemon {
         stream
     }
 
-    /// Sends one request over a connection of its own.
+    /// Sends one request over a connection of its own. The token is sent unless `headers` have their own
+    /// `Authorization`.
     #[track_caller]
     pub(crate) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut head =
@@ -116,7 +118,8 @@ impl Daemon {
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             head.push_str(&format!("Host: {}\r\n", self.address));
         }
-        if let Some(token) = &self.token {
+        let has_own = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        if let (Some(token), false) = (&self.token, has_own) {
             head.push_str(&format!("Authorization: Bearer {token}\r\n"));
         }
         for (name, value) in headers {
@@ -245,6 +248,12 @@ impl Daemon {
         drop(self.program.wait());
         assert!(self.record.exists(), "a killed daemon leaves its record");
     }
+}
+
+/// The token that a daemon of this world made; none: it has one in its file.
+pub(crate) fn own_token(world: &World) -> Option<String> {
+    let text = std::fs::read_to_string(world.path(".reposync/state.db.token")).ok()?;
+    Some(text.trim_end().to_owned())
 }
 
 /// The status line of an answer, whatever follows it.
