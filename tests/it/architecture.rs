@@ -22,7 +22,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ledger", &["blocking", "model", "private", "sqlite", "state_folder"]),
     ("config", &["model", "source", "chunk", "embed", "store", "notify"]),
     ("plan", &["model"]),
-    ("sync", &["blocking", "model", "plan", "ledger", "source", "chunk", "embed", "store", "notify"]),
+    (
+        "sync",
+        &["blocking", "model", "private", "plan", "ledger", "source", "chunk", "embed", "store", "notify"],
+    ),
     // Compiled for tests alone; it hands bytes to whoever reads them.
     ("fuzz", &["api", "chunk", "config", "embed", "source", "store"]),
     (

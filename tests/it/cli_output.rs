@@ -162,11 +162,11 @@ fn a_saved_plan_must_be_one() {
     ");
     world.write("plan.json", "{\"version\": 1}");
     insta::assert_snapshot!(world.run(&["apply", "plan.json"]).redacted(), @"
-    exit: 2
+    exit: 1
     --- stderr
-    error: `plan.json` is no saved plan: missing field `created_at` at line 1 column 14
+    error: stage `plan`: `plan.json` is no plan that this version of RepoSync saved
 
-    hint: `reposync plan --out FILE` saves one
+    hint: make a new plan with `reposync plan --out FILE`
     ");
 }
 

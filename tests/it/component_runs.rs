@@ -231,7 +231,7 @@ async fn changelogs_indexed(native: bool) -> crate::support::local::Index {
         SpendingGuard { max_new_texts_ratio: 0.5, allow_cost: false },
         vec!["docs".to_owned()],
     );
-    let report = run(Arc::new(engine), vec![candidate], options, "test").await.expect("a run");
+    let report = run(Arc::new(engine), vec![candidate], options, None, "test").await.expect("a run");
     assert_eq!(report.outcome, Outcome::Done, "{report:?}");
     read_index(&local.world.path(".reposync/index.db"))
 }

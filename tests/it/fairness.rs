@@ -104,7 +104,7 @@ async fn hung_projects_leave_room_for_another() {
     );
     let hung = tokio::spawn({
         let (engine, options) = (Arc::clone(&engine), options.clone());
-        async move { run(engine, candidates, options, "test").await }
+        async move { run(engine, candidates, options, None, "test").await }
     });
     // Until they hold all that they may.
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -112,7 +112,7 @@ async fn hung_projects_leave_room_for_another() {
     let healthy = project("healthy", &Lab::default(), 6, 40, 4000);
     let report = tokio::time::timeout(
         Duration::from_secs(60),
-        run(Arc::clone(&engine), vec![healthy], options, "test"),
+        run(Arc::clone(&engine), vec![healthy], options, None, "test"),
     );
     let report = report.await.expect("in time").expect("a ledger in order");
     assert_eq!(report.outcome, Outcome::Done, "{report:?}");

@@ -1,28 +1,195 @@
-//! What a plan promises: what it says is what `apply` does, and a saved one is applied as it was shown.
+//! What a plan promises: what it says is what `apply` does, and a saved one is carried out as it was shown.
 
-use crate::support::local::{Local, project};
+use serde_json::Value;
+
+use crate::support::local::{Local, STAGES, project};
+
+/// The texts of the index.
+fn texts(local: &Local) -> Vec<String> {
+    local.index().into_values().map(|(_, text, _)| text).collect()
+}
+
+/// The files of a plan's project, as sign and path.
+fn files(plan: &Value, project: usize) -> Vec<String> {
+    let repositories = plan["projects"][project]["repositories"].as_array().expect("a list");
+    let files = repositories.iter().flat_map(|repository| repository["files"].as_array().expect("a list"));
+    files
+        .map(|file| {
+            format!("{} {}", file["action"].as_str().expect("one"), file["path"].as_str().expect("one"))
+        })
+        .collect()
+}
 
 #[test]
-fn a_saved_plan_is_applied_once_and_refused_when_anything_moved() {
+fn a_saved_plan_is_carried_out_and_does_nothing_the_second_time() {
     let local = Local::new();
     local.world.ok(&["plan", "--out", "plan.json"]);
     local.world.ok(&["apply", "plan.json"]);
     assert_eq!(local.index().len(), 3);
-    let stale = |what: &str| {
+    let again = local.apply(&["plan.json"]).exits(0);
+    assert_eq!(again.counts(["files", "vectors_written", "vectors_deleted"]), [0, 0, 0]);
+    local.assert_as_fresh();
+}
+
+#[test]
+fn a_commit_that_lands_after_the_plan_is_left_for_the_next_run() {
+    let local = Local::applied();
+    local.repo.write("README.md", "The planned words.\n").commit("planned");
+    local.world.ok(&["plan", "--out", "plan.json"]);
+    local.repo.write("README.md", "Newer words.\n").write("new.md", "Not planned.\n").commit("newer");
+    let applied = local.apply(&["plan.json"]).exits(0);
+    assert_eq!(applied.counts(["files_changed", "files_added"]), [1, 0]);
+    assert!(applied.notes().contains("has moved on to"), "{}", applied.notes());
+    assert!(texts(&local).contains(&"The planned words.".to_owned()), "{:?}", texts(&local));
+    assert!(!texts(&local).iter().any(|text| text.contains("Newer") || text.contains("Not planned")));
+    local.world.ok(&["apply"]);
+    local.assert_as_fresh();
+}
+
+#[test]
+fn a_commit_that_was_taken_out_of_the_history_does_not_come_back() {
+    let local = Local::applied();
+    let before = local.index();
+    local.repo.write("key.md", "The key is s3cr3t.\n").commit("a slip");
+    local.world.ok(&["plan", "--out", "plan.json"]);
+    local.repo.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
+    local.repo.write("other.md", "Another commit.\n").commit("another");
+    let refused = local.apply(&["plan.json"]).exits(3);
+    let error = refused.report["projects"][0]["failures"][0]["error"].as_str().expect("an error").to_owned();
+    assert!(error.contains("its history was rewritten"), "{error}");
+    assert_eq!(local.index(), before);
+}
+
+#[test]
+fn a_repository_whose_index_has_changed_is_refused_and_others_go_on() {
+    let local = Local::new();
+    local.world.repo("more").write("README.md", "More to read.\n").commit("first");
+    local.config(&project("").replace("[\"docs\"]", "[\"docs\", \"more\"]"));
+    local.world.ok(&["apply"]);
+    local.repo.write("README.md", "Second words.\n").commit("second");
+    local.world.repo("more").write("README.md", "Second words of more.\n").commit("second");
+    local.world.ok(&["plan", "--out", "plan.json"]);
+    local.repo.write("README.md", "Third words.\n").commit("third");
+    local.config(&project(""));
+    local.world.ok(&["apply"]);
+    local.config(&project("").replace("[\"docs\"]", "[\"docs\", \"more\"]"));
+    local.world.ok(&["plan", "--out", "other.json"]);
+    // The selection was edited and edited back: `more` is planned as new, `docs` has moved on.
+    let refused = local.apply(&["plan.json"]).exits(3);
+    let failures = refused.report["projects"][0]["failures"].as_array().expect("a list").clone();
+    let of = |repository: &str| failures.iter().any(|failure| failure["repository"] == repository);
+    assert!(of("docs"), "{failures:?}");
+    assert!(texts(&local).contains(&"Third words.".to_owned()));
+}
+
+#[test]
+fn a_saved_plan_is_refused_whole_before_anything_is_written() {
+    let local = Local::new();
+    local.world.ok(&["plan", "--out", "plan.json"]);
+    let plan = local.world.read("plan.json");
+    let refused = |why: &str| {
         let ran = local.world.run(&["apply", "plan.json"]).exits(1);
-        assert!(ran.stderr.contains("the saved plan is out of date"), "{what}: {}", ran.stderr);
+        assert!(ran.stderr.contains(why), "{why}: {}", ran.stderr);
+        assert!(ran.stderr.contains("reposync plan --out FILE"), "{}", ran.stderr);
+        assert!(!local.world.path(".reposync/index.db").exists(), "{why}: something was written");
     };
-    stale("the ledger");
-    local.repo.write("README.md", "New words.\n").commit("edit");
-    local.world.ok(&["plan", "--out", "plan.json"]);
-    local.repo.write("README.md", "Newer words.\n").commit("edit");
-    stale("the commit");
-    local.world.ok(&["plan", "--out", "plan.json"]);
     local.config(&project("exclude_patterns = [\"x\"]"));
-    stale("the file");
-    local.world.ok(&["plan", "--out", "plan.json"]);
+    refused("the configuration or a component of project `docs` has changed");
+    local.config(&project("").replace("[\"docs\"]", "[\"docs\", \"more\"]"));
+    local.world.repo("more").write("a.md", "More.\n").commit("first");
+    refused("the configuration or a component of project `docs` has changed");
+    local.config(&project(""));
+    local.world.write("plan.json", &plan[..plan.len() - 20]);
+    refused("is truncated or was edited");
+    let lines: Vec<&str> = plan.lines().collect();
+    local.world.write("plan.json", lines[..lines.len() - 1].join("\n") + "\n");
+    refused("is truncated or was edited");
+    local.world.write("plan.json", plan.replace("README.md", "OTHER.md"));
+    refused("is truncated or was edited");
+    local.world.write("plan.json", plan.replacen(env!("CARGO_PKG_VERSION"), "0.0.1", 1));
+    refused("was saved by RepoSync 0.0.1");
+    local.world.write("plan.json", plan.replacen("\"reposync_plan\":2", "\"reposync_plan\":3", 1));
+    refused("is no plan that this version of RepoSync saved");
+    local.world.write("plan.json", plan);
     local.world.ok(&["apply", "plan.json"]);
     local.assert_as_fresh();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_saved_plan_is_for_its_owner_alone_and_put_in_place_whole() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let local = Local::new();
+    local.world.ok(&["plan", "--out", "plan.json"]);
+    let mode = std::fs::metadata(local.world.path("plan.json")).expect("a plan").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let plan = local.world.read("plan.json");
+    // A plan that cannot be finished leaves the one before.
+    local.config(&project("").replace("[\"docs\"]", "[\"gone\"]"));
+    local.world.run(&["plan", "--out", "plan.json", "--project", "other"]).exits(2);
+    assert_eq!(local.world.read("plan.json"), plan);
+    let left = std::fs::read_dir(local.world.path("")).expect("a folder");
+    let left =
+        left.filter_map(Result::ok).filter(|entry| entry.file_name().to_string_lossy().contains(".part-"));
+    assert_eq!(left.count(), 0);
+}
+
+/// Options mean the same for both, and the exit code says beforehand whether something would change.
+#[test]
+fn plan_and_apply_agree_on_full_prune_and_allow_deletes() {
+    let local = Local::new();
+    let lines: String = (0..120).map(|n| format!("Sentence number {n} stands alone.\n\n")).collect();
+    let prose = |name: &str| format!("{name}/{}", "long.md");
+    for name in ["a", "b"] {
+        local.repo.write(&prose(name), &lines);
+    }
+    local.repo.commit("long files");
+    let small = "max_chunk_size = 40";
+    let config = |text: String| local.config(&text.replace("max_chunk_size = 200", small));
+    config(project(""));
+    local.apply(&[]).exits(0);
+    let detailed = |args: &[&str], code: i32| {
+        local.world.run(&[&["plan", "--json", "--detailed-exitcode"], args].concat()).exits(code).json()
+    };
+    detailed(&[], 0);
+    // Everything is written again, and none of it is paid for.
+    let plan = detailed(&["--full"], 2);
+    let applied = local.apply(&["--full"]).exits(0);
+    assert_eq!(plan["projects"][0]["estimate"]["vectors_written"], applied.count("vectors_written"));
+    assert_eq!(plan["projects"][0]["estimate"]["texts"], 0);
+
+    // The deletion guard.
+    local.repo.git(&["rm", "-q", "-r", "a", "b"]);
+    local.repo.commit("remove");
+    let plan = detailed(&[], 2);
+    assert_eq!(files(&plan, 0), ["withhold a/long.md", "withhold b/long.md"]);
+    let shown = local.world.ok(&["plan"]).stdout;
+    assert!(shown.contains("! a/long.md") && shown.contains("deletion guard"), "{shown}");
+    local.apply(&[]).exits(3);
+    assert_eq!(files(&detailed(&["--allow-deletes"], 2), 0), ["remove a/long.md", "remove b/long.md"]);
+    local.apply(&["--allow-deletes"]).exits(0);
+    detailed(&[], 0);
+
+    // An orphaned project.
+    config(format!(
+        "{STAGES}\n[projects.other]\npipeline = [\"local\", \"prose\", \"model\", \"index\"]\nrepositories = [\"docs\"]\nnamespace = \"other\"\n"
+    ));
+    local.apply(&[]).exits(0);
+    let plan = detailed(&[], 0);
+    assert_eq!(
+        (&plan["projects"][1]["project"], &plan["projects"][1]["orphan"]),
+        (&"docs".into(), &true.into())
+    );
+    let note = plan["projects"][1]["notes"][0].as_str().expect("a note");
+    assert!(note.contains("is not in the file any more"), "{note}");
+    assert!(local.world.ok(&["plan"]).stdout.contains("is not in the file any more"));
+    let plan = detailed(&["--prune"], 2);
+    let planned = files(&plan, 1);
+    assert_eq!(planned, ["remove README.md", "remove guide/end.md", "remove guide/start.md"]);
+    local.world.ok(&["plan", "--prune", "--out", "plan.json"]);
+    let applied = local.apply(&["plan.json"]).exits(0);
+    assert_eq!(applied.report["projects"][1]["counts"]["files_removed"], 3);
+    detailed(&["--prune"], 0);
 }
 
 /// What the plan says is what the run does, edit by edit.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::config::Need;
-use crate::model::{GuardKind, Outcome, Report};
-use crate::plan::Plan;
+use crate::model::{ErrorKind, GuardKind, Outcome, Report};
+use crate::sync::SavedPlan;
 
 use super::context::Context;
 use super::engine::{self, ApplyRequest};
@@ -15,30 +15,18 @@ use super::error::{CommandError, CommandResult};
 use super::exit::Exit;
 use super::interrupt::Interrupt;
 use super::output::escape;
-use super::{Projects, render};
+use super::render;
+use super::run_options::RunOptions;
 
 /// Arguments of `apply`.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ApplyArgs {
-    /// A plan saved by `plan --out`; refused when anything has moved since
-    #[arg(value_name = "PLAN", conflicts_with_all = ["projects", "full", "prune"])]
+    /// A plan saved by `plan --out`: carried out as it was shown, with its options
+    #[arg(value_name = "PLAN", conflicts_with_all = ["projects", "full", "prune", "allow_deletes", "allow_cost"])]
     plan: Option<PathBuf>,
     #[command(flatten)]
-    projects: Projects,
-    /// Believe neither ledger nor stored answers: list, fetch, chunk and write every file again
-    #[arg(long)]
-    full: bool,
-    /// Remove orphans: projects taken out of the file, repositories gone from the source
-    #[arg(long)]
-    prune: bool,
-    /// Let the deletion guard pass everything
-    #[arg(long)]
-    allow_deletes: bool,
-    /// Let the spending guard pass everything
-    #[arg(long)]
-    allow_cost: bool,
+    options: RunOptions,
     /// Fail when a component differs from `reposync.lock`
     #[arg(long)]
     locked: bool,
@@ -61,28 +49,22 @@ Examples:
 pub(super) async fn run(context: &Context, args: ApplyArgs) -> CommandResult {
     let saved = args.plan.as_deref().map(read_plan).transpose()?;
     let projects = match &saved {
-        Some(plan) => plan.projects.iter().map(|project| project.project.clone()).collect(),
-        None => args.projects.projects,
+        Some(plan) => plan.projects(),
+        None => args.options.projects.projects.clone(),
     };
     let config = context.load(&Need::selected(&projects))?;
     let interrupt = Interrupt::listen(&context.progress)?;
-    let request = ApplyRequest {
-        projects,
-        saved,
-        full: args.full,
-        prune: args.prune,
-        allow_deletes: args.allow_deletes,
-        allow_cost: args.allow_cost,
-        locked: args.locked,
-        wait: args.wait,
-    };
+    let asks = !args.json && saved.is_none();
+    let ApplyArgs { options, locked, wait, .. } = args;
+    let again = RunOptions { allow_cost: true, ..options.clone() };
+    let request = ApplyRequest { options, saved, locked, wait };
     let run = async |request: ApplyRequest| {
         let shown = context.progress.show(context.display(args.json));
         engine::apply(&config, request, shown.sink(), interrupt.token()).await
     };
-    let mut report = run(request.clone()).await?;
-    if !args.json && asks_to_spend(&report)? {
-        report = run(ApplyRequest { allow_cost: true, saved: None, ..request }).await?;
+    let mut report = run(request).await?;
+    if asks && asks_to_spend(&report)? {
+        report = run(ApplyRequest { options: again, saved: None, locked, wait }).await?;
     }
     if args.json {
         context.out.json(&report)?;
@@ -110,19 +92,10 @@ fn asks_to_spend(report: &Report) -> std::io::Result<bool> {
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-/// Plans of this form are understood.
-const PLAN_VERSION: u32 = 1;
-
-fn read_plan(path: &Path) -> Result<Plan, CommandError> {
-    let shown = path.display();
-    let bytes = std::fs::read(path)
-        .map_err(|error| CommandError::invalid(format!("cannot read the plan `{shown}`: {error}")))?;
-    let hint = "`reposync plan --out FILE` saves one";
-    let plan: Plan = serde_json::from_slice(&bytes)
-        .map_err(|error| CommandError::invalid(format!("`{shown}` is no saved plan: {error}")).hint(hint))?;
-    if plan.version != PLAN_VERSION {
-        let message = format!("the plan `{shown}` has version {}, not {PLAN_VERSION}", plan.version);
-        return Err(CommandError::invalid(message).hint(hint));
-    }
-    Ok(plan)
+/// Reads a saved plan. A file that cannot be read is a wrong argument, another one is a refused plan.
+fn read_plan(path: &Path) -> Result<SavedPlan, CommandError> {
+    SavedPlan::read(path).map_err(|error| match error.kind {
+        ErrorKind::Local => CommandError::invalid(error.one_line()),
+        _ => error.into(),
+    })
 }

@@ -1,7 +1,7 @@
 //! What commands ask of the engine, in one place: each function is the engine's work for one
 //! command, and knows nothing of arguments or of how its answer is shown.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,41 +20,31 @@ use crate::model::{
     DeclaredProject, EventSink, Explanation, ProjectExplanation, Report, StageError, StatusView, VerifyReport,
 };
 use crate::net::read_body;
-use crate::plan::{Guard, Plan, SpendingGuard};
-use crate::sync::{self, Candidate, Options, Prune};
+use crate::plan::{Guard, Plan, Prune, SpendingGuard};
+use crate::sync::{self, Candidate, Options, PlanWriter, SavedPlan};
 use crate::wire::{self, Workshop};
 
 use super::daemon_client::DaemonClient;
 use super::render::history::PastRun;
 use super::render::query::Answer;
+use super::run_options::RunOptions;
 
 /// What to plan.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PlanRequest {
-    /// These projects; none: all enabled ones.
-    pub(super) projects: Vec<String>,
+    pub(super) options: RunOptions,
     /// Fetch and chunk the contents to count chunks, texts and tokens.
     pub(super) exact: bool,
-    /// Let the spending guard pass everything.
-    pub(super) allow_cost: bool,
+    /// Where to save the plan.
+    pub(super) out: Option<PathBuf>,
 }
 
 /// What to apply.
-#[derive(Debug, Clone, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+#[derive(Debug, Default)]
 pub(super) struct ApplyRequest {
-    /// These projects; none: all enabled ones.
-    pub(super) projects: Vec<String>,
-    /// A saved plan: refused when it is not what would be planned now.
-    pub(super) saved: Option<Plan>,
-    /// Believe neither ledger nor stored answers.
-    pub(super) full: bool,
-    /// Remove orphans.
-    pub(super) prune: bool,
-    /// Let the deletion guard pass everything.
-    pub(super) allow_deletes: bool,
-    /// Let the spending guard pass everything.
-    pub(super) allow_cost: bool,
+    pub(super) options: RunOptions,
+    /// The plan to carry out, with its options.
+    pub(super) saved: Option<SavedPlan>,
     /// Refuse components that differ from `reposync.lock`.
     pub(super) locked: bool,
     /// Wait for another run to end.
@@ -77,15 +67,17 @@ pub(super) struct QueryRequest {
 /// Says what differs. Needs no lock and writes nothing to ledger or stores.
 pub(super) async fn plan(
     config: &Config,
-    request: &PlanRequest,
+    request: PlanRequest,
     events: EventSink,
     cancel: CancellationToken,
 ) -> anyhow::Result<Plan> {
-    check_names(config, &request.projects)?;
+    let PlanRequest { options: flags, exact, out } = request;
+    check_names(config, &flags.projects.projects)?;
+    let out = out.as_deref().map(PlanWriter::create).transpose()?;
     let workshop = Arc::new(Workshop::new(cancel.clone(), events.clone()));
-    let candidates = candidates(&workshop, config, &request.projects).await?;
+    let candidates = candidates(&workshop, config, &flags.projects.projects).await?;
     let engine = Arc::new(workshop.engine(config, read_ledger(&config.engine.state)?, events, cancel));
-    Ok(sync::plan(engine, candidates, options(config, false, request.allow_cost), request.exact).await?)
+    Ok(sync::plan(engine, candidates, options(config, &flags), exact, out).await?)
 }
 
 /// The projects of these names (none: all enabled ones), with their stages.
@@ -125,8 +117,10 @@ pub(super) async fn apply(
     events: EventSink,
     cancel: CancellationToken,
 ) -> anyhow::Result<Report> {
-    check_names(config, &request.projects)?;
-    let lock = lock(&config.engine.state, request.wait).await?;
+    let ApplyRequest { options: flags, saved, locked, wait } = request;
+    let names = saved.as_ref().map_or_else(|| flags.projects.projects.clone(), SavedPlan::projects);
+    check_names(config, &names)?;
+    let lock = lock(&config.engine.state, wait).await?;
     let ledger = Arc::new(Ledger::open_locked(&config.engine.state, &lock)?);
     let workshop = Arc::new(Workshop::new(cancel.clone(), events.clone()));
     let lock_file = config.path.with_file_name("reposync.lock");
@@ -135,31 +129,12 @@ pub(super) async fn apply(
         workshop.components(config)
     })
     .await?;
-    if request.locked {
+    if locked {
         check_components(&lock_file, components.as_ref().map_err(Clone::clone)?)?;
     }
-    let selected = candidates(&workshop, config, &request.projects).await?;
+    let selected = candidates(&workshop, config, &names).await?;
     let engine = Arc::new(workshop.engine(config, ledger, events, cancel));
-    if let Some(saved) = &request.saved {
-        let options = options(config, request.allow_deletes, request.allow_cost);
-        let fresh = candidates(&workshop, config, &request.projects).await?;
-        let now = sync::plan(Arc::clone(&engine), fresh, options, saved.exact).await?;
-        if now.basis != saved.basis {
-            return Err(StageError::local(
-                "plan",
-                "the saved plan is out of date: ledger, configuration, commits or components have moved since",
-            )
-            .hint("make a new one with `reposync plan --out FILE`")
-            .into());
-        }
-    }
-    let options = Options {
-        full: request.full,
-        prune: if request.prune { Prune::Asked } else { Prune::No },
-        whole_file: request.projects.is_empty(),
-        ..options(config, request.allow_deletes, request.allow_cost)
-    };
-    let report = sync::run(engine, selected, options, "apply").await?;
+    let report = sync::run(engine, selected, options(config, &flags), saved, "apply").await?;
     // A component that cannot be loaded has ended its projects, which the report tells.
     if let Ok(components) = components
         && (components != Lock::default() || lock_file.exists())
@@ -182,11 +157,18 @@ fn check_components(lock_file: &Path, components: &Lock) -> anyhow::Result<()> {
         .into())
 }
 
-/// How a run of this file is done where nobody asks for more.
-fn options(config: &Config, allow_deletes: bool, allow_cost: bool) -> Options {
+/// The options of a run, from the file and the command line.
+fn options(config: &Config, flags: &RunOptions) -> Options {
+    let RunOptions { projects, full, prune, allow_deletes, allow_cost } = flags.clone();
     let guard = Guard { max_delete_ratio: config.engine.max_delete_ratio, allow_deletes };
     let spending = SpendingGuard { max_new_texts_ratio: config.engine.max_new_texts_ratio, allow_cost };
-    Options::new(guard, spending, config.projects.iter().map(|project| project.name.clone()).collect())
+    let declared = config.projects.iter().map(|project| project.name.clone()).collect();
+    Options {
+        full,
+        prune: if prune { Prune::Asked } else { Prune::No },
+        whole_file: projects.projects.is_empty(),
+        ..Options::new(guard, spending, declared)
+    }
 }
 
 /// One writing run at a time.
@@ -426,7 +408,8 @@ pub(super) async fn verify(
     check_names(config, projects)?;
     let workshop = Arc::new(Workshop::new(cancel.clone(), events.clone()));
     let stores = workshop.stores(config, projects);
-    let options = options(config, false, false);
+    // Only its own projects are written again; orphans stay as they are.
+    let options = Options { whole_file: false, ..options(config, &RunOptions::default()) };
     // Looking needs no lock; mending is a writing run.
     let lock = if repair { Some(lock(&config.engine.state, false).await?) } else { None };
     let ledger = match &lock {
@@ -438,7 +421,7 @@ pub(super) async fn verify(
         sync::mend(&ledger, &stores, &mut findings).await?;
         let again = candidates(&workshop, config, projects).await?;
         let engine = Arc::new(workshop.engine(config, Arc::clone(&ledger), events, cancel.clone()));
-        sync::run(engine, again, options.clone(), "verify").await?;
+        sync::run(engine, again, options.clone(), None, "verify").await?;
         let after = sync::check(&ledger, &stores, &options.declared, &cancel).await;
         for (finding, after) in findings.iter_mut().zip(after) {
             let left = after.report.missing.min(finding.report.missing);

@@ -7,7 +7,8 @@ use crate::config::{Need, Role};
 use super::context::Context;
 use super::error::{CommandError, CommandResult};
 use super::exit::Exit;
-use super::{Projects, engine, render};
+use super::projects::Projects;
+use super::{engine, render};
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]

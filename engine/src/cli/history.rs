@@ -22,7 +22,7 @@ pub(super) struct HistoryArgs {
     #[arg(value_name = "RUN", conflicts_with_all = ["limit", "before", "project"])]
     run: Option<String>,
     /// Only runs in which this project took part
-    #[arg(short, long, value_name = "PROJECT", add = super::complete::projects())]
+    #[arg(short, long, value_name = "PROJECT", add = super::projects::names())]
     project: Option<String>,
     /// How many runs, the newest first
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = super::positive)]

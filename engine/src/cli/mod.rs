@@ -24,9 +24,11 @@ mod output;
 mod plan;
 mod plugin;
 mod progress;
+mod projects;
 mod query;
 mod reload;
 mod render;
+mod run_options;
 mod schema;
 mod serving;
 mod status;
@@ -37,7 +39,7 @@ mod verify;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use context::Context;
 use error::{CommandError, CommandResult};
@@ -168,14 +170,6 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Comma
         Command::Man(args) => man::run(&args),
     };
     exit.map(ExitCode::from)
-}
-
-/// Which projects a command is about.
-#[derive(Debug, Clone, Default, Args)]
-struct Projects {
-    /// Only this project; may be given several times [default: all enabled projects]
-    #[arg(short, long = "project", value_name = "PROJECT", add = complete::projects())]
-    projects: Vec<String>,
 }
 
 /// A count of at least one.

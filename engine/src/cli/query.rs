@@ -10,9 +10,10 @@ use super::context::Context;
 use super::engine::{self, QueryRequest};
 use super::error::{CommandError, CommandResult};
 use super::exit::Exit;
+use super::projects::Projects;
+use super::render;
 use super::render::query::Answer;
 use super::serving::Basis;
-use super::{Projects, render};
 
 /// Arguments of `query`.
 #[derive(Debug, Args)]

@@ -9,8 +9,9 @@ use super::context::Context;
 use super::error::CommandResult;
 use super::exit::Exit;
 use super::interrupt::Interrupt;
+use super::projects::Projects;
 use super::serving::Basis;
-use super::{Projects, engine, render};
+use super::{engine, render};
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]

@@ -15,8 +15,8 @@ use super::shared::{Observed, Shared};
 use crate::config::StageKind;
 use crate::ledger::Ledger;
 use crate::model::{Counts, Event, EventSink, Outcome, ProjectReport, Report, StageError, StageResult};
-use crate::plan::{Guard, SpendingGuard};
-use crate::sync::{self, Candidate, Options, Prune};
+use crate::plan::{Guard, Prune, SpendingGuard};
+use crate::sync::{self, Candidate, Options};
 
 /// How long a cancelled run may take to finish the batch in hand, on an edit or at shutdown. Kubernetes kills
 /// after 30 s; intents that are open then are closed by the next run.
@@ -136,7 +136,7 @@ async fn work(shared: &Arc<Shared>, job: Job) -> StageResult<Option<Report>> {
     };
     let trigger = request.trigger.as_str();
     let candidates = project.into_iter().collect();
-    sync::run(Arc::new(engine), candidates, options, trigger).await.map(Some)
+    sync::run(Arc::new(engine), candidates, options, None, trigger).await.map(Some)
 }
 
 /// Gives a run that could not end itself its end in the history.

@@ -15,7 +15,7 @@ use super::view::{RunState, View};
 use crate::config::StageKind;
 use crate::ledger::{Ledger, RunQuery, RunRow};
 use crate::model::{BranchRef, EventSink, Outcome, Report, Running, StageResult, StatusView};
-use crate::plan::{Guard, Plan, SpendingGuard};
+use crate::plan::{Guard, Plan, Prune, SpendingGuard};
 use crate::sync::{self, Options};
 
 /// A handle on the daemon. Cheap to clone.
@@ -176,8 +176,12 @@ impl Handle {
         let guard = Guard { max_delete_ratio: config.engine.max_delete_ratio, allow_deletes: false };
         let spending =
             SpendingGuard { max_new_texts_ratio: config.engine.max_new_texts_ratio, allow_cost: false };
-        let options = Options::new(guard, spending, generation.declared());
-        Ok(sync::plan(Arc::new(engine), candidates, options, exact).await)
+        let options = Options {
+            prune: if config.engine.prune { Prune::Standing } else { Prune::No },
+            whole_file: project.is_none(),
+            ..Options::new(guard, spending, generation.declared())
+        };
+        Ok(sync::plan(Arc::new(engine), candidates, options, exact, None).await)
     }
 
     /// A page of runs, newest first; those that have not begun in front. `None`: no run has the id

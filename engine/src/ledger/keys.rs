@@ -8,7 +8,7 @@ pub(crate) struct FileKey<'a> {
 }
 
 /// An id that is to be deleted from a place that its file has left.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Leftover {
     /// The place, by the ledger's number.
     pub place: i64,

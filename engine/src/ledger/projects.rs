@@ -143,6 +143,18 @@ impl Ledger {
         })
     }
 
+    /// The files of a project that have vectors: repository and path, in this order.
+    pub fn paths_of_project(&self, project: i64) -> StageResult<Vec<(String, String)>> {
+        self.read("read a project's files", |conn| {
+            conn.prepare_cached(
+                "SELECT repository, file_path FROM sync_metadata
+                 WHERE project_id = ?1 AND embedding_count > 0 ORDER BY repository, file_path",
+            )?
+            .query_map([project], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+        })
+    }
+
     /// Forgets a project of which the stores hold nothing any more; returns how many files it had.
     pub fn remove_project(&self, project: ProjectKey<'_>) -> StageResult<u64> {
         self.write("remove a project", |tx| {

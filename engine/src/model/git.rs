@@ -45,7 +45,8 @@ impl<'de> Deserialize<'de> for GitSha {
 }
 
 /// What a tree entry is, by its Git mode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum EntryMode {
     /// 100644 and 100755: a file.
     File,
@@ -56,7 +57,7 @@ pub enum EntryMode {
 }
 
 /// One blob, link or submodule of a recursive tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TreeEntry {
     /// The path from the repository's root, `/`-separated. Bytes that are not UTF-8 were
     /// replaced, and `path_is_utf8` is false.

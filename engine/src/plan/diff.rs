@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{Fingerprint, GitSha, SkipReason, TreeEntry};
 
 /// A file that the project wants.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Desired {
     /// Its entry in the tree.
     pub entry: TreeEntry,
@@ -14,7 +16,7 @@ pub struct Desired {
 }
 
 /// A file that the ledger knows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
     /// The path.
     pub path: String,
@@ -31,7 +33,7 @@ pub struct Recorded {
 }
 
 /// Whether what is known of a file can be believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RecordedState {
     /// It is as recorded.
     Settled,
@@ -48,7 +50,7 @@ pub enum RecordedState {
 }
 
 /// Why a file is to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
     /// The index does not hold it.
     New,
@@ -65,7 +67,7 @@ pub enum Reason {
 }
 
 /// A file to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Write {
     /// Which, and how.
     pub desired: Desired,
@@ -80,7 +82,7 @@ pub struct Write {
 }
 
 /// What is to be done in one repository.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepoDiff {
     /// Files to be written, by path.
     pub writes: Vec<Write>,
@@ -89,6 +91,7 @@ pub struct RepoDiff {
     /// Files that are as recorded.
     pub unchanged: u64,
     /// Files that are, as recorded, not for the index.
+    #[serde(skip)]
     pub skipped: Vec<(String, SkipReason)>,
 }
 

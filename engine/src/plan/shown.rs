@@ -27,6 +27,9 @@ pub struct Plan {
 pub struct ProjectPlan {
     /// The project.
     pub project: String,
+    /// True where the file does not declare the project any more.
+    #[serde(default)]
+    pub orphan: bool,
     /// What is to be done where; unchanged repositories are only counted.
     pub repositories: Vec<RepositoryPlan>,
     /// Repositories in which nothing is to be done.
@@ -53,6 +56,41 @@ pub struct ProjectPlan {
     pub failures: Vec<Failure>,
     /// Why nothing can be done for this project.
     pub error: Option<Failure>,
+}
+
+impl ProjectPlan {
+    /// The plan of a project in which nothing is to be done.
+    pub fn of(project: &str) -> Self {
+        Self {
+            project: project.to_owned(),
+            orphan: false,
+            repositories: Vec::new(),
+            repositories_unchanged: 0,
+            estimate: Estimate::default(),
+            skipped: Vec::new(),
+            withheld: 0,
+            guards: Vec::new(),
+            secrets: Vec::new(),
+            secrets_found: 0,
+            notes: Vec::new(),
+            failures: Vec::new(),
+            error: None,
+        }
+    }
+
+    /// Whether anything leaves the index.
+    pub fn removes(&self) -> bool {
+        let files = self.repositories.iter().flat_map(|repository| &repository.files);
+        files.into_iter().any(|file| file.action == Action::Remove)
+    }
+}
+
+impl RepositoryPlan {
+    /// A repository whose files leave the index.
+    pub fn leaving(repository: &str) -> Self {
+        let repository = repository.to_owned();
+        Self { repository, commit: None, previous: None, files: Vec::new(), unchanged: 0 }
+    }
 }
 
 /// Where a key or token stands. What it is, is never told.
@@ -123,6 +161,8 @@ pub enum Action {
     Move,
     /// It leaves the index: `-`.
     Remove,
+    /// It would leave the index, but a guard keeps it: `!`.
+    Withhold,
 }
 
 impl Action {
@@ -133,6 +173,7 @@ impl Action {
             Self::Change => '~',
             Self::Move => '>',
             Self::Remove => '-',
+            Self::Withhold => '!',
         }
     }
 }

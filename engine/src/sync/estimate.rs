@@ -6,17 +6,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::inspect::RepoChanges;
 use super::prepare::{CORES, Draft, Origin, Prepared, prepare};
 use super::project_run::ProjectRun;
 use super::setup::{Project, item_or_fatal};
 use super::writer::{believes, step};
 use crate::chunk::clean;
-use crate::ledger::FileKey;
+use crate::ledger::{FileKey, Leftover};
 use crate::model::{
     Fingerprint, GitSha, RepoRef, SecretsMode, SkipReason, StageError, StageResult, TreeEntry,
 };
-use crate::plan::{Estimate, Reason, SecretFound, Write};
+use crate::plan::{Estimate, Reason, RepositoryTask, SecretFound, Write};
 use crate::source::ContentSink;
 
 /// Bytes of text in a token, where only sizes are known: measured 3.0 to 4.3 on code and prose
@@ -32,6 +31,11 @@ pub(crate) type Sent = HashMap<Fingerprint, HashSet<[u8; 16]>>;
 /// What a project's plan adds up to.
 pub(crate) struct Bill<'a> {
     estimate: Estimate,
+    /// Vectors of written files in other places than the project's, which are deleted there.
+    elsewhere: HashSet<Leftover>,
+    /// Ids of written files whose state in the project's place is unknown: writing the file replaces or
+    /// deletes them.
+    settled: HashSet<String>,
     secrets: Vec<SecretFound>,
     sent: &'a mut HashSet<[u8; 16]>,
 }
@@ -40,12 +44,35 @@ impl<'a> Bill<'a> {
     /// An empty bill beside what the projects before it send.
     pub(crate) fn new(run: &ProjectRun, sent: &'a mut Sent) -> Self {
         let sent = sent.entry(run.project.embedder().identity().clone()).or_default();
-        Self { estimate: Estimate::default(), secrets: Vec::new(), sent }
+        let (estimate, elsewhere, settled) = Default::default();
+        Self { estimate, elsewhere, settled, secrets: Vec::new(), sent }
     }
 
     /// Secrets that the index would hold, as far as contents were read.
     pub(crate) fn take_secrets(&mut self) -> Vec<SecretFound> {
         std::mem::take(&mut self.secrets)
+    }
+
+    /// Adds what is deleted after the last file: `removed`, and `leftovers` of earlier runs, of places that
+    /// `reaches` names.
+    pub(crate) fn deletions(
+        &mut self,
+        place: i64,
+        removed: Vec<Leftover>,
+        leftovers: Vec<Leftover>,
+        reaches: &HashSet<i64>,
+    ) {
+        let is_settled = |one: &Leftover| one.place == place && self.settled.contains(&one.id);
+        let leftovers = leftovers.into_iter().filter(|one| !is_settled(one));
+        let mut all: HashSet<Leftover> = removed.into_iter().chain(leftovers).collect();
+        all.extend(std::mem::take(&mut self.elsewhere));
+        let reached = all.iter().filter(|one| reaches.contains(&one.place)).count();
+        self.estimate.vectors_deleted += reached as u64;
+    }
+
+    /// Places in which vectors of written files are deleted.
+    pub(crate) fn places(&self) -> impl Iterator<Item = i64> {
+        self.elsewhere.iter().map(|one| one.place)
     }
 
     /// The sum, with price and requests.
@@ -67,7 +94,7 @@ pub(crate) type LeftOut = BTreeMap<String, SkipReason>;
 /// Adds a repository's work to the bill; tells what only its content keeps out, where that is read.
 pub(crate) async fn estimate(
     run: &Arc<ProjectRun>,
-    work: &RepoChanges,
+    work: &RepositoryTask,
     exact: bool,
     bill: &mut Bill<'_>,
 ) -> StageResult<LeftOut> {
@@ -120,7 +147,7 @@ struct Looked {
 /// Adds a repository's work to the bill, by reading and cutting its contents.
 pub(crate) async fn count_exactly(
     run: &Arc<ProjectRun>,
-    work: &RepoChanges,
+    work: &RepositoryTask,
     bill: &mut Bill<'_>,
 ) -> StageResult<Counted> {
     let wanted: Vec<TreeEntry> = work.diff.writes.iter().map(|write| write.desired.entry.clone()).collect();
@@ -153,7 +180,7 @@ fn by_size(write: &Write, estimate: &mut Estimate) {
         estimate.texts += chunks;
         estimate.tokens += bytes.div_ceil(BYTES_PER_TOKEN);
     }
-    if write.reason == Reason::Content {
+    if matches!(write.reason, Reason::Content | Reason::Place) {
         estimate.vectors_deleted += write.vectors_before;
     }
 }
@@ -189,8 +216,7 @@ impl ContentSink for Counting<'_, '_> {
         match prepared {
             Ok(Prepared::Skipped(reason)) => {
                 self.counted.left_out.insert(entry.path, reason);
-                self.bill.estimate.vectors_deleted += write.vectors_before;
-                Ok(())
+                self.count(write, &[]).await
             }
             Ok(Prepared::Chunks(drafts, encoded)) => {
                 if !encoded.is_empty() {
@@ -232,17 +258,20 @@ impl Counting<'_, '_> {
         let run = self.run;
         let (place, repository, path) =
             (run.place_id, self.repo.name.clone(), write.desired.entry.path.clone());
-        let held = run
+        let (held, all) = run
             .ledger(move |ledger, project| {
-                ledger.held_ids(project, place, &FileKey { repository: &repository, path: &path })
+                let key = FileKey { repository: &repository, path: &path };
+                Ok((ledger.held_ids(project, place, &key)?, ledger.all_ids(project, &key)?))
             })
             .await?;
+        self.bill.elsewhere.extend(all.into_iter().filter(|one| one.place != place));
         let records = drafts.iter().map(|draft| (draft.id.as_str(), &draft.fingerprint));
         let step = step(records, believes(write, run.options.full), &held);
         let estimate = &mut self.bill.estimate;
         estimate.chunks += drafts.len() as u64;
         estimate.vectors_written += step.upsert.len() as u64;
         estimate.vectors_deleted += step.stale.len() as u64;
+        self.bill.settled.extend(held.open);
         let inputs: Vec<String> = drafts.iter().map(|draft| draft.input.clone()).collect();
         let cached = run.project.queue.peek(&inputs).await;
         for (input, cached) in inputs.iter().zip(cached) {

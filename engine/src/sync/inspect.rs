@@ -1,4 +1,4 @@
-//! One repository: is there anything to do, and what.
+//! One repository: whether it differs from the index, and in what.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::setup::{Project, item_or_fatal};
 use super::survey::Listed;
 use crate::ledger::{FileStatus, KnownFile, RepositoryRow, RepositorySync};
 use crate::model::{GitSha, RepoEntry, RepoRef, SkipReason, StageError, StageResult, TreeEntry};
-use crate::plan::{Attributes, Desired, Recorded, RecordedState, RepoDiff, diff};
+use crate::plan::{Attributes, Desired, Recorded, RecordedState, RepositoryTask, basis, diff};
 use crate::source::{ContentSink, Head};
 
 /// Bytes of all `.gitattributes` files of a tree, which are held in memory together.
@@ -30,23 +30,13 @@ pub(crate) enum RepoState {
     Empty,
     /// It is not there any more, or has no commits where it had files.
     Vanished(&'static str),
-    /// Its tree was read.
-    Changed(Box<RepoChanges>),
+    /// Its tree was read and compared.
+    Changed(Box<RepositoryTask>),
 }
 
-/// What is to be done in a repository.
-pub(crate) struct RepoChanges {
-    pub(crate) entry: RepoEntry,
-    pub(crate) commit: GitSha,
-    pub(crate) previous: Option<GitSha>,
-    pub(crate) diff: RepoDiff,
-    /// Files that names, modes and sizes keep out.
-    pub(crate) skipped: Vec<(String, SkipReason)>,
-}
-
-/// Looks at one repository of the listing.
-pub(crate) async fn inspect_repository(run: &Arc<ProjectRun>, present: Listed) -> StageResult<RepoState> {
-    let Listed { entry, known } = present;
+/// Compares one repository of the listing with what the ledger knows of it.
+pub(crate) async fn inspect(run: &Arc<ProjectRun>, listed: Listed) -> StageResult<RepoState> {
+    let Listed { entry, known } = listed;
     let name = entry.repo.name.clone();
     let unsettled = {
         let name = name.clone();
@@ -93,7 +83,7 @@ pub(crate) async fn inspect_repository(run: &Arc<ProjectRun>, present: Listed) -
         return Ok(RepoState::Unchanged);
     }
     match item_or_fatal(read_tree(run, entry, commit, last_commit).await)? {
-        Ok(work) => Ok(RepoState::Changed(Box::new(work))),
+        Ok(task) => Ok(RepoState::Changed(Box::new(task))),
         Err(error) => {
             run.repository_failed(&name, &error);
             Ok(RepoState::Failed)
@@ -133,7 +123,7 @@ async fn read_tree(
     entry: RepoEntry,
     commit: GitSha,
     previous: Option<GitSha>,
-) -> StageResult<RepoChanges> {
+) -> StageResult<RepositoryTask> {
     let source = &run.project.source;
     let tree = source.tree(&entry.repo, commit).await?;
     let attributes = read_attributes(&run.project, &entry.repo, commit, &tree).await?;
@@ -148,13 +138,14 @@ async fn read_tree(
             skipped.push((file.path, SkipReason::NoChunker));
         }
     }
-    let known = known_files(run, &entry.repo.name).await?;
-    let diff = diff(wanted, known, run.options.full);
-    Ok(RepoChanges { entry, commit, previous, diff, skipped })
+    let recorded = recorded_files(run, &entry.repo.name).await?;
+    let basis = run.dry.then(|| basis(&run.basis, previous, &recorded));
+    let diff = diff(wanted, recorded, run.options.full);
+    Ok(RepositoryTask { entry, commit, previous, basis, diff, skipped })
 }
 
-/// What the ledger knows of a repository's files, as the plan wants it.
-pub(crate) async fn known_files(run: &Arc<ProjectRun>, repository: &str) -> StageResult<Vec<Recorded>> {
+/// What the ledger knows of a repository's files.
+pub(crate) async fn recorded_files(run: &Arc<ProjectRun>, repository: &str) -> StageResult<Vec<Recorded>> {
     let repository = repository.to_owned();
     let (files, unfinished) = run
         .ledger(move |ledger, (id, name)| {

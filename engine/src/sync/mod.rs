@@ -1,21 +1,29 @@
-//! Runs a plan: from the listing to the last recorded file. Knows the stages by their traits alone.
+//! Makes plans and carries them out, from the listing to the last recorded file. Knows the stages by their
+//! traits alone.
 
 mod adopt;
 mod behind;
 mod budget;
+mod decide;
 mod estimate;
+mod execute;
 mod file;
 mod findings;
 mod inspect;
 pub mod operations;
+mod options;
 mod orphans;
 mod parts;
 mod planning;
 mod prepare;
+mod preview;
 mod probe;
+mod project;
 mod project_run;
 mod remove;
+mod resume;
 mod run;
+mod saved;
 mod search;
 mod selected;
 mod setup;
@@ -31,6 +39,7 @@ pub use parts::{ProjectFiles, ProjectSearch, ProjectStore};
 pub use planning::plan;
 pub use probe::{Probe, probe};
 pub use run::{run, run_id};
+pub use saved::{PlanWriter, SavedPlan};
 pub use search::search;
-pub use setup::{Candidate, Engine, Options, Project, Prune};
+pub use setup::{Candidate, Engine, Options, Project};
 pub use verify::{Finding, check, mend};

@@ -1,15 +1,21 @@
 //! Projects that the ledger knows and the file does not: reported, kept, removed with `--prune`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::setup::{Engine, Options, Prune};
+use super::setup::{Engine, Options};
 use super::stats::RunStats;
 use crate::ledger::{Leftover, OrphanProject};
-use crate::model::{ErrorKind, Event, GuardKind, ProjectReport, StageError, StageResult, Withheld};
+use crate::model::{ErrorKind, Event, ProjectReport, StageError, StageResult};
+use crate::plan::{Action, FilePlan, OrphanFate, ProjectPlan, RepositoryPlan, orphan_fate};
 
 /// Deals with the projects that are not declared any more; one report for each of which something
 /// is in the index.
-pub(crate) async fn orphan_projects(engine: &Engine, options: &Options) -> Vec<ProjectReport> {
+/// `planned`: those that a saved plan removes; no others are.
+pub(crate) async fn orphan_projects(
+    engine: &Engine,
+    options: &Options,
+    planned: Option<&BTreeSet<String>>,
+) -> Vec<ProjectReport> {
     let declared = options.declared.clone();
     let orphans = match engine.ledger.call(move |ledger| ledger.orphan_projects(&declared)).await {
         Ok(orphans) => orphans,
@@ -17,6 +23,9 @@ pub(crate) async fn orphan_projects(engine: &Engine, options: &Options) -> Vec<P
     };
     let mut reports = Vec::new();
     for orphan in orphans {
+        if planned.is_some_and(|planned| !planned.contains(&orphan.name)) {
+            continue;
+        }
         let stats = RunStats::default();
         match deal_with(engine, options, &orphan, &stats).await {
             Ok(false) => {}
@@ -28,6 +37,47 @@ pub(crate) async fn orphan_projects(engine: &Engine, options: &Options) -> Vec<P
         }
     }
     reports
+}
+
+/// What a run would do about them; those of which nothing is in the index are left out.
+pub(crate) async fn preview_orphans(engine: &Engine, options: &Options) -> StageResult<Vec<ProjectPlan>> {
+    let declared = options.declared.clone();
+    let orphans = engine.ledger.call(move |ledger| ledger.orphan_projects(&declared)).await?;
+    let mut plans = Vec::new();
+    for orphan in orphans {
+        let (id, name) = (orphan.id, orphan.name.clone());
+        if engine.ledger.call(move |ledger| ledger.ids_of_project((id, &name))).await?.is_empty() {
+            continue;
+        }
+        let mut plan = ProjectPlan { orphan: true, ..ProjectPlan::of(&orphan.name) };
+        let action = match orphan_fate(&orphan.name, orphan.vectors, options.prune, &options.guard) {
+            OrphanFate::Reported(note) => {
+                plan.notes.push(note);
+                plans.push(plan);
+                continue;
+            }
+            OrphanFate::Withheld(withheld) => {
+                plan.withheld = withheld.amount;
+                plan.guards.push(withheld);
+                Action::Withhold
+            }
+            OrphanFate::Removed => {
+                plan.estimate.vectors_deleted = orphan.vectors;
+                Action::Remove
+            }
+        };
+        let files = engine.ledger.call(move |ledger| ledger.paths_of_project(id)).await?;
+        for (repository, path) in files {
+            if plan.repositories.last().is_none_or(|last| last.repository != repository) {
+                plan.repositories.push(RepositoryPlan::leaving(&repository));
+            }
+            let reason = "the file does not declare the project".to_owned();
+            let file = FilePlan { action, path, from: None, reason };
+            plan.repositories.last_mut().expect("just pushed").files.push(file);
+        }
+        plans.push(plan);
+    }
+    Ok(plans)
 }
 
 /// False: nothing of it is in the index; it is forgotten without a word.
@@ -43,24 +93,22 @@ async fn deal_with(
         forget(engine, orphan).await?;
         return Ok(false);
     }
-    // Asked for by name, `--prune` counts nothing; standing in the file, it is under the guard: a
-    // whole project is always more than its share.
-    let withheld =
-        options.prune == Prune::Standing && options.guard.withholds(orphan.vectors, orphan.vectors);
-    if options.prune == Prune::No || withheld {
-        let why = if withheld { "; the deletion guard keeps them (`--allow-deletes`)" } else { "" };
-        let message = format!(
-            "project `{}` is not in the file any more: its {} vectors stay searchable{why}; \
-             remove them with `reposync apply --prune`",
-            orphan.name, orphan.vectors
-        );
-        engine.events.emit(Event::Note { project: orphan.name.clone(), message: message.clone() });
-        if withheld {
-            stats.withheld(Withheld { guard: GuardKind::Deletion, amount: orphan.vectors, message });
-        } else {
-            stats.note(message);
+    let event = |message: &str| {
+        let (project, message) = (orphan.name.clone(), message.to_owned());
+        engine.events.emit(Event::Note { project, message });
+    };
+    match orphan_fate(&orphan.name, orphan.vectors, options.prune, &options.guard) {
+        OrphanFate::Removed => {}
+        OrphanFate::Reported(note) => {
+            event(&note);
+            stats.note(note);
+            return Ok(true);
         }
-        return Ok(true);
+        OrphanFate::Withheld(withheld) => {
+            event(&withheld.message);
+            stats.withheld(withheld);
+            return Ok(true);
+        }
     }
     // Back in the file after a kill in the middle of this, it is written again.
     engine.ledger.call(move |ledger| ledger.mark_project_damaged(id)).await?;

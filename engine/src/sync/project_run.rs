@@ -1,7 +1,6 @@
 //! One project in one run: what its tasks share.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use chrono::Utc;
 use tokio_util::sync::CancellationToken;
@@ -40,7 +39,7 @@ pub(crate) struct ProjectRun {
     /// True for a plan: nothing is written.
     pub(crate) dry: bool,
     /// Set where the spending guard withholds what would have to be embedded.
-    embedding_withheld: AtomicBool,
+    embedding_withheld: OnceLock<Withheld>,
     /// False where a run would have to create the store: it holds nothing.
     pub(crate) store_exists: bool,
     /// Ends this project; a child of the run's.
@@ -97,7 +96,7 @@ impl ProjectRun {
             stats,
             findings: Findings::default(),
             dry,
-            embedding_withheld: AtomicBool::new(false),
+            embedding_withheld: OnceLock::new(),
             store_exists,
             stop,
             fatal,
@@ -180,13 +179,18 @@ impl ProjectRun {
 
     /// From here on files are written only where all their vectors are in the cache.
     pub(crate) fn withhold_embedding(&self, withheld: Withheld) {
-        self.embedding_withheld.store(true, Ordering::Relaxed);
-        self.withheld(withheld);
+        self.withheld(withheld.clone());
+        drop(self.embedding_withheld.set(withheld));
     }
 
     /// Whether the spending guard withholds what would have to be embedded.
     pub(crate) fn is_embedding_withheld(&self) -> bool {
-        self.embedding_withheld.load(Ordering::Relaxed)
+        self.embedding_withheld.get().is_some()
+    }
+
+    /// What the spending guard withholds.
+    pub(crate) fn embedding_withheld(&self) -> Option<Withheld> {
+        self.embedding_withheld.get().cloned()
     }
 
     /// A guard withheld something; the run goes on without it.

@@ -1,96 +1,15 @@
-//! What leaves the index: files that are not wanted any more, vectors in places that their files
-//! have left. Under the deletion guard, and only after everything new is in.
+//! Removes what leaves the index: files that are not wanted any more, and vectors in places that their files
+//! have left.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::project_run::ProjectRun;
-use crate::ledger::{FileKey, Leftover};
-use crate::model::{Event, GitSha, GuardKind, StageError, StageResult, Withheld};
-use crate::plan::Recorded;
+use crate::ledger::{FileKey, Ledger, Leftover, ProjectKey};
+use crate::model::{Event, StageError, StageResult};
+use crate::plan::Removal;
 use crate::store::VectorStore;
-
-/// A file that is to leave the index.
-#[derive(Debug, Clone)]
-pub(crate) struct Removal {
-    pub(crate) repository: String,
-    pub(crate) path: String,
-    pub(crate) blob_sha: Option<GitSha>,
-    pub(crate) vectors: u64,
-    /// True where the guard counts it.
-    pub(crate) counted: bool,
-    /// True where its content is in the index under another path: it is told as moved.
-    pub(crate) moved: bool,
-}
-
-impl Removal {
-    pub(crate) fn new(repository: &str, known: Recorded, counted: bool) -> Self {
-        Self {
-            repository: repository.to_owned(),
-            path: known.path,
-            blob_sha: known.blob_sha,
-            vectors: known.vectors,
-            counted,
-            moved: false,
-        }
-    }
-
-    fn key(&self) -> (String, String) {
-        (self.repository.clone(), self.path.clone())
-    }
-}
-
-/// What the guard makes of the files that are to leave.
-pub(crate) struct GuardDecision {
-    /// To be removed.
-    pub(crate) removed: Vec<Removal>,
-    /// To be kept, because too much would go.
-    pub(crate) withheld: Vec<Removal>,
-}
-
-/// Applies the guard. `arriving`: blobs that a plan is about to index (a run has indexed them).
-pub(crate) async fn apply_guard(
-    run: &Arc<ProjectRun>,
-    leaving: Vec<Removal>,
-    vectors_before: u64,
-    arriving: BTreeSet<GitSha>,
-) -> StageResult<GuardDecision> {
-    let gone: BTreeSet<(String, String)> = leaving.iter().map(Removal::key).collect();
-    let with_successor = run
-        .ledger(move |ledger, (id, _)| {
-            leaving
-                .into_iter()
-                .map(|file| {
-                    let successor = match file.blob_sha {
-                        Some(blob) if arriving.contains(&blob) => true,
-                        Some(blob) if file.counted => {
-                            ledger.files_of_blob(id, blob)?.iter().any(|other| !gone.contains(other))
-                        }
-                        _ => false,
-                    };
-                    Ok((file, successor))
-                })
-                .collect::<StageResult<Vec<_>>>()
-        })
-        .await?;
-    let counts = |(file, successor): &(Removal, bool)| file.counted && !successor;
-    let vectors: u64 = with_successor.iter().filter(|file| counts(file)).map(|(file, _)| file.vectors).sum();
-    let withhold = run.options.guard.withholds(vectors, vectors_before);
-    let (withheld, removed): (Vec<_>, Vec<_>) =
-        with_successor.into_iter().partition(|file| withhold && counts(file));
-    let files = |list: Vec<(Removal, bool)>| list.into_iter().map(|(file, _)| file).collect();
-    let verdict = GuardDecision { removed: files(removed), withheld: files(withheld) };
-    if !verdict.withheld.is_empty() {
-        let message = format!(
-            "deletion guard: {vectors} of {vectors_before} vectors would go ({} files), more than `max_delete_ratio` allows; \
-             they are kept. If that is meant: `reposync apply --allow-deletes` (daemon: POST /sync {{\"allow_deletes\": true}})",
-            verdict.withheld.len()
-        );
-        run.withheld(Withheld { guard: GuardKind::Deletion, amount: vectors, message });
-    }
-    Ok(verdict)
-}
 
 /// Deletes the vectors of files, wherever they are, then forgets the files.
 pub(crate) async fn remove_files(run: &Arc<ProjectRun>, files: Vec<Removal>) -> StageResult<()> {
@@ -98,19 +17,14 @@ pub(crate) async fn remove_files(run: &Arc<ProjectRun>, files: Vec<Removal>) -> 
     // So many files at once that their ids fill a call or two, whatever the store takes.
     for batch in files.chunks(200) {
         run.check_stopped()?;
-        let keys: Vec<(String, String)> = batch.iter().map(Removal::key).collect();
+        let keys: Vec<(String, String)> =
+            batch.iter().map(|file| (file.repository.clone(), file.path.clone())).collect();
         let asked = keys.clone();
         let ids = run
             .ledger(move |ledger, project| {
                 // A file that is wanted again after a kill in the middle of this is not whole.
                 ledger.mark_damaged(project.0, &asked)?;
-                let mut ids = Vec::new();
-                for (repository, path) in &asked {
-                    for id in ledger.all_ids(project, &FileKey { repository, path })? {
-                        ids.push((id, repository.clone(), path.clone()));
-                    }
-                }
-                Ok(ids)
+                ids_of(ledger, project, asked)
             })
             .await?;
         let mut by_place: BTreeMap<i64, Vec<String>> = BTreeMap::new();
@@ -139,6 +53,51 @@ pub(crate) async fn remove_files(run: &Arc<ProjectRun>, files: Vec<Removal>) -> 
         }
     }
     Ok(())
+}
+
+/// Every id of these files, in whatever place, each with repository and path.
+fn ids_of(
+    ledger: &Ledger,
+    project: ProjectKey<'_>,
+    files: Vec<(String, String)>,
+) -> StageResult<Vec<(Leftover, String, String)>> {
+    let mut ids = Vec::new();
+    for (repository, path) in files {
+        for id in ledger.all_ids(project, &FileKey { repository: &repository, path: &path })? {
+            ids.push((id, repository.clone(), path.clone()));
+        }
+    }
+    Ok(ids)
+}
+
+/// What [`remove_files`] and [`clean_leftovers`] would delete: the ids of the files, and those that
+/// earlier runs left behind.
+pub(crate) async fn preview_deletions(
+    run: &Arc<ProjectRun>,
+    removed: &[Removal],
+) -> StageResult<(Vec<Leftover>, Vec<Leftover>)> {
+    let keys: Vec<(String, String)> =
+        removed.iter().map(|file| (file.repository.clone(), file.path.clone())).collect();
+    run.ledger(move |ledger, project| {
+        let removed = ids_of(ledger, project, keys)?.into_iter().map(|(id, ..)| id).collect();
+        Ok((removed, ledger.leftovers(project.1)?))
+    })
+    .await
+}
+
+/// Those of the places that a store of the file reaches.
+pub(crate) async fn reached(
+    run: &Arc<ProjectRun>,
+    places: impl IntoIterator<Item = i64>,
+) -> StageResult<HashSet<i64>> {
+    let mut stores = Stores::default();
+    let mut reached = HashSet::new();
+    for place in places.into_iter().collect::<BTreeSet<i64>>() {
+        if stores.of(run, place).await?.is_some() {
+            reached.insert(place);
+        }
+    }
+    Ok(reached)
 }
 
 /// Deletes what moved files left behind in other places; reports places that nothing reaches.

@@ -7,13 +7,14 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Bounds;
+use super::options::SavedOptions;
 use crate::chunk::secrets::Scanner;
 use crate::chunk::{Chunker, Limits, TokenCounter};
 use crate::embed::{EmbedQueue, Embedder};
 use crate::ledger::{Ledger, ProjectRow};
 use crate::model::{BranchRef, EventSink, Fingerprint, Place, SecretsMode, StageResult};
 use crate::notify::Notifier;
-use crate::plan::{Guard, RecipePart, RecipeParts, Selector, SpendingGuard};
+use crate::plan::{Guard, Prune, RecipePart, RecipeParts, Selector, SpendingGuard};
 use crate::source::{Selection, Source};
 use crate::store::VectorStore;
 
@@ -101,18 +102,13 @@ pub struct Options {
     pub request: Option<String>,
 }
 
-/// Whether orphans are removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Prune {
-    /// They are reported.
-    No,
-    /// `--prune`: asked for, so the guard does not count them.
-    Asked,
-    /// `[engine].prune`: the guard counts them.
-    Standing,
-}
-
 impl Project {
+    /// How its index is made, and of which repositories: a saved plan is refused where this differs.
+    pub(crate) fn whole_basis(self: &Arc<Self>) -> Fingerprint {
+        let recipes = Recipes::new(Arc::clone(self)).basis();
+        Fingerprint::of([recipes.as_str(), selection_fingerprint(&self.selection).as_str()])
+    }
+
     /// The project's name.
     pub fn name(&self) -> &str {
         &self.row.name
@@ -246,6 +242,30 @@ impl Engine {
 }
 
 impl Options {
+    /// What a saved plan keeps of them.
+    pub(crate) fn saved(&self) -> SavedOptions {
+        SavedOptions {
+            full: self.full,
+            prune: self.prune,
+            allow_deletes: self.guard.allow_deletes,
+            allow_cost: self.spending.allow_cost,
+            whole_file: self.whole_file,
+        }
+    }
+
+    /// The same with those of a saved plan.
+    pub fn with_saved(self, saved: SavedOptions) -> Self {
+        let SavedOptions { full, prune, allow_deletes, allow_cost, whole_file } = saved;
+        Self {
+            full,
+            prune,
+            guard: Guard { allow_deletes, ..self.guard },
+            spending: SpendingGuard { allow_cost, ..self.spending },
+            whole_file,
+            ..self
+        }
+    }
+
     /// An ordinary run.
     pub fn new(guard: Guard, spending: SpendingGuard, declared: Vec<String>) -> Self {
         Self {

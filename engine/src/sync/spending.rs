@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use super::estimate::{Bill, Sent, count_exactly};
-use super::inspect::RepoChanges;
 use super::project_run::ProjectRun;
 use crate::model::{GuardKind, StageResult, Withheld};
 pub(crate) use crate::plan::Budget;
-use crate::plan::{Exceeded, Spending, Write};
+use crate::plan::{Exceeded, RepositoryTask, Spending, Write};
 
 /// Bytes of text in a chunk where the project has none to compare with; see `estimate`.
 const BYTES_PER_CHUNK: f64 = 900.0;
@@ -29,7 +28,7 @@ pub(crate) async fn budget(run: &Arc<ProjectRun>) -> StageResult<Budget> {
 /// the vector cache cost nothing.
 pub(crate) async fn decide(
     run: &Arc<ProjectRun>,
-    works: &[RepoChanges],
+    works: &[RepositoryTask],
     budget: Budget,
 ) -> StageResult<Option<Withheld>> {
     let guard = run.options.spending;
@@ -47,7 +46,7 @@ pub(crate) async fn decide(
 }
 
 /// More than the run can cost, from sizes alone.
-fn most(run: &ProjectRun, works: &[RepoChanges]) -> Spending {
+fn most(run: &ProjectRun, works: &[RepositoryTask]) -> Spending {
     // Also what only moves: its vectors may have been dropped from the cache.
     let writes = || works.iter().flat_map(|work| &work.diff.writes);
     let bytes: u64 = writes().map(size).sum();

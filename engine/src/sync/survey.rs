@@ -10,13 +10,17 @@ use super::selected::record_listing;
 use super::setup::{named, selection_fingerprint};
 use crate::ledger::RepositoryRow;
 use crate::model::{RepoEntry, StageError, StageResult};
+use crate::plan::{Missing, MissingReason};
+
+/// Why a repository is reported that its source does not list.
+const NOT_LISTED: &str = "is not in the listing any more";
 
 /// The repositories of a project's run.
 pub(crate) struct Discovery {
-    /// Those that are there and selected.
-    pub(crate) present: Vec<Listed>,
+    /// Those that are listed and selected, by name.
+    pub(crate) listed: Vec<Listed>,
     /// Those that the ledger knows and the listing does not show.
-    pub(crate) gone: Vec<Missing>,
+    pub(crate) missing: Vec<Missing>,
 }
 
 /// A repository that is there.
@@ -26,39 +30,7 @@ pub(crate) struct Listed {
     pub(crate) known: Option<RepositoryRow>,
 }
 
-/// A repository that the ledger knows and the listing does not show.
-pub(crate) struct Missing {
-    pub(crate) name: String,
-    pub(crate) why: MissingReason,
-}
-
-/// Why a known repository is not among those listed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum MissingReason {
-    /// The file does not select it any more: its files are to be removed, under the guard.
-    Deselected,
-    /// It has another name now: its files are indexed under that name, these are to be removed.
-    Renamed(String),
-    /// It vanished: reported, kept, removed with `--prune`. `certain` false: the whole listing
-    /// came back empty, which is no reason to prune anything.
-    Orphan {
-        /// Whether the absence can be believed.
-        certain: bool,
-    },
-}
-
-impl MissingReason {
-    /// A repository that was renamed and of which nothing is there under its new name (`absent`) is
-    /// treated like one that vanished under its old name.
-    pub(crate) fn unless_absent(self, absent: &BTreeSet<String>) -> Self {
-        match self {
-            Self::Renamed(to) if absent.contains(&to) => Self::Orphan { certain: true },
-            why => why,
-        }
-    }
-}
-
-/// Lists what is selected and lays it beside the ledger.
+/// Lists what is selected and compares it with what the ledger knows.
 pub(crate) async fn survey(run: &Arc<ProjectRun>) -> StageResult<Discovery> {
     let project = &run.project;
     let answers = LedgerAnswers { ledger: Arc::clone(&run.engine.ledger), dry: run.dry };
@@ -99,20 +71,20 @@ pub(crate) async fn survey(run: &Arc<ProjectRun>) -> StageResult<Discovery> {
         .filter(|entry| !entry.repo.key.is_empty())
         .map(|entry| (entry.repo.key.clone(), entry.repo.name.clone()))
         .collect();
-    let mut present: Vec<Listed> = listing
+    let mut listed: Vec<Listed> = listing
         .repositories
         .into_iter()
         .map(|entry| Listed { known: rows.remove(&entry.repo.name), entry })
         .collect();
-    present.sort_by(|a, b| a.entry.repo.name.cmp(&b.entry.repo.name));
+    listed.sort_by(|a, b| a.entry.repo.name.cmp(&b.entry.repo.name));
 
     let edited =
         last_selection.is_some_and(|last| last != selection_fingerprint(&project.selection).as_str());
     let asked_for = named(&project.selection);
-    let gone = rows
+    let missing = rows
         .into_values()
         .map(|row| {
-            let why = if let Some(name) = renames.get(&row.key) {
+            let reason = if let Some(name) = renames.get(&row.key) {
                 MissingReason::Renamed(name.clone())
             } else {
                 // What the file names, the file takes back; an owner's listing that came back empty
@@ -127,10 +99,10 @@ pub(crate) async fn survey(run: &Arc<ProjectRun>) -> StageResult<Discovery> {
                     MissingReason::Orphan { certain: !empty }
                 }
             };
-            Missing { name: row.name, why }
+            Missing { name: row.name, reason, cause: NOT_LISTED }
         })
         .collect();
-    Ok(Discovery { present, gone })
+    Ok(Discovery { listed, missing })
 }
 
 /// Reports a vanished repository, with its age.

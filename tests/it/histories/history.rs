@@ -11,10 +11,10 @@ use reposync::ledger::{Ledger, ProjectRow};
 use reposync::model::{
     BranchRef, ByteSize, EventSink, Fingerprint, Outcome, PathMatcher, Report, SecretsMode, StageResult,
 };
-use reposync::plan::{Guard, Selector, SpendingGuard};
+use reposync::plan::{Action, Guard, Plan, Prune, Selector, SpendingGuard};
 use reposync::source::Selection;
 use reposync::store::VectorStore;
-use reposync::sync::{Bounds, Candidate, Engine, Options, Project, Prune, run};
+use reposync::sync::{Bounds, Candidate, Engine, Options, Project, plan, run};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
@@ -333,7 +333,10 @@ impl History {
     /// A run without a fault: the index is that of a build from nothing, and what it holds besides
     /// are files of repositories that are not there.
     fn undisturbed(&self, full: bool, prune: bool) -> Result<(), TestCaseError> {
-        let report = self.apply(None, full, if prune { Prune::Asked } else { Prune::No }).expect("no kill");
+        let prune_option = if prune { Prune::Asked } else { Prune::No };
+        let planned = self.plan(full, prune_option);
+        let report = self.apply(None, full, prune_option).expect("no kill");
+        as_planned(&planned, &report)?;
         prop_assert_eq!(report.outcome, Outcome::Done, "{:?}", report);
         self.lab
             .lock()
@@ -366,6 +369,17 @@ impl History {
         Ok(())
     }
 
+    /// What a run would do now, counted on the contents.
+    fn plan(&self, full: bool, prune: Prune) -> Plan {
+        self.lab.begin(None, prune != Prune::No);
+        runtime().block_on(async {
+            let embedder = LabEmbedder::new(Some(self.lab.clone()), self.settings.model);
+            let project = self.project(self.store.clone(), embedder, Some(self.cache.clone()));
+            let (engine, candidates, options) = setup(Arc::clone(&self.ledger), project, full, prune);
+            plan(engine, candidates, options, true, None).await.expect("a plan")
+        })
+    }
+
     /// What holds at every moment.
     fn check(&self) -> Result<(), TestCaseError> {
         let outside = self.lab.lock();
@@ -383,7 +397,13 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime")
 }
 
-async fn go(ledger: Arc<Ledger>, project: Project, full: bool, prune: Prune) -> StageResult<Report> {
+/// An engine over one project, and the options of a run.
+fn setup(
+    ledger: Arc<Ledger>,
+    project: Project,
+    full: bool,
+    prune: Prune,
+) -> (Arc<Engine>, Vec<Candidate>, Options) {
     let guard = Guard { max_delete_ratio: 0.5, allow_deletes: true };
     let spending = SpendingGuard { max_new_texts_ratio: 0.5, allow_cost: false };
     let options = Options { full, prune, ..Options::new(guard, spending, vec![PROJECT.into()]) };
@@ -396,7 +416,31 @@ async fn go(ledger: Arc<Ledger>, project: Project, full: bool, prune: Prune) -> 
         cancel: CancellationToken::new(),
     };
     let candidate = Candidate { name: PROJECT.into(), project: Ok(Arc::new(project)) };
-    run(Arc::new(engine), vec![candidate], options, "test").await
+    (Arc::new(engine), vec![candidate], options)
+}
+
+async fn go(ledger: Arc<Ledger>, project: Project, full: bool, prune: Prune) -> StageResult<Report> {
+    let (engine, candidates, options) = setup(ledger, project, full, prune);
+    run(engine, candidates, options, None, "test").await
+}
+
+/// A run that nothing disturbs does exactly what was planned.
+fn as_planned(planned: &Plan, report: &Report) -> Result<(), TestCaseError> {
+    let (planned, counts) = (&planned.projects[0], &report.projects[0].counts);
+    let estimate = &planned.estimate;
+    let files = |action: Action| {
+        let files = planned.repositories.iter().flat_map(|repository| &repository.files);
+        files.filter(|file| file.action == action).count() as u64
+    };
+    prop_assert_eq!(files(Action::Add), counts.files_added, "added: {:?}", planned);
+    prop_assert_eq!(files(Action::Change), counts.files_changed, "changed: {:?}", planned);
+    prop_assert_eq!(files(Action::Move), counts.files_moved, "moved: {:?}", planned);
+    // A file that its new content keeps out is removed without being counted as such.
+    prop_assert!(files(Action::Remove) >= counts.files_removed, "removed: {:?}", planned);
+    prop_assert_eq!(estimate.vectors_written, counts.vectors_written, "written: {:?}", planned);
+    prop_assert_eq!(estimate.vectors_deleted, counts.vectors_deleted, "deleted: {:?}", planned);
+    prop_assert_eq!(estimate.texts, counts.texts_embedded, "texts: {:?}", planned);
+    Ok(())
 }
 
 /// Everything a store holds, without what tells only when it was written.

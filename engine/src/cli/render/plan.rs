@@ -130,6 +130,7 @@ fn render_file(file: &FilePlan, name: &str, column: usize, style: &Style) -> Str
         Action::Change => style.warning(&sign),
         Action::Move => style.advice(&sign),
         Action::Remove => style.bad(&sign),
+        Action::Withhold => style.warning(&sign),
     };
     let pad = " ".repeat(column.saturating_sub(measure_text_width(name)));
     format!("    {sign} {name}{pad}  {}\n", style.dim(&escape(&file.reason)))
@@ -227,6 +228,7 @@ fn total(plan: &Plan, style: &Style) -> String {
         (Action::Change, "to change"),
         (Action::Move, "to move"),
         (Action::Remove, "to remove"),
+        (Action::Withhold, "withheld"),
     ];
     let all: u64 = counts.values().sum();
     let parts: Vec<_> = words
@@ -297,20 +299,7 @@ mod tests {
     }
 
     fn project(repositories: Vec<RepositoryPlan>) -> ProjectPlan {
-        ProjectPlan {
-            project: "handbook".to_owned(),
-            repositories,
-            repositories_unchanged: 0,
-            estimate: Estimate::default(),
-            skipped: Vec::new(),
-            withheld: 0,
-            guards: Vec::new(),
-            secrets: Vec::new(),
-            secrets_found: 0,
-            notes: Vec::new(),
-            failures: Vec::new(),
-            error: None,
-        }
+        ProjectPlan { repositories, ..ProjectPlan::of("handbook") }
     }
 
     fn file(action: Action, path: &str, reason: &str) -> FilePlan {

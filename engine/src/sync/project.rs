@@ -1,0 +1,208 @@
+//! One project's path, the same for a plan and for a run: which repositories there are, what differs in
+//! each, what is done about it, and last, what leaves the index.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt as _, TryStreamExt as _};
+use tracing::Instrument as _;
+
+use super::adopt::adopt;
+use super::decide::{Ends, Removals, RepositoryEnd, decide_removals};
+use super::inspect::{RepoState, inspect};
+use super::project_run::ProjectRun;
+use super::resume::{PLAN_AGAIN, Resumable, resume};
+use super::saved::SavedProject;
+use super::spending::{self, Budget};
+use super::survey::{Discovery, Listed, survey};
+use crate::model::{Event, Phase, StageError, StageResult};
+use crate::plan::{Missing, RepositoryTask};
+
+/// Repositories of a project under way at once: enough to hide the latency of their listings, few
+/// enough that each finishes soon.
+const REPOSITORIES: usize = 4;
+
+/// Takes the results of the path: a run carries them out, a plan adds them up.
+#[async_trait]
+pub(crate) trait Consumer: Send + Sync {
+    /// Takes a repository's task. Called for several repositories at once.
+    async fn repository(&self, task: RepositoryTask) -> StageResult<RepositoryEnd>;
+
+    /// Takes what leaves the index, once, after all repositories.
+    async fn removals(&self, removals: Removals) -> StageResult<()>;
+}
+
+/// Where a repository's task comes from.
+enum Origin {
+    /// It is inspected.
+    Listed(Listed),
+    /// A saved plan holds it.
+    Saved(Box<Resumable>),
+}
+
+/// Takes the path to its end. `saved`: the tasks are those of a saved plan, and nothing else is done.
+pub(crate) async fn drive(
+    run: &Arc<ProjectRun>,
+    saved: Option<SavedProject>,
+    consumer: &dyn Consumer,
+) -> StageResult<()> {
+    adopt(run).await?;
+    let vectors_before = run.ledger(|ledger, (id, _)| ledger.vector_count(id)).await?;
+    let Discovery { listed, mut missing } = survey(run).await?;
+    run.stats.count(|counts| counts.repositories = listed.len() as u64);
+    let ends = Mutex::new(Ends::default());
+    if let Some(saved) = saved {
+        run.emit(Event::Expected { phase: Phase::List, n: saved.tasks });
+        missing.retain(|missing| saved.end.dissolved.contains(&missing.name));
+        report_returned(run, &saved, &missing);
+        if let Some(withheld) = saved.end.embedding_withheld.clone() {
+            run.withhold_embedding(withheld);
+        }
+        let tasks = saved.resumable(listed)?;
+        ends.lock().unwrap_or_else(PoisonError::into_inner).withheld = saved.end.withheld;
+        as_they_come(run, tasks.map_ok(Origin::Saved).boxed(), consumer, &ends).await?;
+    } else {
+        run.emit(Event::Expected { phase: Phase::List, n: listed.len() as u64 });
+        let budget = spending::budget(run).await?;
+        let origins = listed.into_iter().map(Origin::Listed);
+        if run.options.spending.is_idle(budget) {
+            as_they_come(run, stream::iter(origins.map(Ok)).boxed(), consumer, &ends).await?;
+        } else {
+            after_the_guard(run, origins, budget, consumer, &ends).await?;
+        }
+    }
+    run.check_stopped()?;
+    let ends = ends.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let removals = decide_removals(run, ends, missing, vectors_before).await?;
+    consumer.removals(removals).await
+}
+
+/// Reports repositories whose files a saved plan removes, and which are listed again: they are left alone.
+fn report_returned(run: &ProjectRun, saved: &SavedProject, missing: &[Missing]) {
+    for name in &saved.end.dissolved {
+        if !missing.iter().any(|missing| missing.name == *name) {
+            let error =
+                StageError::refused("plan", "it is listed again since the plan was made; its files stay")
+                    .hint(PLAN_AGAIN);
+            run.repository_failed(name, &error);
+        }
+    }
+}
+
+/// Takes each repository's task as soon as it is known. With the next function the one place of a project
+/// where things happen side by side.
+async fn as_they_come(
+    run: &Arc<ProjectRun>,
+    origins: BoxStream<'_, StageResult<Origin>>,
+    consumer: &dyn Consumer,
+    ends: &Mutex<Ends>,
+) -> StageResult<()> {
+    let work = origins.map(|origin| async move {
+        match origin {
+            Ok(origin) => {
+                if let Some(task) = task(run, origin, ends).await {
+                    take(run, consumer, *task, ends).await;
+                }
+            }
+            Err(error) => run.fail(error),
+        }
+    });
+    work.buffer_unordered(REPOSITORIES).collect::<()>().await;
+    run.fatal().map_or(Ok(()), Err)
+}
+
+/// Takes the tasks once the spending guard has seen all of them.
+async fn after_the_guard(
+    run: &Arc<ProjectRun>,
+    origins: impl Iterator<Item = Origin>,
+    budget: Budget,
+    consumer: &dyn Consumer,
+    ends: &Mutex<Ends>,
+) -> StageResult<()> {
+    let inspected =
+        stream::iter(origins.map(|origin| task(run, origin, ends))).buffer_unordered(REPOSITORIES);
+    let tasks: Vec<RepositoryTask> =
+        inspected.filter_map(|task| async { task.map(|task| *task) }).collect().await;
+    run.fatal().map_or(Ok(()), Err)?;
+    if let Some(withheld) = spending::decide(run, &tasks, budget).await? {
+        run.withhold_embedding(withheld);
+    }
+    let work = tasks.into_iter().map(|task| take(run, consumer, task, ends));
+    stream::iter(work).buffer_unordered(REPOSITORIES).collect::<()>().await;
+    run.fatal().map_or(Ok(()), Err)
+}
+
+/// A repository's task. `None`: nothing is to be done, or can be; which of it stands in `ends`.
+async fn task(run: &Arc<ProjectRun>, origin: Origin, ends: &Mutex<Ends>) -> Option<Box<RepositoryTask>> {
+    let name = match &origin {
+        Origin::Listed(listed) => listed.entry.repo.name.clone(),
+        Origin::Saved(saved) => saved.task.repository().to_owned(),
+    };
+    let span = tracing::info_span!("repository", repository = name);
+    let state = async {
+        run.check_stopped()?;
+        match origin {
+            Origin::Listed(listed) => inspect(run, listed).await,
+            Origin::Saved(saved) => resume(run, *saved).await,
+        }
+    };
+    let state = state.instrument(span).await;
+    run.emit(Event::Done { phase: Phase::List, n: 1 });
+    let lock = || ends.lock().unwrap_or_else(PoisonError::into_inner);
+    match state {
+        Ok(RepoState::Changed(task)) => return Some(task),
+        Ok(RepoState::Unchanged) => {
+            run.stats.count(|counts| counts.repositories_unchanged += 1);
+            run.emit(Event::RepositoryUnchanged { project: run.name().to_owned(), repository: name });
+        }
+        Ok(RepoState::Empty) => {
+            run.findings.empty(&name);
+            lock().empty.insert(name);
+        }
+        Ok(RepoState::Failed) => drop(lock().incomplete.insert(name)),
+        Ok(RepoState::Vanished(cause)) => lock().vanished.push((name, cause)),
+        Err(error) => failed(run, name, error, ends),
+    }
+    None
+}
+
+/// Hands a task to the consumer, and keeps how it ended.
+async fn take(run: &Arc<ProjectRun>, consumer: &dyn Consumer, task: RepositoryTask, ends: &Mutex<Ends>) {
+    let name = task.repository().to_owned();
+    let arriving: Vec<_> = match run.dry {
+        true => task.diff.writes.iter().map(|write| write.desired.entry.sha).collect(),
+        false => Vec::new(),
+    };
+    for (path, reason) in task.skipped.iter().chain(&task.diff.skipped) {
+        run.stats.skipped(&name, path, *reason);
+    }
+    let span = tracing::info_span!("repository", repository = name);
+    let taken = async {
+        run.check_stopped()?;
+        consumer.repository(task).await
+    };
+    match taken.instrument(span).await {
+        Ok(end) => {
+            let mut ends = ends.lock().unwrap_or_else(PoisonError::into_inner);
+            if !end.settled {
+                ends.incomplete.insert(name);
+            }
+            ends.arriving.extend(arriving);
+            if !end.removals.is_empty() {
+                ends.ended.push(end);
+            }
+        }
+        Err(error) => failed(run, name, error, ends),
+    }
+}
+
+/// A repository's error is an entry of the report; any other ends the project.
+fn failed(run: &Arc<ProjectRun>, name: String, error: StageError, ends: &Mutex<Ends>) {
+    if error.kind.is_item() {
+        run.repository_failed(&name, &error);
+        ends.lock().unwrap_or_else(PoisonError::into_inner).incomplete.insert(name);
+    } else {
+        run.fail(error);
+    }
+}
