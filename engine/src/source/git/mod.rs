@@ -4,6 +4,7 @@
 //! repository's own configuration file is read. Uncommitted changes do not exist here.
 
 mod behind;
+mod files;
 mod objects;
 mod open;
 mod outside;

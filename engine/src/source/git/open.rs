@@ -6,6 +6,7 @@ use std::sync::Arc;
 use gix::ThreadSafeRepository;
 use gix::config::Source as ConfigSource;
 
+use super::files::{self, Odd};
 use super::outside::{Folders, small_file};
 use crate::model::{ErrorKind, StageError, StageResult};
 use crate::source::Limits;
@@ -68,6 +69,9 @@ impl Reader {
                 format!("gitoxide.objects.allocLimit={}", access.most_allocated(purpose)),
             ]);
         let stage = access.stage.as_str();
+        let odd = |odd: Odd| odd.refusal(stage, path);
+        let candidates = files::candidates(Path::new(path)).map_err(odd)?;
+        files::check(&candidates, access.limits.object_bytes.0).map_err(odd)?;
         let repo = options.open(path).map_err(|error| {
             unsupported(stage, path, &git_folder(Path::new(path))).unwrap_or_else(|| {
                 StageError::refused(stage, format!("cannot open `{path}` as a Git repository"))
@@ -88,6 +92,13 @@ impl Reader {
         }
         folders.check(&access.alternates).map_err(|refused| refused.refusal(stage, path))?;
         Ok(Self { access: Arc::clone(access), path: path.to_owned(), repo })
+    }
+
+    /// Refuses references that are no plain, short files.
+    pub(super) fn check_references(&self) -> StageResult<()> {
+        let local = self.repo.to_thread_local();
+        let folders = [local.git_dir().to_owned(), local.common_dir().to_owned()];
+        files::check_references(&folders).map_err(|odd| odd.refusal(&self.access.stage, &self.path))
     }
 
     /// The error for something in the repository that is damaged or not as it should be.
@@ -139,6 +150,15 @@ impl Reader {
             })
             .collect();
         web_page_of_remote(&rewritten(remote, &rewrites))
+    }
+}
+
+impl Odd {
+    /// The error for the repository at `path`.
+    fn refusal(self, stage: &str, path: &str) -> StageError {
+        let message = format!("`{path}` is refused: its `{}` {}", self.path.display(), self.why);
+        StageError::refused(stage, message)
+            .hint("see what made it, or leave the repository out; `git pack-refs --all` sorts references")
     }
 }
 

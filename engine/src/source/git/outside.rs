@@ -5,12 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::files::{LONGEST, MOST_BORROWED};
 use crate::model::StageError;
-
-/// Bytes of a file of alternates, and of other files that name a folder.
-const LONGEST: u64 = 1 << 20;
-/// Folders that one repository may borrow from, directly and through others.
-const MOST: usize = 64;
 
 /// Why a repository's data is not read.
 #[derive(Debug)]
@@ -95,7 +91,7 @@ impl Folders {
                 _ => return Err(Refused::Unreadable(list)),
             }
             seen.push(folder);
-            if seen.len() + left.len() > MOST {
+            if seen.len() + left.len() > MOST_BORROWED {
                 return Err(Refused::Unreadable(list));
             }
         }
@@ -215,7 +211,7 @@ mod tests {
         std::os::unix::fs::symlink(other.join("objects/pack"), packs.join("objects/pack")).expect("a link");
         assert!(matches!(check(&packs, &[]), Err(Refused::Objects(_))));
 
-        let many: String = (0..=MOST).map(|n| format!("f{n}\n")).collect::<Vec<_>>().concat();
+        let many: String = (0..=MOST_BORROWED).map(|n| format!("f{n}\n")).collect::<Vec<_>>().concat();
         assert!(matches!(check(&borrows(&root, "many", &many), &[]), Err(Refused::Unreadable(_))));
         let odd = borrows(&root, "odd", "");
         std::os::unix::fs::symlink("/dev/zero", odd.join("objects/info/alternates")).expect("a link");

@@ -10,6 +10,10 @@ use crate::source::branch::{Wanted, not_found, wanted};
 impl Reader {
     /// The branch that `HEAD` names, whether or not it has commits; empty where it names none.
     pub(super) fn default_branch(&self) -> String {
+        if self.check_references().is_err() {
+            // Asking for the head says so.
+            return String::new();
+        }
         let repo = self.repo.to_thread_local();
         let name = repo.head_name().ok().flatten();
         name.map_or_else(String::new, |name| name.shorten().to_string())
@@ -17,6 +21,7 @@ impl Reader {
 
     /// What the branch points at.
     pub(super) fn head(&self, branch: &BranchRef) -> StageResult<Head> {
+        self.check_references()?;
         let repo = self.repo.to_thread_local();
         let head = repo.head().map_err(|error| self.unreadable("HEAD", error))?;
         match branch {
