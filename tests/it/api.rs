@@ -1,4 +1,4 @@
-//! The API: who may ask, what it answers, and that nothing that is sent brings it down.
+//! The API: authorization, answers, and that no input breaks it.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -39,14 +39,14 @@ fn with_a_token_everything_but_health_wants_it() {
     assert_eq!(daemon.post("/sync", &json!({})).is(401).code(), "unauthorized");
     assert_eq!(daemon.post("/webhooks/github", &json!({})).is(404).code(), "not_found");
     daemon.token = Some("correct horse".to_owned());
-    // With the token neither origin nor host matters.
+    // With a token, neither `Origin` nor `Host` matters.
     daemon
         .request("GET", "/projects", &[("Origin", "https://example.com"), ("Host", "example.com")], b"")
         .is(200);
     daemon.until_runs(1);
     let docs = daemon.get("/health").is(200).json()["projects"][0].clone();
     assert_eq!((&docs["seconds_behind"], &docs["indexed_commit"]), (&json!(0), &docs["head"]));
-    // A token that is edited is taken up at once.
+    // An edited token applies at once.
     local.config(&project(&format!("{API}token = \"battery staple\"\n")));
     daemon.token = Some("battery staple".to_owned());
     daemon.until("the new token", |daemon| daemon.get("/projects").status == 200);
@@ -68,24 +68,25 @@ async fn health_needs_none_of_the_threads_that_runs_keep_busy() {
     let daemon = reposync::daemon::Daemon::open(config, need, metrics.observer(), cancel.clone());
     let daemon = daemon.await.expect("a ledger in order");
     let serving = server.start(daemon.handle(), metrics).expect("a thread");
-    // This thread is all that the daemon has, and it works on nothing while it waits here.
+    // The daemon has only this thread, which is blocked here.
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).expect("a time-out");
     stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
     assert_eq!(answer(&mut stream).is(200).json()["ready"], true);
     cancel.cancel();
     serving.ended().await.expect("no fault");
-    assert!(TcpStream::connect(address).is_err(), "it listens no more");
+    assert!(TcpStream::connect(address).is_err(), "it no longer listens");
 }
 
 #[test]
 #[cfg(target_os = "linux")]
-fn the_thread_of_the_api_goes_before_those_that_work() {
+fn the_api_thread_has_priority_over_the_workers() {
     let (_local, daemon) = start();
     let mut niceness: std::collections::BTreeMap<String, Vec<i32>> = std::collections::BTreeMap::new();
     for thread in std::fs::read_dir(format!("/proc/{}/task", daemon.program.id())).expect("threads") {
         let stat = std::fs::read_to_string(thread.expect("a thread").path().join("stat"));
-        // A thread may have ended meanwhile. After the name, in brackets: state (3rd), …, niceness (19th).
+        // A thread may have ended meanwhile. After the name, in parentheses: state (3rd), …, niceness
+        // (19th).
         let Ok(stat) = stat else { continue };
         let (name, rest) = stat.rsplit_once(')').expect("a name");
         let name = name.split_once('(').expect("a name").1.to_owned();
@@ -119,7 +120,7 @@ fn without_a_token_in_the_file_no_web_page_may_ask() {
     }
     daemon.request("GET", "/health", &[("Host", "example.com")], b"").is(200);
     daemon.request("GET", "/projects", &[("Sec-Fetch-Site", "same-origin")], b"").is(200);
-    // A link on another page may lead to the page of the daemon, and to nothing else.
+    // A link on another site may lead to the page at `/` only.
     let link =
         [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")];
     daemon.request("GET", "/", &link, b"").is(200);
@@ -132,7 +133,7 @@ fn without_a_token_in_the_file_no_web_page_may_ask() {
 }
 
 #[test]
-fn every_answer_has_the_headers_that_browsers_go_by() {
+fn every_answer_has_the_security_headers() {
     let (_local, daemon) = start();
     let large = vec![b'x'; (2 << 20) + 1];
     for (method, path, headers, body) in [
@@ -159,7 +160,7 @@ fn every_answer_has_the_headers_that_browsers_go_by() {
 }
 
 #[test]
-fn whatever_is_wrong_is_told_in_one_form() {
+fn every_error_has_the_same_form() {
     let (_local, daemon) = start();
     let large = vec![b'x'; (2 << 20) + 1];
     let json = [("Content-Type", "application/json")];
@@ -240,7 +241,7 @@ fn the_operations_of_the_original_services() {
     let before = daemon.get(&format!("/content?repo=docs&path=guide/end.md&commit={head}")).is(200).json();
     assert_eq!(before["content"], "Stop there and go home.\n");
 
-    // A commit that no branch holds any more, and a file that the project does not select.
+    // A commit that no branch contains any more, and a file that the project does not select.
     local.repo.write("guide/end.md", "A key that was taken back.\n").commit("taken back");
     let gone = local.repo.sha("HEAD").to_string();
     local.repo.git(&["reset", "-q", "--hard", "HEAD~1"]);
@@ -297,7 +298,7 @@ fn the_operations_of_the_original_services() {
 }
 
 #[test]
-fn where_more_than_one_would_serve_one_must_be_named() {
+fn an_ambiguous_project_or_stage_must_be_named() {
     let local = Local::new();
     local.world.repo("api").write("a.md", "The second repository.\n").commit("first");
     local.config(&format!(
@@ -320,13 +321,13 @@ repositories = [\"api\"]
     daemon.post("/query", &json!({ "query": "x", "project": "api" })).is(200);
     let record = json!([{ "id": "a", "values": [1.0, 0.5] }]);
     daemon.post("/upsert", &json!({ "namespace": "n", "vectors": record })).is(400);
-    // One embedder, one source: nothing to say.
+    // One embedder and one source: `project` and `stage` may be left out.
     daemon.post("/embeddings", &json!({ "texts": ["x"] })).is(200);
     daemon.get("/content?repo=api&path=a.md").is(200);
     daemon.get("/content?repo=api&path=a.md&project=docs").is(404);
     assert_eq!(daemon.get("/describe").is(200).json()["places"].as_array().expect("places").len(), 2);
     assert_eq!(daemon.get("/describe?project=api").is(200).json()["places"][0]["stage"], "other");
-    // A namespace is owned where the project is, and nowhere else.
+    // A project owns its namespace only in its own store.
     let owned = json!({ "namespace": "docs", "ids": ["x"], "stage": "index" });
     daemon.send("DELETE", "/delete", &owned).is(409);
     daemon.send("DELETE", "/delete", &json!({ "namespace": "docs", "ids": ["x"], "stage": "other" })).is(200);
@@ -402,13 +403,13 @@ fn value(schema: &Value) -> BoxedStrategy<Value> {
     prop_oneof![4 => fitting, 1 => odd].boxed()
 }
 
-/// A parameter: left out, of the configuration, or anything.
+/// A parameter: left out, taken from the configuration, or arbitrary.
 fn parameter() -> impl Strategy<Value = Option<String>> {
     let known = prop_oneof!["docs|local|index|README.md|5|true", ".{0,30}"];
     proptest::option::weighted(0.5, known)
 }
 
-/// Bodies for a schema: some of its properties, now and then another.
+/// Bodies for a schema: some of its properties, sometimes an unknown one.
 fn body(document: &Value, operation: &Value) -> BoxedStrategy<Value> {
     let reference = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].as_str();
     let Some(name) = reference.and_then(|reference| reference.rsplit('/').next()) else {
@@ -520,7 +521,7 @@ fn an_event_stream_shows_a_run_as_it_goes_and_ends_with_the_daemon() {
     assert!(started.elapsed().as_secs() < 30);
 }
 
-/// What the project does not index is not shown either; what it redacts is shown redacted.
+/// Files that the project does not index are not served either; redacted text is served redacted.
 #[test]
 fn content_is_that_of_the_selection_without_its_secrets() {
     let local = Local::new();
@@ -545,7 +546,7 @@ fn content_is_that_of_the_selection_without_its_secrets() {
     assert_eq!(paths, ["README.md", "guide/end.md", "guide/keys.md", "guide/start.md"]);
 }
 
-/// The namespace of a project that was taken out of the file belongs to it until it is pruned.
+/// The namespace of a project that was removed from the file belongs to it until it is pruned.
 #[test]
 fn an_orphan_keeps_its_namespace() {
     let local = Local::applied();

@@ -1,4 +1,4 @@
-//! No client takes the API from others: slow, silent, wrong and too many ones have their bounds.
+//! No client can starve others of the API: slow, silent, wrong and too many clients are limited.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -23,7 +23,7 @@ fn wrong_tokens_are_counted_and_logged_once_a_minute() {
     for _ in 0..2 {
         daemon.request("GET", "/projects", &wrong, b"").is(401);
     }
-    // What answers without a token, too, does not tell whether one is right for nothing.
+    // Routes that need no token do not reveal whether a token is valid.
     let health = daemon.request("GET", "/health", &wrong, b"").is(200).json();
     assert!(health["projects"].is_null(), "{health}");
     daemon.token = Some("correct horse".to_owned());
@@ -37,9 +37,9 @@ fn half_sent_heads_make_room_for_each_other_and_keep_nobody_out() {
     let (_local, daemon) = start();
     let mut half: Vec<TcpStream> = (0..100).map(|_| daemon.half("GET /health HTTP/1.1\r\nHost: x")).collect();
     assert_eq!(daemon.get("/health").is(200).json()["status"], "healthy");
-    // The oldest was closed for those after it.
+    // The oldest connection was closed in favour of newer ones.
     assert_eq!(half[0].read(&mut [0; 8]).unwrap_or(0), 0);
-    // The newest was not: it may end its request.
+    // The newest one was kept and can complete its request.
     let newest = half.last_mut().expect("a hundred");
     newest.write_all(b"\r\nConnection: close\r\n\r\n").expect("sent");
     answer(newest).is(200);
@@ -57,7 +57,7 @@ fn authorized_connections_have_a_bound_and_streams_are_not_closed_for_newcomers(
         "GET /runs/{run}/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
         daemon.token.as_deref().expect("a token")
     );
-    // The bound holds for a moment longer for the connections that asked just now.
+    // Connections that have just made a request still count for a moment.
     let mut streams = Vec::new();
     daemon.until("two streams", |daemon| {
         let mut stream = daemon.half(&request);
@@ -68,7 +68,7 @@ fn authorized_connections_have_a_bound_and_streams_are_not_closed_for_newcomers(
     let busy = daemon.get("/projects").is(503);
     assert_eq!(busy.code(), "busy");
     assert!(busy.head.to_lowercase().contains("retry-after: "), "{}", busy.head);
-    // A probe is answered all the same, with what needs no authorization.
+    // A probe is still answered, with what needs no authorization.
     assert!(daemon.get("/health").is(200).json()["projects"].is_null());
     let half: Vec<TcpStream> = (0..100).map(|_| daemon.half("GET / HTTP/1.1\r\n")).collect();
     drop(lock);
@@ -103,7 +103,7 @@ fn probes_have_a_listener_of_their_own_that_names_no_project() {
 #[test]
 fn garbage_and_slow_clients_keep_nobody_waiting() {
     let (_local, daemon) = start();
-    // Clients that say half a word and wait.
+    // Clients that send part of a request and then stop.
     let mut slow = Vec::new();
     for head in [
         "",

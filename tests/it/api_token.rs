@@ -1,5 +1,5 @@
-//! The token that the daemon makes where the file has none: every request needs it, its user alone can
-//! read it, and the command line uses it.
+//! The token that the daemon generates when the file has none: every request needs it, only its user
+//! can read it, and the command line uses it.
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ fn mode(local: &Local) -> u32 {
     std::fs::metadata(local.world.path(FILE)).expect("a token").permissions().mode() & 0o777
 }
 
-/// One request of each kind: reading, asking for work, writing, through a service.
+/// One request of each kind: read, start a run, write, call a service.
 fn requests() -> [(&'static str, &'static str, Value); 9] {
     [
         ("GET", "/", Value::Null),
@@ -50,7 +50,7 @@ fn every_request_needs_the_token_that_the_daemon_made() {
         let (method, route, body) = &request;
         let right = ask(&daemon, &format!("Bearer {token}"), &request);
         assert!((200..300).contains(&right.status), "{method} {route}: {}", right.body);
-        // The answer to a wrong token is delayed: one for each kind will do.
+        // Answers to wrong tokens are delayed, so one of each kind is enough.
         if !matches!(*route, "/" | "/metrics" | "/query" | "/embeddings") {
             let wrong = format!("Bearer {}", token.replace(char::is_numeric, "a"));
             let refused = ask(&daemon, &wrong, &request).is(401);
@@ -60,7 +60,7 @@ fn every_request_needs_the_token_that_the_daemon_made() {
         let refused = daemon.request(method, route, &[], body.to_string().as_bytes()).is(401);
         assert_eq!(refused.code(), "unauthorized", "{method} {route}");
         assert!(refused.body.contains(&path), "{method} {route}: {}", refused.body);
-        // The token does not make up for a request of a web page.
+        // A valid token does not allow requests caused by a web page.
         for page in [("Origin", "https://example.com"), ("Host", "example.com")] {
             let headers = [("Authorization", format!("Bearer {token}")), (page.0, page.1.to_owned())];
             let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -88,8 +88,8 @@ fn it_is_for_one_user_alone_and_kept_unless_others_could_read_it() {
     assert_eq!(again.token, first);
     again.get("/projects").is(200);
     again.stop().exits(0);
-    // A run narrows what lies in the folder; a token that others could have read is worth nothing all
-    // the same.
+    // A run narrows the permissions of files in the folder, but a token that others could have read is
+    // replaced even so.
     let wide = std::fs::Permissions::from_mode(0o644);
     std::fs::set_permissions(local.world.path(FILE), wide).expect("set");
     local.apply(&[]).exits(0);
@@ -114,7 +114,7 @@ fn a_link_in_its_place_is_refused() {
 }
 
 #[test]
-fn a_token_in_the_file_takes_its_place_and_gives_it_back_without_a_restart() {
+fn a_token_can_be_added_to_and_removed_from_the_file_without_a_restart() {
     let (local, mut daemon) = start();
     let own = daemon.token.clone().expect("a token of its own");
     let text = project(&format!("{API}token = \"correct horse\"\n"));
@@ -130,14 +130,14 @@ fn a_token_in_the_file_takes_its_place_and_gives_it_back_without_a_restart() {
     daemon.get("/projects").is(200);
     daemon.stop().exits(0);
 
-    // With a token in the file the daemon's own is neither made nor looked at, whatever it is.
+    // With `[api] token` in the file, the daemon neither creates nor reads its own token file.
     local.config(&text);
     local.world.write(FILE, "of somebody");
     let mut daemon = Daemon::start(&local.world);
     daemon.token = Some("correct horse".to_owned());
     daemon.get("/projects").is(200);
     assert_eq!(local.world.read(FILE), "of somebody");
-    // It is made when it is needed.
+    // It is created when it is needed.
     local.config(&project(API));
     local.world.ok(&["reload"]);
     daemon.token = own_token(&local.world);
@@ -145,7 +145,7 @@ fn a_token_in_the_file_takes_its_place_and_gives_it_back_without_a_restart() {
     daemon.get("/projects").is(200);
 }
 
-/// Where no token can be made, the edit that needs one is refused.
+/// If no token can be created, an edit that needs one is rejected.
 #[test]
 fn an_edit_that_leaves_no_token_is_refused() {
     let local = Local::new();

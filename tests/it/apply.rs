@@ -1,5 +1,5 @@
-//! What `apply` promises, shown by the real program over local repositories: the least work for
-//! each edit, nothing deleted by accident, nothing lost in trouble.
+//! `apply` with the real program over local repositories: minimal work for each edit, nothing deleted
+//! by accident, nothing lost after failures.
 
 use std::process::Stdio;
 
@@ -60,7 +60,7 @@ fn a_revert_is_not_embedded_again() {
     local.apply(&[]).exits(0);
     local.repo.git(&["revert", "--no-edit", "HEAD"]);
     assert_eq!(local.apply(&[]).exits(0).counts(WORK), [0, 1, 1, 1]);
-    // History that never was: the branch goes back to a commit that has no successor.
+    // Rewritten history: the branch is reset to its parent commit.
     local.repo.write("new.md", "A new page.\n").commit("add");
     local.apply(&[]).exits(0);
     local.repo.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
@@ -95,7 +95,7 @@ fn chunker_settings_embed_only_texts_never_seen() {
     local.apply(&[]).exits(0);
     local.config(&project("").replace("max_chunk_size = 200", "max_chunk_size = 45"));
     let run = local.apply(&[]).exits(0);
-    // The two short files keep their one text each.
+    // The two short files keep their single texts.
     assert_eq!(run.counts(WORK), [2, 2, 4, 1]);
     local.assert_as_fresh();
 }
@@ -112,7 +112,7 @@ fn another_namespace_is_filled_from_the_cache_and_the_old_one_cleaned() {
 }
 
 #[test]
-fn a_place_that_nothing_reaches_any_more_is_told_and_cleaned_when_it_comes_back() {
+fn an_unreachable_place_is_reported_and_cleaned_once_it_is_configured_again() {
     let local = Local::applied();
     let other = project("").replace("kind = \"sqlite\"", "kind = \"sqlite\"\npath = \"other.db\"");
     local.config(&other);
@@ -163,7 +163,7 @@ fn a_removed_project_stays_until_it_is_pruned() {
         run.notes()
     );
     assert_eq!(local.index(), whole);
-    // A run over one project does not look at the others.
+    // A run over one project leaves the others alone.
     local.apply(&["--prune", "--project", "docs"]).exits(0);
     assert_eq!(local.index(), whole);
     local.apply(&["--prune"]).exits(0);
@@ -201,7 +201,7 @@ fn a_deselected_repository_leaves_and_a_vanished_one_stays() {
     local.assert_as_fresh();
 }
 
-/// The first run need not have finished for an edit to be one.
+/// An edit counts as one even if the first run did not finish.
 #[test]
 fn a_repository_deselected_after_a_partial_first_run_leaves() {
     let local = Local::new();
@@ -224,7 +224,7 @@ fn many() -> Local {
 }
 
 #[test]
-fn the_deletion_guard_withholds_until_it_is_told_otherwise() {
+fn the_deletion_guard_withholds_until_deletes_are_allowed() {
     let local = many();
     let whole = local.index();
     local.config(&project("exclude_patterns = [\"many/**\"]"));
@@ -235,7 +235,7 @@ fn the_deletion_guard_withholds_until_it_is_told_otherwise() {
     assert!(run.notes().contains("reposync apply --allow-deletes"), "{}", run.notes());
     assert!(run.notes().contains("{\"allow_deletes\": true}"), "{}", run.notes());
     assert_eq!(local.index(), whole);
-    // It says so again, and does the rest.
+    // The next run reports it again and does the rest.
     local.repo.write("README.md", "New words.\n").commit("edit");
     let run = local.apply(&[]).exits(3);
     assert_eq!(run.counts(WORK), [1, 0, 1, 1]);
@@ -271,7 +271,7 @@ fn a_lost_ledger_costs_a_listing() {
     lose(&local, "state.db");
     let run = local.apply(&[]).exits(0);
     assert_eq!(run.counts(WORK), [0, 3, 0, 0]);
-    // The cache with it: vectors come from the store.
+    // Without the cache as well: vectors come from the store.
     lose(&local, "state.db");
     lose(&local, "cache.db");
     local.repo.write("README.md", "New words.\n").git(&["rm", "-q", "guide/end.md"]);
@@ -320,7 +320,7 @@ fn another_database_is_no_ledger() {
 }
 
 #[test]
-fn a_damaged_cache_is_begun_anew() {
+fn a_damaged_cache_is_recreated() {
     let local = Local::applied();
     lose(&local, "cache.db-wal");
     local.world.write(".reposync/cache.db", b"garbage".repeat(1000));
@@ -334,7 +334,7 @@ fn a_damaged_cache_is_begun_anew() {
 }
 
 #[test]
-fn a_state_folder_that_cannot_be_made_is_said() {
+fn a_state_folder_that_cannot_be_made_is_reported() {
     let local = Local::new();
     local.world.write("blocked", "a file where a folder should be");
     local.config(&format!("[engine]\nstate = \"blocked/state.db\"\n{}", project("")));
@@ -383,7 +383,7 @@ fn a_reader_that_leaves_does_not_end_the_run() {
 }
 
 #[test]
-fn repositories_that_are_none_are_told_and_the_others_indexed() {
+fn invalid_repositories_are_reported_and_the_others_indexed() {
     let local = Local::new();
     local.world.write("plain/a.md", "No repository.\n");
     local.world.repo("empty");
@@ -400,7 +400,7 @@ fn repositories_that_are_none_are_told_and_the_others_indexed() {
 }
 
 #[test]
-fn an_empty_repository_is_told_and_no_failure() {
+fn an_empty_repository_is_reported_and_not_a_failure() {
     let world = World::new();
     world.repo("docs");
     world.config(&project(""));
@@ -491,7 +491,7 @@ fn verify_finds_holes_and_orphans_and_repairs_them() {
     assert_eq!(local.apply(&[]).exits(0).counts(WORK), [0; 4]);
 }
 
-/// A file whose content is not for the index leaves it, and comes back.
+/// A file whose content is excluded leaves the index, and comes back.
 #[test]
 fn a_file_that_turns_binary_leaves_and_comes_back() {
     let local = Local::applied();
@@ -502,7 +502,7 @@ fn a_file_that_turns_binary_leaves_and_comes_back() {
     assert_eq!(local.apply(&[]).exits(0).counts(WORK), [0; 4]);
     local.repo.write("other.md", "Other.\n").commit("more");
     let run = local.apply(&[]).exits(0);
-    assert_eq!(run.counts(["files_added", "files_skipped"]), [1, 1], "known as skipped, still told");
+    assert_eq!(run.counts(["files_added", "files_skipped"]), [1, 1], "known as skipped, still reported");
     local.repo.git(&["revert", "--no-edit", "HEAD", "HEAD~1"]);
     assert_eq!(local.apply(&[]).exits(0).counts(WORK), [0, 1, 1, 1]);
     local.assert_as_fresh();

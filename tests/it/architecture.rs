@@ -1,12 +1,12 @@
-//! Who may know whom. Reads the sources and fails on an arrow that is not in the table, on a crate
-//! named outside its place, on printing outside `cli`, and on files that have become two things.
+//! Module dependencies. Parses the sources and fails on a dependency that is not in the table, on a
+//! crate named outside its module, on printing outside `cli`, and on files that are too long.
 
 mod cycles;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Which modules of the engine a module may name. The table of `docs/architecture.md`.
+/// The modules that each module of the engine may use: the table of `docs/architecture.md`.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("blocking", &[]),
     ("model", &[]),
@@ -26,7 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "sync",
         &["blocking", "model", "private", "plan", "ledger", "source", "chunk", "embed", "store", "notify"],
     ),
-    // Compiled for tests alone; it hands bytes to whoever reads them.
+    // Compiled for tests and fuzzing only; passes input to the parsers.
     ("fuzz", &["api", "chunk", "config", "embed", "source", "store"]),
     (
         "wire",
@@ -57,7 +57,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Crates that only some places may name: what would have to change if they were replaced.
+/// Crates that only some places may name, so that replacing one stays a local change.
 const CRATES: &[(&str, &[&str])] = &[
     ("annotate_snippets", &["config/"]),
     ("axum", &["api/"]),
@@ -86,37 +86,37 @@ const CRATES: &[(&str, &[&str])] = &[
     ("wasmtime_wasi", &["chunk/component"]),
 ];
 
-/// The files that may hold unsafe code, and how often; the lint is `deny(unsafe_code)` elsewhere.
-/// A place more is a decision, with its proof beside it.
+/// The files that may hold unsafe code, and how many times; the lint is `deny(unsafe_code)` elsewhere.
+/// A new entry needs a safety argument at the code.
 const UNSAFE: &[(&str, usize)] = &[
-    // Compiled components are mapped from the cache: nothing can check machine code.
+    // Compiled components are mapped from the cache; machine code cannot be validated.
     ("engine/src/chunk/component/cache/code.rs", 1),
-    // Parameters of the C library's allocator, before there are threads.
+    // Parameters of the C library's allocator, set before any thread starts.
     ("engine/src/cli/allocator.rs", 1),
-    // The exports of a Rust component that are written by hand: their names, and the one call.
+    // Hand-written exports of a Rust component: their names, and the one call.
     ("plugin-sdk/src/export.rs", 4),
-    // What the host hands a Rust component is raw memory.
+    // The host passes raw memory to a Rust component.
     ("plugin-sdk/src/export/handed.rs", 9),
 ];
 
 /// Macros that print.
 const PRINTING: &[&str] = &["print!", "println!", "eprint!", "eprintln!", "dbg!"];
 
-/// Past this many lines a file is two things.
+/// A file with more lines than this should be split.
 const LINES: usize = 600;
 
 /// Files that may be longer, each with its reason.
 const LONG: &[(&str, &str)] = &[];
 
 #[test]
-fn every_arrow_is_in_the_table() {
+fn every_dependency_is_in_the_table() {
     let found: Vec<_> =
         sources("engine/src").iter().flat_map(|(path, text)| violations(path, text)).collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
 #[test]
-fn every_module_has_its_row() {
+fn every_module_has_a_row() {
     let root = repository().join("engine/src");
     let mut modules: Vec<String> = fs::read_dir(root)
         .expect("the sources")
@@ -130,7 +130,7 @@ fn every_module_has_its_row() {
 }
 
 #[test]
-fn unsafe_code_stands_only_where_it_is_listed() {
+fn unsafe_code_is_only_where_it_is_listed() {
     let mut found = Vec::new();
     for folder in ["engine", "plugin-sdk", "plugins", "tests", "benches", "fuzz"] {
         for (path, text) in sources(folder) {
@@ -152,7 +152,7 @@ fn unsafe_code_stands_only_where_it_is_listed() {
 }
 
 #[test]
-fn no_file_is_two_things() {
+fn no_file_is_too_long() {
     let mut long = Vec::new();
     for folder in ["engine/src", "plugin-sdk/src", "tests", "benches", "plugins", "fuzz"] {
         for (path, text) in sources(folder) {
@@ -166,11 +166,11 @@ fn no_file_is_two_things() {
     assert!(long.is_empty(), "split these, or list them with a reason:\n{}", long.join("\n"));
     for (path, _) in LONG {
         let text = fs::read_to_string(repository().join(path)).expect("a listed file exists");
-        assert!(text.lines().count() > LINES, "{path} is short again: take it off the list");
+        assert!(text.lines().count() > LINES, "{path} is short again: remove it from the list");
     }
 }
 
-/// What the checks find in made-up sources, so that they are known to be able to fail.
+/// Runs the checks on made-up sources, to show that each of them can fail.
 #[test]
 fn the_checks_can_fail() {
     let cases: &[(&str, &str, &[&str])] = &[
@@ -218,7 +218,7 @@ fn the_checks_can_fail() {
     }
 }
 
-/// What is wrong in one file; `path` is relative to `engine/src`.
+/// The violations in one file; `path` is relative to `engine/src`.
 fn violations(path: &str, source: &str) -> Vec<String> {
     let code = blank_out(source);
     let module = path.split(['/', '.']).next().unwrap_or_default();
@@ -280,7 +280,7 @@ fn modules_named(path: &str, code: &str) -> Vec<(usize, String)> {
     named
 }
 
-/// The first names of a path or of a group of paths: `a` of `a::b`, `a` and `b` of `{a::x, b::{y}}`.
+/// The first segments of a path or of a group of paths: `a` of `a::b`, `a` and `b` of `{a::x, b::{y}}`.
 fn first_segments(rest: &str) -> Vec<String> {
     let Some(group) = rest.strip_prefix('{') else {
         return vec![rest.chars().take_while(|&c| is_ident(c)).collect()];
@@ -323,7 +323,7 @@ fn inline_modules(code: &str) -> usize {
     open.into_iter().filter(|&is_module| is_module).count()
 }
 
-/// Where a word stands alone.
+/// Positions where a word occurs as a whole word.
 fn words(code: &str, word: &str) -> Vec<usize> {
     let alone = |at: usize| {
         let before = code[..at].chars().next_back();
@@ -341,7 +341,7 @@ fn is_ident_end(word: &str) -> bool {
     word.chars().next_back().is_some_and(is_ident)
 }
 
-/// The code with comments, strings and characters replaced by blanks; lines stay lines.
+/// The code with comments, strings and characters replaced by blanks; line numbers are unchanged.
 fn blank_out(source: &str) -> String {
     let bytes = source.as_bytes();
     let mut code = String::with_capacity(source.len());

@@ -1,4 +1,4 @@
-//! `.gitattributes` as RepoSync reads them, beside what Git itself says of the same files.
+//! `.gitattributes` as RepoSync reads them, compared with `git check-attr`.
 
 use reposync::model::SkipReason;
 use reposync::plan::Attributes;
@@ -27,7 +27,7 @@ const FILES: [(&str, &str); 5] = [
     ("third_party/ours", "* -linguist-vendored\n*.pb.rs linguist-generated=false\n"),
     ("docs", "/api.md linguist-generated\nguide.md linguist-generated=true\n"),
     ("docs/deep", "[attr]machine linguist-vendored\n*.md machine\n"),
-    // Nothing but the use of a macro from the top.
+    // Only a use of a macro that the top-level file defines.
     ("docs/macros", "*.txt machine\nplain.txt !machine\n*.rst -machine\n"),
 ];
 

@@ -1,4 +1,4 @@
-//! Which chunker takes a file, and what of the file is stored and embedded.
+//! Which chunker takes a file, and which of its text is stored and embedded.
 
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ fn code_and_configuration_keep_their_indentation() {
     for (path, text, language) in [
         ("deploy.yaml", yaml.trim_end(), "yaml"),
         ("bin/tool", script.trim_end(), "python"),
-        // `sentence` folds as before.
+        // `sentence` still folds whitespace.
         ("bin/notes", "a\n b", ""),
     ] {
         assert_eq!(records(&local, path), [(text.to_owned(), language.to_owned())], "{path}");

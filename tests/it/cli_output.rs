@@ -1,5 +1,5 @@
-//! What people see of the program itself: help, usage errors, exit codes, streams. What commands
-//! say of their work is in the tests of their promise.
+//! The command line itself: help, usage errors, exit codes, streams. The output of individual commands
+//! is tested with their features.
 
 use std::process::Stdio;
 
@@ -98,7 +98,7 @@ fn usage_errors_exit_with_two() {
 }
 
 #[test]
-fn no_file_is_said_with_the_way_out() {
+fn a_missing_configuration_is_reported_with_a_remedy() {
     let world = World::new();
     insta::assert_snapshot!(world.run(&["plan"]).redacted(), @"
     exit: 2
@@ -131,7 +131,7 @@ fn an_invalid_file_exits_with_two() {
     }
 }
 
-/// There 2 would mean that there are changes.
+/// With `--detailed-exitcode`, 2 would mean that there are changes.
 #[test]
 fn with_detailed_exitcode_every_error_exits_with_one() {
     let world = World::new();
@@ -180,7 +180,7 @@ fn the_file_is_found_upwards() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("nonsense"));
 }
 
-/// `reposync … | head`: a reader that has left has seen enough.
+/// `reposync … | head`: a closed pipe is not an error.
 #[test]
 fn a_closed_stdout_is_no_failure() {
     let world = World::new();
@@ -193,7 +193,7 @@ fn a_closed_stdout_is_no_failure() {
     }
 }
 
-/// A full disk behind `>` is one.
+/// A full disk behind `>` is an error.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_stdout_is_a_failure() {

@@ -1,5 +1,5 @@
-//! A component behaves like a chunker that is built in: identity, matching, offsets in its own
-//! unit, declining, compiled code that is kept.
+//! A component behaves like a built-in chunker: identity, matching, offsets in its declared unit,
+//! declining, cached compiled code.
 
 use std::path::Path;
 
@@ -129,7 +129,7 @@ fn refusals_are_told_apart() {
 }
 
 #[test]
-fn the_stage_says_what_becomes_of_a_file_that_cannot_be_chunked() {
+fn on_error_decides_about_files_that_cannot_be_chunked() {
     let bench = Bench::new();
     let declines = settings(&Fixture::new("declines").write(bench.path()));
     let loop_for_ever = settings(&Fixture::new("endless-loop").write(bench.path()));
@@ -151,7 +151,7 @@ fn the_stage_says_what_becomes_of_a_file_that_cannot_be_chunked() {
         ("bad document", &declines, "!", ["next", "next", "fail"]),
         ("failed", &declines, "?", ["fail", "next", "fail"]),
         ("trap", &traps, "x", ["fail", "next", "fail"]),
-        // It depends on the machine, and what is indexed must not.
+        // A deadline depends on the machine, and the index must not.
         ("deadline", &loop_for_ever, "x", ["fail"; 3]),
     ] {
         assert_eq!([None, next, fail].map(|on_error| outcome(settings, on_error, text)), expected, "{what}");
@@ -159,7 +159,7 @@ fn the_stage_says_what_becomes_of_a_file_that_cannot_be_chunked() {
 }
 
 #[test]
-fn what_becomes_of_such_a_file_is_part_of_the_recipe() {
+fn on_error_is_part_of_the_recipe() {
     let bench = Bench::new();
     let plain = settings(&Fixture::new("whole").write(bench.path()));
     let identity = |on_error: Option<OnError>| {
@@ -178,7 +178,7 @@ fn an_unchanged_component_is_compiled_once() {
     let again = bench.host.load("stage", &settings(&component)).expect("loads");
     assert_eq!(bench.host.compilations(), 1);
     drop((first, again));
-    // Nobody holds it any more: this one comes from disk, as after a restart.
+    // The cached instance is gone, so this one is loaded from disk, as after a restart.
     bench.host.load("stage", &settings(&component)).expect("loads");
     let restarted = ComponentHost::new(&Folders::below(&bench.path().join("cache"))).expect("a host");
     let chunker = restarted.load("stage", &settings(&component)).expect("loads");

@@ -1,5 +1,5 @@
-//! Compiled components are run only if this program, run by this user, compiled them; without a
-//! place to keep them components work all the same.
+//! Compiled components are run only if this program, run by this user, compiled them; without a usable
+//! cache folder components still work.
 
 use std::path::{Path, PathBuf};
 
@@ -26,8 +26,8 @@ impl Bench {
         settings(&Fixture::new(name).write(self.folder.path()))
     }
 
-    /// Loads a component in a new process, so to speak: how many chunks it makes of two lines, and
-    /// how often it was compiled.
+    /// Loads a component as a new process would; returns the number of chunks of a two-line document
+    /// and the number of compilations.
     fn started(&self, settings: &WasmSettings) -> (usize, u64) {
         let host = ComponentHost::new(&self.folders).expect("a host");
         let chunker = host.load("notes", settings).expect("loads");
@@ -35,14 +35,14 @@ impl Bench {
         (chunker.chunk(&document).expect("chunks").len(), host.compilations())
     }
 
-    /// The compiled code or the description of a component.
+    /// Path of the compiled code (`cwasm`) or the description of a component.
     fn kept(&self, settings: &WasmSettings, extension: &str) -> PathBuf {
         let host = ComponentHost::new(&self.folders).expect("a host");
         let sha256 = host.describe("notes", settings).expect("described").sha256;
         self.engine().join(format!("{sha256}.{extension}"))
     }
 
-    /// The folder of this engine's code.
+    /// The cache folder of this version of the engine.
     fn engine(&self) -> PathBuf {
         let root = self.folders.compiled.as_ref().expect("a cache");
         let mut engines = std::fs::read_dir(root).expect("a folder");
@@ -67,8 +67,8 @@ fn patched_code_with_a_recomputed_digest_is_compiled_again_and_not_run() {
     let (lines, whole) = (bench.component("lines"), bench.component("whole"));
     assert_eq!((bench.started(&lines), bench.started(&whole)), ((LINES, 1), (WHOLE, 1)));
     let [code, info] = ["cwasm", "info"].map(|extension| bench.kept(&lines, extension));
-    // Other code that would run, with a description that gives its digest and is authenticated
-    // with whatever an attacker has.
+    // Other code that would run, with a description that names its digest and is authenticated with a
+    // key that an attacker could have.
     let patched = std::fs::read(bench.kept(&whole, "cwasm")).expect("kept");
     let text = std::fs::read_to_string(&info).expect("kept");
     let (_, beside) = text.split_once('\n').expect("a code and a description");
@@ -83,7 +83,7 @@ fn patched_code_with_a_recomputed_digest_is_compiled_again_and_not_run() {
         std::fs::write(&code, &patched).expect("written");
         std::fs::write(&info, format!("{}\n{beside}", mac.to_hex())).expect("written");
         assert_eq!(bench.started(&lines), (LINES, 1), "compiled again, not run");
-        assert_eq!(bench.started(&lines), (LINES, 0), "and kept again");
+        assert_eq!(bench.started(&lines), (LINES, 0), "and cached again");
     }
 }
 

@@ -1,5 +1,5 @@
-//! A hostile or broken component spoils its own files' turn and nothing else, and its author is
-//! told what happened, where, and what to do.
+//! A hostile or broken component fails only its own files, and the message tells its author what
+//! happened, where, and what to do.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -37,7 +37,7 @@ impl Bench {
         self.host.load("notes", &small(&path)).expect("loads")
     }
 
-    /// What a person sees when a stage cannot be made.
+    /// The message shown if a stage cannot be built.
     fn refusal(&self, bytes: &[u8]) -> String {
         let path = self.path().join("x.wasm");
         std::fs::write(&path, bytes).expect("written");
@@ -62,7 +62,7 @@ impl Bench {
         self.without_paths(&shown)
     }
 
-    /// What a person sees when a file fails.
+    /// The message shown if a file fails.
     fn failure(&self, chunker: &impl Chunker, text: &str) -> String {
         match chunker.chunk(&Document { path: "docs/a.md", text, language: None }) {
             Ok(chunks) => panic!("{} chunks", chunks.len()),
@@ -89,7 +89,7 @@ impl Bench {
     }
 }
 
-/// Small limits, so that the tests are quick; a deadline that only an endless loop meets.
+/// Small limits, so that the tests are quick; only an endless loop exceeds the deadline.
 fn small(component: &Path) -> WasmSettings {
     WasmSettings {
         memory: "16 MiB".parse().expect("a size"),
@@ -99,7 +99,7 @@ fn small(component: &Path) -> WasmSettings {
     }
 }
 
-/// What a person sees of a fixture's failure.
+/// The message of a fixture's failure.
 fn failure_of(fixture: &str) -> String {
     let bench = Bench::new();
     let chunker = bench.chunker(&Fixture::new(fixture));
@@ -183,7 +183,7 @@ fn an_answer_outside_of_its_memory_is_refused() {
 }
 
 #[test]
-fn text_that_is_no_text_is_refused() {
+fn text_that_is_not_utf8_is_refused() {
     insta::assert_snapshot!(failure_of("not-text"), @"
     component `not-text 1.0.0` failed on `docs/a.md`: its answer breaks the contract: invalid utf-8 sequence of 1 bytes from index 0
     hint: this is a fault of the component; tell its author; `reposync plugin test DIR/not-text.wasm DIR/cache/failed-documents/not-text_1.0.0-DIGEST/a.md` replays it
@@ -243,7 +243,7 @@ fn a_log_flood_is_cut_off_and_the_work_goes_on() {
 }
 
 #[test]
-fn sleeping_is_no_way_round_the_deadline() {
+fn sleeping_counts_towards_the_deadline() {
     let bench = Bench::new();
     let wasi = "package wasi:io@0.2.0;\ninterface poll { resource pollable { block: func(); } }\n";
     let clocks = "package wasi:clocks@0.2.0;\ninterface monotonic-clock {\n  use wasi:io/poll@0.2.0.{pollable};\n  \
@@ -259,7 +259,7 @@ fn sleeping_is_no_way_round_the_deadline() {
 
 #[test]
 fn every_document_gets_an_instance_of_its_own() {
-    // It traps on the second document that it is given.
+    // It traps on the second document of an instance.
     let bench = Bench::new();
     let chunker = bench.chunker(&Fixture::new("trap-every-second"));
     for n in 0..6 {
@@ -287,7 +287,7 @@ fn three_bad_documents_in_a_row_stop_it_until_the_next_run() {
     let bench = Bench::new();
     let chunker = bench.chunker(&Fixture::new("trap-on-x"));
     let chunk = |path, text| chunker.chunk(&Document { path, text, language: None });
-    // The same document again counts once.
+    // Repeats of the same document count once.
     for _ in 0..4 {
         assert!(matches!(chunk("a.md", "x"), Err(ChunkError::Failed { .. })));
     }
@@ -327,7 +327,7 @@ fn a_failed_document_can_be_replayed() {
 }
 
 #[test]
-fn what_is_no_component_is_recognised() {
+fn a_file_that_is_not_a_component_is_recognised() {
     let bench = Bench::new();
     let whole = Fixture::new("whole").build();
     let mut all = String::new();
@@ -406,7 +406,7 @@ fn another_major_is_named() {
 }
 
 #[test]
-fn a_later_minor_version_is_welcome() {
+fn a_later_minor_version_is_accepted() {
     let bench = Bench::new();
     let wit = reposync::chunk::component::WIT.replace("chunker@1.0.0;", "chunker@1.4.2;");
     let fixture = Fixture::new("whole")

@@ -1,4 +1,4 @@
-//! What a component prints or logs harms nobody and is shown where its author looks for it.
+//! What a component prints or logs breaks nothing and is shown to its author.
 
 use crate::support::component::Fixture;
 use crate::support::local::{Local, STAGES};
@@ -35,7 +35,7 @@ fn a_component_that_prints_harms_no_command() {
 }
 
 #[test]
-fn what_it_says_is_logged_only_where_details_are_asked_for() {
+fn its_output_is_logged_at_level_debug_only() {
     let local = printing();
     let said = |args: &[&str]| {
         let ran = local.world.ok(args);
@@ -54,7 +54,7 @@ fn what_it_says_is_logged_only_where_details_are_asked_for() {
 }
 
 #[test]
-fn what_it_says_stands_under_the_document_in_its_test() {
+fn plugin_test_shows_its_output_below_the_document() {
     let local = printing();
     let shown = local.world.ok(&["plugin", "test", "plugins/prints.wasm", "docs/README.md"]).stdout;
     let document = shown.split("\n\n").find(|part| part.starts_with("docs/README.md")).expect("the document");

@@ -1,6 +1,6 @@
-//! A component's file is replaced while the real program works with it: the run in hand goes on with
-//! the one it began with, or is stopped and planned anew; nothing is lost or mixed, and the next plan
-//! says why files are chunked again. An unchanged one is not compiled a second time.
+//! A component's file is replaced while the real program uses it: the current run continues with the
+//! component it started with, or is stopped and planned again; nothing is lost or mixed, and the next
+//! plan says why files are chunked again. An unchanged component is not compiled twice.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,14 +20,14 @@ use crate::support::local::{Local, STAGES, project};
 use crate::support::services::Services;
 use crate::support::world::World;
 
-/// The component of the stage `notes`, by the fixture that it is made of.
+/// Installs the component of the stage `notes`, made of this fixture.
 fn install(world: &World, fixture: &str) {
-    // Beside it and renamed, as a careful tool does: nobody reads half a file.
+    // Written to another file and renamed: no reader sees half a file.
     world.write("plugins/notes.new", Fixture::new(fixture).build());
     std::fs::rename(world.path("plugins/notes.new"), world.path("plugins/notes.wasm")).expect("renamed");
 }
 
-/// The services, and a file whose Markdown files go through the component.
+/// The services, and a configuration that sends Markdown files through the component.
 fn services() -> (Services, GitRepo) {
     let services = Services::start();
     install(&services.world, "lines");
@@ -43,7 +43,7 @@ fn services() -> (Services, GitRepo) {
     (services, repo)
 }
 
-/// Holds back the content of `b.md`, so that a run stands between the two files.
+/// Blocks the request for `b.md`, so that a run pauses between the two files.
 fn hold_second_file(services: &Services, repo: &GitRepo) -> Gate {
     let gate = Gate::default();
     let blob = format!("/git/blobs/{}", repo.sha("HEAD:b.md"));
@@ -84,7 +84,7 @@ fn a_run_goes_on_with_the_component_it_began_with() {
     install(&services.world, "whole");
     gate.open();
     run.wait().exits(0);
-    assert_eq!(indexed(&services), texts(&BY_LINES), "both files by the old one");
+    assert_eq!(indexed(&services), texts(&BY_LINES), "both files by the old component");
     assert_eq!(locked(&services.world), "lines");
 
     let plan = services.world.ok(&["plan"]).stdout;
@@ -108,13 +108,13 @@ fn the_daemon_stops_the_run_and_plans_it_anew() {
     install(&services.world, "whole");
     daemon.until("the new component", |daemon| daemon.reloads("applied") == 1);
     daemon.until_runs(2);
-    // The held call is of the run that was stopped: nothing may wait for it.
+    // The blocked call belongs to the run that was stopped: nothing may wait for it.
     gate.open();
     assert_eq!(daemon.triggers(), ["start", "edit"]);
     let first = daemon.get(&format!("/runs/{}", began.as_str().expect("a run"))).is(200).json();
     assert_eq!(first["outcome"], "interrupted", "{first}");
     assert_eq!(daemon.runs()[0]["outcome"], "done", "{:?}", daemon.runs());
-    assert_eq!(indexed(&services), texts(&WHOLE), "nothing of the old one is left");
+    assert_eq!(indexed(&services), texts(&WHOLE), "no record of the old component is left");
 
     let plan = services.world.ok(&["plan"]).stdout;
     assert!(plan.contains("Nothing to do"), "{plan}");
@@ -124,13 +124,13 @@ fn the_daemon_stops_the_run_and_plans_it_anew() {
     services.assert_as_fresh();
 }
 
-/// What the log files of a world's folder `logs` say.
+/// The content of the log files in `logs`.
 fn logged(world: &World) -> String {
     let files = std::fs::read_dir(world.path("logs")).expect("logs");
     files.map(|file| std::fs::read_to_string(file.expect("an entry").path()).expect("text")).collect()
 }
 
-/// The compiled components that a world keeps, with what tells a file from another in its place.
+/// The compiled components in the cache, with metadata that changes if a file is replaced.
 #[cfg(unix)]
 fn compiled(world: &World) -> BTreeSet<(String, u64)> {
     use std::os::unix::fs::MetadataExt as _;
@@ -165,7 +165,7 @@ fn an_unchanged_component_is_compiled_once_whatever_is_reloaded() {
     let kept = compiled(&local.world);
     assert_eq!(kept.len(), 2, "{kept:?}");
 
-    // Edits that run the project again, and the same bytes saved anew.
+    // Edits that run the project again, and the same bytes written again.
     for n in 0..3 {
         local.config(&file(&format!("exclude_patterns = [\"none-{n}/**\"]")));
         daemon.post("/reload", &json!({})).is(200);
@@ -177,7 +177,7 @@ fn an_unchanged_component_is_compiled_once_whatever_is_reloaded() {
     daemon.stop().exits(0);
     assert_eq!((compilations(), compiled(&local.world)), (1, kept.clone()));
 
-    // Nor does the next process compile it; it does compile another.
+    // The next process does not compile it either; it does compile another component.
     let mut daemon = Daemon::start(&local.world);
     daemon.until("its run", |daemon| daemon.triggers().last().is_some_and(|trigger| trigger == "start"));
     install(&local.world, "whole");
@@ -198,13 +198,13 @@ async fn what_is_replaced_between_two_looks_is_refused() {
     ));
     let config = config::load(&local.world.path("reposync.toml"), &Need::enabled()).expect("a good file");
     let workshop = Workshop::new(CancellationToken::new(), EventSink::none());
-    // What goes into `reposync.lock`, or is compared with it, is loaded before the projects are.
+    // Components for `reposync.lock` are loaded before the projects.
     let lock = workshop.components(&config).expect("loads");
     assert_eq!(lock, workshop.components(&config).expect("loads again"));
     install(&local.world, "whole");
     let project = workshop.candidates(&config, &[]).remove(0).project;
     let error = project.err().expect("another component").one_line();
     assert!(error.contains("was replaced while it was being loaded"), "{error}");
-    // The next generation begins anew.
+    // The next generation loads its components again.
     assert!(workshop.next(&config).candidates(&config, &[]).remove(0).project.is_ok());
 }

@@ -1,6 +1,6 @@
-//! Components in whole runs of the real program: a hostile one fails its own files and nothing else,
-//! a broken one its own project, a changed binary is a reason in the plan, and a component stores
-//! what its native twin would.
+//! Components in whole runs of the real program: a hostile component fails only its own files, a broken
+//! one only its own project, a changed binary is a reason in the plan, and a component produces the
+//! same index as its native twin.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::support::component::{Fixture, Unit};
 use crate::support::local::{Local, STAGES, read_index};
 use crate::support::twin::Twin;
 
-/// Each in a stage of its own, and what the message says of it.
+/// Fixtures, each used in its own stage, with the expected message.
 const HOSTILE: [(&str, &str); 14] = [
     ("chunk-flood", "it gave 60000 chunks; at most 50000 are taken"),
     ("empty-range", "chunk 2 is empty"),
@@ -35,7 +35,7 @@ const HOSTILE: [(&str, &str); 14] = [
     ("wild-pointer", "its answer breaks the contract: pointer out of bounds"),
 ];
 
-/// A stage for a component; `endless-loop` meets its deadline soon, the others have time.
+/// A stage for a component; `endless-loop` has a short deadline, the others a long one.
 fn hostile_stage(name: &str) -> String {
     let deadline = if name == "endless-loop" { "100ms" } else { "20s" };
     format!(
@@ -57,7 +57,8 @@ fn hostile_components_fail_their_own_files_and_nothing_else() {
     let local = Local::new();
     let mut stages = STAGES.to_owned();
     let mut chunkers = Vec::new();
-    // These two do harm to nobody: a flood of logs is cut off, a fault of old state is healed.
+    // These two are harmless: excess log output is cut off, and an instance with corrupted state is
+    // replaced.
     let tame = ["log-flood", "trap-every-second"];
     for name in HOSTILE.iter().map(|&(name, _)| name).chain(tame) {
         let unit = if name == "whole" { Unit::Utf16Units } else { Unit::Utf8Bytes };
@@ -161,7 +162,7 @@ fn a_bad_document_goes_to_the_next_chunker_with_a_note() {
     assert_eq!(applied.notes(), note);
     assert_eq!(local.index().len(), 4);
 
-    // Nothing is done twice for it, and another answer is a new recipe.
+    // The file is not processed again; another `on_error` is a new recipe.
     assert_eq!(local.apply(&[]).exits(0).notes(), "");
     local.config(&stage("on_error = \"fail\""));
     let applied = local.apply(&[]).exits(3);
@@ -189,18 +190,18 @@ fn a_new_binary_is_a_reason_in_the_plan_and_embeds_only_what_is_new() {
     insta::assert_snapshot!(local.world.ok(&["plan"]).redacted());
     let refused = local.world.run(&["apply", "--locked"]).exits(1);
     assert!(refused.stderr.contains("is lines 1.0.0 with sha256"), "{}", refused.stderr);
-    // `b.txt` is one line: its text is known.
+    // `b.txt` is a single line, so its text is already cached.
     let applied = local.apply(&[]).exits(0);
     assert_eq!(applied.counts(["files_changed", "texts_embedded", "texts_cached"]), [2, 2, 1]);
 
-    // The same version, built anew.
+    // The same version, another binary.
     local.world.write("plugins/notes.wasm", Fixture::new("lines").unit(Unit::CodePoints).build());
     let plan = local.world.ok(&["plan"]).stdout;
     assert!(plan.contains("chunker lines 1.0.0 rebuilt: 2 files to chunk again"), "{plan}");
     assert_eq!(local.apply(&[]).exits(0).counts(["files_changed", "texts_embedded"]), [2, 0]);
 }
 
-/// Indexes `docs` with the changelog component or its twin; what the store then holds.
+/// Indexes `docs` with the changelog component or its native twin; returns the content of the store.
 async fn changelogs_indexed(native: bool) -> crate::support::local::Index {
     let local = Local::new();
     let component = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins/changelog.wasm");

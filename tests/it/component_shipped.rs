@@ -1,5 +1,5 @@
-//! The components that come with RepoSync: the same chunks as their native twins, and the contract
-//! kept on any document.
+//! The components that come with RepoSync produce the same chunks as their native twins and keep the
+//! contract for any document.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use reposync::model::Document;
 use crate::support::component::settings;
 use crate::support::twin::Twin;
 
-/// The components in the repository; where `REPOSYNC_COMPONENTS` names a folder, those in it: CI
-/// builds every language's from source.
+/// The components in the repository, or those in the folder `REPOSYNC_COMPONENTS`: CI builds them from
+/// source.
 fn shipped() -> Vec<PathBuf> {
     let folder = std::env::var_os("REPOSYNC_COMPONENTS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins"), PathBuf::from);
@@ -35,7 +35,7 @@ fn load(component: &Path) -> (ComponentHost, ComponentChunker, tempfile::TempDir
     (host, chunker, cache)
 }
 
-/// Lines that mean something to one chunker or another, with characters of every width.
+/// Lines that are syntax to one of the chunkers, with characters of every UTF-8 width.
 fn text() -> impl Strategy<Value = String> {
     let line = prop_oneof![
         "## \\[?[0-9]\\.[0-9]\\.[0-9]\\]?( - 2024-0[1-9]-1[0-9])?",
@@ -70,8 +70,8 @@ fn the_component_and_its_native_twin_give_the_same_chunks() {
         .unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// The text as a document of a component's kind: for most the text itself, for notebooks cells of
-/// it, and now and then what is none.
+/// The text as a document for a component: mostly the text itself; for notebooks a valid notebook, and
+/// sometimes an invalid one.
 fn document(extension: &str, text: &str) -> String {
     if extension != ".ipynb" || text.len().is_multiple_of(5) {
         return text.to_owned();

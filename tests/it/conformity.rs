@@ -1,6 +1,5 @@
-//! The fakes hold every request against the services' own specifications: a field that is not
-//! there, or of another type, does not pass unseen. (Their answers are checked the same way, by
-//! the same code.)
+//! The fakes check every request against the services' own specifications: an unknown field or a wrong
+//! type is a failure. (Their answers are checked by the same code.)
 
 use serde_json::{Value, json};
 

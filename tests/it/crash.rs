@@ -1,6 +1,6 @@
-//! A kill at any step of the write protocol converges: the real program is killed while the store
-//! has received a write, or has done it and not answered; the next run ends in the index of a
-//! build from nothing, without orphan or hole, and pays again for nothing but what was in flight.
+//! The write protocol converges after a kill at any step: the real program is killed while the store
+//! has received a write, or has applied it without answering. The next run ends with the index of a
+//! fresh build, without orphans or missing records, and pays again only for calls that were in flight.
 
 use crate::support::git_repo::GitRepo;
 use crate::support::http::Fault;
@@ -25,12 +25,12 @@ fn kill_at(services: &Services, write: &str, nth: usize, fault: Fault) {
     assert_eq!(running.wait().code, None, "killed");
 }
 
-/// The next run makes it whole.
+/// The next run completes the index.
 fn converges(services: &Services, what: &str) {
     services.apply(&[]).exits(0);
     // Files whose vectors were cached are written while the four edited ones are being embedded.
     let (texts, times) = services.paid();
-    assert!(times - texts <= 4, "{what}: only what was in flight is paid for again, not {times} for {texts}");
+    assert!(times - texts <= 4, "{what}: only texts in flight are paid for again, not {times} for {texts}");
     services.world.ok(&["verify"]);
     services.assert_as_fresh();
     let again = services.apply(&[]).exits(0);
@@ -48,7 +48,7 @@ fn edit(services: &Services, repo: &GitRepo) {
     services.push("api", repo);
 }
 
-/// Back to what was indexed first.
+/// Restores the files that were indexed first.
 fn undo(services: &Services, repo: &GitRepo) {
     repo.git(&["reset", "-q", "--hard", "HEAD~1"]);
     services.pushed("api");
@@ -77,7 +77,7 @@ fn a_later_run_killed_at_any_write() {
     }
 }
 
-/// What was deleted by the run that was killed is wanted again.
+/// Records that the killed run deleted are wanted again.
 #[test]
 fn a_run_killed_at_any_write_and_its_edit_undone() {
     for (write, nth) in [("upsert", 1), ("delete", 1), ("delete", 2)] {
@@ -92,7 +92,7 @@ fn a_run_killed_at_any_write_and_its_edit_undone() {
     }
 }
 
-/// A file that turned binary has nothing to upsert, only to delete.
+/// A file that turned binary has nothing to upsert, only records to delete.
 #[test]
 fn a_delete_without_an_upsert_killed_and_undone() {
     let (services, repo) = services();
@@ -129,7 +129,7 @@ fn a_move_to_another_namespace_killed_at_any_write() {
     }
 }
 
-/// A project taken out of the file, its removal killed, put back.
+/// A project is taken out of the file, its removal is killed, and the project is put back.
 #[test]
 fn a_pruned_project_killed_and_put_back() {
     let (services, _repo) = services();
@@ -148,7 +148,7 @@ fn a_pruned_project_killed_and_put_back() {
     converges(&services, "put back");
 }
 
-/// A lost ledger, and the run that takes in the store killed at its first write.
+/// The ledger is lost, and the run that adopts the store is killed at its first write.
 #[test]
 fn an_adoption_killed_at_its_first_write() {
     for write in ["upsert", "delete"] {

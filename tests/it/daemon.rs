@@ -1,4 +1,4 @@
-//! The daemon keeps indexes current: what asks for a run, and that nothing asked for is lost.
+//! The daemon keeps indexes up to date: which triggers start runs, and that no request is lost.
 
 use reposync::ledger::RunLock;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ fn local() -> Local {
     local
 }
 
-/// A second project over a repository of its own.
+/// A second project with its own repository.
 fn two_projects(more: &str) -> Local {
     let local = Local::new();
     local.world.repo("api").write("a.md", "The second repository.\n").commit("first");
@@ -81,7 +81,7 @@ fn one_request_over_all_projects_has_one_id() {
 }
 
 #[test]
-fn askings_during_a_run_become_one_run_and_another_process_is_waited_for() {
+fn requests_during_a_run_are_coalesced_and_another_process_is_waited_for() {
     let local = local();
     // Another process is in the middle of a run.
     let lock = RunLock::take(&local.world.path(".reposync/state.db")).expect("free");
@@ -96,10 +96,10 @@ fn askings_during_a_run_become_one_run_and_another_process_is_waited_for() {
     assert_eq!(daemon.triggers(), Vec::<String>::new());
     drop(lock);
     let run = daemon.until_ended(ids[0].as_str().expect("an id"));
-    // That one of them asked for everything again is not lost.
+    // The request for a full run is not lost when requests are coalesced.
     assert_eq!(run["report"]["projects"][0]["counts"]["files_changed"], 3);
     assert_eq!(daemon.triggers(), ["start", "api"]);
-    // The lock is held during runs only: it goes right after the run's end was recorded.
+    // The lock is held only during runs; it is released right after the end of the run is recorded.
     let state = local.world.path(".reposync/state.db");
     daemon.until("the lock to be free", |_| RunLock::try_take(&state).expect("io").is_ok());
 }
@@ -133,7 +133,7 @@ repositories = [\"docs\"]
     let accepted = daemon.post("/sync", &json!({ "project": "docs" })).is(202).json();
     daemon.until_ended(accepted["run"].as_str().expect("an id"));
     assert_eq!(daemon.project("stuck")["state"], "running");
-    // It does not keep the daemon from ending, either.
+    // It does not delay shutdown either.
     daemon.stop().exits(0);
 }
 
@@ -143,7 +143,7 @@ fn a_run_that_ends_early_degrades_and_is_tried_again() {
     local.config(
         &project(API).replace("repositories = [\"docs\"]", "repositories = [\"docs\"]\nbranch = \"main\""),
     );
-    // The store's file is a folder: nothing can be written.
+    // The store's path is a folder, so nothing can be written.
     local.world.write(".reposync/index.db/x", "");
     let mut daemon = Daemon::start(&local.world);
     daemon.until_runs(1);
@@ -195,7 +195,7 @@ fn status_and_history_of_the_command_line_see_the_daemon() {
     let plan = daemon.get("/plan").is(200).json();
     assert_eq!(plan["projects"][0]["repositories_unchanged"], 1);
     daemon.kill();
-    // What a kill left behind is no daemon.
+    // A record left by a killed daemon does not count as a running daemon.
     assert_eq!(local.world.ok(&["status", "--json"]).json()["projects"][0]["next_run"], Value::Null);
 }
 
@@ -209,7 +209,7 @@ fn how_far_behind_is_counted_while_a_run_is_under_way() {
     for n in 0..3 {
         local.repo.write("new.md", format!("Page {n} is new.\n")).commit("another");
     }
-    // Its embedder does not answer: it stays behind.
+    // Its embedder does not answer, so the project stays behind.
     let dead = format!(
         "{STAGES}
 [stages.dead]

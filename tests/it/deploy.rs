@@ -1,5 +1,5 @@
-//! What is in `deploy/` and `.github/workflows/` is read as its readers do, and says what the
-//! program does.
+//! The files in `deploy/` and `.github/workflows/` are parsed as their consumers parse them and match
+//! the program.
 
 use std::path::{Path, PathBuf};
 
@@ -33,7 +33,7 @@ fn the_file_for_containers_is_valid() {
     assert_eq!(config.api.listen.port(), 8080);
     let volume = Path::new("/var/lib/reposync");
     assert!(config.engine.state.starts_with(volume) && config.engine.cache.starts_with(volume));
-    // What it names is handed to it.
+    // The environment variables that the file refers to are passed in.
     let compose = read("deploy/compose.yaml");
     let manifests = read("deploy/kubernetes/reposync.yaml");
     for name in ["GITHUB_TOKEN", "REPOSYNC_API_TOKEN", "GITHUB_WEBHOOK_SECRET"] {
@@ -48,7 +48,7 @@ fn the_manifests_probe_what_the_daemon_serves() {
     let kinds: Vec<&str> = documents.iter().filter_map(|document| document["kind"].as_str()).collect();
     assert_eq!(kinds, ["PersistentVolumeClaim", "Deployment", "Service", "NetworkPolicy"]);
     let deployment = &documents[1]["spec"];
-    // Two daemons would fight for one ledger.
+    // Two daemons would compete for one ledger.
     assert_eq!(
         (deployment["replicas"].as_u64(), deployment["strategy"]["type"].as_str()),
         (Some(1), Some("Recreate"))
@@ -101,7 +101,7 @@ fn the_unit_waits_for_readiness_and_reloads_by_signal() {
     for expected in ["Type=notify", "ExecReload=/bin/kill -HUP $MAINPID", "RestartPreventExitStatus=2"] {
         assert!(lines.contains(&expected), "{expected}");
     }
-    // systemd's own judgement, where it is installed.
+    // `systemd-analyze`, where it is installed.
     let file = path("deploy/reposync.service");
     let verified = std::process::Command::new("systemd-analyze").arg("verify").arg(&file).output();
     if let Ok(output) = verified {
@@ -111,7 +111,7 @@ fn the_unit_waits_for_readiness_and_reloads_by_signal() {
 }
 
 #[test]
-fn the_image_runs_the_daemon_as_nobody_special() {
+fn the_image_runs_the_daemon_as_an_unprivileged_user() {
     let file = read("deploy/Containerfile");
     for expected in [
         "USER 10001",
@@ -130,7 +130,7 @@ fn the_image_runs_the_daemon_as_nobody_special() {
 #[test]
 fn the_workflow_applies_daily_keeps_the_ledger_and_scans_the_image() {
     let workflow = documents(".github/workflows/reposync.yml").remove(0);
-    // `on` is a boolean to a reader of YAML 1.1, a word to one of 1.2.
+    // `on` is a boolean in YAML 1.1 and a string in YAML 1.2.
     let on = workflow.get("on").or_else(|| workflow.get(Value::Bool(true))).expect("triggers");
     let cron = on["schedule"][0]["cron"].as_str().expect("a schedule");
     let noon = "2026-01-31T12:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().expect("a moment");
@@ -150,7 +150,7 @@ fn the_workflow_applies_daily_keeps_the_ledger_and_scans_the_image() {
     ] {
         assert!(uses.iter().any(|used| used == action), "{action}");
     }
-    // Secrets are given to the one step that applies, and texts are not cached.
+    // Only the step that applies gets secrets, and texts are not cached.
     let text = read(".github/workflows/reposync.yml");
     let with_secrets: Vec<_> = steps("apply").into_iter().filter(|step| !step["env"].is_null()).collect();
     assert_eq!(with_secrets.len(), 1);
@@ -165,7 +165,7 @@ fn the_workflow_applies_daily_keeps_the_ledger_and_scans_the_image() {
         assert!(commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{line}");
         assert!(!version.is_empty());
     }
-    // The ledger is kept, and the artifacts are uploaded, of runs that failed too.
+    // The ledger is saved and the artifacts are uploaded even if the run failed.
     let always = |step: &&Value| step["if"].as_str() == Some("always()");
     assert_eq!(steps("apply").iter().filter(always).count(), 2);
 }

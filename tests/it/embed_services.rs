@@ -1,5 +1,5 @@
-//! Azure OpenAI, OpenAI and compatible servers: the right vectors, each text paid for once, every
-//! fault outlasted or told truthfully.
+//! Azure OpenAI, OpenAI and compatible servers: the right vectors, each text paid for once, transient
+//! faults retried and permanent ones reported.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -45,7 +45,7 @@ fn openai_settings(fake: &FakeOpenAi) -> OpenAiSettings {
     }
 }
 
-/// A local server without a key, and its own idea of everything.
+/// A local server without a key and with unusual limits.
 fn compatible() -> Options {
     Options { key: None, model: "nomic".into(), ..Options::default() }
 }
@@ -140,7 +140,7 @@ async fn compatible_servers_may_differ() {
         for _ in 0..2 {
             assert_eq!(embed(&embedder, &texts).await.expect("embedded").0, expected(&texts, 64));
         }
-        // A refused format is learnt: asked for once, never again.
+        // The client remembers that the format is refused and does not request it again.
         assert_eq!(fake.calls().len(), if encoding == Encoding::Refused { 3 } else { 2 });
         assert_eq!(fake.embedded().values().copied().collect::<Vec<_>>(), [2, 2]);
     }
@@ -161,7 +161,7 @@ async fn a_smaller_batch_limit_is_learnt() {
 }
 
 #[tokio::test]
-async fn transient_faults_are_outlasted() {
+async fn every_transient_fault_is_retried() {
     let status = |status| Fault::Answer(Response::text(status, "{}"));
     let faults = [
         ("429 with retry-after-ms", status(429).with("retry-after-ms", "5"), 1),
@@ -174,7 +174,8 @@ async fn transient_faults_are_outlasted() {
         ("reset", Fault::Reset, 1),
         ("hang", Fault::Hang, 1),
         ("html", Fault::html(), 1),
-        // What was accounted for before the answer was lost is paid again: nobody can know.
+        // The call was charged before its answer was lost, which the client cannot know, so it pays
+        // again.
         ("truncated", Fault::Truncated, 2),
         ("lost", Fault::AnswerLost, 2),
     ];
@@ -201,7 +202,7 @@ async fn answers_that_do_not_add_up_are_asked_for_again() {
 }
 
 #[tokio::test]
-async fn tries_are_used_up_and_the_cause_is_told() {
+async fn retries_are_limited_and_the_cause_is_reported() {
     let fake = FakeOpenAi::start(Options::default());
     let embedder = azure(&azure_settings(&fake));
     let busy = r#"{"error":{"code":"InternalServerError","message":"System is experiencing high demand"}}"#;
@@ -311,7 +312,7 @@ async fn every_limit_of_a_request_is_kept() {
         tokens_per_minute: Some(3000 * 1000),
         ..openai_settings(&fake)
     };
-    // A minute's budget bounds a call as well; here it stands for the sum of 300,000 tokens.
+    // A call may not exceed one minute's budget; the total here is 300,000 tokens.
     let embedder = openai(&OpenAiSettings { tokens_per_minute: Some(3000), ..settings.clone() });
     assert_eq!(embedder.limits().tokens_per_call, 3000);
     let queue = queue(openai(&settings));
@@ -329,7 +330,7 @@ async fn every_limit_of_a_request_is_kept() {
 }
 
 #[tokio::test]
-async fn concurrency_gives_way_and_nothing_is_lost() {
+async fn concurrency_is_reduced_and_nothing_is_lost() {
     let options = Options { at_once: 2, latency: Duration::from_millis(10), ..Options::default() };
     let fake = FakeOpenAi::start(options);
     let events = Arc::new(Mutex::new(Vec::new()));
@@ -338,7 +339,7 @@ async fn concurrency_gives_way_and_nothing_is_lost() {
     let settings = AzureSettings { batch_size: 10, ..azure_settings(&fake) };
     let embedder =
         azure_embedder("ada", &settings, 8, CancellationToken::new(), sink.clone()).expect("valid");
-    // Many tries: what is tested is that the limiter lowers the load.
+    // Many retries: the test is that the limiter lowers the load.
     let retry = RetryPolicy { tries: 50, ..RetryPolicy::default() };
     let embedder = embedder.with_timeouts(Timeouts { retry, answer: Duration::from_secs(10) });
     let queue = EmbedQueue::new(Arc::new(embedder), None, CancellationToken::new(), sink);

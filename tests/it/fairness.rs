@@ -1,4 +1,4 @@
-//! A project whose service hangs does not keep the others of its run from what they need.
+//! A project whose service hangs does not starve the other projects of its run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::support::lab::{Blob, Fault, Lab, LabEmbedder, LabSource, LabStore, On
 
 const MIB: usize = 1 << 20;
 
-/// A project of its own, over `repositories` of `files` files of so many bytes each.
+/// A project with `repositories` repositories of `files` files of this size each.
 fn project(name: &str, lab: &Lab, repositories: usize, files: usize, bytes: usize) -> Candidate {
     for n in 0..repositories {
         let text = |file: usize| format!("{name} {n} {file} {}", "word ".repeat(bytes / 5));
@@ -76,7 +76,7 @@ fn project(name: &str, lab: &Lab, repositories: usize, files: usize, bytes: usiz
 
 #[tokio::test(start_paused = true)]
 async fn hung_projects_leave_room_for_another() {
-    // Five projects whose embedder never answers, each with far more than there is room for.
+    // Five projects whose embedder never answers, each with more bytes than the budget holds.
     let mut candidates = Vec::new();
     for n in 0..5 {
         let lab = Lab::default();
@@ -86,7 +86,7 @@ async fn hung_projects_leave_room_for_another() {
     let (ended, mut ends) = mpsc::unbounded_channel();
     let events = EventSink::new(move |event| {
         if let Event::ProjectFinished { project, outcome } = event {
-            ended.send((project, outcome)).expect("somebody listens");
+            ended.send((project, outcome)).expect("the receiver is open");
         }
     });
     let engine = Arc::new(Engine {
@@ -106,7 +106,7 @@ async fn hung_projects_leave_room_for_another() {
         let (engine, options) = (Arc::clone(&engine), options.clone());
         async move { run(engine, candidates, options, None, "test").await }
     });
-    // Until they hold all that they may.
+    // Wait until they hold their whole share of the budget.
     tokio::time::sleep(Duration::from_secs(60)).await;
 
     let healthy = project("healthy", &Lab::default(), 6, 40, 4000);
@@ -118,6 +118,6 @@ async fn hung_projects_leave_room_for_another() {
     assert_eq!(report.outcome, Outcome::Done, "{report:?}");
     assert_eq!(report.projects[0].counts.files_added, 240);
     assert_eq!(ends.try_recv().expect("one end"), ("healthy".to_owned(), Outcome::Done));
-    assert!(ends.try_recv().is_err() && !hung.is_finished(), "the others hang still");
+    assert!(ends.try_recv().is_err() && !hung.is_finished(), "the other projects still hang");
     hung.abort();
 }

@@ -1,6 +1,6 @@
-//! Random histories: whatever happens to repositories, configuration, services and the process,
-//! the next clean run ends in the index that a build from nothing makes; no text is paid for
-//! twice; no wanted file is ever without vectors; and then there is nothing left to do.
+//! Random histories: whatever happens to repositories, configuration, services and the process, the
+//! next clean run ends with the index of a fresh build; no text is paid for twice; no wanted file is
+//! ever without vectors; and then there is nothing left to do.
 
 mod history;
 mod steps;
@@ -28,7 +28,7 @@ fn apply(fault: Option<Fault>) -> Step {
     Step::Apply { fault, full: false, prune: false }
 }
 
-/// A run killed on other chunk sizes, which are then taken back.
+/// A run with another chunk size is killed, and the chunk size is reverted.
 #[test]
 fn an_edit_of_the_chunk_size_killed_and_undone() {
     let kill = Fault::Kill { on: On::Delete, nth: 1, after: true };
@@ -42,8 +42,8 @@ fn an_edit_of_the_chunk_size_killed_and_undone() {
     }
 }
 
-/// Killed when nothing but the head under its new name was recorded, then without commits for a
-/// while: what is indexed under the old name is all there is.
+/// Killed when only the head under its new name was recorded, then without commits for a while: the
+/// records exist only under the old name.
 #[test]
 fn a_renamed_repository_killed_and_emptied_keeps_its_files() {
     let steps = vec![

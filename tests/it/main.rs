@@ -1,4 +1,5 @@
-//! The one integration binary: the real program against fakes of the services, one file per promise.
+//! The one integration test binary: the real program against fakes of the services, one file per
+//! promise.
 
 mod api;
 mod api_limits;

@@ -1,5 +1,5 @@
-//! Notifiers against a fake of Slack: what arrives, what is tried again, and that the URL, which
-//! is the secret, shows nowhere.
+//! Notifiers against a fake of Slack: what is sent, what is retried, and that the URL, which is the
+//! secret, appears nowhere.
 
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ async fn a_webhook_gets_the_report_with_its_project() {
 }
 
 #[tokio::test]
-async fn what_passes_is_tried_again() {
+async fn transient_errors_are_retried() {
     for fault in [
         Fault::status(429).with("retry-after", "0"),
         Fault::status(500),
@@ -111,7 +111,7 @@ async fn what_passes_is_tried_again() {
 }
 
 #[tokio::test]
-async fn what_is_refused_is_not() {
+async fn permanent_errors_are_not_retried() {
     for (status, said) in [
         (400, "invalid_payload"),
         (403, "action_prohibited"),
@@ -130,7 +130,7 @@ async fn what_is_refused_is_not() {
 }
 
 #[tokio::test]
-async fn a_webhook_that_stays_away_is_an_error_without_its_url() {
+async fn an_unreachable_webhook_is_an_error_without_its_url() {
     let fake = Slack::start();
     for _ in 0..3 {
         fake.server.fail(PATH, Fault::Reset);
@@ -147,7 +147,7 @@ async fn a_webhook_that_stays_away_is_an_error_without_its_url() {
 }
 
 #[test]
-fn a_url_that_is_none_is_refused_without_being_shown() {
+fn an_invalid_url_is_refused_without_being_shown() {
     let settings = SlackSettings { webhook_url: Secret::new("http://example.com/token"), on: Vec::new() };
     let error = slack_notifier("team", &settings, CancellationToken::new(), EventSink::none())
         .expect_err("plain http");

@@ -1,5 +1,4 @@
-//! What operators see of projects, files and runs: `status`, `history`, `explain`, `query`,
-//! `validate`.
+//! Output of the inspection commands: `status`, `history`, `explain`, `query`, `validate`.
 
 use serde_json::Value;
 
@@ -17,7 +16,7 @@ fn every_selected_repository_is_a_row_and_failing_ones_come_first() {
     local.world.repo("empty");
     let named = project("").replace("[\"docs\"]", "[\"docs\", \"absent\", \"empty\"]");
     local.config(&named);
-    // Before the first run there are the names of the file.
+    // Before the first run, `status` lists the projects of the file.
     let status = local.world.ok(&["status", "--json"]).json();
     assert_eq!(rows(&status), [["absent", "behind"], ["docs", "behind"], ["empty", "behind"]]);
     local.apply(&[]).exits(3);
@@ -28,7 +27,7 @@ fn every_selected_repository_is_a_row_and_failing_ones_come_first() {
     let error = project["repositories"][0]["error"].as_str().expect("an error").to_owned();
     let text = local.world.ok(&["status"]).stdout;
     assert!(text.contains(&format!("  absent: {error}\n")), "{text}");
-    // Once it is there, nothing is said of it any more.
+    // Once the file is indexed, no error is shown for it.
     local.world.repo("absent").write("a.md", "It has come after all.\n").commit("first");
     local.apply(&[]).exits(0);
     let status = local.world.ok(&["status", "--json"]).json();
@@ -57,7 +56,7 @@ fn the_history_is_read_page_by_page_and_project_by_project() {
     assert_eq!(all.len(), 4);
     assert_eq!(runs(&history(&["--limit", "2"])), all[..2]);
     assert_eq!(runs(&history(&["--limit", "2", "--before", &all[1]])), all[2..]);
-    // The run over both projects belongs to each.
+    // A run over both projects is listed for each of them.
     assert_eq!(runs(&history(&["--project", "more"])), [all[1].clone(), all[3].clone()]);
     let newest = &history(&["--limit", "1"])[0];
     assert_eq!((&newest["project"], &newest["request"]), (&"docs".into(), &newest["run"]));
@@ -77,7 +76,7 @@ fn the_status_can_be_checked_by_its_exit_code() {
     local.config(&project("").replace("[\"docs\"]", "[\"docs\", \"absent\"]"));
     local.apply(&[]).exits(3);
     local.world.run(&["status", "--check", "--json"]).exits(3);
-    // A store that cannot be written ends the project early.
+    // A store that cannot be written fails the project.
     std::fs::remove_file(local.world.path(".reposync/index.db")).expect("removed");
     local.world.write(".reposync/index.db/in-the-way", "");
     local.apply(&["--full"]).exits(1);
@@ -98,7 +97,7 @@ fn a_query_before_the_first_run_says_what_to_do() {
     let ran = local.world.run(&["query", "where do I start?", "--json"]).exits(3);
     assert_eq!(ran.json()["matches"], Value::Array(Vec::new()));
     local.apply(&[]).exits(0);
-    // Nothing that fits is another thing than nothing at all.
+    // No match in a non-empty index: exit code 0, no hint.
     assert_eq!(local.world.ok(&["query", "start", "--repo", "absent"]).stdout, "Nothing found.\n");
 }
 
@@ -159,7 +158,7 @@ fn problems_are_printed_for_programs() {
     let sarif = world.run(&["validate", "--format", "sarif"]).exits(2).json();
     let place = &sarif["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
     assert_eq!(place["region"]["startLine"], 2, "{sarif}");
-    // A valid file has none.
+    // A valid file produces no problems.
     let local = Local::new();
     let json = local.world.ok(&["validate", "--format", "json"]).json();
     assert_eq!((&json["valid"], &json["problems"]), (&true.into(), &Value::Array(Vec::new())));
@@ -167,7 +166,7 @@ fn problems_are_printed_for_programs() {
 }
 
 #[test]
-fn every_service_is_asked_where_that_is_wanted() {
+fn validate_online_checks_every_service() {
     let local = Local::new();
     let text = local.world.ok(&["validate", "--online"]).stdout;
     for shown in [
@@ -179,7 +178,8 @@ fn every_service_is_asked_where_that_is_wanted() {
     }
     local.apply(&[]).exits(0);
     assert!(local.world.ok(&["validate", "--online"]).stdout.contains("index (for `docs`): ready"));
-    // Nothing listens at this address: the source is still asked, and the exit code says that one refuses.
+    // Nothing listens at this address: the source is still checked, and the exit code reports the
+    // failed service.
     let refusing = project("").replace(
         "[stages.model]\nkind = \"local\"",
         "[stages.model]\nkind = \"openai\"\nbase_url = \"http://127.0.0.1:9\"\nmodel = \"m\"",

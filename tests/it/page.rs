@@ -1,4 +1,4 @@
-//! The page for a browser: what it shows, to whom, and that nothing in it is taken for markup.
+//! The page for browsers: what it shows, to whom, and that all content is escaped.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -13,7 +13,7 @@ fn a_browser_sees_how_current_every_project_is_and_why() {
     local.config(&project(&format!("schedule = \"0 8 * * *\"\n{API}")));
     let mut daemon = Daemon::start(&local.world);
     daemon.until_runs(1);
-    // What the refusal quotes is text, whatever it looks like.
+    // Text quoted by an error is escaped.
     local.config("[projects.\"<script>alert(1)</script>\"]\n");
     daemon.until("the refusal", |daemon| daemon.reloads("refused") > 0);
     let page = daemon.get("/").is(200);
@@ -34,18 +34,18 @@ fn a_browser_sees_how_current_every_project_is_and_why() {
     assert!(!page.body.contains("<script") && !page.body.contains("http://"), "{}", page.body);
     let head = page.head.to_lowercase();
     assert!(head.contains("content-security-policy: default-src 'none'; style-src 'sha256-"), "{head}");
-    // The one thing that the policy allows is the style that is there.
+    // The policy allows exactly the inline style of the page.
     let style =
         page.body.split("<style>").nth(1).and_then(|rest| rest.split("</style>").next()).expect("a style");
     let digest = BASE64_STANDARD.encode(Sha256::digest(style));
     assert!(page.head.contains(&format!("style-src 'sha256-{digest}'")), "{}", page.head);
-    // Other pages are no browsers' business.
+    // Requests with another `Host` are refused.
     daemon.request("GET", "/", &[("Host", "example.com")], b"").is(403);
     daemon.request("POST", "/", &[], b"").is(405);
 }
 
 #[test]
-fn with_a_token_a_browser_asks_for_it_and_it_opens_nothing_else() {
+fn the_page_takes_the_token_as_a_password_and_no_other_route_does() {
     let local = Local::new();
     local.config(&project(&format!("{API}token = \"correct:horse\"\n")));
     let daemon = Daemon::start(&local.world);

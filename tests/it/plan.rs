@@ -1,10 +1,10 @@
-//! What a plan promises: what it says is what `apply` does, and a saved one is carried out as it was shown.
+//! A plan says exactly what `apply` does, and a saved plan is carried out as it was shown.
 
 use serde_json::Value;
 
 use crate::support::local::{Local, STAGES, project};
 
-/// The texts of the index.
+/// The texts in the index.
 fn texts(local: &Local) -> Vec<String> {
     local.index().into_values().map(|(_, text, _)| text).collect()
 }
@@ -74,7 +74,7 @@ fn a_repository_whose_index_has_changed_is_refused_and_others_go_on() {
     local.world.ok(&["apply"]);
     local.config(&project("").replace("[\"docs\"]", "[\"docs\", \"more\"]"));
     local.world.ok(&["plan", "--out", "other.json"]);
-    // The selection was edited and edited back: `more` is planned as new, `docs` has moved on.
+    // The selection was edited and edited back: `more` is planned as new, `docs` has changed since.
     let refused = local.apply(&["plan.json"]).exits(3);
     let failures = refused.report["projects"][0]["failures"].as_array().expect("a list").clone();
     let of = |repository: &str| failures.iter().any(|failure| failure["repository"] == repository);
@@ -124,7 +124,7 @@ fn a_saved_plan_is_for_its_owner_alone_and_put_in_place_whole() {
     let mode = std::fs::metadata(local.world.path("plan.json")).expect("a plan").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let plan = local.world.read("plan.json");
-    // A plan that cannot be finished leaves the one before.
+    // A plan that cannot be finished leaves the previous file.
     local.config(&project("").replace("[\"docs\"]", "[\"gone\"]"));
     local.world.run(&["plan", "--out", "plan.json", "--project", "other"]).exits(2);
     assert_eq!(local.world.read("plan.json"), plan);
@@ -134,7 +134,8 @@ fn a_saved_plan_is_for_its_owner_alone_and_put_in_place_whole() {
     assert_eq!(left.count(), 0);
 }
 
-/// Options mean the same for both, and the exit code says beforehand whether something would change.
+/// Options mean the same for `plan` and `apply`, and `--detailed-exitcode` tells whether there are
+/// changes.
 #[test]
 fn plan_and_apply_agree_on_full_prune_and_allow_deletes() {
     let local = Local::new();
@@ -152,7 +153,7 @@ fn plan_and_apply_agree_on_full_prune_and_allow_deletes() {
         local.world.run(&[&["plan", "--json", "--detailed-exitcode"], args].concat()).exits(code).json()
     };
     detailed(&[], 0);
-    // Everything is written again, and none of it is paid for.
+    // Everything is written again, and nothing is paid for.
     let plan = detailed(&["--full"], 2);
     let applied = local.apply(&["--full"]).exits(0);
     assert_eq!(plan["projects"][0]["estimate"]["vectors_written"], applied.count("vectors_written"));
@@ -192,7 +193,7 @@ fn plan_and_apply_agree_on_full_prune_and_allow_deletes() {
     detailed(&["--prune"], 0);
 }
 
-/// What the plan says is what the run does, edit by edit.
+/// Compares the plan with the run for one edit after the other.
 #[test]
 fn an_exact_plan_is_what_apply_then_does() {
     let local = Local::new();
@@ -214,7 +215,7 @@ fn an_exact_plan_is_what_apply_then_does() {
         let planned = ["add", "change", "move", "remove"]
             .map(|action| files().filter(|file| file["action"] == action).count() as u64);
         let mut done = run.counts(["files_added", "files_changed", "files_moved", "files_removed"]);
-        // A file whose new content is not for the index is gone from it without being removed.
+        // A file that its new content excludes leaves the index without being counted as removed.
         done[3] += u64::from(what.ends_with("turns binary"));
         assert_eq!(planned, done, "{what}");
     };

@@ -1,4 +1,4 @@
-//! The workbench of chunker authors: `plugin test`, `inspect` and `build` from outside.
+//! The tools for chunker authors: `plugin test`, `inspect` and `build`.
 
 use crate::support::component::Fixture;
 use crate::support::world::World;
@@ -96,7 +96,7 @@ fn a_core_module_of_another_tool_is_made_into_a_component() {
     world.ok(&["plugin", "build", "--module", "core.wasm"]);
     let tested = world.ok(&["plugin", "test", "lines.wasm", "a.md"]);
     assert!(tested.stdout.contains("a.md: 3 chunks"), "{}", tested.stdout);
-    // The component's name is `lines`: the module of that name must not be lost.
+    // The component is called `lines`: the core module of that name must be kept.
     world.write("lines.wasm", Fixture::new("lines").core());
     let ran = world.run(&["plugin", "build", "--module", "lines.wasm"]).exits(2);
     assert!(ran.stderr.contains("is the module itself"), "{}", ran.stderr);

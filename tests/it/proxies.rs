@@ -1,12 +1,12 @@
-//! Services on this machine are reached directly whatever the environment says about proxies; other
-//! hosts are reached through the proxy.
+//! Services on loopback addresses are reached directly, whatever the environment says about proxies;
+//! other hosts are reached through the proxy.
 
 use serde_json::json;
 
 use crate::support::http::{Response, Server};
 use crate::support::services::Services;
 
-/// A proxy that serves nobody.
+/// A proxy that refuses every request.
 fn proxy() -> Server {
     Server::start(|_| Response::status(502))
 }
@@ -28,7 +28,7 @@ fn every_client_reaches_loopback_without_the_proxy() {
     let services = Services { world, ..services };
     let file = services.file().replace("\"team\"]", "\"team\", \"hook\"]");
     services.world.config(&format!("{file}\n[stages.hook]\nkind = \"webhook\"\nurl = \"${{HOOK}}\"\n"));
-    // More than a few files: they come as an archive, from a host of its own.
+    // Enough files to be fetched as an archive, which comes from another host.
     services.with_pages("api", 30);
     services.world.ok(&["apply"]);
     services.world.ok(&["query", "what page 3 says"]);
@@ -62,7 +62,7 @@ fn other_hosts_are_reached_through_the_proxy() {
 }
 
 #[test]
-fn a_proxy_that_is_none_is_told_without_its_value() {
+fn an_invalid_proxy_is_reported_without_its_value() {
     let services = Services::start();
     let world = services.world.env("HTTPS_PROXY", "ftp://user:hunter2@proxy.invalid");
     let services = Services { world, ..services };

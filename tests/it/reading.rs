@@ -1,11 +1,10 @@
-//! Reading commands use as little as they need: no stage that they have no use for, and nothing that is
-//! writable.
+//! Read-only commands build only the stages they need and work on read-only media.
 
 use crate::support::daemon::{API, Daemon};
 use crate::support::local::{Local, STAGES, project};
 
-/// Makes SQLite find the ledger, the cache and the index like on a read-only medium: the files beside
-/// them cannot be made. (Permissions do not hold for root, and mounting is for root alone.)
+/// Makes SQLite treat the ledger, the cache and the index as on read-only media: the journal files
+/// cannot be created. (Permissions do not bind root, and mounting needs root.)
 #[cfg(unix)]
 fn close(local: &Local) {
     for file in ["state.db", "cache.db", "index.db"] {
@@ -20,7 +19,7 @@ fn reading_commands_need_nothing_that_is_writable() {
     let local = Local::applied();
     local.repo.write("new.md", "The readme says what it is about.\n").commit("second");
     close(&local);
-    // A log that cannot be written, as a file stands where its folder should be.
+    // The log cannot be written, because a file is in the place of its folder.
     local.config(&format!("[engine]\nlog_dir = \"reposync.toml/logs\"\n{}", project("")));
     assert!(local.world.ok(&["status"]).stdout.contains("docs: "));
     assert!(local.world.ok(&["history"]).stdout.contains("apply"));
@@ -30,10 +29,10 @@ fn reading_commands_need_nothing_that_is_writable() {
     let plan = local.world.ok(&["plan", "--json"]).json();
     let project = &plan["projects"][0];
     assert_eq!(project["repositories"][0]["files"][0]["path"], "new.md");
-    // The vector cache is read as well: what it holds is not counted as a cost.
+    // The vector cache is read too: cached texts are not counted as a cost.
     let estimate = &project["estimate"];
     assert_eq!((&estimate["texts"], &estimate["texts_cached"]), (&0.into(), &1.into()), "{plan}");
-    // What writes says what is wrong.
+    // Commands that write report the error.
     local.config(&crate::support::local::project(""));
     let refused = local.world.run(&["apply"]).exits(1);
     assert!(refused.stderr.contains("state.db"), "{}", refused.stderr);
@@ -42,7 +41,7 @@ fn reading_commands_need_nothing_that_is_writable() {
 #[test]
 fn what_a_reading_command_does_not_use_may_be_missing() {
     let local = Local::applied();
-    // Neither the component nor the variables are there.
+    // Neither the component nor the variables exist.
     local.config(&format!(
         "{STAGES}
 [stages.notes]
@@ -63,7 +62,7 @@ organization = \"acme\"
     assert!(local.world.ok(&["status"]).stdout.contains("docs: "));
     assert!(local.world.ok(&["history"]).stdout.contains("apply"));
     assert!(local.world.ok(&["verify"]).stdout.contains("Ledger and store agree"));
-    // These use all of it.
+    // These commands need all stages.
     for command in [&["plan"][..], &["apply"], &["verify", "--repair"]] {
         let refused = local.world.run(command).exits(2);
         for missing in ["missing.wasm", "NO_SUCH_TOKEN", "NO_SUCH_HOOK"] {
@@ -90,7 +89,7 @@ fn with_a_daemon_a_refused_file_ends_no_reading_command() {
         assert!(ran.stdout.contains(shown), "{command:?} {}", ran.stdout);
         assert!(ran.stderr.contains("the file is refused:"), "{command:?} {}", ran.stderr);
     }
-    // Without a daemon there is nothing to go by.
+    // Without a daemon there is no valid configuration.
     daemon.stop();
     for command in [&["status"][..], &["history"], &["query", "x"], &["verify"]] {
         let ran = local.world.run(command).exits(2);

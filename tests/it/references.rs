@@ -1,11 +1,12 @@
-//! References of the file: which files they may read, what is left as it is in a stranger's file, what
-//! a key cannot look like, and that what a component is told shows nowhere.
+//! `${NAME}` and `${file:…}` references: which files they may read, how `--no-env` leaves them
+//! unresolved, which values are rejected as keys, and that values passed to a component appear in no
+//! output.
 
 use crate::support::component::Fixture;
 use crate::support::local::{Local, STAGES, project};
 use crate::support::world::World;
 
-/// A file whose API token is this.
+/// A configuration with this value as `[api] token`.
 fn with_token(token: &str) -> String {
     project(&format!("[api]\ntoken = \"{token}\""))
 }
@@ -47,7 +48,7 @@ fn a_strangers_file_is_checked_without_its_references() {
     assert!(all.contains("variable `ORG` is not set") && all.contains("file `key`"), "{all}");
     let ran = world.ok(&["validate", "--no-env"]);
     assert!(ran.stdout.contains("is valid: 1 project"), "{}", ran.stdout);
-    // What is wrong with the file itself is still said.
+    // Problems of the file itself are still reported.
     world.config(&file.replace("kind = \"sentence\"", "kind = \"sentnce\"").replace("${ORG}", "${O-RG}"));
     let problems = world.run(&["validate", "--no-env"]).exits(2).stderr;
     assert!(
@@ -59,7 +60,7 @@ fn a_strangers_file_is_checked_without_its_references() {
 }
 
 #[test]
-fn what_came_along_with_a_copied_key_is_trimmed_or_refused() {
+fn invisible_characters_around_a_key_are_trimmed_and_inside_refused() {
     let local = Local::new();
     let world = &local.world;
     local.config(&with_token("${file:token}"));
@@ -79,7 +80,7 @@ fn what_came_along_with_a_copied_key_is_trimmed_or_refused() {
         assert!(refused.contains("1 problem "), "{refused}");
         assert!(!refused.contains("-0123456789"), "{refused}");
     }
-    // Only `validate` refuses a short one, and only where it is a secret.
+    // Only `validate` rejects short values, and only for secret keys.
     world.write("token", "short");
     world.ok(&["apply"]);
     local.config(&project("branch = \"${file:token}\""));
@@ -87,7 +88,7 @@ fn what_came_along_with_a_copied_key_is_trimmed_or_refused() {
 }
 
 #[test]
-fn what_a_component_is_told_shows_nowhere_but_texts_stay_as_they_are() {
+fn a_components_config_is_masked_and_texts_are_unchanged() {
     let secret = "component-key-0123456789";
     let Local { world, repo } = Local::new();
     let local = Local { world: world.env("COMPONENT_KEY", secret).env("LEVEL", "2"), repo };
@@ -122,7 +123,7 @@ fn what_a_component_is_told_shows_nowhere_but_texts_stay_as_they_are() {
     for log in std::fs::read_dir(local.world.path("logs")).expect("logs").flatten() {
         assert!(!holds(&log.path()), "a log keeps it");
     }
-    // The index is a function of files and configuration, not of what else is secret.
+    // The index depends on files and configuration only, not on other secrets.
     assert!(local.index().values().any(|(_, text, _)| text.contains(secret)), "a document's text was masked");
     let found = local.world.ok(&["query", "--json", "It says here"]).stdout;
     assert!(found.contains(secret), "{found}");

@@ -1,5 +1,5 @@
-//! Edits of the file while the daemon runs: what changed is run, what did not notices nothing, what
-//! is wrong changes nothing and is seen until it is mended.
+//! Edits of the configuration while the daemon runs: changed projects are run, the others are
+//! undisturbed, and an invalid file changes nothing and is reported until it is fixed.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::support::http::Server;
 use crate::support::local::{Local, STAGES, project};
 use crate::support::openai::{FakeOpenAi, Options};
 
-/// Two projects in namespaces of their own; `docs` has `more` in its table.
+/// Two projects in separate namespaces; `docs` has the keys `more` in its table.
 fn file(more: &str) -> String {
     format!(
         "{STAGES}
@@ -47,7 +47,7 @@ fn an_edit_runs_the_changed_project_and_no_other() {
 }
 
 #[test]
-fn what_changes_no_index_is_taken_up_without_a_run() {
+fn an_edit_that_changes_no_index_applies_without_a_run() {
     let (local, mut daemon) = two();
     local.config(&file("schedule = \"0 8 * * *\""));
     daemon.until("the schedule", |daemon| daemon.project("docs")["next_run"].is_string());
@@ -60,7 +60,7 @@ fn an_identical_rewrite_and_a_comment_change_nothing() {
     let (local, mut daemon) = two();
     local.config(&file(""));
     local.world.write("unrelated.txt", "in the same folder");
-    // Whatever came of those would have come before this.
+    // A reload caused by the writes above would have been counted before this one.
     local.config(&file("# a comment"));
     daemon.until("the comment", |daemon| daemon.reloads("unchanged") == 1);
     assert_eq!(daemon.reloads("applied") + daemon.reloads("refused"), 0);
@@ -69,7 +69,7 @@ fn an_identical_rewrite_and_a_comment_change_nothing() {
 }
 
 #[test]
-fn every_kind_of_bad_edit_changes_nothing_until_it_is_mended() {
+fn every_kind_of_bad_edit_changes_nothing_until_it_is_fixed() {
     let (local, mut daemon) = two();
     let bad = [
         ("empty", String::new()),
@@ -106,7 +106,7 @@ fn every_kind_of_bad_edit_changes_nothing_until_it_is_mended() {
 }
 
 #[test]
-fn what_is_wrong_is_named_and_its_mending_is_taken_up_at_once() {
+fn errors_of_the_file_are_named_and_its_repair_applies_at_once() {
     let (local, daemon) = two();
     let good = file("");
     let docs = "[projects.docs]\n";
@@ -140,7 +140,7 @@ fn what_is_wrong_is_named_and_its_mending_is_taken_up_at_once() {
 }
 
 #[test]
-fn every_class_of_edit_does_what_is_promised_of_it() {
+fn every_kind_of_edit_has_the_documented_effect() {
     let embedder = FakeOpenAi::start(Options { key: None, ..Options::default() });
     let local = Local::new();
     local.repo.git(&["branch", "other"]);
@@ -176,7 +176,7 @@ secrets = \"off\"
     let mut daemon = Daemon::start(&local.world);
     daemon.until_runs(1);
     let mut runs = 1;
-    // What is edited, into what, what is said of it, and whether the project is run for it.
+    // The edit (from, to), the logged change, and whether the project is run because of it.
     for (from, to, said, run) in [
         ("\"0 8 *", "\"5 8 *", "`docs` taken up (schedule)", false),
         ("batch_size = 10", "batch_size = 20", "`docs` taken up (limits)", false),
@@ -203,14 +203,14 @@ secrets = \"off\"
         text = text.replace(from, to);
         local.config(&text);
         daemon.post("/reload", &json!({})).is(200);
-        // Whoever was first, the request or the watcher, has said it.
+        // Either the request or the file watcher has reloaded and logged it.
         let said = format!("changes={said}\n");
         daemon.until(&said, |daemon| daemon.program.stderr().contains(&said));
         runs += usize::from(run);
         daemon.until_runs_of("docs", runs);
         assert_eq!(daemon.runs_of("docs")[0]["outcome"], "done", "{said}");
     }
-    // The route is there now, and takes nothing that is not signed.
+    // The route exists now and refuses unsigned deliveries.
     daemon.post("/webhooks/github", &json!({})).is(401);
     assert_eq!(daemon.runs_of("docs").len(), runs);
 }
@@ -225,7 +225,7 @@ fn an_editor_that_replaces_the_file_and_one_that_removes_it_first() {
     std::fs::rename(local.world.path("reposync.toml"), local.world.path("reposync.toml~")).expect("renamed");
     local.config(&file("namespace = \"two\""));
     daemon.until_runs_of("docs", 3);
-    // Copied from the cache, and gone from where it was.
+    // Written from the cache, and removed from the old namespace.
     assert_eq!(daemon.runs_of("docs")[0]["report"]["projects"][0]["counts"]["texts_embedded"], 0);
     assert!(local.index().keys().all(|(namespace, _)| namespace == "two" || namespace == "api"));
 }
@@ -265,7 +265,7 @@ fn a_project_that_leaves_the_file_is_an_orphan_and_may_come_back() {
     let run = daemon.runs_of("api")[0].clone();
     assert_eq!(run["report"]["projects"][0]["counts"]["texts_embedded"], 0);
 
-    // Standing in the file, pruning takes it; it is too small for the guard.
+    // Configured pruning removes it; it is too small for the deletion guard.
     local.config(&format!("[engine]\nprune = true\n{}", project(API)));
     daemon.until("the removal", |_| local.index().keys().all(|(namespace, _)| namespace != "api"));
     assert!(local.index().keys().any(|(namespace, _)| namespace == "docs"));
@@ -284,12 +284,12 @@ fn a_disabled_project_is_left_alone() {
 }
 
 #[test]
-fn what_only_a_restart_takes_up_is_told_and_the_rest_is_applied() {
+fn settings_that_need_a_restart_are_reported_and_the_rest_applies() {
     let (local, daemon) = two();
     let text = format!("[engine]\nstate = \"other.db\"\n{}", file("exclude_patterns = [\"guide/**\"]"));
     local.config(&text.replace("127.0.0.1:0", "127.0.0.1:1"));
     let reload = local.world.run(&["reload"]);
-    // The command reads the file as it is: no daemon serves that ledger.
+    // The command reads the edited file, and no daemon serves that ledger.
     assert_eq!(reload.code, Some(1));
     let answer = daemon.post("/reload", &json!({})).is(200).json();
     assert_eq!(answer["restart"], json!(["engine.state", "api.listen"]));
@@ -367,7 +367,8 @@ repositories = [\"docs\"]
     daemon.until_runs_of("docs", 2);
     assert_eq!(daemon.project("busy")["running"], run, "it noticed nothing");
 
-    // Its own edit ends it, though the call in hand never returns, and what it waited for is done.
+    // An edit of the run's project ends the run although the call in flight never returns, and the
+    // pending run starts.
     local.config(&text("model", "exclude_patterns = [\"guide/**\"]"));
     daemon.until_state("busy", "current");
     let ended = daemon.get(&format!("/runs/{}", run.as_str().expect("an id"))).is(200).json();
@@ -378,8 +379,8 @@ repositories = [\"docs\"]
 #[test]
 #[cfg(target_os = "linux")]
 fn hundreds_of_reloads_leave_no_descriptor_and_no_thread_behind() {
-    // A busy machine makes it start some more of the threads that it may; a leak would be one, or
-    // more, for each of the 240 reloads that are compared.
+    // A busy machine makes the daemon start some more of its threads; a leak would be at least one for
+    // each of the 240 compared reloads.
     const SOME: usize = 20;
     let (local, daemon) = two();
     let process = std::path::PathBuf::from(format!("/proc/{}", daemon.program.id()));
@@ -395,7 +396,7 @@ fn hundreds_of_reloads_leave_no_descriptor_and_no_thread_behind() {
         let expected = if n % 3 == 2 { 422 } else { 200 };
         daemon.post("/reload", &json!({})).is(expected);
         if n < 60 {
-            // What it needs, it has by then.
+            // By now it has opened everything it needs.
             (descriptors, threads) = (descriptors.max(entries("fd")), threads.max(entries("task")));
         }
     }

@@ -1,5 +1,5 @@
-//! No secret is printed, logged, kept, reported, or sent to a host that is not its own, whatever
-//! goes wrong and whatever a service repeats of what it was sent.
+//! No secret is printed, logged, stored, reported, or sent to another host, whatever goes wrong and
+//! whatever a service echoes.
 
 use std::path::Path;
 
@@ -18,13 +18,13 @@ const HOOK_KEY: &str = "hook-key-0123456789-of-the-tests";
 
 const HOOK_SECRET: &str = "hook-secret-0123456789-of-the-tests";
 
-/// What is looked for, and the service that may see it.
+/// The secrets, each with the service that may see it.
 fn secrets() -> Vec<(&'static str, &'static str)> {
     let key_line = APP_KEY.lines().nth(3).expect("a key of several lines");
     vec![
         ("github", TOKEN),
         ("github", key_line),
-        // The App's own tokens: those it signs, and those it is given.
+        // The App's tokens: the ones it signs and the ones it receives.
         ("github", "eyJ0eXAi"),
         ("github", "eyJhbGci"),
         ("github", "ghs_4711"),
@@ -39,8 +39,7 @@ fn secrets() -> Vec<(&'static str, &'static str)> {
     ]
 }
 
-/// The services, a webhook beside Slack, a collector of spans, and a host that nothing secret belongs
-/// to.
+/// The services, Slack and a webhook, a span collector, and a host that must never receive a secret.
 struct Watched {
     services: Services,
     hook: Server,
@@ -50,7 +49,7 @@ struct Watched {
 }
 
 impl Watched {
-    /// With this as the credentials of `github`.
+    /// With these `credentials` for the stage `github`.
     fn new(credentials: &str) -> Self {
         let services = Services::start();
         let hook = Server::start(|_| Response::text(200, "ok"));
@@ -84,7 +83,7 @@ impl Watched {
         ran.code
     }
 
-    /// Each service by name, with where it is asked and the secret that it is sent.
+    /// Each service by name, with the call that is observed and the secret that it receives.
     fn asked(&self) -> [(&'static str, &Server, &'static str, &'static str); 6] {
         let services = &self.services;
         [
@@ -101,14 +100,14 @@ impl Watched {
         self.asked().iter().for_each(|(_, server, ..)| server.heal());
     }
 
-    /// Nothing secret was said, is kept, or reached a host that it is not for.
+    /// Panics if a secret was printed or stored, or reached a host that it is not meant for.
     fn assert_kept(&self) {
         for (_, secret) in secrets() {
             let at = self.said.find(secret).map(|at| &self.said[at.saturating_sub(200)..at]);
             assert_eq!(at, None, "`{secret}` was printed, after this");
             let kept = files_with(&self.services.world.path("."), secret);
             let kept: Vec<_> = kept.iter().filter(|path| !path.ends_with("app.pem")).collect();
-            assert!(kept.is_empty(), "`{secret}` was kept in {kept:?}");
+            assert!(kept.is_empty(), "`{secret}` was stored in {kept:?}");
         }
         let services = &self.services;
         for (host, requests) in [
@@ -130,7 +129,7 @@ impl Watched {
     }
 }
 
-/// A service's answer that repeats what it was sent, in each form that errors have.
+/// Answers that echo the secret, in each form of error body.
 fn echoes(status: u16, secret: &str) -> [Fault; 3] {
     let message = format!("Who are you, {secret}?");
     let nested = json!({ "error": { "code": secret, "message": message }, "status": status });
@@ -161,13 +160,13 @@ fn secrets_stay_where_they_belong() {
     ] {
         assert_eq!(watched.run(args), Some(0), "{args:?}: {}", watched.said);
     }
-    // Every service repeats what it was sent.
+    // Every service echoes the secret it received.
     for at in 0..watched.asked().len() {
         for status in [400, 401, 429, 500] {
             let (_, server, on, secret) = watched.asked()[at];
             let wait = |fault: Fault| fault.with("retry-after", "0");
             let echoes = echoes(status, secret);
-            // One form for each status is enough: the forms are read in one place.
+            // One form per status is enough: all forms are parsed in one place.
             server.fail_times(on, usize::MAX, wait(echoes[usize::from(status) % 3].clone()));
             let path = format!("docs/page-{at}.md");
             watched.services.world.write(&format!("repos/api/{path}"), format!("Round {at} {status}.\n"));
@@ -180,7 +179,7 @@ fn secrets_stay_where_they_belong() {
             watched.heal();
         }
     }
-    // Every service sends elsewhere.
+    // Every service redirects to another host.
     for at in 0..watched.asked().len() {
         for status in [302, 308] {
             let (_, server, on, _) = watched.asked()[at];
@@ -194,9 +193,9 @@ fn secrets_stay_where_they_belong() {
     watched.assert_kept();
 }
 
-/// The daemon's answers, its record and its logs; an App instead of a token.
+/// The daemon's answers, its record file and its logs, with an App instead of a token.
 #[test]
-fn the_daemon_tells_nobody() {
+fn the_daemon_reveals_no_secret() {
     let mut watched = Watched::new(&format!(
         "app_id = {APP_ID}\ninstallation_id = {INSTALLATION_ID}\nprivate_key = \"${{file:app.pem}}\""
     ));
@@ -249,13 +248,13 @@ fn the_daemon_tells_nobody() {
     let ran = daemon.stop();
     watched.said.extend([said.as_str(), ran.stdout.as_str(), ran.stderr.as_str()]);
     assert!(said.contains("What page 1 says") && said.contains("401"), "{said}");
-    // Of a redirect nothing is to be seen here.
+    // The redirect leaves no trace here.
     watched.assert_kept();
 }
 
-/// A value that cannot be a secret is refused by the place where it is written.
+/// A value that cannot be a secret is refused, naming its key.
 #[test]
-fn secrets_that_cannot_be_are_not_shown() {
+fn invalid_secrets_are_not_shown() {
     for (name, value) in [
         ("GITHUB_TOKEN", "s3cr3t-value with\nlines"),
         ("AZURE_OPENAI_API_KEY", "s3cr3t-value\u{7f}"),
@@ -276,7 +275,7 @@ fn secrets_that_cannot_be_are_not_shown() {
     }
 }
 
-/// Files below a folder that hold a text.
+/// Files below a folder that contain a text.
 fn files_with(folder: &Path, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).expect("a folder").flatten() {

@@ -1,6 +1,6 @@
-//! Every service failing in every way while the real program runs. A fault that passes is
-//! outlasted. One that stays ends the run with stage, cause and remedy named, leaves the index with
-//! the old or the new of every file, and the next run completes it.
+//! Every service failing in every way while the real program runs. Transient faults are retried. A
+//! permanent one ends the run with an error that names stage, cause and remedy, leaves the old or the
+//! new version of every file in the index, and the next run completes it.
 
 use std::thread;
 
@@ -9,16 +9,16 @@ use crate::support::github::refusal;
 use crate::support::http::{Fault, Response, Server};
 use crate::support::services::Services;
 
-/// Where a service is asked for something.
+/// A call to a service.
 struct Place {
     /// A part of `METHOD path`.
     on: &'static str,
     stage: &'static str,
-    /// Files that change, so that this is asked for: more than twenty come as an archive.
+    /// Number of files to change so that this call is made: more than twenty are fetched as an archive.
     changes: usize,
     /// The ledger is lost before, so that the store is listed.
     lost_ledger: bool,
-    /// Faults that end well, because the same can be had otherwise.
+    /// Faults after which the run still succeeds, because it has an alternative.
     otherwise: &'static [&'static str],
 }
 
@@ -27,7 +27,7 @@ const PLACES: [Place; 11] = [
     place("/commits/", "github", 2),
     place("/git/trees/", "github", 2),
     place("/git/blobs/", "github", 2),
-    // Without an archive the blobs are there yet.
+    // Without an archive the blobs are fetched.
     Place { otherwise: &["page", "truncated", "not found"], ..place("/tarball/", "github", 25) },
     Place { otherwise: &["not found"], ..place("/archive/", "github", 25) },
     place("/embeddings", "ada", 2),
@@ -41,7 +41,7 @@ const fn place(on: &'static str, stage: &'static str, changes: usize) -> Place {
     Place { on, stage, changes, lost_ledger: false, otherwise: &[] }
 }
 
-/// Faults by name, with what the error must say of them.
+/// Faults by name, with the expected part of the error.
 fn faults(place: &Place) -> Vec<(&'static str, Fault, &'static str)> {
     let mut faults = vec![
         ("500", Fault::status(500), "500"),
@@ -67,7 +67,7 @@ fn faults(place: &Place) -> Vec<(&'static str, Fault, &'static str)> {
     if place.otherwise.contains(&"not found") {
         faults.push(("not found", refusal(404, "Not Found"), ""));
     }
-    // An archive's host has rules and limits of its own.
+    // The archive host has other rules and limits.
     faults.retain(|(name, ..)| {
         place.on != "/archive/" || !matches!(*name, "401" | "primary limit" | "secondary limit")
     });
@@ -96,7 +96,7 @@ fn indexed() -> (Services, GitRepo) {
     (services, repo)
 }
 
-/// Changes so many files, and takes one away for another.
+/// Changes this many files, and replaces one by another.
 fn change(services: &Services, repo: &GitRepo, round: usize, files: usize) {
     for n in 0..files {
         repo.write(&format!("docs/page-{n}.md"), format!("What page {n} says in round {round}.\n"));
@@ -133,7 +133,7 @@ fn a_fault_that_stays(place: &Place) {
             assert!(said.contains(cause) && said.contains("127.0.0.1"), "{what}: {error}");
             assert!(error["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "{what}: {error}");
         }
-        // Nobody searching misses a file that was there before and is still wanted.
+        // A file that was indexed before and is still wanted stays searchable.
         let texts = services.index();
         for n in 0..30 {
             let path = format!("docs/page-{n}.md");
@@ -177,11 +177,11 @@ fn each_on_a_thread(places: impl Iterator<Item = &'static Place>) {
     });
 }
 
-/// Each kind of fault strikes once wherever a service is asked, all in one run.
+/// Each kind of fault strikes once at every call, all in one run.
 #[test]
-fn faults_that_pass_are_outlasted() {
+fn a_transient_fault_at_each_service_is_retried() {
     let passing = |place: &'static Place| {
-        // What is waited out is tested where time stands still.
+        // Faults with long waits are tested elsewhere with paused time.
         let waited = ["429", "a day's wait", "401", "primary limit", "not found"];
         faults(place).into_iter().filter(move |(name, ..)| !waited.contains(name))
     };
@@ -211,7 +211,7 @@ fn faults_that_pass_are_outlasted() {
     });
 }
 
-/// Whatever happens to Slack's messages, the run is done.
+/// Whatever happens to Slack messages, the run succeeds.
 #[test]
 fn a_notifier_that_fails_never_fails_the_run() {
     let (services, repo) = indexed();

@@ -1,5 +1,5 @@
-//! The real program against fakes of GitHub, Azure OpenAI, Pinecone and Slack: the right index
-//! for the least money and requests, whatever the services do.
+//! The real program against fakes of GitHub, Azure OpenAI, Pinecone and Slack: the correct index at
+//! minimal cost in money and requests, whatever the services do.
 
 use crate::support::github::refusal;
 use crate::support::http::{Fault, Response};
@@ -10,7 +10,7 @@ use crate::support::services::{DIMENSIONS, Services};
 #[test]
 fn an_organisation_is_kept_equal_for_the_least_money_and_requests() {
     let services = Services::start();
-    // Thirty repositories with the same page, and one of their own each.
+    // Thirty repositories that share one page and have one unique page each.
     let mut repos = Vec::new();
     for n in 0..30 {
         let own = format!("What only repository {n} says.\n");
@@ -44,9 +44,9 @@ fn an_organisation_is_kept_equal_for_the_least_money_and_requests() {
     assert_eq!(services.ada.calls().len(), calls);
     let written = services.pinecone.server.take_requests();
     assert!(written.iter().all(|request| request.method == "GET"), "{written:?}");
-    assert_eq!(services.slack.messages().len(), 1, "nothing to tell");
+    assert_eq!(services.slack.messages().len(), 1, "nothing to report");
 
-    // One push costs its own files.
+    // A push costs only the files it changed.
     repos[7].write("docs/own.md", "Something else.\n");
     services.push("r7", &repos[7]);
     let third = services.apply(&[]).exits(0);
@@ -84,7 +84,7 @@ fn one_refused_text_leaves_everything_else_in() {
     assert_eq!(run.count("files_failed"), 1);
     assert_eq!(run.report["projects"][0]["failures"][0]["path"], "docs/page-77.md");
     assert_eq!(services.index().len(), 149);
-    // It is tried again, and says so again; nothing else is.
+    // Only the failed file is tried again, and it is reported again.
     let (texts, times) = services.paid();
     services.apply(&[]).exits(3);
     assert_eq!(services.paid(), (texts, times));
@@ -94,7 +94,7 @@ fn one_refused_text_leaves_everything_else_in() {
     services.assert_as_fresh();
 }
 
-/// What the file says besides, so that another project can go on.
+/// A second project, which must be unaffected.
 const BESIDES: &str = r#"
 [stages.here]
 kind = "git"
@@ -107,10 +107,11 @@ pipeline = ["here", "prose", "model", "file"]
 repositories = ["repos/api"]
 "#;
 
-/// An edit of the file.
+/// An edit of the configuration.
 type Edit = fn(String) -> String;
 
-/// Each permanent error ends its project before any cost, names stage and remedy; another goes on.
+/// Each permanent error ends its project before any cost and names the stage and the remedy; other
+/// projects continue.
 #[test]
 fn permanent_errors_end_their_project_before_any_cost() {
     let github = |file: String| file.replace("${GITHUB_TOKEN}", "ghp_wrong");
@@ -142,8 +143,8 @@ fn permanent_errors_end_their_project_before_any_cost() {
         assert_eq!(services.paid(), (0, 0), "{what}");
         assert_eq!(services.pinecone.state().upserted, [0; 0], "{what}");
         assert_eq!(run.report["projects"][1]["outcome"], "done", "{what}: {}", run.report);
-        assert_eq!(services.slack.messages().len(), 1, "{what}: failure is told");
-        // Mended, it goes on.
+        assert_eq!(services.slack.messages().len(), 1, "{what}: the failure is reported");
+        // Once the cause is fixed, the project continues.
         services.pinecone.state().dimension = Some(DIMENSIONS);
         services.world.config(&format!("{}{BESIDES}", services.file()));
         services.apply(&[]).exits(0);
@@ -151,9 +152,9 @@ fn permanent_errors_end_their_project_before_any_cost() {
     }
 }
 
-/// Faults that pass, one at each service: the run outlasts them, and pays for nothing twice.
+/// One transient fault at each service: the run succeeds and pays for nothing twice.
 #[test]
-fn passing_faults_are_outlasted() {
+fn transient_faults_are_retried() {
     let services = Services::start();
     services.with_pages("api", 30);
     let wait = refusal(403, "You have exceeded a secondary rate limit.").with("retry-after", "1");
@@ -178,8 +179,8 @@ fn passing_faults_are_outlasted() {
     services.assert_as_fresh();
 }
 
-/// An upsert whose answer is lost, over and over, until the tries are used up: the next run
-/// completes it and embeds nothing.
+/// The answer to an upsert is lost until all retries are used up: the next run completes it without
+/// embedding anything.
 #[test]
 fn a_store_that_goes_away_is_completed_by_the_next_run() {
     let services = Services::start();
@@ -188,7 +189,7 @@ fn a_store_that_goes_away_is_completed_by_the_next_run() {
     repo.write("docs/page-0.md", "New words.\n").git(&["rm", "-q", "docs/page-1.md"]);
     services.push("api", &repo);
     services.pinecone.server.fail("/vectors/upsert", Fault::AnswerLost);
-    // Refused for good, as a key that is taken back: no tries are lost on it.
+    // A permanent refusal (a revoked key) is not retried.
     services.pinecone.server.fail("/vectors/upsert", Fault::status(401));
     let run = services.apply(&[]).exits(1);
     assert_eq!(run.report["projects"][0]["error"]["stage"], "pinecone");
@@ -207,7 +208,7 @@ fn no_listing_that_is_denied_or_empty_deletes_anything() {
     services.apply(&[]).exits(0);
     let whole = services.index();
     for args in [&[][..], &["--prune"], &["--full", "--prune", "--allow-deletes"]] {
-        // The token lost its rights.
+        // The token lost its permissions.
         services.github.fail(
             "/orgs/acme/repos",
             1,
@@ -216,7 +217,7 @@ fn no_listing_that_is_denied_or_empty_deletes_anything() {
         services.apply(args).exits(1);
         assert_eq!(services.index(), whole, "{args:?}");
     }
-    // Everything is gone from the listing.
+    // The listing is empty.
     services.github.remove("acme/api");
     for args in [&[][..], &["--prune"], &["--full", "--prune", "--allow-deletes"]] {
         let run = services.apply(args).exits(0);
@@ -227,12 +228,12 @@ fn no_listing_that_is_denied_or_empty_deletes_anything() {
         );
         assert_eq!(services.index(), whole, "{args:?}");
     }
-    // One of two: an orphan until it is pruned.
+    // One of two repositories is missing: an orphan until it is pruned.
     services.repository("other", &[("a.md", "Other words.\n".into())]);
     let run = services.apply(&[]).exits(0);
     assert!(run.notes().contains("`acme/api` is not in the listing any more"), "{}", run.notes());
     assert_eq!(services.index().len(), 4);
-    // It comes back as it was.
+    // It reappears unchanged.
     services.github.repository("acme/api", Some(repo.path()));
     assert_eq!(services.apply(&[]).exits(0).counts(WORK)[0], 0);
     let status = services.world.run(&["status", "--json"]).exits(0).json();
@@ -242,7 +243,7 @@ fn no_listing_that_is_denied_or_empty_deletes_anything() {
     services.assert_as_fresh();
 }
 
-/// A repository that answers 403 or 451 is partial; its files stay.
+/// A repository that answers 403 or 451 is partial; its files are kept.
 #[test]
 fn a_refused_repository_keeps_its_files() {
     let services = Services::start();
@@ -275,13 +276,13 @@ fn a_renamed_repository_is_followed_without_embedding() {
     services.assert_as_fresh();
 }
 
-/// A head that was seen by a run that then failed is not hidden by the listing's shortcut.
+/// A head that was seen by a failed run is not skipped because the listing's `pushed_at` is unchanged.
 #[test]
 fn a_push_that_a_failed_run_saw_is_not_forgotten() {
     let services = Services::start();
     let repo = services.with_pages("api", 3);
     services.apply(&[]).exits(0);
-    // The listing's stamp lags behind the push.
+    // The listing's `pushed_at` lags behind the push.
     repo.write("docs/page-0.md", "New words.\n").commit("push");
     services.github.fail("/git/trees/", 1, refusal(401, "Bad credentials"));
     services.apply(&["--full"]).exits(1);
@@ -304,7 +305,8 @@ fn another_namespace_costs_no_embedding_and_another_dimension_is_refused_first()
     assert_eq!(services.paid(), paid);
 }
 
-/// Ctrl-C: the batch in hand is finished, the next run completes, nothing is paid for twice.
+/// Ctrl-C: the current batch is finished, the next run completes the rest, and nothing is paid for
+/// twice.
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_is_completed_by_the_next() {
@@ -319,7 +321,7 @@ fn an_interrupted_run_is_completed_by_the_next() {
     let ran = running.wait().exits(130);
     assert!(ran.stderr.contains("interrupted: finishing the batch in hand"), "{}", ran.stderr);
     let (_, paid) = services.paid();
-    assert!(paid < 60, "{paid} texts were embedded before the end");
+    assert!(paid < 60, "{paid} texts were embedded before the interrupt");
     services.apply(&[]).exits(0);
     assert_eq!(services.paid(), (60, 60));
     services.world.ok(&["verify"]);

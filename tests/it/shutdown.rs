@@ -1,4 +1,4 @@
-//! The daemon's end, what keeps it from starting, and how it goes on after an end that was none.
+//! Shutdown of the daemon, what prevents it from starting, and recovery after a kill.
 
 use chrono::{Duration, Timelike, Utc};
 use rusqlite::Connection;
@@ -30,7 +30,7 @@ fn stuck(service: &Server) -> Local {
 }
 
 #[test]
-fn sigterm_and_sigint_end_it_with_zero_and_let_the_ledger_go() {
+fn sigterm_and_sigint_end_it_with_zero_and_release_the_ledger() {
     for signal in ["TERM", "INT"] {
         let local = local();
         let mut daemon = Daemon::start(&local.world);
@@ -73,7 +73,7 @@ fn a_second_signal_leaves_at_once() {
 fn killed_in_a_run_and_down_over_its_schedule_it_catches_up_once() {
     let services = Services::start();
     let _repo = services.with_pages("api", 12);
-    // Hourly, half an hour from now: no time of its own comes while this test runs.
+    // Hourly, half an hour from now: the schedule does not fire while this test runs.
     let minute = (Utc::now().minute() + 30) % 60;
     let schedule = format!("namespace = \"handbook\"\nschedule = \"{minute} * * * *\"");
     services
@@ -84,7 +84,7 @@ fn killed_in_a_run_and_down_over_its_schedule_it_catches_up_once() {
     daemon.until("the write", |_| services.pinecone.server.faults_left() == 0);
     let killed = daemon.runs()[0]["run"].clone();
     daemon.kill();
-    // As if it had been down for five hours, and so for five times of its schedule.
+    // Simulates five hours of downtime, so five scheduled times were missed.
     let ledger = Connection::open(services.world.path(".reposync/state.db")).expect("a ledger");
     let began = (Utc::now() - Duration::hours(5)).to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
     assert_eq!(ledger.execute("UPDATE runs SET started_at = ?1", [began]).expect("the runs"), 1);
@@ -102,11 +102,11 @@ fn killed_in_a_run_and_down_over_its_schedule_it_catches_up_once() {
     services.world.ok(&["verify"]);
     services.assert_as_fresh();
     let (texts, times) = services.paid();
-    assert!(times - texts <= texts, "what was in flight is paid for again, and no more: {times} for {texts}");
+    assert!(times - texts <= texts, "only texts in flight are paid for again: {times} for {texts}");
 }
 
 #[test]
-fn a_taken_port_and_a_second_daemon_are_told_at_once() {
+fn a_taken_port_and_a_second_daemon_are_reported_at_once() {
     let local = local();
     let daemon = Daemon::start(&local.world);
     let second = local.world.run(&["daemon"]).exits(1);

@@ -1,4 +1,4 @@
-//! Local Git repositories: what is read, what is refused, and what is said of it.
+//! Local Git repositories: what is read, what is refused, and the messages.
 
 use std::path::Path;
 
@@ -121,7 +121,7 @@ async fn unreadable_references_are_an_error_not_emptiness() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn whose_repository_it_is_does_not_matter() {
+async fn a_repository_owned_by_another_user_is_read() {
     let repo = GitRepo::init("r");
     let commit = repo.write("a.md", "x").commit("one");
     repo.git(&["remote", "add", "origin", "git@github.com:acme/r.git"]);
@@ -276,7 +276,7 @@ async fn a_damaged_object_fails_its_file_alone() {
         assert_eq!(error.kind, ErrorKind::BadInput, "{path}");
         assert!(error.message.contains(path.as_str()), "{}", error.message);
     }
-    // A tree that cannot be read is an error, never a shorter tree.
+    // A tree that cannot be read is an error; it is never reported as a shorter tree.
     let missing = GitSha([7; 20]);
     let error = source.tree(&repo_ref(repo.path()), missing).await.expect_err("no such commit");
     assert_eq!(error.kind, ErrorKind::BadInput);
@@ -371,7 +371,7 @@ async fn commits_between_two_are_counted_where_one_descends_from_the_other() {
         let counted = source.commits_between(&repo_ref, base, head).await.expect("readable");
         assert_eq!(counted, expected, "{base}..{head}");
     }
-    // More than anybody wants to know.
+    // More commits than are ever counted.
     let mut stream = String::new();
     for n in 0..MOST_COMMITS + 5 {
         let from = if n == 0 { format!("from {merge}\n") } else { String::new() };

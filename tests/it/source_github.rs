@@ -1,4 +1,4 @@
-//! GitHub as a source, where all goes well: what is listed, read, and at what cost in requests.
+//! GitHub as a source without faults: what is listed and read, and how many requests that takes.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::support::github::FakeGithub;
 use crate::support::http::Exchange;
 use crate::support::sources::{Answers, fetch};
 
-/// A source that tries again at once.
+/// A source that retries without delay.
 pub(crate) fn source(settings: &GithubSettings) -> GithubSource {
     let retry = RetryPolicy {
         tries: 4,
@@ -51,7 +51,7 @@ fn paths(seen: &[Exchange]) -> Vec<String> {
     seen.iter().map(|seen| format!("{} {:?}", seen.request.path, seen.status.unwrap_or(0))).collect()
 }
 
-/// A repository with everything that is awkward.
+/// A repository with every unusual kind of entry.
 pub(crate) fn awkward() -> (GitRepo, GitSha) {
     let repo = GitRepo::init("awkward");
     for i in 0..40 {
@@ -98,7 +98,7 @@ async fn the_contract_holds_for_both_sources() {
         let tree = hub.tree(&there, commit).await.expect("a tree");
         assert_eq!(tree, expected_tree);
 
-        // Many files: one archive, and what it left out or altered as blobs.
+        // Many files: one archive, plus blobs for files that the archive left out or altered.
         github.take_seen();
         let got = fetch(&hub, &there, commit, readable(tree.clone())).await.expect("contents");
         assert!(got.errors.is_empty(), "{:?}", got.errors);
@@ -109,7 +109,7 @@ async fn the_contract_holds_for_both_sources() {
         assert_eq!(healed, 3, "secret.md, version.txt and the link: {seen:?}");
         assert_eq!(github.take_archive_seen().len(), 1);
 
-        // Few files: no archive; equal contents once.
+        // Few files: no archive; equal contents are fetched once.
         let few: Vec<TreeEntry> = readable(tree).into_iter().filter(|e| e.path.starts_with("copy")).collect();
         let got = fetch(&hub, &there, commit, few).await.expect("contents");
         assert_eq!(got.contents["copy a.md"], "twice");
@@ -138,7 +138,7 @@ async fn a_thousand_unchanged_repositories_cost_ten_requests_answered_304() {
     assert!(first.repositories.iter().all(|entry| entry.pushed_at_settled));
     assert_eq!(github.take_seen().len(), 10);
 
-    // The first unchanged run learns besides that nothing comes after the full last page.
+    // The first unchanged run also has to request the page after the last full one.
     hub.list(&owner("acme"), &answers, false).await.expect("a listing");
     github.take_seen();
     for _ in 0..2 {
@@ -149,17 +149,17 @@ async fn a_thousand_unchanged_repositories_cost_ten_requests_answered_304() {
         assert!(seen.iter().all(|seen| seen.status == Some(304)), "{:?}", paths(&seen));
     }
 
-    // A repository that comes after the full last page is not overlooked.
+    // A repository on a new page after the last full one is found.
     github.repository("acme/r1000", None);
     let more = hub.list(&owner("acme"), &answers, false).await.expect("a listing");
     assert_eq!(more.repositories.len(), 1001);
-    // A push shows, and costs the one page.
+    // A push is noticed and costs only its page.
     github.take_seen();
     github.edit("acme/r0500", |repo| repo.pushed_at = Some("2026-03-01T00:00:00Z".into()));
     let pushed = hub.list(&owner("acme"), &answers, false).await.expect("a listing");
     assert_eq!(pushed.repositories[500].pushed_at.as_deref(), Some("2026-03-01T00:00:00Z"));
     assert_eq!(github.take_seen().iter().filter(|seen| seen.status == Some(200)).count(), 1);
-    // Nothing stored is believed when told so.
+    // With `fresh`, no stored ETag is used.
     hub.list(&owner("acme"), &answers, true).await.expect("a listing");
     assert!(github.take_seen().iter().all(|seen| seen.status == Some(200)));
     github.assert_conforming();
@@ -217,7 +217,7 @@ async fn every_kind_of_owner_is_listed_as_far_as_the_credentials_see() {
         github.take_seen();
         hub.list(&owner(login), &answers, false).await.expect(login);
         let seen = github.take_seen();
-        assert_eq!(paths(&seen).len(), 1, "where to look is remembered: {:?}", paths(&seen));
+        assert_eq!(paths(&seen).len(), 1, "the kind of owner is cached: {:?}", paths(&seen));
     }
     let error = source(&github.settings()).list(&owner("nobody"), &Answers::default(), false).await;
     let error = error.expect_err("not there");
@@ -282,7 +282,7 @@ async fn many_names_of_one_owner_cost_the_owners_pages() {
     // Three pages, a renamed one (with its redirect), a missing one.
     assert_eq!(github.take_seen().len(), 3 + 2 + 1);
 
-    // Four of an owner with many pages are asked for singly.
+    // Four repositories of an owner with many pages are requested individually.
     for i in 250..700 {
         github.repository(&format!("acme/r{i:03}"), None);
     }
@@ -314,18 +314,18 @@ async fn heads_in_every_state() {
     assert_eq!(head("acme/bare", None, None).await, Head::Empty);
     assert_eq!(head("acme/gone", None, None).await, Head::Missing);
 
-    // The default branch was renamed since it was listed.
+    // The default branch was renamed after it was listed.
     repo.git(&["branch", "-m", "main", "trunk"]);
     github.edit("acme/full", |repo| repo.default_branch = "trunk".into());
     assert_eq!(head("acme/full", None, None).await, Head::Commit(commit));
     assert_eq!(head("acme/full", Some("main"), None).await, Head::NoBranch);
-    // The repository was renamed since it was listed.
+    // The repository was renamed after it was listed.
     github.edit("acme/full", |repo| {
         repo.full_name = "elsewhere/moved".into();
         repo.former = vec!["acme/full".into()];
     });
     assert_eq!(head("acme/full", Some("trunk"), None).await, Head::Commit(commit));
-    // So was its archive, whose own redirect comes after that.
+    // The archive of a renamed repository redirects twice.
     let tree = hub.tree(&entry("acme/full").repo, commit).await.expect("a tree");
     github.take_seen();
     fetch(&hub, &entry("acme/full").repo, commit, readable(tree)).await.expect("contents");
@@ -430,7 +430,7 @@ async fn nothing_of_the_credentials_is_stored() {
             assert!(!stored.contains(secret), "{secret} in {stored}");
         }
     }
-    // What one token saw is not believed with another.
+    // An answer stored for one token is not used for another.
     let answers = Answers::default();
     source(&github.settings()).list(&owner("acme"), &answers, false).await.expect("a listing");
     github.take_seen();

@@ -1,5 +1,5 @@
-//! GitHub as a source, where things go wrong: each fault ends in the right result or in a truthful
-//! error, and nothing secret leaves for another host or stands in a message.
+//! GitHub as a source with faults: each fault ends in the right result or in an accurate error, and no
+//! secret is sent to another host or shown in a message.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -17,7 +17,7 @@ use crate::support::github::{APP_KEY, ARCHIVE_TOKEN, FakeGithub, TOKEN, refusal}
 use crate::support::http::{Fault, Response, Server};
 use crate::support::sources::{Answers, fetch};
 
-/// Everything that a message or a log could show of an error holds no secret.
+/// Panics if a message or a log could show a secret of this error.
 fn assert_discreet(error: &StageError) {
     let shown = format!("{error} {error:?} {} {:?}", error.one_line(), error.hint);
     for secret in [TOKEN, ARCHIVE_TOKEN, "ghs_", "Bearer", APP_KEY.lines().nth(3).expect("a key")] {
@@ -32,7 +32,7 @@ fn hub_of(settings: &GithubSettings, tries: u32, answer: Duration, events: Event
         .with_timeouts(Timeouts { retry: RetryPolicy { tries, first_pause, longest_pause }, answer })
 }
 
-/// Does everything once: lists, asks the head, reads the tree, fetches all files.
+/// Does everything once: lists, reads the head and the tree, fetches all files.
 async fn everything(hub: &GithubSource, commit: GitSha) -> StageResult<usize> {
     let listing = hub.list(&owner("acme"), &Answers::default(), false).await?;
     assert_eq!(listing.repositories.len(), 1);
@@ -48,7 +48,7 @@ async fn everything(hub: &GithubSource, commit: GitSha) -> StageResult<usize> {
 fn repository(files: u8) -> (GitRepo, GitSha) {
     let repo = GitRepo::init("r");
     for i in 0..files {
-        // Nothing that packs well, so that the half of an archive holds some files.
+        // Incompressible content, so that half of an archive holds some files.
         let noise: String = (0..40u8).map(|n| blake3::hash(&[i, n]).to_hex().to_string()).collect();
         repo.write(&format!("f{i:02}.md"), noise);
     }
@@ -57,7 +57,7 @@ fn repository(files: u8) -> (GitRepo, GitSha) {
 }
 
 #[tokio::test]
-async fn passing_faults_are_outlasted_wherever_they_strike() {
+async fn transient_faults_are_retried_at_every_call() {
     let (few, few_commit) = repository(3);
     let (many, many_commit) = repository(60);
     let places = [
@@ -81,7 +81,7 @@ async fn passing_faults_are_outlasted_wherever_they_strike() {
     ];
     for (place, archive) in places {
         for (name, fault) in &faults {
-            // Halves of what has no body are whole; what an archive address may answer is its own.
+            // Answers without body cannot be truncated; an archive host has other rules.
             let (repo, commit, files) =
                 if archive { (&many, many_commit, 60) } else { (&few, few_commit, 3) };
             let github = FakeGithub::start();
@@ -115,7 +115,7 @@ async fn faults_that_stay_end_with_their_cause() {
 }
 
 #[tokio::test]
-async fn silence_is_not_waited_for_for_ever() {
+async fn a_silent_service_times_out() {
     let (repo, commit) = repository(30);
     for place in ["/orgs/", "/archive/"] {
         let github = FakeGithub::start();
@@ -173,7 +173,7 @@ async fn a_used_up_budget_is_an_end_and_nothing_more_is_asked() {
 }
 
 #[tokio::test]
-async fn limits_are_waited_out_as_told_and_said() {
+async fn rate_limits_are_waited_out_and_reported() {
     let (repo, commit) = repository(3);
     let github = FakeGithub::start();
     github.repository("acme/r", Some(repo.path()));
@@ -189,7 +189,7 @@ async fn limits_are_waited_out_as_told_and_said() {
     let hub = hub_of(&github.settings(), 3, Duration::from_secs(20), events);
     let before = std::time::Instant::now();
     assert_eq!(everything(&hub, commit).await.map_err(|e| e.one_line()), Ok(3));
-    assert!(before.elapsed() >= Duration::from_secs(1), "waited as told");
+    assert!(before.elapsed() >= Duration::from_secs(1), "waited for Retry-After");
     let waits = waits.lock().expect("not poisoned").clone();
     assert_eq!(waits.len(), 1);
     assert!((waits[0].0 - 1.0).abs() < 0.001, "{waits:?}");
@@ -276,7 +276,7 @@ async fn lost_permissions_concern_one_repository_but_a_denied_listing_the_projec
     assert_eq!(listing.kind, ErrorKind::Misconfigured);
     assert!(listing.message.contains("`acme` cannot be listed (403: Resource not accessible"), "{listing}");
 
-    // Single sign-on leaves things out with a good status.
+    // With single sign-on GitHub leaves entries out of a 200 answer.
     let partial = Fault::Answer(Response::json(200, &serde_json::json!([])))
         .with("x-github-sso", "partial-results; organizations=21955855");
     github.fail("/orgs/", 1, partial);
@@ -322,7 +322,7 @@ async fn archives_that_lack_or_alter_everything_are_healed() {
     let foreign = crate::support::git_repo::git(other.path(), &["rev-parse", "HEAD"]);
     assert_ne!(foreign, commit.to_string());
     for fault in [
-        // No archive any more; one that is empty; one that is none.
+        // The archive is gone, empty, or not an archive.
         refusal(404, "Not Found"),
         refusal(410, "Gone"),
     ] {
@@ -373,19 +373,19 @@ async fn credentials_go_to_no_other_host() {
         assert_eq!(error.kind, ErrorKind::Misconfigured);
         assert!(other.requests().is_empty(), "not even asked");
 
-        // An archive's address does lead elsewhere, and gets nothing but itself.
+        // The archive is on another host, which gets no credentials.
         assert_eq!(everything(&hub, commit).await.map_err(|e| e.one_line()), Ok(30));
         let archives = github.take_archive_seen();
         assert_eq!(archives.len(), 1);
         assert!(archives[0].request.header("authorization").is_none());
         github.assert_conforming();
 
-        // An archive host that moves on gets no more than that either.
+        // The next redirect of an archive host gets no credentials either.
         let onward = refusal(302, "moved").with("location", format!("{}/elsewhere", other.url()));
         github.fail("/archive/", 1, onward);
         let there = entry("acme/r").repo;
         let tree = hub.tree(&there, commit).await.expect("a tree");
-        // What comes from there is no archive, so the rest comes from the right one.
+        // The target returns no archive, so the files are fetched as blobs.
         let got = fetch(&hub, &there, commit, tree).await.expect("contents");
         assert_eq!(got.contents.len(), 30);
         let onward = other.take_requests();

@@ -1,5 +1,5 @@
-//! Repositories that were made to harm: each costs at most itself, within `[engine.limits]`, and
-//! brings nothing into an index that its commit does not name.
+//! Hostile repositories: each fails at most itself, within `[engine.limits]`, and adds nothing to an
+//! index that its commit does not name.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::support::local::{STAGES, read_index};
 use crate::support::sources::{Answers, fetch};
 use crate::support::world::World;
 
-/// Writes an object of any content, also one that Git would not write; its id.
+/// Writes an object with arbitrary content, including content that Git would not write; returns its id.
 fn object(repo: &GitRepo, kind: &str, content: &[u8]) -> GitSha {
     repo.write("object", content);
     let id = repo.git(&["hash-object", "-t", kind, "-w", "--literally", "object"]);
@@ -22,7 +22,7 @@ fn object(repo: &GitRepo, kind: &str, content: &[u8]) -> GitSha {
     id.parse().expect("an object id")
 }
 
-/// Writes a tree of these entries, in this order.
+/// Writes a tree with these entries in this order.
 fn tree(repo: &GitRepo, entries: &[(&str, &str, GitSha)]) -> GitSha {
     let mut content = Vec::new();
     for (mode, name, id) in entries {
@@ -31,14 +31,14 @@ fn tree(repo: &GitRepo, entries: &[(&str, &str, GitSha)]) -> GitSha {
     object(repo, "tree", &content)
 }
 
-/// A commit of a tree, at the branch `main`.
+/// Commits a tree to the branch `main`.
 fn commit(repo: &GitRepo, tree: GitSha) -> GitSha {
     let commit = repo.git(&["commit-tree", &tree.to_string(), "-m", "made"]);
     repo.git(&["update-ref", "refs/heads/main", &commit]);
     commit.parse().expect("an object id")
 }
 
-/// A tree of so many levels, each with the same sub-tree ten times: 10^levels paths.
+/// A tree of `levels` levels, each with the same sub-tree ten times: 10^levels paths.
 fn bomb(repo: &GitRepo, levels: usize) -> GitSha {
     let file = object(repo, "blob", b"boom");
     let mut inner = tree(repo, &[("100644", "file.md", file)]);
@@ -88,7 +88,7 @@ async fn each_limit_refuses_the_repository_that_is_beyond_it() {
     names(&refusal(&repo, bombed, Limits { depth: 9, ..Limits::default() }).await, "depth");
     names(&refusal(&repo, bombed, Limits { path_bytes: 20, ..Limits::default() }).await, "path_bytes");
 
-    // Folders are counted too: this one has no file at all.
+    // Folders count as well: this tree has no file at all.
     let mut empty = tree(&repo, &[]);
     for _ in 0..10 {
         empty = tree(&repo, &[("40000", "a", empty), ("40000", "b", empty)]);
@@ -105,7 +105,7 @@ async fn each_limit_refuses_the_repository_that_is_beyond_it() {
     let message = "m".repeat(5000);
     repo.git(&["commit", "--quiet", "--allow-empty", "-m", &message]);
     names(&refusal(&repo, repo.sha("HEAD"), small()).await, "object_bytes");
-    // The same in a pack, where what is stored as a difference is bounded as well.
+    // The same in a pack, where the result of a delta chain is bounded as well.
     repo.git(&["repack", "-q", "-a", "-d", "-f"]);
     names(&refusal(&repo, wide, small()).await, "object_bytes");
 }
@@ -191,7 +191,7 @@ async fn replaced_objects_are_not_read() {
     repo.git(&["fetch", "--quiet", &evil.key(), "main"]);
     repo.git(&["replace", &commit.to_string(), "FETCH_HEAD"]);
     repo.git(&["replace", &repo.git(&["--no-replace-objects", "rev-parse", "HEAD:a.md"]), "FETCH_HEAD:a.md"]);
-    // The repository's own configuration does not turn them on again.
+    // The repository's own configuration cannot re-enable them.
     repo.git(&["config", "core.useReplaceRefs", "true"]);
     let source = GitSource::new("git");
     let at = repo_ref(repo.path());
@@ -202,7 +202,7 @@ async fn replaced_objects_are_not_read() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn an_object_under_the_id_of_another_is_not_believed() {
+async fn an_object_with_a_wrong_id_is_refused() {
     let repo = GitRepo::init("r");
     let one = repo.write("a.md", "one").commit("one");
     let two = repo.write("b.md", "two").commit("two");
@@ -301,7 +301,7 @@ async fn objects_of_other_repositories_are_borrowed_only_where_that_is_allowed()
     let allowed = GitSource::new("git").with_alternates(vec![secret.path().to_owned()]);
     assert_eq!(allowed.tree(&at, commit).await.expect("allowed").len(), 1);
 
-    // A folder whose `.git` is a file that names somebody else's repository.
+    // A folder whose `.git` is a file that names another user's repository.
     let trap = folder.path().join("trap");
     std::fs::create_dir(&trap).expect("a folder");
     std::fs::write(trap.join(".git"), format!("gitdir: {}/.git\n", secret.key())).expect("a file");
@@ -349,7 +349,7 @@ async fn tags_and_full_references_are_heads_on_github_too() {
     assert!(error.hint.as_deref().unwrap_or_default().contains("branch = \"main\""), "{:?}", error.hint);
 }
 
-/// The program: the hostile repositories are refused, the healthy one is indexed.
+/// The whole program: the hostile repositories are refused, the healthy one is indexed.
 #[test]
 fn healthy_repositories_go_on_beside_hostile_ones() {
     let world = World::new();
@@ -379,7 +379,7 @@ fn healthy_repositories_go_on_beside_hostile_ones() {
     assert_eq!(found, ["healthy:a.md", "twice:a.md"]);
 }
 
-/// An entry whose size is not known, as a caller may hand it over.
+/// An entry of unknown size, as a caller may pass it.
 #[tokio::test]
 async fn contents_of_unknown_size_are_read_within_the_bounds() {
     let repo = GitRepo::init("r");

@@ -1,10 +1,10 @@
-//! The spending guard: a run that would embed most of a project again, or cost more than the
-//! project may, embeds nothing until that is allowed; what needs no embedding is done.
+//! The spending guard: a run that would embed most of a project again, or cost more than `max_cost`,
+//! embeds nothing until that is allowed; work that needs no embedding is done.
 
 use crate::support::local::Local;
 use crate::support::services::Services;
 
-/// More than ten thousand texts: the bound below which no share is withheld.
+/// More than the 10,000 texts below which no ratio is enforced.
 const TEXTS: usize = 10_200;
 
 /// A project over one file of [`TEXTS`] chunks, already indexed.
@@ -27,7 +27,7 @@ fn file(max_chunk_size: usize) -> String {
 fn a_recipe_change_of_a_large_project_is_withheld_until_it_is_allowed() {
     let local = large();
     let before = local.index();
-    // Other chunks, nearly as many: none of them is in the cache. Beside it an edit that costs nothing.
+    // About as many chunks, all different: none is in the cache. Also an edit that costs nothing.
     local.config(&file(25));
     local.repo.git(&["mv", "guide/end.md", "guide/finish.md"]);
     local.repo.git(&["rm", "-q", "README.md"]);
@@ -69,7 +69,7 @@ fn a_first_run_and_its_continuation_are_not_withheld_for_their_share() {
     let lines: String =
         (0..TEXTS).map(|n| format!("Line {n:05} of the text.\n\n")).collect::<Vec<_>>().concat();
     local.repo.write("large.md", lines).commit("large");
-    // A first run that ends early: the index refuses the large file's records.
+    // A first run that fails: the index refuses the large file's records.
     local.world.write(".reposync/index.db/in-the-way", "");
     local.world.run(&["apply"]).exits(1);
     std::fs::remove_dir_all(local.world.path(".reposync/index.db")).expect("removed");

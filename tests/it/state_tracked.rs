@@ -1,10 +1,10 @@
-//! What the program keeps beside the configuration must not come with a clone.
+//! The program's state must not be accepted from a clone.
 
 use crate::support::git_repo::GitRepo;
 use crate::support::local::{Local, project};
 use crate::support::world::World;
 
-/// A world whose root is a repository, with an index of it that is committed.
+/// A world whose root is a Git repository with a committed index.
 fn committed() -> (World, GitRepo) {
     let world = World::new();
     let repo = GitRepo::at(&world.path(""));
@@ -59,7 +59,7 @@ fn a_tracked_link_to_a_folder_of_the_clone_is_refused() {
     let ran = world.run(&["plan"]);
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
     assert!(ran.stderr.contains("`.reposync` is tracked"), "{}", ran.stderr);
-    // The files behind the link, where only they are tracked.
+    // The link is not tracked, the files it points to are.
     repo.git(&["rm", "--quiet", "--cached", ".reposync"]);
     repo.git(&["add", "--force", "data/state.db"]);
     let ran = world.run(&["plan"]);

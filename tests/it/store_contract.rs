@@ -1,5 +1,5 @@
-//! What every vector store promises, asked of each of them: the one in memory, the embedded one,
-//! and the Pinecone client talking to a fake of the service.
+//! The contract of `VectorStore`, checked on every implementation: in memory, SQLite, and the Pinecone
+//! client against a fake of the service.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use reposync::model::{AttrValue, ErrorKind, Fingerprint, GitSha, Metadata, Recor
 use reposync::store::{MemoryStore, Query, SqliteStore, VectorStore};
 use serde_json::json;
 
-/// A record of project `p` with everything set that may be.
+/// A record of project `p` with every optional field set.
 pub(crate) fn record(id: &str, vector: &[f32], line: u32) -> Record {
     Record {
         id: id.to_owned(),
@@ -61,20 +61,20 @@ async fn found(store: &dyn VectorStore, namespace: &str, query: &Query) -> Vec<S
     matches.into_iter().map(|one| one.id).collect()
 }
 
-/// The promises of the trait. The store is empty and takes vectors of three components.
+/// The contract of the trait. The store is empty and takes vectors of three components.
 pub(crate) async fn keeps_its_promises(store: Arc<dyn VectorStore>) {
     let store = &*store;
     let limits = store.limits();
     assert!(limits.records_per_upsert > 0 && limits.ids_per_delete > 0 && limits.calls > 0);
     store.check(3).await.expect("ready for three components");
 
-    // A namespace that does not exist is an empty one.
+    // A namespace that does not exist is empty.
     assert!(ids_under(store, "a", "").await.is_empty());
     assert!(store.fetch("a", &["x".into()]).await.expect("fetch").is_empty());
     assert!(found(store, "a", &nearest_to(&[1.0, 0.0, 0.0], None)).await.is_empty());
     store.delete("a", &["x".into()]).await.expect("nothing to delete");
 
-    // What was written is there, exactly, and only in its namespace.
+    // Records are returned exactly as written, and only in their namespace.
     let records = [
         record("f1-a-0", &[1.0, 0.0, 0.0], 1),
         record("f1-b-0", &[0.6, 0.8, 0.0], 2),
@@ -95,7 +95,7 @@ pub(crate) async fn keeps_its_promises(store: Arc<dyn VectorStore>) {
         assert_eq!(json!(stored.metadata), json!(written.metadata.to_json()), "{}", stored.id);
     }
 
-    // The nearest come first, with their metadata; filters hold.
+    // The nearest come first, with their metadata; filters apply.
     assert_eq!(found(store, "a", &nearest_to(&[1.0, 0.1, 0.0], None)).await, ["f1-a-0", "f1-b-0", "f2-a-0"]);
     let top = store.query("a", &nearest_to(&[0.0, 0.0, 1.0], None)).await.expect("query").remove(0);
     assert_eq!(json!(top.metadata), json!(records[2].metadata.to_json()));
@@ -119,7 +119,7 @@ pub(crate) async fn keeps_its_promises(store: Arc<dyn VectorStore>) {
         .expect_err("an operator that does not exist");
     assert_eq!(error.kind, ErrorKind::BadInput, "{error:?}");
 
-    // An upsert replaces the whole record, and may be repeated.
+    // An upsert replaces the whole record and is idempotent.
     let mut replaced = record("f1-a-0", &[0.0, 0.0, 1.0], 8);
     let metadata = Arc::make_mut(&mut replaced.metadata);
     metadata.context = None;
@@ -139,7 +139,7 @@ pub(crate) async fn keeps_its_promises(store: Arc<dyn VectorStore>) {
     assert_eq!(ids_under(store, "a", "").await, ["f1-a-0", "f1-b-0"]);
     assert_eq!(ids_under(store, "b", "").await, ["f2-a-0"]);
 
-    // More than any page or batch; calls at once.
+    // More than any page or batch; concurrent calls.
     let many: Vec<_> = (0..250u32).map(|n| record(&format!("m-{n:04}"), &[1.0, n as f32, 0.5], n)).collect();
     let batches = many.chunks(limits.records_per_upsert.min(90));
     futures::future::try_join_all(batches.map(|batch| store.upsert("many", batch))).await.expect("upserts");
@@ -154,7 +154,7 @@ pub(crate) async fn keeps_its_promises(store: Arc<dyn VectorStore>) {
     let counts: Vec<_> = description.namespaces.iter().map(|(name, n)| (name.as_str(), *n)).collect();
     assert_eq!(counts, [("a", 2), ("b", 1), ("many", 250)]);
 
-    // Another length is refused before anything is written, with the way out.
+    // A vector of another length is refused before anything is written, with a remedy.
     for error in [
         store.check(4).await.expect_err("four components"),
         store.upsert("a", &[record("z", &[1.0, 0.0, 0.0, 0.0], 1)]).await.expect_err("four components"),
@@ -164,7 +164,7 @@ pub(crate) async fn keeps_its_promises(store: Arc<dyn VectorStore>) {
     }
     assert_eq!(ids_under(store, "a", "").await, ["f1-a-0", "f1-b-0"]);
 
-    // Two namespaces are two places of one index.
+    // Two namespaces of one index are two places.
     let (a, b) = (store.place("a").await.expect("place"), store.place("b").await.expect("place"));
     assert_eq!((a.namespace.as_str(), b.namespace.as_str()), ("a", "b"));
     assert_eq!((a.kind, a.host, a.index), (b.kind, b.host, b.index));
@@ -180,7 +180,7 @@ async fn sqlite() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("deep/er/index.db");
     keeps_its_promises(Arc::new(SqliteStore::open("index", &path))).await;
-    // Another process sees the same.
+    // Another process sees the same records.
     let again = SqliteStore::open("index", &path);
     assert_eq!(ids_under(&again, "a", "").await, ["f1-a-0", "f1-b-0"]);
 }

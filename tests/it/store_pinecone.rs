@@ -28,7 +28,7 @@ fn shown(error: &StageError) -> String {
     assert!(!format!("{error:?}").contains(KEY), "the key is in an error");
     let hint = error.hint.as_deref().unwrap_or("no hint");
     let text = format!("{}\nhint: {hint}", error.one_line());
-    // The port differs from run to run.
+    // The port differs between runs.
     let Some(at) = text.find("127.0.0.1:") else { return text };
     let digits = text[at + 10..].chars().take_while(char::is_ascii_digit).count();
     format!("{}HOST{}", &text[..at], &text[at + 10 + digits..])
@@ -44,7 +44,7 @@ async fn keeps_the_promises_of_a_store() {
 }
 
 #[tokio::test]
-async fn keeps_them_with_the_host_named() {
+async fn keeps_the_promises_with_the_host_configured() {
     let pinecone = Pinecone::start(Some(3));
     let settings = PineconeSettings { host: Some(pinecone.host()), ..pinecone.settings() };
     keeps_its_promises(Arc::new(client(&settings))).await;
@@ -56,7 +56,7 @@ async fn keeps_them_with_the_host_named() {
 }
 
 #[tokio::test]
-async fn both_ways_lead_to_the_same_place() {
+async fn the_place_is_the_same_with_and_without_a_configured_host() {
     let pinecone = Pinecone::start(Some(3));
     let named = PineconeSettings { host: Some(pinecone.host()), ..pinecone.settings() };
     let place = client(&pinecone.settings()).place("n").await.expect("place");
@@ -65,7 +65,7 @@ async fn both_ways_lead_to_the_same_place() {
     assert_eq!(place.to_string(), shown);
 }
 
-/// One call of each operation, and whether it did what it should.
+/// One call of each operation, and whether its result was right.
 async fn every_operation(store: &PineconeStore, operation: &str) -> StageResult<()> {
     let query = Query { vector: Vector::from([1.0, 0.0, 0.0]), text: None, top_k: 1, filter: None };
     let ids = ["a".to_owned()];
@@ -101,7 +101,7 @@ async fn with_one_record() -> (Pinecone, PineconeStore) {
 }
 
 #[tokio::test]
-async fn passing_faults_are_outlived() {
+async fn transient_faults_are_survived() {
     for (operation, path) in OPERATIONS {
         for (name, fault) in [
             ("429", Fault::status(429)),
@@ -131,7 +131,7 @@ async fn passing_faults_are_outlived() {
 }
 
 #[tokio::test]
-async fn a_fault_that_lasts_is_an_error_of_its_kind() {
+async fn a_permanent_fault_is_an_error_of_its_kind() {
     for (operation, path) in OPERATIONS {
         let (pinecone, store) = with_one_record().await;
         for _ in 0..3 {
@@ -301,7 +301,7 @@ async fn upserts_too_large_are_halved() {
     store.upsert("n", &wide(120)).await.expect("upsert");
     assert_eq!(pinecone.ids("n").len(), 120);
     assert_eq!(pinecone.state().upserted.iter().sum::<usize>(), 120, "nothing is sent twice");
-    // What was learnt is kept.
+    // The learned limit is kept.
     pinecone.server.take_requests();
     store.upsert("n", &wide(30)).await.expect("upsert");
     assert!(pinecone.server.take_requests().iter().all(|request| request.body.len() <= 300_000));

@@ -1,5 +1,5 @@
-//! Spans for a collector, and the same in the log: every line of a run says which run, project and
-//! repository it is of.
+//! Spans exported to a collector and written to the log: every line of a run names its run, project and
+//! repository.
 
 use std::collections::HashMap;
 
@@ -13,12 +13,12 @@ use crate::support::daemon::{API, Daemon};
 use crate::support::http::{Response, Server};
 use crate::support::local::{Local, project};
 
-/// A collector.
+/// A span collector.
 fn collector() -> Server {
     Server::start(|_| Response::status(200))
 }
 
-/// The local project in a world with more environment.
+/// The local project in a world with more environment variables.
 fn local(environment: &[(&str, &str)], more: &str) -> Local {
     let Local { mut world, repo } = Local::new();
     for (name, value) in environment {
@@ -77,7 +77,7 @@ fn a_collector_gets_run_project_and_repository() {
 }
 
 #[test]
-fn nothing_is_exported_unless_it_is_wanted_and_a_dead_collector_holds_nobody_up() {
+fn spans_are_exported_on_request_and_a_dead_collector_delays_nothing() {
     let server = collector();
     for off in [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")] {
         let local = local(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &server.url()), off], "");
@@ -92,7 +92,7 @@ fn nothing_is_exported_unless_it_is_wanted_and_a_dead_collector_holds_nobody_up(
 }
 
 #[test]
-fn an_address_that_is_none_is_told_without_what_it_says() {
+fn an_invalid_address_is_reported_without_its_value() {
     for (name, address) in [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:hunter2@[collector"),
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://collector:4318/?key=hunter2 x"),
@@ -120,7 +120,7 @@ fn every_log_line_of_a_run_says_which() {
     let mut lines = Vec::new();
     for entry in std::fs::read_dir(local.world.path("logs")).expect("a folder") {
         let path = entry.expect("an entry").path();
-        // Beside the logs lie the marks of a new folder.
+        // The folder also contains the `.gitignore` and `CACHEDIR.TAG` of a new state folder.
         if path.extension().is_none_or(|extension| extension != "jsonl") {
             continue;
         }

@@ -1,4 +1,4 @@
-//! The API behind TLS: with the certificate of the file, and for no client without it.
+//! The API with TLS: it uses the certificate of the configuration, and requests without TLS fail.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -55,13 +55,13 @@ fn the_api_and_reload_speak_tls_and_a_renewed_certificate_is_taken_up() {
     let local = local();
     let daemon = Daemon::start(&local.world);
     assert_eq!(get(&daemon, "/projects").is(200).json()["projects"][0]["project"], "docs");
-    // Without TLS nothing is answered but by the listener for probes.
+    // Without TLS only the probe listener answers.
     let mut plain: TcpStream = daemon.half("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(answer(&mut plain).status, 0);
     daemon.probe("/health").is(200);
-    // The command line asks by address, which the certificate does not name.
+    // The command line connects by address, which the certificate does not name.
     local.world.ok(&["reload"]);
-    // Half a renewal changes nothing; the whole one is taken up without a restart.
+    // Replacing only one file changes nothing; with both, the daemon uses them without a restart.
     local.world.write("tls/cert.pem", "not yet");
     get(&daemon, "/health").is(200);
     local.world.write("tls/cert.pem", format!("# renewed\n{}", file("localhost.pem")));
@@ -72,7 +72,7 @@ fn the_api_and_reload_speak_tls_and_a_renewed_certificate_is_taken_up() {
 }
 
 #[test]
-fn a_certificate_that_cannot_be_used_is_told_before_anything_is_begun() {
+fn an_unusable_certificate_is_reported_before_the_daemon_starts() {
     let local = local();
     local.world.write("tls/key.pem", file("localhost.pem"));
     let ran = local.world.run(&["daemon"]).exits(1);

@@ -1,13 +1,13 @@
-//! The real program stopped at every step of its writing: `strace` counts the system calls that
-//! change a file (or make it durable) and kills the program at the n-th of a thread, or lets that
-//! and all later ones fail, for n = 1, 2, … until a run ends unharmed. No hook in the program is
-//! needed, and no step can be forgotten: taking the lock, creating the ledger, the intents, each
-//! write of the store, the ledger's commit, adoption, eviction from the cache, a checkpoint. Beside it:
-//! clocks that jump, and the daemon's schedule by a clock of its own.
+//! The real program stopped at every step of its writing: `strace` counts the system calls that change
+//! a file (or make it durable) and kills the program at the n-th of a thread, or fails that and all
+//! later ones, for n = 1, 2, … until a run ends unharmed. The program needs no hooks, and no step is
+//! missed: taking the lock, creating the ledger, the intents, each write of the store, the ledger's
+//! commit, adoption, eviction from the cache, a checkpoint. Also: clocks that jump, and the daemon's
+//! schedule under a shifted clock.
 //!
-//! After each stop the next run must make it whole: `verify` says so, and the index, read
-//! directly, equals that of a build from nothing. Long, and needs `strace` and `faketime`:
-//! `.ci/long` runs them with `--ignored`; `trouble.rs` is the short form.
+//! After each stop the next run must complete the index: `verify` reports no difference, and the index,
+//! read directly, equals that of a fresh build. Slow, and needs `strace` and `faketime`: `.ci/long`
+//! runs them with `--ignored`; `trouble.rs` is the short form.
 
 use std::fs;
 use std::path::Path;
@@ -15,22 +15,22 @@ use std::path::Path;
 use crate::support::daemon::{API, Daemon};
 use crate::support::local::{Index, Local, project};
 
-/// Every way to change a file, or to make a change durable.
+/// Every system call that changes a file, or makes a change durable.
 const CHANGES: &str = "pwrite64,ftruncate,fsync,fdatasync,rename,unlink,mkdir";
 
-/// What is to be interrupted.
+/// The scenario to interrupt.
 struct Case {
     local: Local,
-    /// What the index must be in the end.
+    /// The expected index at the end.
     wanted: Index,
     /// Paths that are indexed before and wanted after.
     kept: Vec<String>,
-    /// Done to the state before each run.
+    /// Applied to the state before each run.
     spoil: fn(&Local),
 }
 
 impl Case {
-    /// The world as it is, with what `prepare` does to it indexed, and what `change` does not yet.
+    /// The state after `prepare` is indexed and `change` is not yet.
     fn new(prepare: fn(&Local), change: fn(&Local), spoil: fn(&Local)) -> Self {
         let local = Local::new();
         for n in 0..8 {
@@ -47,7 +47,7 @@ impl Case {
         Self { local, wanted, kept, spoil }
     }
 
-    /// One run under the tracer; true where it was stopped or failed.
+    /// One run under the tracer; true if it was stopped or failed.
     fn interrupted(&self, inject: &str) -> bool {
         let world = &self.local.world;
         drop(fs::remove_dir_all(world.path(".reposync")));
@@ -65,7 +65,7 @@ impl Case {
         ran.code != Some(0)
     }
 
-    /// What is searchable after a stop, and that the next run makes it whole.
+    /// Checks what is searchable after a stop, and that the next run completes the index.
     fn converges(&self, what: &str) {
         let local = &self.local;
         if !self.kept.is_empty() {
@@ -92,7 +92,7 @@ impl Case {
         self.converges("not killed");
     }
 
-    /// These calls failing from every step on.
+    /// Fails these calls from every step on.
     fn failing_everywhere(&self, calls: &str, error: &str) {
         let mut failed = 0;
         for nth in 1..=40 {
@@ -165,14 +165,14 @@ fn a_move_to_another_namespace_killed_at_every_step() {
         .killed_everywhere();
 }
 
-/// The store is known to no ledger, and holds what has changed in the meantime.
+/// No ledger knows the store, and the store's content is out of date.
 #[test]
 #[ignore = "long: .ci/long"]
 fn an_adoption_killed_at_every_step() {
     Case::new(apply, edit, lose_the_ledger).killed_everywhere();
 }
 
-/// Every vector that is put into the cache drives another out.
+/// Every vector put into the cache evicts another.
 #[test]
 #[ignore = "long: .ci/long"]
 fn a_full_cache_killed_at_every_step() {
@@ -200,7 +200,7 @@ fn a_disk_that_fails_from_any_step_on() {
 /// A clock that is a year ahead in one run, and a year behind in the next.
 #[test]
 #[ignore = "long: .ci/long"]
-fn runs_at_times_that_jump() {
+fn runs_with_a_jumping_clock() {
     let local = Local::new();
     for (round, offset) in ["+400d", "-400d", "+0d", "-1h", "+30y"].iter().enumerate() {
         local.repo.write("README.md", format!("The readme of round {round}.\n")).commit("edit");
@@ -212,8 +212,8 @@ fn runs_at_times_that_jump() {
     }
 }
 
-/// A daemon whose clock stands a few seconds before its daily time, and that is killed and started
-/// again three days later.
+/// A daemon whose clock is a few seconds before its daily time, and that is killed and started again
+/// three days later.
 #[test]
 #[ignore = "long: .ci/long"]
 fn a_daily_time_that_comes_and_three_that_were_missed() {

@@ -1,6 +1,6 @@
-//! What happens to machines: killed at any moment, a full disk, a folder that cannot be written, a
-//! clock that jumps. The next run makes it whole; `verify` says so, and the index read directly
-//! equals that of a build from nothing. The long form, step by step, is `torture.rs`.
+//! Machine failures: kills at any moment, a full disk, a folder that cannot be written, a clock that
+//! jumps. The next run completes the index: `verify` reports no difference, and the index, read
+//! directly, equals that of a fresh build. `torture.rs` is the exhaustive form.
 
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use crate::support::local::{Local, project};
 use crate::support::services::Services;
 
-/// A repository of some files, so that a run has several batches and commits.
+/// A repository of enough files for several batches and commits.
 fn local() -> Local {
     let local = Local::new();
     for n in 0..40 {
@@ -26,7 +26,7 @@ fn page(n: usize, words: &str) -> String {
     format!("Page {n} in its {words} words.\n\nAnd what else page {n} says, in {words} words too.\n")
 }
 
-/// Changes, moves and removes a few files; others each time.
+/// Changes, moves and removes a few files, different ones in each round.
 fn edit(local: &Local, round: usize) {
     for n in 0..4 {
         local.repo.write(&format!("docs/page-{n}.md"), page(n, &format!("round {round}")));
@@ -41,7 +41,7 @@ fn edit(local: &Local, round: usize) {
     local.repo.commit("edit");
 }
 
-/// The next run makes it whole, and the one after it has nothing to do.
+/// The next run completes the index, and the one after it has nothing to do.
 #[track_caller]
 fn converges(local: &Local) {
     local.apply(&[]).exits(0);
@@ -63,8 +63,8 @@ fn killed_at_random_moments() {
         edit(&local, round as usize);
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let running = local.world.spawn(&["apply"]);
-        // The moment itself is what is tried: nothing is waited for. Each round may come later than
-        // the one before, and the first kills at once: how fast this machine is decides nothing.
+        // Kills after a growing delay, starting at zero. The test does not depend on the speed of the
+        // machine.
         let latest = whole.mul_f64(f64::from(round) / 12.0);
         std::thread::sleep(latest.mul_f64(f64::from(random >> 8) / f64::from(1 << 24)));
         running.signal("KILL");
@@ -76,8 +76,8 @@ fn killed_at_random_moments() {
     assert!(killed > 0, "no run was still running when it was to be killed");
 }
 
-/// A limit on the size of files stops writing in the middle, as a full disk does, and needs no
-/// rights. Ignoring its signal leaves the error; otherwise it is one more way to be killed.
+/// A limit on file sizes stops writes midway, as a full disk does, without needing privileges. With
+/// `SIGXFSZ` ignored the write fails; otherwise the process is killed.
 #[test]
 fn a_disk_that_is_full() {
     for (signal, codes) in [("trap '' XFSZ;", &[Some(0), Some(1)][..]), ("", &[Some(0), Some(1), None])] {
@@ -99,7 +99,7 @@ fn a_disk_that_is_full() {
     }
 }
 
-/// Everything of the state can be read and nothing written: nothing is done, and that is said.
+/// All state is readable and none writable: nothing is done, and the error says so.
 #[test]
 fn a_folder_that_cannot_be_written() {
     let local = local();
@@ -117,7 +117,7 @@ fn a_folder_that_cannot_be_written() {
         std::fs::set_permissions(&state, Permissions::from_mode(folder)).expect("ours");
     };
     modes(0o555, 0o444);
-    // Permissions do not bind a superuser: then somebody else tries.
+    // Permissions do not bind root: run as another user.
     let program = local.world.path("reposync");
     std::fs::copy(env!("CARGO_BIN_EXE_reposync"), &program).expect("a copy");
     std::fs::set_permissions(local.world.path(""), Permissions::from_mode(0o755)).expect("ours");
@@ -135,7 +135,7 @@ fn a_folder_that_cannot_be_written() {
     converges(&local);
 }
 
-/// Between two runs the clock may have gone anywhere: every time that the ledger knows is moved.
+/// The clock may jump between two runs: every time in the ledger is moved.
 #[test]
 fn a_clock_that_jumps() {
     let services = Services::start();
@@ -157,7 +157,7 @@ fn a_clock_that_jumps() {
     }
 }
 
-/// Sets every column of the ledger that holds a time; how many columns there were.
+/// Sets every column of the ledger that holds a time; returns the number of columns.
 fn set_times(ledger: &std::path::Path, moment: &str) -> usize {
     let db = Connection::open(ledger).expect("a ledger");
     let mut columns = db
@@ -174,8 +174,8 @@ fn set_times(ledger: &std::path::Path, moment: &str) -> usize {
     columns.len()
 }
 
-/// The cache's bound is met again and again: evicting is a step like any other. A limit on the size
-/// of files kills the run while it writes.
+/// The cache keeps reaching its size limit, so that kills hit evictions as well. A limit on file sizes
+/// kills the run while it writes.
 #[test]
 fn killed_while_the_cache_is_full() {
     let local = local();

@@ -1,6 +1,6 @@
-//! Upgrades: the state that version 0.1 left behind (`tests/fixtures/0.1`, with open intents, a
-//! failed file, leftovers and an orphan) is taken up by today's program without losing a file or
-//! embedding a text that today's recipes do not ask for.
+//! Upgrades: today's program takes over the state of version 0.1 (`tests/fixtures/0.1`, with open
+//! intents, a failed file, leftovers and an orphan) without losing a file or embedding a text that
+//! today's recipes do not require.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::support::git_repo::git;
 use crate::support::local::{Index, read_index};
 use crate::support::world::{Ran, World};
 
-/// Where the state was made; its ledger names repositories and indexes by absolute paths.
+/// The folder where the fixture was made; its ledger names repositories and indexes by absolute paths.
 const MADE_AT: &str = "/srv/reposync-0.1";
 const REPOSITORIES: [&str; 4] = ["api", "guide", "handbook", "notes"];
 const STATE: [&str; 4] = ["state.db", "cache.db", "index.db", "second.db"];
@@ -21,8 +21,8 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/0.1").join(name)
 }
 
-/// A world with the repositories and the configuration of the fixture; `state` names the files of
-/// `.reposync` that it has.
+/// A world with the repositories and the configuration of the fixture, and the files `state` in
+/// `.reposync`.
 fn world(state: &[&str]) -> World {
     let world = World::new();
     for name in REPOSITORIES {
@@ -46,7 +46,7 @@ fn world(state: &[&str]) -> World {
     world
 }
 
-/// Puts the world's folder in the place of the one where the ledger was made.
+/// Replaces the folder where the ledger was made by the world's folder.
 fn move_ledger(world: &World) {
     let ledger = Connection::open(world.path(".reposync/state.db")).expect("the ledger");
     let folder = world.path("");
@@ -58,7 +58,7 @@ fn move_ledger(world: &World) {
     }
 }
 
-/// What both indexes hold, without the project that was taken out of the file.
+/// The content of both indexes, without the project that was removed from the configuration.
 fn indexes(world: &World) -> [Index; 2] {
     ["index.db", "second.db"].map(|name| {
         let mut index = read_index(&world.path(&format!(".reposync/{name}")));
@@ -72,7 +72,7 @@ fn count(world: &World, table: &str) -> i64 {
     ledger.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).expect("a count")
 }
 
-/// Sums a count of `apply --json` over its projects.
+/// Sums a counter of `apply --json` over all projects.
 fn sum(ran: &Ran, count: &str) -> u64 {
     let report = ran.json();
     let projects = report["projects"].as_array().expect("projects");
@@ -85,7 +85,7 @@ fn the_state_of_0_1_ends_in_the_index_of_a_fresh_build() {
     assert_eq!((count(&world, "intents"), count(&world, "leftovers")), (4, 3), "the fixture's open work");
     let ran = world.run(&["apply", "--json"]).exits(0);
 
-    // A fresh build with the same vector cache pays for what today's recipes demand, and for that alone.
+    // A fresh build with the same vector cache pays only for what today's recipes require.
     let fresh = self::world(&["cache.db"]);
     let built = fresh.run(&["apply", "--json"]).exits(0);
     assert_eq!(sum(&ran, "texts_embedded"), sum(&built, "texts_embedded"), "no text is embedded again");
@@ -147,7 +147,7 @@ fn the_ledger_of_0_1_is_left_behind_as_a_copy() {
     assert!(runs.as_array().expect("runs").iter().all(|run| of(run).0), "{runs}");
 }
 
-/// The lock of a run and the record of a daemon are as 0.1 made them.
+/// Creates the lock of a run and the record of a daemon as 0.1 did.
 #[test]
 fn a_program_of_0_1_at_work_is_noticed() {
     for (file, words) in [("state.db.lock", "run"), ("state.db.daemon", "stop the daemon")] {

@@ -1,4 +1,4 @@
-//! GitHub's webhooks: signed or not listened to, answered at once, no push lost.
+//! GitHub's webhooks: signed or refused, answered at once, no push lost.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
@@ -82,13 +82,13 @@ fn a_push_is_searchable_although_the_listing_does_not_show_it() {
     let mut hooked = start("");
     let before = hooked.repo.sha("HEAD").to_string();
     let after = hooked.repo.write("b.md", "The second page.\n").commit("second").to_string();
-    // `pushed_at` stays as it was: a run that believed the listing would find nothing.
+    // `pushed_at` is unchanged: a run that relied on the listing would find nothing.
     let answer = hooked.deliver("push", &push(&before, &after)).is(202).json();
     assert_eq!(answer, json!({ "result": "accepted", "projects": ["docs"] }));
     hooked.daemon.until("the push", |daemon| daemon.metric("reposync_files_processed_total") == 2);
     hooked.daemon.until_runs(2);
     assert_eq!(hooked.daemon.triggers(), ["start", "push"]);
-    // A redelivery is a trigger like any other.
+    // A redelivery triggers a run as well.
     hooked.deliver("push", &push(&before, &after)).is(202);
     hooked.daemon.until_runs(3);
     hooked.github.assert_conforming();
@@ -100,7 +100,7 @@ fn a_head_that_is_still_as_before_the_push_is_asked_again() {
     let before = hooked.repo.sha("HEAD").to_string();
     hooked.deliver("push", &push(&before, &"b".repeat(40))).is(202);
     hooked.daemon.until_runs(2);
-    // GitHub shows the push only now; nobody tells of it again.
+    // GitHub shows the push only now, and there is no further delivery.
     hooked.repo.write("b.md", "The second page.\n").commit("second");
     hooked.daemon.until("the push", |daemon| daemon.metric("reposync_files_processed_total") == 2);
 }
@@ -134,7 +134,7 @@ fn unsigned_and_unwanted_deliveries_start_nothing() {
     }
     assert_eq!(hooked.daemon.runs().len(), 1);
     assert_eq!(hooked.daemon.metric("reposync_webhooks_total{outcome=\"unsigned\"}"), 2);
-    // More than GitHub ever sends.
+    // More commits than GitHub ever sends.
     let large = "x".repeat((25 << 20) + 1);
     let answer = post(&[event, ("X-Hub-Signature-256", &sign(b"other"))], &large);
     assert!(matches!(answer.status, 413 | 0), "{answer:?}");
@@ -149,7 +149,7 @@ fn head(event: &str, signature: &str, length: usize) -> String {
 }
 
 #[test]
-fn what_the_head_tells_is_refused_without_its_body() {
+fn deliveries_are_refused_by_their_head_without_reading_the_body() {
     let hooked = start("");
     let signature = sign(b"any");
     for (event, signature, length, status) in [
@@ -169,7 +169,7 @@ fn what_the_head_tells_is_refused_without_its_body() {
         let series = format!("reposync_webhooks_total{{outcome=\"{outcome}\"}}");
         assert_eq!(hooked.daemon.metric(&series), n, "{outcome}");
     }
-    // Each kind of refusal is logged once a minute, not once a delivery.
+    // Each kind of refusal is logged once a minute, not once per delivery.
     let log = hooked.daemon.program.stderr();
     for outcome in ["unsigned", "too_large"] {
         let lines = log.lines().filter(|line| line.contains("webhook delivery") && line.contains(outcome));
@@ -178,7 +178,7 @@ fn what_the_head_tells_is_refused_without_its_body() {
 }
 
 #[test]
-fn the_largest_body_is_configured_and_taken_up_at_once() {
+fn the_largest_body_is_configurable_without_a_restart() {
     let mut hooked = start("");
     let push = push(&"a".repeat(40), &"b".repeat(40));
     hooked.deliver("push", &push).is(202);
@@ -216,12 +216,12 @@ fn a_form_is_taken_as_github_sends_it_by_default() {
 fn unfinished_bodies_share_a_bound_and_what_they_took_comes_back() {
     let mut hooked = start("");
     let before = resident(hooked.daemon.program.id());
-    // Twelve times eight mebibytes arrive; each body is announced as larger and never ends.
+    // Twelve times eight MiB arrive; each body is announced as larger and never ends.
     let (signature, part) = (sign(b"any"), vec![b'x'; 8 << 20]);
     let mut unfinished: Vec<TcpStream> = (0..12)
         .map(|_| {
             let mut stream = hooked.daemon.half(&head("push", &signature, 25 << 20));
-            // A delivery that is refused is not read to its end.
+            // The body of a refused delivery is not read to its end.
             drop(stream.write_all(&part));
             stream
         })
@@ -242,7 +242,7 @@ fn unfinished_bodies_share_a_bound_and_what_they_took_comes_back() {
     });
     let mut refused = unfinished.swap_remove(refused.expect("just found"));
     refused.set_nonblocking(false).expect("a mode");
-    // Fails where the daemon has closed it already.
+    // Fails if the daemon has closed it already.
     drop(refused.shutdown(Shutdown::Write));
     let answer = answer(&mut refused);
     assert_eq!((answer.status, answer.code().as_str()), (503, "busy"), "{answer:?}");
@@ -253,7 +253,7 @@ fn unfinished_bodies_share_a_bound_and_what_they_took_comes_back() {
     hooked.daemon.until("room again", |daemon| deliver(daemon, "push", &large).status == 202);
 }
 
-/// Bytes that a process holds; 0 where the system does not tell.
+/// Resident memory of a process in bytes; 0 where the system does not report it.
 fn resident(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));

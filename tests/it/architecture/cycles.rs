@@ -1,5 +1,5 @@
-//! No two files of the engine may need each other, directly or around a corner: a reader could begin
-//! with neither.
+//! No two files of the engine may depend on each other, directly or indirectly, so that each file can
+//! be understood from the files it uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,16 +8,16 @@ use super::{blank_out, inline_modules, is_ident, sources, words};
 /// A module's path from the root: `["apply", "run"]`.
 type Module = Vec<String>;
 
-/// Parsed sources: which modules there are, in which files, and what each passes on by `pub use`.
+/// The parsed sources: modules, their files, and what each re-exports by `pub use`.
 struct Tree {
     files: BTreeMap<Module, String>,
     passed_on: BTreeMap<(Module, String), Module>,
 }
 
 #[test]
-fn no_file_needs_a_file_that_needs_it() {
+fn no_two_files_depend_on_each_other() {
     let found = cycles(&sources("engine/src"));
-    assert!(found.is_empty(), "files that need each other:\n{}", found.join("\n"));
+    assert!(found.is_empty(), "files that depend on each other:\n{}", found.join("\n"));
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn the_check_can_fail() {
     assert_eq!(cycles(&around), ["a/x.rs, b.rs"], "what `a` passes on is its file's");
 }
 
-/// Groups of files that reach each other, one line each.
+/// Strongly connected groups of files, one line each.
 fn cycles(sources: &[(String, String)]) -> Vec<String> {
     let code: Vec<(&String, String)> =
         sources.iter().filter(|(path, _)| path != "main.rs").map(|(p, text)| (p, blank_out(text))).collect();
@@ -104,7 +104,7 @@ impl Tree {
             }
         }
         let modules = named.into_iter().filter_map(|(at, path)| {
-            // Tests in a module of their own may name what stands above.
+            // A separate tests module may name its parent.
             if inline_modules(&code[..at]) > 0 {
                 return None;
             }
@@ -114,7 +114,7 @@ impl Tree {
         modules.filter_map(|module| self.files.get(&module)).filter(|file| *file != path).cloned().collect()
     }
 
-    /// The module that a path leads into, and the name behind it.
+    /// The module that a path leads to, and the rest of the path.
     fn find(&self, own: &[String], path: &[String]) -> Option<(Module, Option<String>)> {
         let mut rest = path;
         let mut module = own.to_vec();
@@ -144,7 +144,7 @@ impl Tree {
         Some((module, rest.first().cloned()))
     }
 
-    /// Where a name comes from that a module passes on.
+    /// The origin of a name that a module re-exports.
     fn source_of(&self, mut module: Module, name: Option<String>) -> Module {
         let Some(name) = name else { return module };
         for _ in 0..4 {
@@ -157,7 +157,7 @@ impl Tree {
     }
 }
 
-/// Everything that is reached from a file by at least one step.
+/// All files reachable from a file by at least one step.
 fn reached<'a>(from: &'a String, needs: &'a BTreeMap<String, BTreeSet<String>>) -> BTreeSet<&'a String> {
     let mut found = BTreeSet::new();
     let mut open = vec![from];
@@ -173,7 +173,7 @@ fn module_of(path: &str) -> Module {
     path.split('/').filter(|part| *part != "lib").map(str::to_owned).collect()
 }
 
-/// Where the tree of each `use …;` begins and ends.
+/// The start and end of the tree of each `use …;`.
 fn uses(code: &str) -> Vec<(usize, usize)> {
     let starts = words(code, "use").into_iter();
     starts
@@ -182,7 +182,7 @@ fn uses(code: &str) -> Vec<(usize, usize)> {
         .collect()
 }
 
-/// Whether the `use` before this place is `pub use` or `pub(…) use`.
+/// Whether the `use` at this position is `pub use` or `pub(…) use`.
 fn is_passed_on(code: &str, tree: usize) -> bool {
     let before = code[..tree - "use".len()].trim_end();
     before.ends_with("pub")

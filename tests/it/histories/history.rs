@@ -1,4 +1,4 @@
-//! A history: the world outside, a ledger, a cache and a store, and what must hold of them.
+//! A history: the outside world, a ledger, a cache and a store, and the invariants checked on them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,10 +23,10 @@ use crate::support::lab::{
     BRANCHES, Blob, Fault, Lab, LabComponent, LabEmbedder, LabSource, LabStore, PROJECT, Repo, Tree, Wanted,
 };
 
-/// Calls of the embedder that a kill may interrupt, times the texts of each.
+/// Embedder calls in flight at a kill, times the texts per call.
 const IN_FLIGHT: usize = 2 * 3;
 
-/// What the file says, besides which files are wanted.
+/// The part of the configuration that does not select files.
 #[derive(Clone)]
 struct Settings {
     chunk_size: usize,
@@ -35,7 +35,7 @@ struct Settings {
     model: u8,
 }
 
-/// A ledger, a cache and a store, and what is outside.
+/// A ledger, a cache and a store, and the outside world.
 struct History {
     lab: Lab,
     settings: Settings,
@@ -146,7 +146,7 @@ impl History {
         }
     }
 
-    /// One run to its end, or to its sudden death. None as well where the ledger failed at once.
+    /// Runs until the end or a kill. `None` if the run was killed or the ledger failed at once.
     fn apply(&self, fault: Option<Fault>, full: bool, prune: Prune) -> Option<Report> {
         let killed = self.lab.begin(fault, prune != Prune::No);
         let report = runtime().block_on(async {
@@ -158,7 +158,7 @@ impl History {
                 report = go(Arc::clone(&self.ledger), project, full, prune) => report.ok(),
             }
         });
-        // The death of a ledger's thread and the error that follows it come at once.
+        // If the ledger's thread dies, the run may report an error before the kill is seen.
         let report = report.filter(|_| !killed.is_cancelled());
         if killed.is_cancelled() {
             self.forgive();
@@ -166,7 +166,7 @@ impl History {
         report
     }
 
-    /// What was in flight at a kill, or answered and not yet kept, may be paid for again.
+    /// Texts in flight at a kill, or answered but not yet cached, may be paid for again.
     fn forgive(&self) {
         let mut outside = self.lab.lock();
         let embedded: Vec<(Fingerprint, String)> = outside.embedded.keys().cloned().collect();
@@ -186,7 +186,7 @@ impl History {
         }
     }
 
-    /// What a build from nothing holds.
+    /// The index of a fresh build.
     fn fresh(&self) -> Index {
         self.lab.begin(None, false);
         let lab = Lab::default();
@@ -205,7 +205,7 @@ impl History {
         runtime().block_on(contents(&*self.store))
     }
 
-    /// Somebody pushes.
+    /// Changes a repository as a push does.
     fn push(&self, repo: usize, change: impl FnOnce(&mut Repo, Option<usize>)) {
         let mut outside = self.lab.lock();
         let branch = outside.wanted.branch;
@@ -257,12 +257,12 @@ impl History {
             }
             Step::SwitchDefault { repo } => self.repo(repo, |repo| repo.default = 1 - repo.default),
             Step::Empty { repo } => self.push(repo, |repo, _| repo.commits = !repo.commits),
-            // The first one is always there: an empty listing is never believed.
+            // The first repository stays listed, because an empty listing is treated as an error.
             Step::Vanish { repo } => self.repo(repo.max(1), |repo| repo.listed = !repo.listed),
             Step::Rename { repo, name } => {
-                // A name that another repository had, taken over in the same moment, is left out:
-                // its files' ids are the other's. So is a name that the ledger never saw with this
-                // key: what is indexed under it is nobody's that it knows.
+                // Two cases are excluded: a name taken over from another repository at the same moment,
+                // since its files have the other repository's ids; and a name that the ledger never saw
+                // with this key, since it does not know the records under it.
                 let name = format!("acme/{repo}-{name}");
                 self.repo(repo, |repo| {
                     if !repo.unseen {
@@ -305,7 +305,7 @@ impl History {
                 }
             }
             Step::LoseLedger => {
-                // What is in other places is lost with it: only where there is nothing.
+                // Records in other namespaces would be lost with the ledger: only if there are none.
                 let here = format!("n{}", self.settings.namespace);
                 if self.index().keys().all(|namespace| *namespace == here) {
                     self.ledger = self.lab.ledger();
@@ -330,8 +330,8 @@ impl History {
         change(&mut self.lab.lock().wanted);
     }
 
-    /// A run without a fault: the index is that of a build from nothing, and what it holds besides
-    /// are files of repositories that are not there.
+    /// A run without a fault: the index equals that of a fresh build, except for files of repositories
+    /// that are missing.
     fn undisturbed(&self, full: bool, prune: bool) -> Result<(), TestCaseError> {
         let prune_option = if prune { Prune::Asked } else { Prune::No };
         let planned = self.plan(full, prune_option);
@@ -369,7 +369,7 @@ impl History {
         Ok(())
     }
 
-    /// What a run would do now, counted on the contents.
+    /// An exact plan of what a run would do now.
     fn plan(&self, full: bool, prune: Prune) -> Plan {
         self.lab.begin(None, prune != Prune::No);
         runtime().block_on(async {
@@ -380,7 +380,7 @@ impl History {
         })
     }
 
-    /// What holds at every moment.
+    /// Invariants that hold at every moment.
     fn check(&self) -> Result<(), TestCaseError> {
         let outside = self.lab.lock();
         prop_assert!(outside.violations.is_empty(), "{:?}", outside.violations);
@@ -392,7 +392,7 @@ impl History {
     }
 }
 
-/// Paused time: nothing waits, and the same steps happen in the same order.
+/// Paused time: no real waiting, and the same steps happen in the same order.
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime")
 }
@@ -424,7 +424,7 @@ async fn go(ledger: Arc<Ledger>, project: Project, full: bool, prune: Prune) -> 
     run(engine, candidates, options, None, "test").await
 }
 
-/// A run that nothing disturbs does exactly what was planned.
+/// An undisturbed run does exactly what was planned.
 fn as_planned(planned: &Plan, report: &Report) -> Result<(), TestCaseError> {
     let (planned, counts) = (&planned.projects[0], &report.projects[0].counts);
     let estimate = &planned.estimate;
@@ -435,7 +435,7 @@ fn as_planned(planned: &Plan, report: &Report) -> Result<(), TestCaseError> {
     prop_assert_eq!(files(Action::Add), counts.files_added, "added: {:?}", planned);
     prop_assert_eq!(files(Action::Change), counts.files_changed, "changed: {:?}", planned);
     prop_assert_eq!(files(Action::Move), counts.files_moved, "moved: {:?}", planned);
-    // A file that its new content keeps out is removed without being counted as such.
+    // A file that its new content excludes is removed without being counted as removed.
     prop_assert!(files(Action::Remove) >= counts.files_removed, "removed: {:?}", planned);
     prop_assert_eq!(estimate.vectors_written, counts.vectors_written, "written: {:?}", planned);
     prop_assert_eq!(estimate.vectors_deleted, counts.vectors_deleted, "deleted: {:?}", planned);
@@ -443,7 +443,7 @@ fn as_planned(planned: &Plan, report: &Report) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Everything a store holds, without what tells only when it was written.
+/// Everything in a store, without the metadata that depends on the time of the write.
 async fn contents(store: &dyn VectorStore) -> Index {
     let mut index = Index::new();
     for namespace in store.describe().await.expect("described").namespaces.into_keys() {
@@ -464,7 +464,7 @@ async fn contents(store: &dyn VectorStore) -> Index {
     index
 }
 
-/// Goes through a history, then runs to the end, prunes, and compares.
+/// Replays a history, then runs to the end, prunes, and compares with a fresh build.
 pub(super) fn check_history(steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut history = History::new();
     for step in steps {

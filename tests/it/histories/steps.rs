@@ -1,21 +1,20 @@
-//! What can happen in a history, and how histories are made.
+//! The steps of a history, and the strategies that generate them.
 
 use proptest::prelude::*;
 
 use crate::support::lab::{Fault, Mode, On, REFUSED};
 
-/// The repositories. The last one appears later.
+/// Keys of the repositories. The last one appears later.
 pub(super) const KEYS: [&str; 4] = ["k1", "k2", "k3", "k4"];
-/// The paths.
 pub(super) const PATHS: [&str; 7] =
     ["a.md", "b.txt", "guide/a.md", "guide/b.md", "guide/c.txt", "notes/a.md", "notes/b.md"];
-/// Folders that may be kept out.
+/// Folders that may be excluded.
 pub(super) const FOLDERS: [&str; 2] = ["guide/", "notes/"];
-/// Bounds of a file's size, of a chunk's.
+/// Limits of file size and chunk size to choose from.
 pub(super) const FILE_SIZES: [usize; 2] = [1000, 65];
 pub(super) const CHUNK_SIZES: [usize; 2] = [60, 30];
 
-/// One thing that happens.
+/// One event.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     Write {
@@ -47,12 +46,12 @@ pub(super) enum Step {
         repo: usize,
         back: usize,
     },
-    /// The branch is replaced by the tree of another repository, and its history with it.
+    /// The branch is replaced by the tree of another repository, with its history.
     ForcePush {
         repo: usize,
         from: usize,
     },
-    /// The other branch becomes the default one.
+    /// The other branch becomes the default.
     SwitchDefault {
         repo: usize,
     },
@@ -68,18 +67,18 @@ pub(super) enum Step {
         repo: usize,
         name: usize,
     },
-    /// It is deleted and made anew under its name.
+    /// The repository is deleted and recreated under the same name.
     Recreate {
         repo: usize,
     },
     Exclude(Option<usize>),
-    /// Only `.md`, or every extension.
+    /// Index only `.md`, or every extension.
     Extension(bool),
     FileSize(usize),
     /// The project names a branch, or follows each repository's default.
     Branch(Option<usize>),
     ChunkSize(usize),
-    /// None: `sentence` alone; else a component of this version in front of it.
+    /// `None`: `sentence` alone; else a component of this version before it.
     Component(Option<u8>),
     Namespace(usize),
     Model(u8),
@@ -88,7 +87,7 @@ pub(super) enum Step {
         full: bool,
         prune: bool,
     },
-    /// All is indexed, something is edited, the run fails on it, and the edit is taken back.
+    /// Everything is indexed, something is edited, the run fails on it, and the edit is reverted.
     Undone {
         edit: Box<Step>,
         fault: Fault,
@@ -97,7 +96,7 @@ pub(super) enum Step {
     LoseLedger,
 }
 
-/// The text of a number.
+/// The text with this number.
 pub(super) fn text(number: usize) -> String {
     match number {
         0 => "One short sentence.".into(),
@@ -116,7 +115,7 @@ fn faults() -> impl Strategy<Value = Fault> {
         4 => (Just(On::Upsert), 1..5usize),
         4 => (Just(On::Delete), 1..5usize),
         3 => (Just(On::Embed), 1..5usize),
-        // A run of all four repositories writes some thirty times.
+        // A run of all four repositories writes about thirty times.
         6 => (Just(On::Ledger), 1..32usize),
         1 => (prop_oneof![Just(On::List), Just(On::Head), Just(On::Tree), Just(On::Fetch)], 1..5usize),
     ];
@@ -133,7 +132,7 @@ fn faults() -> impl Strategy<Value = Fault> {
     ]
 }
 
-/// What people do to repositories.
+/// Edits of repositories.
 fn edits_of_repositories() -> impl Strategy<Value = Step> + Clone {
     let (repo, path) = (0..KEYS.len(), 0..PATHS.len());
     let mode = prop_oneof![
@@ -155,7 +154,7 @@ fn edits_of_repositories() -> impl Strategy<Value = Step> + Clone {
     ]
 }
 
-/// What people do to the file.
+/// Edits of the configuration.
 fn edits_of_the_file() -> impl Strategy<Value = Step> + Clone {
     prop_oneof![
         2 => prop::option::of(0..FOLDERS.len()).prop_map(Step::Exclude),
@@ -173,7 +172,7 @@ fn edits() -> impl Strategy<Value = Step> + Clone {
     prop_oneof![3 => edits_of_repositories(), 1 => edits_of_the_file()]
 }
 
-/// Anything.
+/// Any step.
 pub(super) fn steps() -> impl Strategy<Value = Step> {
     prop_oneof![
         28 => edits(),

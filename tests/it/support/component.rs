@@ -1,5 +1,5 @@
-//! Hand-written components: a fixture's `split`, put into the scaffold all of them share, and
-//! wrapped as the contract in `wit/chunker.wit` says. They need no toolchain.
+//! Hand-written components: a fixture's `split` in the shared scaffold, wrapped according to
+//! `wit/chunker.wit`. No toolchain is needed.
 
 use std::path::{Path, PathBuf};
 
@@ -8,10 +8,10 @@ use reposync::chunk::component::WIT;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-/// The contract's interface of chunkers.
+/// The chunker interface of the contract.
 pub(crate) const CHUNKER: &str = "reposync:chunker/chunker@1.0.0";
 
-/// What a component's offsets count, by its place in `offset-unit`.
+/// The unit of a component's offsets, by its index in `offset-unit`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Unit {
     Utf8Bytes,
@@ -19,7 +19,7 @@ pub(crate) enum Unit {
     CodePoints,
 }
 
-/// A component in the making.
+/// A builder for a component.
 pub(crate) struct Fixture {
     name: String,
     body: String,
@@ -30,7 +30,7 @@ pub(crate) struct Fixture {
 }
 
 impl Fixture {
-    /// The fixture of this name; the component bears it too.
+    /// The fixture of this name, which is also the component's name.
     pub(crate) fn new(name: &str) -> Self {
         let body = std::fs::read_to_string(folder().join(format!("{name}.wat"))).expect("a fixture");
         Self {
@@ -49,7 +49,7 @@ impl Fixture {
         self
     }
 
-    /// Follows another contract; its `chunker` interface is exported under `chunker`.
+    /// Uses another contract; its `chunker` interface is exported under `chunker`.
     pub(crate) fn contract(mut self, chunker: &str, wit: String) -> Self {
         chunker.clone_into(&mut self.chunker);
         self.contract.pop();
@@ -57,7 +57,7 @@ impl Fixture {
         self
     }
 
-    /// Writes its log to an interface of another name.
+    /// Logs through an interface of another name.
     pub(crate) fn log(mut self, log: &str) -> Self {
         log.clone_into(&mut self.log);
         self
@@ -69,7 +69,7 @@ impl Fixture {
         self
     }
 
-    /// The contract with one more import in its world.
+    /// Adds an import to the world.
     pub(crate) fn importing(self, interface: &str) -> Self {
         let wit = WIT.replace("import log;", &format!("import log;\n  import {interface};"));
         self.contract(CHUNKER, wit)
@@ -91,7 +91,7 @@ impl Fixture {
             .package("io.wit", io)
     }
 
-    /// The core module, as text.
+    /// The core module as text.
     fn module(&self) -> String {
         let scaffold = std::fs::read_to_string(folder().join("scaffold.wat")).expect("the scaffold");
         let (imports, rest): (Vec<_>, Vec<_>) =
@@ -113,12 +113,12 @@ impl Fixture {
             .replace(";;fixture;;", &rest)
     }
 
-    /// The core module's bytes: what a compiler makes before there is a component.
+    /// The bytes of the core module: a compiler's output before it becomes a component.
     pub(crate) fn core(&self) -> Vec<u8> {
         wat::parse_str(self.module()).expect("good text")
     }
 
-    /// The component's bytes.
+    /// The bytes of the component.
     pub(crate) fn build(&self) -> Vec<u8> {
         let mut module = self.core();
         let mut resolve = Resolve::default();
@@ -149,7 +149,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/it/fixtures/components")
 }
 
-/// The settings of a stage that names a component, and says no more.
+/// The settings of a stage that names a component, all else default.
 pub(crate) fn settings(component: &Path) -> WasmSettings {
     serde_json::from_value(serde_json::json!({ "component": component })).expect("settings")
 }

@@ -1,4 +1,4 @@
-//! The daemon as the real program, and a client that can also send what no proper one would.
+//! The daemon as the real program, and an HTTP client that can also send malformed requests.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,16 +12,14 @@ use super::world::{Ran, Running, World};
 /// `[api]` on a free port.
 pub(crate) const API: &str = "[api]\nlisten = \"127.0.0.1:0\"\n";
 
-/// A running daemon.
 pub(crate) struct Daemon {
     pub(crate) program: Running,
     record: PathBuf,
     address: SocketAddr,
-    /// Sent as bearer: the daemon's own where it has made one.
+    /// Sent as bearer token; set to the daemon's generated token if there is one.
     pub(crate) token: Option<String>,
 }
 
-/// An answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -42,7 +40,7 @@ impl Answer {
             .unwrap_or_else(|error| panic!("{error}: {}\n{}", self.head, self.body))
     }
 
-    /// The code of an error, which must be in the API's form.
+    /// The error code of the answer, which must have the API's error form.
     #[track_caller]
     pub(crate) fn code(&self) -> String {
         let json = self.json();
@@ -58,7 +56,7 @@ impl Daemon {
         Self::start_with(world, Vec::new())
     }
 
-    /// The same with more in its environment.
+    /// The same with additional environment variables.
     #[track_caller]
     pub(crate) fn start_with(world: &World, environment: Vec<(String, String)>) -> Self {
         let arguments = ["daemon"];
@@ -69,7 +67,7 @@ impl Daemon {
         let address = read(&record, id).expect("just read");
         let token = own_token(world);
         let daemon = Self { program, record, address, token };
-        // It listens before it works; behind TLS the test asks.
+        // It listens before it serves; with TLS the test checks for itself.
         let record = std::fs::read_to_string(&daemon.record).expect("a record");
         if !record.contains("\"tls\":true") {
             assert_eq!(daemon.get("/health").status, 200);
@@ -81,7 +79,7 @@ impl Daemon {
         self.address
     }
 
-    /// The same daemon, asked by its listener for probes.
+    /// The same daemon, addressed by its probe listener.
     #[track_caller]
     pub(crate) fn probe(&self, path: &str) -> Answer {
         let record = std::fs::read_to_string(&self.record).expect("a record");
@@ -94,7 +92,7 @@ impl Daemon {
         answer(&mut stream)
     }
 
-    /// A connection that has sent this and says no more.
+    /// A connection on which this was sent and which then stays silent.
     #[track_caller]
     pub(crate) fn half(&self, sent: &str) -> TcpStream {
         let mut stream = self.connect();
@@ -102,14 +100,13 @@ impl Daemon {
         stream
     }
 
-    /// A connection of one's own.
     pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("the daemon listens");
         stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time-out");
         stream
     }
 
-    /// Sends one request over a connection of its own. The token is sent unless `headers` have their own
+    /// Sends one request over a new connection, with the token unless `headers` contain
     /// `Authorization`.
     #[track_caller]
     pub(crate) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
@@ -127,7 +124,7 @@ impl Daemon {
         }
         head.push_str("\r\n");
         let mut stream = self.connect();
-        // A server that refuses early does not read it all.
+        // A server that refuses early does not read the whole request.
         drop(stream.write_all(&[head.as_bytes(), body].concat()));
         answer(&mut stream)
     }
@@ -148,7 +145,7 @@ impl Daemon {
         self.send("POST", path, body)
     }
 
-    /// Waits until something holds, while the daemon runs.
+    /// Waits until a condition holds while the daemon runs.
     #[track_caller]
     pub(crate) fn until(&mut self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
         let started = Instant::now();
@@ -158,7 +155,7 @@ impl Daemon {
         }
     }
 
-    /// A project of the file, as `/projects` shows it.
+    /// A project's entry of `/projects`.
     #[track_caller]
     pub(crate) fn project(&self, name: &str) -> Value {
         let projects = self.get("/projects").is(200).json();
@@ -179,7 +176,7 @@ impl Daemon {
         self.get("/runs?limit=1000").is(200).json()["runs"].as_array().expect("runs").clone()
     }
 
-    /// Runs of a project that ended, newest first.
+    /// Finished runs of a project, newest first.
     #[track_caller]
     pub(crate) fn runs_of(&self, project: &str) -> Vec<Value> {
         let mut runs = self.runs();
@@ -187,14 +184,14 @@ impl Daemon {
         runs
     }
 
-    /// Waits until so many runs of a project have ended.
+    /// Waits until this many runs of a project have finished.
     #[track_caller]
     pub(crate) fn until_runs_of(&mut self, project: &str, n: usize) {
         let what = format!("{n} ended runs of {project}");
         self.until(&what, |daemon| daemon.runs_of(project).len() == n);
     }
 
-    /// Runs that ended, by what started them, oldest first.
+    /// Triggers of the finished runs, oldest first.
     #[track_caller]
     pub(crate) fn triggers(&self) -> Vec<String> {
         let mut runs = self.runs();
@@ -203,7 +200,7 @@ impl Daemon {
         runs.iter().map(|run| run["trigger"].as_str().expect("a trigger").to_owned()).collect()
     }
 
-    /// Waits until so many runs have ended and none is under way.
+    /// Waits until this many runs have finished and none is active.
     #[track_caller]
     pub(crate) fn until_runs(&mut self, n: usize) {
         self.until(&format!("{n} finished runs"), |daemon| {
@@ -212,7 +209,7 @@ impl Daemon {
         });
     }
 
-    /// Waits for a run's end.
+    /// Waits for the end of a run.
     #[track_caller]
     pub(crate) fn until_ended(&mut self, run: &str) -> Value {
         let path = format!("/runs/{run}");
@@ -220,7 +217,7 @@ impl Daemon {
         self.get(&path).json()
     }
 
-    /// A series of `/metrics` that counts, with its labels.
+    /// The value of a counter or gauge in `/metrics`; `name` includes the labels.
     #[track_caller]
     pub(crate) fn metric(&self, series: &str) -> u64 {
         let text = self.get("/metrics").is(200).body;
@@ -229,13 +226,13 @@ impl Daemon {
         number.trim_end_matches(".0").parse().expect("a whole number")
     }
 
-    /// Reloads that came to this outcome.
+    /// Number of reloads with this outcome.
     #[track_caller]
     pub(crate) fn reloads(&self, outcome: &str) -> u64 {
         self.metric(&format!("reposync_config_reloads_total{{outcome=\"{outcome}\"}}"))
     }
 
-    /// Ends it as a service manager would.
+    /// Stops it as a service manager would.
     #[track_caller]
     pub(crate) fn stop(self) -> Ran {
         self.program.signal("TERM");
@@ -250,21 +247,20 @@ impl Daemon {
     }
 }
 
-/// The token that a daemon of this world made; none: it has one in its file.
+/// The token generated by a daemon of this world; `None` if the configuration has one.
 pub(crate) fn own_token(world: &World) -> Option<String> {
     let text = std::fs::read_to_string(world.path(".reposync/state.db.token")).ok()?;
     Some(text.trim_end().to_owned())
 }
 
-/// The status line of an answer, whatever follows it.
 pub(crate) fn status_line(stream: &mut TcpStream) -> String {
     let mut line = String::new();
-    // An error shows as a line that is cut short.
+    // A truncated line fails the test that reads it.
     drop(BufReader::new(stream).read_line(&mut line));
     line
 }
 
-/// Where the daemon of this process listens.
+/// The address at which the daemon of this process listens.
 fn read(record: &PathBuf, process: u32) -> Option<SocketAddr> {
     let record: Value = serde_json::from_str(&std::fs::read_to_string(record).ok()?).ok()?;
     if record["process"] != process {
@@ -273,16 +269,16 @@ fn read(record: &PathBuf, process: u32) -> Option<SocketAddr> {
     record["listen"].as_str()?.parse().ok()
 }
 
-/// Reads an answer until the connection ends; a reset after the answer is the server's right.
+/// Reads an answer until the connection ends; a reset after the answer is allowed.
 pub(crate) fn answer(stream: &mut TcpStream) -> Answer {
     answer_from(stream)
 }
 
-/// The same from another kind of stream.
+/// The same for another kind of stream.
 pub(crate) fn answer_from(stream: &mut impl Read) -> Answer {
     let mut bytes = Vec::new();
-    // What came before a reset is kept. (A single `read` ends early on a signal, such as the end of
-    // another test's program.)
+    // Bytes received before a reset are kept. (A single `read` ends early on a signal, such as the end
+    // of another test's program.)
     drop(stream.read_to_end(&mut bytes));
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));

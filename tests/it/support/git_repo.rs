@@ -1,4 +1,5 @@
-//! Local Git repositories made by the real `git`, with fixed names and times: same steps, same ids.
+//! Local Git repositories made by the real `git`, with fixed names and times, so that the same steps
+//! give the same ids.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,8 +13,7 @@ pub(crate) struct GitRepo {
 }
 
 impl GitRepo {
-    /// An empty repository on the branch `main`, in a new folder at this path, which somebody else
-    /// removes.
+    /// An empty repository on the branch `main` in a new folder at this path, which the caller removes.
     pub(crate) fn at(path: &Path) -> Self {
         std::fs::create_dir_all(path).expect("a folder");
         let repo = Self { _dir: None, path: path.to_owned() };
@@ -21,7 +21,7 @@ impl GitRepo {
         repo
     }
 
-    /// The same in a temporary folder of its own, in a folder of this name.
+    /// The same in a folder of this name in a new temporary folder.
     pub(crate) fn init(name: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         // The real path: on some systems the temporary folder is a link.
@@ -39,7 +39,7 @@ impl GitRepo {
         self.path.to_str().expect("UTF-8").to_owned()
     }
 
-    /// Runs `git` in the work tree; its standard output without the last newline.
+    /// Runs `git` in the work tree; returns its standard output without the last newline.
     pub(crate) fn git(&self, args: &[&str]) -> String {
         git(&self.path, args)
     }
@@ -52,7 +52,7 @@ impl GitRepo {
         self
     }
 
-    /// Commits everything that is in the work tree.
+    /// Commits everything in the work tree.
     pub(crate) fn commit(&self, message: &str) -> GitSha {
         self.git(&["add", "--all"]);
         self.git(&["commit", "--quiet", "--allow-empty", "-m", message]);
@@ -65,7 +65,7 @@ impl GitRepo {
     }
 }
 
-/// Runs `git` in a folder, apart from the configuration of who runs the tests.
+/// Runs `git` in a folder, isolated from the user's configuration.
 pub(crate) fn git(folder: &Path, args: &[&str]) -> String {
     let output = Command::new("git")
         .current_dir(folder)

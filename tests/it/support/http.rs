@@ -1,6 +1,6 @@
-//! A small HTTP/1.1 server on a loopback port that fakes of services are built on: it records every
-//! exchange, and can be told to fail the way networks and services do, which a proper one cannot.
-//! It has threads of its own, so that it serves any test, with or without a runtime. Knows no service.
+//! A small HTTP/1.1 server on a loopback port for fakes of services: it records every exchange and can
+//! fail as networks and services do, which a regular server cannot. It uses threads, so it works with
+//! or without an async runtime. It contains nothing specific to a service.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -47,18 +47,17 @@ impl Request {
         }
     }
 
-    /// The body; null where it is no JSON.
+    /// The body; null if it is not JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
 
-    /// Everything that was sent, to look for a text in.
+    /// The whole request, to search for a text.
     pub(crate) fn everything(&self) -> String {
         format!("{} {:?} {}", self.target(), self.headers, String::from_utf8_lossy(&self.body))
     }
 }
 
-/// One answer.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Response {
     pub(crate) status: u16,
@@ -67,12 +66,12 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    /// An answer of a status, without body.
+    /// An answer without body.
     pub(crate) fn status(status: u16) -> Self {
         Self { status, ..Self::default() }
     }
 
-    /// An answer with a body of a type.
+    /// An answer with a body of this type.
     pub(crate) fn of(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         Self { status, body: body.into(), ..Self::default() }.with("content-type", content_type)
     }
@@ -85,7 +84,7 @@ impl Response {
         Self::of(status, "text/plain; charset=utf-8", body)
     }
 
-    /// With a header.
+    /// Adds a header.
     pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self
@@ -108,36 +107,36 @@ fn first<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
 /// How a call fails.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
-    /// It does not: counts off a call, so that a later one fails.
+    /// The call succeeds. Placeholder, so that a later call fails.
     None,
-    /// This answer instead of the service's; nothing is done.
+    /// This answer instead of the service's; the handler does not run.
     Answer(Response),
-    /// The connection is closed without an answer; nothing is done.
+    /// The connection is closed without an answer; the handler does not run.
     Reset,
-    /// Never an answer; nothing is done.
+    /// There is never an answer; the handler does not run.
     Hang,
-    /// It is done and answered once the gate is open.
+    /// The handler runs and the answer is sent once the gate is open.
     Gate(Gate),
-    /// It is done, and the connection breaks in the middle of the answer's body.
+    /// The handler runs, and the connection breaks in the middle of the answer's body.
     Truncated,
-    /// It is done, and the connection breaks before the answer.
+    /// The handler runs, and the connection breaks before the answer.
     AnswerLost,
-    /// It is done, and never answered.
+    /// The handler runs, and there is never an answer.
     AnswerHeld,
 }
 
 impl Fault {
     /// A status with a short text.
     pub(crate) fn status(status: u16) -> Self {
-        Self::Answer(Response::text(status, "the fake was told to fail"))
+        Self::Answer(Response::text(status, "a fault of the fake"))
     }
 
-    /// A page with a good status, as a proxy sends it.
+    /// An HTML page with status 200, as a proxy sends it.
     pub(crate) fn html() -> Self {
         Self::Answer(Response::of(200, "text/html", "<html><body>Please log in</body></html>"))
     }
 
-    /// With a header.
+    /// Adds a header.
     pub(crate) fn with(self, name: &str, value: impl Into<String>) -> Self {
         match self {
             Self::Answer(response) => Self::Answer(response.with(name, value)),
@@ -146,7 +145,7 @@ impl Fault {
     }
 }
 
-/// A gate at which calls wait until a test opens it. Clones are the same gate.
+/// Blocks calls until a test opens it. Clones are the same gate.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Gate(Arc<(Mutex<GateState>, Condvar)>);
 
@@ -157,17 +156,17 @@ struct GateState {
 }
 
 impl Gate {
-    /// Waits until a call stands at the gate.
+    /// Waits until a call is blocked at the gate.
     #[track_caller]
     pub(crate) fn until_reached(&self) {
         let (state, moved) = &*self.0;
         let patience = Duration::from_secs(60);
         let (state, _) =
             moved.wait_timeout_while(locked(state), patience, |it| !it.reached).expect("not poisoned");
-        assert!(state.reached, "no call has come to the gate");
+        assert!(state.reached, "no call has reached the gate");
     }
 
-    /// Lets all calls through, those to come, too.
+    /// Opens the gate for blocked and future calls.
     pub(crate) fn open(&self) {
         locked(&self.0.0).open = true;
         self.0.1.notify_all();
@@ -182,11 +181,11 @@ impl Gate {
     }
 }
 
-/// A request, and what became of it.
+/// A request and its outcome.
 #[derive(Debug, Clone)]
 pub(crate) struct Exchange {
     pub(crate) request: Request,
-    /// None where no whole answer was sent.
+    /// The status; `None` if no complete answer was sent.
     pub(crate) status: Option<u16>,
 }
 
@@ -209,7 +208,7 @@ type Handler = dyn Fn(&Request) -> Response + Send + Sync;
 struct Shared {
     handler: Box<Handler>,
     seen: Mutex<Vec<Exchange>>,
-    /// A part of `METHOD path`, how many such calls fail yet, and how.
+    /// A part of `METHOD path`, the remaining number of such calls to fail, and how.
     faults: Mutex<Vec<(String, usize, Fault)>>,
     stopped: AtomicBool,
 }
@@ -239,7 +238,7 @@ impl Server {
         Self { address, shared }
     }
 
-    /// A server that takes every request and never answers.
+    /// A server that accepts every request and never answers.
     pub(crate) fn silent() -> Self {
         let server = Self::start(|_| Response::status(500));
         server.fail_times("", usize::MAX, Fault::Hang);
@@ -251,32 +250,32 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// The next call whose `METHOD path` contains `on` fails so. Faults are used up in their order.
+    /// Makes the next call whose `METHOD path` contains `on` fail. Faults are used up in order.
     pub(crate) fn fail(&self, on: &str, fault: Fault) {
         self.fail_times(on, 1, fault);
     }
 
-    /// The same for so many calls; `usize::MAX`: until [`Server::heal`].
+    /// The same for `times` calls; `usize::MAX`: until [`Server::heal`].
     pub(crate) fn fail_times(&self, on: &str, times: usize, fault: Fault) {
         locked(&self.shared.faults).push((on.to_owned(), times, fault));
     }
 
-    /// Nothing fails any more.
+    /// Removes all faults.
     pub(crate) fn heal(&self) {
         locked(&self.shared.faults).clear();
     }
 
-    /// Calls that are still to fail.
+    /// Number of calls that are still to fail.
     pub(crate) fn faults_left(&self) -> usize {
         locked(&self.shared.faults).iter().map(|(_, times, _)| times).sum()
     }
 
-    /// All requests so far.
+    /// All requests until now.
     pub(crate) fn requests(&self) -> Vec<Exchange> {
         locked(&self.shared.seen).clone()
     }
 
-    /// The requests since the last call of this.
+    /// The requests since the last call.
     pub(crate) fn take_requests(&self) -> Vec<Exchange> {
         std::mem::take(&mut *locked(&self.shared.seen))
     }
@@ -294,7 +293,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What goes over the wire.
+/// How much of an answer is sent before the connection is closed.
 enum Reply {
     Whole(Response),
     Half(Response),
@@ -303,7 +302,7 @@ enum Reply {
 }
 
 impl Shared {
-    /// Serves one connection until it ends; an error is the client's going away.
+    /// Serves one connection until it ends; an error means that the client disconnected.
     fn serve(&self, mut stream: TcpStream) {
         let Ok(reading) = stream.try_clone() else { return };
         let _delayed = stream.set_nodelay(true);

@@ -1,4 +1,4 @@
-//! A project over a local repository with the embedded model and store, run by the real program.
+//! A project over a local repository with the built-in model and store, run by the real program.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::git_repo::GitRepo;
 use super::world::{Ran, World};
 
-/// Stages for everything local.
+/// Stages that need no network.
 pub(crate) const STAGES: &str = r#"
 [stages.local]
 kind = "git"
@@ -22,17 +22,17 @@ kind = "local"
 kind = "sqlite"
 "#;
 
-/// A project `docs` over the repository `docs`, with `more` in its table.
+/// A project `docs` over the repository `docs`, with the keys `more` in its table.
 pub(crate) fn project(more: &str) -> String {
     format!(
         "{STAGES}\n[projects.docs]\npipeline = [\"local\", \"prose\", \"model\", \"index\"]\nrepositories = [\"docs\"]\n{more}\n"
     )
 }
 
-/// What the index holds, by namespace and id: metadata without `commit_sha` and `url`, text, vector.
+/// The index by namespace and id: metadata without `commit_sha` and `url`, text, vector.
 pub(crate) type Index = BTreeMap<(String, String), (Value, String, Vec<u8>)>;
 
-/// A world with a repository of three short files, and a file for it.
+/// A world with a repository of three short files, and a configuration for it.
 pub(crate) struct Local {
     pub(crate) world: World,
     pub(crate) repo: GitRepo,
@@ -73,14 +73,15 @@ impl Local {
         read_index(&self.world.path(".reposync/index.db"))
     }
 
-    /// The index must be what a build from nothing makes of the same file and repositories.
+    /// Panics unless the index equals that of a fresh build from the same configuration and
+    /// repositories.
     #[track_caller]
     pub(crate) fn assert_as_fresh(&self) {
         let fresh = self.fresh();
         assert_eq!(self.index(), fresh);
     }
 
-    /// What a build from nothing makes of the file and the repositories.
+    /// The index of a fresh build from the same configuration and repositories.
     pub(crate) fn fresh(&self) -> Index {
         let text = self.world.read("reposync.toml").replace("repositories = [\"", "repositories = [\"../");
         drop(std::fs::remove_dir_all(self.world.path("fresh")));
@@ -90,10 +91,10 @@ impl Local {
     }
 }
 
-/// The counts of a run's work on texts and vectors.
+/// The counters of a run's work on texts and vectors.
 pub(crate) const WORK: [&str; 4] = ["texts_embedded", "texts_cached", "vectors_written", "vectors_deleted"];
 
-/// What `apply` did.
+/// The outcome of `apply`.
 pub(crate) struct Applied {
     pub(crate) report: Value,
     pub(crate) ran: Ran,
@@ -106,19 +107,19 @@ impl Applied {
         self
     }
 
-    /// A count of the first project.
+    /// A counter of the first project.
     #[track_caller]
     pub(crate) fn count(&self, name: &str) -> u64 {
         self.report["projects"][0]["counts"][name].as_u64().expect(name)
     }
 
-    /// Several of them.
+    /// Several counters.
     #[track_caller]
     pub(crate) fn counts<const N: usize>(&self, names: [&str; N]) -> [u64; N] {
         names.map(|name| self.count(name))
     }
 
-    /// All notes of all projects, and what the guards withheld, one in a line.
+    /// All notes of all projects and everything withheld by guards, one per line.
     pub(crate) fn notes(&self) -> String {
         let projects = self.report["projects"].as_array().map_or(&[] as &[Value], Vec::as_slice);
         let list = |key| projects.iter().filter_map(move |project: &Value| project[key].as_array()).flatten();
@@ -127,7 +128,7 @@ impl Applied {
     }
 }
 
-/// What an index file holds.
+/// The content of an index file.
 pub(crate) fn read_index(path: &std::path::Path) -> Index {
     let db = Connection::open(path).expect("an index");
     let mut statement = db

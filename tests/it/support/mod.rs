@@ -1,4 +1,4 @@
-//! What the tests stand on: repositories, fakes of the services, the specifications.
+//! Test support: repositories, fakes of the services, the specifications.
 
 pub(crate) mod component;
 pub(crate) mod daemon;

@@ -1,5 +1,5 @@
-//! A fake of Azure OpenAI and of servers that speak OpenAI's protocol: a real server on a loopback
-//! port that checks credentials and limits, counts every text it embeds, and fails as it is told.
+//! A fake of Azure OpenAI and of compatible servers: a real server on a loopback port that checks
+//! credentials and limits, counts every text it embeds, and can fail in chosen ways.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,28 +12,28 @@ use serde_json::{Value, json};
 use super::http::{Exchange, Fault, Request, Response, Server};
 use super::openapi::Spec;
 
-/// What the server is like. The default is Azure's and OpenAI's own behaviour, with short vectors.
+/// Properties of the server. The default is the behaviour of Azure and OpenAI, with short vectors.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
-    /// Taken as `api-key`, or as bearer. None: everybody is served.
+    /// The key, as `api-key` or bearer token. `None`: no authentication.
     pub(crate) key: Option<String>,
-    /// The one deployment (Azure) or model.
+    /// The only deployment (Azure) or model.
     pub(crate) model: String,
-    /// Components of a vector, where the request does not shorten it.
+    /// Components of a vector, if the request does not shorten it.
     pub(crate) dimensions: usize,
-    /// False: asking for `dimensions` is refused, as ada-002 does.
+    /// `false`: requests with `dimensions` are refused, as ada-002 does.
     pub(crate) shortens: bool,
     pub(crate) max_inputs: usize,
     pub(crate) max_input_tokens: usize,
     pub(crate) max_tokens: usize,
-    /// Calls answered at once; more get 429.
+    /// Maximum number of concurrent calls; further ones get 429.
     pub(crate) at_once: usize,
-    /// Time an answer takes.
+    /// Latency of an answer.
     pub(crate) latency: Duration,
-    /// A text with this in it is refused with its batch.
+    /// A text that contains this is refused together with its batch.
     pub(crate) refuses: Option<String>,
     pub(crate) encoding: Encoding,
-    /// Answers come in another order than asked.
+    /// The vectors of an answer are not in the order of the inputs.
     pub(crate) shuffled: bool,
     /// Errors as `{"message", "type"}`, and 413 for too many inputs (text-embeddings-inference).
     pub(crate) flat_errors: bool,
@@ -59,13 +59,13 @@ impl Default for Options {
     }
 }
 
-/// What the server makes of `encoding_format`.
+/// How the server handles `encoding_format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encoding {
     AsAsked,
-    /// Always numbers.
+    /// Always answers with numbers.
     Ignored,
-    /// 400.
+    /// Answers 400.
     Refused,
 }
 
@@ -74,7 +74,7 @@ pub(crate) enum Encoding {
 pub(crate) enum Flaw {
     /// One vector too few.
     OneTooFew,
-    /// All vectors under the same index.
+    /// All vectors have the same index.
     SameIndex,
 }
 
@@ -88,8 +88,8 @@ struct Record {
     problems: Vec<String>,
 }
 
-/// The running server; it ends when dropped, and then fails the test if a request or an answer was
-/// not as the service's own specification says.
+/// The running server; it stops when dropped, and then fails the test if a request or an answer
+/// violated the service's own specification.
 pub(crate) struct FakeOpenAi {
     pub(crate) server: Server,
     shared: Arc<Shared>,
@@ -107,22 +107,22 @@ impl FakeOpenAi {
         Self { server: Server::start(move |request| serving.answer(request)), shared }
     }
 
-    /// `http://127.0.0.1:PORT`, to be `endpoint` or `base_url`.
+    /// `http://127.0.0.1:PORT`, for `endpoint` or `base_url`.
     pub(crate) fn url(&self) -> String {
         self.server.url()
     }
 
-    /// The next calls fail so, one after the other.
+    /// Makes the next calls fail, one fault per call.
     pub(crate) fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
         faults.into_iter().for_each(|fault| self.server.fail("/embeddings", fault));
     }
 
-    /// The next answer is not what was asked for.
+    /// Makes the next answer wrong.
     pub(crate) fn flaw(&self, flaw: Flaw) {
         self.shared.record().flaw = Some(flaw);
     }
 
-    /// Every call so far.
+    /// Every call until now.
     pub(crate) fn calls(&self) -> Vec<Exchange> {
         self.server.requests()
     }
@@ -137,12 +137,12 @@ impl FakeOpenAi {
         self.shared.record().tokens
     }
 
-    /// The most calls that were in flight together.
+    /// The highest number of concurrent calls.
     pub(crate) fn most_at_once(&self) -> usize {
         self.shared.record().most_at_once
     }
 
-    /// What broke the specification since the last call of this.
+    /// Violations of the specification since the last call.
     pub(crate) fn take_problems(&self) -> Vec<String> {
         std::mem::take(&mut self.shared.record().problems)
     }
@@ -222,7 +222,7 @@ impl Shared {
     }
 
     fn check_answer(&self, api: Api, request: &Request, answer: &Response) {
-        // Other servers of the protocol have errors of their own shape.
+        // Compatible servers have other error bodies.
         if !self.options.flat_errors {
             self.check(api.spec().map(|spec| {
                 let (method, path) = (&request.method, &request.path);
@@ -231,7 +231,7 @@ impl Shared {
         }
     }
 
-    /// The answer as numbers, and as it was asked for.
+    /// The answer with numbers, for the check, and in the requested encoding.
     fn embed(&self, body: &Value, inputs: &[String]) -> (Response, Response) {
         let options = &self.options;
         let tokens: usize = inputs.iter().map(|text| tokens(text)).sum();
@@ -277,7 +277,7 @@ impl Shared {
         (answer(false), answer(base64))
     }
 
-    /// Who is not served, and for what.
+    /// The error of an unauthorized request or a wrong path.
     fn refusal(&self, api: Api, request: &Request, body: &Value, at_once: usize) -> Option<Response> {
         let options = &self.options;
         if let Some(key) = &options.key {
@@ -310,7 +310,7 @@ impl Shared {
         self.over_limits(body, &inputs(request))
     }
 
-    /// The limits of the service, and what this one does not take.
+    /// The error of a request beyond the service's limits or with unsupported parameters.
     fn over_limits(&self, body: &Value, inputs: &[String]) -> Option<Response> {
         let options = &self.options;
         let counts: Vec<usize> = inputs.iter().map(|text| tokens(text)).collect();
@@ -355,7 +355,7 @@ impl Shared {
     }
 }
 
-/// Which service is spoken to.
+/// The service a request addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Api {
     AzureDated,

@@ -1,5 +1,5 @@
-//! Requests and answers against the services' own OpenAPI files, so that a fake cannot drift from
-//! the service it stands for. Knows no service.
+//! Checks requests and answers against the services' own OpenAPI files, so that a fake cannot drift
+//! from its service. It contains nothing specific to a service.
 //!
 //! The files lie outside the repository (`../shared/specs`, or where `REPOSYNC_SPECS` says); where
 //! they are missing, nothing is checked.
@@ -17,12 +17,12 @@ pub(crate) struct Spec {
     name: String,
     document: Value,
     draft: Draft,
-    /// Path prefixes of the servers (`/openai/v1`), the empty one included.
+    /// Path prefixes of the servers (`/openai/v1`), including the empty one.
     prefixes: Vec<String>,
     validators: Mutex<HashMap<String, Arc<Validator>>>,
 }
 
-/// An operation found for a request: where it stands in the document, and its path's parameters.
+/// The operation of a request: its position in the document, and the path's parameters.
 struct Operation<'a> {
     pointer: String,
     value: &'a Value,
@@ -33,14 +33,14 @@ struct Operation<'a> {
 static LOADED: LazyLock<Mutex<HashMap<String, Option<&'static Spec>>>> = LazyLock::new(Mutex::default);
 
 impl Spec {
-    /// Loads a file of `shared/specs` by its name (`github-rest.openapi.json`), once in a process.
-    /// None, with a printed line, where it is missing.
+    /// Loads a file of the specification folder by its name (`github-rest.openapi.json`), once per
+    /// process. If it is missing, prints a line and returns `None`.
     pub(crate) fn load(name: &str) -> Option<&'static Self> {
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         *loaded.entry(name.to_owned()).or_insert_with(|| {
             let path = folder().join(name);
             let Ok(text) = std::fs::read_to_string(&path) else {
-                // Past the test's captured output: a skipped check must not look like a passed one.
+                // Not captured by the test harness: a skipped check must not look like a passed one.
                 drop(writeln!(
                     std::io::stderr(),
                     "skipped: no {}; nothing is checked against it",
@@ -71,8 +71,8 @@ impl Spec {
         Self { name: name.to_owned(), document, draft, prefixes, validators: Mutex::default() }
     }
 
-    /// Checks a request: the operation exists; its path and query parameters are known, complete
-    /// and of the right type; its JSON body is as declared. `path` has no query; `body` may be empty.
+    /// Checks a request: the operation exists; its path and query parameters are known, complete and of
+    /// the right type; its JSON body matches the schema. `path` has no query; `body` may be empty.
     pub(crate) fn check_request(
         &self,
         method: &str,
@@ -118,8 +118,8 @@ impl Spec {
         )
     }
 
-    /// Checks an answer. A status that the document does not declare passes if it is an error
-    /// (documents are never complete there); a declared JSON content must be as declared.
+    /// Checks an answer. An undeclared status passes if it is an error (specifications never list all
+    /// of them); a declared JSON body must match its schema.
     pub(crate) fn check_response(
         &self,
         method: &str,
@@ -143,7 +143,7 @@ impl Spec {
         let media = content_type.split(';').next().unwrap_or("").trim();
         let schema = &declared["content"][media]["schema"];
         if schema.is_null() {
-            // Vendor media types (raw blobs, bare ids) and bodiless answers are not described.
+            // Vendor media types (raw blobs, bare ids) and answers without body are not specified.
             let described = media == "application/json" && declared.get("content").is_some();
             return if described { Err(format!("{what}: no JSON is declared")) } else { Ok(()) };
         }
@@ -156,7 +156,7 @@ impl Spec {
         let method = method.to_ascii_lowercase();
         for prefix in &self.prefixes {
             let Some(rest) = path.strip_prefix(prefix.as_str()) else { continue };
-            // The template with the most literal segments wins, as OpenAPI wants it.
+            // The template with the most literal segments wins, as OpenAPI requires.
             let best = paths
                 .iter()
                 .filter(|(_, item)| item.get(&method).is_some())
@@ -174,7 +174,7 @@ impl Spec {
         Err(format!("{}: no operation for {method} {path}", self.name))
     }
 
-    /// The operation's parameters by place and name, each with the pointer to its schema.
+    /// The operation's parameters by location and name, each with the pointer to its schema.
     fn parameters(&self, operation: &Operation<'_>) -> HashMap<(String, String), (String, Value)> {
         let item = operation.pointer.rsplit_once('/').expect("a path item above").0;
         let lists = [
@@ -193,7 +193,7 @@ impl Spec {
         parameters
     }
 
-    /// Follows a `$ref` to its end.
+    /// Resolves a chain of `$ref`.
     fn resolved<'a>(&'a self, mut pointer: String, mut value: &'a Value) -> (String, &'a Value) {
         while let Some(target) = value.get("$ref").and_then(Value::as_str) {
             target.clone_into(&mut pointer);
@@ -202,7 +202,7 @@ impl Spec {
         (pointer, value)
     }
 
-    /// A parameter's text is right if it is right as text or as the JSON value it spells.
+    /// A parameter is valid as text or as the JSON value it spells.
     fn check_text(&self, what: &str, pointer: &str, text: &str) -> Result<(), String> {
         let as_text = Value::String(text.to_owned());
         let as_json = serde_json::from_str(text).unwrap_or(Value::Null);
@@ -229,7 +229,7 @@ impl Spec {
     fn validator(&self, pointer: &str) -> Arc<Validator> {
         let mut validators = self.validators.lock().unwrap_or_else(PoisonError::into_inner);
         let validator = validators.entry(pointer.to_owned()).or_insert_with(|| {
-            // The schema refers into the whole document, so the whole document goes along.
+            // The schema refers to other parts of the document, so the whole document is passed.
             let mut schema = self.document.as_object().expect("a document").clone();
             schema.insert("$ref".into(), json!(pointer.replace('{', "%7B").replace('}', "%7D")));
             let schema = Value::Object(schema);
@@ -245,13 +245,13 @@ impl Spec {
     }
 }
 
-/// Where the files lie; `REPOSYNC_SPECS` names another folder.
+/// The folder of the specifications; `REPOSYNC_SPECS` overrides it.
 pub(crate) fn folder() -> PathBuf {
     std::env::var_os("REPOSYNC_SPECS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/specs"), PathBuf::from)
 }
 
-/// Parameters that may hold slashes.
+/// Parameters that may contain slashes.
 const LONG_PARAMETERS: [&str; 4] = ["ref", "path", "basehead", "branch"];
 
 /// `https://{host}/openai` and `{endpoint}/openai` -> `/openai`.
@@ -260,8 +260,8 @@ fn path_of_server(url: &str) -> String {
     rest.find('/').map_or(String::new(), |at| rest[at..].trim_end_matches('/').to_owned())
 }
 
-/// Matches `/repos/{owner}/{repo}` and gives the parameters' values, still percent-encoded. The
-/// last parameter may be a path of several segments, if its name says so.
+/// Matches `/repos/{owner}/{repo}` and returns the parameters' values, still percent-encoded. The last
+/// parameter may span several segments, if its name is in the list above.
 fn match_template(template: &str, path: &str) -> Option<Vec<(String, String)>> {
     let templates: Vec<&str> = template.trim_start_matches('/').split('/').collect();
     let mut segments: Vec<String> = path.strip_prefix('/')?.split('/').map(str::to_owned).collect();

@@ -1,5 +1,5 @@
-//! A fake of Pinecone's control and data plane with one index: enforces the limits and rules of
-//! the real one, and checks requests and answers against the published specification.
+//! A fake of Pinecone's control and data plane with one index: enforces the limits and rules of the
+//! real service, and checks requests and answers against the published specification.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use super::openapi::Spec;
 
 pub(crate) const KEY: &str = "pcsk_fake-key-of-the-tests";
 pub(crate) const INDEX: &str = "docs";
-/// The data plane lies below a path of its own, as behind a proxy.
+/// The data plane is below a path, as behind a proxy.
 const DATA: &str = "/data/docs-1a2b";
 const CONTROL_SPEC: &str = "pinecone-db_control-2026-04.oas.yaml";
 const DATA_SPEC: &str = "pinecone-db_data-2026-04.oas.yaml";
@@ -25,22 +25,22 @@ struct Stored {
     metadata: Map<String, Value>,
 }
 
-/// What a test may set before or while the client works.
+/// Settings that a test may change before or while the client works.
 #[derive(Debug)]
 pub(crate) struct State {
-    /// None: there is no index.
+    /// `None`: there is no index.
     pub(crate) dimension: Option<usize>,
     pub(crate) metric: String,
     pub(crate) vector_type: String,
-    /// Descriptions that still say "not ready".
+    /// Number of descriptions that still say "not ready".
     pub(crate) not_ready: usize,
-    /// Somebody else creates the index just before the client's own attempt.
+    /// Another client creates the index just before this client's attempt.
     pub(crate) created_by_another: bool,
     /// Creation is refused with a quota error.
     pub(crate) quota_used_up: bool,
-    /// Bytes of a request's body at most.
+    /// Maximum size of a request body in bytes.
     pub(crate) most_bytes: usize,
-    /// Reads that still see what was before a write.
+    /// Number of reads that do not see a write yet.
     pub(crate) lag: u64,
     /// Records written and deleted, by request.
     pub(crate) upserted: Vec<usize>,
@@ -52,15 +52,15 @@ pub(crate) struct State {
     problems: Vec<String>,
 }
 
-/// The fake. What a client does against the rules and the service would forgive is a problem that
-/// fails the test when this is dropped.
+/// The fake. Requests that break the rules but that the real service would accept are recorded as
+/// problems and fail the test on drop.
 pub(crate) struct Pinecone {
     pub(crate) server: Server,
     state: Arc<Mutex<State>>,
 }
 
 impl Pinecone {
-    /// An index of this dimension, or none.
+    /// With an index of this dimension, or none.
     pub(crate) fn start(dimension: Option<usize>) -> Self {
         let state = Arc::new(Mutex::new(State {
             dimension,
@@ -88,7 +88,7 @@ impl Pinecone {
         lock(&self.state)
     }
 
-    /// The index was deleted and made anew with another dimension.
+    /// The index was deleted and recreated with another dimension.
     pub(crate) fn empty(&self, dimension: usize) {
         let mut state = self.state();
         state.dimension = Some(dimension);
@@ -97,7 +97,7 @@ impl Pinecone {
         state.visible.clear();
     }
 
-    /// Settings that lead here by way of the control plane.
+    /// Settings that find the index through the control plane.
     pub(crate) fn settings(&self) -> PineconeSettings {
         let text = json!({ "index": INDEX, "api_key": KEY, "api_url": self.server.url() });
         serde_json::from_value(text).expect("settings")
@@ -114,7 +114,8 @@ impl Pinecone {
         format!("{}{DATA}", self.server.url())
     }
 
-    /// The records stored in a namespace, lag or not: vector, and metadata without `commit_sha` and `url`.
+    /// The records stored in a namespace, visible to reads or not: vector, and metadata without
+    /// `commit_sha` and `url`.
     pub(crate) fn records(&self, namespace: &str) -> BTreeMap<String, (Vec<f32>, Map<String, Value>)> {
         let state = self.state();
         let held = state.written.get(namespace).into_iter().flatten();
@@ -126,12 +127,12 @@ impl Pinecone {
         .collect()
     }
 
-    /// What broke the service's rules since the last call of this.
+    /// Violations of the service's rules since the last call.
     pub(crate) fn take_problems(&self) -> Vec<String> {
         std::mem::take(&mut self.state().problems)
     }
 
-    /// What is stored, by namespace and id, lag or not.
+    /// Everything stored, by namespace and id, visible to reads or not.
     pub(crate) fn ids(&self, namespace: &str) -> Vec<String> {
         self.state().written.get(namespace).into_iter().flat_map(BTreeMap::keys).cloned().collect()
     }
@@ -149,12 +150,12 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The data plane's errors: gRPC codes. 3: invalid argument, 5: not found.
+/// Errors of the data plane, with gRPC codes. 3: invalid argument, 5: not found.
 fn refused(status: u16, code: u8, message: &str) -> Response {
     Response::json(status, &json!({ "code": code, "message": message, "details": [] }))
 }
 
-/// The control plane's errors.
+/// Errors of the control plane.
 fn failed(status: u16, code: &str, message: &str) -> Response {
     Response::json(status, &json!({ "status": status, "error": { "code": code, "message": message } }))
 }
@@ -305,7 +306,7 @@ impl State {
     fn delete(&mut self, asked: &Value) -> Result<Value, Response> {
         let ids: Vec<String> = serde_json::from_value(asked["ids"].clone()).unwrap_or_default();
         if let (false, Some(filter)) = (ids.is_empty(), asked.get("filter")) {
-            // What the real service does, and nobody wants.
+            // The real service ignores the ids then, which no client wants.
             self.problems.push(format!("ids are ignored beside the filter {filter}"));
         }
         if ids.is_empty() || ids.len() > 1000 {
@@ -390,7 +391,7 @@ impl State {
             .filter(|(_, stored)| filter.matches(&stored.metadata))
             .map(|(id, stored)| (score(euclidean, &stored.values, &vector), id, stored.metadata))
             .collect();
-        // The nearest first, which in a euclidean index is the least distance.
+        // The nearest first; in a euclidean index a smaller score is nearer.
         matches.sort_by(|a, b| if euclidean { a.0.total_cmp(&b.0) } else { b.0.total_cmp(&a.0) });
         let matches: Vec<Value> = matches
             .into_iter()
@@ -418,7 +419,7 @@ impl State {
         })
     }
 
-    /// Writes, to be seen by reads once the lag is over.
+    /// Applies a write, visible to reads once the lag is over.
     fn write(&mut self, change: impl FnOnce(&mut Namespaces)) {
         change(&mut self.written);
         self.unseen.push_back((self.reads + self.lag, self.written.clone()));
@@ -437,7 +438,7 @@ impl State {
     }
 }
 
-/// The namespace without a name is kept under the empty one, and addressed by either.
+/// The default namespace is stored under the empty name and addressed by either name.
 fn namespace_of(named: Option<&str>) -> Result<String, Response> {
     match named {
         None | Some("" | "__default__") => Ok(String::new()),
@@ -446,7 +447,7 @@ fn namespace_of(named: Option<&str>) -> Result<String, Response> {
     }
 }
 
-/// Metadata as the service keeps it: flat, no null, every number a float.
+/// Metadata as the service stores it: flat, no null, every number a float.
 fn as_kept(metadata: &Map<String, Value>) -> Result<Map<String, Value>, String> {
     let bytes = Value::Object(metadata.clone()).to_string().len();
     if bytes > 40_960 {

@@ -1,5 +1,5 @@
-//! The four services as fakes, and a world whose file uses them the way the example of the
-//! documentation does.
+//! The four services as fakes, and a world whose configuration uses them like the example of the
+//! documentation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,10 +15,9 @@ use super::world::World;
 
 /// Components of a vector.
 pub(crate) const DIMENSIONS: usize = 64;
-/// The key that the fake of Azure takes.
+/// The key that the fake of Azure accepts.
 pub(crate) const AZURE_KEY: &str = "azure-key-0123456789-of-the-tests";
 
-/// Everything a run needs.
 pub(crate) struct Services {
     pub(crate) world: World,
     pub(crate) github: FakeGithub,
@@ -53,7 +52,7 @@ impl Services {
         services
     }
 
-    /// The example of the documentation, with addresses of the fakes.
+    /// The example of the documentation, with the addresses of the fakes.
     pub(crate) fn file(&self) -> String {
         format!(
             r#"[engine]
@@ -104,7 +103,7 @@ exclude_patterns = ["**/node_modules/**"]
         )
     }
 
-    /// A repository of the organisation with these files.
+    /// Adds a repository with these files to the organization.
     pub(crate) fn repository(&self, name: &str, files: &[(&str, String)]) -> GitRepo {
         let repo = self.world.repo(&format!("repos/{name}"));
         for (path, text) in files {
@@ -115,7 +114,7 @@ exclude_patterns = ["**/node_modules/**"]
         repo
     }
 
-    /// A repository of so many pages with different texts.
+    /// Adds a repository of `pages` pages with different texts.
     pub(crate) fn with_pages(&self, name: &str, pages: usize) -> GitRepo {
         let paths: Vec<_> = (0..pages).map(|n| format!("docs/page-{n}.md")).collect();
         let text = |n| format!("# Page {n}\n\nWhat page {n} says.\n");
@@ -123,13 +122,13 @@ exclude_patterns = ["**/node_modules/**"]
         self.repository(name, &files)
     }
 
-    /// A commit of everything, and a push that GitHub knows of.
+    /// Commits everything and announces the push to GitHub.
     pub(crate) fn push(&self, name: &str, repo: &GitRepo) {
         repo.commit("push");
         self.pushed(name);
     }
 
-    /// GitHub's stamp moves: to a time that is past, and another one each time.
+    /// Sets `pushed_at` to a past time that is different at each call.
     pub(crate) fn pushed(&self, name: &str) {
         self.github.edit(&format!("acme/{name}"), |repo| {
             let minute: u32 = repo.pushed_at.as_ref().and_then(|at| at[14..16].parse().ok()).unwrap_or(0);
@@ -137,12 +136,13 @@ exclude_patterns = ["**/node_modules/**"]
         });
     }
 
-    /// Writes the file with these keys added to `[engine]`.
+    /// Writes the configuration with these keys added to `[engine]`.
     pub(crate) fn engine(&self, keys: &str) {
         self.world.config(&self.file().replace("[engine]\n", &format!("[engine]\n{keys}\n")));
     }
 
-    /// A repository whose every file is one chunk must be in the index as it is in the work tree.
+    /// Panics unless the index has the repository as it is in the work tree; every file must be a
+    /// single chunk.
     #[track_caller]
     pub(crate) fn assert_holds(&self, repo: &GitRepo, what: &str) {
         let files = repo.git(&["ls-files"]);
@@ -170,25 +170,25 @@ exclude_patterns = ["**/node_modules/**"]
         Applied { report: serde_json::from_str(&ran.stdout).unwrap_or(Value::Null), ran }
     }
 
-    /// What the index holds for the project.
+    /// The project's records in the index.
     pub(crate) fn index(&self) -> BTreeMap<String, (Vec<f32>, Map<String, Value>)> {
         self.pinecone.records("handbook")
     }
 
-    /// Texts paid for, and how often in all.
+    /// Number of different texts paid for, and of all texts paid for.
     pub(crate) fn paid(&self) -> (usize, usize) {
         let embedded = self.ada.embedded();
         (embedded.len(), embedded.values().sum())
     }
 
-    /// The index must be what a build from nothing makes.
+    /// Panics unless the index equals that of a fresh build.
     #[track_caller]
     pub(crate) fn assert_as_fresh(&self) {
         let other = Pinecone::start(Some(DIMENSIONS));
         let text = self.world.read("reposync.toml").replace(&self.pinecone.server.url(), &other.server.url());
         drop(std::fs::remove_dir_all(self.world.path("fresh")));
         self.world.write("fresh/reposync.toml", text.replace("\"team\"]", "]").replace(", ]", "]"));
-        // Files that the configuration refers to lie beside the first one.
+        // Files that the configuration refers to are in the first world's folder.
         self.world.run(&["apply", "--config", "fresh/reposync.toml", "--secrets-dir", "."]).exits(0);
         assert_eq!(self.index(), other.records("handbook"));
     }

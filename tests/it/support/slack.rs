@@ -1,4 +1,4 @@
-//! A fake of Slack's incoming webhooks: takes messages within the documented limits.
+//! A fake of Slack's incoming webhooks: accepts messages within the documented limits.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +9,6 @@ use super::http::{Request, Response, Server};
 /// The webhook's path, which is its secret.
 pub(crate) const PATH: &str = "/services/TFAKE/BFAKE/secret-of-the-tests";
 
-/// The fake.
 pub(crate) struct Slack {
     pub(crate) server: Server,
     messages: Arc<Mutex<Vec<Value>>>,
@@ -33,14 +32,14 @@ impl Slack {
         format!("{}{PATH}", self.server.url())
     }
 
-    /// The messages taken so far.
+    /// The accepted messages.
     pub(crate) fn messages(&self) -> Vec<Value> {
         self.messages.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// What Slack answers to a request that it does not take. A body that is no message of Slack's
-/// (the plain webhook's report) needs only to be an object.
+/// The error answer of Slack to an invalid request, `None` if it is valid. A body that is not a Slack
+/// message (the report of a `webhook` notifier) only has to be an object.
 fn refusal(request: &Request) -> Option<Response> {
     let json_body = request.header("content-type").is_some_and(|kind| kind.starts_with("application/json"));
     let message = request.json();

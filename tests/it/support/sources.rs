@@ -1,5 +1,5 @@
-//! What tests of sources share: a sink that keeps everything, a cache of answers in memory, and
-//! the contract that every source keeps.
+//! Shared by tests of sources: a sink that keeps everything, an in-memory cache of answers, and the
+//! contract that every source keeps.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -10,12 +10,11 @@ use reposync::model::StoredAnswer;
 use reposync::model::{GitSha, RepoRef, StageError, StageResult, TreeEntry};
 use reposync::source::{AnswerCache, ContentSink, Source};
 
-/// Keeps what it is given, by path; refuses to be given a file twice.
+/// Keeps the contents by path; panics if it receives a file twice.
 #[derive(Default)]
 pub(crate) struct Collected {
-    /// The contents.
     pub(crate) contents: BTreeMap<String, Bytes>,
-    /// The files that could not be had.
+    /// Files that could not be fetched.
     pub(crate) errors: BTreeMap<String, StageError>,
 }
 
@@ -37,7 +36,7 @@ impl ContentSink for Collected {
 pub(crate) struct Answers(Mutex<HashMap<String, StoredAnswer>>);
 
 impl Answers {
-    /// Everything stored, as text, to look for secrets in.
+    /// Everything stored, as text, to search for secrets.
     pub(crate) fn dump(&self) -> String {
         let answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let text = |answer: &StoredAnswer| String::from_utf8_lossy(&answer.body).into_owned();

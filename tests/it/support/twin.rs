@@ -1,5 +1,5 @@
-//! The native twin of the changelog component: the same code, behind the engine's chunker seam, where
-//! nobody can tell it from the component. For tests, and for `benches/component.rs`.
+//! The native twin of the changelog component: the same code behind the engine's chunker trait, with
+//! the same identity. For tests and `benches/component.rs`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use reposync::model::{AttrValue, Body, Chunk, Document};
 use reposync_plugin_sdk as sdk;
 use sdk::Chunker as _;
 
-/// A chunker under a component's name that cuts with the native code.
+/// A chunker with a component's identity that runs the native code.
 pub(crate) struct Twin {
     component: Arc<dyn Chunker>,
     native: Changelog,
 }
 
 impl Twin {
-    /// The twin of a component that was given this configuration.
+    /// The twin of a component with this configuration.
     pub(crate) fn of(component: Arc<dyn Chunker>, config_json: &str) -> Self {
         let native = sdk::testing::configured::<Changelog>(config_json).expect("configured");
         Self { component, native }
@@ -53,7 +53,7 @@ impl Chunker for Twin {
     }
 }
 
-/// A chunk of the SDK as the engine knows it.
+/// Converts a chunk of the SDK to the engine's type.
 fn as_ours(chunk: sdk::Chunk) -> Chunk {
     let body = match chunk.content {
         sdk::Content::Slice(range) => Body::Slice(range),

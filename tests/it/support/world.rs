@@ -1,5 +1,5 @@
-//! A world of its own for the built program: a temporary folder, a cleared environment, a fixed
-//! width, no colours, UTC. What it prints can be redacted until it is the same in every run.
+//! An isolated environment for the built program: a temporary folder, cleared environment variables, a
+//! fixed width, no colours, UTC. Its output can be redacted to be the same in every run.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use super::git_repo::GitRepo;
 
-/// Nothing that a test waits for takes longer, even on a busy machine.
+/// Longer than anything that a test waits for, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A temporary folder with the program in it.
+/// A temporary folder to run the program in.
 pub(crate) struct World {
     _dir: tempfile::TempDir,
     root: PathBuf,
@@ -21,7 +21,6 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// An empty world.
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         // The real path: on some systems the temporary folder is a link.
@@ -35,12 +34,11 @@ impl World {
         self
     }
 
-    /// A path in the world; the program runs in its root.
+    /// A path below the root; the program runs in the root.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.root.join(path)
     }
 
-    /// Writes a file.
     pub(crate) fn write(&self, path: &str, content: impl AsRef<[u8]>) -> &Self {
         let path = self.root.join(path);
         std::fs::create_dir_all(path.parent().expect("inside")).expect("folders");
@@ -48,7 +46,6 @@ impl World {
         self
     }
 
-    /// Reads a file.
     pub(crate) fn read(&self, path: &str) -> String {
         std::fs::read_to_string(self.root.join(path)).expect("a text file")
     }
@@ -63,7 +60,7 @@ impl World {
         GitRepo::at(&self.root.join(name))
     }
 
-    /// The program with these arguments, apart from whoever runs the tests.
+    /// The program with these arguments, isolated from the user's environment.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         self.under(&[], args)
     }
@@ -76,7 +73,7 @@ impl World {
             .args(words)
             .current_dir(&self.root)
             .env_clear()
-            // Where `git` and the tools of plugin authors are.
+            // For `git` and the tools of plugin authors.
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", &self.root)
             .env("TZ", "UTC")
@@ -101,12 +98,11 @@ impl World {
         self.run(args).exits(0)
     }
 
-    /// Starts the program.
     pub(crate) fn spawn(&self, args: &[&str]) -> Running {
         self.start(&mut self.command(args), args)
     }
 
-    /// Starts what [`World::command`] or [`World::under`] gave.
+    /// Starts what [`World::command`] or [`World::under`] returned.
     #[track_caller]
     pub(crate) fn start(&self, command: &mut Command, args: &[&str]) -> Running {
         let mut child = match command.spawn() {
@@ -119,20 +115,20 @@ impl World {
     }
 }
 
-/// What the program did.
+/// The result of a finished program.
 pub(crate) struct Ran {
-    /// The exit code; none when a signal ended it.
+    /// The exit code; `None` if a signal ended it.
     pub(crate) code: Option<i32>,
-    /// Standard output, as it came.
+    /// Standard output, unchanged.
     pub(crate) stdout: String,
-    /// Standard error, as it came.
+    /// Standard error, unchanged.
     pub(crate) stderr: String,
     root: PathBuf,
     args: String,
 }
 
 impl Ran {
-    /// Checks the exit code.
+    /// Panics unless the exit code is this one.
     #[track_caller]
     pub(crate) fn exits(self, code: i32) -> Self {
         let Self { args, stdout, stderr, .. } = &self;
@@ -149,7 +145,7 @@ impl Ran {
         }
     }
 
-    /// Everything for a snapshot, with what differs from run to run replaced.
+    /// All output for a snapshot, with everything replaced that differs between runs.
     pub(crate) fn redacted(&self) -> String {
         let code = self.code.map_or_else(|| "signal".to_owned(), |code| code.to_string());
         let mut text = format!("exit: {code}\n");
@@ -162,7 +158,7 @@ impl Ran {
     }
 }
 
-/// The program while it runs; killed when it is dropped.
+/// The running program; killed when dropped.
 pub(crate) struct Running {
     child: Child,
     stdout: Reader,
@@ -172,7 +168,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// The process.
+    /// The process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -183,17 +179,17 @@ impl Running {
         assert!(status.expect("the `kill` program").success(), "kill -{name}");
     }
 
-    /// What came on standard output so far.
+    /// Standard output until now.
     pub(crate) fn stdout(&self) -> String {
         self.stdout.so_far()
     }
 
-    /// What came on standard error so far.
+    /// Standard error until now.
     pub(crate) fn stderr(&self) -> String {
         self.stderr.so_far()
     }
 
-    /// Waits until something holds, while the program runs.
+    /// Waits until a condition holds while the program runs.
     #[track_caller]
     pub(crate) fn until(&mut self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
         let started = Instant::now();
@@ -237,13 +233,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Fails where it has ended already.
+        // Fails if it has ended already.
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-/// Reads a pipe on a thread of its own, so that the program never waits for the test.
+/// Reads a pipe on a separate thread, so that the program never blocks on output.
 struct Reader {
     bytes: Arc<Mutex<Vec<u8>>>,
     thread: Option<JoinHandle<()>>,
@@ -274,21 +270,21 @@ impl Reader {
     }
 }
 
-/// Replaces what differs from run to run: the world's folder, moments, durations, long ids, the
-/// program's version.
+/// Replaces everything that differs between runs: the world's folder, timestamps, durations, long ids,
+/// the program's version.
 pub(crate) fn redact(text: &str, root: &Path) -> String {
     let text = text.replace(root.to_str().expect("UTF-8"), "[ROOT]");
     let text = text.replace(env!("CARGO_PKG_VERSION"), "[VERSION]");
     let mut lines: Vec<String> = Vec::new();
     for line in text.lines() {
-        // Words with the blanks in front of them, so that columns stay columns.
+        // A word includes the blanks before it, so that columns stay aligned.
         let line: String = split_words(line).into_iter().map(redact_word).collect();
         lines.push(line.replace("[SECONDS] s", "[TIME]").trim_end().to_owned());
     }
     lines.join("\n")
 }
 
-/// Cuts a line at the borders between what may belong to an id, a number or a time, and the rest.
+/// Splits a line into runs of characters that may belong to an id, a number or a time, and the rest.
 fn split_words(line: &str) -> Vec<&str> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '-');
     let mut words = Vec::new();
@@ -318,11 +314,11 @@ fn redact_word(word: &str) -> String {
     format!("{redacted}{tail}")
 }
 
-/// Digests, ids of commits (10 digits and more) and of chunks.
+/// Digests, commit ids (10 digits and more) and chunk ids.
 fn is_hex_id(word: &str) -> bool {
     let hex = word.bytes().filter(u8::is_ascii_hexdigit).count();
     let only_hex = word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    // A word of letters alone (`defaced`) or digits alone is no id.
+    // A word of letters only (`defaced`) or digits only is not an id.
     only_hex && hex >= 10 && word.bytes().any(|b| b.is_ascii_digit()) && !word.starts_with("20")
 }
 

@@ -1,4 +1,4 @@
-//! The fake's API: who asks, what for, under which limits.
+//! The fake's API: authentication, routes, limits.
 
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,7 +16,7 @@ use super::super::http::{Request, Response};
 use super::super::openapi::Spec;
 use super::{APP_ID, APP_KEY, INSTALLATION_ID, Inner, State, TOKEN, shapes};
 
-/// Who asks.
+/// The authenticated caller.
 #[derive(PartialEq)]
 pub(super) enum Caller {
     Nobody,
@@ -25,7 +25,7 @@ pub(super) enum Caller {
     Installation,
 }
 
-/// The claims of a JSON web token that the App's key signed; none for any other text.
+/// The claims of a JSON web token signed with the App's key; `None` for any other text.
 fn app_claims(token: &str) -> Option<Value> {
     let (signed, signature) = token.rsplit_once('.')?;
     let (header, claims) = signed.split_once('.')?;
@@ -53,7 +53,7 @@ impl State {
         response
     }
 
-    /// Checks the exchange against the published description.
+    /// Checks the exchange against the published specification.
     fn check(&self, request: &Request, response: &Response) {
         let Some(spec) = Spec::load("github-rest.openapi.json") else { return };
         let mut inner = self.lock();
@@ -63,7 +63,7 @@ impl State {
         }
         let request_checked =
             spec.check_request(&request.method, &path, request.query.as_deref(), &request.body);
-        // Any request may be redirected, whatever is declared.
+        // Any request may be redirected, even if the specification does not declare it.
         let response_checked = match response.status {
             301 => Ok(()),
             status => {
@@ -84,7 +84,7 @@ impl State {
             add("x-ratelimit-remaining", left.to_string());
             add("x-ratelimit-reset", (now + reset_in).to_string());
         }
-        // Whoever asks with an ETag gets one back; lists and single repositories have weak ones.
+        // Every 200 answer to a GET has an ETag; lists and single repositories have weak ones.
         if response.status == 200 && response.header("etag").is_none() && request.method == "GET" {
             let mut seed = response.body.clone();
             seed.extend_from_slice(response.header("link").unwrap_or("").as_bytes());
@@ -254,7 +254,7 @@ impl State {
         self.page(request, &repos, |page| json!({ "total_count": total, "repositories": page }))
     }
 
-    /// One page, and the way to the others by an address that cannot be guessed.
+    /// One page, with links to other pages by addresses that a client cannot construct.
     fn page(&self, request: &Request, all: &[Value], shape: impl Fn(&[Value]) -> Value) -> Response {
         let number = |name: &str, default: usize| {
             request.parameter(name).and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -278,7 +278,7 @@ impl State {
         let others = others.join("&");
         let inner = self.lock();
         let root = inner.base.strip_suffix(inner.prefix).expect("the prefix");
-        // GitHub's own links lead to addresses that nobody would build.
+        // GitHub's own links use `/organizations/ID`, which clients do not construct.
         let path = match request.path.strip_prefix(&format!("{}/orgs/", inner.prefix)) {
             Some(rest) => format!("{}/organizations/by-id-{rest}", inner.prefix),
             None => request.path.clone(),
@@ -292,8 +292,8 @@ impl State {
     }
 }
 
-/// The described path that answers as this one does: the addresses that GitHub's own links and
-/// redirects lead to are not described.
+/// The specified path equivalent to this one: the addresses in GitHub's links and redirects are not in
+/// the specification.
 fn described(path: &str) -> String {
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match parts[..] {

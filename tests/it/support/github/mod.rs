@@ -1,6 +1,6 @@
 //! A fake GitHub: a real server on a loopback port that serves the objects of real repositories,
-//! keeps GitHub's rules (authentication, pages, ETags, limits), checks every exchange against
-//! GitHub's OpenAPI file, and can be told to fail.
+//! enforces GitHub's rules (authentication, pagination, ETags, limits), checks every exchange against
+//! GitHub's OpenAPI file, and can fail in chosen ways.
 
 mod api;
 mod objects;
@@ -17,13 +17,13 @@ use super::http::{Exchange, Fault, Response, Server};
 
 /// A personal token that the fake accepts, of the user `ada`.
 pub(crate) const TOKEN: &str = "ghp_fakeTokenOfAda0123456789";
-/// The App that the fake knows.
+/// The id of the only App.
 pub(crate) const APP_ID: u64 = 4711;
-/// Its installation.
+/// The id of its installation.
 pub(crate) const INSTALLATION_ID: u64 = 7;
 /// Its private key, made for these tests.
 pub(crate) const APP_KEY: &str = include_str!("../../fixtures/github-app.pem");
-/// What the archive's address carries.
+/// The token in an archive's address.
 pub(crate) const ARCHIVE_TOKEN: &str = "archiveAddressSecret42";
 
 /// A repository as GitHub shows it. Change it with [`FakeGithub::edit`].
@@ -31,7 +31,7 @@ pub(crate) const ARCHIVE_TOKEN: &str = "archiveAddressSecret42";
 pub(crate) struct Repo {
     pub(crate) id: u64,
     pub(crate) full_name: String,
-    /// The folder whose objects are served; none: a repository without commits.
+    /// The folder whose objects are served; `None`: a repository without commits.
     pub(crate) folder: Option<PathBuf>,
     pub(crate) private: bool,
     pub(crate) description: Option<String>,
@@ -40,13 +40,13 @@ pub(crate) struct Repo {
     pub(crate) archived: bool,
     pub(crate) default_branch: String,
     pub(crate) pushed_at: Option<String>,
-    /// Names it had before; they redirect.
+    /// Former names, which redirect.
     pub(crate) former: Vec<String>,
-    /// Everything of it answers so: 403, 451.
+    /// Every request for it gets this status: 403, 451.
     pub(crate) denied: Option<u16>,
 }
 
-/// An error status with GitHub's kind of body.
+/// An error status with GitHub's form of body.
 pub(crate) fn refusal(status: u16, message: &str) -> Fault {
     Fault::Answer(Response::json(status, &shapes::error(message)))
 }
@@ -56,7 +56,7 @@ pub(crate) struct FakeGithub {
     api: Server,
     prefix: &'static str,
     state: Arc<State>,
-    /// Where archives come from: another host, to a client.
+    /// Serves archives: to a client, another host.
     archives: Server,
 }
 
@@ -71,18 +71,18 @@ struct Inner {
     archives: String,
     prefix: &'static str,
     repos: Vec<Repo>,
-    /// Logins and `Organization` or `User`.
+    /// Logins, each with `Organization` or `User`.
     owners: HashMap<String, &'static str>,
-    /// The token of the App's installation that is good now, and how many there were.
+    /// The current token of the App's installation, and the number of tokens issued.
     installation_token: Option<String>,
     tokens_issued: usize,
-    /// How many requests a token of the installation is good for; none: its hour never ends.
+    /// Number of requests after which an installation token expires; `None`: it never expires.
     token_requests: Option<usize>,
     token_requests_left: usize,
     repositories_made: u64,
     problems: Vec<String>,
     tree_limit: Option<usize>,
-    /// Requests left, and the seconds until there are more.
+    /// Remaining requests, and seconds until the limit is reset.
     budget: Option<(u64, u64)>,
     blobs_as_json: bool,
 }
@@ -113,7 +113,7 @@ impl FakeGithub {
         Self { api, prefix, state, archives }
     }
 
-    /// The API's base.
+    /// The API's base URL.
     pub(crate) fn api_url(&self) -> String {
         format!("{}{}", self.api.url(), self.prefix)
     }
@@ -138,10 +138,10 @@ impl FakeGithub {
         }
     }
 
-    /// Adds a repository with the objects of a folder; its owner is an organisation unless known.
+    /// Adds a repository with the objects of a folder; an unknown owner becomes an organization.
     pub(crate) fn repository(&self, full_name: &str, folder: Option<&Path>) -> u64 {
         let mut inner = self.state.lock();
-        // An id is never given again, as at GitHub.
+        // Ids are never reused, as at GitHub.
         let id = 1000 + inner.repositories_made;
         inner.repositories_made += 1;
         let (owner, _) = full_name.split_once('/').expect("owner/name");
@@ -163,7 +163,7 @@ impl FakeGithub {
         id
     }
 
-    /// Makes an owner a user or an organisation without repositories.
+    /// Adds a user or an organization without repositories.
     pub(crate) fn owner(&self, login: &str, kind: &'static str) {
         self.state.lock().owners.insert(login.to_lowercase(), kind);
     }
@@ -174,13 +174,13 @@ impl FakeGithub {
         change(inner.repos.iter_mut().find(|repo| repo.full_name == full_name).expect("a known repository"));
     }
 
-    /// Takes a repository away.
+    /// Removes a repository.
     pub(crate) fn remove(&self, full_name: &str) {
         self.state.lock().repos.retain(|repo| repo.full_name != full_name);
     }
 
-    /// The next `times` requests whose `METHOD path` contains `on` fail. Archives' paths begin
-    /// with `/archive/`.
+    /// Makes the next `times` requests fail whose `METHOD path` contains `on`. Archive paths begin with
+    /// `/archive/`.
     pub(crate) fn fail(&self, on: &str, times: usize, fault: Fault) {
         let server = if on.starts_with("/archive/") { &self.archives } else { &self.api };
         server.fail_times(on, times, fault);
@@ -191,60 +191,60 @@ impl FakeGithub {
         &self.api
     }
 
-    /// The archives' server.
+    /// The archive server.
     pub(crate) fn archives(&self) -> &Server {
         &self.archives
     }
 
-    /// No recursive tree has more entries; the rest is cut off.
+    /// Truncates recursive trees to this many entries.
     pub(crate) fn limit_trees(&self, entries: usize) {
         self.state.lock().tree_limit = Some(entries);
     }
 
-    /// So many requests are left, and in so many seconds there are more.
+    /// Leaves this many requests, until the limit is reset after `reset_in` seconds.
     pub(crate) fn limit_budget(&self, left: u64, reset_in: u64) {
         self.state.lock().budget = Some((left, reset_in));
     }
 
-    /// Knows no raw media type for blobs.
+    /// Ignores the raw media type for blobs.
     pub(crate) fn serve_blobs_as_json(&self) {
         self.state.lock().blobs_as_json = true;
     }
 
-    /// The installation's present token is good no longer.
+    /// Revokes the current installation token.
     pub(crate) fn expire_installation_token(&self) {
         self.state.lock().installation_token = Some("expired".into());
     }
 
-    /// Every token of the installation is good for so many requests.
+    /// Makes every installation token expire after this many requests.
     pub(crate) fn limit_installation_tokens(&self, requests: usize) {
         let mut inner = self.state.lock();
         inner.token_requests = Some(requests);
         inner.token_requests_left = 0;
     }
 
-    /// How many tokens the installation has got.
+    /// Number of tokens that the installation has got.
     pub(crate) fn tokens_issued(&self) -> usize {
         self.state.lock().tokens_issued
     }
 
-    /// The exchanges with the API since the last call of this.
+    /// The exchanges with the API since the last call.
     pub(crate) fn take_seen(&self) -> Vec<Exchange> {
         self.api.take_requests()
     }
 
-    /// The exchanges about archives since the last call of this.
+    /// The exchanges about archives since the last call.
     pub(crate) fn take_archive_seen(&self) -> Vec<Exchange> {
         self.archives.take_requests()
     }
 
-    /// Panics where an exchange broke GitHub's rules.
+    /// Panics if an exchange broke GitHub's rules.
     pub(crate) fn assert_conforming(&self) {
         let problems = self.take_problems();
         assert!(problems.is_empty(), "{problems:#?}");
     }
 
-    /// What broke GitHub's rules since the last call of this.
+    /// Violations of GitHub's rules since the last call.
     pub(crate) fn take_problems(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().problems)
     }

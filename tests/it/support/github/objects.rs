@@ -1,4 +1,4 @@
-//! What the fake says of one repository, out of its real objects by the real `git`.
+//! Answers of the fake about one repository, made from its real objects by the real `git`.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -183,7 +183,7 @@ impl State {
         )
     }
 
-    /// The other host: it must not see what is meant for the API.
+    /// The archive host: it must not see the API's credentials.
     pub(super) fn archive(&self, request: &Request) -> Response {
         for secret in [TOKEN, "ghs_", "Bearer", "authorization"] {
             if request.everything().contains(secret) {
@@ -209,7 +209,7 @@ impl State {
     }
 }
 
-/// A name for a folder that can stand in an address.
+/// A folder name that is valid in a URL.
 fn folder_key(folder: &Path) -> String {
     blake3::hash(folder.as_os_str().as_encoded_bytes()).to_hex()[..12].to_owned()
 }
@@ -223,7 +223,7 @@ fn text(folder: &Path, arguments: &[&str]) -> Option<String> {
     String::from_utf8(output).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
-/// The output of `git`, none where it fails.
+/// The output of `git`, `None` if it fails.
 fn git(folder: &Path, arguments: &[&str]) -> Option<Vec<u8>> {
     let output = Command::new("git")
         .current_dir(folder)

@@ -1,4 +1,4 @@
-//! The JSON that GitHub answers with, complete enough for its own OpenAPI file.
+//! The JSON bodies of GitHub's answers, complete enough for its OpenAPI file.
 
 use serde_json::{Map, Value, json};
 
@@ -62,7 +62,7 @@ fn urls(base: &str, names: &[&str]) -> Map<String, Value> {
     names.iter().map(|name| (format!("{name}_url"), json!(format!("{base}/{name}")))).collect()
 }
 
-/// A user or an organisation.
+/// A user or an organization.
 pub(super) fn user(base: &str, login: &str, kind: &str) -> Value {
     let mut user = urls(&format!("{base}/users/{login}"), &USER_URLS);
     user.extend([
@@ -77,7 +77,7 @@ pub(super) fn user(base: &str, login: &str, kind: &str) -> Value {
     Value::Object(user)
 }
 
-/// A repository; `full` as GET of one gives it.
+/// A repository; `full` as GET of a single one returns it.
 pub(super) fn repository(base: &str, repo: &Repo, kind: &str, full: bool) -> Value {
     let (owner, name) = repo.full_name.split_once('/').expect("owner/name");
     let here = format!("{base}/repos/{}", repo.full_name);
@@ -106,7 +106,7 @@ pub(super) fn repository(base: &str, repo: &Repo, kind: &str, full: bool) -> Val
     Value::Object(value)
 }
 
-/// A commit, of which nobody reads more than the id.
+/// A commit, of which clients read only the id.
 pub(super) fn commit(base: &str, sha: &str) -> Value {
     let url = format!("{base}/commits/{sha}");
     let person = json!({ "name": "Ada", "email": "ada@example.com", "date": "2026-01-02T03:04:05Z" });
@@ -132,7 +132,7 @@ pub(super) fn compared_file(base: &str, status: &str, path: &str, from: Option<&
     file
 }
 
-/// An error's body.
+/// The body of an error.
 pub(super) fn error(message: &str) -> Value {
     json!({ "message": message, "documentation_url": "https://docs.github.com/rest", "status": "400" })
 }

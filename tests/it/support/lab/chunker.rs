@@ -1,9 +1,9 @@
-//! A chunker in two versions, as a component that is replaced would be.
+//! A chunker in two versions, like a component that is replaced.
 
 use reposync::chunk::{ChunkError, Chunker, Named};
 use reposync::model::{AttrValue, Chunk, Document};
 
-/// Takes what lies in `guide/`, line by line; declines what repeats itself. Version 2 gives the
+/// Takes files in `guide/`, one chunk per line; declines texts with repeated lines. Version 2 gives the
 /// same texts another context, and attributes.
 pub(crate) struct LabComponent {
     version: u8,

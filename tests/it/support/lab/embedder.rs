@@ -1,4 +1,4 @@
-//! The embedder: a pure function of identity and text that counts what it is paid for.
+//! The embedder: a pure function of identity and text that counts the texts it embeds.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use reposync::model::{Fingerprint, StageError, StageResult};
 
 use super::{Fault, Lab, On, REFUSED, Turn};
 
-/// The embedder; `lab` none: one that nobody watches, for the build from nothing.
+/// The embedder; with `lab` `None` it counts nothing, for the fresh build.
 pub(crate) struct LabEmbedder {
     lab: Option<Lab>,
     identity: Fingerprint,

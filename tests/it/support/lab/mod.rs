@@ -1,6 +1,5 @@
 //! A small world for random histories: a source, an embedder, a chunker and a store in memory that
-//! count what they are asked, watch that no file loses its vectors, and fail or "kill the process"
-//! where told.
+//! count calls, check that no file loses its vectors, and fail or "kill the process" at chosen calls.
 
 mod chunker;
 mod embedder;
@@ -21,12 +20,12 @@ pub(crate) use repo::{BRANCHES, Blob, Mode, Repo, Tree};
 pub(crate) use source::LabSource;
 pub(crate) use store::LabStore;
 
-/// The one project.
+/// The only project.
 pub(crate) const PROJECT: &str = "p";
-/// A text with this in it is refused where the fault says so.
+/// A text that contains this word is refused while the fault says so.
 pub(crate) const REFUSED: &str = "refuse";
 
-/// Where a fault strikes: calls of the stages, and writes to the ledger.
+/// The calls at which a fault can strike: calls of the stages, and writes to the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum On {
     List,
@@ -39,32 +38,32 @@ pub(crate) enum On {
     Ledger,
 }
 
-/// What goes wrong in a run.
+/// The fault of a run.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
     /// The process dies at the nth call, before or after it took effect.
     Kill { on: On, nth: usize, after: bool },
-    /// The nth call fails for good, before or after it took effect.
+    /// The nth call fails permanently, before or after it took effect.
     Fails { on: On, nth: usize, after: bool },
-    /// The nth call is refused: its repository, or what it writes.
+    /// The nth call is refused: its repository, or the records it writes.
     Refused { on: On, nth: usize },
     /// Texts with a word are refused.
     RefusedTexts,
-    /// The file of this path cannot be read.
+    /// The file at this path cannot be read.
     BadFile { path: String },
-    /// The listing comes back empty.
+    /// The listing is empty.
     NothingListed,
 }
 
-/// Which files the project wants now, besides what their texts decide.
+/// Which files the project selects, apart from those excluded by their content.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
-    /// A folder that is kept out.
+    /// An excluded folder.
     pub(crate) excluded: Option<String>,
-    /// The one extension; none: all.
+    /// The only extension to index; `None`: all.
     pub(crate) extension: Option<String>,
     pub(crate) max_file_bytes: usize,
-    /// The branch; none: each repository's default.
+    /// The branch; `None`: each repository's default.
     pub(crate) branch: Option<usize>,
 }
 
@@ -94,17 +93,17 @@ pub(crate) struct Outside {
     trees: HashMap<GitSha, Tree>,
     /// Ids in the store, by namespace.
     held: BTreeMap<String, BTreeSet<String>>,
-    /// How often each text was embedded, by identity.
+    /// How often each text was embedded, by embedder identity.
     pub(crate) embedded: HashMap<(Fingerprint, String), usize>,
-    /// How often it may have been: once, and once for each answer that was lost.
+    /// How often it may be embedded in addition: once for each answer that was lost.
     pub(crate) allowed: HashMap<(Fingerprint, String), usize>,
     fault: Option<Fault>,
     /// The process is dead: nothing takes effect any more.
     dead: bool,
-    /// Vanished repositories may go.
+    /// Missing repositories may be removed.
     pruning: bool,
     seen: HashMap<On, usize>,
-    /// Writes to the store and calls of the embedder in this run.
+    /// Store writes and embedder calls in this run.
     pub(crate) writes: usize,
     pub(crate) violations: Vec<String>,
 }
@@ -121,7 +120,7 @@ impl Lab {
         self.outside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A run begins with this fault; the token tells of its sudden death.
+    /// Starts a run with this fault; the token is cancelled when the process is killed.
     pub(crate) fn begin(&self, fault: Option<Fault>, pruning: bool) -> CancellationToken {
         let mut outside = self.lock();
         outside.pruning = pruning;
@@ -157,7 +156,7 @@ impl Lab {
         Arc::new(ledger)
     }
 
-    /// What happens to this call.
+    /// Decides what happens to this call.
     fn turn(&self, on: On) -> Turn {
         let mut outside = self.lock();
         if outside.dead {
@@ -187,7 +186,7 @@ impl Lab {
         std::future::pending().await
     }
 
-    /// A call of a stage, struck by the fault where it is its turn.
+    /// A call of a stage, with the fault applied if it is the chosen call.
     async fn call<T>(
         &self,
         on: On,
@@ -221,12 +220,12 @@ enum Turn {
         after: bool,
     },
     Refuse,
-    /// It comes from a process that has died.
+    /// The call comes from a killed process.
     Dead,
 }
 
 impl Outside {
-    /// Files that are in the store, in any namespace, and that the project wants now.
+    /// Files that are in the store, in any namespace, and that the project selects now.
     fn present(&self) -> BTreeSet<(String, String)> {
         let held: BTreeSet<&str> =
             self.held.values().flatten().filter_map(|id| id.split('-').next()).collect();
@@ -243,7 +242,7 @@ impl Outside {
         present
     }
 
-    /// Changes what the store holds; no wanted file may go from some vectors to none.
+    /// Changes the content of the store; no selected file may lose all its vectors.
     fn change(&mut self, what: &str, change: impl FnOnce(&mut BTreeMap<String, BTreeSet<String>>)) {
         let before = self.present();
         change(&mut self.held);

@@ -1,13 +1,12 @@
-//! A repository outside the engine: two branches, a name, a key, and what it was before.
+//! A repository outside the engine: two branches, a name, a key, and its former names and trees.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use reposync::model::{EntryMode, GitSha};
 
-/// The names of the branches.
 pub(crate) const BRANCHES: [&str; 2] = ["main", "dev"];
 
-/// What a path is.
+/// The mode of a tree entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Mode {
     File,
@@ -26,7 +25,7 @@ impl Mode {
     }
 }
 
-/// What stands at a path.
+/// A tree entry.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Blob {
     pub(crate) text: String,
@@ -44,19 +43,18 @@ impl Blob {
     }
 }
 
-/// A tree: what stands at each path.
+/// The entry at each path.
 pub(crate) type Tree = BTreeMap<String, Blob>;
 
-/// A repository.
 #[derive(Debug, Clone)]
 pub(crate) struct Repo {
-    /// The source's stable key; another one once the repository was made anew.
+    /// The source's stable key; changes when the repository is recreated.
     pub(crate) key: String,
     pub(crate) name: String,
     /// Every name it has had under this key.
     pub(crate) names: BTreeSet<String>,
     pub(crate) listed: bool,
-    /// False: it has no commits.
+    /// `false` if it has no commits.
     pub(crate) commits: bool,
     /// Grows with every push.
     pub(crate) stamp: u64,
@@ -64,19 +62,19 @@ pub(crate) struct Repo {
     pub(crate) default: usize,
     /// Trees of older commits.
     pub(crate) history: Vec<Tree>,
-    /// The ledger does not know the key under this name: the repository was made anew, or the ledger
+    /// The ledger does not know the key under this name: the repository was recreated, or the ledger
     /// was lost, and no finished run has seen it since.
     pub(crate) unseen: bool,
 }
 
 impl Repo {
-    /// Nobody knows any more what it was called before.
+    /// Forgets the former names.
     pub(crate) fn forget(&mut self) {
         self.names = [self.name.clone()].into();
         self.unseen = true;
     }
 
-    /// True where a listing shows it, and it has commits.
+    /// Whether a listing shows it and it has commits.
     pub(crate) fn is_there(&self) -> bool {
         self.listed && self.commits
     }
@@ -86,7 +84,7 @@ impl Repo {
         &self.branches[branch.unwrap_or(self.default)]
     }
 
-    /// The same to be changed.
+    /// Mutable access to that tree.
     pub(crate) fn tree_mut(&mut self, branch: Option<usize>) -> &mut Tree {
         &mut self.branches[branch.unwrap_or(self.default)]
     }

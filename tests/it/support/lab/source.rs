@@ -8,13 +8,12 @@ use reposync::source::{AnswerCache, ChangedFile, ContentSink, Head, Listing, Sel
 use super::repo::sha_of;
 use super::{BRANCHES, Fault, Lab, On, Outside, Tree};
 
-/// The source.
 pub(crate) struct LabSource(pub(crate) Lab);
 
 const STAGE: &str = "source";
 
 impl Outside {
-    /// Commits of which nothing is left cannot be asked for.
+    /// The tree of a commit, unless its history was rewritten.
     fn known(&self, commit: GitSha) -> StageResult<&Tree> {
         self.trees.get(&commit).ok_or_else(|| StageError::refused(STAGE, "there is no such commit"))
     }
@@ -31,7 +30,7 @@ impl Outside {
         Head::Commit(sha)
     }
 
-    /// History is replaced: of older commits nothing is left.
+    /// History is rewritten: the trees of older commits are gone.
     pub(crate) fn forget_commits(&mut self) {
         self.trees.clear();
     }

@@ -1,4 +1,4 @@
-//! The store: records in memory, watched.
+//! The store: records in memory, checked for invariants.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,6 @@ use reposync::store::{IdPage, MemoryStore, Query, StoreDescription, StoreLimits,
 
 use super::{Lab, On};
 
-/// The store.
 pub(crate) struct LabStore {
     lab: Lab,
     inner: MemoryStore,
@@ -40,7 +39,7 @@ impl VectorStore for LabStore {
         "store"
     }
 
-    /// Small, so that a few files make several calls.
+    /// Small, so that a few files take several calls.
     fn limits(&self) -> StoreLimits {
         StoreLimits { records_per_upsert: 4, ids_per_delete: 3, ..self.inner.limits() }
     }
