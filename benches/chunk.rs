@@ -1,9 +1,9 @@
-//! Chunking speed, next to the least that any indexer must do with the same bytes.
+//! Chunking speed, compared with the minimum that any indexer must do with the same bytes.
 //!
-//! `cargo bench --bench chunk` prints the throughput of each chunker (cleaning, cutting and fitting
-//! included) over sources of the Cargo registry, or of this repository where there is none.
-//! `lower_bound` checks UTF-8, counts lines and hashes with BLAKE3; `bare_parse` is tree-sitter
-//! alone over the very files that `code` cuts.
+//! `cargo bench --bench chunk` prints the throughput of each chunker (including cleaning, cutting and
+//! fitting) over sources of the Cargo registry, or of this repository if there is none. `lower_bound`
+//! checks UTF-8, counts lines and hashes with BLAKE3; `bare_parse` is tree-sitter alone over the same
+//! files as `code`.
 
 use std::fs;
 use std::hint::black_box;
@@ -18,7 +18,7 @@ use reposync::chunk::{
 };
 use reposync::model::Document;
 
-/// Bytes of each corpus: enough that caches do not hold it, little enough for a quick run.
+/// Bytes of each corpus: larger than the CPU caches, small enough for a quick run.
 const CORPUS_BYTES: usize = 12 << 20;
 
 fn main() {
@@ -30,14 +30,14 @@ struct File {
     bytes: Vec<u8>,
 }
 
-/// Everything with a language, as an indexer would meet it.
+/// All languages, as an indexer would meet them.
 static MIXED: LazyLock<Vec<File>> = LazyLock::new(|| corpus(&|path| language_of(path).is_some()));
 static MARKDOWN: LazyLock<Vec<File>> =
     LazyLock::new(|| corpus(&|path| language_of(path) == Some("markdown")));
-/// Rust only: what the registry holds most of, and what figures are comparable for.
+/// Rust only: the language with most files in the registry, so that results are comparable.
 static RUST: LazyLock<Vec<File>> = LazyLock::new(|| corpus(&|path| language_of(path) == Some("rust")));
 
-/// Files that a predicate takes, in a fixed order, up to the size of a corpus.
+/// Files that match a predicate, in a fixed order, up to the size of a corpus.
 fn corpus(takes: &dyn Fn(&str) -> bool) -> Vec<File> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
@@ -86,7 +86,7 @@ fn lower_bound(bencher: Bencher<'_, '_>, files: &'static [File]) {
     });
 }
 
-/// A file's whole way: bytes to pieces.
+/// The whole path of a file: from bytes to pieces.
 fn pieces(bencher: Bencher<'_, '_>, files: &'static [File], chunker: &dyn Chunker) {
     let limits = Limits { input_tokens: 8191, counter: Arc::new(str::len), metadata_bytes: 30_000 };
     bencher.counter(size(files)).bench_local(|| {

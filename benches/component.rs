@@ -1,10 +1,11 @@
-//! What chunking in a component costs beside the same chunker as native code: calls, documents,
-//! starts. Component and native twin are compared behind the engine's chunker seam, where both take
-//! the engine's document and give the engine's chunks; the bare function, which takes a document that
-//! is made already and gives the SDK's chunks, is a row of its own. The components are those that `plugins/build.sh` left in `target/components`, else those
-//! in the repository; what is not there is left out. Documents and deadlines are a run's.
+//! The cost of chunking in a component compared with the same chunker as native code: calls, documents,
+//! starts. Component and native twin are compared behind the engine's chunker trait, where both take
+//! the engine's document and return the engine's chunks; the bare function, which takes a prepared
+//! document and returns the SDK's chunks, is measured separately. The components are those that
+//! `plugins/build.sh` left in `target/components`, else those in the repository; missing ones are
+//! skipped. Documents and deadlines are those of a run.
 //!
-//! `cargo bench --bench component`; compare the fastest column: single runs scatter by half.
+//! `cargo bench --bench component`; compare the fastest column: single runs vary by half.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -34,7 +35,7 @@ fn main() {
     divan::main();
 }
 
-/// A component that is there.
+/// A component whose file exists.
 struct Plugin {
     name: &'static str,
     component: PathBuf,
@@ -66,7 +67,7 @@ impl Plugin {
         serde_json::from_value(serde_json::json!({ "component": self.component })).expect("settings")
     }
 
-    /// Loads it; compiled once for all figures but that of compiling.
+    /// Loads it; compiled once for all results except those of compiling.
     fn load(&self) -> (ComponentHost, ComponentChunker) {
         self.load_from(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-components"))
     }
@@ -77,7 +78,7 @@ impl Plugin {
         (host, chunker)
     }
 
-    /// A document of its kind: its path, and about so many bytes.
+    /// A document of the component's kind with about this many bytes, and its path.
     fn document(&self, bytes: usize) -> (&'static str, String) {
         match self.name {
             "changelog" => ("CHANGELOG.md", releases(bytes)),
@@ -89,7 +90,7 @@ impl Plugin {
     }
 }
 
-/// Pieces, one after the other, cut to a size.
+/// Concatenated pieces, cut to a size.
 fn pieces(bytes: usize, head: &str, piece: impl Fn(usize) -> String) -> String {
     let mut text = head.to_owned();
     let mut number = 0;
@@ -136,7 +137,7 @@ fn schema(bytes: usize) -> String {
     })
 }
 
-/// A notebook: prose and code in turns, code with what it printed; a cell has 600 bytes.
+/// A notebook that alternates prose and code with its output; a cell has 600 bytes.
 fn notebook(bytes: usize) -> String {
     let mut cells = Vec::new();
     let mut size = 0;
@@ -165,7 +166,7 @@ fn notebook(bytes: usize) -> String {
 
 const SIZES: [usize; 2] = [10_000, 1_000_000];
 
-/// The bare function: what an author measures on the host.
+/// The bare function, as an author measures it on the host.
 #[divan::bench(args = SIZES)]
 fn native_function(bencher: Bencher, bytes: usize) {
     let native = Changelog::configure(changelog::Config::default()).expect("configured");
@@ -175,7 +176,7 @@ fn native_function(bencher: Bencher, bytes: usize) {
         .bench_local(|| native.split(black_box(&document)).expect("chunks"));
 }
 
-/// The same work as the component's `document`: what a component is compared with.
+/// The native twin: the same work as the component's `document`.
 #[divan::bench(args = SIZES)]
 fn native_twin(bencher: Bencher, bytes: usize) {
     let plugins = plugins();
@@ -203,7 +204,7 @@ fn document<const BYTES: usize>(bencher: Bencher, plugin: &Plugin) {
 fn call_with_an_empty_document(bencher: Bencher, plugin: &Plugin) {
     let (_host, chunker) = plugin.load();
     let document = Document { path: "empty", text: "", language: None };
-    // What it answers does not matter: some refuse an empty document.
+    // The result does not matter: some components refuse an empty document.
     bencher.bench_local(|| drop(chunker.chunk(black_box(&document))));
 }
 

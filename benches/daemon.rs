@@ -1,9 +1,8 @@
-//! The daemon as a process, beside what is asked of it: how soon an edit is planned and a push is
-//! searchable, what storms of reloads and webhooks leave behind, what it costs to be idle, and how
-//! soon it answers while it works.
+//! The daemon as a process: the time from an edit to its plan and from a push to searchable vectors,
+//! the effect of reload and webhook storms, the cost of an idle daemon, and its latency under load.
 //!
-//! `cargo bench --bench daemon` (`-- --quick` for a small one, `-- --help` for choices);
-//! `docs/performance.md` tells what the rows mean.
+//! `cargo bench --bench daemon` (`-- --quick` for small sizes, `-- --help` for options);
+//! `docs/performance.md` explains the rows.
 
 #![expect(clippy::print_stdout, reason = "prints a table")]
 
@@ -43,16 +42,16 @@ const SECRET: &str = "It's a Secret to Everybody";
 #[derive(Parser)]
 #[command(about = "Measures the daemon", long_about = None)]
 struct Args {
-    /// A twentieth of everything: shows in seconds that it works
+    /// A twentieth of all sizes, to check within seconds that the benchmark works
     #[arg(long)]
     quick: bool,
     /// Only cases with this in their name
     #[arg(long, default_value = "")]
     case: String,
-    /// Another build of the program
+    /// Path of another build of the program
     #[arg(long, default_value = env!("CARGO_BIN_EXE_reposync"))]
     program: PathBuf,
-    /// What `cargo bench` says to every benchmark
+    /// Passed by `cargo bench` to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -91,7 +90,7 @@ fn row(case: &str, measured: &str, asked: &str, details: &str) {
     println!("{case:<38}{measured:>14}{asked:>14}  {details}");
 }
 
-/// The value below which so many hundredths lie.
+/// The given percentile of the times.
 fn percentile(times: &mut [Duration], hundredths: usize) -> Duration {
     times.sort_unstable();
     times[(times.len() * hundredths / 100).min(times.len() - 1)]
@@ -114,7 +113,7 @@ fn growth(before: Footprint, after: Footprint) -> String {
     )
 }
 
-/// A repository of these files with one commit.
+/// Creates a repository of these files with one commit.
 fn git_repository(folder: &Path, files: &[(String, String)]) {
     std::fs::create_dir_all(folder).expect("a folder");
     for (name, text) in files {
@@ -131,7 +130,7 @@ const LOCAL: &str = concat!(
     include_str!("../tests/it/fixtures/local.toml")
 );
 
-/// A hundred projects over a repository each; `more` is in the table of the first.
+/// A hundred projects with one repository each; the first has the keys `more` in its table.
 fn hundred(more: &str) -> String {
     let mut text = LOCAL.to_owned();
     for n in 0..100 {
@@ -190,7 +189,7 @@ async fn many_projects(args: &Args) {
         let (mut before, began) = (daemon.footprint(), Instant::now());
         for n in 0..times {
             if n == times / 5 {
-                // What it needs, it has by then.
+                // By now it has opened everything it needs.
                 before = daemon.footprint();
             }
             let text = hundred("").replace("0 8 * * *", &format!("{} 8 * * *", n % 60));
@@ -205,7 +204,7 @@ async fn many_projects(args: &Args) {
     }
 }
 
-/// GitHub as a fake without latency; everything else embedded, so that a query can be asked.
+/// GitHub as a fake without latency; everything else built in, so that a query can be answered.
 async fn pushes(args: &Args) {
     let mut repository = Repository::new(args.times(200).max(20), 2000);
     let services = Services::start(repository.commit(), Duration::ZERO, false).await;
@@ -270,7 +269,7 @@ async fn pushes(args: &Args) {
     }
 }
 
-/// One signed push.
+/// Sends one signed push.
 async fn deliver(daemon: &Process) {
     let body = json!({
         "ref": "refs/heads/main", "before": "a".repeat(40), "after": "b".repeat(40),
@@ -285,8 +284,8 @@ async fn deliver(daemon: &Process) {
     assert_eq!(answer.status(), 202);
 }
 
-/// How soon `/health` answers while the first runs of two projects parse, embed and write on every
-/// core: to a probe, which has no token, and with each project, for which the ledger is read.
+/// Latency of `/health` while the first runs of two projects parse, embed and write on every core: for
+/// a probe without a token, and with the list of projects, which reads the ledger.
 async fn health(args: &Args) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut projects = String::new();
@@ -333,7 +332,7 @@ async fn health(args: &Args) {
     }
 }
 
-/// What clients that never finish take of an idle daemon, and how soon `/health` answers meanwhile.
+/// What clients that never finish cost an idle daemon, and the latency of `/health` meanwhile.
 async fn unfinished(args: &Args) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     git_repository(&folder.path().join("docs"), &[("a.md".to_owned(), "A page.\n".to_owned())]);
@@ -366,10 +365,10 @@ async fn unfinished(args: &Args) {
     );
     row("storm of unfinished requests, growth", &format!("{growth:.1} MiB"), "< 200 MiB", &details);
     assert!(growth < 200.0, "it grew by {growth:.1} MiB");
-    assert!(kept < 40.0, "{kept:.1} MiB did not come back");
+    assert!(kept < 40.0, "{kept:.1} MiB were not released");
 }
 
-/// A file of some 20 KB that no other is like: work for a parser.
+/// A unique file of about 20 KB: work for a parser.
 fn code(repository: usize, file: usize) -> String {
     let mut text = format!("//! Module {file} of {repository}.\n\n");
     for n in 0..40 {
@@ -391,7 +390,7 @@ fn code(repository: usize, file: usize) -> String {
     text
 }
 
-/// How long the whole answer takes.
+/// Time until the whole answer has arrived.
 async fn answered(request: reqwest::RequestBuilder) -> Duration {
     let began = Instant::now();
     request.send().await.expect("an answer").bytes().await.expect("a body");

@@ -1,5 +1,6 @@
-//! What embedding costs beside the service: the local model, answers on the wire, the queue, the
-//! cache. Next to each the least that any implementation must do with the same input.
+//! The cost of embedding without the service: the local model, decoding answers, the queue, the cache.
+//! Each is compared with a lower bound: the minimum that any implementation must do with the same
+//! input.
 //!
 //! `cargo bench --bench embed`
 
@@ -49,7 +50,7 @@ fn chunks(n: usize) -> Vec<String> {
     (0..n).map(|n| format!("{n:07} {}", String::from_utf8_lossy(pieces[n % pieces.len()]))).collect()
 }
 
-/// One thread for the executor and one for blocking work, so that figures are those of one core.
+/// One thread for the executor and one for blocking work, so that the results are those of one core.
 fn runtime() -> Runtime {
     Builder::new_current_thread().max_blocking_threads(1).enable_all().build().expect("a runtime")
 }
@@ -162,7 +163,7 @@ mod queue {
         Fingerprint, ItemsCount, StageResult, Vector, async_trait, black_box, chunks, runtime,
     };
 
-    /// Answers at once, with the same vector for everything.
+    /// Answers at once, with the same vector for every text.
     struct Nothing(Fingerprint, Vector);
 
     #[async_trait]
@@ -269,8 +270,8 @@ mod cache {
             .bench_local_values(|entries| cache.put_many(&entries));
     }
 
-    /// The least of anything that keeps them in a file of SQLite: the same rows by their keys, copied,
-    /// with the same page cache.
+    /// The lower bound of any cache in an SQLite file: the same rows read by key and copied, with the
+    /// same page cache.
     #[divan::bench(args = [256, 1536])]
     fn bound_rows_1000(bencher: Bencher, dimensions: usize) {
         let (folder, cache) = filled(dimensions);

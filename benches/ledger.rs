@@ -1,4 +1,5 @@
-//! Recording files as done, beside the least: the same rows as plain ones in one durable transaction.
+//! Recording files as done, compared with a lower bound: the same rows in a plain table in one durable
+//! transaction.
 //!
 //! `cargo bench --bench ledger`
 
@@ -36,7 +37,7 @@ fn chunk_of(file: usize, chunk: usize) -> StoredChunk {
     StoredChunk { fingerprint: Fingerprint::of([id.as_str()]), id }
 }
 
-/// As many files in a transaction as a run commits at most.
+/// The largest number of files that a run commits in one transaction.
 #[divan::bench(sample_count = 10, sample_size = 1)]
 fn record_1000_files(bencher: Bencher) {
     let rows = rows();

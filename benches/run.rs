@@ -1,8 +1,8 @@
-//! The whole way, by the real program: GitHub to an embedding service to Pinecone, each a server
-//! of this process on a loopback port, so that only RepoSync's own work is in the figures.
+//! Whole runs of the real program: from GitHub through an embedding service to Pinecone, each served by
+//! this process on a loopback port, so that only RepoSync's own work is measured.
 //!
-//! `cargo bench --bench run` (`-- --quick` for a small one, `-- --help` for sizes and choices);
-//! `docs/performance.md` tells what the rows mean.
+//! `cargo bench --bench run` (`-- --quick` for small sizes, `-- --help` for options);
+//! `docs/performance.md` explains the rows.
 
 #![expect(clippy::print_stdout, reason = "prints a table")]
 
@@ -30,7 +30,7 @@ use services::{DIMENSIONS, Services};
 
 /// Texts in a call to the embedding service.
 const BATCH: u64 = 100;
-/// Characters of a file that gives three chunks, and of one that gives about eight.
+/// Characters of a file with three chunks, and of one with about eight.
 const THREE_CHUNKS: usize = 2_000;
 const EIGHT_CHUNKS: usize = 5_950;
 
@@ -38,16 +38,16 @@ const EIGHT_CHUNKS: usize = 5_950;
 #[command(about = "Measures whole runs of the program", long_about = None)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct Args {
-    /// A twenty-fifth of the files and of the latency: shows in seconds that everything works
+    /// A twenty-fifth of the files and of the latency, to check within seconds that the benchmark works
     #[arg(long)]
     quick: bool,
-    /// Measures what grows at the sizes that must be borne, with everything local
+    /// Measure growth with size instead: many repositories, files and projects, all services local
     #[arg(long)]
     load: bool,
-    /// Factor on the numbers of files
+    /// Factor on the number of files
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
-    /// Time that a call to the embedding service takes in the first row, in milliseconds
+    /// Latency of the embedding service in the first row, in milliseconds
     #[arg(long, default_value_t = 750)]
     latency: u64,
     /// Calls in flight to each service
@@ -56,26 +56,26 @@ struct Args {
     /// Put the services behind TLS
     #[arg(long)]
     tls: bool,
-    /// Only cases whose name starts so
+    /// Only cases whose name starts with this
     #[arg(long, default_value = "")]
     case: String,
-    /// Another build of the program
+    /// Path of another build of the program
     #[arg(long, default_value = env!("CARGO_BIN_EXE_reposync"))]
     program: PathBuf,
-    /// What `cargo bench` says to every benchmark
+    /// Passed by `cargo bench` to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// What no program could do without, for one text.
+/// The least work that any program must do for one text.
 struct Least {
-    /// Seconds to turn an answer's base64 into numbers.
+    /// Seconds to decode the base64 of an answer to numbers.
     decode: f64,
     /// Seconds to write a vector's numbers as JSON.
     write: f64,
 }
 
-/// One benchmark under way.
+/// State of the benchmark.
 struct Bench {
     args: Args,
     runtime: Runtime,
@@ -98,7 +98,7 @@ fn main() {
     }
     let least = Least::measure();
     println!(
-        "least for 100 texts: {:.2} ms to decode the vectors, {:.2} ms to write them as JSON\n",
+        "lower bound for 100 texts: {:.2} ms to decode the vectors, {:.2} ms to write them as JSON\n",
         least.decode * 1e5,
         least.write * 1e5
     );
@@ -143,7 +143,7 @@ impl Least {
     }
 }
 
-/// Seconds that it takes once: the best of some rounds, since others use the machine too.
+/// Seconds of one execution: the minimum of several rounds, since other processes use the machine too.
 fn timed(mut work: impl FnMut()) -> f64 {
     const ROUNDS: u32 = 20;
     const TIMES: u32 = 20;
@@ -156,7 +156,7 @@ fn timed(mut work: impl FnMut()) -> f64 {
 }
 
 impl Bench {
-    /// A first run over a new repository; then, where asked for, runs over what has changed since.
+    /// A first run over a new repository; with `again` also runs after changes.
     fn case(&self, name: &str, files: u32, characters: usize, latency: Duration, again: bool) {
         if !name.starts_with(&self.args.case) {
             return;
@@ -186,8 +186,8 @@ impl Bench {
 
     fn row(&self, name: &str, measured: &Measured, services: &Services, latency: Duration) {
         let asked = services.take_asked();
-        assert_eq!(asked.texts, measured.count("texts_embedded"), "the report tells what was paid for");
-        assert!(asked.at_once <= self.args.concurrency, "{} calls were under way at once", asked.at_once);
+        assert_eq!(asked.texts, measured.count("texts_embedded"), "the report counts the texts paid for");
+        assert!(asked.at_once <= self.args.concurrency, "{} calls were in flight at once", asked.at_once);
         let written = measured.count("vectors_written");
         let least = asked.texts as f64 * self.least.decode + written as f64 * self.least.write;
         let rounds = asked.texts.div_ceil(BATCH).div_ceil(self.args.concurrency);
@@ -208,7 +208,7 @@ impl Bench {
     }
 }
 
-/// The example of the documentation, with the addresses of these services.
+/// The configuration of the README with the addresses of these services.
 fn configuration(url: &str, concurrency: u64) -> String {
     format!(
         r#"[engine]

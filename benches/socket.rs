@@ -1,5 +1,5 @@
-//! Sending vectors to Pinecone, beside the least: the very same bytes written to a socket, and the
-//! answers read. One call at a time, against a server that counts bytes and throws them away.
+//! Sending vectors to Pinecone, compared with a lower bound: the same bytes written to a raw socket,
+//! and the answers read. One call at a time, against a server that counts bytes and discards them.
 //!
 //! `cargo bench --bench socket`
 
@@ -23,11 +23,11 @@ fn main() {
 
 const RECORDS: usize = 1_000;
 const DIMENSION: usize = 1_536;
-/// To everything: it is the index's description as well as what became of an upsert.
+/// The answer to every request: valid as a description of the index and as the result of an upsert.
 const ANSWER: &str =
     r#"{"dimension":1536,"metric":"cosine","vectorType":"dense","namespaces":{},"upsertedCount":1}"#;
 
-/// A server of this process; its address.
+/// Starts a server in this process; returns its address.
 fn server() -> String {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     let address = listener.local_addr().expect("an address").to_string();
@@ -41,7 +41,7 @@ fn server() -> String {
 
 /// Reads requests and answers each, until the connection ends.
 fn serve(mut stream: TcpStream) -> Option<()> {
-    // Without it small answers wait for the other side's acknowledgement, 40 ms each.
+    // Without TCP_NODELAY small answers wait 40 ms for the peer's delayed acknowledgement.
     stream.set_nodelay(true).ok()?;
     let mut reader = BufReader::with_capacity(1 << 16, stream.try_clone().ok()?);
     let mut sink = vec![0; 1 << 16];
@@ -76,7 +76,7 @@ fn serve(mut stream: TcpStream) -> Option<()> {
     }
 }
 
-/// Bytes of the bodies, so that both say MB/s of the same.
+/// Bytes of the bodies, so that both results are MB/s of the same bytes.
 fn bodies(store: &PineconeStore, records: &[Record]) -> Vec<bytes::Bytes> {
     store.upsert_bodies("n", records).expect("bodies")
 }
@@ -87,7 +87,7 @@ fn upsert_1000(bencher: Bencher) {
     let store = pinecone(&format!("http://{}", server()), 1);
     let records = records(RECORDS, DIMENSION);
     let bytes: usize = bodies(&store, &records).iter().map(bytes::Bytes::len).sum();
-    // The connection, and what is asked of the index once, stand before the clock runs.
+    // Connect and describe the index before the measurement starts.
     runtime.block_on(store.upsert("n", &records)).expect("written");
     bencher
         .counter(BytesCount::new(bytes))

@@ -1,4 +1,4 @@
-//! The vector stores, each beside the least that the same work could cost: plain rows in SQLite,
+//! The vector stores, each compared with a lower bound of the same work: plain rows in SQLite, dot
 //! products in memory, numbers written as JSON.
 //!
 //! `cargo bench --bench store`
@@ -53,13 +53,13 @@ fn insert_10_000(bencher: Bencher) {
         });
 }
 
-/// The least: the same bytes as rows of one plain table, as many in a transaction.
+/// Lower bound: the same bytes as rows of one plain table, in one transaction.
 #[divan::bench(sample_count = 3, sample_size = 1)]
 fn insert_10_000_plain_rows(bencher: Bencher) {
     insert_plainly(bencher, |_, _| {});
 }
 
-/// The least with full-text search: the same rows, and their texts given to FTS5 as ours are.
+/// Lower bound with full-text search: the same rows, with their texts indexed by FTS5.
 #[divan::bench(sample_count = 3, sample_size = 1)]
 fn insert_10_000_rows_and_words(bencher: Bencher) {
     let texts: Vec<String> = records(10_000, 1)
@@ -111,7 +111,7 @@ fn insert_plainly(bencher: Bencher, more: impl Fn(&Transaction<'_>, Range<usize>
     });
 }
 
-/// One file's twenty chunks in a call of their own.
+/// The twenty chunks of one file in one call.
 #[divan::bench(sample_count = 100, sample_size = 1)]
 fn delete_a_file(bencher: Bencher) {
     let (_folder, store) = filled(10_000);
@@ -137,7 +137,7 @@ fn query_vectors_and_text(bencher: Bencher, count: usize) {
     bencher.bench(|| RUNTIME.block_on(store.query("n", &query)).expect("query"));
 }
 
-/// The least of anything that keeps them in a file of SQLite: every row read, every product made.
+/// Lower bound of any store in an SQLite file: read every row and compute every dot product.
 #[divan::bench(args = [10_000, 100_000], sample_count = 10, sample_size = 1)]
 fn query_products_of_rows(bencher: Bencher, count: usize) {
     let (folder, store) = filled(count);
@@ -162,7 +162,7 @@ fn query_products_of_rows(bencher: Bencher, count: usize) {
     });
 }
 
-/// The least: all products, the vectors lying in memory in one piece.
+/// Lower bound: all dot products, with the vectors contiguous in memory.
 #[divan::bench(args = [10_000, 100_000], sample_count = 10, sample_size = 1)]
 fn query_products_in_memory(bencher: Bencher, count: usize) {
     let vectors: Vec<f32> = (0..count).flat_map(|number| vector(number, 256).to_vec()).collect();
@@ -183,7 +183,7 @@ fn query_products_in_memory(bencher: Bencher, count: usize) {
     });
 }
 
-/// The bodies of an upsert of a hundred vectors of 1,536.
+/// The bodies of an upsert of a hundred vectors of 1,536 components.
 #[divan::bench(sample_count = 50)]
 fn pinecone_upsert_bodies(bencher: Bencher) {
     let store = pinecone("https://127.0.0.1", 8);
@@ -191,7 +191,7 @@ fn pinecone_upsert_bodies(bencher: Bencher) {
     bencher.bench(|| store.upsert_bodies("n", &records).expect("bodies"));
 }
 
-/// The least: only the numbers, one after the other.
+/// Lower bound: only the numbers.
 #[divan::bench(sample_count = 50)]
 fn pinecone_numbers_as_json(bencher: Bencher) {
     let vectors: Vec<Vector> = records(100, 1536).into_iter().map(|record| record.vector).collect();

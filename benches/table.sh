@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Stage by stage beside its lower bound, both from the same run, then whole runs: one command for
-# everything that docs/performance.md says. Arguments go to the whole runs (`--quick`, `--case`).
+# Prints every stage with its lower bound, both from the same run, then whole runs: all results of
+# docs/performance.md. Arguments go to the whole runs (`--quick`, `--case`).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# bench | its place in the output | the bound's place | what the stage does | what the bound leaves out
+# bench | its path in the output | the bound's path | the stage | work that the bound leaves out
 pairs='chunk|mixed/sentence|mixed/lower_bound|sentence chunks|cleaning, cutting, fitting
 chunk|markdown/markdown|markdown/lower_bound|Markdown chunks|cleaning, block structure, fitting
 chunk|code/code|code/bare_parse|code chunks|cleaning, packing, fitting
@@ -27,8 +27,8 @@ for bench in $benches; do
   cargo bench --locked --quiet --bench "$bench" >"$folder/$bench"
 done
 
-# The fastest time of every benchmark of an output, in milliseconds, by its place in the tree, which
-# is drawn three columns a level.
+# The fastest time of every benchmark of an output in milliseconds, by its path in the tree, which is
+# indented by three columns per level.
 fastest() {
   sed -e 's/├─/+-/' -e 's/╰─/+-/' -e 's/│/|/g' -e 's/µs/us/g' "$1" | awk '
     BEGIN { unit["ns"] = 1e-6; unit["us"] = 1e-3; unit["ms"] = 1; unit["s"] = 1e3 }

@@ -1,5 +1,5 @@
-//! `/health` as a probe asks it, again and again: without a token, over a connection of its own, from
-//! a plain thread, so that no runtime of the benchmark's stands between the answer and the clock.
+//! Repeated `/health` requests as a probe sends them: without a token, each over a new connection, from
+//! a plain thread, so that no async runtime adds to the measured time.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,17 +8,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Between an answer and the next question.
+/// Pause between two requests.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Probes until it is told to stop.
+/// Probes until it is stopped.
 pub(crate) struct Probe {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Vec<Duration>>,
 }
 
 impl Probe {
-    /// Begins to ask the daemon at this address (`host:port`).
+    /// Starts probing the daemon at this address (`host:port`).
     pub(crate) fn start(address: &str) -> Self {
         let (address, stop) = (address.to_owned(), Arc::new(AtomicBool::new(false)));
         let told = Arc::clone(&stop);
@@ -33,7 +33,7 @@ impl Probe {
         Self { stop, thread }
     }
 
-    /// How long each answer took, from the connection to its last byte.
+    /// The time of each answer, from connecting to its last byte.
     pub(crate) fn stop(self) -> Vec<Duration> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the daemon answers")

@@ -1,4 +1,4 @@
-//! The daemon as a process: started in a folder, asked over HTTP, looked at from outside.
+//! Starts the daemon in a folder, calls it over HTTP, and measures its process.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -7,31 +7,31 @@ use std::time::{Duration, Instant};
 use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
 
-/// So long anything may take before the benchmark gives up.
+/// Any wait beyond this fails the benchmark.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The daemons' `[api] token`, as their files say it.
+/// `[api] token` in the daemons' configuration.
 const TOKEN: &str = "a-token-of-the-benchmark";
 
-/// A daemon at work; it ends when dropped.
+/// A running daemon; it ends when dropped.
 pub(crate) struct Process {
     child: Child,
     client: Client,
     url: String,
 }
 
-/// What a process holds and has used.
+/// Resources of a process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Footprint {
     pub(crate) resident_mib: f64,
     pub(crate) descriptors: usize,
     pub(crate) threads: usize,
-    /// Seconds of processor time, user and system.
+    /// Processor time in seconds, user and system.
     pub(crate) cpu: f64,
 }
 
 impl Process {
-    /// Starts the daemon of the file in this folder and waits until nothing runs any more.
+    /// Starts the daemon in this folder and waits until no run is active.
     pub(crate) async fn start(program: &Path, folder: &Path) -> Self {
         let child = Command::new(program)
             .args(["daemon", "--quiet"])
@@ -54,7 +54,7 @@ impl Process {
         daemon
     }
 
-    /// Where it listens: `host:port`.
+    /// The address at which it listens: `host:port`.
     pub(crate) fn address(&self) -> &str {
         self.url.trim_start_matches("http://")
     }
@@ -67,14 +67,14 @@ impl Process {
         self.client.post(format!("{}{path}", self.url)).bearer_auth(TOKEN)
     }
 
-    /// A gauge or counter of `/metrics`.
+    /// The value of a gauge or counter in `/metrics`.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
         let text = self.get("/metrics").send().await.expect("an answer").text().await.expect("text");
         let found = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());
         found.unwrap_or_else(|| panic!("no {series}"))
     }
 
-    /// Waits until no run is under way or to come.
+    /// Waits until no run is active or queued.
     pub(crate) async fn until_idle(&self) {
         until("an idle daemon", async || {
             let health = self.get("/health").send().await.ok()?;
@@ -93,8 +93,8 @@ impl Process {
         let resident = status.lines().find_map(|line| {
             line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok()
         });
-        // The name, in brackets, may hold anything; after it: state, …, utime (14th), stime (15th),
-        // in hundredths of a second.
+        // The name, in parentheses, may contain anything; after it: state, …, utime (14th), stime
+        // (15th), in hundredths of a second.
         let stat = read("stat");
         let fields: Vec<&str> =
             stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
@@ -111,21 +111,21 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already; what it wrote is thrown away with its folder.
+        // It may have ended already; its output is discarded with its folder.
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-/// Seconds that the machine's cores were idle since its start, waiting for a disk included.
+/// Idle time of all cores since boot in seconds, including I/O wait.
 pub(crate) fn idle() -> f64 {
     let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
     let times = stat.lines().next().unwrap_or_default().split_whitespace();
-    // The word `cpu`; user, nice, system; idle (4th), waiting (5th), in hundredths of a second.
+    // The word `cpu`; user, nice, system; idle (4th), iowait (5th), in hundredths of a second.
     times.skip(4).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
-/// Asks again and again until there is an answer.
+/// Retries until there is an answer.
 pub(crate) async fn until<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
     let began = Instant::now();
     loop {

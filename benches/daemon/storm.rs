@@ -1,4 +1,5 @@
-//! Clients that never finish: webhook deliveries whose body stops, and request heads that are half sent.
+//! Clients that never finish: webhook deliveries whose body stops, and request heads that stay
+//! incomplete.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -7,26 +8,26 @@ use std::time::{Duration, Instant};
 
 use crate::process::{Footprint, Process};
 
-/// What each delivery announces, and what it sends of it.
+/// Announced and sent bytes of each delivery.
 const ANNOUNCED: usize = 25 << 20;
 const SENT: usize = 24 << 20;
 /// How long the clients hold their connections: longer than the daemon waits for a body.
 const HELD: Duration = Duration::from_secs(12);
-/// Between two looks at the daemon's memory.
+/// Interval between measurements of the daemon's memory.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What a storm did to the daemon.
+/// The effect of a storm on the daemon.
 pub(crate) struct Storm {
     pub(crate) before: Footprint,
-    /// The most that was resident at any time.
+    /// Peak resident memory in MiB.
     pub(crate) peak_mib: f64,
     pub(crate) after: Footprint,
-    /// Deliveries that were refused, and those that ended for want of progress.
+    /// Deliveries that were refused, and deliveries that timed out.
     pub(crate) busy: f64,
     pub(crate) timeout: f64,
 }
 
-/// Lets the clients come, all at once, and looks at the daemon until some time after they left.
+/// Starts all clients at once and measures the daemon until some time after they left.
 pub(crate) async fn storm(daemon: &Process, deliveries: usize, heads: usize) -> Storm {
     let before = daemon.footprint();
     let address = daemon.address().to_owned();
@@ -62,7 +63,7 @@ fn connect(address: &str, sent: &[u8]) -> Option<TcpStream> {
     Some(stream)
 }
 
-/// A delivery with a well-formed signature and a body that stops before its end.
+/// Sends a delivery with a well-formed signature and a body that stops before its end.
 fn deliver(address: &str) -> Option<TcpStream> {
     let head = format!(
         "POST /webhooks/github HTTP/1.1\r\nHost: x\r\nX-GitHub-Event: push\r\n\
@@ -72,7 +73,7 @@ fn deliver(address: &str) -> Option<TcpStream> {
     let mut stream = connect(address, head.as_bytes())?;
     let part = vec![b'x'; 64 << 10];
     for _ in 0..SENT / part.len() {
-        // Fails where the daemon refused it.
+        // Fails if the daemon refused it.
         stream.write_all(&part).ok()?;
     }
     Some(stream)

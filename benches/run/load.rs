@@ -1,6 +1,6 @@
-//! Sizes that a run must bear: a thousand repositories, a repository of 25,000 files, a file of one
-//! MiB in one line, a hundred projects on one embedder. Each beside a tenth of it, so that what
-//! grows is seen: memory, open files, threads. A bound that is passed ends it with an error.
+//! Large runs: a thousand repositories, a repository of 25,000 files, a file of one MiB in one line, a
+//! hundred projects on one embedder. Each is compared with a tenth of its size to show growth in
+//! memory, open files and threads. Exceeding a bound fails the benchmark.
 
 use std::io::Write as _;
 use std::num::NonZero;
@@ -17,13 +17,13 @@ use super::program::{self, Measured};
 use super::repository::Repository;
 use super::services::{DIMENSIONS, Services};
 
-/// Memory of the largest run, over that of a tenth of it, at most.
+/// Largest allowed ratio of the memory of a run to that of a tenth of its size.
 const MOST_GROWTH: f64 = 2.5;
-/// What a run may hold at most, whatever its size.
+/// Absolute limits of a run, whatever its size.
 const MOST_MIB: f64 = 400.0;
 const MOST_DESCRIPTORS: usize = 128;
-/// Whatever the number of projects: each kind of blocking work has a bound of its own. Beside these,
-/// each core has a thread that runs tasks and one that cuts files.
+/// Limit of threads, whatever the number of projects: each kind of blocking work has a fixed limit. In
+/// addition, each core has one thread that runs tasks and one that cuts files.
 const MOST_THREADS: usize = 60;
 /// Calls in flight to each service.
 const CONCURRENCY: u64 = 8;
@@ -49,14 +49,14 @@ struct Load<'a> {
     runtime: Runtime,
 }
 
-/// A world to run in; what it holds ends with it.
+/// A temporary folder to run in, with whatever must live as long.
 struct World {
     folder: TempDir,
     services: Option<Services>,
 }
 
 impl Load<'_> {
-    /// A case of a tenth of the size, and of the whole; each a second time, with nothing to do.
+    /// Runs a case at a tenth of the size and at full size, each a second time with nothing to do.
     fn grows(&self, what: &str, size: usize, world: impl Fn(usize) -> World) {
         if !what.starts_with(&self.args.case) {
             return;
@@ -95,8 +95,8 @@ impl Load<'_> {
         );
         if let Some(services) = &world.services {
             let asked = services.take_asked();
-            assert!(asked.at_once <= CONCURRENCY, "{} calls were under way at once", asked.at_once);
-            assert_eq!(asked.texts, measured.count("texts_embedded"), "the report tells what was paid for");
+            assert!(asked.at_once <= CONCURRENCY, "{} calls were in flight at once", asked.at_once);
+            assert_eq!(asked.texts, measured.count("texts_embedded"), "the report counts the texts paid for");
         }
         assert!(measured.peak_mib.is_none_or(|mib| mib < MOST_MIB), "more than {MOST_MIB} MiB");
         assert!(measured.descriptors <= MOST_DESCRIPTORS, "more than {MOST_DESCRIPTORS} open files");
@@ -105,7 +105,7 @@ impl Load<'_> {
         measured
     }
 
-    /// So many projects over a repository each, all on one embedding service.
+    /// This many projects with one repository each, all on one embedding service.
     fn projects(&self, projects: usize) -> World {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for n in 0..projects {
@@ -164,7 +164,7 @@ impl Load<'_> {
     }
 }
 
-/// So many local repositories of so many small files each, with the model in the binary.
+/// Local repositories of small files, with the built-in model.
 fn local(repositories: usize, files: usize) -> World {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for n in 0..repositories {
@@ -188,7 +188,7 @@ fn write(folder: &Path, configuration: &str) {
     std::fs::write(folder.join("reposync.toml"), configuration).expect("a file");
 }
 
-/// Projects (name, repositories) over one chunker and one embedder.
+/// Projects (name, repositories) with one chunker and one embedder.
 fn configuration(kind: &str, more: &str, embedder: &str, projects: &[(String, String)]) -> String {
     let mut text = format!(
         "[engine]\nconcurrency = {CONCURRENCY}\n\n[stages.local]\nkind = \"git\"\n\n[stages.chunks]\nkind = \"{kind}\"\n{more}\n\n\
@@ -202,7 +202,7 @@ fn configuration(kind: &str, more: &str, embedder: &str, projects: &[(String, St
     text
 }
 
-/// A bare repository with one commit of these files.
+/// Creates a bare repository with one commit of these files.
 fn commit(path: &Path, files: impl Iterator<Item = (String, String)>) {
     let git = |args: &[&str]| {
         let mut command = Command::new("git");

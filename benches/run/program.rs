@@ -1,4 +1,4 @@
-//! Runs the real program in a process of its own and measures that process alone.
+//! Runs the real program in a separate process and measures only that process.
 
 use std::fs::File;
 use std::path::Path;
@@ -7,33 +7,34 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// What a run of the program cost, and its report.
+/// The cost of a run of the program, and its report.
 pub(crate) struct Measured {
-    /// From start to end.
+    /// Seconds from start to end.
     pub(crate) seconds: f64,
-    /// Processor time of the process, user and system. None where `/proc` does not tell.
+    /// Processor time of the process, user and system, in seconds. `None` if `/proc` does not report
+    /// it.
     pub(crate) cpu: Option<f64>,
-    /// The most memory it held at once. None where `/proc` does not tell.
+    /// Peak resident memory in MiB. `None` if `/proc` does not report it.
     pub(crate) peak_mib: Option<f64>,
-    /// The most files, sockets and threads it had at once, as far as they were seen: it is looked
-    /// at every few milliseconds. Zero where `/proc` does not tell.
+    /// Maximum numbers of open files (sockets included) and of threads, sampled every few milliseconds.
+    /// Zero if `/proc` does not report them.
     pub(crate) descriptors: usize,
     pub(crate) threads: usize,
-    /// What `apply --json` printed.
+    /// The output of `apply --json`.
     pub(crate) report: Value,
 }
 
 impl Measured {
-    /// A count of the report, over all projects.
+    /// A counter of the report, summed over all projects.
     pub(crate) fn count(&self, name: &str) -> u64 {
         let projects = self.report["projects"].as_array().map_or(&[][..], Vec::as_slice);
         projects.iter().filter_map(|project| project["counts"][name].as_u64()).sum()
     }
 }
 
-/// `apply --json` in a folder; anything but success ends the benchmark.
+/// Runs `apply --json` in a folder; anything but success fails the benchmark.
 pub(crate) fn apply(program: &Path, folder: &Path) -> Measured {
-    // A report on a thousand repositories is longer than a pipe holds.
+    // A report on a thousand repositories exceeds the buffer of a pipe.
     let path = folder.join("report.json");
     let report = File::create(&path).expect("a file");
     let began = Instant::now();
@@ -65,22 +66,22 @@ pub(crate) fn apply(program: &Path, folder: &Path) -> Measured {
     Measured { seconds, cpu, peak_mib, descriptors, threads, report }
 }
 
-/// Whether the process has ended, and its processor time so far. An ended process whose status
-/// nobody has asked for still shows its times.
+/// Whether the process has ended, and its processor time until now. A zombie process still reports its
+/// times.
 fn look(child: &mut Child) -> (bool, Option<f64>) {
-    /// Linux counts in hundredths of a second here, whatever its own clock.
+    /// Linux reports hundredths of a second here, whatever its clock.
     const TICKS: f64 = 100.0;
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", child.id())) else {
         return (child.try_wait().expect("a child").is_some(), None);
     };
-    // The name, in brackets, may hold anything; after it: state, …, utime (14th), stime (15th).
+    // The name, in parentheses, may contain anything; after it: state, …, utime (14th), stime (15th).
     let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
     let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
     let cpu = ticks(11).zip(ticks(12)).map(|(user, system)| (user + system) / TICKS);
     (fields.first() == Some(&"Z"), cpu)
 }
 
-/// How many entries a folder of the process has.
+/// Number of entries in a folder of `/proc/PID`.
 fn entries(id: u32, folder: &str) -> usize {
     std::fs::read_dir(format!("/proc/{id}/{folder}")).map_or(0, Iterator::count)
 }

@@ -1,5 +1,5 @@
-//! A repository made up in memory, as GitHub serves it: tree, blobs, archive. The same numbers
-//! give the same repository.
+//! A generated repository in memory, as GitHub serves it: tree, blobs, archive. The same arguments give
+//! the same repository.
 
 use std::collections::HashMap;
 
@@ -8,13 +8,13 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
 
-/// The files, as they are now.
+/// The files in their current state.
 pub(crate) struct Repository {
     files: Vec<String>,
     words: Words,
 }
 
-/// One commit of it.
+/// One commit of the repository.
 pub(crate) struct Commit {
     /// The commit's object id.
     pub(crate) sha: String,
@@ -27,7 +27,8 @@ pub(crate) struct Commit {
 }
 
 impl Repository {
-    /// So many Markdown files of about so many characters each, from three quarters to five.
+    /// `files` Markdown files of about `characters` characters each, between three and five quarters of
+    /// it.
     pub(crate) fn new(files: usize, characters: usize) -> Self {
         let mut words = Words(1);
         let files = (0..files)
@@ -47,12 +48,12 @@ impl Repository {
         Self { files, words }
     }
 
-    /// How many files there are.
+    /// Number of files.
     pub(crate) fn len(&self) -> usize {
         self.files.len()
     }
 
-    /// Changes so many files, evenly spread: a sentence more in the middle of each.
+    /// Changes this many files, evenly spread: one more sentence in the middle of each.
     pub(crate) fn edit(&mut self, files: usize) {
         let step = self.files.len() / files.max(1);
         for n in 0..files {
@@ -64,7 +65,7 @@ impl Repository {
         }
     }
 
-    /// The commit of what is there now.
+    /// A commit of the current files.
     pub(crate) fn commit(&self) -> Commit {
         let mut entries = Vec::with_capacity(self.files.len());
         let mut blobs = HashMap::with_capacity(self.files.len());
@@ -84,7 +85,7 @@ impl Repository {
             archive.append_data(&mut header, path, text.as_bytes()).expect("memory takes it");
         }
         let archive = archive.into_inner().and_then(GzEncoder::finish).expect("memory takes it");
-        // Any id serves, as long as another tree has another one.
+        // Any id will do as long as different trees have different ids.
         let tree = json!(entries).to_string();
         let sha = object_id(gix::objs::Kind::Tree, tree.as_bytes());
         let tree = format!(r#"{{"sha":"{sha}","truncated":false,"tree":{tree}}}"#);

@@ -1,6 +1,6 @@
-//! GitHub, an embedding service and Pinecone at their least: they answer what a run asks, at once
-//! or after a set time, count, and cost so little that the program is what is measured. Whether
-//! requests are right is the tests' affair, whose fakes check every one.
+//! Minimal fakes of GitHub, an embedding service and Pinecone: they answer at once or after a set time,
+//! count requests, and use so little time that the program dominates the measurement. The tests, not
+//! the benchmarks, check that requests are valid.
 
 #[path = "tls.rs"]
 pub(crate) mod tls;
@@ -27,10 +27,10 @@ use super::repository::Commit;
 
 /// Components of a vector.
 pub(crate) const DIMENSIONS: usize = 1536;
-/// Different vectors that the embedding service hands out in turn.
+/// Number of different vectors that the embedding service returns in turn.
 const VECTORS: usize = 64;
 
-/// The services, all behind one port.
+/// The services, all on one port.
 pub(crate) struct Services {
     /// `http://127.0.0.1:PORT`, or `https://localhost:PORT`
     pub(crate) url: String,
@@ -39,14 +39,14 @@ pub(crate) struct Services {
 
 struct Shared {
     url: String,
-    /// Time an embedding call takes.
+    /// Latency of an embedding call.
     latency: Duration,
     commit: Mutex<Arc<Commit>>,
     pushes: AtomicU64,
     vectors: Vec<String>,
     requests: Requests,
     texts: AtomicU64,
-    /// Embedding calls under way, and the most there were at once.
+    /// Embedding calls in flight, and their maximum.
     under_way: AtomicU64,
     at_once: AtomicU64,
 }
@@ -58,14 +58,14 @@ struct Requests {
     store: AtomicU64,
 }
 
-/// What was asked since the last look.
+/// The requests since the last call of `take_asked`.
 pub(crate) struct Asked {
     pub(crate) github: u64,
     pub(crate) embed: u64,
     pub(crate) store: u64,
     /// Texts that were embedded.
     pub(crate) texts: u64,
-    /// The most embedding calls that were under way at once.
+    /// The maximum number of concurrent embedding calls.
     pub(crate) at_once: u64,
 }
 
@@ -76,7 +76,7 @@ struct Texts {
 }
 
 impl Services {
-    /// Starts them; they end with the runtime.
+    /// Starts the services; they end with the runtime.
     pub(crate) async fn start(commit: Commit, latency: Duration, tls: bool) -> Self {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -105,13 +105,13 @@ impl Services {
         Self { url, shared }
     }
 
-    /// The repository's branch moves.
+    /// Moves the repository's branch.
     pub(crate) fn push(&self, commit: Commit) {
         *self.shared.commit() = Arc::new(commit);
         self.shared.pushes.fetch_add(1, Relaxed);
     }
 
-    /// What was asked since the last call of this.
+    /// The requests since the last call.
     pub(crate) fn take_asked(&self) -> Asked {
         let Requests { github, embed, store } = &self.shared.requests;
         Asked {
@@ -132,7 +132,7 @@ pub(crate) fn vector(n: usize) -> Vec<f32> {
     numbers.iter().map(|&pair| (f32::from(i16::from_le_bytes(pair)) + 0.5) / 741_455.0).collect()
 }
 
-/// A vector as it travels.
+/// A vector in its wire format.
 pub(crate) fn encoded(vector: &[f32]) -> String {
     BASE64_STANDARD.encode(vector.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>())
 }

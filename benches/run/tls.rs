@@ -1,5 +1,5 @@
-//! The services behind TLS, with a certificate of an authority that was made for this alone and
-//! signs nothing else: its key was thrown away.
+//! TLS in front of the services, with a certificate from an authority created for this purpose, whose
+//! key was discarded.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,12 +15,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// The file of the authority, for `SSL_CERT_FILE` of the program.
+/// The authority's certificate file, for the program's `SSL_CERT_FILE`.
 pub(crate) fn authority() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../benches/run/tls/authority.pem")
 }
 
-/// Takes connections for `localhost`.
+/// Accepts TLS connections for `localhost`.
 pub(crate) struct TlsListener {
     tcp: TcpListener,
     acceptor: TlsAcceptor,
@@ -46,7 +46,7 @@ impl Listener for TlsListener {
     async fn accept(&mut self) -> (Self::Io, SocketAddr) {
         loop {
             let Ok((stream, address)) = self.tcp.accept().await else { continue };
-            // Who does not trust the certificate goes away again.
+            // A client that does not trust the certificate disconnects.
             if let Ok(stream) = self.acceptor.accept(stream).await {
                 return (stream, address);
             }

@@ -1,4 +1,4 @@
-//! What the benchmarks of the stores write, and a client of Pinecone to write it with.
+//! Records for the store benchmarks, and a Pinecone client to write them with.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ pub(crate) const CHUNKS_PER_FILE: usize = 20;
 const TEXT: &str = "The deletion guard counts only vectors of files that leave the index and have no \
     successor; chunks replaced when a file changes, moved files and copies into another place never count. ";
 
-/// Numbers that look like an embedding's, the same each time.
+/// Pseudo-random numbers distributed like an embedding, reproducible.
 pub(crate) fn vector(number: usize, dimension: usize) -> Vector {
     let mut state = number as u64 + 1;
     let mut next = || {
@@ -48,12 +48,12 @@ fn record(number: usize, dimension: usize) -> Record {
     }
 }
 
-/// Chunks of files, each with a text of its own.
+/// Chunks of files, each with a different text.
 pub(crate) fn records(count: usize, dimension: usize) -> Vec<Record> {
     (0..count).map(|number| record(number, dimension)).collect()
 }
 
-/// A client of an index at this URL. Nothing is asked of it before the first call that needs it.
+/// A client of an index at this URL. It sends no request before the first call.
 pub(crate) fn pinecone(url: &str, calls: usize) -> PineconeStore {
     let settings = PineconeSettings {
         index: "docs".into(),
