@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Builds the release so that anybody gets the same bytes from the same commit and toolchain,
-# whatever the folder: no path of this machine is left in it, and nothing depends on the time.
+# Reproducible release build: the same commit and toolchain give the same bytes in any folder.
+# Paths of the machine are remapped, and nothing depends on the time.
 #
 #   deploy/build-release.sh                 the program, into target/reproducible/; prints its SHA-256
 #   deploy/build-release.sh --compare       builds in two folders and compares: the Rust plugin's
-#                                           native library, which takes seconds
-#   deploy/build-release.sh --compare reposync   the program itself: twice the time of a release
+#                                           native library (takes seconds)
+#   deploy/build-release.sh --compare reposync   the program itself (takes two release builds)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -14,7 +14,7 @@ build() {
   local folder cargo_home=${CARGO_HOME:-$HOME/.cargo}
   folder=$(cd "$1" && pwd)
   local remap="--remap-path-prefix=$folder=/reposync --remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$2=/target"
-  # C code (SQLite, grammars) names its files too; archives get no times.
+  # C code (SQLite, grammars) contains file names too; ZERO_AR_DATE leaves times out of archives.
   (cd "$folder" &&
     RUSTFLAGS="$remap" CARGO_TARGET_DIR=$2 SOURCE_DATE_EPOCH=0 ZERO_AR_DATE=1 CARGO_INCREMENTAL=0 \
       CFLAGS="-ffile-prefix-map=$folder=/reposync -ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$2=/target" \
@@ -35,7 +35,7 @@ for copy in one another/folder; do
   git archive HEAD | tar -x -C "$work/$copy"
   build "$work/$copy" "$work/target-${copy%%/*}" "$package"
 done
-# What is linked: programs and libraries, not the notes that Cargo keeps about them.
+# Linked programs and libraries, without Cargo's metadata files.
 digests() { (cd "$1/release" && find . -maxdepth 1 -type f ! -name '*.d' ! -name '.*' -exec sha256sum {} + | sort); }
 digests "$work/target-one" | tee "$work/digests"
 [ -s "$work/digests" ] || { echo "nothing was built" >&2; exit 1; }
