@@ -1,5 +1,7 @@
 //! Files and their chunks: what the index holds of each.
 
+use std::collections::HashSet;
+
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::keys::Leftover;
@@ -206,6 +208,27 @@ impl Ledger {
             )?
             .query_map(params![project, blob.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect()
+        })
+    }
+
+    /// Those of the contents, each with a recipe, that the index holds for a project.
+    pub fn held_contents(
+        &self,
+        project: i64,
+        contents: Vec<(GitSha, Fingerprint)>,
+    ) -> StageResult<HashSet<(GitSha, Fingerprint)>> {
+        self.read("look for known contents", |conn| {
+            let mut held = conn.prepare_cached(
+                "SELECT 1 FROM sync_metadata
+                 WHERE project_id = ?1 AND blob_sha = ?2 AND recipe = ?3 AND embedding_count > 0",
+            )?;
+            let mut known = HashSet::new();
+            for (blob, recipe) in contents {
+                if held.exists(params![project, blob.to_string(), recipe.as_str()])? {
+                    known.insert((blob, recipe));
+                }
+            }
+            Ok(known)
         })
     }
 

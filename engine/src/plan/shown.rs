@@ -199,6 +199,22 @@ pub struct Estimate {
     pub vectors_deleted: u64,
 }
 
+impl Estimate {
+    /// What was added since `before`, without price and requests.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            chunks: self.chunks - before.chunks,
+            texts: self.texts - before.texts,
+            texts_cached: self.texts_cached - before.texts_cached,
+            tokens: self.tokens - before.tokens,
+            vectors_written: self.vectors_written - before.vectors_written,
+            vectors_deleted: self.vectors_deleted - before.vectors_deleted,
+            ..Self::default()
+        }
+    }
+}
+
 impl Plan {
     /// True when nothing is to be done in any project.
     pub fn is_empty(&self) -> bool {

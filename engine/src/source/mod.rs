@@ -107,6 +107,11 @@ pub trait Source: Send + Sync {
         false
     }
 
+    /// Maximum number of files of a project that a plan may read to estimate the others.
+    fn sample(&self) -> usize {
+        0
+    }
+
     /// Lists what is selected, whole or not at all. `fresh`: believe no stored answer.
     async fn list(
         &self,

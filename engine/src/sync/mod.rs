@@ -3,7 +3,9 @@
 
 mod adopt;
 mod behind;
+mod bill;
 mod budget;
+mod count;
 mod decide;
 mod estimate;
 mod execute;
@@ -23,6 +25,7 @@ mod project_run;
 mod remove;
 mod resume;
 mod run;
+mod sample;
 mod saved;
 mod search;
 mod selected;

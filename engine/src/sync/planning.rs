@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chrono::Utc;
 
-use super::estimate::Sent;
+use super::bill::Sent;
 use super::orphans::preview_orphans;
 use super::preview::Preview;
 use super::project::drive;

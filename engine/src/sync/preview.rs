@@ -5,8 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
+use super::bill::{Bill, Sent};
+use super::count::LeftOut;
 use super::decide::{Removals, RepositoryEnd};
-use super::estimate::{Bill, LeftOut, Sent, estimate};
+use super::estimate::{Samples, add_samples, estimate};
 use super::project::Consumer;
 use super::project_run::ProjectRun;
 use super::remove::{preview_deletions, reached};
@@ -30,6 +32,7 @@ pub(crate) struct Preview<'a> {
 struct Sums<'a> {
     plan: ProjectPlan,
     bill: Bill<'a>,
+    samples: Samples,
     out: Option<&'a mut PlanWriter>,
 }
 
@@ -41,7 +44,12 @@ impl<'a> Preview<'a> {
         sent: &'a mut Sent,
         out: Option<&'a mut PlanWriter>,
     ) -> Self {
-        let sums = Sums { plan: ProjectPlan::of(run.name()), bill: Bill::new(run, sent), out };
+        let sums = Sums {
+            plan: ProjectPlan::of(run.name()),
+            bill: Bill::new(run, sent),
+            samples: Samples::default(),
+            out,
+        };
         Self { run: Arc::clone(run), exact, sums: Mutex::new(sums) }
     }
 
@@ -65,7 +73,8 @@ impl Consumer for Preview<'_> {
     async fn repository(&self, task: RepositoryTask) -> StageResult<RepositoryEnd> {
         let mut shown = repository_plan(&self.run, &task).await?;
         let mut sums = self.sums.lock().await;
-        let left_out = estimate(&self.run, &task, self.exact, &mut sums.bill).await?;
+        let Sums { bill, samples, .. } = &mut *sums;
+        let left_out = estimate(&self.run, &task, self.exact, bill, samples).await?;
         leave_out(&mut shown, &left_out);
         sums.plan.repositories.push(shown);
         if let Some(out) = &mut sums.out {
@@ -78,6 +87,8 @@ impl Consumer for Preview<'_> {
     async fn removals(&self, removals: Removals) -> StageResult<()> {
         let mut sums = self.sums.lock().await;
         let Removals { guard, dissolved, .. } = removals;
+        let samples = std::mem::take(&mut sums.samples);
+        add_samples(&self.run, samples, &mut sums.bill).await?;
         let (removed, leftovers) = preview_deletions(&self.run, &guard.removed).await?;
         let places = removed.iter().chain(&leftovers).map(|one| one.place).chain(sums.bill.places());
         let reaches = reached(&self.run, places.collect::<Vec<_>>()).await?;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::estimate::{Bill, Sent, count_exactly};
+use super::bill::{Bill, Sent};
+use super::count::count_exactly;
 use super::project_run::ProjectRun;
 use crate::model::{GuardKind, StageResult, Withheld};
 pub(crate) use crate::plan::Budget;

@@ -44,6 +44,8 @@ use crate::net::{self, Timeouts};
 
 /// Up to so many files are fetched one by one; more come as one archive.
 const FEW_FILES: usize = 20;
+/// Files of a project that a plan reads for its estimate, each by a request.
+const SAMPLE: usize = 32;
 /// The comparison names at most so many files, and does not say when it left some out.
 const MOST_COMPARED_FILES: usize = 300;
 
@@ -246,6 +248,11 @@ fn web_of(api: &Url) -> String {
 impl Source for GithubSource {
     fn stage(&self) -> &str {
         &self.client.stage
+    }
+
+    /// One request for each; without credentials there are 60 requests in an hour.
+    fn sample(&self) -> usize {
+        if self.client.credentials.are_given() { SAMPLE } else { 0 }
     }
 
     async fn list(

@@ -1,0 +1,193 @@
+//! The exact bill: contents are read and cut, as a run would.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::bill::Bill;
+use super::prepare::{CORES, Draft, Origin, Prepared, prepare};
+use super::project_run::ProjectRun;
+use super::sample::bytes;
+use super::setup::{Project, item_or_fatal};
+use super::writer::{believes, step};
+use crate::chunk::clean;
+use crate::ledger::FileKey;
+use crate::model::{GitSha, RepoRef, SecretsMode, SkipReason, StageError, StageResult, TreeEntry};
+use crate::plan::{Estimate, RepositoryTask, SecretFound, Write};
+use crate::source::ContentSink;
+
+/// Files whose content turned out not to be for the index, by path.
+pub(crate) type LeftOut = BTreeMap<String, SkipReason>;
+
+/// What contents told beside the bill.
+#[derive(Default)]
+pub(crate) struct Counted {
+    pub(super) left_out: LeftOut,
+    /// Files that could not be read or cut, by path.
+    pub(super) failed: Vec<(String, StageError)>,
+    /// Lines of encoded data that is not embedded, by path.
+    pub(super) encoded: Vec<(String, Vec<u32>)>,
+    /// Notes on single files.
+    pub(super) notes: Vec<String>,
+    /// Secrets in files of a project that leaves them in.
+    pub(super) secrets: Vec<SecretFound>,
+    /// What each file adds to the bill, with its size.
+    pub(super) each: Vec<(u64, Estimate)>,
+}
+
+/// What a content came to, and what was noticed on the way.
+struct Looked {
+    prepared: StageResult<Prepared>,
+    notes: Vec<String>,
+    secrets: Vec<SecretFound>,
+}
+
+/// Adds a repository's work to the bill, by reading and cutting its contents.
+pub(crate) async fn count_exactly(
+    run: &Arc<ProjectRun>,
+    task: &RepositoryTask,
+    bill: &mut Bill<'_>,
+) -> StageResult<Counted> {
+    count_files(run, &task.entry.repo, task.commit, &task.diff.writes, bill).await
+}
+
+/// Adds these files of a repository to the bill, by reading and cutting their contents. `writes` are sorted
+/// by path.
+pub(crate) async fn count_files(
+    run: &Arc<ProjectRun>,
+    repo: &RepoRef,
+    commit: GitSha,
+    writes: &[Write],
+    bill: &mut Bill<'_>,
+) -> StageResult<Counted> {
+    let wanted: Vec<TreeEntry> = writes.iter().map(|write| write.desired.entry.clone()).collect();
+    if wanted.is_empty() {
+        return Ok(Counted::default());
+    }
+    let mut sink = Counting { run, repo, commit, writes, bill, counted: Counted::default() };
+    run.project.source.fetch(repo, commit, wanted, &mut sink).await?;
+    Ok(sink.counted)
+}
+
+/// Counts contents as they come.
+struct Counting<'a, 'b> {
+    run: &'a Arc<ProjectRun>,
+    repo: &'a RepoRef,
+    commit: GitSha,
+    writes: &'a [Write],
+    bill: &'a mut Bill<'b>,
+    counted: Counted,
+}
+
+#[async_trait]
+impl ContentSink for Counting<'_, '_> {
+    async fn put(&mut self, entry: TreeEntry, content: StageResult<Bytes>) -> StageResult<()> {
+        let run = self.run;
+        if run.stop.is_cancelled() {
+            return Err(StageError::cancelled("engine"));
+        }
+        let found = self.writes.binary_search_by(|write| write.desired.entry.path.as_str().cmp(&entry.path));
+        let Some(write) = found.ok().map(|at| &self.writes[at]) else { return Ok(()) };
+        let prepared = match item_or_fatal(content)? {
+            Ok(content) => {
+                let looked = self.prepare(entry.clone(), content).await;
+                self.counted.notes.extend(looked.notes);
+                self.counted.secrets.extend(looked.secrets);
+                item_or_fatal(looked.prepared)?
+            }
+            Err(error) => Err(error),
+        };
+        let before = self.bill.estimate.clone();
+        match prepared {
+            Ok(Prepared::Skipped(reason)) => {
+                self.counted.left_out.insert(entry.path, reason);
+                self.count(write, &[]).await?;
+            }
+            Ok(Prepared::Chunks(drafts, encoded)) => {
+                if !encoded.is_empty() {
+                    self.counted.encoded.push((entry.path, encoded));
+                }
+                self.count(write, &drafts).await?;
+            }
+            Err(error) => self.counted.failed.push((entry.path, error)),
+        }
+        self.counted.each.push((bytes(write), self.bill.estimate.since(&before)));
+        Ok(())
+    }
+}
+
+impl Counting<'_, '_> {
+    async fn prepare(&self, entry: TreeEntry, content: Bytes) -> Looked {
+        let (run, repo, commit) = (Arc::clone(self.run), self.repo.clone(), self.commit);
+        let nothing = |prepared| Looked { prepared, notes: Vec::new(), secrets: Vec::new() };
+        let work = move || {
+            let Some(recipe) = run.recipes.of(&entry.path) else {
+                return nothing(Ok(Prepared::Skipped(SkipReason::NoChunker)));
+            };
+            let origin = Origin { repo: &repo, commit, entry: &entry, recipe: &recipe };
+            let mut notes = Vec::new();
+            let prepared = prepare(&run.project, &origin, &content, &mut notes);
+            let secrets = match &prepared {
+                Ok(Prepared::Chunks(..)) => secrets_left_in(&run.project, &repo.name, &entry.path, &content),
+                _ => Vec::new(),
+            };
+            Looked { prepared, notes, secrets }
+        };
+        CORES.run(work).await.unwrap_or_else(|panic| {
+            nothing(Err(StageError::refused("engine", "chunking panicked").caused_by(panic)))
+        })
+    }
+
+    async fn count(&mut self, write: &Write, drafts: &[Draft]) -> StageResult<()> {
+        let run = self.run;
+        let (place, repository, path) =
+            (run.place_id, self.repo.name.clone(), write.desired.entry.path.clone());
+        let (held, all) = run
+            .ledger(move |ledger, project| {
+                let key = FileKey { repository: &repository, path: &path };
+                Ok((ledger.held_ids(project, place, &key)?, ledger.all_ids(project, &key)?))
+            })
+            .await?;
+        self.bill.elsewhere.extend(all.into_iter().filter(|one| one.place != place));
+        let records = drafts.iter().map(|draft| (draft.id.as_str(), &draft.fingerprint));
+        let step = step(records, believes(write, run.options.full), &held);
+        let estimate = &mut self.bill.estimate;
+        estimate.chunks += drafts.len() as u64;
+        estimate.vectors_written += step.upsert.len() as u64;
+        estimate.vectors_deleted += step.stale.len() as u64;
+        self.bill.settled.extend(held.open);
+        let inputs: Vec<String> = drafts.iter().map(|draft| draft.input.clone()).collect();
+        let cached = run.project.queue.peek(&inputs).await;
+        for (input, cached) in inputs.iter().zip(cached) {
+            let mut key = [0; 16];
+            key.copy_from_slice(&blake3::hash(input.as_bytes()).as_bytes()[..16]);
+            if cached || !self.bill.sent.texts.insert(key) {
+                estimate.texts_cached += 1;
+            } else {
+                estimate.texts += 1;
+                estimate.tokens += run.project.embedder().count_tokens(input) as u64;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Secrets in a file of a project with `secrets = "off"`: where, never what.
+fn secrets_left_in(project: &Project, repository: &str, path: &str, content: &[u8]) -> Vec<SecretFound> {
+    if project.secrets != SecretsMode::Off {
+        return Vec::new();
+    }
+    let Ok(cleaned) = clean(content) else { return Vec::new() };
+    let found = project.scanner.find(&cleaned.text);
+    found
+        .iter()
+        .map(|finding| SecretFound {
+            repository: repository.to_owned(),
+            path: path.to_owned(),
+            line: cleaned.lines.original(finding.line(&cleaned.text) - 1),
+            rule: finding.rule.to_string(),
+        })
+        .collect()
+}

@@ -1,0 +1,185 @@
+//! A bill without reading everything: some files are read and counted, and the others are taken to be
+//! like them, by their size.
+
+use std::collections::BTreeMap;
+
+use crate::model::{GitSha, RepoRef};
+use crate::plan::{Estimate, RepositoryTask, Write};
+
+/// Files of one kind (all new, or all edited), of which a few are kept to be read.
+#[derive(Debug, Default)]
+pub(crate) struct Stratum {
+    files: u64,
+    bytes: u64,
+    kept: Vec<Kept>,
+}
+
+/// A file that may be read.
+#[derive(Debug)]
+struct Kept {
+    /// The larger, the longer it is kept.
+    key: f64,
+    repo: RepoRef,
+    commit: GitSha,
+    write: Write,
+}
+
+impl Stratum {
+    /// Adds a file. At most `size` files are kept, each with a probability in proportion to its size
+    /// (Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006). The random numbers are
+    /// the blobs' ids, so that the same files are read each time.
+    pub(crate) fn add(&mut self, task: &RepositoryTask, write: &Write, size: usize) {
+        let bytes = bytes(write);
+        self.files += 1;
+        self.bytes += bytes;
+        let mut random = [0; 8];
+        random.copy_from_slice(&write.desired.entry.sha.0[..8]);
+        let random = (u64::from_be_bytes(random) as f64 + 1.0) / (u64::MAX as f64 + 2.0);
+        let key = random.ln() / bytes as f64;
+        let least = self.kept.iter().enumerate().min_by(|(_, a), (_, b)| a.key.total_cmp(&b.key));
+        match least {
+            Some((at, least)) if self.kept.len() >= size => {
+                if least.key >= key {
+                    return;
+                }
+                self.kept.swap_remove(at);
+            }
+            _ if size == 0 => return,
+            _ => {}
+        }
+        let repo = task.entry.repo.clone();
+        self.kept.push(Kept { key, repo, commit: task.commit, write: write.clone() });
+    }
+
+    pub(crate) fn files(&self) -> u64 {
+        self.files
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The files to read, by repository and commit, each sorted by path.
+    pub(crate) fn to_read(&self) -> BTreeMap<(RepoRef, GitSha), Vec<Write>> {
+        let mut by_repository: BTreeMap<_, Vec<Write>> = BTreeMap::new();
+        for kept in &self.kept {
+            by_repository.entry((kept.repo.clone(), kept.commit)).or_default().push(kept.write.clone());
+        }
+        for writes in by_repository.values_mut() {
+            writes.sort_by(|a, b| a.desired.entry.path.cmp(&b.desired.entry.path));
+        }
+        by_repository
+    }
+
+    /// Estimates the whole from what the files that were read came to, each with its size. `None`: none was.
+    pub(crate) fn estimate(&self, read: &[(u64, Estimate)]) -> Option<Estimate> {
+        if read.is_empty() {
+            return (self.files == 0).then(Estimate::default);
+        }
+        let counts: [fn(&mut Estimate) -> &mut u64; 6] = [
+            |estimate| &mut estimate.chunks,
+            |estimate| &mut estimate.texts,
+            |estimate| &mut estimate.texts_cached,
+            |estimate| &mut estimate.tokens,
+            |estimate| &mut estimate.vectors_written,
+            |estimate| &mut estimate.vectors_deleted,
+        ];
+        let mut whole = Estimate::default();
+        for count in counts {
+            let of = |one: &Estimate| *count(&mut one.clone());
+            *count(&mut whole) = if read.len() as u64 == self.files {
+                read.iter().map(|(_, one)| of(one)).sum()
+            } else {
+                let per_byte = read.iter().map(|(bytes, one)| of(one) as f64 / *bytes as f64).sum::<f64>();
+                round(per_byte / read.len() as f64 * self.bytes as f64)
+            };
+        }
+        Some(whole)
+    }
+}
+
+/// The size of a file; an unknown or empty one counts as a byte.
+pub(crate) fn bytes(write: &Write) -> u64 {
+    write.desired.entry.size.unwrap_or_default().max(1)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, far below 2^63")]
+fn round(count: f64) -> u64 {
+    count.round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Fingerprint, RepoEntry, TreeEntry};
+    use crate::plan::{Desired, Reason, RepoDiff};
+
+    fn task() -> RepositoryTask {
+        let repo = RepoRef { name: "acme/api".into(), key: "1".into() };
+        RepositoryTask {
+            entry: RepoEntry {
+                repo,
+                default_branch: "main".into(),
+                pushed_at: None,
+                pushed_at_settled: false,
+            },
+            commit: GitSha([1; 20]),
+            previous: None,
+            basis: None,
+            diff: RepoDiff::default(),
+            skipped: Vec::new(),
+        }
+    }
+
+    fn file(n: u32, size: u64) -> Write {
+        let mut sha = [0; 20];
+        sha.copy_from_slice(&blake3::hash(&n.to_be_bytes()).as_bytes()[..20]);
+        let entry =
+            TreeEntry { sha: GitSha(sha), size: Some(size), ..TreeEntry::of_path(&format!("{n:05}.md")) };
+        let desired = Desired { entry, recipe: Fingerprint::of(["r"]) };
+        Write { desired, reason: Reason::New, vectors_before: 0, is_new: true, moved_from: None }
+    }
+
+    /// Chunks of a file in this test: one for each 100 bytes, and twice as many in every third file.
+    fn chunks(write: &Write) -> u64 {
+        let path = &write.desired.entry.path;
+        let n: u64 = path.trim_end_matches(".md").parse().expect("a number");
+        bytes(write).div_ceil(100) * if n.is_multiple_of(3) { 2 } else { 1 }
+    }
+
+    #[test]
+    fn a_sample_of_files_of_all_sizes_estimates_the_whole() {
+        let mut stratum = Stratum::default();
+        let mut all = 0;
+        for n in 0..5_000 {
+            // A few large files hold most of the bytes.
+            let write = file(n, if n.is_multiple_of(100) { 100_000 } else { u64::from(n % 700) * 10 });
+            all += chunks(&write);
+            stratum.add(&task(), &write, 32);
+        }
+        let to_read = stratum.to_read();
+        let read: Vec<(u64, Estimate)> = to_read
+            .values()
+            .flatten()
+            .map(|write| (bytes(write), Estimate { chunks: chunks(write), ..Estimate::default() }))
+            .collect();
+        assert_eq!(read.len(), 32);
+        let estimated = stratum.estimate(&read).expect("a sample").chunks;
+        assert!(estimated * 10 < all * 13 && all * 10 < estimated * 13, "{estimated} for {all}");
+    }
+
+    #[test]
+    fn few_files_are_counted_whole_and_without_a_sample_there_is_no_estimate() {
+        let mut stratum = Stratum::default();
+        assert_eq!(stratum.estimate(&[]), Some(Estimate::default()));
+        let of = |chunks| Estimate { chunks, ..Estimate::default() };
+        for n in 0..3 {
+            stratum.add(&task(), &file(n, 10), 3);
+        }
+        assert_eq!(stratum.estimate(&[(10, of(1)), (10, of(5)), (10, of(9))]), Some(of(15)));
+        assert_eq!(stratum.estimate(&[]), None);
+        let mut unread = Stratum::default();
+        unread.add(&task(), &file(1, 10), 0);
+        assert!(unread.to_read().is_empty());
+    }
+}
