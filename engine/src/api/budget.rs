@@ -1,14 +1,17 @@
 //! Memory for request bodies: one bound over all bodies of a kind, and a time-out for bodies that do
 //! not arrive.
 
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Deref;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
 use futures::StreamExt as _;
 use tokio::time::timeout;
+
+use super::throttle::source;
 
 /// A body of which nothing arrives for this long is given up.
 const PROGRESS: Duration = Duration::from_secs(10);
@@ -17,14 +20,26 @@ const FIRST: usize = 16 << 10;
 
 /// Bytes that all bodies of a kind may hold together.
 #[derive(Clone)]
-pub(super) struct Budget(Arc<AtomicUsize>);
+pub(super) struct Budget {
+    pool: Arc<Mutex<Pool>>,
+    /// Whom bodies are counted for.
+    source: IpAddr,
+}
+
+struct Pool {
+    left: usize,
+    /// Bytes that the bodies of one source may hold together. One body alone may hold more.
+    share: usize,
+    /// Bytes by source; sources that hold none are not in it.
+    held: HashMap<IpAddr, usize>,
+}
 
 /// Why a body was not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unread {
     /// It is larger than the route takes.
     TooLarge,
-    /// The budget is used up by other bodies.
+    /// The budget, or the share of the client's address, is used up by other bodies.
     Busy,
     /// Nothing arrived for [`PROGRESS`].
     Stalled,
@@ -41,8 +56,20 @@ pub(super) struct Held {
 }
 
 impl Budget {
+    /// A budget that the bodies of any one address may use up.
     pub(super) fn new(bytes: usize) -> Self {
-        Self(Arc::new(AtomicUsize::new(bytes)))
+        Self::shared(bytes, bytes)
+    }
+
+    /// A budget of which one address gets no more than `share`, but for a single body that is larger.
+    pub(super) fn shared(bytes: usize, share: usize) -> Self {
+        let pool = Pool { left: bytes, share, held: HashMap::new() };
+        Self { pool: Arc::new(Mutex::new(pool)), source: Ipv4Addr::UNSPECIFIED.into() }
+    }
+
+    /// The same budget for the bodies of a client. An IPv6 /64 network counts as one address.
+    pub(super) fn of(&self, client: IpAddr) -> Self {
+        Self { pool: Arc::clone(&self.pool), source: source(client) }
     }
 
     /// Reads a body of at most `most` bytes; `seen` gets each part as it arrives.
@@ -65,9 +92,32 @@ impl Budget {
         Ok(held)
     }
 
-    fn take(&self, bytes: usize) -> bool {
-        let taken = |left: usize| left.checked_sub(bytes);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_ok()
+    /// Takes bytes for a body that holds `own` already; false where there are not as many.
+    fn take(&self, own: usize, bytes: usize) -> bool {
+        let pool = &mut *self.lock();
+        let held = pool.held.get(&self.source).copied().unwrap_or(0);
+        let is_alone = held == own;
+        if bytes > pool.left || (held + bytes > pool.share && !is_alone) {
+            return false;
+        }
+        pool.left -= bytes;
+        pool.held.insert(self.source, held + bytes);
+        true
+    }
+
+    fn give_back(&self, bytes: usize) {
+        let pool = &mut *self.lock();
+        pool.left += bytes;
+        if let Some(held) = pool.held.get_mut(&self.source) {
+            *held -= bytes;
+            if *held == 0 {
+                pool.held.remove(&self.source);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -81,7 +131,8 @@ impl Held {
         }
         if length > self.taken {
             let doubled = (self.taken * 2).max(FIRST).min(most).max(length);
-            let wanted = [doubled, length].into_iter().find(|wanted| self.budget.take(wanted - self.taken));
+            let take = |wanted: &usize| self.budget.take(self.taken, wanted - self.taken);
+            let wanted = [doubled, length].into_iter().find(take);
             self.taken = wanted.ok_or(Unread::Busy)?;
             self.bytes.reserve_exact(self.taken - self.bytes.len());
         }
@@ -100,7 +151,7 @@ impl Deref for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.budget.0.fetch_add(self.taken, Ordering::Relaxed);
+        self.budget.give_back(self.taken);
     }
 }
 
@@ -119,7 +170,7 @@ mod tests {
     }
 
     fn left(budget: &Budget) -> usize {
-        budget.0.load(Ordering::Relaxed)
+        budget.lock().left
     }
 
     #[tokio::test]
@@ -153,6 +204,28 @@ mod tests {
         assert_eq!(second.err(), Some(Unread::Busy));
         drop(first);
         budget.read(Body::from(vec![0; 100_000]), 1 << 20, |_| ()).await.expect("fits again");
+    }
+
+    #[tokio::test]
+    async fn one_address_leaves_the_rest_to_others() {
+        let budget = Budget::shared(400_000, 100_000);
+        let of = |text: &str| budget.of(text.parse().expect("an address"));
+        let read = async |from: &str, bytes: usize| {
+            of(from).read(Body::from(vec![0; bytes]), 1 << 20, |_| ()).await
+        };
+        let first = read("2001:db8::1", 60_000).await.expect("fits");
+        assert_eq!(read("2001:db8::2", 60_000).await.err(), Some(Unread::Busy), "the same network");
+        let second = read("2001:db8::3", 30_000).await.expect("within the share");
+        let other = read("2001:db8:0:1::1", 90_000).await.expect("another network");
+        drop((first, second));
+        // One body may be larger than the share, while there is no other of the address.
+        let large = read("2001:db8::1", 200_000).await.expect("fits alone");
+        assert_eq!(read("2001:db8::1", 1).await.err(), Some(Unread::Busy));
+        assert_eq!(read("192.0.2.1", 200_000).await.err(), Some(Unread::Busy), "the budget is the bound");
+        let _third = read("192.0.2.1", 90_000).await.expect("what is left");
+        drop((large, other));
+        read("2001:db8::1", 90_000).await.expect("all given back");
+        assert_eq!(budget.lock().held.len(), 1, "those who hold nothing take no memory");
     }
 
     #[tokio::test(start_paused = true)]

@@ -75,7 +75,7 @@ impl ApiError {
                 let message = format!("the body is larger than {}", ByteSize(most as u64));
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
             }
-            Unread::Busy => Self::busy("the bodies of other requests take all the memory that bodies may"),
+            Unread::Busy => Self::busy("the bodies of other requests take all the memory that they may"),
             Unread::Stalled => {
                 let message = "nothing of the body arrived for 10 seconds";
                 Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", message)

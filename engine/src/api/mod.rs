@@ -52,14 +52,14 @@ pub(crate) struct App {
     throttle: Arc<Throttle>,
 }
 
-/// Bytes of all bodies of unauthorized requests together.
+/// Bytes of all bodies of unauthorized requests together; one address gets a quarter.
 const UNSIGNED: usize = 64 << 20;
 /// Bytes of all bodies of authorized requests together.
 const BODIES: usize = 128 << 20;
 
 impl App {
     fn new(handle: Handle, metrics: Arc<Metrics>, listen: SocketAddr, workers: runtime::Handle) -> Self {
-        let (unsigned, bodies) = (Budget::new(UNSIGNED), Budget::new(BODIES));
+        let (unsigned, bodies) = (Budget::shared(UNSIGNED, UNSIGNED / 4), Budget::new(BODIES));
         Self { handle, metrics, listen, workers, unsigned, bodies, throttle: Arc::default() }
     }
 }

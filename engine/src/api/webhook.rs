@@ -93,7 +93,8 @@ pub(super) async fn github(
 /// Reads the body within the memory that all unsigned bodies share.
 async fn receive(app: &App, caller: &Caller, body: Body, seen: impl FnMut(&[u8])) -> ApiResult<Held> {
     let most = usize::try_from(app.handle.view().api().webhook_max_body.0).unwrap_or(usize::MAX);
-    app.unsigned.read(body, most, seen).await.map_err(|unread| {
+    let budget = app.unsigned.of(caller.address());
+    budget.read(body, most, seen).await.map_err(|unread| {
         let error = ApiError::unread(&unread, most);
         match unread {
             Unread::TooLarge => refused(app, caller, "too_large", error),
