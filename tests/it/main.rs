@@ -7,6 +7,7 @@ mod api_token;
 mod apply;
 mod architecture;
 mod attributes;
+mod audit;
 mod chunkers;
 mod cli_output;
 mod component;

@@ -178,6 +178,20 @@ fn deliveries_are_refused_by_their_head_without_reading_the_body() {
 }
 
 #[test]
+fn an_accepted_delivery_leaves_an_audit_entry_and_others_leave_none() {
+    let hooked = start("");
+    hooked.deliver("ping", &json!({ "zen": "x" })).is(200);
+    hooked.deliver("star", &json!({})).is(200);
+    hooked.daemon.request("POST", "/webhooks/github", &[("X-GitHub-Event", "push")], b"{}").is(401);
+    hooked.deliver("push", &push(&"a".repeat(40), &"b".repeat(40))).is(202);
+    let log = hooked.daemon.stop().stderr;
+    let entries: Vec<&str> = log.lines().filter(|line| line.contains(" audit ")).collect();
+    assert_eq!(entries.len(), 1, "{log}");
+    let entry = "audit who=\"webhook\" address=127.0.0.1 method=POST route=\"/webhooks/github\" project=\"docs\" status=202";
+    assert!(entries[0].ends_with(entry), "{}", entries[0]);
+}
+
+#[test]
 fn the_largest_body_is_configurable_without_a_restart() {
     let mut hooked = start("");
     let push = push(&"a".repeat(40), &"b".repeat(40));

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 
 use super::App;
+use super::audit::Trail;
 use super::browser::is_loopback;
 use super::error::{ApiError, ApiResult};
 use super::serve::Caller;
@@ -23,6 +24,8 @@ use crate::daemon::ApiToken;
 /// within a minute.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(2);
+/// Audit entries of wrong tokens for each address within a minute; further ones are only counted.
+const MOST_ENTRIES: u32 = 10;
 
 /// Why a request is not authorized.
 enum Denied {
@@ -31,37 +34,52 @@ enum Denied {
     Other(ApiError),
 }
 
+/// The client of a request, and what the audit learns of it.
+type Client<'a> = (&'a Caller, &'a Trail);
+
 /// Lets authorized requests through.
 pub(super) async fn require(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
+    Extension(trail): Extension<Trail>,
     request: Request,
     next: Next,
 ) -> ApiResult<Response> {
     let (parts, body) = request.into_parts();
-    authorize(&app, &caller, &parts.headers, bearer(&parts.headers)).await?;
+    authorize(&app, (&caller, &trail), &parts.headers, bearer(&parts.headers)).await?;
     Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
 /// True where the caller may see more than that the daemon lives.
-pub(super) async fn is_allowed(app: &App, caller: &Caller, headers: &HeaderMap) -> bool {
-    authorize(app, caller, headers, bearer(headers)).await.is_ok()
+pub(super) async fn is_allowed(app: &App, client: Client<'_>, headers: &HeaderMap) -> bool {
+    authorize(app, client, headers, bearer(headers)).await.is_ok()
 }
 
 /// Authorizes as everywhere else, or by the token as the password of any user: a browser can send
 /// nothing else. Only for what changes nothing: a browser sends the password unasked with every
 /// request to the same server, those that other pages cause included.
-pub(super) async fn check_browser(app: &App, caller: &Caller, headers: &HeaderMap) -> ApiResult<()> {
+pub(super) async fn check_browser(app: &App, client: Client<'_>, headers: &HeaderMap) -> ApiResult<()> {
     let password = password(headers);
-    authorize(app, caller, headers, bearer(headers).or(password.as_deref())).await
+    authorize(app, client, headers, bearer(headers).or(password.as_deref())).await
 }
 
 /// Wrong tokens are counted and logged, and their answers delayed. A right token is never delayed,
 /// whatever others of the same address sent before.
-async fn authorize(app: &App, caller: &Caller, headers: &HeaderMap, given: Option<&str>) -> ApiResult<()> {
+async fn authorize(
+    app: &App,
+    (caller, trail): Client<'_>,
+    headers: &HeaderMap,
+    given: Option<&str>,
+) -> ApiResult<()> {
     match check(app, headers, given) {
-        Ok(()) if caller.authorize(app.handle.view().api().max_connections) => Ok(()),
-        Ok(()) => Err(ApiError::busy("`[api] max_connections` connections are in use")),
+        Ok(who) => {
+            trail.accepted(who);
+            if caller.authorize(app.handle.view().api().max_connections) {
+                Ok(())
+            } else {
+                Err(ApiError::busy("`[api] max_connections` connections are in use"))
+            }
+        }
         Err(Denied::Other(error)) => Err(error),
         Err(Denied::WrongToken(message)) => {
             app.metrics.wrong_token();
@@ -69,6 +87,9 @@ async fn authorize(app: &App, caller: &Caller, headers: &HeaderMap, given: Optio
             if noted.log {
                 let (address, unlogged) = (caller.address(), noted.unlogged);
                 tracing::warn!(%address, unlogged, "a request had a wrong token");
+            }
+            if noted.count <= MOST_ENTRIES {
+                trail.refused();
             }
             sleep(delay(noted.count)).await;
             Err(ApiError::unauthorized(message))
@@ -81,14 +102,17 @@ fn delay(count: u32) -> Duration {
     FIRST_DELAY.saturating_mul(1 << count.saturating_sub(1).min(16)).min(LONGEST_DELAY)
 }
 
-fn check(app: &App, headers: &HeaderMap, given: Option<&str>) -> Result<(), Denied> {
+/// The name of the token by which the request is authorized.
+fn check(app: &App, headers: &HeaderMap, given: Option<&str>) -> Result<&'static str, Denied> {
     let view = app.handle.view();
     let token = view.token();
     if token.file().is_some() {
         check_local(app.listen.ip().is_loopback(), headers).map_err(Denied::Other)?;
     }
     match given {
-        Some(given) if same(given.as_bytes(), token.value().expose().as_bytes()) => Ok(()),
+        Some(given) if same(given.as_bytes(), token.value().expose().as_bytes()) => {
+            Ok(if token.file().is_some() { "local" } else { "api" })
+        }
         Some(_) => Err(Denied::WrongToken(format!("the token is not the one {}", place(token)))),
         None => {
             let message = format!("send `Authorization: Bearer` with the token {}", place(token));

@@ -210,9 +210,8 @@ mod tests {
     async fn one_address_leaves_the_rest_to_others() {
         let budget = Budget::shared(400_000, 100_000);
         let of = |text: &str| budget.of(text.parse().expect("an address"));
-        let read = async |from: &str, bytes: usize| {
-            of(from).read(Body::from(vec![0; bytes]), 1 << 20, |_| ()).await
-        };
+        let read =
+            async |from: &str, bytes: usize| of(from).read(Body::from(vec![0; bytes]), 1 << 20, |_| ()).await;
         let first = read("2001:db8::1", 60_000).await.expect("fits");
         assert_eq!(read("2001:db8::2", 60_000).await.err(), Some(Unread::Busy), "the same network");
         let second = read("2001:db8::3", 30_000).await.expect("within the share");

@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::App;
+use super::audit::{Subject, Trail};
 use super::budget::Held;
 use super::error::ApiError;
 
@@ -25,31 +26,32 @@ pub(super) struct Params<T>(pub(super) T);
 /// The id in the path.
 pub(super) struct Id(pub(super) String);
 
-impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
+impl<T: DeserializeOwned + Subject> FromRequest<App> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
-        let bytes = read(request, app).await?;
-        parse(&bytes).map(Self)
+        let (bytes, trail) = read(request, app).await?;
+        parse(&bytes, trail).map(Self)
     }
 }
 
-impl<T: DeserializeOwned + Default> FromRequest<App> for OptionalBody<T> {
+impl<T: DeserializeOwned + Default + Subject> FromRequest<App> for OptionalBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
-        let bytes = read(request, app).await?;
+        let (bytes, trail) = read(request, app).await?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             Ok(Self(T::default()))
         } else {
-            parse(&bytes).map(Self)
+            parse(&bytes, trail).map(Self)
         }
     }
 }
 
-async fn read(request: Request, app: &App) -> Result<Held, ApiError> {
+async fn read(mut request: Request, app: &App) -> Result<(Held, Option<Trail>), ApiError> {
+    let trail = request.extensions_mut().remove();
     let body = app.bodies.read(request.into_body(), BODY, |_| ()).await;
-    body.map_err(|unread| ApiError::unread(&unread, BODY))
+    body.map(|body| (body, trail)).map_err(|unread| ApiError::unread(&unread, BODY))
 }
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
@@ -72,8 +74,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     }
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    Json::from_bytes(bytes)
-        .map(|Json(value)| value)
-        .map_err(|rejection: JsonRejection| ApiError::bad_request(rejection.body_text()))
+fn parse<T: DeserializeOwned + Subject>(bytes: &[u8], trail: Option<Trail>) -> Result<T, ApiError> {
+    let Json(value) = Json::<T>::from_bytes(bytes)
+        .map_err(|rejection: JsonRejection| ApiError::bad_request(rejection.body_text()))?;
+    if let (Some(trail), Some(project)) = (trail, value.project()) {
+        trail.about(project);
+    }
+    Ok(value)
 }

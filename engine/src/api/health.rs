@@ -9,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::App;
+use super::audit::Trail;
 use super::auth;
 use super::projects::{ProjectBody, project_bodies};
 use super::serve::Caller;
@@ -56,9 +57,10 @@ pub(super) struct Health {
 pub(super) async fn health(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
+    Extension(trail): Extension<Trail>,
     headers: HeaderMap,
 ) -> Json<Health> {
-    if !auth::is_allowed(&app, &caller, &headers).await {
+    if !auth::is_allowed(&app, (&caller, &trail), &headers).await {
         return probe(State(app)).await;
     }
     // A ledger that cannot be read is seen by the runs; health answers all the same.

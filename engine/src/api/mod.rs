@@ -1,6 +1,7 @@
 //! The daemon's HTTP API: who may ask, what is asked, how it is answered. It stands on the
 //! daemon's handle and knows neither ledger nor stages; it holds no lock.
 
+mod audit;
 mod auth;
 mod browser;
 mod budget;

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::App;
+use super::audit::Subject;
 use super::error::{ApiError, ApiResult, ErrorBody};
 use super::extract::{Body, Params};
 use crate::daemon::{ChangesView, PlaceDescription, RepositoryView, Unserved, Which};
@@ -36,6 +37,18 @@ impl From<Unserved> for ApiError {
         }
     }
 }
+
+macro_rules! subjects {
+    ($($body:ty),+) => {$(
+        impl Subject for $body {
+            fn project(&self) -> Option<&str> {
+                self.project.as_deref()
+            }
+        }
+    )+};
+}
+
+subjects!(ProcessRequest, EmbeddingsRequest, UpsertRequest, DeleteRequest, QueryRequest);
 
 fn which(project: Option<String>, stage: Option<String>) -> Which {
     Which { project, stage }

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 use super::App;
+use super::audit::Trail;
 use super::auth;
 use super::error::{ApiResult, ErrorBody};
 use super::projects::{ProjectBody, project_bodies};
@@ -47,9 +48,10 @@ const REPOSITORIES: usize = 200;
 pub(super) async fn page(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
+    Extension(trail): Extension<Trail>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
-    if let Err(error) = auth::check_browser(&app, &caller, &headers).await {
+    if let Err(error) = auth::check_browser(&app, (&caller, &trail), &headers).await {
         let mut refused = error.into_response();
         if refused.status() == StatusCode::UNAUTHORIZED {
             let ask = HeaderValue::from_static("Basic realm=\"RepoSync\", charset=\"UTF-8\"");

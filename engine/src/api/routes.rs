@@ -1,5 +1,5 @@
 //! The routes, with what holds for all of them: who may ask, who answers, how long it may take, how
-//! much may be sent, and errors in one form.
+//! much may be sent, what is audited, and errors in one form.
 
 use std::time::Duration;
 
@@ -12,7 +12,9 @@ use axum::routing::{delete, get, post};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::error::{ApiError, ApiResult};
-use super::{App, auth, browser, health, metrics, openapi, operations, page, projects, runs, sync, webhook};
+use super::{
+    App, audit, auth, browser, health, metrics, openapi, operations, page, projects, runs, sync, webhook,
+};
 
 /// Time for reading and answering a request.
 pub(super) const TIME: Duration = Duration::from_secs(30);
@@ -57,6 +59,7 @@ pub(super) fn routes(app: App) -> Router {
             let message = "the route does not take this method";
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
         })
+        .layer(from_fn(audit::record))
         .layer(from_fn(browser::guard))
         .with_state(app)
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::App;
+use super::audit::Subject;
 use super::error::{ApiError, ApiResult, ErrorBody};
 use super::extract::OptionalBody;
 
@@ -25,6 +26,12 @@ pub(super) struct SyncRequest {
     allow_deletes: bool,
     /// Let the spending guard pass everything.
     allow_cost: bool,
+}
+
+impl Subject for SyncRequest {
+    fn project(&self) -> Option<&str> {
+        self.project.as_deref()
+    }
 }
 
 /// A run that was asked for.

@@ -11,6 +11,7 @@ use sha2::Sha256;
 use utoipa::ToSchema;
 
 use super::App;
+use super::audit::Trail;
 use super::budget::{Held, Unread};
 use super::error::{ApiError, ApiResult, ErrorBody};
 use super::payload::{matters, read};
@@ -47,6 +48,7 @@ pub(super) struct WebhookBody {
 pub(super) async fn github(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
+    Extension(trail): Extension<Trail>,
     request: Request,
 ) -> ApiResult<(StatusCode, Json<WebhookBody>)> {
     let view = app.handle.view();
@@ -86,6 +88,8 @@ pub(super) async fn github(
         app.metrics.webhook("ignored");
         return Ok(answer(StatusCode::OK, "ignored", projects));
     }
+    trail.accepted("webhook");
+    trail.about(&projects.join(", "));
     app.metrics.webhook("accepted");
     Ok(answer(StatusCode::ACCEPTED, "accepted", projects))
 }

@@ -19,6 +19,9 @@ use super::telemetry::Export;
 /// Log files kept: two weeks, as there is one a day.
 const KEPT: usize = 14;
 
+/// The target of the API's audit entries.
+const AUDIT: &str = "audit";
+
 /// Writes what is buffered, and exports what is not yet, when it is dropped.
 #[derive(Debug)]
 pub(super) struct LogGuard {
@@ -36,15 +39,14 @@ pub(super) fn start(
         .with_writer(Masked(AboveProgress(progress)))
         .with_ansi(false)
         .with_target(false)
-        .with_filter(filter(level(verbose)));
+        .with_filter(filter(level(verbose)).with_target(AUDIT, audit(verbose)));
     let (json, worker) = match log_dir {
         None => (None, None),
         Some(folder) => {
             let (writer, worker) = tracing_appender::non_blocking(files(folder)?);
-            let layer = tracing_subscriber::fmt::layer()
-                .json()
-                .with_writer(Masked(writer))
-                .with_filter(filter(level(verbose).max(LevelFilter::INFO)));
+            let layer = tracing_subscriber::fmt::layer().json().with_writer(Masked(writer)).with_filter(
+                filter(level(verbose).max(LevelFilter::INFO)).with_target(AUDIT, LevelFilter::INFO),
+            );
             (Some(layer), Some(worker))
         }
     };
@@ -85,6 +87,12 @@ fn level(verbose: Option<u8>) -> LevelFilter {
         Some(2) => LevelFilter::DEBUG,
         Some(_) => LevelFilter::TRACE,
     }
+}
+
+/// Audit entries are shown without `-v`: they are of `info`, as nothing is wrong, but nobody must have to
+/// ask for them.
+fn audit(verbose: Option<u8>) -> LevelFilter {
+    if verbose.is_some() { LevelFilter::INFO } else { LevelFilter::OFF }
 }
 
 fn filter(own: LevelFilter) -> Targets {

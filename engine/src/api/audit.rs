@@ -1,0 +1,226 @@
+//! Audit entries: who wrote through the API or caused cost, which webhook deliveries were accepted, and
+//! whose token was refused. One middleware makes them; authorization and bodies tell it what they learn.
+
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+
+use axum::Extension;
+use axum::extract::Request;
+use axum::http::Method;
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::serve::Caller;
+
+/// Routes that read although they take no GET.
+const READING: [&str; 2] = ["/process", "/query"];
+/// The status of a request whose client left before the answer: what it asked for may have been done.
+const CLIENT_LEFT: u16 = 499;
+/// Maximum number of characters of what is as the client sent it: the path, and the project's name.
+const LONGEST: usize = 100;
+
+/// What is kept of one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct AuditEntry {
+    /// `api` (the token of `[api] token`), `local` (the daemon's own token), `webhook` (the signature of
+    /// a delivery), or `unknown` (a token that was refused).
+    pub(super) who: &'static str,
+    /// The peer's address: that of a reverse proxy where one stands in front.
+    pub(super) address: IpAddr,
+    pub(super) method: Method,
+    /// The path, without the query.
+    pub(super) route: String,
+    /// The project that the request names, or those that a delivery concerns; `None`: it names none.
+    pub(super) project: Option<String>,
+    /// The status of the answer, or [`CLIENT_LEFT`].
+    pub(super) status: u16,
+}
+
+impl AuditEntry {
+    fn log(&self) {
+        let Self { who, address, method, route, project, status } = self;
+        // Text is recorded as it is: the log's formats escape it.
+        let (route, project) = (route.as_str(), project.as_deref());
+        tracing::info!(target: "audit", who, %address, %method, route, project, status, "audit");
+    }
+}
+
+/// What is learned of a request while it is answered: an extension of every request.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Trail(Arc<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    standing: OnceLock<Standing>,
+    project: OnceLock<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// By whose token or signature.
+    Accepted(&'static str),
+    Refused,
+}
+
+/// A body that may name the project that it is about.
+pub(super) trait Subject {
+    /// The name; `None`: the body names none.
+    fn project(&self) -> Option<&str>;
+}
+
+impl Trail {
+    /// The request is authorized.
+    pub(super) fn accepted(&self, who: &'static str) {
+        self.0.standing.get_or_init(|| Standing::Accepted(who));
+    }
+
+    /// Its token is refused, and that is to be kept.
+    pub(super) fn refused(&self) {
+        self.0.standing.get_or_init(|| Standing::Refused);
+    }
+
+    /// It is about this project.
+    pub(super) fn about(&self, project: &str) {
+        self.0.project.get_or_init(|| cut(project));
+    }
+}
+
+/// A request that is being answered. Its entry is made when this is dropped, so that one whose client
+/// leaves has its entry, too.
+struct Answering {
+    trail: Trail,
+    address: IpAddr,
+    method: Method,
+    route: String,
+    status: u16,
+}
+
+impl Answering {
+    /// `None`: nothing is kept of it.
+    fn entry(&self) -> Option<AuditEntry> {
+        let reads = matches!(self.method, Method::GET | Method::HEAD) || READING.contains(&&*self.route);
+        let who = match self.trail.0.standing.get()? {
+            Standing::Accepted(_) if reads => return None,
+            Standing::Accepted(who) => who,
+            Standing::Refused => "unknown",
+        };
+        Some(AuditEntry {
+            who,
+            address: self.address,
+            method: self.method.clone(),
+            route: self.route.clone(),
+            project: self.trail.0.project.get().cloned(),
+            status: self.status,
+        })
+    }
+
+    async fn until(mut self, answered: impl Future<Output = Response>) -> Response {
+        let response = answered.await;
+        self.status = response.status().as_u16();
+        response
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        if let Some(entry) = self.entry() {
+            entry.log();
+        }
+    }
+}
+
+/// Makes the entry of a request, where one is kept.
+pub(super) async fn record(
+    Extension(caller): Extension<Caller>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let trail = Trail::default();
+    request.extensions_mut().insert(trail.clone());
+    let (method, route) = (request.method().clone(), cut(request.uri().path()));
+    let answering = Answering { trail, address: caller.address(), method, route, status: CLIENT_LEFT };
+    answering.until(next.run(request)).await
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(LONGEST).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::net::Ipv4Addr;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Log lines as text.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("whole").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn answering(method: Method, route: &str, known: impl FnOnce(&Trail)) -> Answering {
+        let trail = Trail::default();
+        known(&trail);
+        let address = Ipv4Addr::new(192, 0, 2, 1).into();
+        Answering { trail, address, method, route: route.to_owned(), status: CLIENT_LEFT }
+    }
+
+    fn who(method: Method, route: &str, known: impl FnOnce(&Trail)) -> Option<&'static str> {
+        answering(method, route, known).entry().map(|entry| entry.who)
+    }
+
+    #[test]
+    fn an_entry_is_kept_of_writes_and_of_refused_tokens() {
+        let accepted = |trail: &Trail| trail.accepted("api");
+        let (post, get) = (Method::POST, Method::GET);
+        assert_eq!(who(post.clone(), "/sync", accepted), Some("api"));
+        assert_eq!(who(Method::DELETE, "/delete", accepted), Some("api"));
+        // A route that comes later is one that writes, until it is listed as one that reads.
+        assert_eq!(who(post.clone(), "/new", accepted), Some("api"));
+        for reading in ["/query", "/process"] {
+            assert_eq!(who(post.clone(), reading, accepted), None, "{reading}");
+        }
+        assert_eq!(who(get.clone(), "/plan", accepted), None);
+        assert_eq!(who(Method::HEAD, "/plan", accepted), None);
+        assert_eq!(who(get, "/plan", Trail::refused), Some("unknown"));
+        assert_eq!(who(post.clone(), "/query", Trail::refused), Some("unknown"));
+        assert_eq!(who(post, "/sync", |_| ()), None, "a request without a token");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_has_its_entry() {
+        let log = Log::default();
+        let to = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || to.clone()).with_ansi(false).finish();
+        let _logged = tracing::subscriber::set_default(subscriber);
+        let asked = || answering(Method::POST, "/upsert", |trail| trail.accepted("api"));
+        let answered = asked().until(async { Response::new(axum::body::Body::empty()) });
+        assert_eq!(answered.await.status(), 200);
+        let mut waits = Box::pin(asked().until(std::future::pending()));
+        assert!(futures::poll!(&mut waits).is_pending());
+        drop(waits);
+        let log = String::from_utf8(log.0.lock().expect("whole").clone()).expect("UTF-8");
+        let statuses: Vec<&str> = log.lines().filter_map(|line| line.rsplit(' ').next()).collect();
+        assert_eq!(statuses, ["status=200", "status=499"], "{log}");
+    }
+
+    #[test]
+    fn the_name_of_a_project_has_a_bound() {
+        let long = answering(Method::POST, "/sync", |trail| {
+            trail.accepted("local");
+            trail.about(&"ä".repeat(1 << 20));
+        });
+        let project = long.entry().and_then(|entry| entry.project);
+        assert_eq!(project, Some("ä".repeat(LONGEST)));
+    }
+}
