@@ -30,9 +30,12 @@ pub fn schema() -> Value {
         .map(|kind| {
             let mut shape = (kind.shape)();
             with_kind(&mut shape.root, kind.name);
-            define(&format!("stage-{}", kind.name), shape)
+            let of_kind = json!({ "properties": { "kind": { "const": kind.name } }, "required": ["kind"] });
+            // Not `oneOf`: where nothing matches, an editor would show the errors of every kind.
+            json!({ "if": of_kind, "then": define(&format!("stage-{}", kind.name), shape) })
         })
         .collect();
+    let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
     let names = json!({ "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" });
     let mut schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -46,7 +49,12 @@ pub fn schema() -> Value {
                 "description": "Named, configured building blocks; `kind` says what each does.",
                 "type": "object",
                 "propertyNames": names,
-                "additionalProperties": { "oneOf": stages },
+                "additionalProperties": {
+                    "type": "object",
+                    "properties": { "kind": { "description": "What the stage does.", "enum": kinds } },
+                    "required": ["kind"],
+                    "allOf": stages,
+                },
             },
             "projects": {
                 "description": "What is indexed, through which stages, into which namespace.",

@@ -423,6 +423,44 @@ mod schema_and_keys {
         }
     }
 
+    /// An editor shows one error for each mistake, where it is.
+    #[test]
+    fn the_schema_finds_each_mistake_once_and_where_it_is() {
+        let file = r#"
+            [stages.here]
+            kind = "git"
+            pth = "x"
+            [stages.prose]
+            kind = "sentence"
+            max_chunk_size = "large"
+            overlap = 1
+            [stages.other]
+            kind = "sentense"
+            [stages.none]
+            model = "x"
+            [stages.index]
+            kind = "sqlite"
+            vector_weight = true
+            [engine]
+            concurency = 8
+        "#;
+        let instance: Value = toml::from_str(file).expect("TOML");
+        let validator = jsonschema::validator_for(&schema()).expect("a schema");
+        let mut found: Vec<String> =
+            validator.iter_errors(&instance).map(|error| error.instance_path().to_string()).collect();
+        found.sort();
+        let expected = [
+            "/engine",
+            "/stages/here",
+            "/stages/index/vector_weight",
+            "/stages/none",
+            "/stages/other/kind",
+            "/stages/prose",
+            "/stages/prose/max_chunk_size",
+        ];
+        assert_eq!(found, expected);
+    }
+
     /// Every `(table, key)` of the schema.
     fn keys() -> Vec<(String, String)> {
         let schema = schema();

@@ -3,7 +3,7 @@
 /// Extensions of images, sound, films, fonts, archives, programs and documents that hold no plain text.
 const EXTENSIONS: &[&str] = &[
     "7z", "a", "aac", "avi", "avif", "bin", "bmp", "br", "bz2", "class", "db", "dll", "dmg", "doc", "docx",
-    "ear", "eot", "exe", "flac", "gif", "gz", "heic", "ico", "icns", "iso", "jar", "jpeg", "jpg", "lz4",
+    "ear", "eot", "exe", "flac", "gif", "gz", "heic", "icns", "ico", "iso", "jar", "jpeg", "jpg", "lz4",
     "m4a", "m4v", "mkv", "mov", "mp3", "mp4", "mpeg", "mpg", "o", "odp", "ods", "odt", "ogg", "otf",
     "parquet", "pdf", "png", "ppt", "pptx", "psd", "pyc", "rar", "rlib", "so", "sqlite", "sqlite3", "tar",
     "tgz", "tif", "tiff", "ttf", "wasm", "wav", "webm", "webp", "whl", "woff", "woff2", "xls", "xlsx", "xz",

@@ -3,12 +3,15 @@
 //! A [`Workshop`] belongs to the process. A stage whose settings did not change is the same object
 //! in the next generation of the configuration: its client, its rate budget, its pool live on.
 
+mod basis;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
+use self::basis::{Basis, ChunkerBasis};
 use crate::chunk::component::{self, ComponentHost, Folders, Lock, LockedComponent, RefusedConfig};
 use crate::chunk::secrets::Scanner;
 use crate::chunk::{
@@ -17,7 +20,7 @@ use crate::chunk::{
 use crate::config::{self, Config, Stage, StageKind};
 use crate::embed::{EmbedQueue, Embedder, LocalEmbedder, VectorCache, azure_embedder, openai_embedder};
 use crate::ledger::{Ledger, ProjectRow};
-use crate::model::{ErrorKind, EventSink, Fingerprint, PathMatcher, SecretsMode, StageError, StageResult};
+use crate::model::{BranchRef, ErrorKind, EventSink, PathMatcher, SecretsMode, StageError, StageResult};
 use crate::net::{RetryPolicy, Timeouts};
 use crate::notify::{Notifier, slack_notifier, webhook_notifier};
 use crate::plan::Selector;
@@ -165,23 +168,35 @@ impl Workshop {
         let stage = |name: &str| stage(config, name);
         let queue = self.queue(config, stage(&project.embedder)?)?;
         let mut chunkers = Vec::new();
-        let mut basis = vec![format!("{:?}", project.branch), format!("{:?}", project.secrets)];
+        let mut chunker_bases = Vec::new();
         for name in &project.chunkers {
             let stage = stage(name)?;
             let chunker = self.chunker(config, stage, queue.embedder())?;
-            basis.push(format!("{} {:?}", chunker.identity(), patterns(stage)));
+            chunker_bases.push(ChunkerBasis {
+                identity: chunker.identity().to_owned(),
+                patterns: patterns(stage).cloned(),
+            });
             chunkers.push(chunker);
         }
         let store_stage = stage(&project.store)?;
-        basis.push(queue.embedder().identity().to_string());
-        basis.push(format!("{:?} {}", store_stage.kind, project.namespace));
-        basis.push(format!("{:?} {:?}", project.allowed_extensions, project.exclude_patterns));
-        basis.push(config.engine.max_file_bytes.to_string());
         let scanner = Scanner::with(&config.secrets)
             .map_err(|error| StageError::misconfigured(&project.name, format!("`[secrets]`: {error}")))?;
-        if project.secrets != SecretsMode::Off {
-            basis.push(scanner.identity().to_owned());
-        }
+        let basis = Basis {
+            version: basis::VERSION,
+            branch: match &project.branch {
+                BranchRef::Default => None,
+                BranchRef::Named(branch) => Some(branch),
+            },
+            chunkers: chunker_bases,
+            embedder: queue.embedder().identity().as_str(),
+            place: basis::place(store_stage, &project.namespace)?,
+            allowed_extensions: project.allowed_extensions.as_deref(),
+            exclude_patterns: &project.exclude_patterns,
+            max_file_bytes: config.engine.max_file_bytes.0,
+            secrets: project.secrets.as_str(),
+            secret_rules: (project.secrets != SecretsMode::Off).then(|| scanner.identity()),
+        };
+        let basis = basis.fingerprint();
         Ok(Project {
             row: row(project),
             selection: project.selection.clone(),
@@ -190,7 +205,7 @@ impl Workshop {
             secrets: project.secrets,
             scanner,
             max_cost: project.max_cost,
-            basis: Fingerprint::of(basis),
+            basis,
             source: self.source(config, stage(&project.source)?)?,
             chunkers,
             queue,
