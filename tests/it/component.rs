@@ -122,7 +122,7 @@ fn refusals_are_told_apart() {
     let chunker = bench.load(&Fixture::new("declines"));
     assert!(matches!(chunk(&chunker, "\nx"), Err(ChunkError::NotMine)));
     let Err(ChunkError::Left { why }) = chunk(&chunker, "!") else { panic!("left to the next") };
-    insta::assert_snapshot!(why, @"component `declines 1.0.0`: it finds the document bad: it does not say why");
+    insta::assert_snapshot!(why, @"component `declines 1.0.0`: it rejected the document: it gave no reason");
     let Err(ChunkError::Failed { message, .. }) = chunk(&chunker, "?") else { panic!("refused") };
     insta::assert_snapshot!(message, @"component `declines 1.0.0` failed on `docs/a.md`: declines");
     assert_eq!(chunk(&chunker, "x").expect("chunks").len(), 1);

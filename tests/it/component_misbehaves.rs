@@ -114,47 +114,47 @@ fn an_endless_loop_ends_at_its_deadline() {
     let chunker = bench.host.load("notes", &settings).expect("loads");
     insta::assert_snapshot!(bench.failure(&chunker, "one\ntwo\n"), @"
     component `endless-loop 1.0.0` failed on `docs/a.md`: it ran longer than its deadline of 100ms
-    hint: raise `deadline` of the stage `notes`, or look for an endless loop in the component; `reposync plugin test DIR/endless-loop.wasm DIR/cache/failed-documents/endless-loop_1.0.0-DIGEST/a.md` replays it
+    hint: raise `deadline` of the stage `notes`, or look for an infinite loop in the component; `reposync plugin test DIR/endless-loop.wasm DIR/cache/failed-documents/endless-loop_1.0.0-DIGEST/a.md` replays it
     ");
 }
 
 #[test]
 fn an_endless_recursion_ends_at_its_stack() {
     insta::assert_snapshot!(failure_of("endless-recursion"), @"
-    component `endless-recursion 1.0.0` failed on `docs/a.md`: it used up its stack of 1 MiB in `deeper`
-    hint: look for an endless recursion in the component; `reposync plugin test DIR/endless-recursion.wasm DIR/cache/failed-documents/endless-recursion_1.0.0-DIGEST/a.md` replays it
+    component `endless-recursion 1.0.0` failed on `docs/a.md`: it exceeded its stack limit of 1 MiB in `deeper`
+    hint: look for infinite recursion in the component; `reposync plugin test DIR/endless-recursion.wasm DIR/cache/failed-documents/endless-recursion_1.0.0-DIGEST/a.md` replays it
     ");
 }
 
 #[test]
 fn a_memory_bomb_ends_at_its_limit() {
     insta::assert_snapshot!(failure_of("memory-bomb"), @"
-    component `memory-bomb 1.0.0` failed on `docs/a.md`: it wanted more memory than its limit of 16 MiB
-    hint: raise `memory` of the stage `notes`, or let the component hold less; `reposync plugin test DIR/memory-bomb.wasm DIR/cache/failed-documents/memory-bomb_1.0.0-DIGEST/a.md` replays it
+    component `memory-bomb 1.0.0` failed on `docs/a.md`: it exceeded its memory limit of 16 MiB
+    hint: raise `memory` of the stage `notes`, or make the component use less memory; `reposync plugin test DIR/memory-bomb.wasm DIR/cache/failed-documents/memory-bomb_1.0.0-DIGEST/a.md` replays it
     ");
 }
 
 #[test]
 fn a_table_bomb_ends_at_the_same_limit() {
     insta::assert_snapshot!(failure_of("table-bomb"), @"
-    component `table-bomb 1.0.0` failed on `docs/a.md`: it wanted more memory than its limit of 16 MiB
-    hint: raise `memory` of the stage `notes`, or let the component hold less; `reposync plugin test DIR/table-bomb.wasm DIR/cache/failed-documents/table-bomb_1.0.0-DIGEST/a.md` replays it
+    component `table-bomb 1.0.0` failed on `docs/a.md`: it exceeded its memory limit of 16 MiB
+    hint: raise `memory` of the stage `notes`, or make the component use less memory; `reposync plugin test DIR/table-bomb.wasm DIR/cache/failed-documents/table-bomb_1.0.0-DIGEST/a.md` replays it
     ");
 }
 
 #[test]
 fn an_output_flood_ends_at_its_limit() {
     insta::assert_snapshot!(failure_of("output-flood"), @"
-    component `output-flood 1.0.0` failed on `docs/a.md`: it handed over more than its limit of 8 MiB
-    hint: raise `output` of the stage `notes`, or let the component give ranges instead of texts; `reposync plugin test DIR/output-flood.wasm DIR/cache/failed-documents/output-flood_1.0.0-DIGEST/a.md` replays it
+    component `output-flood 1.0.0` failed on `docs/a.md`: it exceeded its output limit of 8 MiB
+    hint: raise `output` of the stage `notes`, or make the component return ranges instead of texts; `reposync plugin test DIR/output-flood.wasm DIR/cache/failed-documents/output-flood_1.0.0-DIGEST/a.md` replays it
     ");
 }
 
 #[test]
 fn a_chunk_flood_is_refused() {
     insta::assert_snapshot!(failure_of("chunk-flood"), @"
-    component `chunk-flood 1.0.0` failed on `docs/a.md`: it gave 60000 chunks; at most 50000 are taken
-    hint: this is a fault of the component; tell its author
+    component `chunk-flood 1.0.0` failed on `docs/a.md`: it returned 60000 chunks; the limit is 50000
+    hint: this is a bug in the component; report it to its author
     ");
 }
 
@@ -162,7 +162,7 @@ fn a_chunk_flood_is_refused() {
 fn a_trap_is_reported_with_frames_and_last_words() {
     insta::assert_snapshot!(failure_of("trap"), @"
     component `trap 1.0.0` failed on `docs/a.md`: it trapped (`unreachable`: a panic or an abort) in `give_up`; it said: must be 1 to 6
-    hint: this is a fault of the component; tell its author; `reposync plugin test DIR/trap.wasm DIR/cache/failed-documents/trap_1.0.0-DIGEST/a.md` replays it
+    hint: this is a bug in the component; report it to its author; `reposync plugin test DIR/trap.wasm DIR/cache/failed-documents/trap_1.0.0-DIGEST/a.md` replays it
     ");
 }
 
@@ -170,23 +170,23 @@ fn a_trap_is_reported_with_frames_and_last_words() {
 fn a_panic_is_reported_with_its_place_and_message() {
     insta::assert_snapshot!(failure_of("panic"), @"
     component `panic 1.0.0` failed on `docs/a.md`: it panicked at `src/lib.rs:12:5`: must be 1 to 6
-    hint: this is a fault of the component; tell its author; `reposync plugin test DIR/panic.wasm DIR/cache/failed-documents/panic_1.0.0-DIGEST/a.md` replays it
+    hint: this is a bug in the component; report it to its author; `reposync plugin test DIR/panic.wasm DIR/cache/failed-documents/panic_1.0.0-DIGEST/a.md` replays it
     ");
 }
 
 #[test]
 fn an_answer_outside_of_its_memory_is_refused() {
     insta::assert_snapshot!(failure_of("wild-pointer"), @"
-    component `wild-pointer 1.0.0` failed on `docs/a.md`: its answer breaks the contract: pointer out of bounds of memory
-    hint: this is a fault of the component; tell its author; `reposync plugin test DIR/wild-pointer.wasm DIR/cache/failed-documents/wild-pointer_1.0.0-DIGEST/a.md` replays it
+    component `wild-pointer 1.0.0` failed on `docs/a.md`: its result violates the contract: pointer out of bounds of memory
+    hint: this is a bug in the component; report it to its author; `reposync plugin test DIR/wild-pointer.wasm DIR/cache/failed-documents/wild-pointer_1.0.0-DIGEST/a.md` replays it
     ");
 }
 
 #[test]
 fn text_that_is_not_utf8_is_refused() {
     insta::assert_snapshot!(failure_of("not-text"), @"
-    component `not-text 1.0.0` failed on `docs/a.md`: its answer breaks the contract: invalid utf-8 sequence of 1 bytes from index 0
-    hint: this is a fault of the component; tell its author; `reposync plugin test DIR/not-text.wasm DIR/cache/failed-documents/not-text_1.0.0-DIGEST/a.md` replays it
+    component `not-text 1.0.0` failed on `docs/a.md`: its result violates the contract: invalid utf-8 sequence of 1 bytes from index 0
+    hint: this is a bug in the component; report it to its author; `reposync plugin test DIR/not-text.wasm DIR/cache/failed-documents/not-text_1.0.0-DIGEST/a.md` replays it
     ");
 }
 
@@ -197,12 +197,12 @@ fn bad_ranges_name_the_chunk() {
         all.push_str(&failure_of(fixture));
     }
     insta::assert_snapshot!(all, @"
-    component `unordered 1.0.0` failed on `docs/a.md`: chunk 2 starts at 0, before the one in front of it does (3)
-    hint: this is a fault of the component; tell its author
-    component `out-of-bounds 1.0.0` failed on `docs/a.md`: chunk 1 ends at 9, behind the end of the text (8 UTF-8 bytes)
-    hint: this is a fault of the component; tell its author
+    component `unordered 1.0.0` failed on `docs/a.md`: chunk 2 starts at 0, before the previous chunk does (3)
+    hint: this is a bug in the component; report it to its author
+    component `out-of-bounds 1.0.0` failed on `docs/a.md`: chunk 1 ends at 9, past the end of the text (8 UTF-8 bytes)
+    hint: this is a bug in the component; report it to its author
     component `empty-range 1.0.0` failed on `docs/a.md`: chunk 2 is empty (8..8)
-    hint: this is a fault of the component; tell its author
+    hint: this is a bug in the component; report it to its author
     ");
 }
 
@@ -212,7 +212,7 @@ fn a_cut_inside_a_character_names_it_and_the_likely_unit() {
     let chunker = bench.chunker(&Fixture::new("mid-character"));
     insta::assert_snapshot!(bench.failure(&chunker, "aü\n"), @"
     component `mid-character 1.0.0` failed on `docs/a.md`: chunk 1 ends at 2, inside the character `ü` of line 1
-    hint: this is a fault of the component; tell its author
+    hint: this is a bug in the component; report it to its author
     ");
 }
 
@@ -226,10 +226,10 @@ fn a_wrong_unit_is_guessed() {
         all.push_str(&bench.failure(&chunker, "naïve 🦀\n"));
     }
     insta::assert_snapshot!(all, @"
-    component `whole 1.0.0` failed on `docs/a.md`: chunk 1 ends at 12, behind the end of the text (9 UTF-16 units); its offsets look like UTF-8 bytes, but it declares `utf16-units`
-    hint: this is a fault of the component; tell its author
-    component `whole 1.0.0` failed on `docs/a.md`: chunk 1 ends at 12, behind the end of the text (8 code points); its offsets look like UTF-8 bytes, but it declares `code-points`
-    hint: this is a fault of the component; tell its author
+    component `whole 1.0.0` failed on `docs/a.md`: chunk 1 ends at 12, past the end of the text (9 UTF-16 units); its offsets look like UTF-8 bytes, but it declares `utf16-units`
+    hint: this is a bug in the component; report it to its author
+    component `whole 1.0.0` failed on `docs/a.md`: chunk 1 ends at 12, past the end of the text (8 code points); its offsets look like UTF-8 bytes, but it declares `code-points`
+    hint: this is a bug in the component; report it to its author
     ");
 }
 
@@ -343,12 +343,12 @@ fn a_file_that_is_not_a_component_is_recognised() {
     insta::assert_snapshot!(all, @"
     stage `notes`: component `DIR/x.wasm` is a core WebAssembly module, not a component
     hint: turn it into one: `reposync plugin build`, the target `wasm32-wasip2`, or `wasm-tools component new`
-    stage `notes`: component `DIR/x.wasm` is cut short
-    hint: copy or build it again; the file on disk ends in the middle
-    stage `notes`: component `DIR/x.wasm` is cut short
-    hint: copy or build it again; the file on disk ends in the middle
+    stage `notes`: component `DIR/x.wasm` is truncated
+    hint: copy or build it again; the file on disk is incomplete
+    stage `notes`: component `DIR/x.wasm` is truncated
+    hint: copy or build it again; the file on disk is incomplete
     stage `notes`: component `DIR/x.wasm` is a text file, not a WebAssembly component
-    hint: name the built component, not its source; `reposync plugin build` makes it
+    hint: name the built component, not its source; `reposync plugin build` builds it
     stage `notes`: component `DIR/x.wasm` is an empty file
     hint: build it with `reposync plugin build`
     ");
@@ -361,8 +361,8 @@ fn a_huge_file_is_not_even_read() {
     let file = std::fs::File::create(&path).expect("created");
     file.set_len(100 << 20).expect("a hole of 100 MB");
     insta::assert_snapshot!(bench.refusal_of(&small(&path)), @"
-    stage `notes`: component `DIR/huge.wasm` has 100 MiB; at most 64 MiB are compiled
-    hint: build it stripped and optimised for size; is this the right file?
+    stage `notes`: component `DIR/huge.wasm` is 100 MiB large; the limit is 64 MiB
+    hint: check that this is the right file; build it stripped and optimized for size
     ");
 }
 
@@ -373,9 +373,9 @@ fn a_missing_file_and_a_folder_are_told_apart() {
     let folder = bench.refusal_of(&small(bench.path()));
     insta::assert_snapshot!(format!("{missing}{folder}"), @"
     stage `notes`: component `DIR/none.wasm` does not exist
-    hint: mend the path under `component`, or build it with `reposync plugin build`
+    hint: correct the path in `component`, or build it with `reposync plugin build`
     stage `notes`: component `DIR` is not a file
-    hint: name the component's file under `component`
+    hint: set `component` to the component's file
     ");
 }
 
@@ -400,8 +400,8 @@ fn another_major_is_named() {
         .contract("reposync:chunker/chunker@2.1.0", wit)
         .log("reposync:chunker/log@2.1.0");
     insta::assert_snapshot!(bench.refusal(&fixture.build()), @"
-    stage `notes`: component `DIR/x.wasm` exports `reposync:chunker/chunker` in version 2.1.0; this program speaks 1.x
-    hint: build it against the contract that `reposync plugin wit` prints, or use another RepoSync
+    stage `notes`: component `DIR/x.wasm` exports `reposync:chunker/chunker` in version 2.1.0; this program supports 1.x
+    hint: build it against the contract that `reposync plugin wit` prints, or use another RepoSync release
     ");
 }
 
@@ -428,8 +428,8 @@ fn what_a_later_minor_version_added_asks_for_a_later_program() {
         .contract("reposync:chunker/chunker@1.4.0", wit)
         .log("reposync:chunker/log@1.4.0");
     insta::assert_snapshot!(bench.refusal(&fixture.build()), @"
-    stage `notes`: component `DIR/x.wasm` was built for version 1.4.0 of the contract and uses what it added: `reposync:chunker/stopwatch@1.4.0`; this program speaks 1.0
-    hint: use a RepoSync that knows this version, or build the component against the contract that `reposync plugin wit` prints
+    stage `notes`: component `DIR/x.wasm` was built for version 1.4.0 of the contract and uses what it added: `reposync:chunker/stopwatch@1.4.0`; this program supports 1.0
+    hint: use a RepoSync release that supports this version, or build the component against the contract that `reposync plugin wit` prints
     ");
     let wit = reposync::chunk::component::WIT.replace("chunker@1.0.0;", "chunker@1.4.0;");
     let wit = wit.replace("interface log {", "interface log {\n  flush: func();");
@@ -438,10 +438,10 @@ fn what_a_later_minor_version_added_asks_for_a_later_program() {
         .log("reposync:chunker/log@1.4.0");
     let refusal = bench.refusal(&fixture.build());
     assert!(
-        refusal.contains("was built for version 1.4.0 of the contract, and this program speaks 1.0: "),
+        refusal.contains("was built for version 1.4.0 of the contract, and this program supports 1.0: "),
         "{refusal}"
     );
-    assert!(refusal.contains("hint: use a RepoSync that knows this version"), "{refusal}");
+    assert!(refusal.contains("hint: use a RepoSync release that supports this version"), "{refusal}");
 }
 
 #[test]
@@ -464,8 +464,8 @@ fn forbidden_imports_are_listed() {
     let network = "package outside:net@1.0.0;\ninterface http { get: func(url: string) -> string; }\n";
     let fixture = Fixture::new("reaches-out").importing("outside:net/http@1.0.0").package("net.wit", network);
     insta::assert_snapshot!(bench.refusal(&fixture.build()), @"
-    stage `notes`: component `DIR/x.wasm` imports what no chunker gets: `outside:net/http@1.0.0`
-    hint: a chunker computes, it does not reach out; build it without these (it may import a log and WASI 0.2)
+    stage `notes`: component `DIR/x.wasm` imports interfaces that chunkers have no access to: `outside:net/http@1.0.0`
+    hint: build it without these imports; a chunker may import only the log interface and WASI 0.2
     ");
 }
 
@@ -475,7 +475,7 @@ fn a_slow_start_is_stopped() {
     let bench = Bench::with(options);
     insta::assert_snapshot!(bench.refusal(&Fixture::new("slow-start").build()), @"
     stage `notes`: component `DIR/x.wasm` cannot start: it ran longer than its deadline of 300ms
-    hint: mend what the component does when it starts and in `describe`; it must be quick and small
+    hint: fix what the component does at start-up and in `describe`; both must be fast and need little memory
     ");
 }
 
@@ -487,7 +487,7 @@ fn a_refused_config_points_at_the_key() {
     insta::assert_snapshot!(bench.shown(&error), @"
     stage `notes`: component `refuses-config 1.0.0` refuses the stage's `config`
     caused by: `config.level`: must be 1 to 6
-    hint: `reposync plugin inspect DIR/refuses-config.wasm` shows what it takes
+    hint: `reposync plugin inspect DIR/refuses-config.wasm` shows which configuration it accepts
     ");
     let refused = error.source.as_ref().and_then(|source| source.downcast_ref::<RefusedConfig>());
     assert_eq!(refused.expect("typed").problems[0].keys(), ["config", "level"]);
@@ -501,7 +501,7 @@ fn another_digest_than_the_pinned_one_is_refused() {
     let pinned = |sha256: String| WasmSettings { sha256: Some(sha256), ..small(&path) };
     assert!(bench.host.load("notes", &pinned(digest.to_uppercase())).is_ok());
     insta::assert_snapshot!(bench.refusal_of(&pinned("0".repeat(64))), @"
-    stage `notes`: component `DIR/whole.wasm` is another than the pinned one: sha256 DIGEST, pinned is DIGEST
-    hint: if the new component is wanted, write its digest under `sha256`
+    stage `notes`: component `DIR/whole.wasm` does not match its pinned digest: its sha256 is DIGEST, pinned is DIGEST
+    hint: to accept the new component, set `sha256` to its digest
     ");
 }

@@ -19,20 +19,20 @@ use crate::support::twin::Twin;
 
 /// Fixtures, each used in its own stage, with the expected message.
 const HOSTILE: [(&str, &str); 14] = [
-    ("chunk-flood", "it gave 60000 chunks; at most 50000 are taken"),
+    ("chunk-flood", "it returned 60000 chunks; the limit is 50000"),
     ("empty-range", "chunk 2 is empty"),
     ("endless-loop", "it ran longer than its deadline of 100ms"),
-    ("endless-recursion", "it used up its stack of 1 MiB"),
-    ("memory-bomb", "it wanted more memory than its limit of 16 MiB"),
+    ("endless-recursion", "it exceeded its stack limit of 1 MiB"),
+    ("memory-bomb", "it exceeded its memory limit of 16 MiB"),
     ("mid-character", "inside the character `ü` of line 1"),
-    ("not-text", "its answer breaks the contract: invalid utf-8"),
-    ("out-of-bounds", "behind the end of the text"),
-    ("output-flood", "it handed over more than its limit of 8 MiB"),
-    ("table-bomb", "it wanted more memory than its limit of 16 MiB"),
+    ("not-text", "its result violates the contract: invalid utf-8"),
+    ("out-of-bounds", "past the end of the text"),
+    ("output-flood", "it exceeded its output limit of 8 MiB"),
+    ("table-bomb", "it exceeded its memory limit of 16 MiB"),
     ("trap", "it trapped (`unreachable`: a panic or an abort)"),
-    ("unordered", "before the one in front of it does"),
+    ("unordered", "before the previous chunk does"),
     ("whole", "but it declares `utf16-units`"),
-    ("wild-pointer", "its answer breaks the contract: pointer out of bounds"),
+    ("wild-pointer", "its result violates the contract: pointer out of bounds"),
 ];
 
 /// A stage for a component; `endless-loop` has a short deadline, the others a long one.
@@ -155,8 +155,8 @@ fn a_bad_document_goes_to_the_next_chunker_with_a_note() {
         )
     };
     local.config(&stage(""));
-    let note = "`docs:guide/bad.md`: component `declines 1.0.0`: it finds the document bad: it does not say \
-                why; the next chunker gets it";
+    let note = "`docs:guide/bad.md`: component `declines 1.0.0`: it rejected the document: it gave no reason; \
+                the next chunker gets it";
     assert!(local.world.ok(&["plan", "--exact"]).stdout.contains(note));
     let applied = local.apply(&[]).exits(0);
     assert_eq!(applied.notes(), note);
@@ -169,11 +169,7 @@ fn a_bad_document_goes_to_the_next_chunker_with_a_note() {
     assert_eq!(applied.report["projects"][0]["failures"][0]["path"], "guide/bad.md");
     local.config(&stage("").replace("\"notes\", \"prose\", ", "\"notes\", "));
     let applied = local.apply(&[]).exits(0);
-    assert!(
-        applied.notes().ends_with("it does not say why; no other chunker takes it"),
-        "{}",
-        applied.notes()
-    );
+    assert!(applied.notes().ends_with("it gave no reason; no other chunker takes it"), "{}", applied.notes());
 }
 
 #[test]

@@ -1,22 +1,23 @@
-//! A file's bytes into clean text: decoded, without byte order mark and control characters, with
-//! `\n` as the only line end. Nothing else changes, so lines keep their numbers.
+//! Converts a file's bytes to clean text: decoded, without a byte order mark and control
+//! characters, and with `\n` as the only line ending. Line numbers stay the same.
 
 use std::borrow::Cow;
 
 use super::latin1::latin1;
 use crate::model::{Cleaned, LineMap, SkipReason};
 
-/// How far Git itself looks for a NUL to call a file binary.
+/// Git calls a file binary if it finds a NUL within this many bytes.
 const BINARY_PROBE: usize = 8000;
 
-/// Git LFS pointers are around 130 bytes; its own limit for parsing one is 1,024.
+/// Largest pointer file that Git LFS itself parses. Real pointers have about 130 bytes.
 const LFS_POINTER_MAX: usize = 1024;
 
-/// Decodes and cleans a file, or says why it has no text to index.
+/// Decodes and cleans a file, or returns why it has no text to index.
 ///
-/// Encodings: UTF-8; UTF-16 with a byte order mark; Latin-1 where `latin1` is certain. ISO-2022,
-/// which would pass for ASCII, is not decoded. Dropped are the byte order mark and all control characters but tab and newline (the C1 block too).
-/// CRLF and a lone CR become LF, so that line n of the result is line n of the file.
+/// Supported encodings: UTF-8, UTF-16 with a byte order mark, and Latin-1 where `latin1` is
+/// certain. ISO-2022 is rejected, because it would otherwise pass for ASCII. The byte order mark
+/// and all control characters except tab and newline (C1 controls too) are dropped. CRLF and lone
+/// CR become LF, so line n of the result is line n of the file.
 pub fn clean(bytes: &[u8]) -> Result<Cleaned, SkipReason> {
     let decoded = decode(bytes)?;
     if is_lfs_pointer(&decoded) {
@@ -36,7 +37,7 @@ pub fn clean(bytes: &[u8]) -> Result<Cleaned, SkipReason> {
 fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, SkipReason> {
     match bytes {
         [0xEF, 0xBB, 0xBF, rest @ ..] => return decode_unmarked(rest),
-        // UTF-32 is not read; its mark begins like that of UTF-16.
+        // UTF-32 is not supported. Its byte order mark starts with the one of UTF-16.
         [0xFF, 0xFE, 0, 0, ..] => return Err(SkipReason::Undecodable),
         [0xFF, 0xFE, rest @ ..] => return decode_utf16(rest, encoding_rs::UTF_16LE),
         [0xFE, 0xFF, rest @ ..] => return decode_utf16(rest, encoding_rs::UTF_16BE),
@@ -65,8 +66,8 @@ fn decode_utf16(
         .ok_or(SkipReason::Undecodable)
 }
 
-/// True for text in an encoding of the ISO-2022 family (JP, KR, CN): ASCII in which an escape
-/// sequence says that the following bytes are characters of another set.
+/// True for text in an encoding of the ISO-2022 family (JP, KR, CN): ASCII in which escape
+/// sequences switch the character set of the bytes that follow.
 fn is_iso_2022(text: &str) -> bool {
     let bytes = text.as_bytes();
     memchr::memmem::find_iter(bytes, b"\x1B$")
@@ -74,7 +75,7 @@ fn is_iso_2022(text: &str) -> bool {
         && text.is_ascii()
 }
 
-/// A pointer file of Git LFS (or of its predecessor) in the place of the content.
+/// True for a pointer file of Git LFS (or its predecessor) in place of the real content.
 fn is_lfs_pointer(text: &str) -> bool {
     text.len() <= LFS_POINTER_MAX
         && matches!(
@@ -84,15 +85,15 @@ fn is_lfs_pointer(text: &str) -> bool {
         && text.lines().any(|line| line.starts_with("oid sha256:"))
 }
 
-/// Where the first byte stands that begins a character to drop or change.
+/// Offset of the first byte of a character to drop or replace.
 ///
-/// Files are clean as a rule, so whole blocks are judged without branches (the loop becomes SIMD)
-/// and only a suspicious block is looked at byte by byte.
-#[expect(clippy::needless_bitwise_bool, reason = "without branches the loop becomes SIMD")]
+/// Most files are clean, so blocks are checked without branches (the loop is vectorized), and only
+/// a block with a suspicious byte is inspected byte by byte.
+#[expect(clippy::needless_bitwise_bool, reason = "a branch-free loop can be vectorized")]
 fn first_dirt(bytes: &[u8]) -> Option<usize> {
     const BLOCK: usize = 128;
     for (n, block) in bytes.chunks(BLOCK).enumerate() {
-        // C2 leads the C1 controls, and also `©` and the like: a suspicion only.
+        // C2 leads the C1 controls, but also `©` and others, so the block needs a closer look.
         let suspicious = block.iter().fold(false, |seen, &b| {
             seen | ((b < b' ') & (b != b'\n') & (b != b'\t')) | (b == 0x7F) | (b == 0xC2)
         });
@@ -112,7 +113,7 @@ fn first_dirt(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-/// Cleans from the first dirty character on, copying clean stretches whole.
+/// Cleans the text from the first dirty character on; clean stretches are copied whole.
 fn scrub(text: &str, first: usize) -> String {
     let bytes = text.as_bytes();
     let mut clean = String::with_capacity(text.len());
@@ -136,7 +137,7 @@ fn scrub(text: &str, first: usize) -> String {
     clean
 }
 
-/// As [`first_dirt`], for files known to be dirty: in those with CRLF the next one is near.
+/// Like [`first_dirt`], for files known to be dirty: with CRLF line endings the next hit is near.
 fn next_dirt(bytes: &[u8], from: usize) -> Option<usize> {
     const NEAR: usize = 256;
     let rest = &bytes[from..];
@@ -179,7 +180,7 @@ mod tests {
                 "café à la crème, naïve « mot » 20°C",
             ),
             (b"Stra\xDFe, \xDCbung: gr\xFC\xDFen", "Straße, Übung: grüßen"),
-            (b"tput\x1B(B reset", "tput(B reset"), // what terminals send
+            (b"tput\x1B(B reset", "tput(B reset"), // terminal reset
             ("\x1B$B and 漢".as_bytes(), "$B and 漢"),
         ] {
             assert_eq!(text(bytes).as_deref(), Ok(clean), "{bytes:?}");
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_text_is_skipped_with_the_reason() {
+    fn files_without_text_are_skipped_with_a_reason() {
         let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
         let old_pointer = b"version https://hawser.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
         let nul_at_limit = [b"x".repeat(7999), b"\0".to_vec()].concat();
@@ -201,7 +202,7 @@ mod tests {
             (b"\xFF\xFE", SkipReason::Empty),
             (b"ab\0c", SkipReason::Binary),
             (&nul_at_limit, SkipReason::Binary),
-            (b"\xFF\xFEh\0i", SkipReason::Undecodable), // half a unit
+            (b"\xFF\xFEh\0i", SkipReason::Undecodable), // half a code unit
             (b"\xFF\xFE\x00\xDE", SkipReason::Undecodable), // half a surrogate pair
             (b"\xFF\xFE\0\0h\0\0\0", SkipReason::Undecodable), // UTF-32
             (b"\xCF\xF0\xE8\xE2\xE5\xF2", SkipReason::Undecodable), // Cyrillic
@@ -220,7 +221,7 @@ mod tests {
         assert!(text(b"version https://git-lfs.github.com/spec/v1\nis what a pointer begins with").is_ok());
     }
 
-    /// The rule, character by character.
+    /// The cleaning rule, applied character by character.
     fn naive(text: &str) -> String {
         let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
         let text = text.replace("\r\n", "\n").replace('\r', "\n");

@@ -1,5 +1,5 @@
-//! `kind = "code"`: every language of code, configuration or data. Chunks along the syntax, with the
-//! symbol they are about; along lines for languages without a grammar. Indentation is kept.
+//! `kind = "code"`: source code, configuration and data. Cuts along the syntax tree and names each
+//! chunk after its symbol; languages without a grammar are cut along lines. Keeps the indentation.
 
 mod item;
 mod pack;
@@ -20,27 +20,27 @@ use super::{ChunkError, Chunker, CodeSettings, Named, TokenCounter, language_of}
 use crate::model::{Chunk, Document, StageResult};
 use syntax::{OF_SCRIPTS, Syntax};
 
-/// Changes when the same document, settings and grammar would give other chunks; also with a version
-/// of the tree-sitter library that makes other trees.
+/// Bump when the same document, settings and grammar would give different chunks, or when a new
+/// version of the tree-sitter library builds different trees.
 const VERSION: u32 = 2;
 
-/// Larger files are data or generated: their syntax is not worth the memory (a tree takes ten
-/// times the text).
+/// Larger files are data or generated code, not worth the memory: a tree takes ten times the size
+/// of its text.
 const MAX_PARSED_BYTES: usize = 4 << 20;
 
-/// Lines longer than this on average are minified code, where syntax gives no line to cut at.
+/// A longer average line means minified code, where the syntax offers no line to cut at.
 const MAX_MEAN_LINE: usize = 400;
 
-/// Cuts source code along its syntax.
+/// Cuts source code along its syntax tree.
 pub struct CodeChunker {
     named: Named,
     size: Size,
-    /// Identities of files, by the grammars that may read them.
+    /// Identity of a file, by the set of grammars that may parse it.
     identities: Vec<(&'static [Syntax], String)>,
 }
 
 impl CodeChunker {
-    /// `counter` is needed where the settings name `max_tokens`: it counts as the embedder does.
+    /// `counter` counts tokens as the embedder does; required if the settings set `max_tokens`.
     pub fn new(stage: &str, settings: &CodeSettings, counter: Option<TokenCounter>) -> StageResult<Self> {
         let size = super::size_of(stage, settings.max_chunk_size, settings.max_tokens, counter)?;
         let base = format!("code/{VERSION} {}", size.describe());
@@ -54,7 +54,7 @@ impl CodeChunker {
         Ok(Self { named, size, identities })
     }
 
-    /// The grammars that a file of this path may be read with.
+    /// The grammars that may parse a file with this path.
     fn grammars(path: &str) -> &'static [Syntax] {
         language_of(path).map_or(OF_SCRIPTS, |language| Syntax::candidates(language, path))
     }
@@ -66,7 +66,7 @@ impl Chunker for CodeChunker {
     }
 
     fn matches(&self, path: &str) -> bool {
-        // The text of a file without a known name tells whether it is a script.
+        // For a file without a known name, `chunk` inspects the text to see whether it is a script.
         self.named.takes(path, || language_of(path).is_none_or(|language| !is_prose(language)))
     }
 
@@ -108,12 +108,12 @@ impl Chunker for CodeChunker {
     }
 }
 
-/// The error of a file that a grammar needs far too long for.
+/// The error for a file whose parse exceeds the CPU time limit.
 fn too_slow() -> ChunkError {
     ChunkError::Failed {
-        message: "its syntax takes too long to read".to_owned(),
+        message: "parsing it exceeded the time limit".to_owned(),
         hint: Some(
-            "exclude it with `exclude_patterns`, or give it to another chunker with `match`".to_owned(),
+            "exclude it with `exclude_patterns`, or assign it to another chunker with `match`".to_owned(),
         ),
     }
 }

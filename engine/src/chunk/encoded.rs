@@ -1,5 +1,6 @@
-//! Encoded data inside a text: pictures as base64, digests, percent-encoded documents. It stays out of
-//! what is embedded, and does not count towards the size of a chunk; the `text` of a record holds it.
+//! Encoded data inside a text: base64 images, digests, percent-encoded documents. It is not
+//! embedded and does not count towards the size of a chunk, but the stored `text` of a record keeps
+//! it.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -7,12 +8,12 @@ use std::ops::Range;
 use super::{ChunkError, Chunker};
 use crate::model::{Body, Chunk, Cleaned, Document};
 
-/// Longer runs without white space are taken for encoded data. Words, paths and identifiers are
-/// shorter; scripts that are written without spaces are no part of the alphabet.
+/// Longer runs without white space count as encoded data. Words, paths and identifiers are shorter;
+/// scripts written without spaces use characters outside [`ALPHABET`].
 const LONGEST_WORD: usize = 200;
 
-/// Bytes of a run that a built-in chunker is shown in its place: enough that a rule or an underline
-/// (`====`) stays one, and `----` does not become the fence of front matter.
+/// Bytes of each run that a built-in chunker sees. Long enough that a rule or underline (`====`)
+/// stays one, and that `----` does not turn into a front matter fence.
 const STAND_IN: usize = 4;
 
 /// The alphabets of base64, base64url, hexadecimal, percent-encoding and quoted-printable.
@@ -39,7 +40,7 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    /// Finds them. Looks at few of the bytes: only where a long run may end.
+    /// Finds the runs. Inspects few bytes: only positions where a long run may end.
     pub fn of(text: &str) -> Self {
         let bytes = text.as_bytes();
         let mut runs = Vec::new();
@@ -64,7 +65,7 @@ impl Encoded {
         self.runs.is_empty()
     }
 
-    /// The original lines, from 1, that hold encoded data, each once.
+    /// The original line numbers (1-based) that hold encoded data, without duplicates.
     pub fn lines(&self, cleaned: &Cleaned) -> Vec<u32> {
         let (mut newlines, mut from) = (0, 0);
         let mut lines: Vec<u32> = Vec::new();
@@ -77,7 +78,7 @@ impl Encoded {
         lines
     }
 
-    /// A range of the text without its encoded data: what is embedded.
+    /// A range of the text without its encoded data: the part that is embedded.
     pub fn outside<'a>(&self, text: &'a str, range: Range<usize>) -> Cow<'a, str> {
         let first = self.runs.partition_point(|run| run.end <= range.start);
         let within = self.runs[first..].iter().take_while(|run| run.start < range.end);
@@ -103,8 +104,8 @@ pub fn without(text: &str) -> Cow<'_, str> {
     Encoded::of(text).outside(text, 0..text.len())
 }
 
-/// Cuts one document. A built-in chunker is shown the text with short stand-ins for encoded data, and
-/// its ranges are led back; a component is shown the text as it is.
+/// Cuts one document. A built-in chunker sees the text with encoded data abridged, and its ranges
+/// are mapped back; a component sees the original text.
 pub fn chunk(
     chunker: &dyn Chunker,
     document: &Document<'_>,
@@ -123,10 +124,10 @@ pub fn chunk(
     Ok(chunks)
 }
 
-/// A text with stand-ins, and the way back.
+/// A text with abridged encoded data, and the mapping back to the original.
 struct Shown<'a> {
     text: String,
-    /// Where each stand-in begins.
+    /// Offset of each abridged run in `text`.
     at: Vec<usize>,
     encoded: &'a Encoded,
 }
@@ -144,7 +145,8 @@ impl<'a> Shown<'a> {
         Self { text: shown, at, encoded }
     }
 
-    /// The place in the original text. Whoever cuts inside a stand-in cuts inside the run.
+    /// Maps an offset to the original text. A cut inside an abridged run becomes a cut inside the
+    /// run.
     fn original(&self, place: usize) -> usize {
         let Some(nearest) = self.at.partition_point(|&at| at <= place).checked_sub(1) else { return place };
         let run = &self.encoded.runs[nearest];
@@ -163,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::single_range_in_vec_init, reason = "one range is meant")]
+    #[expect(clippy::single_range_in_vec_init, reason = "a single range is intended")]
     fn only_long_runs_of_the_alphabets_count() {
         let long = "aB3+/=_%.-".repeat(21);
         for (text, expected) in [
@@ -208,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_led_back_to_the_whole_text() {
+    fn ranges_are_mapped_back_to_the_original_text() {
         let run = "QUJD".repeat(60);
         let text = format!("One two three. {run} four five. Six seven eight nine ten.");
         let settings =

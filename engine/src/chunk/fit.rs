@@ -1,5 +1,5 @@
-//! Chunks into pieces that embedder and store take: ranges checked, over-long ones split, lines
-//! found. A chunker, built in or a component, is not believed here.
+//! Turns chunks into pieces within the limits of embedder and store: validates ranges, splits
+//! oversized chunks, computes line numbers. Trusts no chunker, whether built in or a component.
 
 use std::cell::OnceCell;
 use std::fmt;
@@ -11,20 +11,20 @@ use super::encoded::without;
 use super::size::{Size, trim};
 use crate::model::{AttrValue, Attrs, Body, Chunk, Cleaned, LineMap};
 
-/// What one piece may measure at most.
+/// Limits of one piece.
 #[derive(Clone)]
 pub struct Limits {
-    /// Tokens that the embedder takes in one input: context and body together. Encoded data is no part
-    /// of an input.
+    /// Maximum number of tokens in one embedder input: context and body together. Encoded data is
+    /// not part of the input.
     pub input_tokens: usize,
-    /// Counts them as the embedder does.
+    /// Counts tokens as the embedder does.
     pub counter: TokenCounter,
-    /// Bytes that text, context, kind, name and attributes take in a record's metadata, as JSON:
-    /// the store's limit less what the other fields need.
+    /// Maximum number of bytes, as JSON, of text, context, kind, name and attributes in a record's
+    /// metadata: the store's limit minus what the other fields need.
     pub metadata_bytes: usize,
 }
 
-/// One chunk as it is embedded and stored.
+/// One chunk, ready to be embedded and stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Piece {
     /// The body. Never empty.
@@ -33,24 +33,24 @@ pub struct Piece {
     pub start_line: u32,
     /// Last line in the original file, 1-based, inclusive.
     pub end_line: u32,
-    /// The byte range of the body in the cleaned text; none for generated text.
+    /// The byte range of the body in the cleaned text; `None` for generated text.
     pub range: Option<Range<usize>>,
-    /// Goes in front of the body for the embedding.
+    /// Heading path or signature, prepended to the body for the embedding.
     pub context: Option<String>,
-    /// What it is.
+    /// Kind of passage, such as `function` or `section`.
     pub kind: Option<String>,
-    /// The symbol's or section's name.
+    /// Name of the symbol or section.
     pub name: Option<String>,
-    /// A component's own attributes.
+    /// Custom attributes of a component.
     pub attrs: Attrs,
 }
 
-/// A chunk that breaks the contract of [`super::Chunker`].
+/// A chunk that violates the contract of [`super::Chunker`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadChunk {
-    /// Which one, counted from 1.
+    /// Index of the chunk, counted from 1.
     pub number: usize,
-    /// What is wrong with it, as a clause: `its range 5..9 ends after the document (7 bytes)`.
+    /// The violation, as a clause: `its range 5..9 ends after the document (7 bytes)`.
     pub fault: String,
 }
 
@@ -62,15 +62,16 @@ impl fmt::Display for BadChunk {
 
 impl std::error::Error for BadChunk {}
 
-/// Names longer than this are cut: they are labels, not text.
+/// Maximum length of a name in bytes; longer ones are truncated, because names are labels, not
+/// text.
 const NAME_BYTES: usize = 256;
 
-/// Checks what a chunker gave back and makes it fit.
+/// Validates the chunks of a chunker and makes them fit.
 ///
-/// Chunks that are over a limit are split (at lines, sentences, words, never inside a character),
-/// never dropped; pieces of white space alone are. An over-long context is cut. The error is the
-/// first chunk whose range does not lie in the text, starts or ends inside a character, is empty,
-/// or steps back behind the one before; or whose attributes leave no room for a text.
+/// Oversized chunks are split (at lines, sentences or words, never inside a character) and never
+/// dropped; only blank pieces are dropped. An oversized context is truncated. Returns an error for
+/// the first chunk whose range is empty, outside the text, splits a character or starts or ends before
+/// the previous chunk, or whose attributes leave no room for the text.
 pub fn fit(cleaned: &Cleaned, chunks: Vec<Chunk>, limits: &Limits) -> Result<Vec<Piece>, BadChunk> {
     let mut pieces = Vec::with_capacity(chunks.len());
     let mut lines = LineFinder::new(cleaned);
@@ -120,36 +121,39 @@ pub fn fit(cleaned: &Cleaned, chunks: Vec<Chunk>, limits: &Limits) -> Result<Vec
     Ok(pieces)
 }
 
-/// What is wrong with a range, if anything.
+/// Checks a range; the error is a clause for [`BadChunk::fault`].
 fn check(text: &str, range: &Range<usize>, previous: &Range<usize>) -> Result<(), String> {
     let Range { start, end } = *range;
-    let said = format!("its range {start}..{end}");
+    let clause = format!("its range {start}..{end}");
     if start >= end {
-        Err(format!("{said} is empty"))
+        Err(format!("{clause} is empty"))
     } else if end > text.len() {
-        Err(format!("{said} ends after the document ({} bytes)", text.len()))
+        Err(format!("{clause} ends after the document ({} bytes)", text.len()))
     } else if let Some(inside) = [start, end].into_iter().find(|&at| !text.is_char_boundary(at)) {
         let border = text.floor_char_boundary(inside);
         let character = text[border..].chars().next().unwrap_or_default();
-        Err(format!("{said} cuts the character {character:?} at byte {border}"))
+        Err(format!("{clause} cuts the character {character:?} at byte {border}"))
     } else if start < previous.start || end < previous.end {
-        Err(format!("{said} steps back behind the one before it ({}..{})", previous.start, previous.end))
+        Err(format!(
+            "{clause} starts or ends before the previous chunk ({}..{})",
+            previous.start, previous.end
+        ))
     } else {
         Ok(())
     }
 }
 
-/// What is left for the body of one chunk.
+/// Space left for the body of one chunk.
 struct Room<'a> {
     limits: &'a Limits,
     context: &'a str,
-    /// Tokens of the context, once somebody had to ask.
+    /// Tokens of the context, counted lazily.
     context_tokens: OnceCell<usize>,
-    /// Bytes of the body as JSON.
+    /// Bytes available for the body as JSON.
     bytes: usize,
 }
 
-/// Tokens of what stands between context and body.
+/// Tokens of the separator between context and body.
 const SEPARATOR_TOKENS: usize = 2;
 
 impl<'a> Room<'a> {
@@ -165,14 +169,14 @@ impl<'a> Room<'a> {
         let bytes = limits.metadata_bytes.saturating_sub(fixed);
         if bytes < limits.metadata_bytes / 4 {
             return Err(format!(
-                "its attributes take {fixed} bytes, which leaves no room for the text ({} bytes for all)",
+                "its attributes take {fixed} bytes and leave no room for the text (limit for both: {} bytes)",
                 limits.metadata_bytes
             ));
         }
         Ok(Self { limits, context: context.unwrap_or_default(), context_tokens: OnceCell::new(), bytes })
     }
 
-    /// The range, or parts of it that fit.
+    /// The range itself if it fits, else parts of it that do.
     fn parts(&self, text: &str, range: Range<usize>) -> Vec<Range<usize>> {
         let body = &text[range.clone()];
         if self.tokens_fit(body) && self.bytes_fit(body) {
@@ -195,7 +199,7 @@ impl<'a> Room<'a> {
         parts.into_iter().map(|part| trim(text, part)).collect()
     }
 
-    /// Tokens left for the body.
+    /// Tokens available for the body.
     fn tokens(&self) -> usize {
         if self.context.is_empty() {
             return self.limits.input_tokens;
@@ -205,20 +209,20 @@ impl<'a> Room<'a> {
     }
 
     fn tokens_fit(&self, body: &str) -> bool {
-        // Counting costs a hundred times more than chunking. No tokenizer makes two tokens of a
-        // byte, so a short text needs no count.
+        // Counting costs a hundred times more than chunking. A byte is at most one token, so a text
+        // with fewer bytes than the limit needs no count.
         let bytes = self.context.len() + SEPARATOR_TOKENS + body.len();
         bytes.saturating_mul(2) <= self.limits.input_tokens
             || (self.limits.counter)(&without(body)) <= self.tokens()
     }
 
     fn bytes_fit(&self, body: &str) -> bool {
-        // `\u00XX` is the longest escape: six bytes for one.
+        // `\u00XX` is the longest escape: six bytes for one byte.
         body.len().saturating_mul(6) <= self.bytes || escaped_len(body) <= self.bytes
     }
 }
 
-/// Cuts a context to its share: half of the input's tokens, a quarter of the metadata.
+/// Truncates a context to its share: half of the input tokens, a quarter of the metadata.
 fn cut_context(context: &mut String, limits: &Limits) {
     cut_json(context, limits.metadata_bytes / 4);
     let share = limits.input_tokens / 2;
@@ -227,21 +231,21 @@ fn cut_context(context: &mut String, limits: &Limits) {
     }
     let mut count = (limits.counter)(context);
     while count > share && !context.is_empty() {
-        // In proportion, and always a little further.
+        // Shrink in proportion, but by at least one byte, so that the loop ends.
         let keep = context.len().saturating_mul(share) / count;
         truncate(context, keep.min(context.len() - 1));
         count = (limits.counter)(context);
     }
 }
 
-/// Cuts a range by a size that is not about characters.
+/// Splits a range by a size that is not measured in characters.
 fn split(text: &str, range: Range<usize>, size: &Size) -> Vec<Range<usize>> {
     let body = &text[range.clone()];
     let parts = size.ruler(body).split(0..body.len());
     parts.into_iter().map(|part| part.start + range.start..part.end + range.start).collect()
 }
 
-/// Bytes of a text inside a JSON string.
+/// Length of a text in bytes inside a JSON string.
 fn escaped_len(text: &str) -> usize {
     text.bytes()
         .map(|byte| match byte {
@@ -252,7 +256,7 @@ fn escaped_len(text: &str) -> usize {
         .sum()
 }
 
-/// Bytes of a JSON string with its quotes, and of what separates it from the next.
+/// Length in bytes of a JSON string with its quotes and the separator that follows it.
 fn json_len(text: &str) -> usize {
     escaped_len(text) + 4
 }
@@ -266,12 +270,12 @@ fn attr_len(value: &AttrValue) -> usize {
     }
 }
 
-/// Cuts a text to at most `max` bytes, on a character border.
+/// Truncates a text to at most `max` bytes, at a character boundary.
 fn truncate(text: &mut String, max: usize) {
     text.truncate(text.floor_char_boundary(max));
 }
 
-/// Cuts a text to at most `max` bytes as JSON.
+/// Truncates a text to at most `max` bytes of JSON.
 fn cut_json(text: &mut String, max: usize) {
     if escaped_len(text) > max {
         let mut left = max;
@@ -287,7 +291,7 @@ fn cut_json(text: &mut String, max: usize) {
     }
 }
 
-/// Finds lines in one pass: pieces come in order.
+/// Computes line numbers in one pass; pieces arrive in order.
 struct LineFinder<'a> {
     text: &'a [u8],
     map: &'a LineMap,
@@ -295,7 +299,7 @@ struct LineFinder<'a> {
     end: Cursor,
 }
 
-/// A place and the number of newlines before it.
+/// A byte offset and the number of newlines before it.
 #[derive(Clone, Copy, Default)]
 struct Cursor {
     at: usize,
@@ -304,7 +308,7 @@ struct Cursor {
 
 impl Cursor {
     fn line_at(&mut self, text: &[u8], at: usize) -> usize {
-        // A step back happens only where an over-long chunk was split and the next one shares text.
+        // The offset decreases only if an oversized chunk was split and the next chunk overlaps it.
         if at < self.at {
             self.newlines -= memchr::memchr_iter(b'\n', &text[at..self.at]).count();
         } else {
@@ -327,7 +331,7 @@ impl<'a> LineFinder<'a> {
         if self.end.at < range.start {
             self.end = self.start;
         }
-        // A newline at the end belongs to the line it ends.
+        // A trailing newline belongs to the line it terminates.
         let last = self.end.line_at(self.text, range.end - 1);
         (self.map.original(first), self.map.original(last))
     }
@@ -348,7 +352,7 @@ mod tests {
     }
 
     fn limits(input_tokens: usize, metadata_bytes: usize) -> Limits {
-        // A token for each word.
+        // One token per word.
         Limits {
             input_tokens,
             counter: Arc::new(|text: &str| text.split_whitespace().count()),
@@ -361,14 +365,14 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_the_contract_is_named() {
+    fn violations_of_the_contract_are_named() {
         for (ranges, message) in [
             (&[(0, 2), (3, 99)][..], "chunk 2: its range 3..99 ends after the document (8 bytes)"),
             (&[(2, 2)], "chunk 1: its range 2..2 is empty"),
             (&[(0, 2), (2, 5)], "chunk 2: its range 2..5 cuts the character 'ß' at byte 4"),
             (&[(5, 8)], "chunk 1: its range 5..8 cuts the character 'ß' at byte 4"),
-            (&[(2, 4), (0, 6)], "chunk 2: its range 0..6 steps back behind the one before it (2..4)"),
-            (&[(0, 6), (2, 4)], "chunk 2: its range 2..4 steps back behind the one before it (0..6)"),
+            (&[(2, 4), (0, 6)], "chunk 2: its range 0..6 starts or ends before the previous chunk (2..4)"),
+            (&[(0, 6), (2, 4)], "chunk 2: its range 2..4 starts or ends before the previous chunk (0..6)"),
         ] {
             let chunks = ranges.iter().map(|&(start, end)| Chunk::slice(start..end)).collect();
             let error = fit(&cleaned("Straße!"), chunks, &limits(100, 1000)).expect_err(message);

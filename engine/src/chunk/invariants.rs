@@ -1,10 +1,10 @@
-//! What every built-in chunker promises, checked over texts that nobody would write.
+//! Property tests: what every built-in chunker guarantees, on adversarial texts.
 
 use proptest::prelude::*;
 
 use super::promises::{CODE_PATHS, check, chunkers, counter};
 
-/// Words, syntax of several languages, odd characters and line ends, in any order.
+/// Words, syntax of several languages, unusual characters and line endings, in any order.
 pub(super) fn soup() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         4 => "[a-zA-Z]{1,12}",
@@ -73,7 +73,7 @@ fn hostile_files_are_cut_in_bounded_time() {
     }
 }
 
-/// Every grammar, its scanner included, over files that nest, never close, or repeat without end.
+/// Runs every grammar, including its scanner, on files that nest deeply, never close, or repeat.
 #[test]
 fn hostile_code_is_cut_in_bounded_time() {
     let pieces = [

@@ -1,23 +1,24 @@
-//! What a file's name says about its language. Case is ignored.
+//! Detects the language of a file from its name, case-insensitively.
 
-/// The language of a path, in lower case (`rust`, `markdown`, `toml`), where its name tells.
+/// The language of a path, in lower case (`rust`, `markdown`, `toml`); `None` if the name does not
+/// reveal it.
 pub fn language_of(path: &str) -> Option<&'static str> {
     let name = path.rsplit('/').next().unwrap_or(path).to_lowercase();
     by_name(&name).or_else(|| {
         let (stem, extension) = name.rsplit_once('.')?;
-        // `.gitignore` is a name, not an extension; `.md` alone is taken as one all the same.
+        // `.gitignore` is a name, not an extension, but `.md` alone still counts as an extension.
         by_extension(extension).or_else(|| template_of(stem, extension))
     })
 }
 
-/// True for languages of running text, where line breaks and indentation are layout: `sentence` or a
-/// component cuts them. All others are code, configuration or data, which is cut by lines at most.
+/// True for prose, where line breaks and indentation are layout: `sentence` or a component cuts it.
+/// All other languages are code, configuration or data, which must be cut at line ends.
 pub(super) fn is_prose(language: &str) -> bool {
     matches!(language, "markdown" | "restructuredtext" | "asciidoc" | "org" | "tex" | "typst" | "text")
 }
 
-/// The media type of a path, for components: `text/markdown`, `text/x-rust`; `text/plain` where
-/// nothing is known.
+/// The media type of a path, for components: `text/markdown`, `text/x-rust`; `text/plain` if
+/// unknown.
 pub fn media_type_of(path: &str) -> String {
     match language_of(path) {
         None | Some("text") => "text/plain".into(),
@@ -36,7 +37,7 @@ pub fn media_type_of(path: &str) -> String {
     }
 }
 
-/// `config.yaml.example`, `main.tf.tmpl`: the language of the name without its last part.
+/// `config.yaml.example`, `main.tf.tmpl`: the language of the name without its template suffix.
 fn template_of(stem: &str, extension: &str) -> Option<&'static str> {
     let template = matches!(
         extension,
@@ -94,7 +95,7 @@ fn by_extension(extension: &str) -> Option<&'static str> {
         "txt" | "text" | "log" => "text",
         "typ" => "typst",
         "po" | "pot" => "gettext",
-        // the first languages with a grammar; see code/syntax.rs for all
+        // The most common languages with a grammar; see `code/syntax.rs` for all.
         "rs" => "rust",
         "py" | "pyi" | "pyw" | "pyx" | "pxd" => "python",
         "js" | "mjs" | "cjs" | "jsx" => "javascript",
@@ -202,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_tell_the_language() {
+    fn names_determine_the_language() {
         for (path, language) in [
             ("src/main.rs", Some("rust")),
             ("A/B/README.MD", Some("markdown")),
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn media_types_are_told_to_components() {
+    fn languages_map_to_media_types() {
         for (path, media) in [
             ("a.md", "text/markdown"),
             ("a.rs", "text/x-rust"),

@@ -1,15 +1,16 @@
-//! A document as lines with sizes: what markdown and code are cut along.
+//! A document as lines with sizes, as the Markdown and code chunkers need it.
 
 use std::ops::Range;
 
 use super::size::{Ruler, trim_lines};
 
-/// The lines of one document. Line numbers count from 0; every line ends with its newline.
+/// The lines of one document, numbered from 0. Each line includes its newline.
 pub(super) struct Lines<'a> {
     pub(super) ruler: &'a Ruler<'a>,
-    /// Where each line starts, and the end of the text.
+    /// Byte offset of each line, followed by the length of the text.
     starts: Vec<usize>,
-    /// Sizes summed up: `sums[n]` is the size of the lines before n. None where bytes tell.
+    /// Prefix sums of sizes: `sums[n]` is the size of the lines before line n. `None` if sizes are
+    /// byte lengths.
     sums: Option<Vec<usize>>,
 }
 
@@ -33,12 +34,12 @@ impl<'a> Lines<'a> {
         Self { ruler, starts, sums }
     }
 
-    /// How many lines there are.
+    /// Number of lines.
     pub(super) fn count(&self) -> usize {
         self.starts.len() - 1
     }
 
-    /// The line that holds a byte of the text.
+    /// The line that contains this byte offset.
     pub(super) fn line_of(&self, at: usize) -> usize {
         self.starts
             .partition_point(|&start| start <= at)
@@ -46,18 +47,18 @@ impl<'a> Lines<'a> {
             .min(self.count().saturating_sub(1))
     }
 
-    /// The bytes of some lines.
+    /// The byte range of these lines.
     pub(super) fn bytes(&self, lines: Range<usize>) -> Range<usize> {
         self.starts[lines.start]..self.starts[lines.end]
     }
 
-    /// One line without its newline.
+    /// The text of one line, without its newline.
     pub(super) fn text(&self, line: usize) -> &'a str {
         let text = &self.ruler.text[self.bytes(line..line + 1)];
         text.strip_suffix('\n').unwrap_or(text)
     }
 
-    /// The size of some lines, in constant time.
+    /// The size of these lines, in constant time.
     pub(super) fn size(&self, lines: Range<usize>) -> usize {
         match &self.sums {
             None => self.bytes(lines).len(),
@@ -65,25 +66,25 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// True when some lines fit into one chunk.
+    /// True if these lines fit into one chunk.
     pub(super) fn fit(&self, lines: Range<usize>) -> bool {
         self.size(lines) <= self.ruler.max
     }
 
-    /// True for a line of nothing but white space.
+    /// True if the line is blank.
     pub(super) fn blank(&self, line: usize) -> bool {
         self.text(line).trim_start().is_empty()
     }
 
-    /// Bytes of white space a line begins with.
+    /// Length of the line's leading white space in bytes.
     fn indent(&self, line: usize) -> usize {
         let text = self.text(line);
         text.len() - text.trim_start_matches([' ', '\t']).len()
     }
 
-    /// Cuts lines into ranges that fit, knowing nothing of their meaning: preferably at blank
-    /// lines, and among these before the line that is indented least. A line that does not fit
-    /// by itself is cut as running text.
+    /// Cuts lines into ranges that fit, without regard to syntax: preferably at blank lines, and
+    /// among these before the least indented line. A single line that does not fit is cut
+    /// like prose.
     pub(super) fn split(&self, lines: Range<usize>) -> Vec<Range<usize>> {
         let mut ranges = Vec::new();
         let mut first = lines.start;
@@ -103,7 +104,7 @@ impl<'a> Lines<'a> {
         ranges
     }
 
-    /// The last line up to which everything from `first` fits.
+    /// The end (exclusive) of the longest range from `first` that fits.
     fn reach(&self, first: usize, limit: usize) -> usize {
         let mut end = first;
         while end < limit && self.fit(first..end + 1) {
@@ -112,7 +113,7 @@ impl<'a> Lines<'a> {
         end
     }
 
-    /// The best place to cut in the second half of what fits.
+    /// The best line to cut at, in the second half of the range.
     fn best_cut(&self, first: usize, end: usize) -> usize {
         let half = self.size(first..end) / 2;
         (first + 1..=end)
@@ -125,8 +126,8 @@ impl<'a> Lines<'a> {
             .unwrap_or(end)
     }
 
-    /// Adds some lines as one range, or as several where they do not fit after all: one line that
-    /// is too long, or tokens that did not sum up.
+    /// Adds these lines as one range, or as several if they do not fit: a single line that is too
+    /// long, or a token count that exceeds the sum of its parts.
     pub(super) fn finish(&self, lines: Range<usize>, ranges: &mut Vec<Range<usize>>) {
         let range = trim_lines(self.ruler.text, self.bytes(lines.clone()));
         if range.is_empty() {

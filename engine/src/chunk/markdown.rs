@@ -1,5 +1,5 @@
-//! `kind = "markdown"`: a section a chunk where it fits; blocks are kept whole where they fit, and
-//! the path of headings goes along as context.
+//! `kind = "markdown"`: one chunk per section if it fits. Blocks are kept whole if they fit, and
+//! the path of headings becomes the context.
 
 mod blocks;
 mod front_matter;
@@ -17,10 +17,10 @@ use crate::model::{Chunk, Document, StageResult};
 use blocks::{Block, Kind, Outline};
 use heading::Headings;
 
-/// Changes when the same document and settings would give other chunks.
+/// Bump when the same document and settings would give different chunks.
 const VERSION: u32 = 2;
 
-/// Characters of a table's head that go along with its later rows.
+/// Maximum number of characters of a table header that are repeated in the context of later rows.
 const TABLE_HEAD_CHARS: usize = 200;
 
 /// Cuts Markdown along its headings and blocks.
@@ -30,7 +30,7 @@ pub struct MarkdownChunker {
 }
 
 impl MarkdownChunker {
-    /// `counter` is needed where the settings name `max_tokens`: it counts as the embedder does.
+    /// `counter` counts tokens as the embedder does; required if the settings set `max_tokens`.
     pub fn new(stage: &str, settings: &MarkdownSettings, counter: Option<TokenCounter>) -> StageResult<Self> {
         let size = super::size_of(stage, settings.max_chunk_size, settings.max_tokens, counter)?;
         let identity = format!("markdown/{VERSION} {}", size.describe());
@@ -62,19 +62,19 @@ impl Chunker for MarkdownChunker {
 struct Cutter<'a> {
     lines: &'a Lines<'a>,
     headings: Headings<'a>,
-    /// What the front matter calls the document.
+    /// The title from the front matter.
     title: Option<String>,
-    /// The headings that the current section stands under, its own included.
+    /// The headings above the current section and its own, with their levels.
     path: Vec<(u8, String)>,
     chunks: Vec<Chunk>,
 }
 
-/// Lines that are kept whole where they fit.
+/// Lines that are kept together if they fit.
 #[derive(Debug, Clone)]
 struct Part {
     kind: Kind,
     lines: Range<usize>,
-    /// The head of the table whose rows these are.
+    /// The header of the table to which these rows belong.
     head: Option<String>,
 }
 
@@ -82,7 +82,7 @@ impl Cutter<'_> {
     fn sections(&mut self, blocks: &[Block]) {
         let mut first = 0;
         while first < blocks.len() {
-            // Headings with nothing under them go with what follows: the path names them all.
+            // A heading without content goes with what follows, and the path contains them all.
             let mut end = first;
             while let Some(Block { kind: Kind::Heading(level), lines }) = blocks.get(end)
                 && self.lines.fit(blocks[first].lines.start..lines.end)
@@ -91,7 +91,7 @@ impl Cutter<'_> {
                 end += 1;
             }
             if end == first && matches!(blocks[first].kind, Kind::Heading(_)) {
-                end += 1; // a heading too long for a chunk
+                end += 1; // the heading alone exceeds a chunk
             }
             while blocks.get(end).is_some_and(|block| !matches!(block.kind, Kind::Heading(_))) {
                 end += 1;
@@ -101,14 +101,14 @@ impl Cutter<'_> {
         }
     }
 
-    /// Steps into a section: the path loses what is not above it.
+    /// Enters a section: headings of the same or a deeper level leave the path.
     fn enter(&mut self, level: u8, lines: Range<usize>) {
         self.path.retain(|(above, _)| *above < level);
         let source = &self.lines.ruler.text[self.lines.bytes(lines)];
         self.path.push((level, self.headings.text(source)));
     }
 
-    /// `Guide > Install > Linux`.
+    /// The context of the current section: `Guide > Install > Linux`.
     fn context(&self) -> Option<String> {
         let headings = self.path.iter().map(|(_, text)| text.as_str());
         let title =
@@ -117,7 +117,7 @@ impl Cutter<'_> {
         (!path.is_empty()).then(|| path.join(" > "))
     }
 
-    /// Cuts one section: whole where it fits, else in parts of about the same size.
+    /// Cuts one section: whole if it fits, else into parts of about equal size.
     fn section(&mut self, blocks: &[Block]) {
         let parts = self.parts(blocks);
         let Some(last) = parts.last() else { return };
@@ -132,12 +132,12 @@ impl Cutter<'_> {
             while end < parts.len()
                 && self.lines.fit(from..parts[end].lines.end)
                 && (self.lines.size(from..parts[end - 1].lines.end) < target
-                    // The last part does not stay behind by itself.
+                    // Do not leave the last part alone in a chunk.
                     || end + 1 == parts.len())
             {
                 end += 1;
             }
-            // What introduces the next part ("For example:") goes with it.
+            // Keep a lead-in ("For example:") with the part it introduces.
             if end < parts.len() && end - first > 1 && self.introduces(&parts[end - 1]) {
                 end -= 1;
             }
@@ -157,7 +157,7 @@ impl Cutter<'_> {
         }
     }
 
-    /// Blocks that fit, and the rows, items, or lines of those that do not.
+    /// Blocks that fit, and the rows, items or lines of blocks that do not.
     fn parts(&self, blocks: &[Block]) -> Vec<Part> {
         let mut parts = Vec::with_capacity(blocks.len());
         for block in blocks {
@@ -170,7 +170,7 @@ impl Cutter<'_> {
                 Kind::Table => {
                     let head: String =
                         self.lines.text(lines.start).trim().chars().take(TABLE_HEAD_CHARS).collect();
-                    // The head stays with the first row.
+                    // Keep the header with the first row.
                     let rows = (lines.start + 2).min(lines.end)..lines.end;
                     parts.push(Part {
                         kind: Kind::Table,

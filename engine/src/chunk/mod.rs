@@ -1,8 +1,9 @@
-//! A file's text into chunks. Pure and synchronous: text in, ranges out; a built-in chunker and a
-//! component look the same from outside. Knows nothing of sources, vectors or the ledger.
+//! Splits a file's text into chunks. Pure and synchronous: takes text, returns ranges. Built-in
+//! chunkers and components share one interface. Independent of sources, vectors and the ledger.
 //!
-//! A file's way: [`clean`] makes text of bytes, the first [`Chunker`] that matches may [`prepare`]
-//! it and cuts it, [`fit`] checks the result and makes it fit embedder and store.
+//! The pipeline for one file: [`clean`] decodes the bytes, the first [`Chunker`] that matches may
+//! [`prepare`] the text and cuts it, and [`fit`] validates the chunks and enforces the limits of
+//! embedder and store.
 //!
 //! [`prepare`]: Chunker::prepare
 
@@ -39,39 +40,39 @@ pub use script::language_in;
 pub use sentence::SentenceChunker;
 pub use settings::{CodeSettings, MarkdownSettings, OnError, SentenceSettings, WasmSettings};
 
-/// Why a chunker gave no chunks.
+/// Why a chunker returned no chunks.
 #[derive(Debug)]
 pub enum ChunkError {
-    /// The chunker does not want this file; the next one of the pipeline that matches gets it.
+    /// The chunker declines this file; the next matching chunker of the pipeline gets it.
     NotMine,
-    /// The chunker cannot use this file, and its stage leaves such files to the next one of the
-    /// pipeline that matches.
+    /// The chunker failed on this file, and its stage passes such files to the next matching
+    /// chunker of the pipeline.
     Left {
-        /// Why, in one line that names the component.
+        /// The reason, in one line that names the component.
         why: String,
     },
-    /// This file cannot be chunked: the component's own refusal, a trap, a bad range. `message`
-    /// names component and version, what happened, and `hint` what to do.
+    /// The file cannot be chunked: the component reported an error, trapped, or returned a bad
+    /// range.
     Failed {
-        /// What happened.
+        /// Component, version and what happened.
         message: String,
-        /// What to do.
+        /// What the user can do.
         hint: Option<String>,
     },
-    /// The chunker as a whole has stopped for this run (three different documents trapped in a
-    /// row): every further file fails with this message.
+    /// The chunker is disabled for the rest of this run (three different documents trapped in a
+    /// row); every further file fails with this message.
     Stopped {
-        /// What happened.
+        /// Component, version and what happened.
         message: String,
     },
 }
 
 /// Cuts documents into chunks.
 ///
-/// The same text, path and language always give the same chunks. Chunks come in order (starts and
-/// ends never decrease). Built-in chunkers leave no gap but white space.
+/// The same text, path and language always give the same chunks. Chunks are in order (starts and
+/// ends never decrease). Built-in chunkers cover the whole text except white space.
 pub trait Chunker: Send + Sync {
-    /// What it is called.
+    /// Name, identity and label of this chunker.
     fn named(&self) -> &Named;
 
     /// See [`Named::stage`].
@@ -89,57 +90,57 @@ pub trait Chunker: Send + Sync {
         &self.named().label
     }
 
-    /// True when the stage takes files of this path.
+    /// True if the stage accepts files with this path.
     fn matches(&self, path: &str) -> bool;
 
-    /// The part of the identity that matters for files of this path. Goes into their recipe, so that
-    /// an update of one language's grammar concerns only the files of that language.
+    /// The part of the identity that affects files with this path. Part of their recipe, so that a
+    /// grammar update re-indexes only the files of that language.
     fn identity_of(&self, _path: &str) -> &str {
         self.identity()
     }
 
-    /// True when it may answer `NotMine` for a file of this path, which it matches: then later
-    /// chunkers of the pipeline are part of the file's recipe.
+    /// True if `chunk` may return `NotMine` for a file with this path. If so, the later chunkers of
+    /// the pipeline are part of the file's recipe.
     fn may_decline(&self, _path: &str) -> bool {
         false
     }
 
-    /// True when it is shown encoded data (see [`encoded`]) as it stands.
+    /// True if the chunker sees encoded data (see [`encoded`]) unabridged.
     fn reads_encoded(&self) -> bool {
         false
     }
 
-    /// A last cleaning of its own, before `chunk`; ranges and `text` are of its result.
+    /// Chunker-specific cleaning before `chunk`; ranges and `text` refer to its result.
     fn prepare(&self, cleaned: Cleaned) -> Cleaned {
         cleaned
     }
 
-    /// A run begins: what a chunker gave up in the last one is tried again.
+    /// Called when a run begins; clears state of the previous run, such as a disabled component.
     fn begin_run(&self) {}
 
-    /// Cuts one document. An empty list: there is nothing to index.
+    /// Cuts one document. An empty list means that there is nothing to index.
     fn chunk(&self, document: &Document<'_>) -> Result<Vec<Chunk>, ChunkError>;
 }
 
-/// Version of the counting of tokens: changes when an embedder begins to find another number of them
-/// in the same text. A part of the identity of every stage whose sizes are in tokens; the version of
-/// the recipe's own steps must grow with it, since over-long chunks of the others are cut by it too.
+/// Version of token counting: bump when an embedder starts to count the same text differently. Part
+/// of the identity of every stage whose sizes are in tokens. Bump the version of the recipe's own
+/// steps too, because oversized chunks of the other stages are split by tokens.
 const COUNTING: u32 = 3;
 
-/// Counts the tokens of a text the way the pipeline's embedder does.
+/// Counts the tokens of a text as the pipeline's embedder does.
 pub type TokenCounter = Arc<dyn Fn(&str) -> usize + Send + Sync>;
 
-/// What every chunker has: its names, and the globs of its stage.
+/// Properties that every chunker has.
 #[derive(Debug, Clone)]
 pub struct Named {
-    /// The stage's name in the file.
+    /// The stage's name in `reposync.toml`.
     pub stage: String,
-    /// Name, version and settings (and a component's SHA-256, and the versions of all grammars):
-    /// what the chunks depend on besides the document.
+    /// Everything that determines the chunks besides the document: name, version and settings, plus
+    /// the component's SHA-256 or the grammar versions.
     pub identity: String,
-    /// Name and version as people know it, for the reasons of a plan: `changelog 0.2.0`.
+    /// Human-readable name and version for the reasons in a plan: `changelog 0.2.0`.
     pub label: String,
-    /// The files that the stage's `match` names; none: those that its kind takes.
+    /// The stage's `match` globs; `None` if the chunker kind decides.
     pub patterns: Option<PathMatcher>,
 }
 
@@ -152,13 +153,13 @@ impl Named {
         Ok(Self { stage: stage.to_owned(), identity, label, patterns })
     }
 
-    /// True for a file that `match` names; where there is none, as the kind says.
+    /// True if `match` selects the file; without `match`, asks `kind`.
     fn takes(&self, path: &str, kind: impl FnOnce() -> bool) -> bool {
         self.patterns.as_ref().map_or_else(kind, |patterns| patterns.matches(path))
     }
 }
 
-/// The size that a stage's settings ask for: tokens where they name them, else characters.
+/// The chunk size from a stage's settings: tokens if `max_tokens` is set, else characters.
 fn size_of(
     stage: &str,
     max_chars: usize,

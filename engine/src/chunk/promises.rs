@@ -1,4 +1,4 @@
-//! What every built-in chunker promises, checked over any file. For property tests and fuzzing.
+//! Checks that every built-in chunker keeps its guarantees, for property tests and fuzzing.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use super::{
 use crate::model::fuzzed::Reader;
 use crate::model::{Body, Chunk, Cleaned, Document};
 
-/// A tokenizer whose parts do not sum up: a token for each started run of three bytes of a word,
-/// and two marks around every text.
+/// A tokenizer whose counts are not additive: one token per three bytes of a word, rounded up, plus
+/// a start and an end mark for every text.
 pub(super) fn counter() -> TokenCounter {
     Arc::new(|text: &str| 2 + text.split_whitespace().map(|word| word.len().div_ceil(3)).sum::<usize>())
 }
 
-/// Every built-in chunker with pieces of at most so many characters, or tokens: sentence, sentence
-/// on the text as it stands, Markdown, code.
+/// All built-in chunkers with pieces of at most `max` characters or tokens: sentence, sentence
+/// without normalization, Markdown, code.
 pub(super) fn chunkers(max: usize, tokens: bool) -> [Box<dyn Chunker>; 4] {
     let max_tokens = tokens.then_some(max);
     let overlap = max / 4;
@@ -41,7 +41,7 @@ pub(super) fn chunkers(max: usize, tokens: bool) -> [Box<dyn Chunker>; 4] {
     ]
 }
 
-/// Checks one document against every promise.
+/// Checks one document against every guarantee.
 pub(super) fn check(chunker: &dyn Chunker, path: &str, file: &[u8], size: &dyn Fn(&str) -> bool) {
     let Ok(cleaned) = clean(file) else { return };
     let original = cleaned.clone();
@@ -52,7 +52,7 @@ pub(super) fn check(chunker: &dyn Chunker, path: &str, file: &[u8], size: &dyn F
     assert_eq!(chunks, chunker.chunk(&document).expect("a second time too"), "the same chunks again");
 
     check_chunks(chunker, &document, &chunks, &|range| size(&text[range]));
-    // Without encoded data in its sight a chunker gives chunks that fit without it.
+    // Chunks of the abridged text must fit when encoded data is not counted.
     let encoded = Encoded::of(text);
     if !encoded.is_empty() {
         let chunks = encoded::chunk(chunker, &document, &encoded).expect("the same chunker");
@@ -65,14 +65,14 @@ pub(super) fn check(chunker: &dyn Chunker, path: &str, file: &[u8], size: &dyn F
     assert_eq!(pieces.len(), count, "nothing to split");
     let lines: Vec<&str> = original.text.split('\n').collect();
     if lines.iter().any(|line| line.len() > 10_000) {
-        return; // the naive comparison would take minutes
+        return; // the quadratic check below would take minutes
     }
     for piece in pieces {
         check_lines(&lines, &cleaned, &piece);
     }
 }
 
-/// Chunks are in order, leave no gap, and fit.
+/// Checks that chunks are in order, leave no gap, and fit.
 fn check_chunks(
     chunker: &dyn Chunker,
     document: &Document<'_>,
@@ -101,7 +101,8 @@ fn check_chunks(
     assert_eq!(text[covered..].trim(), "", "a gap at the end");
 }
 
-/// The lines that a piece names hold its words, and its first and last line hold something of it.
+/// Checks that a piece's line range contains its words, and that its first and last line each hold
+/// one of them.
 fn check_lines(lines: &[&str], cleaned: &Cleaned, piece: &super::Piece) {
     let range = piece.range.clone().expect("a slice");
     assert_eq!(piece.text, cleaned.text[range.clone()]);
@@ -120,33 +121,33 @@ fn check_lines(lines: &[&str], cleaned: &Cleaned, piece: &super::Piece) {
     }
 }
 
-/// A fuzz target: `sentence`, with and without its folding of blanks.
+/// Fuzz target: `sentence`, with and without white-space normalization.
 pub fn fuzz_sentence(bytes: &[u8]) {
     fuzz(bytes, &[0, 1], &["a.txt"]);
 }
 
-/// A fuzz target: `markdown`.
+/// Fuzz target: `markdown`.
 pub fn fuzz_markdown(bytes: &[u8]) {
     fuzz(bytes, &[2], &["a.md"]);
 }
 
-/// A file name for each language with a grammar.
+/// One file name per language with a grammar.
 pub(super) const CODE_PATHS: [&str; 23] = [
     "a.rs", "a.py", "a.js", "a.ts", "a.tsx", "a.go", "a.java", "a.c", "a.cpp", "a.cs", "a.rb", "a.php",
     "a.kt", "a.swift", "a.scala", "a.sh", "a.sql", "a.tf", "a.yaml", "a.toml", "a.json", "a.html", "a.css",
 ];
 
-/// A fuzz target: `code`, a language by the third byte.
+/// Fuzz target: `code`; the third byte selects the language.
 pub fn fuzz_code(bytes: &[u8]) {
     fuzz(bytes, &[3], &CODE_PATHS);
 }
 
-/// The size, its unit and the path by the first three bytes, the file by the rest.
+/// The first three bytes select size, unit and path; the rest is the file.
 fn fuzz(bytes: &[u8], which: &[usize], paths: &[&str]) {
     let mut bytes = Reader(bytes);
     let (max, unit, path) = (usize::from(bytes.byte()), bytes.byte(), usize::from(bytes.byte()));
     let tokens = unit % 2 == 1;
-    // A token for the word's beginning and two marks: less holds no character.
+    // One character needs a token for the word and two marks.
     let max = max.max(if tokens { 4 } else { 1 });
     let counter = counter();
     let fits = |body: &str| if tokens { counter(body) <= max } else { body.chars().count() <= max };
@@ -156,7 +157,7 @@ fn fuzz(bytes: &[u8], which: &[usize], paths: &[&str]) {
     }
 }
 
-/// A fuzz target: cleaning, and the language by name.
+/// Fuzz target: cleaning, and the language by name.
 pub fn fuzz_clean(bytes: &[u8]) {
     let Ok(cleaned) = clean(bytes) else { return };
     let text = cleaned.text.as_str();

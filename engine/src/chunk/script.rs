@@ -1,14 +1,14 @@
-//! The language of a file whose name does not tell: scripts name their interpreter in the first line.
+//! Detects the language of scripts, which name their interpreter in the first line.
 
 use super::language_of;
 
-/// The language of a file: by its name, else by the interpreter that its first line names.
+/// The language of a file: by its name, else by the interpreter in its first line.
 pub fn language_in(path: &str, text: &str) -> Option<&'static str> {
     language_of(path).or_else(|| by_interpreter(interpreter(text)?))
 }
 
-/// The interpreter of a script's first line, without its folder: `python3` of
-/// `#!/usr/bin/env python3`. `None` for a text that is no script.
+/// The interpreter in a script's first line, without its folder: `python3` for `#!/usr/bin/env
+/// python3`. `None` if the text is not a script.
 pub(super) fn interpreter(text: &str) -> Option<&str> {
     let command = text.lines().next()?.strip_prefix("#!")?.trim_start();
     if !command.starts_with('/') {
@@ -16,14 +16,14 @@ pub(super) fn interpreter(text: &str) -> Option<&str> {
     }
     let mut words = command.split_ascii_whitespace().map(|word| word.rsplit('/').next().unwrap_or(word));
     match words.next()? {
-        // Options of `env`, and variables that it sets, stand before the interpreter.
+        // Skip the options of `env` and the variables it sets.
         "env" => words.find(|word| !word.starts_with('-') && !word.contains('=')),
         name => Some(name),
     }
 }
 
 fn by_interpreter(name: &str) -> Option<&'static str> {
-    // `python3.12`, `ruby2.7`, `lua5.4`: the version says nothing about the language.
+    // `python3.12`, `ruby2.7`, `lua5.4`: the version does not affect the language.
     Some(match name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-') {
         "sh" | "bash" | "dash" | "ash" | "ksh" | "mksh" | "zsh" | "bats" => "shell",
         "fish" => "fish",
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_first_line_tells_the_language() {
+    fn the_first_line_determines_the_language() {
         for (path, text, language) in [
             ("bin/tool", "#!/bin/sh\nexit\n", Some("shell")),
             ("bin/tool", "#! /usr/bin/env python3.12\n", Some("python")),

@@ -1,5 +1,5 @@
-//! `kind = "sentence"`: windows of at most `max_chunk_size` characters that end after a blank line, a
-//! line or a sentence where possible and share up to `chunk_overlap` with the next.
+//! `kind = "sentence"`: windows of at most `max_chunk_size` characters. They end after a blank
+//! line, a line or a sentence if possible, and neighbours overlap by up to `chunk_overlap`.
 
 mod windows;
 
@@ -7,7 +7,7 @@ use super::size::{Size, trim};
 use super::{ChunkError, Chunker, Named, SentenceSettings, TokenCounter};
 use crate::model::{Chunk, Cleaned, Document, LineMap, StageResult};
 
-/// Changes when the same document and settings would give other chunks.
+/// Bump when the same document and settings would give different chunks.
 const VERSION: u32 = 2;
 
 /// Cuts any text at blank lines, lines and sentences.
@@ -20,7 +20,7 @@ pub struct SentenceChunker {
 }
 
 impl SentenceChunker {
-    /// `counter` is needed where the settings name `max_tokens`: it counts as the embedder does.
+    /// `counter` counts tokens as the embedder does; required if the settings set `max_tokens`.
     pub fn new(stage: &str, settings: &SentenceSettings, counter: Option<TokenCounter>) -> StageResult<Self> {
         let size = super::size_of(stage, settings.max_chunk_size, settings.max_tokens, counter)?;
         let overlap = settings.overlap();
@@ -55,7 +55,7 @@ impl Chunker for SentenceChunker {
         let mut covered = 0;
         for range in ranges {
             let range = trim(document.text, range);
-            // What only repeats the overlap is no chunk.
+            // Skip a window that only repeats the overlap.
             if !range.is_empty() && range.end > covered {
                 covered = range.end;
                 chunks.push(Chunk::slice(range));
@@ -65,8 +65,8 @@ impl Chunker for SentenceChunker {
     }
 }
 
-/// Folds runs of blanks (space, tab) into one space and runs of empty lines into one; blanks at a
-/// line's end go. The line map remembers which lines are left.
+/// Collapses runs of spaces and tabs into one space and runs of empty lines into one, and strips
+/// trailing blanks. The line map records the original numbers of the remaining lines.
 fn fold(cleaned: Cleaned) -> Cleaned {
     let text = cleaned.text.as_str();
     let mut folded = String::with_capacity(text.len());
@@ -92,13 +92,13 @@ fn fold(cleaned: Cleaned) -> Cleaned {
     Cleaned { text: folded, lines }
 }
 
-#[expect(clippy::needless_bitwise_bool, reason = "without branches the loop becomes SIMD")]
+#[expect(clippy::needless_bitwise_bool, reason = "a branch-free loop can be vectorized")]
 fn fold_line(line: &str, folded: &mut String) {
     let body = line.trim_start_matches([' ', '\t']);
     if body.len() < line.len() {
         folded.push(' ');
     }
-    // Past the indentation runs are rare: look for one without stopping (the loop becomes SIMD).
+    // Runs are rare after the indentation; scanning without an early exit can be vectorized.
     let bytes = body.as_bytes();
     let pairs = bytes.iter().zip(bytes.get(1..).unwrap_or_default());
     let runs = pairs
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn white_space_is_folded_and_lines_remembered() {
+    fn white_space_is_collapsed_and_line_numbers_are_kept() {
         let chunker = SentenceChunker::new("s", &settings(100, 0), None).expect("valid settings");
         for (text, folded, lines) in [
             ("a  b\t\tc \t d", "a b c d", LineMap::Identity),

@@ -1,4 +1,4 @@
-//! What the chunker stages can be told.
+//! Settings of the chunker stages.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,30 +9,31 @@ use serde::Deserialize;
 
 use crate::model::{ByteSize, HumanDuration};
 
-/// `kind = "sentence"`: windows that end after blank lines, lines and sentences, and overlap.
+/// `kind = "sentence"`: overlapping windows that end after blank lines, lines and sentences.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SentenceSettings {
-    /// Which files; left out: everything.
+    /// Globs of the files this stage takes. Default: all files.
     #[serde(rename = "match")]
     pub patterns: Option<Vec<String>>,
-    /// Characters at most in a chunk.
+    /// Maximum size of a chunk in characters.
     pub max_chunk_size: usize,
-    /// Characters that neighbouring chunks share at most; less than `max_chunk_size`.
+    /// Maximum overlap of neighbouring chunks in characters; less than `max_chunk_size`.
     pub chunk_overlap: usize,
-    /// Tokens at most in a chunk; replaces `max_chunk_size`.
+    /// Maximum size of a chunk in tokens; replaces `max_chunk_size`.
     pub max_tokens: Option<usize>,
-    /// Tokens that neighbouring chunks share at most; less than `max_tokens`. Left out: a fifth of it.
+    /// Maximum overlap of neighbouring chunks in tokens; less than `max_tokens`. Default: a fifth
+    /// of `max_tokens`.
     pub overlap_tokens: Option<usize>,
-    /// Fold runs of blanks and of empty lines, as the original did.
+    /// Collapse runs of spaces and tabs into one space, and runs of empty lines into one.
     pub normalize_whitespace: bool,
 }
 
 impl SentenceSettings {
-    /// What neighbours share, in the unit of the size.
+    /// Maximum overlap of neighbouring chunks, in the unit of the size.
     pub fn overlap(&self) -> usize {
         match self.max_tokens {
-            // The character defaults say nothing about tokens; the share stays the same.
+            // The default overlap in characters is a fifth as well.
             Some(max) => self.overlap_tokens.unwrap_or(max / 5),
             None => self.chunk_overlap,
         }
@@ -52,16 +53,16 @@ impl Default for SentenceSettings {
     }
 }
 
-/// `kind = "markdown"`: headings, fences, tables and lists kept whole where they fit.
+/// `kind = "markdown"`: sections; code fences, tables and lists are kept whole if they fit.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MarkdownSettings {
-    /// Which files; left out: Markdown files.
+    /// Globs of the files this stage takes. Default: Markdown files.
     #[serde(rename = "match")]
     pub patterns: Option<Vec<String>>,
-    /// Characters at most in a chunk.
+    /// Maximum size of a chunk in characters.
     pub max_chunk_size: usize,
-    /// Tokens at most in a chunk; replaces `max_chunk_size`.
+    /// Maximum size of a chunk in tokens; replaces `max_chunk_size`.
     pub max_tokens: Option<usize>,
 }
 
@@ -71,17 +72,18 @@ impl Default for MarkdownSettings {
     }
 }
 
-/// `kind = "code"`: chunks along the syntax, with symbol names; along lines where there is no grammar.
+/// `kind = "code"`: chunks along the syntax, named after their symbols; along lines without a
+/// grammar.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CodeSettings {
-    /// Which files; left out: every language of code, configuration or data, by file name, and
-    /// scripts by their first line (`#!/bin/sh`).
+    /// Globs of the files this stage takes. Default: all files of code, configuration or data, by
+    /// file name, and scripts by their first line (`#!/bin/sh`).
     #[serde(rename = "match")]
     pub patterns: Option<Vec<String>>,
-    /// Characters at most in a chunk.
+    /// Maximum size of a chunk in characters.
     pub max_chunk_size: usize,
-    /// Tokens at most in a chunk; replaces `max_chunk_size`.
+    /// Maximum size of a chunk in tokens; replaces `max_chunk_size`.
     pub max_tokens: Option<usize>,
 }
 
@@ -91,18 +93,18 @@ impl Default for CodeSettings {
     }
 }
 
-/// What becomes of a file that a component cannot chunk.
+/// What to do with a file that a component cannot chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnError {
-    /// The next chunker of the pipeline that matches takes it.
+    /// Pass the file to the next matching chunker of the pipeline.
     Next,
-    /// It is a failed file.
+    /// Count the file as failed.
     Fail,
 }
 
 impl OnError {
-    /// The word for it in the file.
+    /// The value in `reposync.toml`.
     pub fn word(self) -> &'static str {
         match self {
             Self::Next => "next",
@@ -115,43 +117,43 @@ impl OnError {
 #[derive(Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WasmSettings {
-    /// The component's file, relative to `reposync.toml`.
+    /// Path of the component, relative to `reposync.toml`.
     pub component: PathBuf,
-    /// Pins the component: its SHA-256 in hex.
+    /// Expected SHA-256 of the component in hex; any other component is refused.
     #[serde(default)]
     pub sha256: Option<String>,
-    /// Which files; left out: the extensions that the component declares.
+    /// Globs of the files this stage takes. Default: the extensions that the component declares.
     #[serde(rename = "match", default)]
     pub patterns: Option<Vec<String>>,
-    /// Handed to the component as JSON.
+    /// Configuration of the component, passed to it as JSON.
     #[serde(default)]
     pub config: serde_json::Map<String, serde_json::Value>,
-    /// What becomes of a file that the component cannot chunk: `next` leaves it to the next chunker of
-    /// the pipeline, `fail` counts it as failed. Left out: `next` for a document that the component
-    /// calls bad, `fail` for everything else.
+    /// What to do with a file that the component cannot chunk: `next` passes it to the next chunker
+    /// of the pipeline, `fail` counts it as failed. Default: `next` for a document that the
+    /// component rejects as malformed, `fail` for everything else.
     #[serde(default)]
     pub on_error: Option<OnError>,
-    /// `config` for people: with references as they stand in the file, not with what they stand for.
+    /// `config` for display: references are shown as written in the file, not resolved.
     #[serde(skip)]
     pub shown_config: serde_json::Map<String, serde_json::Value>,
-    /// Linear memory at most.
+    /// Maximum linear memory.
     #[serde(default = "default_memory")]
     pub memory: ByteSize,
-    /// Wall time for a document; 10 s per MiB of document come on top.
+    /// Maximum wall time per document, plus 10 s per MiB of the document.
     #[serde(default = "default_deadline")]
     pub deadline: HumanDuration,
-    /// Bytes that a component may hand back for a document.
+    /// Maximum number of bytes that a component may return for a document.
     #[serde(default = "default_output")]
     pub output: ByteSize,
 }
 
 impl WasmSettings {
-    /// `config` for people; settings that come from no file have only one.
+    /// `config` for display. Settings that were not read from a file have only one form.
     pub fn shown_config(&self) -> &serde_json::Map<String, serde_json::Value> {
         if self.shown_config.is_empty() { &self.config } else { &self.shown_config }
     }
 
-    /// The settings of a stage that names a component and says no more.
+    /// Default settings for a component.
     pub fn of(component: &std::path::Path) -> Self {
         Self {
             component: component.to_owned(),
@@ -167,7 +169,7 @@ impl WasmSettings {
     }
 }
 
-/// Shows references in `config`, not what they stand for: that may be a secret.
+/// Shows references in `config` unresolved, because the values may be secrets.
 impl fmt::Debug for WasmSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

@@ -1,10 +1,10 @@
-//! How large a piece of text is, and where to cut what is too large.
+//! Measures pieces of text, and finds places to cut those that are too large.
 
 use std::ops::Range;
 
 use super::{COUNTING, TokenCounter};
 
-/// The size that a stage's settings ask for.
+/// The maximum chunk size of a stage.
 #[derive(Clone)]
 pub(super) struct Size {
     max: usize,
@@ -22,7 +22,7 @@ impl Size {
         Self { max: max.max(1), counter: Some(counter) }
     }
 
-    /// For identities: `chars=1000`, `tokens/2=256` with the version of the counting.
+    /// For identities: `chars=1000`, or `tokens/2=256` with the version of token counting.
     pub(super) fn describe(&self) -> String {
         match self.counter {
             Some(_) => format!("tokens/{COUNTING}={}", self.max),
@@ -38,34 +38,34 @@ impl Size {
             Some(counter) => Unit::Tokens { counter, base: counter("") },
         };
         let fixed = if let Unit::Tokens { base, .. } = unit { base } else { 0 };
-        // What every text costs by itself (start and end marks) is taken off once.
+        // Start and end marks, which the tokenizer adds to every text, are subtracted once.
         Ruler { text, max: self.max.saturating_sub(fixed).max(1), unit }
     }
 }
 
-/// Measures pieces of one document.
+/// Measures parts of one document.
 pub(super) struct Ruler<'a> {
     /// The document.
     pub(super) text: &'a str,
-    /// The size at most, in the unit of [`Ruler::measure`].
+    /// The maximum size, in the unit of [`Ruler::measure`].
     pub(super) max: usize,
     unit: Unit<'a>,
 }
 
 enum Unit<'a> {
-    /// Characters of a text where each is a byte.
+    /// Characters of an ASCII text, where each is one byte.
     Bytes,
     Chars,
     Tokens {
         counter: &'a TokenCounter,
-        /// Tokens of the empty text.
+        /// Token count of the empty text.
         base: usize,
     },
 }
 
 impl Ruler<'_> {
-    /// The size of a range. In characters sums are exact; in tokens the sum over parts is as a
-    /// rule no less than the whole, so that [`Ruler::exact`] tells where something depends on it.
+    /// The size of a range. Sums of character counts are exact. Sums of token counts are usually no
+    /// less than the count of the whole; check [`Ruler::exact`] where the difference matters.
     pub(super) fn measure(&self, range: Range<usize>) -> usize {
         match self.unit {
             Unit::Bytes => range.len(),
@@ -74,23 +74,23 @@ impl Ruler<'_> {
         }
     }
 
-    /// True when sizes of parts sum up to the size of the whole.
+    /// True if the sizes of parts add up exactly to the size of the whole.
     pub(super) fn exact(&self) -> bool {
         !matches!(self.unit, Unit::Tokens { .. })
     }
 
-    /// True when sizes are byte lengths.
+    /// True if sizes are byte lengths.
     pub(super) fn bytes(&self) -> bool {
         matches!(self.unit, Unit::Bytes)
     }
 
-    /// True when the whole range, measured as one text, is not over the size.
+    /// True if the whole range, measured as one text, is within the size.
     pub(super) fn fits(&self, range: Range<usize>) -> bool {
         self.measure(range) <= self.max
     }
 
-    /// Cuts a range into parts that fit: after sentences where possible, else between words, else
-    /// between characters (a single character is never cut). The parts join without a gap.
+    /// Cuts a range into parts that fit: after sentences if possible, else between words, else
+    /// between characters (a single character is never split). The parts are contiguous.
     pub(super) fn split(&self, range: Range<usize>) -> Vec<Range<usize>> {
         if self.exact() { self.split_chars(range) } else { pack(&self.atoms(range), self) }
     }
@@ -112,7 +112,8 @@ impl Ruler<'_> {
         parts
     }
 
-    /// The place `count` characters after `from`, or the end. Characters only.
+    /// The offset `count` characters after `from`, at most the end of the text. Only for sizes in
+    /// characters.
     pub(super) fn advance(&self, from: usize, count: usize) -> usize {
         let len = self.text.len();
         if self.bytes() {
@@ -121,11 +122,11 @@ impl Ruler<'_> {
         let bytes = self.text.as_bytes();
         let (mut at, mut left) = (from, count);
         while left >= 64 && len - at > 64 {
-            // A block of 64 bytes holds at most 64 characters, so it never overshoots.
+            // 64 bytes hold at most 64 characters, so this never overshoots.
             left -= char_count(&bytes[at..at + 64]);
             at += 64;
         }
-        // The block may have ended inside a character, which it has counted.
+        // The block may end inside a character, which has already been counted.
         while at < len && !self.text.is_char_boundary(at) {
             at += 1;
         }
@@ -139,7 +140,7 @@ impl Ruler<'_> {
         at
     }
 
-    /// The place `count` characters before `from`, or the start. Characters only.
+    /// The offset `count` characters before `from`, at least 0. Only for sizes in characters.
     pub(super) fn retreat(&self, from: usize, count: usize) -> usize {
         if self.bytes() {
             return from.saturating_sub(count);
@@ -155,8 +156,8 @@ impl Ruler<'_> {
         at
     }
 
-    /// Sentences with their sizes; of a sentence that does not fit its words; of a word that does
-    /// not fit slices. Each stretch of text is measured once at each of these levels.
+    /// Sentences with their sizes; for a sentence that does not fit, its words; for a word that
+    /// does not fit, slices. Each stretch of text is measured at most once per level.
     pub(super) fn atoms(&self, range: Range<usize>) -> Vec<Atom> {
         let mut atoms = Vec::new();
         let mut start = range.start;
@@ -177,8 +178,8 @@ impl Ruler<'_> {
         let mut start = range.start;
         while start < range.end {
             let end = next_word(self.text, start, range.end);
-            // No text of one byte has more than one token worth speaking of, so a word of up to
-            // this many bytes is measured whole; a longer one (base64, minified code) in slices.
+            // A byte yields at most about one token, so a word of up to this many bytes is measured
+            // whole. A longer one (base64, minified code) is measured in slices.
             let slice = self.max.max(16);
             if end - start <= 4 * slice {
                 let size = self.measure(start..end);
@@ -201,7 +202,8 @@ impl Ruler<'_> {
             while size > self.max {
                 let middle = self.text.floor_char_boundary(start + (end - start) / 2);
                 if middle == start {
-                    // One character left (or two of which the first is long): it is not cut.
+                    // A single character remains (or two, of which the first is long): do not split
+                    // it.
                     let one = self.text[start..].chars().next().map_or(end, |c| start + c.len_utf8());
                     end = one;
                     size = self.measure(start..end);
@@ -216,7 +218,7 @@ impl Ruler<'_> {
     }
 }
 
-/// A stretch of text that is not cut, and its size.
+/// A stretch of text that is not split, and its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Atom {
     pub(super) start: usize,
@@ -235,7 +237,7 @@ fn pack(atoms: &[Atom], ruler: &Ruler<'_>) -> Vec<Range<usize>> {
             size += atoms[end].size;
             end += 1;
         }
-        // Tokens may not sum up: the whole is what counts.
+        // Token counts may not add up, so measure the whole range.
         while end - first > 1 && !ruler.fits(atoms[first].start..atoms[end - 1].end) {
             end -= (end - first).div_ceil(8).min(end - first - 1);
         }
@@ -245,13 +247,13 @@ fn pack(atoms: &[Atom], ruler: &Ruler<'_>) -> Vec<Range<usize>> {
     ranges
 }
 
-/// Characters of a piece of UTF-8: bytes that do not continue one.
+/// Number of characters in a piece of UTF-8: bytes that are not continuation bytes.
 pub(super) fn char_count(bytes: &[u8]) -> usize {
     bytes.iter().map(|&b| usize::from(b & 0xC0 != 0x80)).sum()
 }
 
-/// The best place to cut in `(from, to]`: after the last sentence, else after the last white
-/// space, else `to`. All places are character borders.
+/// The best place to cut in `(from, to]`: after the last sentence, else after the last white space,
+/// else `to`. All arguments are character boundaries.
 pub(super) fn best_break(text: &str, from: usize, to: usize) -> usize {
     if to <= from {
         return to;
@@ -268,7 +270,7 @@ pub(super) fn best_break(text: &str, from: usize, to: usize) -> usize {
         .unwrap_or(to)
 }
 
-/// The last place in `(from, to]` where a sentence, or a line, has just ended.
+/// The last offset in `(from, to]` right after the end of a sentence or line.
 pub(super) fn last_sentence_end(text: &str, from: usize, to: usize) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut at = to;
@@ -281,8 +283,8 @@ pub(super) fn last_sentence_end(text: &str, from: usize, to: usize) -> Option<us
     None
 }
 
-/// True when a sentence or a line ends right before `at`: after a newline; after `.`, `!`, `?`, `…`
-/// and closing quotes or brackets where white space follows; after a full-width stop.
+/// True if a sentence or a line ends right before `at`: after a newline; after `.`, `!`, `?`, `…`
+/// and closing quotes or brackets followed by white space; after a full-width stop.
 pub(super) fn ends_sentence(bytes: &[u8], at: usize) -> bool {
     let Some(&last) = at.checked_sub(1).and_then(|before| bytes.get(before)) else { return false };
     match last {
@@ -302,16 +304,16 @@ pub(super) fn ends_sentence(bytes: &[u8], at: usize) -> bool {
     }
 }
 
-/// Closing marks after a sentence that are looked through: `."**)` are four.
+/// Maximum number of closing marks skipped after a sentence: `."**)` has four.
 const MAX_CLOSING: usize = 8;
 
-/// The end of the sentence that starts at `start`.
+/// End of the sentence that starts at `start`.
 fn next_sentence(text: &str, start: usize, end: usize) -> usize {
     let bytes = text.as_bytes();
     (start + 1..end).find(|&at| text.is_char_boundary(at) && ends_sentence(bytes, at)).unwrap_or(end)
 }
 
-/// The end of the word that starts at `start`, with the white space after it.
+/// End of the word that starts at `start`, including trailing white space.
 fn next_word(text: &str, start: usize, end: usize) -> usize {
     let mut blank = false;
     for (at, c) in text[start..end].char_indices() {
@@ -324,7 +326,7 @@ fn next_word(text: &str, start: usize, end: usize) -> usize {
     end
 }
 
-/// A range without the white space at its edges; empty where there is nothing else.
+/// A range without leading and trailing white space; empty if it is blank.
 pub(super) fn trim(text: &str, range: Range<usize>) -> Range<usize> {
     let body = &text[range.clone()];
     let start = range.start + (body.len() - body.trim_start().len());
@@ -332,8 +334,8 @@ pub(super) fn trim(text: &str, range: Range<usize>) -> Range<usize> {
     if end < start { range.start..range.start } else { start..end }
 }
 
-/// A range without blank lines at its start and white space at its end: the first line keeps its
-/// indentation. Empty where there is nothing else.
+/// A range without leading blank lines and trailing white space. Keeps the indentation of the first
+/// line. Empty if the range is blank.
 pub(super) fn trim_lines(text: &str, range: Range<usize>) -> Range<usize> {
     let trimmed = trim(text, range.clone());
     let line = text[range.start..trimmed.start].rfind('\n').map_or(range.start, |at| range.start + at + 1);

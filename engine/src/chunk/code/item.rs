@@ -1,4 +1,4 @@
-//! What the definitions of each language look like in its syntax tree. One module for each family.
+//! Recognizes the definitions of each language in its syntax tree. One module per language family.
 
 mod c;
 mod data;
@@ -15,35 +15,35 @@ use tree_sitter::Node;
 
 use super::syntax::Syntax;
 
-/// A definition in the tree.
+/// A definition in the syntax tree.
 pub(super) struct Item<'t> {
-    /// What it is: `function`, `class`, …
+    /// Kind of definition, such as `function` or `class`.
     pub(super) kind: &'static str,
-    /// Where its name stands; see [`spelled`].
+    /// Byte range of its name; see [`spelled`].
     pub(super) name: Option<Range<usize>>,
-    /// The definition itself, without what wraps it (decorators, `export`, `template`).
+    /// The definition itself, without wrappers (decorators, `export`, `template`).
     pub(super) definition: Node<'t>,
-    /// Its body, where it has one.
+    /// Its body, if it has one.
     pub(super) body: Option<Node<'t>>,
-    /// True when it holds other definitions rather than statements.
+    /// True if it contains other definitions rather than statements.
     pub(super) container: bool,
-    /// What stands for it in the context of its chunks.
+    /// What represents it in the context of its chunks.
     pub(super) label: Label,
 }
 
-/// What stands for a definition in the context of its chunks.
+/// What represents a definition in the context of its chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Label {
     /// Its text up to the body.
     Signature,
-    /// Its first line: where comments may stand before the body.
+    /// Its first line; for languages in which comments may precede the body.
     FirstLine,
-    /// Its name: for data, where the text up to the body is little more than quotes.
+    /// Its name; for data, where the text up to the body is little more than quotes.
     Name,
 }
 
-/// True for what belongs to the definition that follows: comments, attributes, access labels, and the
-/// macro call in front of a body.
+/// True for nodes that belong to the definition that follows: comments, attributes, access labels,
+/// and a macro call in front of a body.
 pub(super) fn is_lead(syntax: Syntax, node: Node<'_>) -> bool {
     match node.kind() {
         "comment"
@@ -58,7 +58,7 @@ pub(super) fn is_lead(syntax: Syntax, node: Node<'_>) -> bool {
     }
 }
 
-/// True for a node that only wraps others: it is looked into as if its children stood in its place.
+/// True for a node that only wraps others; the walk treats its children as siblings of the node.
 pub(super) fn is_wrapper(syntax: Syntax, node: Node<'_>) -> bool {
     match syntax {
         Syntax::Json => node.kind() == "object" && node.parent().is_some_and(|up| up.kind() == "document"),
@@ -67,8 +67,8 @@ pub(super) fn is_wrapper(syntax: Syntax, node: Node<'_>) -> bool {
     }
 }
 
-/// The definition that a node is, or wraps. A keyword is never a name: what looks like a definition of
-/// that name is a statement that the parser has mistaken for one.
+/// The definition that a node is or wraps. A keyword is never a name: a definition with such a name
+/// is a statement that the parser has misread.
 pub(super) fn item<'t>(syntax: Syntax, node: Node<'t>, text: &str) -> Option<Item<'t>> {
     let item = match syntax {
         Syntax::Rust => native::rust(node, text),
@@ -94,8 +94,8 @@ pub(super) fn item<'t>(syntax: Syntax, node: Node<'t>, text: &str) -> Option<Ite
     name.is_none_or(|name| !reserved::is_reserved(syntax, name)).then_some(item)
 }
 
-/// A name as people write it: keys without quotes, the labels of a block joined by dots, and so the
-/// arguments of a macro.
+/// A name as users write it: keys without quotes, block labels and macro arguments joined with
+/// dots.
 pub(super) fn spelled(syntax: Syntax, kind: &str, name: &str) -> String {
     let bare = |word: &str| word.trim_matches(['"', '\'']).to_owned();
     match syntax {
@@ -125,7 +125,7 @@ fn range(node: Option<Node<'_>>) -> Option<Range<usize>> {
     node.map(|node| node.byte_range())
 }
 
-/// The first child of one of these kinds.
+/// The first child with one of these kinds.
 fn child<'t>(node: Node<'t>, kinds: &[&str]) -> Option<Node<'t>> {
     let mut cursor = node.walk();
     node.children(&mut cursor).find(|child| kinds.contains(&child.kind()))

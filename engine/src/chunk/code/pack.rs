@@ -1,4 +1,4 @@
-//! Units into chunks: definitions by themselves, small neighbours together.
+//! Packs units into chunks: large definitions alone, small neighbours together.
 
 use std::ops::Range;
 
@@ -6,10 +6,10 @@ use super::super::lines::Lines;
 use super::walk::{Outline, Role, Symbol, Unit};
 use crate::model::Chunk;
 
-/// Bytes of the names that a chunk of several definitions lists.
+/// Maximum number of bytes for the list of names of a chunk with several definitions.
 const NAMES_BYTES: usize = 120;
 
-/// Packs everything that a walk has found; the chunks cover all lines.
+/// Packs all units of an outline; the chunks cover all lines.
 pub(super) fn pack(outline: &Outline, lines: &Lines<'_>) -> Vec<Chunk> {
     if outline.units.is_empty() {
         return lines.split(0..lines.count()).into_iter().map(Chunk::slice).collect();
@@ -35,7 +35,7 @@ impl Packer<'_> {
         &self.outline.units[at]
     }
 
-    /// The lines of some units. The first unit takes what stands before it.
+    /// The lines of these units. The first unit of the file includes the lines above it.
     fn lines_of(&self, units: Range<usize>) -> Range<usize> {
         let start = if units.start == 0 { 0 } else { self.unit(units.start).line };
         let end = self.outline.units.get(units.end).map_or(self.lines.count(), |unit| unit.line);
@@ -46,13 +46,13 @@ impl Packer<'_> {
         self.lines.size(self.lines_of(units))
     }
 
-    /// True for a definition that is worth a chunk of its own.
+    /// True for a definition that is large enough to get its own chunk.
     fn stands_alone(&self, at: usize) -> bool {
         let least = if self.outline.data { self.max / 2 } else { self.max / 8 };
         matches!(self.unit(at).role, Role::Item(_)) && self.size(at..at + 1) >= least
     }
 
-    /// The definition that a unit is about.
+    /// The definition that a unit belongs to or is.
     fn subject(&self, at: usize) -> Option<usize> {
         match self.unit(at).role {
             Role::Head(symbol) => Some(symbol),
@@ -60,7 +60,7 @@ impl Packer<'_> {
         }
     }
 
-    /// Runs of units about the same thing; definitions worth it by themselves.
+    /// Groups consecutive units with the same subject; large definitions stay alone.
     fn groups(&self) -> Vec<Range<usize>> {
         let mut groups: Vec<Range<usize>> = Vec::new();
         let mut open = false;
@@ -79,7 +79,7 @@ impl Packer<'_> {
         self.subject(group.start) == self.subject(at) && !matches!(self.unit(at).role, Role::Head(_))
     }
 
-    /// Lets a group too small to say anything (`impl X {`, one import) go with the next one.
+    /// Merges a group that is too small to be useful (`impl X {`, one import) with the next one.
     fn glue(&self, groups: &mut Vec<Range<usize>>) {
         let mut glued: Vec<Range<usize>> = Vec::with_capacity(groups.len());
         for group in groups.drain(..) {
@@ -97,7 +97,7 @@ impl Packer<'_> {
         *groups = glued;
     }
 
-    /// A head goes only with its own parts; loose lines only with a neighbour on their level.
+    /// A head merges only with its own parts, loose lines only with a neighbour on their level.
     fn reaches(&self, small: &Range<usize>, next: &Range<usize>) -> bool {
         let about = self.subject(small.end - 1);
         about == self.unit(next.start).owner || about == self.subject(next.start)
@@ -107,7 +107,7 @@ impl Packer<'_> {
     fn cut(&self, group: Range<usize>, chunks: &mut Vec<Chunk>) {
         let limit = self.limit(&group);
         let total = self.size(group.clone());
-        // Equal parts rather than full ones and a rest.
+        // Prefer parts of equal size over full ones plus a small rest.
         let target = if total <= limit { limit } else { total.div_ceil(total.div_ceil(limit)) };
         let mut first = group.start;
         while first < group.end {
@@ -123,8 +123,8 @@ impl Packer<'_> {
         }
     }
 
-    /// Statements of one function and keys of data fill a chunk; small definitions and imports half of one, so that
-    /// it stays about something.
+    /// Statements of one function and data keys fill a whole chunk. Small definitions and imports
+    /// fill half of one, so that the chunk keeps a recognizable subject.
     fn limit(&self, group: &Range<usize>) -> usize {
         let statements =
             self.subject(group.start).is_some_and(|symbol| !self.outline.symbols[symbol].container);
@@ -135,7 +135,7 @@ impl Packer<'_> {
         }
     }
 
-    /// The shallowest place to cut in the second half of what fits.
+    /// The shallowest place to cut in the second half of the range.
     fn best_cut(&self, first: usize, end: usize) -> usize {
         let half = self.size(first..end) / 2;
         (first + 1..=end)
@@ -162,7 +162,7 @@ impl Packer<'_> {
         }));
     }
 
-    /// Kind, name and context of some units.
+    /// Kind, name and context of these units.
     fn describe(&self, units: Range<usize>) -> (Option<&'static str>, Option<String>, Option<String>) {
         let symbols = &self.outline.symbols;
         let mut defined: Vec<usize> = Vec::new();
@@ -175,7 +175,7 @@ impl Packer<'_> {
             }
         }
         let subject = match (defined.as_slice(), head) {
-            // `impl X {` with its first method is about the method.
+            // `impl X {` with its first method counts as the method.
             ([only], _) => Some(*only),
             ([], Some(head)) => Some(head),
             ([], None) => self.unit(units.start).owner,
@@ -212,7 +212,7 @@ impl Packer<'_> {
     }
 }
 
-/// `impl Store for Sqlite > fn query(&self) -> Vec<Row>`.
+/// Context path of a symbol: `impl Store for Sqlite > fn query(&self) -> Vec<Row>`.
 fn path(symbols: &[Symbol], symbol: usize) -> String {
     let mut labels = Vec::new();
     let mut next = Some(symbol);
@@ -221,7 +221,7 @@ fn path(symbols: &[Symbol], symbol: usize) -> String {
         next = symbols[at].parent;
     }
     labels.retain(|label| !label.is_empty());
-    // The innermost say most; three are enough to place them.
+    // The innermost labels are the most specific; three are enough.
     labels.truncate(3);
     labels.reverse();
     labels.join(" > ")

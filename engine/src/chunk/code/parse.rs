@@ -1,4 +1,4 @@
-//! A text into a syntax tree, in bounded time.
+//! Parses a text into a syntax tree in bounded time.
 
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
@@ -8,36 +8,39 @@ use tree_sitter::{ParseOptions, ParseState, Parser, Tree};
 
 use super::syntax::Syntax;
 
-/// What the parser is given at once, so that it can be seen how often it reads the same again.
+/// Bytes handed to the parser per read; small enough to count how often it rereads the same text.
 const READ_BYTES: usize = 4096;
 
 thread_local! {
-    /// Parsers keep buffers, not memories: a tree depends on the text alone.
+    /// Parsers keep buffers but no state between texts: a tree depends on the text alone.
     static PARSER: RefCell<Parser> = RefCell::new(Parser::new());
 }
 
-/// A parse took more processor time than any code does.
+/// A parse exceeded its CPU time limit.
 ///
-/// It fails the file: chunks must not depend on how fast a machine is.
+/// Fails the file instead of falling back to lines, because chunks must not depend on the speed of
+/// the machine.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooSlow;
 
-/// The syntax tree of a text, errors and all; `None` where it would take far more steps than code does.
+/// The syntax tree of a text, including error nodes; `None` if it takes far more steps than real
+/// code.
 pub(super) fn parse(syntax: Syntax, text: &str) -> Result<Option<Tree>, TooSlow> {
     parse_within(syntax, text, &thread_time)
 }
 
-/// Processor time that a parse may take: a hundred times what code takes. Recovery from errors is
-/// quadratic in some grammars, in steps that look like any others. This is a net under hostile files;
-/// everything else ends by the number of steps, so that the answer is always the same.
+/// CPU time limit of a parse: a hundred times what real code takes. Error recovery is quadratic in
+/// some grammars, in steps that are individually cheap. The limit is a safety net for hostile
+/// files; everything else is stopped by the step count, which is deterministic.
 fn most_time(text: &str) -> Duration {
     Duration::from_millis(250 + text.len() as u64 / 500)
 }
 
 fn parse_within(syntax: Syntax, text: &str, time: &dyn Fn() -> Duration) -> Result<Option<Tree>, TooSlow> {
-    // Real files: a call of the progress callback for 50 to 220 bytes, for 28 in the densest tables;
-    // and each byte read up to nine times. Broken code takes far more of either: recovery tries
-    // many ways, and an unclosed comment or string is sought to the end of the file from each.
+    // Measured on real files: one progress callback per 50 to 220 bytes (28 in the densest tables),
+    // and each byte is read at most nine times. Broken code takes far more of both: error recovery
+    // tries many alternatives, and each of them scans an unclosed comment or string to the end of
+    // the file.
     let calls = Cell::new(200 + text.len() / 25);
     let reads = Cell::new(64 + 32 * text.len() / READ_BYTES);
     let end = time().saturating_add(most_time(text));
@@ -54,26 +57,26 @@ fn parse_within(syntax: Syntax, text: &str, time: &dyn Fn() -> Duration) -> Resu
         bytes.get(at..end).unwrap_or_default()
     };
     let tree = PARSER.with_borrow_mut(|parser| {
-        // A grammar made for another version of the library is refused: then there is no syntax.
+        // Fails if the grammar was generated for an incompatible version of the library.
         parser.set_language(&syntax.grammar()).ok()?;
         let options = ParseOptions::new().progress_callback(&mut bounded);
         let tree = parser.parse_with_options(&mut read, None, Some(options));
-        // A parse that was broken off would be taken up again.
+        // Without a reset, the next call would resume an aborted parse.
         parser.reset();
-        // With nothing left to read, the tree may be that of half a text.
+        // If the read budget is exhausted, the tree may cover only part of the text.
         tree.filter(|_| reads.get() > 0)
     });
     if slow.get() { Err(TooSlow) } else { Ok(tree) }
 }
 
-/// Processor time of this thread: other programs, and a machine that sleeps, do not count.
+/// CPU time of this thread; excludes other processes and suspended time.
 #[cfg(unix)]
 fn thread_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()
 }
 
-/// Where a thread's processor time cannot be had, the steps are the only bound.
+/// Without a thread CPU clock, the step count is the only limit.
 #[cfg(not(unix))]
 fn thread_time() -> Duration {
     Duration::ZERO
@@ -90,6 +93,6 @@ mod tests {
         let tick = |by: u64| slow.replace(slow.get() + Duration::from_millis(by));
         assert!(parse_within(Syntax::C, &text, &|| tick(0)).is_ok_and(|tree| tree.is_some()));
         assert_eq!(parse_within(Syntax::C, &text, &|| tick(100)).err(), Some(TooSlow));
-        assert!(parse(Syntax::C, &text).is_ok_and(|tree| tree.is_some()), "the parser starts anew");
+        assert!(parse(Syntax::C, &text).is_ok_and(|tree| tree.is_some()), "the parser was reset");
     }
 }

@@ -1,17 +1,18 @@
-//! SQL of any dialect, statement by statement: what matters is where one ends. A grammar of one
-//! dialect stumbles over the others, and the one that is maintained holds back a build dependency of
-//! everything else.
+//! Splits SQL of any dialect into statements; only the statement boundaries matter. A grammar for
+//! one dialect fails on the others, and the maintained one would pin a build dependency of all
+//! grammars to an old version.
 
 use std::ops::Range;
 
 use super::super::lines::Lines;
 use super::walk::{Outline, Role, Symbol, Unit, one_line};
 
-/// Unclosed dollar quotes that are searched for to the end of the file. Bounds the work on hostile
-/// files.
+/// Maximum number of unclosed dollar quotes searched for to the end of the file. Bounds the work on
+/// hostile files.
 const UNCLOSED: usize = 16;
 
-/// Units of whole statements; `CREATE …` is a definition. Comments belong to the statement behind them.
+/// Units of whole statements; `CREATE …` is a definition. Comments belong to the statement that
+/// follows.
 pub(super) fn outline(lines: &Lines<'_>) -> Outline {
     let text = lines.ruler.text;
     let mut found = Outline { data: false, units: Vec::new(), symbols: Vec::new() };
@@ -30,7 +31,7 @@ pub(super) fn outline(lines: &Lines<'_>) -> Outline {
     found
 }
 
-/// What a statement defines, if anything.
+/// The symbol that a statement defines, if any.
 fn definition(statement: &str) -> Option<Symbol> {
     let mut words = Words { text: statement, at: 0 };
     let start = words.peek()?.start;
@@ -59,7 +60,8 @@ fn definition(statement: &str) -> Option<Symbol> {
             _ if word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_=@`'%.".contains(&byte)) => {}
             _ => return None,
         }
-        // `OR REPLACE DEFINER = … ALGORITHM = … SQL SECURITY INVOKER` are the most that stand here.
+        // Only clauses like `OR REPLACE DEFINER = … ALGORITHM = … SQL SECURITY INVOKER` may precede
+        // the object.
         if words.at > 200 {
             return None;
         }
@@ -70,14 +72,14 @@ fn definition(statement: &str) -> Option<Symbol> {
     if let Some(first) = words.next().filter(|word| is_identifier(&statement[word.clone()])) {
         name.push_str(bare(&statement[first.clone()]));
         end = first.end;
-        // `schema . table` as well as `schema.table`.
+        // Accept `schema . table` as well as `schema.table`.
         while words.next_is(".") {
             let Some(part) = words.next() else { break };
             name = format!("{name}.{}", bare(&statement[part.clone()]));
             end = part.end;
         }
     }
-    // An index may do without a name: `CREATE INDEX ON table (…)`.
+    // The name of an index is optional: `CREATE INDEX ON table (…)`.
     if kind == "index" && name.eq_ignore_ascii_case("on") {
         name.clear();
     }
@@ -95,7 +97,7 @@ fn bare(word: &str) -> &str {
     word.trim_matches(['"', '`', '[', ']'])
 }
 
-/// Words, quoted names and single marks of a statement, without its comments.
+/// Iterates over words, quoted names and punctuation of a statement, skipping comments.
 struct Words<'a> {
     text: &'a str,
     at: usize,
@@ -108,7 +110,7 @@ impl Words<'_> {
         Some(word)
     }
 
-    /// Takes the next word if it is this one.
+    /// Consumes the next word if it equals `word`.
     fn next_is(&mut self, word: &str) -> bool {
         let next = self.peek().filter(|next| self.text[next.clone()].eq_ignore_ascii_case(word));
         if let Some(next) = &next {
@@ -144,8 +146,8 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte >= 0x80 || b"_$#@".contains(&byte)
 }
 
-/// Every statement with the comments in front of it, without the blanks around it. Together they hold
-/// all that is not blank.
+/// All statements, each with the comments in front of it and without surrounding white space.
+/// Together they contain everything except white space.
 fn statements(text: &str) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     let mut found = Vec::new();
@@ -159,11 +161,11 @@ fn statements(text: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// Whether a statement may have a body of statements.
+/// Whether a statement may contain a body of statements.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Routine {
     Unknown,
-    /// It begins with `CREATE`.
+    /// The statement begins with `CREATE`.
     Maybe,
     Yes,
     No,
@@ -172,14 +174,14 @@ enum Routine {
 struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// Open `BEGIN` and `CASE` of a routine.
+    /// Nesting depth of `BEGIN` and `CASE` in a routine.
     depth: usize,
     routine: Routine,
     unclosed: usize,
 }
 
 impl Scan<'_> {
-    /// Steps behind the statement that begins here.
+    /// Advances past the statement that begins here.
     fn statement(&mut self) {
         (self.depth, self.routine) = (0, Routine::Unknown);
         while let Some(&byte) = self.bytes.get(self.at) {
@@ -197,7 +199,7 @@ impl Scan<'_> {
                     let len = rest.iter().position(|&byte| !is_word(byte)).unwrap_or(rest.len());
                     let word = &rest[..len];
                     self.at += len;
-                    // SQL Server ends a batch with `GO` on a line.
+                    // In SQL Server, `GO` alone on a line ends a batch.
                     if word.eq_ignore_ascii_case(b"go") && self.alone(len) {
                         return;
                     }
@@ -226,7 +228,7 @@ impl Scan<'_> {
             }
             Routine::Yes if is(b"begin") || is(b"case") => self.depth += 1,
             Routine::Yes if is(b"end") => {
-                // `END IF` ends what was not counted.
+                // `END IF` and similar close a block that was not counted.
                 let next = self.bytes[self.at..].trim_ascii_start();
                 let inner = [&b"if"[..], b"loop", b"while", b"repeat", b"for"].iter().any(|word| {
                     next.get(..word.len()).is_some_and(|next| next.eq_ignore_ascii_case(word))
@@ -234,7 +236,7 @@ impl Scan<'_> {
                 });
                 if !inner {
                     self.depth = self.depth.saturating_sub(1);
-                    // `END CASE`.
+                    // Skip the `CASE` of `END CASE`.
                     if next.get(..4).is_some_and(|next| next.eq_ignore_ascii_case(b"case")) {
                         self.at = self.bytes.len() - next.len() + 4;
                     }
@@ -244,14 +246,14 @@ impl Scan<'_> {
         }
     }
 
-    /// True when the word of this length that was just read stands alone on its line.
+    /// True if the word of this length that ends here is alone on its line.
     fn alone(&self, len: usize) -> bool {
         let before = self.bytes[..self.at - len].iter().rev().find(|byte| !matches!(byte, b' ' | b'\t'));
         let behind = self.bytes[self.at..].iter().find(|byte| !matches!(byte, b' ' | b'\t'));
         matches!(before, None | Some(b'\n')) && matches!(behind, None | Some(b'\n'))
     }
 
-    /// `$$ … $$` and `$tag$ … $tag$` of PostgreSQL.
+    /// PostgreSQL's dollar quotes: `$$ … $$` and `$tag$ … $tag$`.
     fn dollar(&mut self) {
         let rest = &self.bytes[self.at..];
         let tag = rest[1..].iter().position(|&byte| !(byte.is_ascii_alphanumeric() || byte == b'_'));
@@ -274,7 +276,7 @@ fn line_end(bytes: &[u8], from: usize) -> usize {
     memchr::memchr(b'\n', &bytes[from..]).map_or(bytes.len(), |len| from + len)
 }
 
-/// The place behind the next `close`, or the end.
+/// The offset after the next `close`, or the end of the text.
 fn after(bytes: &[u8], from: usize, close: &[u8]) -> usize {
     let from = from.min(bytes.len());
     memchr::memmem::find(&bytes[from..], close).map_or(bytes.len(), |len| from + len + close.len())
@@ -289,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn statements_end_where_they_end() {
+    fn statements_are_split_at_their_ends() {
         for (text, expected) in [
             ("SELECT 1; SELECT ';';\n-- c;\nx", &["SELECT 1;", "SELECT ';';", "-- c;\nx"][..]),
             ("/* ; */ A; \"b;c\" `d;` ;", &["/* ; */ A;", "\"b;c\" `d;` ;"]),

@@ -1,4 +1,4 @@
-//! The languages with a grammar. A new one is a line here, its definitions in `item`, and a test.
+//! The languages with a grammar. To add one, add it here, its definitions in `item`, and a test.
 
 use tree_sitter::Language;
 
@@ -28,8 +28,8 @@ pub(super) enum Syntax {
     Css,
 }
 
-/// Languages of scripts without an extension, whose interpreter is seen only in the text. All of
-/// them are part of the recipe of such a file.
+/// Languages of scripts without an extension, which only the text identifies. All of them are part
+/// of the recipe of such a file.
 pub(super) const OF_SCRIPTS: &[Syntax] =
     &[Syntax::Bash, Syntax::Python, Syntax::Ruby, Syntax::Php, Syntax::JavaScript, Syntax::TypeScript];
 
@@ -59,14 +59,14 @@ impl Syntax {
         Self::Css,
     ];
 
-    /// Every set of syntaxes that one file may be read with, the empty one included.
+    /// Every set of grammars that may apply to one file, including the empty set.
     pub(super) fn sets() -> impl Iterator<Item = &'static [Self]> {
         let single = Self::ALL.iter().map(std::slice::from_ref);
         single.chain([&[][..], &[Self::C, Self::Cpp], OF_SCRIPTS])
     }
 
-    /// The syntaxes that a file of a language, as [`super::super::language_of`] names it, may be read
-    /// with; the text decides where there are two.
+    /// The grammars that may apply to a file of this language (as named by
+    /// [`super::super::language_of`]). If there are two, the text decides.
     pub(super) fn candidates(language: &str, path: &str) -> &'static [Self] {
         match language {
             "rust" => &[Self::Rust],
@@ -95,7 +95,7 @@ impl Syntax {
         }
     }
 
-    /// The syntax of a text.
+    /// The grammar for a text.
     pub(super) fn of(language: &str, path: &str, text: &str) -> Option<Self> {
         match *Self::candidates(language, path) {
             [] => None,
@@ -131,12 +131,13 @@ impl Syntax {
         .into()
     }
 
-    /// True for data: a tree of keys, where a chunk is better full than about one thing.
+    /// True for data formats: trees of keys, where a full chunk is better than one with a single
+    /// subject.
     pub(super) fn is_data(self) -> bool {
         matches!(self, Self::Toml | Self::Json)
     }
 
-    /// The grammar's crate and version, as they stand in the recipe of its files. A test compares the
+    /// The grammar's crate and version, as recorded in the recipe of its files. A test compares the
     /// versions with `Cargo.lock`.
     pub(super) fn version(self) -> &'static str {
         match self {
@@ -169,7 +170,7 @@ fn is_header(path: &str) -> bool {
     path.len() >= 2 && path.as_bytes()[path.len() - 2..].eq_ignore_ascii_case(b".h")
 }
 
-/// True for a header that has at the start of a line what only C++ has.
+/// True if a line of the header starts with a construct that only C++ has.
 fn is_cpp(text: &str) -> bool {
     ["\nnamespace ", "\nclass ", "\ntemplate <", "\ntemplate<", "\nusing ", "\npublic:"]
         .iter()
@@ -181,17 +182,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_those_of_the_lock_file() {
+    fn versions_match_the_lock_file() {
         let lock = include_str!("../../../../Cargo.lock");
         for &syntax in Syntax::ALL {
             let (name, version) = syntax.version().split_once('/').expect("name/version");
             let entry = format!("name = \"{name}\"\nversion = \"{version}\"\n");
-            assert!(lock.contains(&entry), "{name} is not {version} in Cargo.lock: mend Syntax::version");
+            assert!(lock.contains(&entry), "{name} is not {version} in Cargo.lock: update Syntax::version");
         }
     }
 
     #[test]
-    fn every_grammar_fits_the_library() {
+    fn every_grammar_is_compatible_with_the_library() {
         for &syntax in Syntax::ALL {
             let mut parser = tree_sitter::Parser::new();
             parser.set_language(&syntax.grammar()).unwrap_or_else(|error| panic!("{syntax:?}: {error}"));

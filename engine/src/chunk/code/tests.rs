@@ -1,4 +1,4 @@
-//! One small realistic file for each rule, shown whole.
+//! One small, realistic file per rule; the snapshot shows all chunks.
 
 mod names;
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::chunk::language_in;
 use crate::model::Body;
 
-/// Every chunk with what is known of it; the text abridged to its first and last line.
+/// Renders each chunk with its metadata; the text is abridged to its first and last line.
 fn show(path: &str, text: &str, max: usize) -> String {
     let settings = CodeSettings { max_chunk_size: max, ..CodeSettings::default() };
     let chunker = CodeChunker::new("code", &settings, None).expect("valid settings");
@@ -33,7 +33,7 @@ fn show(path: &str, text: &str, max: usize) -> String {
 
 #[test]
 fn rust_has_a_chunk_for_each_definition() {
-    let text = "//! A counter.\n\nuse std::fmt;\nuse std::mem;\n\nconst START: u32 = 1;\n\n/// Counts.\n#[derive(Debug)]\npub struct Counter {\n    count: u32,\n}\n\nimpl Counter {\n    /// Starts anew.\n    pub fn new() -> Self {\n        Self { count: START }\n    }\n\n    /// One more, and the sum so far.\n    pub fn next(\n        &mut self,\n    ) -> u32 {\n        self.count += 1;\n        self.count\n    }\n}\n\n/// Shows it.\nimpl fmt::Display for Counter {\n    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {\n        write!(f, \"{}\", self.count)\n    }\n}\n";
+    let text = "//! A counter.\n\nuse std::fmt;\nuse std::mem;\n\nconst START: u32 = 1;\n\n/// Counts.\n#[derive(Debug)]\npub struct Counter {\n    count: u32,\n}\n\nimpl Counter {\n    /// Starts anew.\n    pub fn new() -> Self {\n        Self { count: START }\n    }\n\n    /// Adds one and returns the sum.\n    pub fn next(\n        &mut self,\n    ) -> u32 {\n        self.count += 1;\n        self.count\n    }\n}\n\n/// Shows it.\nimpl fmt::Display for Counter {\n    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {\n        write!(f, \"{}\", self.count)\n    }\n}\n";
     insta::assert_snapshot!(show("a.rs", text, 300), @r#"
     constant | START | const START: u32 = 1;
         //! A counter.
@@ -48,7 +48,7 @@ fn rust_has_a_chunk_for_each_definition() {
         ..
             }
     method | next | impl Counter > pub fn next( &mut self, ) -> u32
-            /// One more, and the sum so far.
+            /// Adds one and returns the sum.
         ..
         }
     impl | Counter | impl fmt::Display for Counter
@@ -169,7 +169,7 @@ fn chunker() -> CodeChunker {
 }
 
 #[test]
-fn it_takes_code_configuration_and_data_and_leaves_prose() {
+fn code_configuration_and_data_match_and_prose_does_not() {
     for (path, taken) in [
         ("a.rs", true),
         ("deploy.yaml", true),
@@ -189,7 +189,7 @@ fn it_takes_code_configuration_and_data_and_leaves_prose() {
         assert_eq!(chunker().matches(path), taken, "{path}");
         assert!(!chunker().may_decline(path), "{path}");
     }
-    // Only the text tells whether these are scripts.
+    // Only the text reveals whether these are scripts.
     for path in ["bin/tool", "weird.xyz"] {
         assert!(chunker().matches(path) && chunker().may_decline(path), "{path}");
         let chunks = |text| {
@@ -201,7 +201,7 @@ fn it_takes_code_configuration_and_data_and_leaves_prose() {
         assert_eq!(python[0].name.as_deref(), Some("f"), "{path}");
         assert!(chunks("#!/opt/made-up\nx\n").is_ok(), "{path}");
     }
-    // What `match` names is taken, whatever it holds.
+    // Files selected by `match` are always chunked, whatever their content.
     let settings = CodeSettings { patterns: Some(vec!["bin/*".into()]), ..CodeSettings::default() };
     let named = CodeChunker::new("code", &settings, None).expect("valid settings");
     assert!(!named.matches("a.rs") && named.matches("bin/tool") && !named.may_decline("bin/tool"));
@@ -219,7 +219,7 @@ fn a_grammar_is_part_of_the_identity_of_its_files_only() {
     ] {
         assert_eq!(chunker.identity_of(path), identity);
     }
-    // Everything that unchanged repositories are asked again for.
+    // The recipe of unchanged repositories depends on the identity, so it must list every grammar.
     for syntax in Syntax::ALL {
         assert!(chunker.identity().contains(syntax.version()), "{}", syntax.version());
     }
@@ -242,13 +242,13 @@ fn range(chunk: &Chunk) -> std::ops::Range<usize> {
     range.clone()
 }
 
-/// A body long enough that a definition is worth a chunk.
+/// A body long enough to give a definition its own chunk.
 fn body(comment: &str) -> String {
     format!("  {comment} one thing after another, so that it is worth a chunk\n").repeat(2)
 }
 
 #[test]
-fn every_further_language_names_its_definitions() {
+fn every_other_language_names_its_definitions() {
     let (slashes, hash) = (body("//"), body("#"));
     for (path, text, expected) in [
         (

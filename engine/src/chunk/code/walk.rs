@@ -1,4 +1,4 @@
-//! A syntax tree into units: stretches of whole lines that are better not cut.
+//! Walks a syntax tree and collects units: stretches of whole lines that should not be cut.
 
 use tree_sitter::Node;
 
@@ -6,15 +6,15 @@ use super::super::lines::Lines;
 use super::item::{self, Item, Label};
 use super::syntax::Syntax;
 
-/// A stretch of lines; it ends where the next one starts.
+/// A stretch of lines; it ends where the next unit starts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Unit {
     /// Its first line, from 0.
     pub(super) line: usize,
     pub(super) role: Role,
-    /// The definition it lies in.
+    /// Index of the enclosing definition.
     pub(super) owner: Option<usize>,
-    /// How deep in the tree: a cut before a shallow unit is a better one.
+    /// Depth in the tree; a cut before a shallow unit is better.
     pub(super) depth: usize,
 }
 
@@ -22,9 +22,9 @@ pub(super) struct Unit {
 pub(super) enum Role {
     /// A whole definition.
     Item(usize),
-    /// The beginning of a definition whose parts follow as units of their own.
+    /// The beginning of a definition whose parts follow as separate units.
     Head(usize),
-    /// Anything else: imports, statements, loose comments.
+    /// Anything else: imports, statements, unattached comments.
     Loose,
 }
 
@@ -36,11 +36,11 @@ pub(super) struct Symbol {
     /// Its signature in one line.
     pub(super) label: String,
     pub(super) parent: Option<usize>,
-    /// True when it holds definitions rather than statements.
+    /// True if it contains definitions rather than statements.
     pub(super) container: bool,
 }
 
-/// What a walk has found.
+/// The result of a walk.
 pub(super) struct Outline {
     /// See [`Syntax::is_data`].
     pub(super) data: bool,
@@ -48,17 +48,17 @@ pub(super) struct Outline {
     pub(super) symbols: Vec<Symbol>,
 }
 
-/// Levels that are looked into; what is nested deeper is cut by lines.
+/// Maximum depth of the walk; deeper nodes are cut by lines.
 const MAX_DEPTH: usize = 64;
 
-/// Characters of a signature.
+/// Maximum number of characters in a signature.
 const LABEL_CHARS: usize = 160;
 
-/// Walks a tree once, from the top; into nodes only that do not fit.
+/// Walks a tree once, top down; descends only into nodes that do not fit.
 pub(super) fn outline(syntax: Syntax, root: Node<'_>, lines: &Lines<'_>) -> Outline {
     let found = Outline { data: syntax.is_data(), units: Vec::new(), symbols: Vec::new() };
     let mut walk = Walk { syntax, lines, found, free: 0 };
-    // A small file of data is one chunk: its keys are about one thing together.
+    // A small data file is one chunk, because its keys belong together.
     if !walk.found.data || !lines.fit(0..lines.count()) {
         walk.children(root, None, 0);
     }
@@ -69,11 +69,11 @@ struct Walk<'a> {
     syntax: Syntax,
     lines: &'a Lines<'a>,
     found: Outline,
-    /// The first line that belongs to no unit yet.
+    /// The first line that no unit covers yet.
     free: usize,
 }
 
-/// Comments and attributes that wait for their definition: lines from..=to.
+/// Comments and attributes waiting for their definition: lines from..=to.
 #[derive(Clone, Copy)]
 struct Lead {
     from: usize,
@@ -91,9 +91,9 @@ impl Walk<'_> {
             let child = cursor.node();
             let (first, last) = self.rows(child);
             if last < self.free {
-                // It stands on lines that are taken.
+                // Another unit covers its lines.
             } else if item::is_lead(self.syntax, child) && first >= self.free {
-                // A blank line parts a licence or a section's title from a doc comment.
+                // A blank line separates a licence or section title from a doc comment.
                 lead = match lead {
                     Some(waiting) if waiting.to + 1 >= first => Some(Lead { to: last, ..waiting }),
                     Some(waiting) => {
@@ -114,7 +114,7 @@ impl Walk<'_> {
                 self.place(child, start, last, owner, depth);
                 self.free = self.free.max(last + 1);
             } else {
-                // Braces and commas end what they stand behind.
+                // Braces and commas end the item before them.
                 if let Some(waiting) = lead.take() {
                     self.push(waiting.from, Role::Loose, owner, depth);
                 }
@@ -130,11 +130,11 @@ impl Walk<'_> {
         }
     }
 
-    /// Makes units of one node on the lines `start..=last`.
+    /// Creates units for one node on the lines `start..=last`.
     fn place(&mut self, node: Node<'_>, start: usize, last: usize, owner: Option<usize>, depth: usize) {
         let size = self.lines.size(start..last + 1);
         let fits = size <= self.lines.ruler.max || depth >= MAX_DEPTH;
-        // Data that fits is one unit; elsewhere what a wrapper holds has a name of its own.
+        // Data that fits is one unit; in code, the contents of a wrapper have names of their own.
         let opens = !fits || (!self.found.data && depth < MAX_DEPTH);
         if opens && item::is_wrapper(self.syntax, node) {
             if self.free <= start && start < self.row(node) {
@@ -144,7 +144,7 @@ impl Walk<'_> {
             return;
         }
         if start < self.free {
-            // It goes on from a line that is taken: no cut here, but maybe further in.
+            // It starts on a covered line, so do not cut here, but maybe inside.
             if !fits {
                 self.children(node, owner, depth + 1);
             }
@@ -159,7 +159,7 @@ impl Walk<'_> {
             return;
         };
         let symbol = self.symbol(&item, owner);
-        // A large container says less about each of its members than they do themselves.
+        // In a large container, each member describes itself better than the container does.
         let whole = fits && !(item.container && item.body.is_some() && size > self.lines.ruler.max / 2);
         if whole {
             self.push(start, Role::Item(symbol), owner, depth);
@@ -205,11 +205,11 @@ impl Walk<'_> {
         self.found.symbols.len() - 1
     }
 
-    /// First free line and last line of a node.
+    /// First uncovered line and last line of a node.
     fn rows(&self, node: Node<'_>) -> (usize, usize) {
         let end = node.end_position();
         let first = self.row(node);
-        // A node that ends with a newline does not reach into the next line.
+        // A node that ends with a newline does not extend into the next line.
         let last = if end.column == 0 && end.row > first { end.row - 1 } else { end.row };
         (first, last.min(self.lines.count().saturating_sub(1)))
     }
@@ -222,7 +222,7 @@ impl Walk<'_> {
 /// The signature of a definition: its text up to the body, in one line, without annotations.
 fn label(text: &str, item: &Item<'_>) -> String {
     let node = item.definition;
-    // In Python a comment may stand between the colon and the body.
+    // In Python a comment may occur between the colon and the body.
     let mut cursor = node.walk();
     let mut colon = None;
     for child in node.children(&mut cursor).take_while(|child| Some(*child) != item.body) {
@@ -254,13 +254,13 @@ fn label(text: &str, item: &Item<'_>) -> String {
     let signature = text.get(start..end).unwrap_or_default().trim_start();
     let signature = match item.body {
         Some(_) => signature,
-        // Constants, types, prototypes: their first line tells.
+        // Constants, types and prototypes: use the first line.
         None => signature.lines().next().unwrap_or_default(),
     };
     one_line(signature.trim_end().trim_end_matches(['{', ':', '(', '[', '=']))
 }
 
-/// White space folded, and cut to a length that can be read.
+/// Collapses white space and truncates to a readable length.
 pub(super) fn one_line(text: &str) -> String {
     let mut line = String::new();
     let mut chars = 0;

@@ -1,16 +1,17 @@
-//! YAML by its indentation. The grammar that is maintained overruns its scanner's buffer on files that
-//! nest deeper than 253 levels, which ends the process; and templates of YAML (`{{ … }}`) are no YAML.
+//! Splits YAML by indentation. The maintained grammar overflows its scanner's buffer on files
+//! nested deeper than 253 levels, which aborts the process; and YAML templates (`{{ … }}`) are not
+//! valid YAML.
 
 use super::super::lines::Lines;
 use super::walk::{Outline, Role, Symbol, Unit, one_line};
 
-/// Levels that are looked into; what is nested deeper is cut by lines.
+/// Maximum depth; deeper nodes are cut by lines.
 const MAX_DEPTH: usize = 64;
 
-/// Units of whole keys and items of lists; a key is a definition. Comments belong to what follows them.
+/// Units of whole keys and list items; a key is a definition. Comments belong to what follows them.
 pub(super) fn outline(lines: &Lines<'_>) -> Outline {
     let mut found = Outline { data: true, units: Vec::new(), symbols: Vec::new() };
-    // A small file is one chunk: its keys are about one thing together.
+    // A small file is one chunk, because its keys belong together.
     if !lines.fit(0..lines.count()) {
         let nodes = nodes(lines);
         Emit { lines, nodes: &nodes, found: &mut found }.level(0, nodes.len(), None, 0);
@@ -18,21 +19,21 @@ pub(super) fn outline(lines: &Lines<'_>) -> Outline {
     found
 }
 
-/// A key, an item of a list, or the start of a document, on a line of its own.
+/// A key, a list item, or the start of a document, on its own line.
 #[derive(Debug, PartialEq, Eq)]
 struct Node<'a> {
-    /// Its first line, with the comments in front of it.
+    /// Its first line, including the comments in front of it.
     line: usize,
-    /// Twice the column; one more for an item, which may stand right below its key.
+    /// Twice the column, plus one for a list item, which may be at the same column as its key.
     level: usize,
-    /// The key; none for others.
+    /// The key; `None` for other nodes.
     name: Option<&'a str>,
 }
 
-/// The nodes of a document, in order. The nodes within a node are those behind it of a higher level.
+/// The nodes of a document, in order. A node's children are the nodes after it with a higher level.
 fn nodes<'a>(lines: &Lines<'a>) -> Vec<Node<'a>> {
     let mut nodes = Vec::new();
-    // Lines that are indented by more than this are text.
+    // Lines indented deeper than this are the text of a block scalar.
     let mut scalar: Option<usize> = None;
     let mut comment: Option<usize> = None;
     for line in 0..lines.count() {
@@ -67,14 +68,14 @@ fn nodes<'a>(lines: &Lines<'a>) -> Vec<Node<'a>> {
         }
         let value = key.map_or(rest, |(_, value)| value);
         if opens_text(value) {
-            // A text right in a list is indented by more than the last dash.
+            // The text of a scalar in a list is indented deeper than the last dash.
             scalar = Some(if key.is_some() { column } else { column.saturating_sub(2).max(indent) });
         }
     }
     nodes
 }
 
-/// A key and what stands behind its colon.
+/// A key and the text after its colon.
 fn key(text: &str) -> Option<(&str, &str)> {
     let (name, rest) = match text.chars().next()? {
         quote @ ('"' | '\'') => {
@@ -96,12 +97,12 @@ fn key(text: &str) -> Option<(&str, &str)> {
     Some((name.trim_end(), value))
 }
 
-/// True for what may follow the colon of a key.
+/// True if this text may follow the colon of a key.
 fn ends_key(text: &str) -> bool {
     text.is_empty() || text.starts_with([' ', '\t'])
 }
 
-/// True for a value that says that lines of text follow: `|`, `>-`, `!!str |2`.
+/// True for a value that starts a block scalar: `|`, `>-`, `!!str |2`.
 fn opens_text(value: &str) -> bool {
     let value = value.split(" #").next().unwrap_or_default();
     let last = value.split_ascii_whitespace().last().unwrap_or_default();
@@ -115,7 +116,7 @@ struct Emit<'a> {
 }
 
 impl Emit<'_> {
-    /// Makes units of the nodes `from..to` and of what is within those that do not fit.
+    /// Creates units for the nodes `from..to`, and for the children of nodes that do not fit.
     fn level(&mut self, from: usize, to: usize, owner: Option<usize>, depth: usize) {
         let mut at = from;
         while at < to {

@@ -1,5 +1,5 @@
-//! A component's answer into the engine's chunks. A component is not to be believed: every range,
-//! number and name is checked.
+//! Converts a component's result into the engine's chunks. Components are untrusted: every range,
+//! number and name is validated.
 
 use super::bindings::reposync::chunker::types::{AttrValueResult, Chunk as Given, Content};
 use super::limits::MAX_CHUNKS;
@@ -7,10 +7,10 @@ use super::offsets::{OffsetUnit, RangeFault, Ranges, likely_unit};
 use super::said::one_line;
 use crate::model::{AttrValue, Body, Chunk};
 
-/// The chunks, or what is wrong with them in one line.
+/// Returns the chunks, or a one-line description of the first violation.
 pub(super) fn chunks(text: &str, unit: OffsetUnit, given: Vec<Given>) -> Result<Vec<Chunk>, String> {
     if given.len() > MAX_CHUNKS {
-        return Err(format!("it gave {} chunks; at most {MAX_CHUNKS} are taken", given.len()));
+        return Err(format!("it returned {} chunks; the limit is {MAX_CHUNKS}", given.len()));
     }
     let mut convert = Ranges::new(text, unit);
     let mut ranges = Vec::with_capacity(given.len());
@@ -21,7 +21,7 @@ pub(super) fn chunks(text: &str, unit: OffsetUnit, given: Vec<Given>) -> Result<
         }
     }
     let mut ranges = ranges.into_iter();
-    // Both kinds of chunk have the same size, so this fills the list that was lifted.
+    // Both chunk types have the same size, so `collect` reuses the allocation of the input.
     given
         .into_iter()
         .enumerate()
@@ -29,7 +29,7 @@ pub(super) fn chunks(text: &str, unit: OffsetUnit, given: Vec<Given>) -> Result<
             let body = match chunk.content {
                 Content::Slice(_) => Body::Slice(ranges.next().expect("one range for each slice")),
                 Content::Generated(text) if text.is_empty() => {
-                    return Err(format!("chunk {} is an empty text", index + 1));
+                    return Err(format!("chunk {} is an empty generated text", index + 1));
                 }
                 Content::Generated(text) => Body::Generated(text),
             };
@@ -70,12 +70,11 @@ fn bad_range(text: &str, unit: OffsetUnit, given: &[Given], index: usize, fault:
     let number = index + 1;
     let message = match fault {
         RangeFault::Empty { start, end } => format!("chunk {number} is empty ({start}..{end})"),
-        RangeFault::Unordered { what, offset, before } => format!(
-            "chunk {number} {} at {offset}, before the one in front of it does ({before})",
-            what.verb()
-        ),
+        RangeFault::Unordered { what, offset, before } => {
+            format!("chunk {number} {} at {offset}, before the previous chunk does ({before})", what.verb())
+        }
         RangeFault::Beyond { what, offset, length } => format!(
-            "chunk {number} {} at {offset}, behind the end of the text ({length} {})",
+            "chunk {number} {} at {offset}, past the end of the text ({length} {})",
             what.verb(),
             unit.words()
         ),
@@ -103,8 +102,8 @@ fn bad_range(text: &str, unit: OffsetUnit, given: &[Given], index: usize, fault:
     }
 }
 
-/// A fuzz target: a component's answer, made of the bytes, to a document, made of them too. What is
-/// taken must lie in the text, in order, and fit.
+/// Fuzz target: builds a document and a component's result from the bytes. Accepted chunks must lie
+/// in the text, be in order, and fit.
 #[cfg(any(test, fuzzing))]
 pub fn fuzz(bytes: &[u8]) {
     use super::super::{Limits, fit};
@@ -147,7 +146,7 @@ pub fn fuzz(bytes: &[u8]) {
         assert!(!piece.text.trim().is_empty(), "nothing to embed");
         assert!(
             piece.range.is_none_or(|range| cleaned.text[range] == piece.text),
-            "the body as it stands there"
+            "the body is the text of its range"
         );
         assert!(piece.start_line <= piece.end_line);
         let json = serde_json::to_string(&piece.text).expect("text").len();
@@ -161,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn attributes_that_no_store_can_hold_are_refused() {
+    fn attributes_that_stores_cannot_hold_are_rejected() {
         let refused = |name: &str, value| {
             let chunk = Given {
                 content: Content::Slice(Span { start: 0, end: 4 }),

@@ -1,4 +1,5 @@
-//! The Rust side of `wit/chunker.wit`, as generated. Only `instance` and `answer` know it.
+//! Bindings generated from `wit/chunker.wit`. Only `instance` and `answer` depend on the contract's
+//! types.
 
 wasmtime::component::bindgen!({
     path: "../wit",

@@ -1,4 +1,4 @@
-//! A component behind the engine's chunker seam.
+//! Implements the engine's [`Chunker`] trait with a component.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -20,14 +20,15 @@ use super::said::{self, one_line};
 use super::starter::Starter;
 use crate::model::{Chunk, Document, Fingerprint, mask_secrets};
 
-/// Different documents in a row that may fail before the component is stopped for the run.
+/// Number of different documents that may fail in a row before the component is disabled for the
+/// run.
 const MAX_STREAK: usize = 3;
 
 /// A stage of kind `wasm`.
 pub struct ComponentChunker {
     named: Named,
     path: PathBuf,
-    /// The stage's `config` as messages show it, as JSON.
+    /// The stage's `config` as JSON, in the form shown in messages (references unresolved).
     shown_config: String,
     starter: Starter,
     matching: Matching,
@@ -36,23 +37,23 @@ pub struct ComponentChunker {
     streak: Mutex<Streak>,
 }
 
-/// What a component answered, checked.
+/// A validated result of a component.
 pub(super) enum Answer {
     Chunks(Vec<Chunk>),
     NotMine,
     BadDocument(String),
-    /// It says that it failed.
+    /// The component returned `chunk-error.failed`.
     Refused(String),
-    /// Chunks that break the contract.
+    /// The returned chunks violate the contract.
     Breach(String),
 }
 
-/// The documents in a row on which the component came to grief.
+/// The documents on which the component failed in a row.
 #[derive(Default)]
 struct Streak {
-    /// Digest and path of each.
+    /// Digest and path of each document.
     documents: Vec<([u8; 32], String)>,
-    /// Set once there were too many.
+    /// The message with which the component was disabled; `None` while it is enabled.
     stopped: Option<String>,
 }
 
@@ -65,13 +66,14 @@ impl ComponentChunker {
         warnings: Vec<ConfigProblem>,
     ) -> Self {
         let info = &starter.compiled.info;
-        // The ledger keeps identities: what references stand for shows in them as a digest only.
+        // The ledger stores identities, so resolved references go in only as a digest.
         let config = if *settings.shown_config() == settings.config {
             starter.config_json.clone()
         } else {
             Fingerprint::of(["config", &starter.config_json]).to_string()
         };
-        // Limits are left out: they do not change the chunks of a document that gets through.
+        // Limits are not part of the identity: they do not change the chunks of a document within
+        // them.
         let mut identity = format!("{} sha256:{} {config}", info.label(), info.sha256);
         if let Some(on_error) = settings.on_error {
             identity.push_str(&format!(" on_error:{}", on_error.word()));
@@ -88,22 +90,22 @@ impl ComponentChunker {
         }
     }
 
-    /// What the component says of itself.
+    /// The component's description of itself.
     pub fn info(&self) -> &ComponentInfo {
         &self.starter.compiled.info
     }
 
-    /// The component's file.
+    /// Path of the component's file.
     pub fn path(&self) -> &std::path::Path {
         &self.path
     }
 
-    /// What it warned of when it was configured.
+    /// Warnings that the component returned from `configure`.
     pub fn warnings(&self) -> &[ConfigProblem] {
         &self.warnings
     }
 
-    /// How long the compiler took; none: the compiled component was kept from before.
+    /// Compile time; `None` if the compiled component came from the cache.
     pub fn compile_time(&self) -> Option<Duration> {
         self.starter.compiled.compile_time
     }
@@ -112,12 +114,12 @@ impl ComponentChunker {
         &self.named.stage
     }
 
-    /// A new instance, configured.
+    /// A new, configured instance.
     pub(super) fn fresh(&self) -> Result<Instance, Fault> {
         self.starter.for_document()
     }
 
-    /// One document on an instance; after a fault the instance must be dropped.
+    /// Splits one document on an instance. After a fault the instance must be dropped.
     pub(super) fn call(&self, instance: &mut Instance, document: &Document<'_>) -> Result<Answer, Fault> {
         let given = Given {
             path: document.path,
@@ -141,24 +143,25 @@ impl ComponentChunker {
         })
     }
 
-    /// An answer as the seam knows it.
-    fn told(&self, path: &str, answer: Answer) -> Result<Vec<Chunk>, ChunkError> {
+    /// Converts an answer to the result of [`Chunker::chunk`].
+    fn result_of(&self, path: &str, answer: Answer) -> Result<Vec<Chunk>, ChunkError> {
         match answer {
             Answer::Chunks(chunks) => Ok(chunks),
             Answer::NotMine => Err(ChunkError::NotMine),
             Answer::BadDocument(why) => {
-                let what = format!("it finds the document bad: {why}");
-                Err(self.unusable(path, &what, Some("mend the document"), OnError::Next))
+                let what = format!("it rejected the document: {why}");
+                Err(self.unusable(path, &what, Some("fix the document"), OnError::Next))
             }
             Answer::Refused(reason) => Err(self.unusable(path, &reason, None, OnError::Fail)),
             Answer::Breach(breach) => {
-                let hint = "this is a fault of the component; tell its author";
+                let hint = "this is a bug in the component; report it to its author";
                 Err(self.unusable(path, &breach, Some(hint), OnError::Fail))
             }
         }
     }
 
-    /// A document without chunks; `usual` is what becomes of it where the stage does not say.
+    /// The error for a document without chunks; `usual` applies if the stage does not set
+    /// `on_error`.
     fn unusable(&self, path: &str, what: &str, hint: Option<&str>, usual: OnError) -> ChunkError {
         match self.on_error.unwrap_or(usual) {
             OnError::Next => {
@@ -169,21 +172,21 @@ impl ComponentChunker {
     }
 
     pub(super) fn failed(&self, path: &str, what: &str, hint: Option<&str>) -> ChunkError {
-        // What a component says may repeat what it was told.
+        // Output of a component may repeat secrets that it was given.
         ChunkError::Failed {
             message: format!("component `{}` failed on `{path}`: {}", self.named.label, mask_secrets(what)),
             hint: hint.map(|hint| mask_secrets(hint).into_owned()),
         }
     }
 
-    /// One document on an instance of its own. It is not tried again after a fault: the next instance
-    /// would be given the same, and do the same.
+    /// Splits one document on a fresh instance. A fault is not retried, because components are
+    /// deterministic.
     fn attempt(&self, document: &Document<'_>) -> Result<Answer, Fault> {
         self.call(&mut self.fresh()?, document)
     }
 
-    /// Keeps the document for its author, counts it, and makes the message.
-    fn came_to_grief(&self, document: &Document<'_>, fault: &Fault) -> ChunkError {
+    /// Saves the document for replay, updates the failure streak, and builds the error.
+    fn record_fault(&self, document: &Document<'_>, fault: &Fault) -> ChunkError {
         let kept = replay::keep(
             self.starter.runtime.failed(),
             &self.named.label,
@@ -197,7 +200,7 @@ impl ComponentChunker {
                 let command = replay::command(&self.path, &kept, &self.shown_config);
                 hint.push_str(&format!("; `{command}` replays it"));
             }
-            Err(error) => tracing::debug!(%error, "a component's failed document is not kept"),
+            Err(error) => tracing::debug!(%error, "cannot save a component's failed document for replay"),
         }
         let what = mask_secrets(&fault.what()).into_owned();
         let mut streak = self.streak.lock().unwrap_or_else(PoisonError::into_inner);
@@ -216,7 +219,7 @@ impl ComponentChunker {
             tracing::warn!(stage = self.named.stage, "{message}");
             streak.stopped = Some(message);
         }
-        // Whether it meets its deadline depends on the machine, and what is indexed must not.
+        // Missing a deadline depends on the machine, and the content of the index must not.
         if fault.kind.depends_on_the_machine() {
             return self.failed(document.path, &what, Some(&hint));
         }
@@ -252,9 +255,9 @@ impl Chunker for ComponentChunker {
         match self.attempt(document) {
             Ok(answer) => {
                 self.streak.lock().unwrap_or_else(PoisonError::into_inner).documents.clear();
-                self.told(document.path, answer)
+                self.result_of(document.path, answer)
             }
-            Err(fault) => Err(self.came_to_grief(document, &fault)),
+            Err(fault) => Err(self.record_fault(document, &fault)),
         }
     }
 }
@@ -267,7 +270,7 @@ fn digest(document: &Document<'_>) -> [u8; 32] {
     hasher.finalize().into()
 }
 
-/// Diagnostics in one line, each with its place as `path:line:column` where it names one.
+/// Diagnostics in one line, each prefixed with `path:line:column` if it has a location.
 fn diagnosed(document: &Document<'_>, unit: OffsetUnit, diagnostics: &[Diagnostic]) -> String {
     const SHOWN: usize = 3;
     let shown = |diagnostic: &Diagnostic| {
@@ -284,7 +287,7 @@ fn diagnosed(document: &Document<'_>, unit: OffsetUnit, diagnostics: &[Diagnosti
     if diagnostics.len() > SHOWN {
         parts.push(format!("{} more", diagnostics.len() - SHOWN));
     }
-    if parts.is_empty() { "it does not say why".to_owned() } else { parts.join("; ") }
+    if parts.is_empty() { "it gave no reason".to_owned() } else { parts.join("; ") }
 }
 
 #[cfg(test)]
@@ -302,11 +305,11 @@ mod tests {
             pointer: None,
             at: at.map(|start| Span { start, end: start }),
         };
-        let told = |diagnostics: &[Diagnostic]| diagnosed(&document, OffsetUnit::CodePoints, diagnostics);
-        assert_eq!(told(&[]), "it does not say why");
+        let shown = |diagnostics: &[Diagnostic]| diagnosed(&document, OffsetUnit::CodePoints, diagnostics);
+        assert_eq!(shown(&[]), "it gave no reason");
         let all = [diagnostic("expected `:`", Some(7)), diagnostic("not\nJSON", None)];
-        assert_eq!(told(&all), "docs/a.ipynb:2:6: expected `:`; not JSON");
+        assert_eq!(shown(&all), "docs/a.ipynb:2:6: expected `:`; not JSON");
         let many: Vec<_> = (0..5).map(|n| diagnostic("x", Some(n))).collect();
-        assert!(told(&many).ends_with("docs/a.ipynb:2:1: x; 2 more"), "{}", told(&many));
+        assert!(shown(&many).ends_with("docs/a.ipynb:2:1: x; 2 more"), "{}", shown(&many));
     }
 }

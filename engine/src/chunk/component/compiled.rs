@@ -1,5 +1,5 @@
-//! A component's file into code that can be run: read, recognised, compiled or taken from the
-//! cache, linked, described.
+//! Turns a component's file into runnable code: reads and checks the file, compiles it or loads it
+//! from the cache, links it and calls `describe`.
 
 use std::fs::File;
 use std::io::Read;
@@ -20,17 +20,17 @@ use super::said::one_line;
 use super::sandbox::State;
 use crate::model::ByteSize;
 
-/// A component, ready to be started any number of times.
+/// A compiled and linked component, from which instances can be started.
 pub(super) struct Compiled {
     pub(super) pre: ChunkerPluginPre<State>,
     pub(super) info: ComponentInfo,
-    /// How long the compiler took. `None`: it was in the cache.
+    /// Compile time; `None` if the compiled code came from the cache.
     pub(super) compile_time: Option<Duration>,
-    /// False where the compiled code is in memory alone.
+    /// False if the compiled code exists only in memory.
     pub(super) is_kept: bool,
 }
 
-/// A component's file, whole.
+/// The content of a component's file.
 pub(super) struct Binary {
     pub(super) bytes: Vec<u8>,
     pub(super) sha256: String,
@@ -41,27 +41,27 @@ impl Binary {
         let unreadable = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::NotFound => Unfit::new(
                 "does not exist",
-                "mend the path under `component`, or build it with `reposync plugin build`",
+                "correct the path in `component`, or build it with `reposync plugin build`",
             ),
-            _ => Unfit::new(format!("cannot be read: {error}"), "let this user read the file"),
+            _ => Unfit::new(format!("cannot be read: {error}"), "give this user read permission"),
         };
         let file = File::open(path).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
         if !metadata.is_file() {
-            return Err(Unfit::new("is not a file", "name the component's file under `component`"));
+            return Err(Unfit::new("is not a file", "set `component` to the component's file"));
         }
         let too_large = |bytes: u64| {
             let most = ByteSize(MAX_COMPONENT);
             Unfit::new(
-                format!("has {} MiB; at most {most} are compiled", bytes >> 20),
-                "build it stripped and optimised for size; is this the right file?",
+                format!("is {} MiB large; the limit is {most}", bytes >> 20),
+                "check that this is the right file; build it stripped and optimized for size",
             )
         };
         if metadata.len() > MAX_COMPONENT {
             return Err(too_large(metadata.len()));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
-        // A file that grows meanwhile is not read for ever.
+        // Bounds the read even if the file grows in the meantime.
         file.take(MAX_COMPONENT + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         if bytes.len() as u64 > MAX_COMPONENT {
             return Err(too_large(bytes.len() as u64));
@@ -72,7 +72,7 @@ impl Binary {
 }
 
 impl Compiled {
-    /// Compiles a component or takes it from the cache, and asks what it is.
+    /// Compiles a component or loads it from the cache, and calls `describe`.
     pub(super) fn of(binary: &Binary, runtime: &Runtime, limits: &Limits) -> Result<Self, Unfit> {
         if let Some(compiled) = Self::cached(&binary.sha256, runtime) {
             return Ok(compiled);
@@ -87,8 +87,8 @@ impl Compiled {
         })?;
         runtime.count_compilation();
         let compile_time = started.elapsed();
-        let pre =
-            link(runtime, &component).map_err(|error| outline.misfit(&one_line(&format!("{error:#}"))))?;
+        let pre = link(runtime, &component)
+            .map_err(|error| outline.link_error(&one_line(&format!("{error:#}"))))?;
         let info = describe(&pre, outline.imports, binary, runtime, limits)?;
         let seconds = compile_time.as_secs_f64();
         tracing::info!(component = info.label(), sha256 = info.sha256, seconds, "component compiled");
@@ -96,7 +96,7 @@ impl Compiled {
         Ok(Self { pre, info, compile_time: Some(compile_time), is_kept })
     }
 
-    /// What is in the cache was fit when it was put there.
+    /// Loads a component from the cache. Only valid components are stored there.
     fn cached(sha256: &str, runtime: &Runtime) -> Option<Self> {
         let (component, info) = runtime.cache().load(runtime.engine(), sha256)?;
         let pre = link(runtime, &component).ok()?;
@@ -120,6 +120,6 @@ fn describe(
         .and_then(|mut instance| instance.describe(limits, watch))
         .map_err(|fault| Unfit::new(format!("cannot start: {}", fault.what()), START_REMEDY))?;
     ComponentInfo::checked(said, imports, &binary.sha256, binary.bytes.len() as u64).map_err(|fault| {
-        Unfit::new(format!("describes itself wrongly: {fault}"), "mend what `describe` answers")
+        Unfit::new(format!("returned an invalid description: {fault}"), "fix what `describe` returns")
     })
 }

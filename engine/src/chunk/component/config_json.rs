@@ -1,11 +1,11 @@
-//! A stage's `config` on its way to a component, and the component's objections on their way back.
+//! Converts a stage's `config` for a component, and the component's diagnostics about it back.
 
 use serde_json::{Map, Value};
 
 use super::bindings::reposync::chunker::types::{Diagnostic, Severity};
 use super::said::one_line;
 
-/// JSON with sorted keys: the same configuration is the same text, however it was written.
+/// JSON with sorted keys, so that the order of keys in the file does not matter.
 pub(super) fn canonical(config: &Map<String, Value>) -> String {
     Value::Object(sorted(config)).to_string()
 }
@@ -24,16 +24,16 @@ fn sorted_value(value: &Value) -> Value {
     }
 }
 
-/// One objection of a component to its configuration.
+/// A diagnostic of a component about its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigProblem {
     /// True for an error, false for a warning or a note.
     pub error: bool,
-    /// The problem's stable name.
+    /// Stable identifier of the problem, such as `unknown-key`.
     pub code: String,
-    /// What is wrong.
+    /// Description of the problem.
     pub message: String,
-    /// The place in the stage's `config`, as a JSON pointer.
+    /// Location in the stage's `config`, as a JSON pointer. `None`: the configuration as a whole.
     pub pointer: Option<String>,
 }
 
@@ -47,7 +47,8 @@ impl ConfigProblem {
         }
     }
 
-    /// The place as keys below the stage's table: `config`, `heading_level`; an index as a number.
+    /// The location as keys below the stage's table: `config`, `heading_level`. An index becomes a
+    /// number.
     pub fn keys(&self) -> Vec<String> {
         let pointer = self.pointer.as_deref().unwrap_or_default();
         let steps = pointer.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~"));
@@ -61,11 +62,11 @@ impl std::fmt::Display for ConfigProblem {
     }
 }
 
-/// A component refused its configuration: the source of that error, so that who knows the file can
-/// show the lines.
+/// Error source for a configuration that a component refused. The configuration loader downcasts to
+/// it to show the lines of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedConfig {
-    /// What it objects to.
+    /// The component's errors.
     pub problems: Vec<ConfigProblem>,
 }
 

@@ -1,5 +1,6 @@
-//! A stage's `config` against the JSON Schema that its component declares. The schema is a stranger's:
-//! it may not refer to other documents, and what it costs is bounded before it is used.
+//! Validates a stage's `config` against the JSON Schema that its component declares. The schema is
+//! untrusted: it must not refer to other documents, and its evaluation cost is bounded before it is
+//! used.
 
 use jsonschema::PatternOptions;
 use jsonschema::error::ValidationErrorKind;
@@ -8,14 +9,14 @@ use serde_json::{Map, Value};
 use super::config_json::ConfigProblem;
 use super::said::one_line;
 
-/// Problems shown at most.
+/// Maximum number of problems reported.
 const MAX_PROBLEMS: usize = 50;
 
-/// Subschemas that may apply to one value at most. Without a bound a few lines of references ask for
-/// more work than can be done.
+/// Maximum number of subschemas that may apply to one value. Without a bound, a few lines of nested
+/// references take exponential time.
 const MAX_APPLIED: usize = 200;
 
-/// What is wrong with a configuration by the schema; or why the schema cannot be used.
+/// Returns the problems of a configuration; the error says why the schema cannot be used.
 pub(super) fn check(schema: &Value, config: &Map<String, Value>) -> Result<Vec<ConfigProblem>, String> {
     bounded(schema)?;
     let validator = jsonschema::options()
@@ -27,7 +28,8 @@ pub(super) fn check(schema: &Value, config: &Map<String, Value>) -> Result<Vec<C
     Ok(validator.iter_errors(&config).take(MAX_PROBLEMS).flat_map(|error| problems(&error)).collect())
 }
 
-/// An error as problems, each at its place. Values are not shown: they may be secrets.
+/// Converts a validation error to problems with their locations. Values may be secrets and are
+/// masked.
 fn problems(error: &jsonschema::ValidationError<'_>) -> Vec<ConfigProblem> {
     let at = error.instance_path().to_string();
     let problem = |code: &str, pointer: String, message: String| ConfigProblem {
@@ -45,7 +47,7 @@ fn problems(error: &jsonschema::ValidationError<'_>) -> Vec<ConfigProblem> {
                 problem(
                     "unknown-key",
                     format!("{at}/{step}"),
-                    "is not a key that the component takes".to_owned(),
+                    "is not a key that the component accepts".to_owned(),
                 )
             })
             .collect(),
@@ -57,7 +59,7 @@ fn problems(error: &jsonschema::ValidationError<'_>) -> Vec<ConfigProblem> {
     }
 }
 
-/// Refuses a schema that reaches out, or whose evaluation is not bounded by its own size.
+/// Rejects a schema with external references, or whose evaluation cost is not bounded by its size.
 fn bounded(schema: &Value) -> Result<(), String> {
     let mut open = vec![schema];
     while let Some(node) = open.pop() {
@@ -76,10 +78,10 @@ fn bounded(schema: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// Keywords whose subschemas apply to the value itself.
+/// Keywords whose subschemas apply to the same value.
 const IN_PLACE: [&str; 8] = ["allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas"];
 
-/// All other keywords that hold subschemas.
+/// All other keywords that contain subschemas.
 const INSIDE: [&str; 13] = [
     "properties",
     "patternProperties",
@@ -96,7 +98,7 @@ const INSIDE: [&str; 13] = [
     "definitions",
 ];
 
-/// Keywords that hold a map of subschemas.
+/// Keywords that contain a map of subschemas.
 const MAPS: [&str; 5] = ["properties", "patternProperties", "dependentSchemas", "$defs", "definitions"];
 
 fn children(object: &Map<String, Value>) -> Vec<&Value> {
@@ -112,7 +114,7 @@ fn subschemas<'a>(object: &'a Map<String, Value>, keyword: &str) -> Vec<&'a Valu
     }
 }
 
-/// Counts the subschemas that apply to a value together with `node`, references followed.
+/// Counts the subschemas that apply to the same value as `node`, following references.
 fn applied<'a>(
     node: &'a Value,
     root: &'a Value,
@@ -130,15 +132,15 @@ fn applied<'a>(
         }
     }
     let Some(reference) = object.get("$ref") else { return Ok(()) };
-    let reference = reference.as_str().ok_or("a `$ref` is no text")?;
+    let reference = reference.as_str().ok_or("a `$ref` is not a string")?;
     let shown = one_line(reference);
     if followed.contains(&reference) {
-        return Err(format!("the reference `{shown}` leads back to itself"));
+        return Err(format!("the reference `{shown}` is circular"));
     }
     let target = reference
         .strip_prefix('#')
         .and_then(|pointer| root.pointer(pointer))
-        .ok_or_else(|| format!("the reference `{shown}` leads nowhere in it"))?;
+        .ok_or_else(|| format!("the reference `{shown}` does not resolve inside the schema"))?;
     followed.push(reference);
     applied(target, root, followed, count)?;
     followed.pop();
@@ -182,9 +184,9 @@ mod tests {
             "level": 9, "marks": [{ "text": "#" }, { "text": "hunter2" }], "style": "hunter2", "levle": 1, "a/b": 1,
         });
         insta::assert_snapshot!(found(&schema, wrong).join("\n"), @r#"
-        `config.a/b`: is not a key that the component takes
+        `config.a/b`: is not a key that the component accepts
         `config.level`: the value is greater than the maximum of 6
-        `config.levle`: is not a key that the component takes
+        `config.levle`: is not a key that the component accepts
         `config.marks.1.text`: the value does not match "^#+$"
         `config.style`: the value is not one of "atx" or "setext"
         `config`: `owner` is missing
@@ -203,13 +205,10 @@ mod tests {
         for (schema, why) in [
             (json!({ "type": 3 }), "is not valid"),
             (json!({ "properties": { "a": { "pattern": "(" } } }), "is not"),
-            (json!({ "$ref": "https://example.com/x.json" }), "leads nowhere in it"),
-            (json!({ "$ref": "#/$defs/none" }), "leads nowhere in it"),
-            (json!({ "$ref": "#" }), "leads back to itself"),
-            (
-                json!({ "properties": { "a": { "allOf": [{ "$ref": "#/properties/a" }] } } }),
-                "leads back to itself",
-            ),
+            (json!({ "$ref": "https://example.com/x.json" }), "does not resolve inside the schema"),
+            (json!({ "$ref": "#/$defs/none" }), "does not resolve inside the schema"),
+            (json!({ "$ref": "#" }), "is circular"),
+            (json!({ "properties": { "a": { "allOf": [{ "$ref": "#/properties/a" }] } } }), "is circular"),
             (json!({ "$ref": "#/$defs/0", "$defs": doubling }), "more than 200 of its subschemas"),
             (json!({ "$defs": { "a": { "$id": "b" } } }), "it has a `$id` below its root"),
             (json!({ "$dynamicRef": "#a" }), "it uses `$dynamicRef`"),

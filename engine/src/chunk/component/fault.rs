@@ -1,5 +1,5 @@
-//! What can go wrong while a component runs, told apart, with what to do about it. After any of
-//! these the store is gone.
+//! Classifies the ways in which a component can fail, with a hint for each. After any of them the
+//! store must not be used again.
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use super::sandbox::State;
 use super::uncaught::Uncaught;
 use crate::model::ByteSize;
 
-/// What to do about a fault before any document.
+/// Hint for a fault before the first document.
 pub(super) const START_REMEDY: &str =
-    "mend what the component does when it starts and in `describe`; it must be quick and small";
+    "fix what the component does at start-up and in `describe`; both must be fast and need little memory";
 
-/// A call that did not come back with an answer.
+/// A call that failed without returning a result.
 #[derive(Debug)]
 pub(super) struct Fault {
     pub(super) kind: FaultKind,
-    /// The component's frames, innermost first, demangled.
+    /// The component's stack frames, innermost first, demangled.
     frames: Vec<String>,
     stderr: String,
     log: String,
@@ -28,9 +28,9 @@ pub(super) struct Fault {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FaultKind {
-    /// An instruction that cannot go on: a panic, an abort, a bad access.
+    /// A trap: a panic, an abort, an out-of-bounds access.
     Trap(String),
-    /// It called `exit`.
+    /// The component called `exit`.
     Exit(i32),
     Deadline(Duration),
     Memory {
@@ -41,12 +41,12 @@ pub(super) enum FaultKind {
         allowed: usize,
     },
     Fuel,
-    /// Its answer, or its start, breaks the component model's rules.
+    /// Its result, or its instantiation, violates the rules of the component model.
     Broken(String),
 }
 
 impl FaultKind {
-    /// True where a slower or busier machine may come to another end.
+    /// True if the outcome may differ on a slower or busier machine.
     pub(super) fn depends_on_the_machine(&self) -> bool {
         match self {
             Self::Deadline(_) | Self::Fuel => true,
@@ -60,7 +60,7 @@ impl FaultKind {
     }
 }
 
-/// The bounds of one call.
+/// The limits of one call.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) deadline: Duration,
@@ -75,7 +75,7 @@ impl Fault {
         Self { kind, frames, stderr: printable(&state.stderr()), log: state.said.text() }
     }
 
-    /// An answer that breaks the contract without a trap.
+    /// A result that violates the contract without a trap.
     pub(super) fn broken(reason: &str) -> Self {
         let kind = FaultKind::Broken(reason.to_owned());
         Self { kind, frames: Vec::new(), stderr: String::new(), log: String::new() }
@@ -95,14 +95,14 @@ impl Fault {
                 format!("it ran longer than its deadline of {}", seconds(*deadline))
             }
             FaultKind::Memory { allowed } => {
-                format!("it wanted more memory than its limit of {}", ByteSize(*allowed as u64))
+                format!("it exceeded its memory limit of {}", ByteSize(*allowed as u64))
             }
-            FaultKind::Stack => format!("it used up its stack of {}", ByteSize(WASM_STACK as u64)),
+            FaultKind::Stack => format!("it exceeded its stack limit of {}", ByteSize(WASM_STACK as u64)),
             FaultKind::Output { allowed } => {
-                format!("it handed over more than its limit of {}", ByteSize(*allowed as u64))
+                format!("it exceeded its output limit of {}", ByteSize(*allowed as u64))
             }
-            FaultKind::Fuel => "it used up its fuel".to_owned(),
-            FaultKind::Broken(reason) => format!("its answer breaks the contract: {reason}"),
+            FaultKind::Fuel => "it exceeded its instruction limit".to_owned(),
+            FaultKind::Broken(reason) => format!("its result violates the contract: {reason}"),
         };
         if matches!(self.kind, FaultKind::Trap(_) | FaultKind::Stack | FaultKind::Exit(_)) {
             if let [first, ..] = self.frames.as_slice() {
@@ -115,37 +115,37 @@ impl Fault {
         line
     }
 
-    /// What to do, for a stage of this name.
+    /// What the user of the stage can do.
     pub(super) fn remedy(&self, stage: &str) -> String {
         match &self.kind {
             FaultKind::Deadline(_) => {
                 format!(
-                    "raise `deadline` of the stage `{stage}`, or look for an endless loop in the component"
+                    "raise `deadline` of the stage `{stage}`, or look for an infinite loop in the component"
                 )
             }
             FaultKind::Memory { .. } => {
-                format!("raise `memory` of the stage `{stage}`, or let the component hold less")
+                format!("raise `memory` of the stage `{stage}`, or make the component use less memory")
             }
             FaultKind::Output { .. } => {
                 format!(
-                    "raise `output` of the stage `{stage}`, or let the component give ranges instead of texts"
+                    "raise `output` of the stage `{stage}`, or make the component return ranges instead of texts"
                 )
             }
-            FaultKind::Stack => "look for an endless recursion in the component".to_owned(),
+            FaultKind::Stack => "look for infinite recursion in the component".to_owned(),
             FaultKind::Trap(_) | FaultKind::Exit(_) | FaultKind::Fuel | FaultKind::Broken(_) => {
-                "this is a fault of the component; tell its author".to_owned()
+                "this is a bug in the component; report it to its author".to_owned()
             }
         }
     }
 
-    /// The same for the component's author, who runs it on the bench.
+    /// What the component's author can do, who runs it with `reposync plugin`.
     pub(super) fn author_remedy(&self, stage: &str) -> String {
         match &self.kind {
             FaultKind::Trap(_) | FaultKind::Exit(_) => {
                 "fix the component there, or return a `chunk-error` for documents it cannot split".to_owned()
             }
-            FaultKind::Fuel => "look for an endless loop in the component".to_owned(),
-            FaultKind::Broken(_) => "fix what the component answers".to_owned(),
+            FaultKind::Fuel => "look for an infinite loop in the component".to_owned(),
+            FaultKind::Broken(_) => "fix what the component returns".to_owned(),
             FaultKind::Deadline(_)
             | FaultKind::Memory { .. }
             | FaultKind::Output { .. }
@@ -153,18 +153,18 @@ impl Fault {
         }
     }
 
-    /// The last line of standard error, else of the log: where panics and tracebacks say why.
+    /// The last line of standard error, else of the log: panics and tracebacks end with the reason.
     fn last_words(&self) -> Option<&str> {
         let last = |text: &'_ str| text.lines().rev().find(|line| !line.trim().is_empty()).map(str::len);
         let source = if last(&self.stderr).is_some() { &self.stderr } else { &self.log };
-        // Rust ends a panic with advice about its own environment variable.
+        // Rust ends a panic message with advice about `RUST_BACKTRACE`; skip it.
         source
             .lines()
             .rev()
             .find(|line| !line.trim().is_empty() && !line.starts_with("note: run with `RUST_BACKTRACE"))
     }
 
-    /// Everything known, for the author.
+    /// All details, for the component's author.
     pub(super) fn details(&self) -> String {
         let mut details = self.what();
         details.push('\n');
@@ -199,7 +199,7 @@ fn kind(error: &wasmtime::Error, state: &State, bounds: &Bounds) -> FaultKind {
             FaultKind::Trap("`unreachable`: a panic or an abort".to_owned())
         }
         Some(trap) => FaultKind::Trap(trap.to_string().trim_start_matches("wasm trap: ").to_owned()),
-        // The engine's error for this has no public type.
+        // Wasmtime has no public type for this error.
         None if format!("{error:#}").contains("fuel allocated for hostcalls has been exhausted") => {
             FaultKind::Output { allowed: bounds.output }
         }
@@ -207,14 +207,14 @@ fn kind(error: &wasmtime::Error, state: &State, bounds: &Bounds) -> FaultKind {
     }
 }
 
-/// The names of the frames as the engine shows them, without addresses and without its own frames.
+/// The function names in Wasmtime's backtrace, without addresses.
 fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
     backtrace
         .to_string()
         .lines()
         .skip(1)
         .map(str::trim)
-        // Behind the last frame the engine may advertise a variable of its own.
+        // Wasmtime may add advice about an environment variable after the last frame.
         .filter(|line| !line.starts_with("note: "))
         .filter_map(|line| {
             let (_, name) = line.split_once(" - ").or_else(|| line.split_once(": ")).unwrap_or(("", line));
@@ -224,7 +224,7 @@ fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
         .collect()
 }
 
-/// A duration as people write it in `reposync.toml`.
+/// A duration as written in `reposync.toml`.
 pub(super) fn seconds(duration: Duration) -> String {
     if duration.subsec_millis() == 0 {
         format!("{}s", duration.as_secs())

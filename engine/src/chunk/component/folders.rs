@@ -1,17 +1,18 @@
-//! Where a host keeps its files. Compiled components and the key that authenticates them lie in the
-//! user's own folders, never in a project: a project's folder may come from somebody else.
+//! Locations of the host's files. Compiled components and the key that authenticates them live in
+//! the user's own folders, never in a project, because a project's folder may come from someone
+//! else.
 
 use std::path::{Path, PathBuf};
 
 /// The folders of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folders {
-    /// Compiled components (`[engine].compiled_cache`). `None`: nothing is kept, and components are
-    /// compiled in memory.
+    /// Cache of compiled components (`[engine].compiled_cache`). `None`: components are compiled in
+    /// memory and not cached.
     pub compiled: Option<PathBuf>,
-    /// The folder of the key that authenticates compiled components. `None` like `compiled`.
+    /// Folder of the key that authenticates compiled components. `None`: as for `compiled`.
     pub key: Option<PathBuf>,
-    /// Documents on which a component failed, for its author to replay.
+    /// Documents on which a component failed, for replay.
     pub failed: PathBuf,
 }
 
@@ -23,7 +24,7 @@ impl Folders {
         Self { compiled, key, failed: cache.join("failed-documents") }
     }
 
-    /// Everything below one folder: for tests and measurements.
+    /// All folders below one folder, for tests and benchmarks.
     pub fn below(folder: &Path) -> Self {
         Self {
             compiled: Some(folder.join("components")),
@@ -35,20 +36,20 @@ impl Folders {
 
 type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The user's folder for compiled components, by the environment: systemd's `CacheDirectory=`,
-/// `$XDG_CACHE_HOME/reposync` or `~/.cache/reposync`, and `components` below it.
+/// The default cache of compiled components: `components` below systemd's `CacheDirectory=`,
+/// `$XDG_CACHE_HOME/reposync` or `~/.cache/reposync`.
 pub fn default_compiled_cache(env: Env<'_>) -> Option<PathBuf> {
     let folder = systemd(env, "CACHE_DIRECTORY").or_else(|| user(env, "XDG_CACHE_HOME", ".cache"))?;
     Some(folder.join("components"))
 }
 
-/// The user's folder for state that must not be lost to cache cleaners: systemd's
-/// `StateDirectory=`, `$XDG_STATE_HOME/reposync` or `~/.local/state/reposync`.
+/// The folder for state that cache cleaners must not delete: systemd's `StateDirectory=`,
+/// `$XDG_STATE_HOME/reposync` or `~/.local/state/reposync`.
 fn state_folder(env: Env<'_>) -> Option<PathBuf> {
     systemd(env, "STATE_DIRECTORY").or_else(|| user(env, "XDG_STATE_HOME", ".local/state"))
 }
 
-/// The first folder of a list that systemd sets for a service.
+/// The first folder of a colon-separated list that systemd sets for a service.
 fn systemd(env: Env<'_>, name: &str) -> Option<PathBuf> {
     absolute(env(name)?.split(':').next()?)
 }
@@ -59,7 +60,7 @@ fn user(env: Env<'_>, xdg: &str, below_home: &str) -> Option<PathBuf> {
     Some(base.join("reposync"))
 }
 
-/// The XDG specification has relative paths ignored.
+/// The XDG specification requires relative paths to be ignored.
 fn absolute(path: &str) -> Option<PathBuf> {
     Some(PathBuf::from(path)).filter(|path| path.is_absolute())
 }

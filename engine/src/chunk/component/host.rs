@@ -1,4 +1,4 @@
-//! The way from a stage's settings to a chunker.
+//! Turns a stage's settings into a chunker.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
@@ -19,10 +19,11 @@ use super::said;
 use super::starter::Starter;
 use crate::model::{StageError, StageResult};
 
-/// Compiles, caches and starts components: one for each process. Cheap to clone.
+/// Compiles, caches and starts components. One per process; cheap to clone.
 ///
-/// Loading, describing and chunking block, and must be called on blocking threads. On the executor's
-/// own threads a component that prints would panic: WASI's synchronous calls wait for a runtime.
+/// Loading, describing and chunking block and must run on blocking threads. On an async worker
+/// thread a component that prints would panic, because WASI's synchronous calls block on the
+/// runtime.
 #[derive(Clone)]
 pub struct ComponentHost {
     shared: Arc<Shared>,
@@ -31,16 +32,17 @@ pub struct ComponentHost {
 struct Shared {
     runtime: Arc<Runtime>,
     loaded: Slots<Compiled>,
-    /// Components whose compiled code could not be kept on disk: held here, so that each is compiled
-    /// once in this process.
+    /// Strong references to components whose compiled code could not be cached on disk, so that
+    /// each is compiled once per process.
     in_memory: Mutex<VecDeque<Arc<Compiled>>>,
 }
 
-/// Components held in memory at most; the oldest go first. A daemon whose component is replaced
-/// again and again must not hold each.
+/// Maximum number of components in `in_memory`; the oldest are dropped first. Bounds the memory of
+/// a daemon whose component is replaced again and again.
 const MAX_IN_MEMORY: usize = 32;
 
-/// By key, what is in use: dropped with its last user, made by one thread at a time.
+/// Values in use, by key: a value is dropped with its last user and created by one thread at a
+/// time.
 struct Slots<T>(Mutex<HashMap<String, Arc<Mutex<Weak<T>>>>>);
 
 impl<T> Slots<T> {
@@ -64,20 +66,20 @@ impl<T> Slots<T> {
 }
 
 impl ComponentHost {
-    /// A host that keeps its files in these folders.
+    /// Creates a host with the default options.
     pub fn new(folders: &Folders) -> StageResult<Self> {
         Self::with(folders, HostOptions::default())
     }
 
-    /// The same with other options.
+    /// Creates a host with these options.
     pub fn with(folders: &Folders, options: HostOptions) -> StageResult<Self> {
         let runtime = Arc::new(Runtime::new(folders, options)?);
         let shared = Shared { runtime, loaded: Slots::new(), in_memory: Mutex::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// The chunker of a stage: compiled (or from the cache), linked, configured. Whatever is wrong
-    /// with component or configuration is found here, before any work.
+    /// Loads the chunker of a stage: compiles (or loads from the cache), links and configures it.
+    /// Reports all problems of component and configuration before any work starts.
     pub fn load(&self, stage: &str, settings: &WasmSettings) -> StageResult<ComponentChunker> {
         let limits = Limits::of(settings);
         let compiled = self.compiled(stage, settings, &limits)?;
@@ -94,7 +96,7 @@ impl ComponentHost {
                     stage,
                     format!("the schema of component `{label}` cannot be used: {why}"),
                 )
-                .hint("this is a fault of the component; its author mends what `describe` answers")
+                .hint("this is a bug in the component; its author must fix what `describe` returns")
             })?;
             if !problems.is_empty() {
                 let message = format!("the stage's `config` does not fit the schema of component `{label}`");
@@ -103,7 +105,7 @@ impl ComponentHost {
         }
         let starter = Starter { runtime: Arc::clone(&self.shared.runtime), compiled, config_json, limits };
         let (instance, configured) = starter.start().map_err(|fault| {
-            let message = format!("component `{label}` cannot take its configuration: {}", fault.what());
+            let message = format!("component `{label}` failed on its configuration: {}", fault.what());
             StageError::misconfigured(stage, message).hint(fault.remedy(stage))
         })?;
         said::trace(&label, None, || instance.said());
@@ -117,12 +119,13 @@ impl ComponentHost {
             }
         };
         for warning in &warnings {
-            tracing::warn!(stage, component = label, %warning, "component's warning about its configuration");
+            tracing::warn!(stage, component = label, %warning, "component warned about its configuration");
         }
         Ok(ComponentChunker::new(stage, settings, starter, matching, warnings))
     }
 
-    /// What a component says of itself; compiles and starts it only where the cache does not know.
+    /// The component's description of itself. Compiles and starts the component only on a cache
+    /// miss.
     pub fn describe(&self, stage: &str, settings: &WasmSettings) -> StageResult<ComponentInfo> {
         let limits = Limits::of(settings);
         let binary = binary(stage, settings)?;
@@ -132,12 +135,12 @@ impl ComponentHost {
         Ok(self.compiled(stage, settings, &limits)?.info.clone())
     }
 
-    /// The same of a component by its file, as a stage that says no more would name it.
+    /// Like [`Self::describe`], for a component's file with default settings.
     pub fn describe_file(&self, stage: &str, component: &Path) -> StageResult<ComponentInfo> {
         self.describe(stage, &WasmSettings::of(component))
     }
 
-    /// How many components this host compiled: not those that were in memory or in the cache.
+    /// Number of components this host compiled; cache hits do not count.
     pub fn compilations(&self) -> u64 {
         self.shared.runtime.compilations()
     }
@@ -156,7 +159,7 @@ impl ComponentHost {
     }
 }
 
-/// A configuration that cannot be used, with what is wrong with it.
+/// The error for a configuration that cannot be used, with its problems.
 fn refused(
     stage: &str,
     settings: &WasmSettings,
@@ -164,11 +167,14 @@ fn refused(
     problems: Vec<ConfigProblem>,
 ) -> StageError {
     StageError::misconfigured(stage, message)
-        .hint(format!("`reposync plugin inspect {}` shows what it takes", settings.component.display()))
+        .hint(format!(
+            "`reposync plugin inspect {}` shows which configuration it accepts",
+            settings.component.display()
+        ))
         .caused_by(RefusedConfig { problems })
 }
 
-/// The stage's component, if it is the one that is pinned.
+/// Reads the stage's component and checks its pinned digest.
 fn binary(stage: &str, settings: &WasmSettings) -> StageResult<Binary> {
     let path = &settings.component;
     let binary = Binary::read(path).map_err(|unfit| error(stage, path, unfit))?;
@@ -177,8 +183,8 @@ fn binary(stage: &str, settings: &WasmSettings) -> StageResult<Binary> {
             stage,
             path,
             Unfit::new(
-                format!("is another than the pinned one: sha256 {}, pinned is {pin}", binary.sha256),
-                "if the new component is wanted, write its digest under `sha256`",
+                format!("does not match its pinned digest: its sha256 is {}, pinned is {pin}", binary.sha256),
+                "to accept the new component, set `sha256` to its digest",
             ),
         )),
         _ => Ok(binary),
@@ -191,7 +197,7 @@ fn error(stage: &str, path: &Path, unfit: Unfit) -> StageError {
 }
 
 impl Shared {
-    /// Holds a component in memory.
+    /// Keeps a component in memory.
     fn hold(&self, compiled: &Arc<Compiled>) {
         let mut held = self.in_memory.lock().unwrap_or_else(PoisonError::into_inner);
         if held.iter().any(|one| Arc::ptr_eq(one, compiled)) {

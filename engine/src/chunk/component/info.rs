@@ -1,4 +1,4 @@
-//! What a component says of itself.
+//! The description that a component returns from `describe`.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use super::bindings::exports::reposync::chunker::chunker::{OffsetUnit as Unit, P
 use super::offsets::OffsetUnit;
 use super::said::one_line;
 
-/// A component's description, with what its file shows.
+/// A component's description, plus what its file reveals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComponentInfo {
     /// Its name.
@@ -35,7 +35,7 @@ impl ComponentInfo {
         format!("{} {}", self.name, self.version)
     }
 
-    /// Checks a description; the error says what is wrong with it.
+    /// Validates a description; the error is the first problem.
     pub(super) fn checked(
         said: PluginInfo,
         imports: Vec<String>,
@@ -49,8 +49,8 @@ impl ComponentInfo {
             "" => None,
             schema => match serde_json::from_str(schema) {
                 Ok(schema @ serde_json::Value::Object(_)) => Some(schema),
-                Ok(_) => return Err("its config schema is no JSON object".to_owned()),
-                Err(error) => return Err(format!("its config schema is no JSON: {error}")),
+                Ok(_) => return Err("its config schema is not a JSON object".to_owned()),
+                Err(error) => return Err(format!("its config schema is not valid JSON: {error}")),
             },
         };
         Ok(Self {
@@ -71,7 +71,7 @@ impl ComponentInfo {
     }
 }
 
-/// Names stand in plans, ids of recipes and logs: letters, digits and a few marks only.
+/// Names appear in plans, recipe ids and logs, so they are limited to letters, digits and `marks`.
 fn plain(what: &str, text: &str, marks: &str) -> Result<(), String> {
     const MAX: usize = 64;
     let fits = |c: char| c.is_ascii_alphanumeric() || marks.contains(c);
@@ -87,7 +87,7 @@ fn plain(what: &str, text: &str, marks: &str) -> Result<(), String> {
 fn checked_extension(extension: &str) -> Result<String, String> {
     let rest = extension.strip_prefix('.').unwrap_or_default();
     if rest.is_empty() || rest.len() > 32 || rest.chars().any(|c| c == '/' || c.is_control() || c == '*') {
-        return Err(format!("its extension `{}` is none; write it like `.md`", one_line(extension)));
+        return Err(format!("its extension `{}` is not valid; write it like `.md`", one_line(extension)));
     }
     Ok(extension.to_lowercase())
 }
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_description_is_not_believed() {
+    fn an_invalid_description_is_rejected() {
         let info = ComponentInfo::checked(said(), Vec::new(), "00", 1).expect("good");
         assert_eq!((info.label().as_str(), info.extensions[0].as_str()), ("changelog 0.2.0", ".md"));
         assert_eq!(info.summary, "Cuts changelogs.");

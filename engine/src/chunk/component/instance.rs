@@ -1,4 +1,4 @@
-//! One running component: a store, the calls into it, and their bounds.
+//! A running component: a store, the calls into it, and their limits.
 
 use std::time::Duration;
 
@@ -13,37 +13,38 @@ use super::said::SaidLine;
 use super::sandbox::State;
 use super::ticker::{Ticker, ticks};
 
-/// Bytes that a description or a list of diagnostics may have: far more than a person reads.
+/// Maximum size in bytes of a description or a list of diagnostics.
 const START_OUTPUT: usize = 1 << 20;
 
-/// Fuel for a millisecond of deadline, where instructions are counted instead of time: about what
-/// native code executes in it.
+/// Fuel per millisecond of deadline, in deterministic mode: about the number of instructions that
+/// native code executes in that time.
 const FUEL_PER_MILLISECOND: u64 = 1_000_000;
 
-/// How calls are bounded and by whose clock.
+/// How calls are limited: by wall time or by instructions.
 #[derive(Clone, Copy)]
 pub(super) struct Watch<'a> {
     pub(super) clock: &'a Ticker,
-    /// For everything but `split`.
+    /// Deadline of every call except `split`.
     pub(super) start: Duration,
-    /// Fuel instead of time.
+    /// Limit by fuel instead of wall time.
     pub(super) fuel: bool,
 }
 
 impl Watch<'_> {
-    /// The usual bound for everything but `split`.
+    /// Default deadline of every call except `split`.
     pub(super) const START: Duration = START_DEADLINE;
 }
 
-/// A component that runs. After a [`Fault`] it must be dropped.
+/// A running component. After a [`Fault`] it must be dropped.
 pub(super) struct Instance {
     store: Store<State>,
     guest: ChunkerPlugin,
-    /// What the last call was given.
+    /// Fuel at the start of the last call.
     fuel: u64,
 }
 
-/// What `configure` answers: warnings, or the errors for which it refuses.
+/// Result of `configure`: warnings, or the errors for which the component refuses the
+/// configuration.
 pub(super) type Configured = Result<Vec<Diagnostic>, Vec<Diagnostic>>;
 
 impl Instance {
@@ -81,7 +82,7 @@ impl Instance {
         limits: &Limits,
         watch: Watch<'_>,
     ) -> Result<Result<Vec<Chunk>, ChunkError>, Fault> {
-        self.store.data_mut().hush();
+        self.store.data_mut().clear_output();
         let bounds = Bounds {
             deadline: limits.deadline(document.text.len()),
             memory: limits.memory,
@@ -91,17 +92,17 @@ impl Instance {
         self.call(watch, bounds, |guest, store| guest.call_split(store, document))
     }
 
-    /// What the component said since its start, or for its last document.
+    /// Output of the component since its start, or for its last document.
     pub(super) fn said(&self) -> Vec<SaidLine> {
         self.store.data().lines()
     }
 
-    /// Bytes of memory and tables held.
+    /// Memory and tables in use, in bytes.
     pub(super) fn memory(&self) -> usize {
         self.store.data().limiter.used()
     }
 
-    /// Instructions that the last call executed, where they are counted.
+    /// Instructions executed by the last call; `None` if the host does not count them.
     pub(super) fn fuel_used(&self) -> Option<u64> {
         self.store.get_fuel().ok().map(|left| self.fuel.saturating_sub(left))
     }

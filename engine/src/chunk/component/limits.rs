@@ -1,4 +1,4 @@
-//! How much a component may use: memory, time, output. Each number carries its reason.
+//! Resource limits of a component: memory, time, output.
 
 use std::time::Duration;
 
@@ -6,41 +6,43 @@ use wasmtime::ResourceLimiter;
 
 use super::super::WasmSettings;
 
-/// How often the engine's clock ticks. Deadlines are exact to one tick.
+/// Period of the epoch clock, and so the resolution of deadlines.
 pub(super) const TICK: Duration = Duration::from_millis(10);
 
-/// For `describe`, `configure` and instantiation: Python takes milliseconds, so this is generous.
+/// Deadline of `describe`, `configure` and instantiation. Python needs milliseconds, so this is
+/// generous.
 pub(super) const START_DEADLINE: Duration = Duration::from_secs(10);
 
-/// On top of a stage's deadline, for each MiB of document: the slowest language seen cuts 0.3 MB/s.
+/// Added to a stage's deadline per MiB of document: the slowest language measured splits 0.3 MB/s.
 const DEADLINE_PER_MIB: Duration = Duration::from_secs(10);
 
-/// Chunks that one document may give. A file of `max_file_bytes` has fewer lines.
+/// Maximum number of chunks per document. A file of `max_file_bytes` has fewer lines.
 pub(super) const MAX_CHUNKS: usize = 50_000;
 
-/// Bytes of log, and of standard error, kept for one document.
+/// Maximum bytes of log, and of standard error, kept per document.
 pub(super) const MAX_LOG: usize = 64 << 10;
 
-/// The largest file that is compiled. The largest seen (Python) has 18.5 MB.
+/// Maximum size of a component's file. The largest seen (Python) has 18.5 MB.
 pub(super) const MAX_COMPONENT: u64 = 64 << 20;
 
 /// Stack for the component's own frames; a blocking thread has 2 MiB.
 pub(super) const WASM_STACK: usize = 1 << 20;
 
-/// Core instances, memories and tables in one component. Python holds more than 20.
+/// Maximum number of core instances, memories and tables in one component. Python uses more than
+/// 20.
 const MAX_INSTANCES: usize = 200;
 
-/// What a table's element takes.
+/// Size of a table element in bytes.
 const TABLE_ELEMENT: usize = size_of::<usize>();
 
-/// The bounds that a stage may set.
+/// The limits that a stage can set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limits {
     /// Bytes of linear memory and tables.
     pub(super) memory: usize,
     /// Wall time for an empty document.
     pub(super) deadline: Duration,
-    /// Bytes handed back for a document.
+    /// Bytes returned for a document.
     pub(super) output: usize,
 }
 
@@ -59,12 +61,12 @@ impl Limits {
     }
 }
 
-/// A growth that was refused. The component sees a trap; the message is made from this.
+/// A denied allocation. The component traps; the error message is built from this value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// More bytes of memory and tables than allowed: this many were wanted in all.
+    /// Memory and tables would exceed the limit.
     Memory {
-        /// What it wanted in all.
+        /// Total number of bytes requested.
         wanted: usize,
     },
 }
@@ -79,7 +81,7 @@ impl std::fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// Counts what one store holds and remembers what it refused.
+/// Tracks the memory of one store and remembers a denied allocation.
 #[derive(Debug)]
 pub(super) struct Limiter {
     cap: usize,
@@ -92,12 +94,12 @@ impl Limiter {
         Self { cap, used: 0, refused: None }
     }
 
-    /// Bytes of memory and tables held now.
+    /// Bytes of memory and tables in use.
     pub(super) fn used(&self) -> usize {
         self.used
     }
 
-    /// What was refused, if anything was.
+    /// The denied allocation, if any.
     pub(super) fn refused(&self) -> Option<Refusal> {
         self.refused
     }
@@ -121,7 +123,7 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        // Beyond the maximum that the component itself declares, it just gets its -1.
+        // Beyond the maximum that the component declares, `memory.grow` returns -1 as usual.
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }

@@ -1,4 +1,4 @@
-//! `reposync.lock`: which components the last `apply` used. Written by `apply`, never by the
+//! `reposync.lock`: the components that the last `apply` used. Written by `apply`, never by the
 //! daemon; with `--locked` a difference is an error.
 
 use std::fs;
@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 use super::chunker::ComponentChunker;
 use super::whole::write_whole;
 
-/// One component that a run uses.
+/// A component that a run uses.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LockedComponent {
-    /// Its file, relative to `reposync.toml` where it lies below it; always with `/`.
+    /// Path of its file, relative to `reposync.toml` if it lies below it; always with `/`.
     pub path: String,
-    /// What it calls itself.
+    /// Name from its description.
     pub name: String,
-    /// Its version.
+    /// Version from its description.
     pub version: String,
     /// SHA-256 of the file, in hex.
     pub sha256: String,
@@ -26,7 +26,7 @@ pub struct LockedComponent {
 }
 
 impl LockedComponent {
-    /// The component of a loaded stage; `folder` is that of `reposync.toml`.
+    /// The component of a loaded stage; `folder` is the folder of `reposync.toml`.
     pub fn of(chunker: &ComponentChunker, folder: &Path) -> Self {
         let info = chunker.info();
         let path = chunker.path();
@@ -41,15 +41,15 @@ impl LockedComponent {
     }
 }
 
-/// The file's content.
+/// The content of the lock file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lock {
-    /// By path, each once.
+    /// Sorted by path, without duplicates.
     pub components: Vec<LockedComponent>,
 }
 
 impl Lock {
-    /// A lock of these components; a file that several stages name stands in it once.
+    /// A lock of these components. A file used by several stages is listed once.
     pub fn of(components: impl IntoIterator<Item = LockedComponent>) -> Self {
         let mut components: Vec<_> = components.into_iter().collect();
         components.sort();
@@ -57,7 +57,7 @@ impl Lock {
         Self { components }
     }
 
-    /// Reads a lock file; none where there is no file.
+    /// Reads a lock file; `None` if it does not exist.
     pub fn read(path: &Path) -> io::Result<Option<Self>> {
         match fs::read(path) {
             Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
@@ -66,7 +66,7 @@ impl Lock {
         }
     }
 
-    /// Writes a lock file, whole or not at all; an unchanged one is left alone.
+    /// Writes the lock file atomically, unless its content is up to date.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         if Self::read(path).is_ok_and(|old| old.as_ref() == Some(self)) {
             return Ok(());
@@ -76,7 +76,7 @@ impl Lock {
         write_whole(path, text.as_bytes())
     }
 
-    /// Where `now` differs from what is locked, one line each; empty when nothing does.
+    /// The differences between the lock and `now`, one line each.
     pub fn differences(&self, now: &Self) -> Vec<String> {
         let find = |lock: &'_ Self, path: &str| {
             lock.components.iter().find(|component| component.path == path).cloned()

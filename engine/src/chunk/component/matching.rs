@@ -1,8 +1,8 @@
-//! Which files a component's stage takes.
+//! Decides which files a component's stage takes.
 
 use crate::model::{BadPattern, PathMatcher};
 
-/// Patterns of the stage, or extensions that the component declares.
+/// The stage's patterns, or else the extensions that the component declares.
 #[derive(Debug, Clone)]
 pub(super) enum Matching {
     Patterns(PathMatcher),

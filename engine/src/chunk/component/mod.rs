@@ -1,11 +1,10 @@
-//! Chunkers as WASM components. A component computes, it does not reach out: memory, time and
-//! output are bounded, and whatever it does spoils its own files' turn and nothing else.
+//! Runs chunkers as WASM components in a sandbox without I/O. Memory, time and output are limited,
+//! and a failing component affects only its own files.
 //!
 //! `host` holds the engine and turns a stage's settings into a `chunker`; `compiled` is a component
-//! ready to start, `starter` starts one for each document, `instance` is one that runs. `outline`
-//! and `cache` decide what is compiled, `sandbox` and `limits` what it may use, `offsets` and
-//! `answer` what is believed.
-//! Nothing outside of this folder names wasmtime.
+//! ready to start, `starter` starts one instance per document, `instance` is a running one.
+//! `outline` and `cache` decide what is compiled, `sandbox` and `limits` what a component may use;
+//! `offsets` and `answer` validate its results. Nothing outside of this folder depends on wasmtime.
 
 mod answer;
 mod bindings;
@@ -49,5 +48,5 @@ pub use said::{How, SaidLine};
 pub use trial::{Outcome, Trial, Verdict};
 pub use whole::write_whole;
 
-/// The contract between engine and components, as it stands in the repository.
+/// The contract between engine and components (`wit/chunker.wit`).
 pub const WIT: &str = include_str!("../../../../wit/chunker.wit");

@@ -1,16 +1,16 @@
-//! Offsets in a component's own unit into byte offsets, each text walked once.
+//! Converts offsets in a component's own unit to byte offsets, in a single pass over the text.
 
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-/// What a component's offsets count.
+/// The unit of a component's offsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OffsetUnit {
     /// Bytes of UTF-8.
     Utf8Bytes,
-    /// 16-bit units of UTF-16.
+    /// 16-bit code units of UTF-16.
     Utf16Units,
     /// Unicode code points.
     CodePoints,
@@ -19,7 +19,7 @@ pub enum OffsetUnit {
 impl OffsetUnit {
     const ALL: [Self; 3] = [Self::Utf8Bytes, Self::Utf16Units, Self::CodePoints];
 
-    /// The unit in plain words.
+    /// The unit in words.
     pub fn words(self) -> &'static str {
         match self {
             Self::Utf8Bytes => "UTF-8 bytes",
@@ -28,7 +28,7 @@ impl OffsetUnit {
         }
     }
 
-    /// The unit as `wit/chunker.wit` spells it.
+    /// The unit as spelled in `wit/chunker.wit`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Utf8Bytes => "utf8-bytes",
@@ -37,7 +37,7 @@ impl OffsetUnit {
         }
     }
 
-    /// Units that begin in some bytes of UTF-8. Written so that it becomes vector code.
+    /// Number of units that begin in these bytes of UTF-8. Written to be vectorized.
     fn count(self, bytes: &[u8]) -> usize {
         let begins = |byte: &&u8| byte.cast_signed() >= -64;
         match self {
@@ -50,14 +50,14 @@ impl OffsetUnit {
     }
 }
 
-/// What is wrong with a range.
+/// Why a range is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RangeFault {
-    /// It ends where it starts, or before.
+    /// It is empty or ends before it starts.
     Empty { start: u32, end: u32 },
-    /// It starts, or ends, before the one in front of it does.
+    /// It starts, or ends, before the previous range does.
     Unordered { what: Edge, offset: u32, before: u32 },
-    /// An offset behind the end of the text.
+    /// An offset past the end of the text.
     Beyond { what: Edge, offset: u32, length: usize },
     /// An offset inside a character: the character, and its line (1-based).
     Inside { what: Edge, offset: u32, character: char, line: usize },
@@ -79,9 +79,9 @@ impl Edge {
     }
 }
 
-/// Ranges in a component's unit into byte ranges, one after the other.
+/// Converts ranges from a component's unit to bytes, one after the other.
 pub(super) struct Ranges<'a> {
-    // Neither starts nor ends decrease, so each needs to walk the text only once.
+    // Neither starts nor ends decrease, so each cursor passes over the text once.
     starts: Cursor<'a>,
     ends: Cursor<'a>,
     before: (u32, u32),
@@ -89,13 +89,13 @@ pub(super) struct Ranges<'a> {
 
 impl<'a> Ranges<'a> {
     pub(super) fn new(text: &'a str, unit: OffsetUnit) -> Self {
-        // In ASCII all units are the same.
+        // In ASCII text all units are equal.
         let unit =
             if unit != OffsetUnit::Utf8Bytes && text.is_ascii() { OffsetUnit::Utf8Bytes } else { unit };
         Self { starts: Cursor::new(text, unit), ends: Cursor::new(text, unit), before: (0, 0) }
     }
 
-    /// The byte range of the next one, or what is wrong with it. After a fault there is no next one.
+    /// Converts the next range. After an error it must not be called again.
     pub(super) fn next(&mut self, start: u32, end: u32) -> Result<Range<usize>, RangeFault> {
         if end <= start {
             return Err(RangeFault::Empty { start, end });
@@ -111,17 +111,18 @@ impl<'a> Ranges<'a> {
     }
 }
 
-/// Whether all ranges lie in the text and in order, counted in this unit.
+/// True if all ranges, in this unit, lie in the text and in order.
 fn fits(text: &str, unit: OffsetUnit, spans: &[(u32, u32)]) -> bool {
     let mut ranges = Ranges::new(text, unit);
     spans.iter().all(|&(start, end)| ranges.next(start, end).is_ok())
 }
 
-/// The unit in which the ranges would make sense, if it is another than the declared one.
+/// The unit in which all ranges would be valid, if it is not the declared one.
 pub(super) fn likely_unit(text: &str, declared: OffsetUnit, spans: &[(u32, u32)]) -> Option<OffsetUnit> {
     let fitting: Vec<_> =
         OffsetUnit::ALL.into_iter().filter(|&unit| unit != declared && fits(text, unit, spans)).collect();
-    // Of several the one in which the last range ends with the text, or with its last line.
+    // If several fit, prefer one in which the last range ends at the end of the text or of its last
+    // line.
     let last = spans.last().map_or(0, |&(_, end)| end as usize);
     let ends_well = |unit: &OffsetUnit| {
         let whole = unit.count(text.as_bytes());
@@ -130,7 +131,7 @@ pub(super) fn likely_unit(text: &str, declared: OffsetUnit, spans: &[(u32, u32)]
     fitting.iter().copied().find(|unit| ends_well(unit)).or(fitting.first().copied())
 }
 
-/// Line and column of an offset, both from 1, the column in characters. An offset beyond the end
+/// Line and column of an offset, both 1-based, the column in characters. An offset past the end
 /// counts as the end, one inside a character as that character.
 pub(super) fn position(text: &str, unit: OffsetUnit, offset: u32) -> (usize, usize) {
     let mut cursor = Cursor::new(text, unit);
@@ -143,7 +144,7 @@ pub(super) fn position(text: &str, unit: OffsetUnit, offset: u32) -> (usize, usi
     (memchr::memchr_iter(b'\n', before.as_bytes()).count() + 1, before[line_start..].chars().count() + 1)
 }
 
-/// A place in a text that only moves forward.
+/// A forward-only position in a text.
 struct Cursor<'a> {
     text: &'a str,
     unit: OffsetUnit,
@@ -156,7 +157,7 @@ impl<'a> Cursor<'a> {
         Self { text, unit, byte: 0, units: 0 }
     }
 
-    /// Moves to an offset that is not before the last one.
+    /// Advances to an offset that is not before the previous one.
     fn seek(&mut self, offset: u32, what: Edge) -> Result<usize, RangeFault> {
         let target = offset as usize;
         let bytes = self.text.as_bytes();
@@ -170,7 +171,8 @@ impl<'a> Cursor<'a> {
             return Err(RangeFault::Beyond { what, offset, length });
         }
         if self.units > target || !self.text.is_char_boundary(self.byte) {
-            // A surrogate's second half stands at the end of its character, a byte inside of it.
+            // The second half of a surrogate pair maps to the end of its character, a byte offset
+            // inside it.
             let last = if self.units > target { self.byte - 1 } else { self.byte };
             let start = self.text.floor_char_boundary(last);
             let character = self.text[start..].chars().next().unwrap_or(char::REPLACEMENT_CHARACTER);
@@ -194,7 +196,7 @@ impl<'a> Cursor<'a> {
             self.units += self.unit.count(&bytes[self.byte..=self.byte]);
             self.byte += 1;
         }
-        // To the end of the character (or, after a block, of the one that the block cut).
+        // Advance to the end of the character (after a block: of the one that the block split).
         while self.byte < bytes.len() && !self.text.is_char_boundary(self.byte) {
             self.byte += 1;
         }
@@ -207,7 +209,7 @@ mod tests {
 
     use super::*;
 
-    /// The byte ranges; else the index of the first bad one and what is wrong with it.
+    /// The byte ranges, or the index of the first invalid range and its error.
     fn convert(
         text: &str,
         unit: OffsetUnit,
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_ranges_are_told_apart() {
+    fn each_kind_of_bad_range_is_reported() {
         let text = "ab\né🦀x";
         let check = |unit, spans: &[(u32, u32)]| convert(text, unit, spans).expect_err("bad");
         assert_eq!(

@@ -1,5 +1,5 @@
-//! What a file is, and what a component asks for and offers, read from its bytes: nothing is
-//! compiled or run.
+//! Identifies a file and reads a component's imports and exports from its bytes, without compiling
+//! or running it.
 
 use wasmparser::{Parser, Payload};
 use wasmtime::Engine;
@@ -7,29 +7,29 @@ use wasmtime::Engine;
 /// The interface that a chunker exports, without its version.
 const CHUNKER: &str = "reposync:chunker/chunker";
 
-/// The package of the contract.
+/// Package name of the contract.
 const PACKAGE: &str = "reposync:chunker/";
 
-/// The version of the contract in this program: major, minor.
+/// Version of the contract that this program implements: major, minor.
 const VERSION: (u64, u64) = (1, 0);
 
-/// The interfaces of ours that a component may import, without their versions.
-const OURS: [&str; 2] = ["reposync:chunker/log", "reposync:chunker/types"];
+/// Interfaces of the contract that a component may import, without their versions.
+const CONTRACT_IMPORTS: [&str; 2] = ["reposync:chunker/log", "reposync:chunker/types"];
 
-/// The packages of WASI 0.2 that are there, empty.
+/// The WASI 0.2 packages that the sandbox provides, as stubs.
 const WASI: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
 
-/// A component's top-level names.
+/// The top-level imports and exports of a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Outline {
     pub(super) imports: Vec<String>,
     pub(super) exports: Vec<String>,
 }
 
-/// Why a file cannot be a chunker: what it is, and what to do.
+/// Why a file cannot be used as a chunker, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unfit {
-    /// Fits after "component `x` …".
+    /// Completes the sentence "component `x` …".
     pub(super) message: String,
     pub(super) hint: String,
 }
@@ -40,29 +40,29 @@ impl Unfit {
     }
 }
 
-/// What to do about a component that needs a later minor version of the contract.
-const LATER: &str = "use a RepoSync that knows this version, or build the component against the contract that `reposync \
-     plugin wit` prints";
+/// Hint for a component that needs a later minor version of the contract.
+const UPGRADE_HINT: &str = "use a RepoSync release that supports this version, or build the component \
+     against the contract that `reposync plugin wit` prints";
 
-const BUILD: &str = "build it with `reposync plugin build`";
+const BUILD_HINT: &str = "build it with `reposync plugin build`";
 
-/// Reads the outline of a component that keeps the contract's names.
+/// Reads and validates the outline of a component.
 pub(super) fn read(bytes: &[u8]) -> Result<Outline, Unfit> {
-    recognise(bytes)?;
+    reject_non_components(bytes)?;
     let outline = parse(bytes)?;
     outline.check()?;
     Ok(outline)
 }
 
-/// Tells components from what is handed in instead of them.
-fn recognise(bytes: &[u8]) -> Result<(), Unfit> {
+/// Detects common mistakes: a file that is not a component.
+fn reject_non_components(bytes: &[u8]) -> Result<(), Unfit> {
     let is_text = || std::str::from_utf8(&bytes[..bytes.len().min(4096)]).is_ok() && !bytes.contains(&0);
     if bytes.is_empty() {
-        Err(Unfit::new("is an empty file", BUILD))
+        Err(Unfit::new("is an empty file", BUILD_HINT))
     } else if Engine::detect_precompiled(bytes).is_some() {
         Err(Unfit::new(
             "is compiled code (`.cwasm`)",
-            "name the component itself (`.wasm`): RepoSync compiles components and trusts no one else's code",
+            "name the component itself (`.wasm`): RepoSync does not load precompiled code",
         ))
     } else if Parser::is_core_wasm(bytes) {
         Err(Unfit::new(
@@ -72,14 +72,14 @@ fn recognise(bytes: &[u8]) -> Result<(), Unfit> {
     } else if Parser::is_component(bytes) {
         Ok(())
     } else if bytes.starts_with(b"\0asm") {
-        Err(Unfit::new("is WebAssembly of an unknown version", BUILD))
+        Err(Unfit::new("is WebAssembly of an unknown version", BUILD_HINT))
     } else if is_text() {
         Err(Unfit::new(
             "is a text file, not a WebAssembly component",
-            "name the built component, not its source; `reposync plugin build` makes it",
+            "name the built component, not its source; `reposync plugin build` builds it",
         ))
     } else {
-        Err(Unfit::new("is not a WebAssembly component", BUILD))
+        Err(Unfit::new("is not a WebAssembly component", BUILD_HINT))
     }
 }
 
@@ -108,18 +108,18 @@ fn parse(bytes: &[u8]) -> Result<Outline, Unfit> {
     Ok(outline)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "stands in `map_err`")]
+#[expect(clippy::needless_pass_by_value, reason = "used in `map_err`")]
 fn damaged(error: wasmparser::BinaryReaderError) -> Unfit {
     if error.message().contains("unexpected end") {
-        Unfit::new("is cut short", "copy or build it again; the file on disk ends in the middle")
+        Unfit::new("is truncated", "copy or build it again; the file on disk is incomplete")
     } else {
-        Unfit::new(format!("is damaged: {} at byte {}", error.message(), error.offset()), BUILD)
+        Unfit::new(format!("is damaged: {} at byte {}", error.message(), error.offset()), BUILD_HINT)
     }
 }
 
 impl Outline {
-    /// The version of the contract that the component was built for, where it is a later minor one
-    /// than this program's.
+    /// The contract version that the component was built for, if it is a later minor version than
+    /// this program's.
     pub(super) fn later_minor(&self) -> Option<&str> {
         self.imports
             .iter()
@@ -129,18 +129,18 @@ impl Outline {
             .find(|version| numbers(version).is_some_and(|of| of.0 == VERSION.0 && of.1 > VERSION.1))
     }
 
-    /// Why a component whose names are right cannot be linked.
-    pub(super) fn misfit(&self, why: &str) -> Unfit {
+    /// The error for a component that has the right names but cannot be linked.
+    pub(super) fn link_error(&self, why: &str) -> Unfit {
         match self.later_minor() {
             Some(later) => Unfit::new(
                 format!(
-                    "was built for version {later} of the contract, and this program speaks {}.{}: {why}",
+                    "was built for version {later} of the contract, and this program supports {}.{}: {why}",
                     VERSION.0, VERSION.1
                 ),
-                LATER,
+                UPGRADE_HINT,
             ),
             None => Unfit::new(
-                format!("does not fit the contract: {why}"),
+                format!("does not match the contract: {why}"),
                 "build it against the contract that `reposync plugin wit` prints",
             ),
         }
@@ -148,11 +148,15 @@ impl Outline {
 
     fn check(&self) -> Result<(), Unfit> {
         let versions: Vec<_> = self.exports.iter().filter_map(|name| version_of(name, CHUNKER)).collect();
-        if !versions.iter().any(|version| is_spoken(version)) {
+        if !versions.iter().any(|version| is_supported(version)) {
             return Err(match versions.first() {
                 Some(version) => Unfit::new(
-                    format!("exports `{CHUNKER}` in version {version}; this program speaks {}.x", VERSION.0),
-                    "build it against the contract that `reposync plugin wit` prints, or use another RepoSync",
+                    format!(
+                        "exports `{CHUNKER}` in version {version}; this program supports {}.x",
+                        VERSION.0
+                    ),
+                    "build it against the contract that `reposync plugin wit` prints, or use another RepoSync \
+                     release",
                 ),
                 None => Unfit::new(
                     format!("exports no `{CHUNKER}`; it exports {}", list(&self.exports)),
@@ -165,24 +169,25 @@ impl Outline {
         if forbidden.is_empty() {
             return Ok(());
         }
-        // Of the contract itself, but not in this program's: a later minor version brought it.
+        // Imports from the contract's own package that this program lacks come from a later minor
+        // version.
         if let Some(later) = self.later_minor()
             && forbidden.iter().all(|name| name.starts_with(PACKAGE))
         {
             return Err(Unfit::new(
                 format!(
                     "was built for version {later} of the contract and uses what it added: {}; this program \
-                     speaks {}.{}",
+                     supports {}.{}",
                     list(&forbidden),
                     VERSION.0,
                     VERSION.1
                 ),
-                LATER,
+                UPGRADE_HINT,
             ));
         }
         Err(Unfit::new(
-            format!("imports what no chunker gets: {}", list(&forbidden)),
-            "a chunker computes, it does not reach out; build it without these (it may import a log and WASI 0.2)",
+            format!("imports interfaces that chunkers have no access to: {}", list(&forbidden)),
+            "build it without these imports; a chunker may import only the log interface and WASI 0.2",
         ))
     }
 }
@@ -200,7 +205,7 @@ fn list<T: AsRef<str>>(names: &[T]) -> String {
     shown.join(", ")
 }
 
-/// The version of an interface, if a name is that interface's.
+/// The version of an interface, if `name` refers to that interface.
 fn version_of<'a>(name: &'a str, interface: &str) -> Option<&'a str> {
     match name.strip_prefix(interface)? {
         "" => Some("none"),
@@ -208,7 +213,7 @@ fn version_of<'a>(name: &'a str, interface: &str) -> Option<&'a str> {
     }
 }
 
-/// Major and minor of a version. Pre-releases are compatible with nothing.
+/// Major and minor version. `None` for pre-releases, which are compatible with nothing.
 fn numbers(version: &str) -> Option<(u64, u64)> {
     let mut parts = version.split('.').map(|part| part.parse().ok());
     match (version.contains('-'), parts.next().flatten(), parts.next().flatten()) {
@@ -217,13 +222,13 @@ fn numbers(version: &str) -> Option<(u64, u64)> {
     }
 }
 
-/// True for a version whose interfaces this program may offer or call.
-fn is_spoken(version: &str) -> bool {
+/// True for versions whose interfaces this program can import or export.
+fn is_supported(version: &str) -> bool {
     numbers(version).is_some_and(|(major, _)| major == VERSION.0)
 }
 
 fn is_offered(name: &str) -> bool {
-    if OURS.iter().any(|ours| version_of(name, ours).is_some_and(is_spoken)) {
+    if CONTRACT_IMPORTS.iter().any(|interface| version_of(name, interface).is_some_and(is_supported)) {
         return true;
     }
     let Some((package, rest)) = name.strip_prefix("wasi:").and_then(|name| name.split_once('/')) else {
@@ -237,14 +242,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_handed_in_is_recognised() {
+    fn files_that_are_no_component_are_identified() {
         for (bytes, expected) in [
             (&b""[..], "is an empty file"),
             (b"\0asm\x01\0\0\0", "is a core WebAssembly module, not a component"),
             (b"\0asm\x07\0\0\0", "is WebAssembly of an unknown version"),
             (b"export function split() {}", "is a text file, not a WebAssembly component"),
             (b"\x89PNG\0\0", "is not a WebAssembly component"),
-            (b"\0asm\x0d\0\x01\0\x07\x20\0", "is cut short"),
+            (b"\0asm\x0d\0\x01\0\x07\x20\0", "is truncated"),
             (b"\0asm\x0d\0\x01\0", "exports no `reposync:chunker/chunker`; it exports nothing"),
         ] {
             assert_eq!(read(bytes).expect_err("unfit").message, expected);
@@ -252,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_log_and_an_empty_wasi_are_offered() {
+    fn only_the_log_and_stubbed_wasi_can_be_imported() {
         for name in ["reposync:chunker/log@1.2.0", "reposync:chunker/types@1.0.0", "wasi:io/poll@0.2.6"] {
             assert!(is_offered(name), "{name}");
         }

@@ -1,15 +1,15 @@
-//! Documents on which a component failed, kept below the cache folder so that its author can replay
-//! them. Bounded in number; nothing of a document's path but its file name is used.
+//! Saves documents on which a component failed below the cache folder, so that its author can
+//! replay them. Keeps a bounded number, and uses only the file name of a document's path.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-/// Documents kept; the oldest go first.
+/// Maximum number of saved documents; the oldest are deleted first.
 const MAX_KEPT: usize = 20;
 
-/// Keeps a document and what is known of the failure. Returns where the document lies.
+/// Saves a document and the details of the failure. Returns the path of the saved document.
 pub(super) fn keep(
     root: &Path,
     component: &str,
@@ -32,14 +32,14 @@ pub(super) fn keep(
     Ok(document)
 }
 
-/// A name that stays in its folder, needs no quotes in a shell, and is no option.
+/// A file name that stays in its folder, needs no shell quoting, and is not mistaken for an option.
 fn plain(name: &str) -> String {
     const MAX_CHARS: usize = 80;
     let plain: String = name
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' })
         .collect();
-    // The end holds the extension, by which components and people know the file.
+    // Truncate at the start, because the extension at the end identifies the file type.
     let start = plain.len().saturating_sub(MAX_CHARS);
     let plain = plain[start..].trim_start_matches(['.', '-']);
     if plain.is_empty() || plain == "failure.txt" { format!("document_{plain}") } else { plain.to_owned() }
@@ -55,7 +55,7 @@ fn prune(root: &Path, keep: usize) -> std::io::Result<()> {
     folders.into_iter().take(surplus).try_for_each(|(_, folder)| fs::remove_dir_all(folder))
 }
 
-/// The command that replays a document.
+/// The shell command that replays a document.
 pub(super) fn command(component: &Path, document: &Path, config_json: &str) -> String {
     let mut command = format!(
         "reposync plugin test {} {}",
@@ -68,7 +68,7 @@ pub(super) fn command(component: &Path, document: &Path, config_json: &str) -> S
     command
 }
 
-/// A word as a shell reads it.
+/// Quotes a word for the shell.
 fn quoted(word: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@".contains(c);
     if !word.is_empty() && word.chars().all(bare) {
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_leaves_the_folder() {
+    fn saved_documents_stay_in_the_folder() {
         let root = tempfile::tempdir().expect("a folder");
         for path in ["../../etc/passwd", "a/..", "", "-rf", "failure.txt", "a/\u{1b}[2J x.md", "a\\b"] {
             let kept = keep(root.path(), "x 1.0.0", path, "text", "why").expect("kept");
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn their_number_is_bounded() {
+    fn the_number_of_saved_documents_is_bounded() {
         let root = tempfile::tempdir().expect("a folder");
         for n in 0..MAX_KEPT + 5 {
             keep(root.path(), "x", "a.md", &n.to_string(), "why").expect("kept");

@@ -1,4 +1,4 @@
-//! What instances of all components share: the engine, the linked imports, the clock, the cache.
+//! State shared by the instances of all components: the engine, the linker, the clock, the cache.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,12 +15,12 @@ use super::sandbox::{self, State};
 use super::ticker::Ticker;
 use crate::model::{StageError, StageResult};
 
-/// How a host runs its components. The default is what a run uses.
+/// Options of a host. The default is what a run uses.
 #[derive(Debug, Clone, Copy)]
 pub struct HostOptions {
     /// Wall time for starting, describing and configuring a component.
     pub start_deadline: Duration,
-    /// Count instructions instead of time, so that every run measures the same; slower.
+    /// Limit by instructions instead of time, for reproducible results; slower.
     pub deterministic: bool,
 }
 
@@ -30,7 +30,7 @@ impl Default for HostOptions {
     }
 }
 
-/// The engine of the process and what belongs to it.
+/// The process-wide engine and its resources.
 pub(super) struct Runtime {
     engine: Engine,
     linker: Linker<State>,
@@ -38,7 +38,7 @@ pub(super) struct Runtime {
     cache: Cache,
     options: HostOptions,
     compilations: AtomicU64,
-    /// Where documents are kept on which a component failed.
+    /// Folder for documents on which a component failed.
     failed: PathBuf,
 }
 
@@ -75,7 +75,7 @@ impl Runtime {
         &self.cache
     }
 
-    /// The folder for documents on which a component failed.
+    /// Folder for documents on which a component failed.
     pub(super) fn failed(&self) -> &Path {
         &self.failed
     }

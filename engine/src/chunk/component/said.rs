@@ -1,15 +1,15 @@
-//! What a component said while it worked on a document: log lines, and what it printed. Kept for the
-//! message of a trap, for `plugin test`, and for the log at the level `debug`.
+//! Captures a component's output for one document: log lines and what it printed. Used for trap
+//! messages, for `plugin test`, and for the log at level `debug`.
 
 use std::fmt;
 
 use super::bindings::reposync::chunker::log::Level;
 use super::limits::MAX_LOG;
 
-/// What one entry counts for beside its text, so that empty ones are bounded too.
+/// Fixed cost of an entry in addition to its text, so that empty lines are bounded too.
 const ENTRY_BYTES: usize = 32;
 
-/// The log lines of one document, up to a bound.
+/// The log lines of one document, up to [`MAX_LOG`] bytes.
 #[derive(Debug, Default)]
 pub(super) struct Said {
     entries: Vec<SaidLine>,
@@ -17,23 +17,23 @@ pub(super) struct Said {
     left_out: usize,
 }
 
-/// One line that a component said.
+/// One line of a component's output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SaidLine {
-    /// How it was said.
+    /// Where the line came from.
     pub how: How,
-    /// The line, without anything that steers a terminal or reorders text.
+    /// The line, without terminal control characters and bidirectional marks.
     pub text: String,
 }
 
-/// How a component said something.
+/// The origin of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
-    /// By `log.write`, at this level.
+    /// `log.write` at this level.
     Logged(&'static str),
-    /// To standard output or standard error.
+    /// Standard output or standard error.
     Printed,
-    /// Said by the host: lines beyond the limit.
+    /// Added by the host: lines beyond the limit were dropped.
     LeftOut,
 }
 
@@ -52,7 +52,7 @@ impl Said {
         *self = Self::default();
     }
 
-    /// Takes a message; each of its lines becomes an entry.
+    /// Adds a message; each of its lines becomes an entry.
     pub(super) fn log(&mut self, level: Level, message: &str) {
         let how = How::Logged(match level {
             Level::Trace => "trace",
@@ -73,21 +73,20 @@ impl Said {
         }
     }
 
-    /// The log, line by line, for the message of a failure.
+    /// The log as text, for the details of a failure.
     pub(super) fn text(&self) -> String {
         let mut text: String = self.entries.iter().flat_map(|line| [line.text.as_str(), "\n"]).collect();
         if self.left_out > 0 {
-            text.push_str(&format!("({} more lines were left out)\n", self.left_out));
+            text.push_str(&format!("({} more lines were dropped)\n", self.left_out));
         }
         text
     }
 
-    /// The log, and what was printed (`output`, in which nothing steers a terminal).
+    /// The log lines, followed by the lines of `output`, which must be [`printable`].
     pub(super) fn lines(&self, output: &str) -> Vec<SaidLine> {
         let mut lines = self.entries.clone();
         if self.left_out > 0 {
-            let text =
-                format!("{} more lines of the log, which is cut off at 64 KiB a document", self.left_out);
+            let text = format!("{} more log lines; the log is limited to 64 KiB per document", self.left_out);
             lines.push(SaidLine { how: How::LeftOut, text });
         }
         lines.extend(output.lines().map(|line| SaidLine { how: How::Printed, text: line.to_owned() }));
@@ -95,9 +94,8 @@ impl Said {
     }
 }
 
-/// Writes lines to the log, an event each. The level is `debug` whatever the component says, for it
-/// is the component's voice and not the program's; the text is a field, quoted where it is shown, so
-/// that it cannot pass for another field or line.
+/// Writes lines to RepoSync's log, one event per line. Always at level `debug`, whatever level the
+/// component used. The text is a quoted field, so that it cannot forge other fields or lines.
 pub(super) fn trace(component: &str, path: Option<&str>, lines: impl FnOnce() -> Vec<SaidLine>) {
     if !tracing::enabled!(tracing::Level::DEBUG) {
         return;
@@ -108,17 +106,17 @@ pub(super) fn trace(component: &str, path: Option<&str>, lines: impl FnOnce() ->
     }
 }
 
-/// A text of the component's for people's eyes: nothing in it steers a terminal or reorders a line.
+/// Replaces terminal control characters and bidirectional marks in a component's text.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if steers(c) && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if is_unprintable(c) && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
-/// [`printable`], in one line of a bounded length.
+/// Like [`printable`], in one line of bounded length.
 pub(super) fn one_line(text: &str) -> String {
     const MAX_CHARS: usize = 300;
     let shown = |c: char| match c {
         c if c.is_control() => ' ',
-        c if steers(c) => '\u{fffd}',
+        c if is_unprintable(c) => '\u{fffd}',
         c => c,
     };
     let mut line: String = text.trim().chars().take(MAX_CHARS).map(shown).collect();
@@ -128,8 +126,8 @@ pub(super) fn one_line(text: &str) -> String {
     line
 }
 
-/// Control characters, line separators, and the marks that change the direction of writing.
-fn steers(c: char) -> bool {
+/// True for control characters, line separators, and bidirectional formatting characters.
+fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{061c}')
         || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -145,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_is_cut_off_and_counted() {
+    fn a_log_flood_is_truncated_and_counted() {
         for (message, least) in [("x".repeat(1000), 30), (String::new(), 90_000)] {
             let mut said = Said::default();
             for _ in 0..if message.is_empty() { 100_000 } else { 100 } {
@@ -160,13 +158,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_steers_a_terminal() {
+    fn terminal_control_characters_are_replaced() {
         assert_eq!(printable("a\u{1b}[2Jb\n\u{202e}c"), "a\u{fffd}[2Jb\n\u{fffd}c");
         assert_eq!(one_line(" a\nb\u{7} \u{2066}c\u{2028}d"), "a b  \u{fffd}c\u{fffd}d");
     }
 
     #[test]
-    fn each_line_is_said_for_itself() {
+    fn each_line_is_a_separate_entry() {
         let mut said = Said::default();
         said.log(Level::Warn, "one\ntwo\n");
         said.log(Level::Info, "");
@@ -196,7 +194,7 @@ mod tests {
         }
     }
 
-    /// What the log shows of a message that tries to pass for other lines and fields.
+    /// The log output for a message that tries to forge other lines and fields.
     fn logged(json: bool) -> String {
         let buffer = Buffer::default();
         let writer = buffer.clone();
@@ -236,7 +234,7 @@ mod tests {
             let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
             assert_eq!(event["fields"]["message"], "component");
             assert_eq!(line.matches("\"message\"").count(), 1, "{line}");
-            assert!(!line.chars().any(steers), "{line}");
+            assert!(!line.chars().any(is_unprintable), "{line}");
         }
     }
 }

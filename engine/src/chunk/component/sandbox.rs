@@ -1,5 +1,5 @@
-//! What a component can reach: a log, and a WASI with nothing in it (no files, no environment, no
-//! sockets, no time, fixed randomness) for the toolchains whose output insists on linking it.
+//! What a component can access: a log, and stubs of WASI (no files, no environment, no sockets, no
+//! time, fixed randomness) for toolchains that always link it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,10 +16,10 @@ use super::bindings::reposync::chunker::{log, types};
 use super::limits::{Limiter, MAX_LOG};
 use super::said::{Said, SaidLine, printable};
 
-/// Handles that WASI may give out; a component needs a handful for its streams.
+/// Maximum number of WASI handles; a component needs a few for its streams.
 const MAX_HANDLES: usize = 256;
 
-/// What a store holds for its component.
+/// The host state of a component's store.
 pub(super) struct State {
     pub(super) limiter: Limiter,
     pub(super) said: Said,
@@ -33,7 +33,7 @@ impl State {
         let stderr = Stderr::default();
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);
-        // Whatever the component draws from these, it draws the same again on the next machine.
+        // Fixed seeds, so that results are the same on every machine.
         let seed = || Deterministic::new(vec![0x52, 0x65, 0x70, 0x6f, 0x53, 0x79, 0x6e, 0x63]);
         let wasi = WasiCtx::builder()
             .stderr(stderr.clone())
@@ -41,8 +41,8 @@ impl State {
             .secure_random(seed())
             .insecure_random(seed())
             .insecure_random_seed(0)
-            .wall_clock(Stopped)
-            .monotonic_clock(Stopped)
+            .wall_clock(FrozenClock)
+            .monotonic_clock(FrozenClock)
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
@@ -50,18 +50,18 @@ impl State {
         Self { limiter: Limiter::new(memory), said: Said::default(), stderr, wasi, table }
     }
 
-    /// Forgets what was said for the last document.
-    pub(super) fn hush(&mut self) {
+    /// Discards the output for the previous document.
+    pub(super) fn clear_output(&mut self) {
         self.said.clear();
         self.stderr.lock().clear();
     }
 
-    /// What the component said since the last `hush`.
+    /// The component's output since the last [`Self::clear_output`].
     pub(super) fn lines(&self) -> Vec<SaidLine> {
         self.said.lines(&printable(&self.stderr()))
     }
 
-    /// The end of what was written to standard error and standard output.
+    /// The tail of standard error and standard output.
     pub(super) fn stderr(&self) -> String {
         String::from_utf8_lossy(&self.stderr.lock()).into_owned()
     }
@@ -81,11 +81,11 @@ impl log::Host for State {
     }
 }
 
-/// Fills a linker with all that a component may import.
+/// Adds everything that a component may import to the linker.
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     ChunkerPlugin::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     wasmtime_wasi::p2::add_to_linker_sync(linker)?;
-    // WASI's own timers sleep outside the component, where no deadline reaches.
+    // WASI's own timers sleep in the host, where the deadline does not interrupt them.
     linker.allow_shadowing(true);
     monotonic_clock::add_to_linker::<_, NoTimers>(linker, |state: &mut State| {
         NoTimersView(&mut state.table)
@@ -94,14 +94,14 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// What the clocks show. Not zero: the runtime of Go takes that for a broken clock and refuses to
-/// start.
+/// The time of all clocks. Not zero, because Go's runtime takes zero for a broken clock and refuses
+/// to start.
 const NOW: u64 = 1;
 
-/// A clock that stands still: the chunks of a document must not depend on the day.
-struct Stopped;
+/// A clock that stands still: the chunks of a document must not depend on the date.
+struct FrozenClock;
 
-impl HostWallClock for Stopped {
+impl HostWallClock for FrozenClock {
     fn resolution(&self) -> Duration {
         Duration::from_secs(1)
     }
@@ -111,7 +111,7 @@ impl HostWallClock for Stopped {
     }
 }
 
-impl HostMonotonicClock for Stopped {
+impl HostMonotonicClock for FrozenClock {
     fn resolution(&self) -> u64 {
         1
     }
@@ -127,12 +127,12 @@ impl HasData for NoTimers {
     type Data<'a> = NoTimersView<'a>;
 }
 
-/// A monotonic clock whose every timer has already rung.
+/// A monotonic clock whose timers have always elapsed.
 struct NoTimersView<'a>(&'a mut ResourceTable);
 
 impl NoTimersView<'_> {
-    fn rung(&mut self) -> wasmtime::Result<Resource<DynPollable>> {
-        let timer = self.0.push(Rung)?;
+    fn elapsed_timer(&mut self) -> wasmtime::Result<Resource<DynPollable>> {
+        let timer = self.0.push(Elapsed)?;
         subscribe(self.0, timer)
     }
 }
@@ -147,22 +147,22 @@ impl monotonic_clock::Host for NoTimersView<'_> {
     }
 
     fn subscribe_instant(&mut self, _: u64) -> wasmtime::Result<Resource<DynPollable>> {
-        self.rung()
+        self.elapsed_timer()
     }
 
     fn subscribe_duration(&mut self, _: u64) -> wasmtime::Result<Resource<DynPollable>> {
-        self.rung()
+        self.elapsed_timer()
     }
 }
 
-struct Rung;
+struct Elapsed;
 
 #[wasmtime_wasi::async_trait]
-impl Pollable for Rung {
+impl Pollable for Elapsed {
     async fn ready(&mut self) {}
 }
 
-/// Keeps the last bytes written: a panic's message or a traceback's last line stands at the end.
+/// Keeps the last bytes written, because a panic message or traceback ends with the reason.
 #[derive(Clone, Default)]
 struct Stderr(Arc<Mutex<Vec<u8>>>);
 
@@ -174,7 +174,7 @@ impl Stderr {
     fn keep(&self, bytes: &[u8]) {
         let mut kept = self.lock();
         kept.extend_from_slice(&bytes[bytes.len().saturating_sub(MAX_LOG)..]);
-        // Cut back only now and then, so that a flood costs no quadratic time.
+        // Truncate only now and then, so that a flood of output takes linear time.
         if kept.len() > 2 * MAX_LOG {
             let surplus = kept.len() - MAX_LOG;
             kept.drain(..surplus);
@@ -194,7 +194,7 @@ impl StdoutStream for Stderr {
     }
 
     fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
-        // Only later WASI versions ask for this one.
+        // Only WASI 0.3 and later call this.
         Box::new(tokio::io::sink())
     }
 }

@@ -1,5 +1,5 @@
-//! Configured instances of a component, a new one for each document: nothing that a component
-//! remembers of one document, or of one project, reaches another.
+//! Starts a configured instance per document, so that no state leaks from one document, or project,
+//! to another.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::instance::{Configured, Instance};
 use super::limits::Limits;
 use super::runtime::Runtime;
 
-/// What a stage starts its instances with.
+/// Everything a stage needs to start an instance.
 pub(super) struct Starter {
     pub(super) runtime: Arc<Runtime>,
     pub(super) compiled: Arc<Compiled>,
@@ -18,7 +18,7 @@ pub(super) struct Starter {
 }
 
 impl Starter {
-    /// A new instance, with its answer to the configuration.
+    /// Starts an instance; also returns the result of `configure`.
     pub(super) fn start(&self) -> Result<(Instance, Configured), Fault> {
         let watch = self.runtime.watch();
         let mut instance = Instance::start(&self.compiled.pre, &self.limits, watch)?;
@@ -26,11 +26,13 @@ impl Starter {
         Ok((instance, configured))
     }
 
-    /// A new instance for a document. The component took this configuration when the stage was loaded.
+    /// Starts an instance for a document. `configure` succeeded when the stage was loaded.
     pub(super) fn for_document(&self) -> Result<Instance, Fault> {
         match self.start()? {
             (instance, Ok(_)) => Ok(instance),
-            (_, Err(_)) => Err(Fault::broken("it refuses the configuration that it took when it was loaded")),
+            (_, Err(_)) => {
+                Err(Fault::broken("it refuses the configuration that it accepted when it was loaded"))
+            }
         }
     }
 }

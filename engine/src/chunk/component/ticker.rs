@@ -1,4 +1,4 @@
-//! The clock behind deadlines: a thread that moves the engine's epoch while a component runs.
+//! The clock behind deadlines: a thread that increments the engine's epoch while a component runs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -9,10 +9,10 @@ use wasmtime::Engine;
 
 use super::limits::TICK;
 
-/// Ticks without any call after which the thread sleeps until it is woken: a second.
+/// Number of ticks (one second) without a call after which the thread parks.
 const IDLE_TICKS: u32 = 100;
 
-/// Moves the epoch of one engine; ends when dropped.
+/// Increments the epoch of one engine; the thread ends on drop.
 pub(super) struct Ticker {
     shared: Arc<Shared>,
     thread: JoinHandle<()>,
@@ -35,10 +35,11 @@ impl Ticker {
         Ok(Self { shared, thread })
     }
 
-    /// Keeps the clock going until the guard is dropped.
+    /// Keeps the clock running until the guard is dropped.
     pub(super) fn running(&self) -> Running<'_> {
         self.shared.calls.fetch_add(1, SeqCst);
-        // Sequential consistency: either the thread sees the call, or we see that it sleeps.
+        // Sequentially consistent: either the thread sees this call, or this call sees that it is
+        // parked.
         if self.shared.asleep.load(SeqCst) {
             self.thread.thread().unpark();
         }
@@ -53,7 +54,7 @@ impl Drop for Ticker {
     }
 }
 
-/// A call in progress.
+/// Guard of a call in progress.
 pub(super) struct Running<'a> {
     shared: &'a Shared,
 }
@@ -64,7 +65,7 @@ impl Drop for Running<'_> {
     }
 }
 
-/// How many ticks a duration takes; one more, because the first may come at once.
+/// Number of ticks for a duration, plus one, because the first tick may come immediately.
 pub(super) fn ticks(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX).saturating_add(1)
 }

@@ -1,5 +1,5 @@
-//! A component on the bench: the same chunks as in a run, on an instance that its author chooses,
-//! and what they cost. For `reposync plugin`.
+//! Runs a component for its author (`reposync plugin`): the same chunks as in a run, on an instance
+//! that is reused, with measurements.
 
 use std::time::{Duration, Instant};
 
@@ -9,57 +9,57 @@ use super::instance::Instance;
 use super::said::SaidLine;
 use crate::model::{Chunk, Document};
 
-/// One running instance of a component.
+/// Splits documents on one instance of a component.
 pub struct Trial<'a> {
     chunker: &'a ComponentChunker,
     instance: Option<Instance>,
 }
 
-/// What a component made of a document.
+/// The result for one document.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
-    /// Chunks that keep the contract.
+    /// Chunks that satisfy the contract.
     Chunks(Vec<Chunk>),
-    /// It leaves the document to others.
+    /// The component declined the document.
     NotMine,
-    /// It says why it gives no chunks: its right.
+    /// The component reported an error, which the contract allows.
     Refused(String),
-    /// It broke the contract, or came to grief.
+    /// The component violated the contract or failed.
     Broke {
         /// What happened, in one line.
         what: String,
-        /// What to do.
+        /// What its author can do.
         remedy: String,
         /// Backtrace, standard error and log of a fault.
         details: Option<String>,
     },
 }
 
-/// What a document gave on a [`Trial`].
+/// The result and measurements for one document.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The answer.
+    /// The result.
     pub verdict: Verdict,
-    /// How long the call took, checks included.
+    /// Wall time of the call, including validation.
     pub took: Duration,
-    /// Instructions executed, where the host counts them.
+    /// Instructions executed; `None` if the host does not count them.
     pub fuel: Option<u64>,
-    /// What the component logged and printed. Empty after a fault, whose details show it.
+    /// Output of the component. Empty after a fault, because `details` contains it.
     pub said: Vec<SaidLine>,
 }
 
 impl<'a> Trial<'a> {
-    /// No instance yet: the first document gets a fresh one.
+    /// The first document starts the instance.
     pub fn new(chunker: &'a ComponentChunker) -> Self {
         Self { chunker, instance: None }
     }
 
-    /// Bytes of memory that the instance holds.
+    /// Memory and tables of the instance, in bytes.
     pub fn memory(&self) -> usize {
         self.instance.as_ref().map_or(0, Instance::memory)
     }
 
-    /// Cuts one document. After a fault the next document gets a fresh instance.
+    /// Splits one document. After a fault the next document gets a new instance.
     pub fn chunk(&mut self, document: &Document<'_>) -> Outcome {
         let mut instance = match self.instance.take().map_or_else(|| self.chunker.fresh(), Ok) {
             Ok(instance) => instance,
@@ -73,7 +73,7 @@ impl<'a> Trial<'a> {
             Ok(Answer::NotMine) => Verdict::NotMine,
             Ok(Answer::BadDocument(why) | Answer::Refused(why)) => Verdict::Refused(why),
             Ok(Answer::Breach(what)) => {
-                Verdict::Broke { what, remedy: "fix what the component answers".to_owned(), details: None }
+                Verdict::Broke { what, remedy: "fix what the component returns".to_owned(), details: None }
             }
             Err(fault) => return self.broke(&fault, took),
         };
@@ -93,11 +93,11 @@ impl<'a> Trial<'a> {
 }
 
 impl ComponentChunker {
-    /// How long starting and configuring an instance takes, best of `times`.
+    /// Time to start and configure an instance: the minimum of `times` attempts.
     pub fn start_time(&self, times: usize) -> Duration {
         let once = |_| {
             let begun = Instant::now();
-            // It started when the stage was loaded; a fault now would be one of its own luck.
+            // It started when the stage was loaded, so a fault here would be transient.
             drop(self.fresh());
             begun.elapsed()
         };

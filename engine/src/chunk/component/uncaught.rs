@@ -1,22 +1,22 @@
-//! What an uncaught exception or a panic says, found in what a component wrote before it trapped:
-//! tracebacks of Python, exceptions of QuickJS, and panics of Rust. The formats are those of
-//! componentize-py 0.25, componentize-qjs 0.4 and Rust's standard library.
+//! Extracts uncaught exceptions and panics from a component's output before a trap: Python
+//! tracebacks, QuickJS exceptions, and Rust panics. Supports the formats of componentize-py 0.25,
+//! componentize-qjs 0.4 and Rust's standard library.
 
-/// An exception that nobody caught, or a panic.
+/// An uncaught exception or a panic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Uncaught {
     /// `it raised an exception` or `it panicked`.
     verb: &'static str,
-    /// Where in the author's sources, as `FILE:LINE` or `FILE:LINE:COLUMN`.
+    /// Location in the author's sources, as `FILE:LINE` or `FILE:LINE:COLUMN`.
     place: Option<String>,
     function: Option<String>,
     message: String,
 }
 
 impl Uncaught {
-    /// Looks for the last one in what was written to standard error or the log.
+    /// Finds the last exception or panic in standard error or the log.
     pub(super) fn find(written: &str) -> Option<Self> {
-        // Python and QuickJS print the exception first and then panic over it.
+        // Python and QuickJS print the exception first and then panic.
         python(written).or_else(|| panic(written))
     }
 
@@ -35,14 +35,14 @@ impl Uncaught {
 
 const RAISED: &str = "it raised an exception";
 
-/// The last traceback: its frames are indented, the exception is the first line that is not.
+/// The last traceback: frames are indented, and the first line that is not is the exception.
 fn python(written: &str) -> Option<Uncaught> {
     const START: &str = "Traceback (most recent call last):\n";
     let traceback = &written[written.rfind(START)? + START.len()..];
     let frames: Vec<_> =
         traceback.lines().take_while(|line| line.starts_with("  ")).filter_map(frame).collect();
     let message = traceback.lines().find(|line| !line.starts_with("  "))?;
-    // The project's own folder is mounted as `/0`. A frame of a library says less to the author.
+    // The project's own folder is mounted as `/0`. Prefer its frames over those of libraries.
     let frame = frames.iter().rfind(|frame| frame.file.starts_with("/0/")).or(frames.last());
     Some(Uncaught {
         verb: RAISED,
@@ -65,7 +65,7 @@ fn frame(line: &str) -> Option<Frame<'_>> {
     Some(Frame { file, line, function })
 }
 
-/// A file's path without the folder that componentize-py mounts it in.
+/// Strips the folder into which componentize-py mounts the project.
 fn unmounted(file: &str) -> &str {
     let path = file.trim_start_matches('/');
     match path.split_once('/') {
@@ -74,7 +74,7 @@ fn unmounted(file: &str) -> &str {
     }
 }
 
-/// `panicked at src/lib.rs:12:5:` and the message, on the same line or below.
+/// Parses `panicked at src/lib.rs:12:5:` and the message, on the same line or below.
 fn panic(written: &str) -> Option<Uncaught> {
     const START: &str = "panicked at ";
     let panic = &written[written.rfind(START)? + START.len()..];
@@ -87,7 +87,7 @@ fn panic(written: &str) -> Option<Uncaught> {
     if let Some(exception) = quickjs(message) {
         return Some(exception);
     }
-    // What the engine of JavaScript finds where it expects one of the contract's errors.
+    // The QuickJS engine's message when a thrown value is none of the contract's errors.
     if message.starts_with("invalid variant: Error(FromJs") {
         return Some(Uncaught {
             verb: RAISED,
@@ -100,17 +100,17 @@ fn panic(written: &str) -> Option<Uncaught> {
         verb: "it panicked",
         place: Some(place.to_owned()),
         function: None,
-        // `assert_eq!` needs three lines to show what differs.
+        // `assert_eq!` needs three lines to show both values.
         message: message.lines().take_while(|line| !is_advice(line)).take(3).collect::<Vec<_>>().join(" "),
     })
 }
 
-/// What the standard library prints after a panic's message.
+/// True for lines that the standard library prints after a panic's message.
 fn is_advice(line: &str) -> bool {
     line.trim().is_empty() || line.starts_with("stack backtrace:") || line.starts_with("note: ")
 }
 
-/// An exception in QuickJS, as the engine's panic shows it.
+/// Parses an exception in QuickJS, as shown in the engine's panic.
 fn quickjs(message: &str) -> Option<Uncaught> {
     let exception = message.starts_with("Failed to call").then_some(message)?;
     let text = |field: &str| {
@@ -120,7 +120,7 @@ fn quickjs(message: &str) -> Option<Uncaught> {
     let said = text("message")?;
     let stack = text("stack").unwrap_or_default();
     let frames: Vec<_> = stack.lines().filter_map(stack_frame).collect();
-    // A frame of a library says less to the author.
+    // Prefer frames of the author's code over those of libraries.
     let frame = frames.iter().find(|(_, place)| !place.contains("node_modules/")).or(frames.first());
     Some(Uncaught {
         verb: RAISED,
@@ -135,12 +135,12 @@ fn quickjs(message: &str) -> Option<Uncaught> {
     })
 }
 
-/// `    at helper (/chunker.js:94:10)`: function and place.
+/// Parses `    at helper (/chunker.js:94:10)`: function and location.
 fn stack_frame(line: &str) -> Option<(&str, &str)> {
     line.trim().strip_prefix("at ")?.strip_suffix(')')?.split_once(" (")
 }
 
-/// A text as Rust's `{:?}` writes it, up to its closing quote.
+/// Unescapes a string written with Rust's `{:?}`, up to its closing quote.
 fn unescaped(debug: &str) -> String {
     let mut text = String::new();
     let mut rest = debug.chars();
@@ -173,7 +173,7 @@ mod tests {
         Uncaught::find(written).expect("found").line()
     }
 
-    // What components wrote that `plugin build` had made, with the tools named above.
+    // Output of components that `plugin build` made with the tools named above.
 
     const PYTHON: &str = r#"Traceback (most recent call last):
   File "/0/chunker.py", line 53, in split
@@ -233,7 +233,7 @@ note: Some details are omitted, run with `RUST_BACKTRACE=full` for a verbose bac
     #[test]
     fn a_panic_of_rust() {
         let message = "index out of bounds: the len is 3 but the index is 7";
-        // The plugin SDK logs it in one line; the standard library writes two and advice.
+        // The plugin SDK logs it in one line; the standard library writes two lines and advice.
         let logged = format!("panicked at src/lib.rs:12:5: {message}\n");
         let written = format!(
             "\nthread 'main' (1) panicked at src/lib.rs:12:5:\n{message}\n\

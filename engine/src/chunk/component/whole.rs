@@ -1,10 +1,10 @@
-//! Files that appear whole or not at all.
+//! Atomic file writes.
 
 use std::io;
 use std::path::Path;
 
-/// Writes a file through another one beside it, whose name nobody can guess: a repository could hold
-/// a link of a guessable name, and the text would go to where it leads.
+/// Writes a file atomically, through a temporary file with a random name in the same folder. With a
+/// predictable name, a repository could place a symbolic link there and redirect the write.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -12,7 +12,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     };
     let mut builder = tempfile::Builder::new();
     builder.prefix(".reposync-");
-    // The mode of any file that the user creates: the umask narrows it.
+    // Default mode of newly created files; the umask restricts it.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let part = builder.tempfile_in(folder)?;
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_is_replaced_and_nothing_is_left_beside_it() {
+    fn the_file_is_replaced_and_no_temporary_file_remains() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("notes.wasm");
         std::fs::write(&path, "old").expect("written");

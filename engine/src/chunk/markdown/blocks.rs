@@ -1,25 +1,26 @@
-//! Markdown's block structure, line by line: where headings, fences, tables, lists begin and end.
+//! Parses Markdown's block structure line by line: where headings, fences, tables and lists begin
+//! and end.
 //!
-//! This is CommonMark with tables, as far as it decides where a document may be cut. Inline markup
-//! is not read, nor is what is nested in lists and quotes. A parser with events per word would
-//! take several times as long as everything else that happens to a document.
+//! Implements CommonMark with tables, as far as it decides where a document may be cut. Ignores
+//! inline markup and blocks nested in lists and quotes: a full event parser would take several
+//! times as long as all other processing of a document.
 
 use std::ops::Range;
 
 use super::super::lines::Lines;
 use super::front_matter;
 
-/// A block of whole lines; blank lines after it belong to it.
+/// A block of whole lines, including the blank lines after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Block {
     pub(super) kind: Kind,
     pub(super) lines: Range<usize>,
 }
 
-/// What a block is.
+/// The kind of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A heading of level 1 to 6; `text` lines before a setext underline are part of it.
+    /// A heading of level 1 to 6; text lines above a setext underline are part of it.
     Heading(u8),
     /// Fenced or indented code.
     Code,
@@ -34,11 +35,11 @@ pub(super) enum Kind {
     Rule,
 }
 
-/// A document's structure.
+/// The block structure of a document.
 pub(super) struct Outline {
-    /// The title that its front matter gives.
+    /// The title from the front matter.
     pub(super) title: Option<String>,
-    /// All blocks, in order, without a gap.
+    /// All blocks, in order and without gaps.
     pub(super) blocks: Vec<Block>,
 }
 
@@ -56,12 +57,12 @@ struct Scanner<'a> {
     blocks: Vec<Block>,
 }
 
-/// A line by what it starts with.
+/// A line, classified by how it starts.
 #[derive(Debug, Clone, Copy)]
 struct Line<'a> {
-    /// Columns of white space before `rest`; a tab goes to the next multiple of four.
+    /// Columns of white space before `rest`; a tab advances to the next multiple of four.
     indent: usize,
-    /// The line without white space at its edges.
+    /// The line without leading and trailing white space.
     rest: &'a str,
 }
 
@@ -96,7 +97,7 @@ impl<'a> Line<'a> {
             .then(|| u8::try_from(hashes).unwrap_or(6))
     }
 
-    /// Character and length of a fence that may open here.
+    /// Character and length of a fence that may open on this line.
     fn fence(self) -> Option<(u8, usize)> {
         let mark = self.first();
         if self.indent >= 4 || !matches!(mark, b'`' | b'~') {
@@ -129,7 +130,7 @@ impl<'a> Line<'a> {
             && self.rest.bytes().filter(|&byte| byte == mark).count() >= 3
     }
 
-    /// The column at which the content of a list item starts, where one starts here.
+    /// The column at which a list item's content starts; `None` if no item starts on this line.
     fn item(self) -> Option<usize> {
         let bytes = self.rest.as_bytes();
         let marker = match self.first() {
@@ -147,21 +148,21 @@ impl<'a> Line<'a> {
             None => Some(self.indent + marker + 1),
             Some(b' ' | b'\t') => {
                 let blanks = bytes[marker..].iter().take_while(|&&byte| byte == b' ').count().max(1);
-                // Five blanks and more start indented code inside the item.
+                // Five or more spaces start indented code inside the item.
                 Some(self.indent + marker + if blanks > 4 { 1 } else { blanks })
             }
             Some(_) => None,
         }
     }
 
-    /// True for the row of dashes under a table's head.
+    /// True for the delimiter row under a table's header.
     fn delimiter(self) -> bool {
         self.rest.contains('|')
             && self.rest.contains('-')
             && self.rest.bytes().all(|byte| matches!(byte, b'|' | b'-' | b':' | b' ' | b'\t'))
     }
 
-    /// How an HTML block that starts here ends; none where none starts.
+    /// How the HTML block that starts on this line ends; `None` if none starts.
     fn html(self, after_paragraph: bool) -> Option<HtmlEnd> {
         if self.indent >= 4 || self.first() != b'<' {
             return None;
@@ -209,13 +210,13 @@ impl<'a> Line<'a> {
 
 #[derive(Debug, Clone, Copy)]
 enum HtmlEnd {
-    /// With the line that holds this.
+    /// On the line that contains this text.
     With(&'static str),
     /// Before a blank line.
     Blank,
 }
 
-/// Elements that start an HTML block wherever they open or close (CommonMark 0.31, condition 6).
+/// Elements whose opening or closing tag starts an HTML block (CommonMark 0.31, condition 6).
 const BLOCK_TAGS: [&str; 62] = [
     "address",
     "article",
@@ -290,7 +291,7 @@ impl<'a> Scanner<'a> {
         self.blocks.push(Block { kind, lines });
     }
 
-    /// Reads all blocks; gives the title of the front matter.
+    /// Parses all blocks; returns the title from the front matter.
     fn scan(&mut self) -> Option<String> {
         let mut at = 0;
         let mut title = None;
@@ -305,7 +306,7 @@ impl<'a> Scanner<'a> {
         title
     }
 
-    /// The line after the blank lines from `at` on.
+    /// The first line from `at` on that is not blank.
     fn skip_blank(&self, mut at: usize) -> usize {
         while at < self.count && self.lines.blank(at) {
             at += 1;
@@ -313,7 +314,8 @@ impl<'a> Scanner<'a> {
         at
     }
 
-    /// Reads the block that starts at a line; gives the line after it and its blank lines.
+    /// Parses the block that starts at a line; returns the line after the block and its blank
+    /// lines.
     fn block(&mut self, at: usize) -> usize {
         let line = self.line(at);
         if line.blank() {
@@ -343,7 +345,7 @@ impl<'a> Scanner<'a> {
         next
     }
 
-    /// A paragraph, unless an underline or a row of dashes makes it a heading or a table.
+    /// Parses a paragraph, unless an underline or a delimiter row makes it a heading or a table.
     fn paragraph(&mut self, start: usize) -> usize {
         let mut at = start + 1;
         while at < self.count {
@@ -375,7 +377,7 @@ impl<'a> Scanner<'a> {
         next
     }
 
-    /// True for a line that ends a paragraph without a blank line between.
+    /// True for a line that ends a paragraph without a blank line in between.
     fn interrupts(line: Line<'_>) -> bool {
         if line.indent >= 4 {
             return false;
@@ -386,7 +388,7 @@ impl<'a> Scanner<'a> {
             b'>' => true,
             b'<' => line.html(true).is_some(),
             b'*' | b'-' | b'_' | b'+' => line.rule() || (line.rest.len() > 1 && line.item().is_some()),
-            // Of numbered lists only one that begins at 1.
+            // A numbered list interrupts a paragraph only if it starts at 1.
             b'1' => line.rest.len() > 2 && matches!(&line.rest.as_bytes()[1..3], b". " | b") "),
             _ => false,
         }
@@ -419,7 +421,7 @@ impl<'a> Scanner<'a> {
             HtmlEnd::With(mark) => (at..self.count)
                 .find(|&next| {
                     let line = self.lines.text(next);
-                    // Only element names are in letters, and they ignore case.
+                    // Only end tags contain letters, and element names are case-insensitive.
                     if mark.starts_with("</") {
                         line.to_ascii_lowercase().contains(mark)
                     } else {
@@ -439,8 +441,8 @@ impl<'a> Scanner<'a> {
             .unwrap_or(self.count)
     }
 
-    /// The end of a quote or the like: lines that carry its mark, and paragraph text that goes on
-    /// without it.
+    /// The end of a container such as a quote: lines with its marker, and lazy continuation lines of a
+    /// paragraph without it.
     fn lazy_end(&self, from: usize, marked: impl Fn(Line<'_>) -> bool) -> usize {
         (from..self.count)
             .find(|&at| {
@@ -450,7 +452,7 @@ impl<'a> Scanner<'a> {
             .unwrap_or(self.count)
     }
 
-    /// The end of a list: items, what is indented under them, text that goes on lazily.
+    /// The end of a list: items, the lines indented under them, and lazy continuation lines.
     fn list_end(&self, start: usize) -> usize {
         let mut content = self.line(start).item().unwrap_or(2);
         let mut after_blank = false;
@@ -476,7 +478,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The items of a list: where each of its own (not of a nested list) starts.
+/// The first line of each item of a list, without the items of nested lists.
 pub(super) fn items(lines: &Lines<'_>, list: &Range<usize>) -> Vec<usize> {
     let mut starts = Vec::new();
     let mut content = 0;

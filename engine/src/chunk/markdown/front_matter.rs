@@ -1,7 +1,9 @@
-//! Front matter: a YAML or TOML table between `---` or `+++` at the very start of a document.
+//! Parses front matter: a YAML or TOML table between `---` or `+++` at the very start of a
+//! document.
 //!
-//! A document may also begin with a thematic break, so the content decides: YAML that is no mapping
-//! is Markdown. YAML that is invalid (`title: Foo: bar`) is front matter if it begins with a key.
+//! A document may also begin with a thematic break, so the content decides: YAML that is not a
+//! mapping is Markdown. Invalid YAML (`title: Foo: bar`) counts as front matter if it begins with a
+//! key.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,24 +15,24 @@ use serde_saphyr::{alias_limits, budget, options};
 
 use super::super::lines::Lines;
 
-/// Bytes that are handed to a parser. Larger front matter is read line by line.
+/// Maximum number of bytes passed to a parser. Larger front matter is scanned line by line.
 const MAX_BYTES: usize = 64 << 10;
-/// Nesting of YAML; TOML has a limit of its own.
+/// Maximum nesting of YAML; the TOML parser has its own limit.
 const MAX_DEPTH: usize = 64;
-/// YAML aliases, and the parser events that their expansion may repeat.
+/// Maximum number of YAML aliases, and of parser events that their expansion may replay.
 const MAX_ALIASES: usize = 256;
 const MAX_REPLAYED_EVENTS: usize = 16 << 10;
 
 /// A document's front matter.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FrontMatter {
-    /// The line after its closing mark.
+    /// The line after the closing marker.
     pub(super) end: usize,
-    /// What it calls the document, on one line.
+    /// The document's title, on one line.
     pub(super) title: Option<String>,
 }
 
-/// The front matter that a document begins with.
+/// Returns the front matter at the start of a document.
 pub(super) fn find(lines: &Lines<'_>) -> Option<FrontMatter> {
     if lines.count() == 0 {
         return None;
@@ -54,21 +56,21 @@ pub(super) fn find(lines: &Lines<'_>) -> Option<FrontMatter> {
     Some(FrontMatter { end: close + 1, title: title.filter(|title| !title.is_empty()) })
 }
 
-/// A blank line or a comment, in YAML and in TOML.
+/// True for a blank line or a comment, in YAML and in TOML.
 fn is_remark(line: &str) -> bool {
     let line = line.trim();
     line.is_empty() || line.starts_with('#')
 }
 
-/// False where the first line rules out a table, so that no document is parsed in vain.
+/// False if the first line rules out a table, to avoid a pointless parse.
 fn may_begin(first: &str, mark: &str) -> bool {
     if mark == "---" { first.contains([':', '?', '{']) } else { first.contains(['=', '[']) }
 }
 
-/// The text is no table, so its first line is a thematic break or plain text.
+/// The text is not a table, so its first line is a thematic break or plain text.
 struct NoTable;
 
-/// The title that YAML gives.
+/// The title from YAML.
 fn yaml(source: &str, first: &str) -> Result<Option<String>, NoTable> {
     match parse_yaml(source) {
         Some(mapping) if mapping.keys > 0 => Ok(mapping.title),
@@ -77,7 +79,7 @@ fn yaml(source: &str, first: &str) -> Result<Option<String>, NoTable> {
     }
 }
 
-/// The title that TOML gives.
+/// The title from TOML.
 fn toml(source: &str, first: &str) -> Result<Option<String>, NoTable> {
     let table = (source.len() <= MAX_BYTES).then(|| source.parse::<toml::Table>().ok()).flatten();
     match table {
@@ -93,7 +95,7 @@ fn toml(source: &str, first: &str) -> Result<Option<String>, NoTable> {
     }
 }
 
-/// True for `key: …` or `key = …`, as people write it.
+/// True for `key: …` or `key = …`.
 fn begins_with_key(line: &str, separator: char) -> bool {
     line.split_once(separator).is_some_and(|(key, value)| {
         let key = key.trim_end();
@@ -103,13 +105,13 @@ fn begins_with_key(line: &str, separator: char) -> bool {
     })
 }
 
-/// A YAML mapping: how many keys, and the title where it is text of type `T`.
+/// A YAML mapping: the number of keys, and the title if it is a `T`.
 struct Mapping<T> {
     keys: usize,
     title: Option<T>,
 }
 
-/// Parses YAML, if it is a mapping within the limits. The title is none where it is no scalar.
+/// Parses YAML that is a mapping within the limits. The title is `None` if it is not a scalar.
 fn parse_yaml(source: &str) -> Option<Mapping<String>> {
     if source.len() > MAX_BYTES {
         return None;
@@ -161,7 +163,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Mapping<T> {
     }
 }
 
-/// The title of YAML that is invalid as a whole: its entry by itself, else the rest of its line.
+/// The title of invalid YAML: its entry parsed alone, else the rest of its line.
 fn lenient_title(source: &str) -> Option<String> {
     let value = &source[title_value(source, ':')?..];
     let end = value
@@ -175,7 +177,7 @@ fn lenient_title(source: &str) -> Option<String> {
     }
 }
 
-/// Where the value of the key `title` begins.
+/// Byte offset of the value of the key `title`.
 fn title_value(source: &str, separator: char) -> Option<usize> {
     let mut start = 0;
     for line in source.split_inclusive('\n') {
@@ -190,8 +192,8 @@ fn title_value(source: &str, separator: char) -> Option<usize> {
     None
 }
 
-/// The first line of an unquoted value, without its comment; none where YAML's syntax or a template's
-/// begins.
+/// The first line of an unquoted value, without its comment; `None` if it starts with YAML syntax
+/// or a template.
 fn plain(value: &str) -> Option<String> {
     let line = value.lines().next().unwrap_or_default();
     let value = line.split(" #").next().unwrap_or_default().trim();
@@ -210,14 +212,14 @@ mod tests {
         find(&Lines::new(&ruler))
     }
 
-    /// The title of YAML between its marks; `Err` where that is no front matter.
+    /// The title of YAML between front matter markers; `Err` if that is not front matter.
     fn yaml_title(source: &str) -> Result<Option<String>, String> {
         let text = format!("---\n{source}\n---\n# Head\n");
         read(&text).map(|found| found.title).ok_or(text)
     }
 
     #[test]
-    fn titles_are_those_of_yaml() {
+    fn yaml_titles_are_found() {
         for (source, title) in [
             ("title: Plain # comment", Some("Plain")),
             ("id: x\ntitle: \"A: b\"", Some("A: b")),
@@ -258,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn titles_are_those_of_toml() {
+    fn toml_titles_are_found() {
         for (source, title) in [
             ("title = 'T' # comment", Some("T")),
             ("title = \"\"\"\nTwo\nlines\"\"\"", Some("Two lines")),
@@ -271,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_is_a_rule() {
+    fn a_thematic_break_is_not_front_matter() {
         for text in [
             "---\n# Title\n\nIntro text.\n\n## Section\n\nmore text\n\n---\n\n## After\n",
             "---\n\nSee also: the docs\nof it\n---\n",

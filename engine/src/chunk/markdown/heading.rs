@@ -1,24 +1,28 @@
-//! The text of a heading: the text content of its inline Markdown, as CommonMark defines it.
+//! Extracts the text of a heading: the text content of its inline Markdown, as CommonMark defines
+//! it.
 
 use std::cell::OnceCell;
 
 use pulldown_cmark::{BrokenLink, CowStr, Event, Options, Parser, Tag, TagEnd};
 
-/// Bytes that can begin inline markup, an escape or an entity. A line without them is its own text.
+/// Characters that can start inline markup, an escape or an entity. A line without them is plain
+/// text.
 const MARKUP: [char; 7] = ['\\', '`', '*', '_', '[', '<', '&'];
 
-/// Tables only decide where a definition may stand; footnote marks are no part of a heading's text.
+/// Tables only decide where a link definition may occur; footnote references are not part of a
+/// heading's text.
 const OPTIONS: Options = Options::ENABLE_TABLES.union(Options::ENABLE_FOOTNOTES);
 
-/// Reads the headings of one document.
+/// Extracts the headings of one document.
 ///
-/// A heading is parsed by itself. Whether `[name]` is a link or plain brackets depends on a definition
-/// elsewhere in the document, so the document is parsed as well, once, when a heading asks for it.
+/// Each heading is parsed by itself. Whether `[name]` is a link or plain brackets depends on
+/// definitions elsewhere in the document, so the document is parsed once as well, when a heading
+/// needs it.
 pub(super) struct Headings<'a> {
     text: &'a str,
-    /// The parser of the whole document, for the link definitions that its first pass collects.
+    /// The parser of the whole document; its first pass collects the link definitions.
     document: OnceCell<Parser<'a>>,
-    /// Labels of the footnotes that the document defines, in lower case.
+    /// Footnote labels that the document defines, in lower case.
     footnotes: OnceCell<Vec<String>>,
 }
 
@@ -27,8 +31,8 @@ impl<'a> Headings<'a> {
         Self { text, document: OnceCell::new(), footnotes: OnceCell::new() }
     }
 
-    /// The text of a heading's lines, without trailing attributes (`{#anchor .class}`). Every run of
-    /// white space is one space.
+    /// The text of a heading's lines, without trailing attributes (`{#anchor .class}`). Runs of
+    /// white space are collapsed into one space.
     pub(super) fn text(&self, source: &str) -> String {
         let Heading { content, underline } = heading(source);
         let content = strip_attributes(content);
@@ -37,12 +41,12 @@ impl<'a> Headings<'a> {
         text.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// The text content of a heading with markup. It is parsed as the heading it is: as a paragraph,
-    /// `1. [a](b)` would be a list.
+    /// The text content of a heading with markup. Parses it as a heading: as a paragraph, `1.
+    /// [a](b)` would become a list.
     fn parsed(&self, content: &str, underline: Option<char>) -> String {
         let mut source = match underline {
             Some(mark) => format!("{content}\n{mark}{mark}{mark}\n"),
-            // With closing hashes, so that a `#` at the content's end is not taken for them.
+            // With closing hashes, so that a trailing `#` of the content is not taken for them.
             None => format!("# {content} #\n"),
         };
         if content.contains("[^") {
@@ -75,7 +79,7 @@ impl<'a> Headings<'a> {
     }
 }
 
-/// The text of the first block. An image has none: its description is an attribute.
+/// The text of the first block. An image contributes none, because its description is an attribute.
 fn text_content<'a>(events: impl Iterator<Item = Event<'a>>) -> String {
     let mut text = String::new();
     let mut images = 0_usize;
@@ -92,18 +96,18 @@ fn text_content<'a>(events: impl Iterator<Item = Event<'a>>) -> String {
     text
 }
 
-/// A heading without its own marks.
+/// A heading without its markers.
 struct Heading<'a> {
     content: &'a str,
-    /// The character of a setext underline; none for a heading with `#`.
+    /// The character of a setext underline; `None` for an ATX heading (`#`).
     underline: Option<char>,
 }
 
 fn heading(source: &str) -> Heading<'_> {
-    // CommonMark's white space: a no-break space is text.
+    // CommonMark's definition of white space; a no-break space is text.
     let source = source.trim_matches([' ', '\t', '\n']);
     let after_hashes = source.trim_start_matches('#');
-    // `#tag` over an underline begins with a hash, too.
+    // A setext heading may also begin with a hash, like `#tag`.
     if after_hashes.len() < source.len() && (after_hashes.is_empty() || after_hashes.starts_with([' ', '\t']))
     {
         return Heading { content: atx_content(after_hashes), underline: None };
@@ -117,15 +121,15 @@ fn heading(source: &str) -> Heading<'_> {
     }
 }
 
-/// What follows the opening hashes, without closing ones.
+/// The content after the opening hashes, without closing ones.
 fn atx_content(text: &str) -> &str {
     let text = text.trim_matches([' ', '\t']);
     let open = text.trim_end_matches('#');
-    // Closing hashes count only after a blank: `C#` keeps its own.
+    // Closing hashes must follow a space: `C#` keeps its hash.
     if open.is_empty() || open.ends_with([' ', '\t']) { open.trim_end() } else { text }
 }
 
-/// `Title {#anchor .class}` without the braces, which several generators read as attributes.
+/// `Title {#anchor .class}` without the braces, which several site generators read as attributes.
 fn strip_attributes(content: &str) -> &str {
     match content.rfind('{') {
         Some(open)
@@ -147,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn headings_are_read_as_people_see_them() {
+    fn headings_become_their_visible_text() {
         for (document, shown) in [
             ("# Install", "Install"),
             ("### Install ###  ", "Install"),
@@ -167,7 +171,7 @@ mod tests {
             ("## a #  #", "a #"),
             ("## `a` #  #", "a #"),
             ("#tag\n====", "#tag"),
-            ("# a\u{a0}#", "a #"), // closing hashes stand after a blank or a tab
+            ("# a\u{a0}#", "a #"), // closing hashes must follow a space or tab
             ("# #\u{a0}", "#"),
             ("# a\t#", "a"),
         ] {

@@ -1,11 +1,11 @@
-//! One small realistic document for each rule, shown whole.
+//! One small, realistic document per rule; the snapshot shows all chunks.
 
 use std::fmt::Write as _;
 
 use super::*;
 use crate::model::Body;
 
-/// Every chunk with what is known of it.
+/// Renders each chunk with its metadata.
 fn show(text: &str, max: usize) -> String {
     let settings = MarkdownSettings { max_chunk_size: max, ..MarkdownSettings::default() };
     let chunker = MarkdownChunker::new("markdown", &settings, None).expect("valid settings");
@@ -54,7 +54,7 @@ fn a_section_is_a_chunk_under_its_headings() {
 }
 
 #[test]
-fn what_does_not_fit_is_cut_between_blocks_items_and_rows() {
+fn oversized_sections_are_cut_between_blocks_items_and_rows() {
     let text = "# Options\n\nSome words about options, of which there are many.\n\nFor example:\n\n- one thing\n  that goes on\n- another thing\n- a third thing\n\n| Name | Meaning |\n|---|---|\n| a | the first letter |\n| b | the second letter |\n| c | the third letter |\n";
     insta::assert_snapshot!(show(text, 90), @r#"
     == section | Options | Options
@@ -88,7 +88,7 @@ fn outline(text: &str) -> Vec<(Kind, usize)> {
 }
 
 #[test]
-fn blocks_are_those_of_commonmark() {
+fn blocks_match_commonmark() {
     use Kind::{Code, FrontMatter, Heading, Html, List, Paragraph, Quote, Rule, Table};
     for (text, expected) in [
         ("# a\n#b\n####### c\n", &[(Heading(1), 0), (Paragraph, 1)][..]),
@@ -129,7 +129,7 @@ struct Found {
     text: String,
 }
 
-/// The headings as pulldown-cmark finds them in the whole document.
+/// The headings that pulldown-cmark finds in the whole document.
 fn reference(text: &str) -> Vec<Found> {
     use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
     let options = Options::ENABLE_TABLES | Options::ENABLE_FOOTNOTES;
@@ -164,7 +164,7 @@ fn reference(text: &str) -> Vec<Found> {
     found
 }
 
-/// The headings as the chunker reads them.
+/// The headings that the chunker finds.
 fn ours(text: &str) -> Vec<Found> {
     let size = Size::chars(1000);
     let ruler = size.ruler(text);
@@ -182,7 +182,7 @@ fn ours(text: &str) -> Vec<Found> {
         .collect()
 }
 
-/// Markdown files below a folder, what builds leave behind aside.
+/// Markdown files below a folder, except build output.
 fn markdown_files(folder: &std::path::Path, files: &mut Vec<std::path::PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a readable folder").flatten() {
         let (path, name) = (entry.path(), entry.file_name());
@@ -199,7 +199,7 @@ fn markdown_files(folder: &std::path::Path, files: &mut Vec<std::path::PathBuf>)
 }
 
 #[test]
-fn headings_of_this_repository_say_what_a_full_parser_reads() {
+fn headings_of_this_repository_match_a_full_parser() {
     let mut files = Vec::new();
     for folder in ["docs", "engine", "plugins", "plugin-sdk", "tests"] {
         markdown_files(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder), &mut files);
@@ -213,7 +213,7 @@ fn headings_of_this_repository_say_what_a_full_parser_reads() {
     }
 }
 
-/// Lines of front matter, which is no CommonMark.
+/// Number of front matter lines, which are not CommonMark.
 fn front_matter_lines(text: &str) -> usize {
     let size = Size::chars(1000);
     let ruler = size.ruler(text);
@@ -222,7 +222,7 @@ fn front_matter_lines(text: &str) -> usize {
 
 proptest::proptest! {
     #[test]
-    fn headings_are_where_a_full_parser_sees_them(
+    fn heading_positions_match_a_full_parser(
         lines in proptest::collection::vec(proptest::sample::select(vec![
             "# a", "## b", "### c", "text", "more text", "", "", "", "- item", "  under it", "1. one", "> quote",
             "```", "~~~", "    indented", "| a | b |", "<div>", "</div>", "***", "    # no", "#no",
@@ -233,7 +233,7 @@ proptest::proptest! {
     }
 
     #[test]
-    fn headings_say_what_a_full_parser_reads(
+    fn heading_texts_match_a_full_parser(
         pieces in proptest::collection::vec(proptest::sample::select(vec![
             "a", "b c", "1.", " ", " ", "`", "``", "*", "**", "_", "[", "]", "(", ")", "!", "<", ">", "\\", "&amp;", "&",
             "#", "~~", "[a]", "[A][]", "[b][a]", "[c](/d)", "![e][a]", "![f](g.png)", "[h]", "[^n]", "[^m]", "<br>",

@@ -1,24 +1,24 @@
-//! Where the windows over a text end and begin.
+//! Chooses where windows over a text end and begin.
 //!
-//! If every window were filled to its limit, each cut would depend on the cut before it, and one inserted
-//! line would change every later chunk of the file. So both ends of a window prefer places that the text
-//! itself marks: a window ends after a blank line where its last three fifths have one, and the next one
-//! begins at the strongest break of the overlap, among equals at the one whose text has the lowest hash.
-//! Two runs of windows that are out of step sooner or later choose the same place, and are in step from
-//! there on.
+//! If every window were filled to its limit, each cut would depend on the previous one, and one
+//! inserted line would change every later chunk of the file. So both ends of a window prefer
+//! positions that depend on the text alone: a window ends after a blank line if its last three
+//! fifths contain one, and the next one begins at the strongest break of the overlap; ties are
+//! broken by the lowest hash of the text that follows. Two sequences of windows that are out of
+//! step sooner or later pick the same position and stay in step from there on.
 
 use std::ops::Range;
 
 use super::super::size::{Atom, Ruler, best_break, ends_sentence};
 
-/// Bytes after a break that decide between it and others as strong.
+/// Number of bytes after a break that are hashed to break ties.
 const MARK_BYTES: usize = 32;
 
-/// Windows over the whole text, sizes in characters.
+/// Windows over the whole text, with sizes in characters.
 pub(super) fn by_chars(ruler: &Ruler<'_>, overlap: usize) -> Vec<Range<usize>> {
     let text = ruler.text;
     let overlap = overlap.min(ruler.max - 1);
-    // A window ends after what it shares with the one before, so every window brings something new.
+    // A window must extend past the overlap, so that every window adds new text.
     let least_to_blank = least_to_blank(ruler.max).max(overlap);
     let least = (ruler.max / 2).max(overlap);
     let mut ranges = Vec::with_capacity(text.len() / (ruler.max - overlap).max(1) + 1);
@@ -37,7 +37,7 @@ pub(super) fn by_chars(ruler: &Ruler<'_>, overlap: usize) -> Vec<Range<usize>> {
     }
 }
 
-/// Windows over sentences, words and slices with their sizes in tokens.
+/// Windows over sentences, words and slices, with sizes in tokens.
 pub(super) fn by_tokens(atoms: &[Atom], ruler: &Ruler<'_>, overlap: usize) -> Vec<Range<usize>> {
     let bytes = ruler.text.as_bytes();
     let mut ranges = Vec::new();
@@ -60,12 +60,12 @@ pub(super) fn by_tokens(atoms: &[Atom], ruler: &Ruler<'_>, overlap: usize) -> Ve
                 size -= atoms[cut].size;
             }
         }
-        // Tokens may not sum up: the whole is what counts.
+        // Token counts may not add up, so measure the whole window.
         while end - first > 1 && !ruler.fits(atoms[first].start..atoms[end - 1].end) {
             end -= (end - first).div_ceil(8).min(end - first - 1);
         }
         if end <= done {
-            first = done; // no room for anything new beside what was to be shared
+            first = done; // the overlap leaves no room for new text
             continue;
         }
         ranges.push(atoms[first].start..atoms[end - 1].end);
@@ -86,12 +86,12 @@ pub(super) fn by_tokens(atoms: &[Atom], ruler: &Ruler<'_>, overlap: usize) -> Ve
     ranges
 }
 
-/// The size from which on a window may end after a blank line.
+/// Minimum size of a window that ends early, after a blank line.
 fn least_to_blank(max: usize) -> usize {
     max * 2 / 5
 }
 
-/// The kinds of places where a window may begin, the best first.
+/// Break strengths at which a window may begin, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Strength {
     AfterBlank,
@@ -112,22 +112,22 @@ fn strength(bytes: &[u8], at: usize) -> Strength {
     }
 }
 
-/// The last place in `(from, to]` before which a blank line has just ended.
+/// The last offset in `(from, to]` right after a blank line.
 fn last_after_blank(text: &str, from: usize, to: usize) -> Option<usize> {
     let bytes = text.as_bytes();
     let inside = bytes.get(from..to).unwrap_or_default();
     memchr::memrchr_iter(b'\n', inside).map(|at| from + at + 1).find(|&at| follows_blank(bytes, at))
 }
 
-/// True where the line before is blank.
+/// True if the previous line is blank.
 fn follows_blank(bytes: &[u8], at: usize) -> bool {
     bytes[..at]
         .strip_suffix(b"\n")
         .is_some_and(|before| before.iter().rev().find(|byte| !matches!(byte, b' ' | b'\t')) == Some(&b'\n'))
 }
 
-/// Where the next window begins, in `[from, end)`: after a blank line, else with a line or a sentence,
-/// else with the first word, else at `from`.
+/// Start of the next window, in `[from, end)`: after a blank line, else at a line or a sentence,
+/// else at the first word, else at `from`.
 fn next_start(text: &str, from: usize, end: usize) -> usize {
     let from = text.ceil_char_boundary(from);
     if from >= end {
@@ -145,8 +145,8 @@ fn next_start(text: &str, from: usize, end: usize) -> usize {
         .unwrap_or(from)
 }
 
-/// A hash of what follows on the line: FNV-1a with a finish that spreads it over all bits. It decides
-/// where chunks begin, so it must never change without a new version of the chunker.
+/// Hash of the text that follows on the line: FNV-1a with a finalizer that spreads it over all
+/// bits. It decides where chunks begin, so any change requires a new version of the chunker.
 fn mark(bytes: &[u8], at: usize) -> u64 {
     let line = bytes[at..].iter().take(MARK_BYTES).take_while(|&&byte| byte != b'\n');
     let hash = line.fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
@@ -164,7 +164,7 @@ mod tests {
     use super::super::super::size::Size;
     use super::*;
 
-    /// Numbers that look random and are the same everywhere.
+    /// Deterministic pseudo-random numbers.
     struct Numbers(u64);
 
     impl Numbers {
@@ -173,7 +173,7 @@ mod tests {
             usize::try_from(self.0 >> 33).expect("31 bits") % limit
         }
 
-        /// Words up to about so many characters.
+        /// Words of about `length` characters in total.
         fn words(&mut self, length: usize) -> String {
             let mut line = String::new();
             while line.len() < length {
@@ -187,14 +187,14 @@ mod tests {
         }
     }
 
-    /// Lines of some kind of text.
+    /// Kinds of test text.
     #[derive(Debug, Clone, Copy)]
     enum Kind {
-        /// Lines of code, a blank one after every fifth or so.
+        /// Code, with a blank line after about every fifth line.
         Code,
-        /// A paragraph in each line, blank lines between.
+        /// One paragraph per line, with blank lines between.
         Prose,
-        /// Entries of a list, without any blank line.
+        /// List entries without blank lines.
         List,
     }
 
@@ -225,7 +225,7 @@ mod tests {
         ranges.into_iter().map(|range| text[range].trim().to_owned()).collect()
     }
 
-    /// How many windows a line more changes, on average over all places.
+    /// Average number of windows that change when one line is inserted, over all positions.
     fn changed_by_a_line(kind: Kind, seed: u64, size: &Size, overlap: usize) -> f64 {
         let mut numbers = Numbers(seed);
         let lines = lines(kind, &mut numbers);
@@ -263,7 +263,7 @@ mod tests {
             windows(text, &Size::chars(34), 0),
             ["one two\nthree four", "five six\nseven eight\nnine ten"]
         );
-        // Not where the window would be less than two fifths full.
+        // Not if the window would be less than two fifths full.
         let early = "one\n\ntwo three\nfour five\nsix seven eight nine";
         assert_eq!(windows(early, &Size::chars(26), 0)[0], "one\n\ntwo three\nfour five");
         let spaced = "one two\nthree four\n \t\nfive six\nseven eight";

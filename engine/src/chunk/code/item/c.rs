@@ -27,7 +27,7 @@ pub(super) fn c<'t>(node: Node<'t>, text: &str) -> Option<Item<'t>> {
             let head = node.prev_named_sibling().filter(|&head| is_macro_head(head))?;
             let (macro_name, arguments) = macro_call(head)?;
             let is_macro = text.get(macro_name.byte_range()).is_some_and(is_macro_name);
-            // A function without a type is called by its own name.
+            // Not a macro: a function without a return type, and this is its name.
             let name = if is_macro { argument_name(arguments, text) } else { range(Some(macro_name)) };
             Item { name, body: Some(node), ..simple("function", head, false) }
         }
@@ -40,7 +40,7 @@ fn function<'t>(node: Node<'t>, text: &str) -> Option<Item<'t>> {
     let Some(declared) = node.child_by_field_name("type") else {
         return Some(Item { name: made_by_macro(name, text), ..simple("function", node, false) });
     };
-    // `class EXPORT Name : Base {` is read as a function of type `class EXPORT`.
+    // The grammar reads `class EXPORT Name : Base {` as a function with return type `class EXPORT`.
     let class = match declared.kind() {
         "class_specifier" => Some("class"),
         "struct_specifier" => Some("struct"),
@@ -62,7 +62,7 @@ fn function<'t>(node: Node<'t>, text: &str) -> Option<Item<'t>> {
 /// The name inside a C declarator: `*(*name)(int)`.
 fn declared_name(node: Node<'_>) -> Option<Node<'_>> {
     let mut inner = node.child_by_field_name("declarator")?;
-    // Declarators nest as deep as the source says; names this deep are nobody's.
+    // Declarators can nest arbitrarily deep; real code stays far below this limit.
     for _ in 0..16 {
         if inner.kind() == "reference_declarator" || inner.kind() == "parenthesized_declarator" {
             inner = inner.named_child(0)?;
@@ -75,14 +75,14 @@ fn declared_name(node: Node<'_>) -> Option<Node<'_>> {
     Some(inner)
 }
 
-/// The name of a definition without a type, or with two lists of parameters: where a macro makes it
-/// (`TEST(Suite, Case) {`, `BENCHMARK_F(Suite, Case)(State& s) {`) its arguments, else what is
-/// declared (constructors and destructors).
+/// The name of a definition without a type, or with two parameter lists. For a macro (`TEST(Suite,
+/// Case) {`, `BENCHMARK_F(Suite, Case)(State& s) {`) it comes from the arguments, else from the
+/// declarator (constructors and destructors).
 fn made_by_macro(name: Node<'_>, text: &str) -> Option<Range<usize>> {
     let parameters = name.parent().and_then(|up| up.child_by_field_name("parameters"));
     let is_macro = text.get(name.byte_range()).is_some_and(is_macro_name);
     let member = name.parent().and_then(|up| up.parent()).and_then(|definition| definition.parent());
-    // In a class it is a constructor.
+    // Inside a class it is a constructor.
     let member = member.is_some_and(|up| up.kind() == "field_declaration_list");
     match parameters.filter(|_| is_macro && !member) {
         Some(parameters) => argument_name(parameters, text).or_else(|| range(Some(name))),
@@ -90,7 +90,7 @@ fn made_by_macro(name: Node<'_>, text: &str) -> Option<Range<usize>> {
     }
 }
 
-/// `DEFINE(name, …)` without a semicolon, between definitions: its body follows.
+/// `DEFINE(name, …)` without a semicolon, between definitions: the body follows it.
 pub(super) fn is_macro_head(node: Node<'_>) -> bool {
     let between_definitions = |up: Node<'_>| {
         matches!(up.kind(), "translation_unit" | "declaration_list") || up.kind().starts_with("preproc_")
@@ -103,10 +103,10 @@ pub(super) fn is_macro_head(node: Node<'_>) -> bool {
         && node.parent().is_some_and(between_definitions)
 }
 
-/// The name of a macro and its arguments, in a statement that is its call.
+/// The name of a macro and its arguments, if the statement is a macro call.
 fn macro_call(node: Node<'_>) -> Option<(Node<'_>, Node<'_>)> {
     let mut call = node.named_child(0)?;
-    // `DEFUN (…) (parameters)` is a call of a call.
+    // `DEFUN (…) (parameters)` parses as a call of a call.
     while let Some(function) =
         call.child_by_field_name("function").filter(|_| call.kind() == "call_expression")
     {
@@ -118,8 +118,8 @@ fn macro_call(node: Node<'_>) -> Option<(Node<'_>, Node<'_>)> {
     None
 }
 
-/// The name that the first arguments of a macro make: a string, both of two plain words, or the first
-/// of more. Keywords are skipped.
+/// The name from the arguments of a macro: the first string, or both of two plain words, or the
+/// first of several words. Keywords are skipped.
 fn argument_name(arguments: Node<'_>, text: &str) -> Option<Range<usize>> {
     let mut cursor = arguments.walk();
     let words: Vec<Node<'_>> = arguments.named_children(&mut cursor).take(3).collect();
@@ -141,7 +141,7 @@ fn argument_name(arguments: Node<'_>, text: &str) -> Option<Range<usize>> {
     }
 }
 
-/// True for the arguments of a macro that make a name: `Suite, Case`.
+/// True for macro arguments that form a name: `Suite, Case`.
 pub(super) fn are_arguments(name: &str) -> bool {
     name.split_once(',').is_some_and(|(first, second)| is_word(first.trim()) && is_word(second.trim()))
 }
@@ -150,7 +150,7 @@ fn is_word(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// `TEST_F`, `SYSCALL_DEFINE3`: what is written so is a macro.
+/// True for names written like a macro: `TEST_F`, `SYSCALL_DEFINE3`.
 fn is_macro_name(name: &str) -> bool {
     name.len() >= 3
         && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')

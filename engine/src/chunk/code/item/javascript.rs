@@ -59,7 +59,7 @@ pub(super) fn javascript(node: Node<'_>) -> Option<Item<'_>> {
     })
 }
 
-/// `const name = value`, `object.name = value`: a function or class where the value is one.
+/// `const name = value`, `object.name = value`: a function or class if the value is one.
 fn assigned<'t>(node: Node<'t>, name: Node<'t>, value: Option<Node<'t>>) -> Item<'t> {
     let kind = match value.map(|value| value.kind()) {
         Some("arrow_function" | "function_expression" | "generator_function") => "function",

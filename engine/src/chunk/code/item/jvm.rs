@@ -1,4 +1,4 @@
-//! Java, Kotlin, Scala, and C#, which is much like them.
+//! Java, Kotlin, Scala, and C#, which has a similar syntax.
 
 use tree_sitter::Node;
 

@@ -17,14 +17,14 @@ pub(super) fn rust<'t>(node: Node<'t>, text: &str) -> Option<Item<'t>> {
         "impl_item" => Item { name: range(node.child_by_field_name("type")), ..simple("impl", node, true) },
         "mod_item" => simple("module", node, true),
         "macro_invocation" => return made_by_macro(node, text),
-        // With a semicolon behind it.
+        // A macro call with a trailing semicolon.
         "expression_statement" => return made_by_macro(node.named_child(0)?, text),
         _ => return None,
     })
 }
 
-/// The one definition that a macro call between definitions makes (`lazy_static! { static ref X … }`).
-/// A call that makes several, or none that can be seen, has no name.
+/// The single definition inside a macro call between definitions (`lazy_static! { static ref X …
+/// }`). A call with several definitions, or none that can be recognized, has no name.
 fn made_by_macro<'t>(node: Node<'t>, text: &str) -> Option<Item<'t>> {
     let between_definitions = |up: Node<'_>| match up.kind() {
         "expression_statement" => up.parent().is_some_and(|up| up.kind() == "source_file"),
@@ -44,7 +44,7 @@ fn made_by_macro<'t>(node: Node<'t>, text: &str) -> Option<Item<'t>> {
             ("enum", _) => Some("enum"),
             ("static" | "const", _) => Some("constant"),
             ("mutable_specifier", kind) => kind,
-            // `static ref X`, where `ref` is no keyword of the grammar's.
+            // `static ref X`: the grammar does not treat `ref` as a keyword here.
             ("identifier", kind) if text.get(token.byte_range()) == Some("ref") => kind,
             ("identifier", Some(kind)) if made.is_none() => {
                 made = Some((kind, token.byte_range()));

@@ -1,15 +1,15 @@
 //! Words that are never the name of a definition. A parser that recovers from an error, or that
-//! cannot see through the preprocessor, takes `else if (x) {` for a function named `if`.
+//! cannot see through the preprocessor, reads `else if (x) {` as a function named `if`.
 
 use crate::chunk::code::syntax::Syntax;
 
-/// True for a name that is a reserved word of the language.
+/// True if the name is a reserved word of the language.
 pub(super) fn is_reserved(syntax: Syntax, name: &str) -> bool {
     words(syntax).contains(&name)
 }
 
-/// The reserved words of a language. Where members may bear the name of one (`Policy.for` in Ruby,
-/// `Promise.catch` in JavaScript) these are left out. Keys of data and selectors may be any word.
+/// The reserved words of a language. Excludes words that members may be named after (`Policy.for`
+/// in Ruby, `Promise.catch` in JavaScript). Data keys and CSS selectors may be any word.
 pub(in super::super) fn words(syntax: Syntax) -> &'static [&'static str] {
     match syntax {
         Syntax::Rust => RUST,

@@ -18,7 +18,7 @@ pub(super) fn ruby(node: Node<'_>) -> Option<Item<'_>> {
         "module" => simple("module", node, true),
         "class" | "singleton_class" => simple("class", node, true),
         "method" | "singleton_method" => simple("function", node, false),
-        // `describe Cart do`, `it "adds" do`, `task :build do`: blocks that are named.
+        // Named blocks: `describe Cart do`, `it "adds" do`, `task :build do`.
         "call" => {
             let block = node.child_by_field_name("block").filter(|block| block.kind() == "do_block")?;
             let first = node.child_by_field_name("arguments")?.named_child(0)?;

@@ -4,7 +4,7 @@ use tree_sitter::Node;
 
 use super::{Item, Label, child, range, simple};
 
-/// An element with an `id`; a script; a style sheet.
+/// An element with an `id`, a script, or a style sheet.
 pub(super) fn html<'t>(node: Node<'t>, text: &str) -> Option<Item<'t>> {
     match node.kind() {
         "script_element" => Some(Item { body: child(node, &["raw_text"]), ..simple("script", node, false) }),

@@ -1,4 +1,4 @@
-//! Names: never a keyword, and those that macros make.
+//! Names of chunks: never a keyword, and recognized inside macro calls.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::chunk::code::item::reserved;
 use crate::chunk::promises::CODE_PATHS;
 
-/// The names of all chunks of a text, in order, without repetitions.
+/// The names of all chunks of a text, in order, without consecutive duplicates.
 fn names(path: &str, text: &str, max: usize) -> Vec<String> {
     let settings = CodeSettings { max_chunk_size: max, ..CodeSettings::default() };
     let chunker = CodeChunker::new("code", &settings, None).expect("valid settings");
@@ -18,7 +18,7 @@ fn names(path: &str, text: &str, max: usize) -> Vec<String> {
 }
 
 #[test]
-fn a_branch_behind_the_preprocessor_is_no_function() {
+fn a_branch_after_a_preprocessor_line_is_no_function() {
     let calls: String =
         (0..40).map(|at| format!("\tcall_{at}(buffer, length, flags, {at});\n")).collect::<Vec<_>>().concat();
     let text = format!(
@@ -51,10 +51,10 @@ fn macros_name_what_they_define() {
         let text = format!("{head}\n{body}{close}\n");
         assert_eq!(names(path, &text, 1000), [name], "{head}");
     }
-    // A loop made by a macro is a statement like any other.
+    // A loop macro is a statement like any other.
     let text = format!("int f(void)\n{{\n  LIST_FOREACH(x, list)\n  {{\n{body}  }}\n}}\n");
     assert_eq!(names("a.c", &text, 200), ["f"]);
-    // Several definitions in one call have no name together.
+    // A call with several definitions has no name.
     let text = format!("proptest! {{ fn a(x in 0..1) {{}}\n fn b(x in 0..1) {{\n{body}}} }}\n");
     assert_eq!(names("a.rs", &text, 1000), Vec::<String>::new());
 }
@@ -67,7 +67,7 @@ fn a_class_with_an_export_macro_is_a_class() {
     assert!(shown.starts_with("class | Shape | class EXPORT Shape : public Base"), "{shown}");
 }
 
-/// Words of a language, in an order that makes its parser recover from errors.
+/// Words of a language, in an order that forces its parser into error recovery.
 fn broken() -> impl Strategy<Value = (&'static str, String)> {
     let paths = prop::sample::select(CODE_PATHS.as_slice());
     paths.prop_flat_map(|path| {
