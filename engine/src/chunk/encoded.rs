@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_is_what_is_embedded() {
+    fn encoded_data_is_not_embedded() {
         let run = "QUJD".repeat(60);
         let text = format!("a {run} b \"{run}\" c");
         let encoded = Encoded::of(&text);

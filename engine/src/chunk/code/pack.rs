@@ -47,7 +47,7 @@ impl Packer<'_> {
     }
 
     /// True for a definition that is large enough to get its own chunk.
-    fn stands_alone(&self, at: usize) -> bool {
+    fn is_large_item(&self, at: usize) -> bool {
         let least = if self.outline.data { self.max / 2 } else { self.max / 8 };
         matches!(self.unit(at).role, Role::Item(_)) && self.size(at..at + 1) >= least
     }
@@ -65,7 +65,7 @@ impl Packer<'_> {
         let mut groups: Vec<Range<usize>> = Vec::new();
         let mut open = false;
         for at in 0..self.outline.units.len() {
-            let alone = self.stands_alone(at);
+            let alone = self.is_large_item(at);
             match groups.last_mut() {
                 Some(group) if open && !alone && self.joins(group, at) => group.end = at + 1,
                 _ => groups.push(at..at + 1),
@@ -128,7 +128,7 @@ impl Packer<'_> {
     fn limit(&self, group: &Range<usize>) -> usize {
         let statements =
             self.subject(group.start).is_some_and(|symbol| !self.outline.symbols[symbol].container);
-        if self.outline.data || statements || group.len() == 1 || self.stands_alone(group.end - 1) {
+        if self.outline.data || statements || group.len() == 1 || self.is_large_item(group.end - 1) {
             self.max
         } else {
             (self.max / 2).max(1)

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn a_written_lock_reads_back() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("reposync.lock");
         assert_eq!(Lock::read(&path).expect("no file"), None);
