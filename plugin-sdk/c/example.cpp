@@ -1,4 +1,4 @@
-// The header in C++: every function of it once, so that `plugins/build.sh` notices what C++ refuses.
+// Uses every function of the header, so that `plugins/build.sh` notices code that C++ rejects.
 #include "reposync_chunker.h"
 
 static const char *const extensions[] = { ".txt", NULL };

@@ -1,12 +1,12 @@
 /* A chunker component for RepoSync in C or C++: everything an author needs, in one header.
  *
- * Write three things, `chunker_info`, `chunker_configure` and `chunker_split`, in one file that
- * includes this header, and compile it with `reposync plugin build`. The same file also compiles
- * natively, so that a chunker can be tested without WebAssembly. C11 or C++11, and later ones.
+ * Define `chunker_info`, `chunker_configure` and `chunker_split` in one file that includes this
+ * header, and compile it with `reposync plugin build`. The same file also compiles natively, so that
+ * a chunker can be tested without WebAssembly. Requires C11 or C++11, or later.
  *
- * Offsets are bytes of the document's UTF-8 text, on character borders. Everything allocated with
- * `reposync_alloc`, and the document itself, lives until the call returns; what has to outlive a
- * call (the configuration) belongs into static variables.
+ * Offsets are bytes of the document's UTF-8 text, at character boundaries. The document, and all
+ * memory from `reposync_alloc`, is valid until the call returns; keep data that must outlive a call
+ * (the configuration) in static variables.
  */
 #ifndef REPOSYNC_CHUNKER_H
 #define REPOSYNC_CHUNKER_H
@@ -21,12 +21,12 @@
 extern "C" {
 #endif
 
-/* ---- What travels. On wasm32 the layout of these types is the contract's own. ---------------- */
+/* ---- Types. On wasm32 their layout is that of the contract. ---------------------------------- */
 
-/* A text by its place; not ended by a NUL. */
+/* A text as pointer and length in bytes; not NUL-terminated. */
 typedef struct { const char *ptr; size_t len; } reposync_text;
 
-/* A text of a string literal. */
+/* Makes a text from a string literal. */
 #ifdef __cplusplus
 #define REPOSYNC_TEXT(literal) (reposync_text{ (literal), sizeof(literal) - 1 })
 #else
@@ -52,7 +52,7 @@ typedef struct { reposync_attr *ptr; size_t len; } reposync_attrs;
 
 /* A document to split. */
 typedef struct {
-  reposync_text path;              /* from the repository's root */
+  reposync_text path;              /* relative to the root of the repository */
   reposync_text text;              /* cleaned: no byte order mark, lines end in a line feed */
   reposync_text media_type;
   reposync_optional_text language;
@@ -66,60 +66,60 @@ typedef struct {
     uint8_t tag;
     union { reposync_span slice; reposync_text generated; } of;
   } content;
-  reposync_optional_text context;  /* heading path or signature, embedded in front of the passage */
-  reposync_optional_text kind;     /* what it is: `table`, `section` */
-  reposync_optional_text name;     /* of the symbol or section */
-  reposync_attrs attrs;            /* further metadata */
+  reposync_optional_text context;  /* heading path or signature, prepended for the embedding */
+  reposync_optional_text kind;     /* kind of passage: `table`, `section` */
+  reposync_optional_text name;     /* name of the symbol or section */
+  reposync_attrs attrs;            /* additional metadata */
 } reposync_chunk;
 typedef struct { reposync_chunk *ptr; size_t len; size_t room; } reposync_chunks;
 
-/* Something to tell the person who wrote the configuration or the document. */
+/* A message for the author of the configuration or document. */
 enum { REPOSYNC_ERROR, REPOSYNC_WARNING, REPOSYNC_NOTE };
 typedef struct {
   uint8_t severity;
   reposync_text code, message;
-  reposync_optional_text pointer;  /* JSON pointer into the configuration */
-  reposync_optional_span at;       /* or a place in the document */
+  reposync_optional_text pointer;  /* location in the configuration, as a JSON pointer */
+  reposync_optional_span at;       /* or location in the document */
 } reposync_diagnostic;
 typedef struct { reposync_diagnostic *ptr; size_t len; size_t room; } reposync_diagnostics;
 
-/* What the component says about itself. */
+/* Metadata of the component. */
 typedef struct {
   const char *name, *version, *summary;
-  const char *const *extensions;   /* ended by NULL: { ".sql", NULL } */
-  const char *config_schema;       /* JSON Schema; "" takes no configuration */
+  const char *const *extensions;   /* NULL-terminated: { ".sql", NULL } */
+  const char *config_schema;       /* JSON Schema; "": nothing to configure */
 } reposync_info;
 
-/* How a document was split. */
+/* Result of splitting a document. */
 typedef enum {
-  REPOSYNC_SPLIT,                  /* the chunks stand in `chunks`; none: nothing to index */
-  REPOSYNC_NOT_MINE,               /* the next chunker of the pipeline takes it */
-  REPOSYNC_BAD_DOCUMENT,           /* its author can mend it: `problems` says how */
-  REPOSYNC_FAILED,                 /* the message of the last problem says why */
+  REPOSYNC_SPLIT,                  /* the chunks are in `chunks`; none: nothing to index */
+  REPOSYNC_NOT_MINE,               /* declined: the next chunker of the pipeline gets it */
+  REPOSYNC_BAD_DOCUMENT,           /* malformed: `problems` tells its author how to fix it */
+  REPOSYNC_FAILED,                 /* the last problem's message is the reason */
 } reposync_outcome;
 
-/* ---- What an author writes. ------------------------------------------------------------------ */
+/* ---- To be defined by the chunker. ----------------------------------------------------------- */
 
 extern const reposync_info chunker_info;
 
-/* Takes the configuration, a JSON object, once. False refuses it, for the problems added. */
+/* Called once with the configuration, a JSON object. Returns false to refuse it, and adds problems. */
 bool chunker_configure(reposync_text json, reposync_diagnostics *problems);
 
 /* Splits one document. */
 reposync_outcome chunker_split(const reposync_document *document, reposync_chunks *chunks,
                                reposync_diagnostics *problems);
 
-/* ---- What an author may use. ----------------------------------------------------------------- */
+/* ---- Functions for chunkers. ----------------------------------------------------------------- */
 
 enum { REPOSYNC_LOG_TRACE, REPOSYNC_LOG_DEBUG, REPOSYNC_LOG_INFO, REPOSYNC_LOG_WARN, REPOSYNC_LOG_ERROR };
 
 /* Writes a line to the engine's log; does nothing in a native build. */
 void reposync_log(int level, reposync_text message);
 
-/* Zeroed memory that lives until the call returns. Stops the component when there is none left. */
+/* Zeroed memory, valid until the call returns. Aborts the component if it is out of memory. */
 static inline void *reposync_alloc(size_t size);
 
-/* A text by its place. */
+/* Makes a text from pointer and length. */
 static inline reposync_text reposync_text_at(const char *ptr, size_t len) {
   reposync_text text;
   text.ptr = ptr;
@@ -127,7 +127,7 @@ static inline reposync_text reposync_text_at(const char *ptr, size_t len) {
   return text;
 }
 
-/* A copy of a text that lives until the call returns. */
+/* Copies a text; the copy is valid until the call returns. */
 static inline reposync_text reposync_copy(reposync_text text) {
   char *copy = (char *)reposync_alloc(text.len);
   memcpy(copy, text.ptr, text.len);
@@ -153,7 +153,7 @@ static inline void *reposync_grown(void *old, size_t len, size_t *room, size_t s
   return grown;
 }
 
-/* Adds a passage of the document, by its bytes. */
+/* Adds a passage of the document, as a byte range. */
 static inline reposync_chunk *reposync_add_slice(reposync_chunks *chunks, size_t start, size_t end) {
   chunks->ptr = (reposync_chunk *)reposync_grown(chunks->ptr, chunks->len, &chunks->room, sizeof *chunks->ptr);
   reposync_chunk *chunk = &chunks->ptr[chunks->len++];
@@ -164,7 +164,7 @@ static inline reposync_chunk *reposync_add_slice(reposync_chunks *chunks, size_t
   return chunk;
 }
 
-/* Adds a text that does not stand in the document. */
+/* Adds a text that is not part of the document. */
 static inline reposync_chunk *reposync_add_generated(reposync_chunks *chunks, reposync_text text) {
   reposync_chunk *chunk = reposync_add_slice(chunks, 0, 0);
   chunk->content.tag = REPOSYNC_GENERATED;
@@ -193,7 +193,7 @@ static inline void reposync_add_flag(reposync_chunk *chunk, reposync_text name, 
   reposync_add_attr(chunk, name, REPOSYNC_ATTR_FLAG)->value.of.flag = value;
 }
 
-/* Adds a problem; its `pointer` or `at` may be filled in afterwards. */
+/* Adds a problem; set its `pointer` or `at` afterwards if it has a location. */
 static inline reposync_diagnostic *reposync_add_problem(reposync_diagnostics *problems, uint8_t severity,
                                                         reposync_text code, reposync_text message) {
   problems->ptr = (reposync_diagnostic *)reposync_grown(problems->ptr, problems->len, &problems->room, sizeof *problems->ptr);
@@ -205,7 +205,7 @@ static inline reposync_diagnostic *reposync_add_problem(reposync_diagnostics *pr
   return problem;
 }
 
-/* Refuses one key of the configuration. */
+/* Adds an error for one key of the configuration; always returns false. */
 static inline bool reposync_refuse(reposync_diagnostics *problems, reposync_text key, reposync_text message) {
   char *pointer = (char *)reposync_alloc(key.len * 2 + 1);
   size_t len = 0;
@@ -220,8 +220,8 @@ static inline bool reposync_refuse(reposync_diagnostics *problems, reposync_text
   return false;
 }
 
-/* Walks over the keys of a JSON object. `rest` starts as the whole text. The value is the JSON as it
- * stands there (a string with its quotes); the host hands over well-formed JSON. */
+/* Iterates over the keys of a JSON object. `rest` is initially the whole text. The value is raw JSON
+ * (a string includes its quotes). The text must be well-formed, which the host guarantees. */
 static inline bool reposync_next_key(reposync_text *rest, reposync_text *key, reposync_text *value) {
   const char *at = rest->ptr, *end = rest->ptr + rest->len;
   while (at < end && *at != '"') at++;
@@ -251,7 +251,7 @@ static inline bool reposync_next_key(reposync_text *rest, reposync_text *key, re
   return true;
 }
 
-/* Reads a JSON number without sign and fraction. */
+/* Parses a JSON number without sign and fraction. */
 static inline bool reposync_whole_number(reposync_text value, uint32_t *number) {
   uint64_t n = 0;
   for (size_t i = 0; i < value.len; i++) {
@@ -263,13 +263,13 @@ static inline bool reposync_whole_number(reposync_text value, uint32_t *number) 
   return value.len > 0;
 }
 
-/* Reads a JSON string; the text lives until the call returns. */
+/* Parses a JSON string; the text is valid until the call returns. */
 static inline bool reposync_json_string(reposync_text value, reposync_text *text) {
   if (value.len < 2 || value.ptr[0] != '"' || value.ptr[value.len - 1] != '"') return false;
   static const char letters[] = "bfnrt", meant[] = "\b\f\n\r\t";
   char *copy = (char *)reposync_alloc(value.len * 2);
   size_t len = 0;
-  uint32_t high = 0; /* the first half of a surrogate pair */
+  uint32_t high = 0; /* first half of a surrogate pair */
   for (size_t i = 1; i + 1 < value.len; i++) {
     char c = value.ptr[i];
     if (c != '\\' || i + 2 >= value.len) {
@@ -308,7 +308,7 @@ static inline bool reposync_json_string(reposync_text value, reposync_text *text
   return true;
 }
 
-/* ---- The memory of one call: blocks that are given back when it has returned. ----------------- */
+/* ---- Memory of one call: an arena of blocks, freed when the call has returned. ---------------- */
 
 typedef struct reposync_block { struct reposync_block *below; size_t used, size; } reposync_block;
 static reposync_block *reposync_blocks;
@@ -337,7 +337,7 @@ static inline void *reposync_alloc(size_t size) {
   return memory;
 }
 
-/* Gives back everything but the block at the bottom. For native tests: between two calls. */
+/* Frees all blocks but the first one. Native tests call it between two calls. */
 static inline void reposync_release(void) {
   while (reposync_blocks && reposync_blocks->below) {
     reposync_block *block = reposync_blocks;
@@ -347,7 +347,7 @@ static inline void reposync_release(void) {
   if (reposync_blocks) reposync_blocks->used = 0;
 }
 
-/* ---- The component's raw imports and exports (the canonical ABI of wit/chunker.wit). ---------- */
+/* ---- Raw imports and exports of the component (canonical ABI of wit/chunker.wit). ------------- */
 
 #ifdef __wasm__
 

@@ -1,4 +1,4 @@
-//! The trait that an author implements.
+//! The trait that a chunker implements.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -6,55 +6,55 @@ use serde::de::DeserializeOwned;
 
 use crate::{Chunk, Diagnostic, Document};
 
-/// What a component says about itself.
+/// Metadata of a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Info {
-    /// Its name: letters, digits, `-`, `_` and `.`.
+    /// Name: letters, digits, `-`, `_` and `.`.
     pub name: &'static str,
-    /// Its version; `env!("CARGO_PKG_VERSION")` is a good one.
+    /// Version; usually `env!("CARGO_PKG_VERSION")`.
     pub version: &'static str,
-    /// One sentence on what it does.
+    /// One sentence that describes what the component does.
     pub summary: &'static str,
-    /// Extensions of the files it takes where the stage names no patterns, such as `.md`.
+    /// Extensions of the files it accepts if the stage sets no `match`, such as `.md`.
     pub extensions: &'static [&'static str],
 }
 
-/// A chunker: splits documents by one configuration.
+/// A chunker: splits documents according to one configuration.
 pub trait Chunker: Sized {
-    /// What it is.
+    /// Metadata of the component.
     const INFO: Info;
 
-    /// What can be set in `reposync.toml` under `config`; its JSON Schema is derived.
-    /// [`NoConfig`] where there is nothing to set.
+    /// The type of `config` in `reposync.toml`; its JSON Schema is derived from the type. Use
+    /// [`NoConfig`] if there is nothing to configure.
     ///
-    /// Give it `#[serde(default, deny_unknown_fields)]`: then everything is optional, and a key
-    /// with a typing error is told to the person who wrote it.
+    /// Annotate it with `#[serde(default, deny_unknown_fields)]`: then every key is optional, and a
+    /// misspelled key is reported to the user.
     type Config: DeserializeOwned + JsonSchema;
 
-    /// Makes a chunker of a configuration that is well-formed, or says what is wrong with it.
+    /// Creates a chunker from a well-formed configuration, or returns what is wrong with it.
     fn configure(config: Self::Config) -> Result<Self, Vec<Diagnostic>>;
 
-    /// What is doubtful about the configuration it was made with.
+    /// Warnings about the configuration.
     fn warnings(&self) -> Vec<Diagnostic> {
         Vec::new()
     }
 
-    /// Splits one document. An empty list: there is nothing to index.
+    /// Splits one document. An empty list means that there is nothing to index.
     fn split(&self, document: &Document) -> Result<Vec<Chunk>, ChunkError>;
 }
 
-/// Why a document yields no chunks.
+/// Why a document has no chunks.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ChunkError {
-    /// Not a document for this component: the next chunker of the pipeline that matches takes it.
+    /// The component declines the document: the next matching chunker of the pipeline gets it.
     NotMine,
-    /// The document is of the right kind but broken; its author can mend it.
+    /// The document is of the right kind but malformed; its author can fix it.
     BadDocument(Vec<Diagnostic>),
-    /// The component could not do its work, for this reason.
+    /// The component failed, for this reason.
     Failed(String),
 }
 
-/// The configuration of a chunker that takes none; any key is refused.
+/// The configuration of a chunker without settings; any key is an error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoConfig {}

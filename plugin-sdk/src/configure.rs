@@ -1,4 +1,4 @@
-//! From the configuration's JSON to a chunker.
+//! Turns the JSON of the configuration into a chunker.
 
 use serde_path_to_error::{Path, Segment};
 
@@ -9,13 +9,13 @@ pub(crate) fn schema<C: Chunker>() -> String {
     schemars::schema_for!(C::Config).as_value().to_string()
 }
 
-/// Makes a chunker of the JSON text that the host hands over.
+/// Creates a chunker from the JSON text that the host passes.
 pub(crate) fn configure<C: Chunker>(json: &str) -> Result<C, Vec<Diagnostic>> {
     let mut input = serde_json::Deserializer::from_str(json);
     let config = serde_path_to_error::deserialize(&mut input).map_err(|error| {
         let pointer = pointer(error.path());
         let problem = error.into_inner().to_string();
-        // The position counts in our JSON, which nobody wrote.
+        // Omit the position: it refers to the host's JSON, not to the user's file.
         let message = problem.split(" at line ").next().unwrap_or_default();
         vec![Diagnostic::error("invalid-config", message).in_config(pointer)]
     })?;
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_points_at_the_key() {
+    fn an_error_points_at_the_key() {
         let cases = [
             (r#"{"level":"x"}"#, "/level", "invalid type: string \"x\", expected u8"),
             (r#"{"level":1,"names":["a",2]}"#, "/names/1", "invalid type: integer `2`, expected a string"),

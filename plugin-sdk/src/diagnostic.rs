@@ -1,45 +1,45 @@
-//! What a chunker tells the person who wrote the configuration or the document.
+//! Messages for the author of a configuration or document.
 
 use std::ops::Range;
 
-/// How much a diagnostic matters.
+/// Severity of a diagnostic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
-    /// It cannot go on like this.
+    /// The configuration or document cannot be used.
     Error,
-    /// It works, but probably not as meant.
+    /// It can be used, but is probably not what was intended.
     Warning,
-    /// Good to know.
+    /// Additional information.
     Note,
 }
 
-/// One message with its place.
+/// A message with an optional location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// How much it matters.
+    /// Severity of the message.
     pub severity: Severity,
-    /// A short, stable name of the problem, such as `unknown-key`.
+    /// A short, stable identifier of the problem, such as `unknown-key`.
     pub code: String,
     /// What is wrong and what to do, in one sentence.
     pub message: String,
-    /// The place in the configuration, as a JSON pointer such as `/heading_level`.
+    /// Location in the configuration, as a JSON pointer such as `/heading_level`.
     pub pointer: Option<String>,
-    /// The place in the document: a byte range of its text.
+    /// Location in the document, as a byte range of its text.
     pub at: Option<Range<usize>>,
 }
 
 impl Diagnostic {
-    /// Something that must be mended.
+    /// Creates an error: a problem that must be fixed.
     pub fn error(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(Severity::Error, code, message)
     }
 
-    /// Something doubtful.
+    /// Creates a warning.
     pub fn warning(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(Severity::Warning, code, message)
     }
 
-    /// Something good to know.
+    /// Creates a note.
     pub fn note(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(Severity::Note, code, message)
     }
@@ -48,15 +48,15 @@ impl Diagnostic {
         Self { severity, code: code.into(), message: message.into(), pointer: None, at: None }
     }
 
-    /// Points at a place in the configuration, by JSON pointer: the message is shown at that line
-    /// of `reposync.toml`.
+    /// Sets the location in the configuration, as a JSON pointer. RepoSync shows the message with
+    /// that line of `reposync.toml`.
     #[must_use]
     pub fn in_config(mut self, pointer: impl Into<String>) -> Self {
         self.pointer = Some(pointer.into());
         self
     }
 
-    /// Points at a place in the document.
+    /// Sets the location in the document.
     #[must_use]
     pub fn in_document(mut self, range: Range<usize>) -> Self {
         self.at = Some(range);

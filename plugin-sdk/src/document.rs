@@ -1,4 +1,4 @@
-//! What a chunker is given, and what it gives back.
+//! The input and output types of a chunker.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -6,29 +6,29 @@ use std::ops::Range;
 /// A document to split.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Document {
-    /// Path from the repository's root, with `/` between folders.
+    /// Path relative to the root of the repository, with `/` as the separator.
     pub path: String,
     /// The cleaned text: no byte order mark, every line ends in a single line feed.
     pub text: String,
-    /// Media type as far as it is known, such as `text/markdown`; else `text/plain`.
+    /// Media type, such as `text/markdown`; `text/plain` if unknown.
     pub media_type: String,
-    /// Language in lower case, such as `rust`, where it is known.
+    /// Language in lower case, such as `rust`; `None` if unknown.
     pub language: Option<String>,
-    /// More about the document; ignore names you do not know.
+    /// Additional metadata; ignore unknown names.
     pub attrs: Attrs,
 }
 
 impl Document {
-    /// A plain document, as tests need it.
+    /// Creates a document without metadata, for tests.
     pub fn new(path: impl Into<String>, text: impl Into<String>) -> Self {
         Self { path: path.into(), text: text.into(), media_type: "text/plain".into(), ..Self::default() }
     }
 }
 
-/// Named values, in the order given. A name that stands in the code costs no memory of its own.
+/// Named values, in order. A name that is a string literal needs no allocation.
 pub type Attrs = Vec<(Cow<'static, str>, AttrValue)>;
 
-/// A value that a vector store's metadata can hold.
+/// A value that the metadata of a vector store can hold.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AttrValue {
     /// A text.
@@ -80,35 +80,35 @@ impl From<Vec<String>> for AttrValue {
 /// Where a chunk's text comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// A byte range of the document's text, on character borders, not empty.
+    /// A byte range of the document's text, at character boundaries, not empty.
     Slice(Range<usize>),
-    /// Text that does not stand in the document; it counts for the whole document.
+    /// Text that is not part of the document; its lines are those of the whole document.
     Generated(String),
 }
 
 /// One passage to index.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chunk {
-    /// The passage itself.
+    /// The text of the passage.
     pub content: Content,
-    /// Heading path or signature, put in front of the passage when it is embedded.
+    /// Heading path or signature, prepended to the passage for the embedding.
     pub context: Option<String>,
-    /// What the passage is, such as `function` or `section`.
+    /// Kind of passage, such as `function` or `section`.
     pub kind: Option<Cow<'static, str>>,
     /// Name of the symbol or section.
     pub name: Option<String>,
-    /// Further metadata, stored with the vector under `attr_` and the name.
+    /// Additional metadata, stored with the vector as `attr_NAME`.
     pub attrs: Attrs,
 }
 
 impl Chunk {
-    /// A passage of the document, by its byte range. Prefer this: it costs no copy, and the chunk
-    /// keeps its lines.
+    /// Creates a chunk from a byte range of the document. Prefer it to [`Self::generated`]: it
+    /// needs no copy, and the chunk keeps its line numbers.
     pub fn slice(range: Range<usize>) -> Self {
         Self::of(Content::Slice(range))
     }
 
-    /// A text that does not stand in the document.
+    /// Creates a chunk from text that is not part of the document.
     pub fn generated(text: impl Into<String>) -> Self {
         Self::of(Content::Generated(text.into()))
     }
@@ -117,35 +117,35 @@ impl Chunk {
         Self { content, context: None, kind: None, name: None, attrs: Attrs::new() }
     }
 
-    /// With a heading path or signature.
+    /// Sets the heading path or signature.
     #[must_use]
     pub fn with_context(mut self, context: impl Into<String>) -> Self {
         self.context = Some(context.into());
         self
     }
 
-    /// With what the passage is; mostly a literal, which is handed over where it lies.
+    /// Sets the kind of passage. A string literal is passed on without a copy.
     #[must_use]
     pub fn with_kind(mut self, kind: impl Into<Cow<'static, str>>) -> Self {
         self.kind = Some(kind.into());
         self
     }
 
-    /// With the name of its symbol or section.
+    /// Sets the name of the symbol or section.
     #[must_use]
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// With one more attribute.
+    /// Adds an attribute.
     #[must_use]
     pub fn with_attr(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<AttrValue>) -> Self {
         self.attrs.push((name.into(), value.into()));
         self
     }
 
-    /// The passage's text, as the engine will see it. None where the range is not one of the text.
+    /// The text of the passage; `None` if the range is not valid for the document.
     pub fn text<'a>(&'a self, document: &'a Document) -> Option<&'a str> {
         match &self.content {
             Content::Slice(range) => document.text.get(range.clone()),

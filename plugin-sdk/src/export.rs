@@ -1,10 +1,10 @@
-//! From the trait to the component's exports. The bindings exist for WebAssembly only.
+//! Exports a chunker as a component. The bindings exist only for WebAssembly targets.
 //!
-//! `split`, which is called for every document, is not the generated one: it takes over the document
-//! where the host put it (`handed`), and lays its answer out without copies (`answer`).
+//! `split` runs once per document and bypasses the generated binding: it takes ownership of the
+//! document in place (`handed`) and returns its result without copies (`answer`).
 
-/// Makes a component of a [`Chunker`](crate::Chunker). Once in a crate whose `crate-type` is
-/// `["cdylib", "rlib"]`; on the host it expands to nothing.
+/// Exports a [`Chunker`](crate::Chunker) as a component. Use it once per crate, with `crate-type =
+/// ["cdylib", "rlib"]`; on native targets it exports nothing.
 #[macro_export]
 macro_rules! export_chunker {
     ($chunker:ty) => {
@@ -51,7 +51,7 @@ macro_rules! export_chunker {
                     language: (has_language != 0).then_some(HandedText(language, language_length)),
                     attrs: (attrs, attr_count),
                 };
-                // SAFETY: it is what the host called with, and this is the only place that takes it.
+                // SAFETY: these are the arguments of the host's call, and they are taken only here.
                 let document = unsafe { handed.document() };
                 CONFIGURED.with(|cell| $crate::__private::split(cell, &document))
             }
@@ -63,7 +63,7 @@ macro_rules! export_chunker {
         };
         #[cfg(not(target_family = "wasm"))]
         const _: () = {
-            /// Proves on the host what the component will need.
+            /// Checks the trait bound on native targets too.
             const fn is_chunker<C: $crate::Chunker>() {}
             is_chunker::<$chunker>();
         };
@@ -75,7 +75,7 @@ mod answer;
 #[cfg(any(test, target_family = "wasm"))]
 #[cfg_attr(
     not(target_family = "wasm"),
-    expect(unreachable_pub, reason = "in a component the macro's expansion names them")
+    expect(unreachable_pub, reason = "on WebAssembly targets the macro's expansion names them")
 )]
 mod handed;
 #[cfg(target_family = "wasm")]

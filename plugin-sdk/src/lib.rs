@@ -1,9 +1,9 @@
-//! Everything a chunker component for RepoSync needs: one trait, [`Chunker`], and one macro,
+//! SDK for RepoSync chunker components: one trait, [`Chunker`], and one macro,
 //! [`export_chunker!`].
 //!
-//! A chunker is a pure function from a document to ranges of it. It is written and tested on the
-//! host like any other Rust code; only `reposync plugin build` makes a WebAssembly component of it.
-//! The bindings to the component model stay inside this crate.
+//! A chunker is a pure function from a document to ranges of it. It is written and tested natively
+//! like any other Rust code; only `reposync plugin build` compiles it to a WebAssembly component.
+//! The bindings to the component model are private to this crate.
 //!
 //! # A complete component
 //!
@@ -12,12 +12,12 @@
 //!     Chunk, ChunkError, Chunker, Diagnostic, Document, Info, export_chunker, schemars, serde,
 //! };
 //!
-//! /// What can be set in `reposync.toml` under `config`.
+//! /// The type of `config` in `reposync.toml`.
 //! #[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
 //! #[serde(crate = "reposync_plugin_sdk::serde", default, deny_unknown_fields)]
 //! #[schemars(crate = "reposync_plugin_sdk::schemars")]
 //! struct Config {
-//!     /// The line that stands between two chunks.
+//!     /// The line that separates two chunks.
 //!     separator: String,
 //! }
 //!
@@ -35,7 +35,7 @@
 //!     const INFO: Info = Info {
 //!         name: "sections",
 //!         version: "0.1.0",
-//!         summary: "Splits a text where a separator line stands.",
+//!         summary: "Splits a text at separator lines.",
 //!         extensions: &[".txt"],
 //!     };
 //!
@@ -70,7 +70,7 @@
 //!
 //! export_chunker!(Sections);
 //!
-//! // A test on the host: no WebAssembly, no toolchain.
+//! // A native test: needs no WebAssembly toolchain.
 //! use reposync_plugin_sdk::testing;
 //! let document = Document::new("notes.txt", "one\n---\ntwo\n");
 //! let chunks = testing::chunk::<Sections>(r#"{ "separator": "---" }"#, &document);
@@ -81,12 +81,12 @@
 //!
 //! # The rules
 //!
-//! - Offsets are bytes of [`Document::text`], on character borders; a range is not empty.
+//! - Offsets are bytes of [`Document::text`], at character boundaries; a range is not empty.
 //! - Starts and ends never decrease from one chunk to the next; overlap is allowed.
-//! - The answer depends on document and configuration alone, never on earlier documents.
-//! - Whatever the document holds, do not panic: a panic costs the file its place in the index. Its
-//!   message and place are reported, with the command that replays the document.
-//! - Return [`ChunkError::NotMine`] for a file that another chunker should take.
+//! - The result depends only on document and configuration, never on earlier documents.
+//! - Never panic, whatever the document contains: a panic fails the file. RepoSync reports its
+//!   message and location, with a command that replays the document.
+//! - Return [`ChunkError::NotMine`] for a file that another chunker should handle.
 
 mod chunker;
 mod configure;

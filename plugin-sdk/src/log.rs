@@ -1,22 +1,22 @@
-//! A component's voice.
+//! Logging to the engine.
 
-/// How much a line matters.
+/// Log level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// Every step.
+    /// Single steps.
     Trace,
     /// For the component's author.
     Debug,
-    /// For the person who runs the engine.
+    /// For the user of RepoSync.
     Info,
-    /// Something looks wrong.
+    /// Something may be wrong.
     Warn,
     /// Something is wrong.
     Error,
 }
 
-/// Writes a line to the engine's log; beyond 64 KiB for one document lines are left out.
-/// In tests on the host it does nothing.
+/// Writes a line to the engine's log. Lines beyond 64 KiB per document are dropped. Does nothing in
+/// native tests.
 pub fn log(level: Level, message: &str) {
     #[cfg(target_family = "wasm")]
     crate::export::write_log(level, message);

@@ -1,4 +1,4 @@
-//! Helpers for an author's tests: they run the chunker on the host and check the contract.
+//! Helpers for tests: they run the chunker natively and check the contract.
 
 use crate::{Chunk, ChunkError, Chunker, Content, Diagnostic, Document, configure};
 
@@ -12,10 +12,9 @@ pub fn try_chunk<C: Chunker>(config_json: &str, document: &Document) -> Result<V
     configured::<C>(config_json).map_err(ChunkError::BadDocument)?.split(document)
 }
 
-/// Configures a chunker and splits one document, both of which the test takes for granted.
+/// Configures a chunker and splits one document, for tests that expect both to succeed.
 ///
-/// # Panics
-/// When the configuration is refused or the document is not split.
+/// # Panics If the configuration is refused or `split` returns an error.
 pub fn chunk<C: Chunker>(config_json: &str, document: &Document) -> Vec<Chunk> {
     match try_chunk::<C>(config_json, document) {
         Ok(chunks) => chunks,
@@ -26,7 +25,7 @@ pub fn chunk<C: Chunker>(config_json: &str, document: &Document) -> Vec<Chunk> {
 /// The chunks' texts.
 ///
 /// # Panics
-/// When a range is not one of the text.
+/// If a range is not valid for the document.
 pub fn texts<'a>(document: &'a Document, chunks: &'a [Chunk]) -> Vec<&'a str> {
     chunks
         .iter()
@@ -35,8 +34,8 @@ pub fn texts<'a>(document: &'a Document, chunks: &'a [Chunk]) -> Vec<&'a str> {
         .collect()
 }
 
-/// Where chunks break the contract: ranges outside the text, off a character border or empty,
-/// starts or ends that decrease, numbers that are not finite. Empty when all is well.
+/// Violations of the contract: ranges outside the text, not at character boundaries or empty,
+/// starts or ends that decrease, numbers that are not finite. Empty if there are none.
 pub fn breaches(document: &Document, chunks: &[Chunk]) -> Vec<String> {
     let mut found = Vec::new();
     let (mut start, mut end) = (0, 0);
@@ -47,7 +46,7 @@ pub fn breaches(document: &Document, chunks: &[Chunk]) -> Vec<String> {
             }
             Content::Slice(range) => {
                 if range.start < start || range.end < end {
-                    found.push(format!("chunk {n} ({range:?}) lies before the one in front of it"));
+                    found.push(format!("chunk {n} ({range:?}) starts or ends before the previous chunk"));
                 }
                 (start, end) = (range.start, range.end);
             }
@@ -80,25 +79,25 @@ pub fn gaps<'a>(document: &'a Document, chunks: &[Chunk]) -> Vec<&'a str> {
     found
 }
 
-/// Fails with every breach of the contract.
+/// Asserts that the chunks satisfy the contract.
 ///
 /// # Panics
-/// When there is one.
+/// If there is a violation; the message lists all of them.
 pub fn assert_contract(document: &Document, chunks: &[Chunk]) {
     let found = breaches(document, chunks);
     assert!(found.is_empty(), "{}: {}", document.path, found.join("; "));
 }
 
-/// Fails where text other than white space lies in no chunk.
+/// Asserts that the chunks cover all text except white space.
 ///
 /// # Panics
-/// When some does.
+/// If some text is in no chunk.
 pub fn assert_covers(document: &Document, chunks: &[Chunk]) {
     let found = gaps(document, chunks);
     assert!(found.is_empty(), "{}: in no chunk: {found:?}", document.path);
 }
 
-/// The JSON Schema that the component will declare for its configuration.
+/// The JSON Schema that the component declares for its configuration.
 pub fn config_schema<C: Chunker>() -> String {
     configure::schema::<C>()
 }
@@ -112,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_breach_is_named() {
+    fn every_violation_is_named() {
         let document = Document::new("a.txt", "häuser\n\nund mehr");
         let breaches_of = |ranges: &[(usize, usize)]| {
             let chunks: Vec<_> = ranges.iter().map(|&(a, b)| Chunk::slice(a..b)).collect();
@@ -122,7 +121,10 @@ mod tests {
         assert_eq!(breaches_of(&[(0, 2)]), ["chunk 0 (Slice(0..2)) is not a range of the text"]);
         assert_eq!(breaches_of(&[(3, 3)]), ["chunk 0 (Slice(3..3)) is not a range of the text"]);
         assert_eq!(breaches_of(&[(9, 99)]), ["chunk 0 (Slice(9..99)) is not a range of the text"]);
-        assert_eq!(breaches_of(&[(3, 9), (0, 9)]), ["chunk 1 (0..9) lies before the one in front of it"]);
+        assert_eq!(
+            breaches_of(&[(3, 9), (0, 9)]),
+            ["chunk 1 (0..9) starts or ends before the previous chunk"]
+        );
         let endless = Chunk::generated("x").with_attr("size", f64::INFINITY);
         assert_eq!(breaches(&document, &[endless]), ["chunk 0: the number `size` is not finite"]);
     }

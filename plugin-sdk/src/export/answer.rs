@@ -1,30 +1,30 @@
-//! What `split` answers, as the host reads it out of memory: the records of `wit/chunker.wit` in the
-//! canonical ABI's layout, each text pointed to where it lies. Generated code would give every
-//! record, list and text a piece of memory of its own.
+//! The result of `split` in memory, as the host reads it: the records of `wit/chunker.wit` in the
+//! layout of the canonical ABI, with pointers to the existing texts. Generated bindings would
+//! allocate memory for every record, list and text.
 //!
-//! The layout is that of a component: addresses of 32 bits, little endian. Nothing here reads what
-//! it points to; the host does, and checks it.
+//! The layout is that of a component: 32-bit addresses, little endian. Code in this module never
+//! dereferences the pointers; the host does, and validates them.
 
 use crate::{AttrValue, Chunk, ChunkError, Content, Diagnostic, Severity};
 
-/// A text or a list: where it starts, and how many bytes or items it has.
+/// Pointer and length of a text (in bytes) or a list (in items).
 type Place = [u32; 2];
 
-/// The answer of one call. It must stay where it is until the host has read it.
+/// The result of one call. It must not move until the host has read it.
 #[derive(Debug)]
 pub(crate) struct Answer {
     /// `result<list<chunk>, chunk-error>`
     result: [u32; 4],
     /// `chunk`, 56 bytes each.
     chunks: Vec<[u32; 14]>,
-    /// `tuple<string, attr-value>`, 24 bytes each, of all chunks. In words of 8 bytes, because a
-    /// number has to lie at a multiple of 8.
+    /// `tuple<string, attr-value>`, 24 bytes each, of all chunks. An array of 8-byte words, because
+    /// a number must be aligned to 8 bytes.
     attrs: Vec<[u64; 3]>,
-    /// `list<string>`, for values that are several texts.
+    /// `list<string>`, for attributes with several texts.
     texts: Vec<Vec<Place>>,
     /// `diagnostic`, 44 bytes each.
     diagnostics: Vec<[u32; 11]>,
-    /// What the records point into.
+    /// The values that the records point to.
     kept: Result<Vec<Chunk>, ChunkError>,
 }
 
@@ -40,14 +40,14 @@ impl Answer {
         }
     }
 
-    /// Takes an answer and lays it out; gives the place of its `result`.
+    /// Stores a result in the ABI layout; returns the address of its `result`.
     pub(crate) fn set(&mut self, answer: Result<Vec<Chunk>, ChunkError>) -> *const u32 {
         self.clear();
         self.kept = answer;
         let Self { chunks, attrs, texts, diagnostics, .. } = self;
         self.result = match &self.kept {
             Ok(given) => {
-                // Room for all at once: an item's place must not change any more.
+                // Reserve up front: the address of an item must not change.
                 chunks.reserve(given.len());
                 attrs.reserve(given.iter().map(|chunk| chunk.attrs.len()).sum());
                 for chunk in given {
@@ -72,7 +72,7 @@ impl Answer {
         self.result.as_ptr()
     }
 
-    /// Lets go of the answer that the host has read. The room for records is kept for the next one.
+    /// Drops the result after the host has read it. The capacity of the record lists is reused.
     pub(crate) fn clear(&mut self) {
         self.chunks.clear();
         self.attrs.clear();
@@ -138,17 +138,17 @@ fn text(text: &str) -> Place {
     list(text.as_bytes())
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "an address has 32 bits in a component")]
+#[expect(clippy::cast_possible_truncation, reason = "addresses have 32 bits in a component")]
 fn list<T>(items: &[T]) -> Place {
     [items.as_ptr().expose_provenance() as u32, number(items.len())]
 }
 
-/// Memory has 32 bits in a component, so every offset and length fits.
+/// Component memory has 32-bit addresses, so every offset and length fits.
 fn number(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
-/// Two words of 4 bytes as they lie in memory, the first one first.
+/// Two 4-byte words in memory order.
 fn word([first, second]: Place) -> u64 {
     u64::from(first) | u64::from(second) << 32
 }

@@ -1,11 +1,11 @@
-//! A document as the host hands it over: where each of its parts lies. The host asked `cabi_realloc`
-//! for that memory, filled it, and leaves it to us, so the parts become `String`s as they lie there.
+//! A document as the host passes it: pointers to its parts. The host allocated them with
+//! `cabi_realloc` and transfers ownership, so each part becomes a `String` without a copy.
 
-#![expect(unsafe_code, reason = "raw memory of the canonical ABI; each use says why it is sound")]
+#![expect(unsafe_code, reason = "raw memory of the canonical ABI; each use explains why it is sound")]
 
 use crate::{AttrValue, Attrs, Document};
 
-/// A text: UTF-8 in memory that is ours.
+/// A text: owned UTF-8 bytes, as pointer and length.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct HandedText(pub *mut u8, pub usize);
@@ -35,29 +35,29 @@ union Value {
 const _: () =
     assert!(size_of::<HandedAttr>() == 24 && align_of::<HandedAttr>() == 8, "the contract's layout");
 
-/// What `split` is called with: the contract's record.
+/// The arguments of `split`: the `document` record of the contract.
 pub struct Handed {
-    /// Path from the repository's root.
+    /// Path relative to the root of the repository.
     pub path: HandedText,
     /// The cleaned text.
     pub text: HandedText,
     /// Media type.
     pub media_type: HandedText,
-    /// Language, when it is known.
+    /// Language; `None` if unknown.
     pub language: Option<HandedText>,
-    /// Where the first attribute lies, and how many there are.
+    /// Pointer to the first attribute, and their number.
     pub attrs: (*mut HandedAttr, usize),
 }
 
 impl Handed {
-    /// The document; takes over the memory it lies in.
+    /// Builds the document; takes ownership of the memory.
     ///
     /// # Safety
-    /// The parts must be what the host called `split` with, by the contract of `wit/chunker.wit`, and
-    /// each call's parts may be taken once.
+    /// The parts must be the arguments with which the host called `split`, as `wit/chunker.wit`
+    /// defines it, and must be taken at most once per call.
     pub unsafe fn document(self) -> Document {
-        // SAFETY: the host promises by the canonical ABI what `text` and `list` ask for; the caller,
-        // that nobody else takes them.
+        // SAFETY: the canonical ABI guarantees what `text` and `list` require; the caller
+        // guarantees that the parts are taken only once.
         unsafe {
             Document {
                 path: text(self.path),
@@ -71,9 +71,9 @@ impl Handed {
 }
 
 /// # Safety
-/// As for [`list`], and each attribute's tag must say what its value is.
+/// As for [`list`], and each attribute's tag must match its value.
 unsafe fn attrs(place: *mut HandedAttr, count: usize) -> Attrs {
-    // SAFETY: a variant's tag says which of its values was written.
+    // SAFETY: the tag of a variant says which of its values was written.
     unsafe {
         let value = |attr: &HandedAttr| match attr.tag {
             0 => AttrValue::Text(text(attr.value.text)),
@@ -91,19 +91,19 @@ unsafe fn attrs(place: *mut HandedAttr, count: usize) -> Attrs {
 /// # Safety
 /// As for [`list`], and the bytes must be UTF-8.
 unsafe fn text(HandedText(place, length): HandedText) -> String {
-    // SAFETY: the host hands over nothing but UTF-8.
+    // SAFETY: the host passes only valid UTF-8.
     unsafe { String::from_utf8_unchecked(list(place, length)) }
 }
 
 /// # Safety
-/// `place` must be memory of `count` items that were written, which the global allocator gave out for
-/// exactly that many, and nobody else may free it.
+/// `place` must point to `count` initialized items in an allocation of the global allocator for
+/// exactly that many items, and nothing else may free it.
 unsafe fn list<T>(place: *mut T, count: usize) -> Vec<T> {
     if count == 0 {
-        return Vec::new(); // nothing was given out
+        return Vec::new(); // nothing was allocated
     }
-    // SAFETY: `cabi_realloc` is the global allocator, asked for the size of `count` items and their
-    // alignment.
+    // SAFETY: `cabi_realloc` is the global allocator, called with the size and the alignment of
+    // `count` items.
     unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(place, count)) }.into_vec()
 }
 
@@ -111,7 +111,7 @@ unsafe fn list<T>(place: *mut T, count: usize) -> Vec<T> {
 mod tests {
     use super::*;
 
-    /// What a host does: the items in memory of their own, and where they lie.
+    /// Allocates the items as a host does; returns pointer and length.
     fn hand<T>(items: Vec<T>) -> (*mut T, usize) {
         let items = Box::leak(items.into_boxed_slice());
         (items.as_mut_ptr(), items.len())
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_is_taken_as_it_was_handed_over() {
+    fn a_document_is_read_as_the_host_passed_it() {
         let several = hand(vec![hand_text("one"), hand_text(""), hand_text("zwei ü")]);
         let attrs = [
             ("text", 0, Value { text: hand_text("Überblick 🦀") }),
@@ -140,7 +140,7 @@ mod tests {
             language: Some(hand_text("markdown")),
             attrs: hand(attrs.into()),
         };
-        // SAFETY: made like a host's, with the global allocator, and taken once.
+        // SAFETY: allocated like a host's document, with the global allocator, and taken once.
         let document = unsafe { handed.document() };
         let mut expected = Document::new("docs/a.md", "aü 🦀\n");
         expected.media_type = String::new();

@@ -1,19 +1,19 @@
-//! The one place that knows the generated bindings.
+//! The only module that uses the generated bindings.
 
 use crate::{Diagnostic, Level, Severity};
 use bindings::generated::exports::reposync::chunker::chunker as exported;
 use bindings::generated::reposync::chunker::{log as imported, types};
 
-/// What the macro [`export_chunker!`](crate::export_chunker) names.
+/// Items that the macro [`export_chunker!`](crate::export_chunker) names.
 pub mod bindings {
-    #[expect(missing_docs, reason = "generated; wit/chunker.wit has the words")]
+    #[expect(missing_docs, reason = "generated; documented in wit/chunker.wit")]
     pub mod generated {
         wit_bindgen::generate!({
             path: "../wit",
             world: "chunker-plugin",
             pub_export_macro: true,
             export_macro_name: "export_component",
-            // The macro `export_chunker!` exports it itself.
+            // `export_chunker!` exports it.
             skip: ["split"],
         });
     }
@@ -22,7 +22,7 @@ pub mod bindings {
     pub use generated::exports::reposync::chunker::chunker::{Guest, PluginInfo};
 }
 
-/// What the macro's expansion calls; not for authors.
+/// Functions that the macro's expansion calls; not public API.
 pub mod __private {
     use std::cell::{OnceCell, RefCell};
 
@@ -32,17 +32,17 @@ pub mod __private {
     use crate::{ChunkError, Chunker, Document, Level, configure as from_json, log};
 
     thread_local! {
-        /// The answer that the host has not yet read.
+        /// The result that the host has not read yet.
         static ANSWER: RefCell<Answer> = const { RefCell::new(Answer::new()) };
     }
 
-    /// Writes panics to the log. The standard library has nowhere to write them: on this target a
-    /// panic would be an `unreachable` without a word. Every instance is described or configured
-    /// before it splits, so `split` need not do this.
+    /// Installs a hook that logs panics. This target has no standard error, so a panic would
+    /// otherwise be a trap without a message. `describe` or `configure` runs before every `split`,
+    /// so `split` need not install the hook.
     fn log_panics() {
         std::panic::set_hook(Box::new(|panic| {
             let message = panic.payload_as_str().unwrap_or("a value that is no text");
-            // RepoSync reads file, line and message out of this form.
+            // RepoSync parses file, line and message from this format.
             match panic.location() {
                 Some(place) => log(Level::Error, &format!("panicked at {place}: {message}")),
                 None => log(Level::Error, message),
@@ -50,10 +50,10 @@ pub mod __private {
         }));
     }
 
-    /// What `configure` answers.
+    /// Result of `configure`.
     pub type Configured = Result<Vec<types::Diagnostic>, Vec<types::Diagnostic>>;
 
-    /// The component's description.
+    /// Implements the export `describe`.
     pub fn describe<C: Chunker>() -> exported::PluginInfo {
         log_panics();
         let info = C::INFO;
@@ -67,7 +67,7 @@ pub mod __private {
         }
     }
 
-    /// Fills the instance's cell.
+    /// Implements the export `configure`: initializes the instance's cell.
     pub fn configure<C: Chunker>(cell: &OnceCell<C>, json: &str) -> Configured {
         log_panics();
         let chunker = from_json::configure::<C>(json).map_err(super::all)?;
@@ -81,7 +81,7 @@ pub mod __private {
         }
     }
 
-    /// Splits with what stands in the instance's cell; gives the place of the answer, which stays
+    /// Implements the export `split` with the chunker in the instance's cell; the result is valid
     /// until [`after_split`].
     pub fn split<C: Chunker>(cell: &OnceCell<C>, document: &Document) -> *const u32 {
         let answer = match cell.get() {
@@ -91,7 +91,7 @@ pub mod __private {
         ANSWER.with_borrow_mut(|place| place.set(answer))
     }
 
-    /// Lets go of the answer: the host has read it.
+    /// Frees the result after the host has read it.
     pub fn after_split() {
         ANSWER.with_borrow_mut(Answer::clear);
     }
@@ -113,7 +113,7 @@ fn all(diagnostics: Vec<Diagnostic>) -> Vec<types::Diagnostic> {
 }
 
 fn offset(bytes: usize) -> u32 {
-    // Memory has 32 bits in a component, so every offset of a text fits.
+    // Component memory has 32-bit addresses, so every offset fits.
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 

@@ -1,11 +1,11 @@
-//! Reads an answer as a host does, by the numbers of the canonical ABI, and compares it with what was
-//! laid out. Addresses are cut to 32 bits here, so texts are found by their places.
+//! Reads a result from memory as a host does, by the offsets of the canonical ABI, and compares it
+//! with the original. Addresses are truncated to 32 bits here, so texts are looked up by address.
 
 use std::collections::HashMap;
 
 use super::*;
 
-/// The texts and lists of an answer, by their places.
+/// The texts and lists of a result, by address.
 struct Memory<'a> {
     texts: HashMap<Place, &'a str>,
     answer: &'a Answer,
@@ -61,7 +61,7 @@ impl<'a> Memory<'a> {
         (bytes[offset] == 1).then(|| self.text(bytes, offset + 4))
     }
 
-    /// The bytes of the records of a list whose place stands at an offset.
+    /// The bytes of the records of the list whose pointer and length are at this offset.
     fn records<T, const SIZE: usize>(
         bytes: &[u8],
         offset: usize,
@@ -143,7 +143,7 @@ fn words_of_8(words: &[u64; 3]) -> Vec<u8> {
 }
 
 #[test]
-fn every_answer_is_read_as_it_was_given() {
+fn every_result_reads_back_unchanged() {
     let owned = String::from("made up");
     let several = vec!["one".to_owned(), String::new(), "Überblick 🦀".to_owned()];
     let chunks = vec![
@@ -164,7 +164,7 @@ fn every_answer_is_read_as_it_was_given() {
         Diagnostic::warning("odd", "no end of line").in_document(4..9),
         Diagnostic::note("", ""),
     ];
-    // One after the other, as an instance answers.
+    // Reuse one `Answer`, as an instance does.
     let mut answer = Answer::new();
     for given in [
         Ok(chunks.clone()),
