@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Builds the chunkers of this folder from source, in every language, and tests each on its golden
-# outputs and the battery of awkward documents.
+# Builds the chunkers in this folder from source, and tests each with its golden outputs and the
+# built-in edge-case documents of `plugin test`.
 #
 # usage: plugins/build.sh [--install] [--update] [--templates] [NAME…]
-#   --install    installs missing toolchains first: apt (as root), pip and npm, below target/tools
-#   --update     also renews the components in the repository, and their digests
-#   --templates  also builds and tests what `plugin new` makes, in the languages of the chunkers
+#   --install    first install missing toolchains: with apt (as root), and pip and npm below target/tools
+#   --update     also update the components in the repository and their digests
+#   --templates  also build and test the templates of `plugin new`, in the languages of the chunkers
 #
-# Needs a `reposync` in REPOSYNC, or builds one.
+# Uses the `reposync` binary in $REPOSYNC, or builds one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# In the repository: small, and needed by the default reposync.toml and by tests.
+# Committed to the repository: small, and needed by the default reposync.toml and the tests.
 committed=(changelog sql)
 tools=$PWD/target/tools
 out=$PWD/target/components
@@ -28,7 +28,7 @@ for argument in "$@"; do
 done
 [ ${#names[@]} -gt 0 ] || names=(changelog sql notebook restructuredtext)
 
-# The tools of pip and npm stand in a folder of their own, where nothing else sees them.
+# pip and npm install into a private folder, so that they do not affect the system.
 export PATH="$tools/python/bin:$tools/js/node_modules/.bin:$PATH"
 
 say() { printf '%s\n' "$*"; }
@@ -45,7 +45,7 @@ packages() {
 
 has_linker() { compgen -c wasm-ld >/dev/null; }
 
-# rustup's target, or Debian's compiler with the source of its standard library.
+# rustup's target, or Debian's compiler with the source code of the standard library.
 has_rust_target() {
   [ -d "$(rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null)" ] ||
     { [ -d /usr/lib/rustlib/src/rust/library ] && [ -x /usr/bin/cargo ] && has_linker; }
@@ -58,7 +58,7 @@ has_c() {
 
 if $install; then
   if wants changelog && ! has_rust_target; then
-    # Where rustup cannot fetch targets, Debian's compiler serves as well.
+    # Fall back to Debian's compiler if rustup is missing or cannot download the target.
     rustup target add wasm32-unknown-unknown 2>/dev/null || packages rustc-web cargo-web rust-web-src lld-22
   fi
   if wants sql && ! has_c; then
@@ -73,7 +73,7 @@ if $install; then
   fi
   if wants restructuredtext && ! command -v componentize-py >/dev/null; then
     say "installing componentize-py"
-    # Debian's python3 comes without venv; what a failed attempt left is made anew.
+    # Debian's python3 lacks venv; --clear replaces the leftovers of the failed attempt.
     python3 -m venv "$tools/python" 2>/dev/null ||
       { packages python3 python3-venv; python3 -m venv --clear "$tools/python"; }
     "$tools/python/bin/pip" install --quiet componentize-py==0.25.1
@@ -92,20 +92,20 @@ for name in "${names[@]}"; do
   rm -f "$component"
   "$REPOSYNC" plugin build "plugins/$name" --out "$component"
   [ -s "$component" ] || { say "$name: no component was built"; exit 1; }
-  # Of the same sources comes the same component, in every language.
+  # Builds must be reproducible in every language.
   digest=$(sha256sum "$component")
   "$REPOSYNC" plugin build "plugins/$name" --out "$component" >/dev/null 2>&1
-  [ "$digest" = "$(sha256sum "$component")" ] || { say "$name: a second build made other bytes"; exit 1; }
+  [ "$digest" = "$(sha256sum "$component")" ] || { say "$name: a second build produced different bytes"; exit 1; }
   documents=()
   for file in "plugins/$name"/fixtures/*; do
     [[ $file == *.chunks.json ]] || documents+=("$file")
   done
-  # Fails where the chunks are not those of the golden outputs.
+  # Fails if the chunks differ from the golden outputs.
   if ! tested=$("$REPOSYNC" plugin test "$component" "${documents[@]}" 2>&1); then
     say "$tested"
     exit 1
   fi
-  say "$name: built from source, $(wc -c <"$component") bytes, golden outputs and battery passed, $((SECONDS - started)) s"
+  say "$name: built from source, $(wc -c <"$component") bytes, golden outputs and edge cases passed, $((SECONDS - started)) s"
 done
 
 for name in "${committed[@]}"; do
@@ -113,8 +113,8 @@ for name in "${committed[@]}"; do
   if $update; then
     cp "$out/$name.wasm" "plugins/$name.wasm"
   elif ! cmp -s "$out/$name.wasm" "plugins/$name.wasm"; then
-    # Another compiler makes other bytes; what counts is that both give the same chunks, as tested.
-    say "note: $name.wasm in the repository was made by another compiler, or of another source"
+    # The bytes depend on the compiler version, so only check that both give the same chunks.
+    say "note: $name.wasm in the repository was built with another compiler version, or from other sources"
     "$REPOSYNC" plugin test "plugins/$name.wasm" $(ls "plugins/$name"/fixtures/* | grep -v '\.chunks\.json$') >/dev/null
   fi
 done
@@ -146,7 +146,7 @@ if $templates; then
       say "$made"
       exit 1
     fi
-    say "template for $language: builds and passes its test as it is, $((SECONDS - started)) s"
+    say "template for $language: builds and passes its test unmodified, $((SECONDS - started)) s"
     [ "$language" = js ] || continue
     # The same chunker in TypeScript.
     mkdir fresh-ts

@@ -1,7 +1,7 @@
-// Jupyter notebooks: one chunk a cell, under the headings above it.
+// Jupyter notebooks: one chunk per cell, under the headings above it.
 //
-// A notebook is JSON, so a cell's text does not stand in the file as people read it: the chunks are
-// generated. Outputs (pictures, tables of numbers) stay out unless asked for.
+// A notebook is JSON, so the text of a cell is not a range of the file: the chunks are generated.
+// Outputs (images, tables of numbers) are not indexed unless configured.
 
 const CONFIG_SCHEMA = {
   type: 'object',
@@ -22,8 +22,8 @@ const CONFIG_SCHEMA = {
 
 const KINDS = ['markdown', 'code', 'raw', 'heading'];
 
-// Notebooks nest a few levels deep. The parser recurses, and its stack holds more than 5,000 levels:
-// what goes deeper than this is there to exhaust it.
+// Real notebooks nest a few levels deep. The JSON parser recurses, and its stack holds more than 5,000
+// levels; anything deeper than this limit is an attempt to exhaust it.
 const MAX_DEPTH = 2000;
 
 let config = defaults();
@@ -79,7 +79,7 @@ function parse(text) {
   } catch (error) {
     throw bad('not-json', `a notebook is JSON, and this is not: ${error.message}`);
   }
-  // Before format 4 the cells stood in worksheets.
+  // Before format 4 the cells were in worksheets.
   const cells = notebook?.cells ?? list(notebook?.worksheets).flatMap((it) => list(it?.cells));
   if (!Array.isArray(cells) || (!notebook?.cells && !notebook?.worksheets)) {
     throw bad('no-cells', 'this JSON is no notebook: it has no list `cells`');
@@ -87,9 +87,9 @@ function parse(text) {
   return { cells, language: language(notebook.metadata) };
 }
 
-/** Whether lists and objects are open inside each other, more than `MAX_DEPTH` of them. */
+/** Whether lists and objects are nested more than `MAX_DEPTH` levels deep. */
 function isTooDeep(text) {
-  // Few notebooks even hold so many; splitting counts them at the engine's own speed.
+  // Few notebooks have that many brackets at all; `split` counts them at native speed.
   const count = (mark) => text.split(mark, MAX_DEPTH + 2).length - 1;
   if (count('[') + count('{') <= MAX_DEPTH) return false;
   let depth = 0;
@@ -100,7 +100,7 @@ function isTooDeep(text) {
   return false;
 }
 
-/** What stands outside of the strings of a JSON text. Cut at the quotes, at the engine's own speed. */
+/** The parts of a JSON text outside of strings. Splits at the quotes, at native speed. */
 function outsideStrings(text) {
   const outside = [];
   let inside = false;
@@ -111,7 +111,7 @@ function outsideStrings(text) {
   return outside.join('');
 }
 
-/** Whether a quote behind this piece of a string is a part of it: behind an odd number of backslashes. */
+/** Whether a quote after this piece is escaped: an odd number of backslashes precedes it. */
 function endsInEscape(piece) {
   let escapes = 0;
   while (piece[piece.length - 1 - escapes] === '\\') escapes++;
@@ -158,7 +158,7 @@ function chunks({ cells, language }) {
   return found;
 }
 
-/** Takes note of a cell's headings: `path[level - 1]` is the title in force. */
+/** Records a cell's headings: `path[level - 1]` is the current title of that level. */
 function follow(path, text) {
   let fence = '';
   for (const line of text.split('\n')) {
@@ -172,7 +172,7 @@ function follow(path, text) {
   }
 }
 
-/** What a cell printed, as text. */
+/** The text outputs of a cell. */
 function printed(cell) {
   return list(cell.outputs)
     .filter(isText)
@@ -181,19 +181,19 @@ function printed(cell) {
 }
 
 /**
- * Whether an output is text. A picture or a widget has a text, too, but only one that stands for it:
+ * Whether an output is text. An image or a widget also has a text, but only a placeholder:
  * `<Figure size 640x480 with 1 Axes>`.
  */
 function isText(output) {
-  // Before format 4 the kinds of an output stood beside its text.
+  // Before format 4 the media types of an output were keys next to its text.
   const old = ['png', 'jpeg', 'svg', 'pdf', 'json', 'javascript'];
   if (old.some((kind) => output?.[kind] !== undefined)) return false;
   return Object.keys(output?.data ?? {}).every((type) => type.startsWith('text/'));
 }
 
 /**
- * Notebooks hold texts whole or as lists of lines. JSON can hold half a surrogate pair; what leaves
- * the component cannot.
+ * Notebooks store a text as one string or as a list of lines. JSON can contain a lone surrogate,
+ * which is invalid in the component's results.
  */
 function joined(text) {
   const whole = Array.isArray(text) ? text.filter((it) => typeof it === 'string').join('') : text;

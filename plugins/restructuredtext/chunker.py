@@ -1,4 +1,4 @@
-"""reStructuredText: one chunk a section, under the titles around it."""
+"""reStructuredText: one chunk per section, under the enclosing titles."""
 
 import json
 

@@ -1,7 +1,7 @@
-/* SQL scripts and migrations: one chunk a statement, with the comment in front of it.
+/* SQL scripts and migrations: one chunk per statement, with the comment in front of it.
  *
- * One pass over the bytes, no grammar: what matters is where a statement ends, in the dialects of
- * PostgreSQL, MySQL, SQLite and SQL Server, and what its first words say.
+ * A single pass without a grammar: it only has to find where a statement ends, in the dialects of
+ * PostgreSQL, MySQL, SQLite and SQL Server, and to read its first words.
  */
 #include "reposync_chunker.h"
 
@@ -54,7 +54,7 @@ static bool is_word(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || (c & 0x80);
 }
 
-/* The place behind the next `mark`, or the end. */
+/* The offset after the next `mark`, or the end of the text. */
 static size_t behind(const scanner *s, size_t from, const char *mark, size_t mark_len) {
   for (size_t at = from; at + mark_len <= s->len; at++) {
     const char *hit = memchr(s->text + at, mark[0], s->len - at - mark_len + 1);
@@ -65,7 +65,7 @@ static size_t behind(const scanner *s, size_t from, const char *mark, size_t mar
   return s->len;
 }
 
-/* The place behind a quoted text whose opening quote stands at `from`. */
+/* The offset after the quoted text whose opening quote is at `from`. */
 static size_t behind_quote(const scanner *s, size_t from, bool escapes) {
   char quote = s->text[from];
   for (size_t at = from + 1; at < s->len; at++) {
@@ -78,7 +78,7 @@ static size_t behind_quote(const scanner *s, size_t from, bool escapes) {
   return s->len;
 }
 
-/* The place behind `$tag$ … $tag$`, or `from` where no such thing opens. */
+/* The offset after `$tag$ … $tag$`, or `from` if no dollar quote opens there. */
 static size_t behind_dollars(const scanner *s, size_t from) {
   size_t at = from + 1;
   while (at < s->len && is_word(s->text[at])) at++;
@@ -87,7 +87,7 @@ static size_t behind_dollars(const scanner *s, size_t from) {
   return behind(s, at + 1, s->text + from, at + 1 - from);
 }
 
-/* Takes one token and says what it was; it spans from the old `at` to the new one. */
+/* Consumes one token and returns its kind; it spans from the old `at` to the new one. */
 static enum token next(scanner *s) {
   if (s->at >= s->len) return END;
   size_t from = s->at;
@@ -122,7 +122,7 @@ static enum token next(scanner *s) {
   return c == ';' ? SEMICOLON : OTHER;
 }
 
-/* Compares a word with one in lower case. */
+/* Compares a word with a lower-case one, ignoring case. */
 static bool says(reposync_text word, const char *lower) {
   for (size_t i = 0; i < word.len; i++) {
     char c = word.ptr[i];
@@ -138,13 +138,13 @@ static bool says_one_of(reposync_text word, const char *const *words) {
   return false;
 }
 
-/* ---- What a statement's first words say -------------------------------------------------------- */
+/* ---- The head of a statement: its first words --------------------------------------------------- */
 
 typedef struct {
-  size_t start, end;            /* its bytes, with the comments in front of it */
+  size_t start, end;            /* byte range, including the comments in front of it */
   reposync_text verb, object;   /* `create`, `table`; as written */
   size_t name_start, name_end;  /* the object's name, with its schema */
-  bool bare;                    /* comments alone */
+  bool bare;                    /* only comments */
 } statement;
 
 static const char *const QUALIFIERS[] = {
@@ -156,7 +156,7 @@ static const char *const NAMED_VERBS[] = { "insert", "update", "delete", "copy",
 static const char *const BLOCKS[] = { "trigger", "procedure", "function", "event", "package", NULL };
 static const char *const AFTER_END[] = { "if", "loop", "while", "repeat", "for", NULL };
 
-/* Takes note of a word of the statement's head. */
+/* Records a word of the statement's head. */
 static void read_head(statement *it, reposync_text word, size_t at, bool quoted) {
   if (!it->verb.len) {
     if (!quoted) it->verb = word;
@@ -199,11 +199,11 @@ static reposync_text unquoted(reposync_text name) {
   return (reposync_text){ copy, len };
 }
 
-/* ---- Where statements end ---------------------------------------------------------------------- */
+/* ---- The end of a statement --------------------------------------------------------------------- */
 
 typedef struct { const char *ptr; size_t len; } delimiter;
 
-/* The end of the line on which `at` stands, without its line feed. */
+/* The end of the line that contains `at`, without its line feed. */
 static size_t line_end(const scanner *s, size_t at) {
   size_t end = behind(s, at, "\n", 1);
   return end > at && s->text[end - 1] == '\n' ? end - 1 : end;
@@ -214,13 +214,13 @@ static bool at_line_start(const scanner *s, size_t at) {
   return at == 0 || s->text[at - 1] == '\n';
 }
 
-/* Only blanks from `at` to the end of its line. */
+/* True if only blanks follow `at` on its line. */
 static bool line_is_over(const scanner *s, size_t at) {
   while (at < s->len && (s->text[at] == ' ' || s->text[at] == '\t')) at++;
   return at >= s->len || s->text[at] == '\n';
 }
 
-/* Takes one statement; false when nothing but white space is left. */
+/* Consumes one statement; false if only white space is left. */
 static bool take(scanner *s, delimiter *ends_with, statement *it) {
   memset(it, 0, sizeof *it);
   it->bare = true;
@@ -266,7 +266,7 @@ static bool take(scanner *s, delimiter *ends_with, statement *it) {
     }
     if (token == WORD || (token == QUOTED && *word.ptr != '\'' && *word.ptr != '$')) {
       bool had_name = it->name_end != 0;
-      /* `schema.table`: the part behind the dot belongs to the name. */
+      /* `schema.table`: the part after the dot belongs to the name. */
       if (named && it->name_end < from && s->text[from - 1] == '.') it->name_end = s->at;
       else read_head(it, word, from, token == QUOTED);
       named = it->name_end == s->at || (named && had_name && it->name_end == s->at);
@@ -324,7 +324,7 @@ reposync_outcome chunker_split(const reposync_document *document, reposync_chunk
   delimiter ends_with = { 0 };
   statement it;
   while (take(&s, &ends_with, &it)) {
-    /* A line comment brings its line feed along. */
+    /* A line comment includes its line feed. */
     while (it.end > it.start && is_space(s.text[it.end - 1])) it.end--;
     add(chunks, document->text, &it);
   }

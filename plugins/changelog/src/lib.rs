@@ -1,6 +1,6 @@
-//! Changelogs in the manner of "Keep a Changelog": one chunk a release, or a group of a long one.
+//! Changelogs in the style of "Keep a Changelog": one chunk per release, or per group of a long one.
 //!
-//! A pure function over the text; the component is one line at the end.
+//! A pure function of the text; `export_chunker!` makes it a component.
 
 mod outline;
 mod release;
@@ -61,7 +61,7 @@ impl Chunker for Changelog {
         let level = self.config.heading_level;
         let releases: Vec<_> = headings.iter().filter(|it| it.level == level).collect();
         if !releases.iter().any(|it| Release::parse(it.title).is_some()) {
-            // Not a changelog, or one of another shape: the next chunker makes more of it.
+            // Not a changelog in this style: another chunker handles it better.
             return Err(ChunkError::NotMine);
         }
 
@@ -94,7 +94,7 @@ impl Changelog {
         let inside = headings[first..].iter().take_while(|it| it.start < range.end);
         let groups: Vec<_> = inside.filter(|it| it.level == heading.level + 1).collect();
         let split_above = self.config.split_above;
-        // A text has no more characters than bytes, so most releases need no counting.
+        // A text has at most as many characters as bytes, so most releases need no count.
         let long = range.len() > split_above && text[range.clone()].chars().nth(split_above).is_some();
         if !long || groups.is_empty() {
             return push(chunks, text, range, |it| release.describe(it).with_kind("release"));
@@ -111,7 +111,7 @@ impl Changelog {
     }
 }
 
-/// Adds a chunk unless it would be white space; white space at its end falls away.
+/// Adds a chunk unless it is blank; strips trailing white space.
 fn push(chunks: &mut Vec<Chunk>, text: &str, range: Range<usize>, describe: impl FnOnce(Chunk) -> Chunk) {
     let passage = text[range.clone()].trim_end();
     if !passage.is_empty() {

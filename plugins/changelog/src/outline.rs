@@ -1,8 +1,8 @@
-//! The headings of a Markdown text, and the link definitions at its end. Knows nothing of releases.
+//! Finds the headings of a Markdown text, and the link definitions at its end.
 
 use memchr::memchr;
 
-/// A heading with the place of its line.
+/// A heading and its location.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Heading<'a> {
     /// 1 to 6.
@@ -17,7 +17,7 @@ pub(crate) struct Heading<'a> {
 pub(crate) fn headings(text: &str) -> Vec<Heading<'_>> {
     let mut found = Vec::new();
     let mut fence: Option<(u8, usize)> = None;
-    // The last line, while it may still turn out to be underlined.
+    // The previous line, if it may be the text of a setext heading.
     let mut above: Option<(usize, &str)> = None;
     let mut start = 0;
     while start < text.len() {
@@ -51,7 +51,7 @@ pub(crate) fn headings(text: &str) -> Vec<Heading<'_>> {
                     found.push(Heading { level: if mark == b'=' { 1 } else { 2 }, start, title });
                 }
             }
-            // A list, a quote or a table row is not a title.
+            // A line of a list, quote or table is not a title.
             b'-' | b'*' | b'+' | b'>' | b'|' => above = None,
             _ => above = Some((here, body)),
         }
@@ -59,7 +59,7 @@ pub(crate) fn headings(text: &str) -> Vec<Heading<'_>> {
     found
 }
 
-/// How many times `mark` stands at the start of a text.
+/// Number of times `mark` is repeated at the start of a text.
 fn run_of(text: &str, mark: u8) -> usize {
     text.bytes().take_while(|&byte| byte == mark).count()
 }
@@ -76,8 +76,8 @@ fn atx(body: &str) -> Option<(u8, &str)> {
     Some((u8::try_from(level).ok()?, if closed { open.trim_end() } else { title }))
 }
 
-/// Where the block of link definitions (`[1.0.0]: https://…`) at the end starts; the text's length
-/// where there is none.
+/// Offset of the block of link definitions (`[1.0.0]: https://…`) at the end; the text's length
+/// if there is none.
 pub(crate) fn trailing_links(text: &str) -> usize {
     let mut start = text.len();
     let mut end = text.len();
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn links_stand_at_the_end_only() {
+    fn only_links_at_the_end_are_found() {
         let text = "[a]: b\n\n## 1\n- x\n\n[1]: https://a\n\n[0]: https://b\n";
         assert_eq!(&text[trailing_links(text)..], "[1]: https://a\n\n[0]: https://b\n");
         assert_eq!(trailing_links("- x\n\n"), 5);

@@ -1,8 +1,8 @@
-//! What a release's heading says: version, date, whether it was withdrawn.
+//! Parses a release's heading: version, date, whether it was withdrawn.
 
 use reposync_plugin_sdk::Chunk;
 
-/// A release, as its heading names it.
+/// A release, parsed from its heading.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Release<'a> {
     version: &'a str,
@@ -12,9 +12,9 @@ pub(crate) struct Release<'a> {
 }
 
 impl<'a> Release<'a> {
-    /// None where the heading names no version.
+    /// `None` if the heading contains no version.
     ///
-    /// Understands `[1.2.0] - 2026-05-01`, `v1.2.0 (2026-05-01)`, `Version 1.2`, `Unreleased`,
+    /// Accepts `[1.2.0] - 2026-05-01`, `v1.2.0 (2026-05-01)`, `Version 1.2`, `Unreleased`,
     /// `[1.2.0](https://…)`, `1.2.0 [YANKED]`, `name-1.2.0`.
     pub(crate) fn parse(title: &'a str) -> Option<Self> {
         let date = title.split(|c: char| !(c.is_ascii_digit() || c == '-')).find(|word| is_date(word));
@@ -23,7 +23,7 @@ impl<'a> Release<'a> {
         Some(Self { version, date, yanked })
     }
 
-    /// Version and date, for people.
+    /// Version and date for display.
     pub(crate) fn label(&self) -> String {
         match self.date {
             Some(date) => format!("{} ({date})", self.version),
@@ -31,7 +31,7 @@ impl<'a> Release<'a> {
         }
     }
 
-    /// The chunk with what is known of the release.
+    /// Adds the metadata of the release to a chunk.
     pub(crate) fn describe(&self, chunk: Chunk) -> Chunk {
         let mut chunk =
             chunk.with_context(self.label()).with_name(self.version).with_attr("version", self.version);
@@ -47,7 +47,7 @@ fn version(word: &str) -> Option<&str> {
     if word.eq_ignore_ascii_case("unreleased") {
         return Some(word);
     }
-    // After the name of a package, if there is one.
+    // Strip the name of a package, if there is one.
     let number = word
         .char_indices()
         .filter(|&(at, c)| {

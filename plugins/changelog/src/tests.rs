@@ -1,4 +1,4 @@
-//! The chunker on the host.
+//! Native tests of the chunker.
 
 use proptest::prelude::*;
 use reposync_plugin_sdk::{AttrValue, ChunkError, Document, testing};
@@ -72,7 +72,7 @@ fn a_long_release_is_cut_at_its_groups() {
 }
 
 #[test]
-fn other_texts_are_left_to_others() {
+fn other_texts_are_declined() {
     for text in ["", "# Title\n\nProse.\n", "## Usage\n\nNo version here.\n"] {
         let document = Document::new("README.md", text);
         let answer = testing::try_chunk::<Changelog>("{}", &document);
