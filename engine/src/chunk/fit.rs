@@ -419,7 +419,7 @@ mod tests {
             fit(&cleaned(&long), vec![Chunk::slice(0..long.len())], &limits(1000, 100)).expect("good");
         assert!(pieces.len() > 4);
         for piece in &pieces {
-            assert!(serde_json::to_string(&piece.text).expect("text is JSON").len() <= 102, "{piece:?}");
+            assert!(serde_json::to_string(&piece.text).expect("serializes").len() <= 102, "{piece:?}");
         }
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(pieces.iter().flat_map(|piece| words(&piece.text)).collect::<Vec<_>>(), words(&long));
@@ -432,7 +432,7 @@ mod tests {
         chunk.context = Some("Guide > Install > Linux > Debian > Old".into());
         let pieces = fit(&cleaned("a b c d e f g h"), vec![chunk], &limits(10, 1000)).expect("good chunks");
         for piece in &pieces {
-            let context = piece.context.as_deref().expect("it stays");
+            let context = piece.context.as_deref().expect("the context is kept");
             assert!("Guide > Install > Linux > Debian > Old".starts_with(context));
             let tokens = context.split_whitespace().count() + piece.text.split_whitespace().count();
             assert!(tokens <= 10, "{piece:?}");

@@ -48,20 +48,24 @@ pub(super) fn check(chunker: &dyn Chunker, path: &str, file: &[u8], size: &dyn F
     let cleaned = chunker.prepare(cleaned);
     let text = cleaned.text.as_str();
     let document = Document { path, text, language: super::language_of(path) };
-    let chunks = chunker.chunk(&document).expect("a built-in chunker takes every text");
-    assert_eq!(chunks, chunker.chunk(&document).expect("a second time too"), "the same chunks again");
+    let chunks = chunker.chunk(&document).expect("built-in chunkers accept any text");
+    assert_eq!(
+        chunks,
+        chunker.chunk(&document).expect("built-in chunkers accept any text"),
+        "the same chunks again"
+    );
 
     check_chunks(chunker, &document, &chunks, &|range| size(&text[range]));
     // Chunks of the abridged text must fit when encoded data is not counted.
     let encoded = Encoded::of(text);
     if !encoded.is_empty() {
-        let chunks = encoded::chunk(chunker, &document, &encoded).expect("the same chunker");
+        let chunks = encoded::chunk(chunker, &document, &encoded).expect("built-in chunkers accept any text");
         check_chunks(chunker, &document, &chunks, &|range| size(&encoded.outside(text, range)));
     }
 
     let limits = Limits { input_tokens: 8191, counter: counter(), metadata_bytes: 30_000 };
     let count = chunks.len();
-    let pieces = fit(&cleaned, chunks, &limits).expect("a built-in chunker keeps the contract");
+    let pieces = fit(&cleaned, chunks, &limits).expect("built-in chunkers satisfy the contract");
     assert_eq!(pieces.len(), count, "nothing to split");
     let lines: Vec<&str> = original.text.split('\n').collect();
     if lines.iter().any(|line| line.len() > 10_000) {
@@ -82,7 +86,7 @@ fn check_chunks(
     let text = document.text;
     let (mut covered, mut start) = (0, 0);
     for chunk in chunks {
-        let Body::Slice(range) = &chunk.body else { panic!("generated text") };
+        let Body::Slice(range) = &chunk.body else { panic!("expected a slice") };
         assert!(document.holds(range), "{range:?}");
         assert!(range.start >= start && range.end >= covered, "in order: {range:?}");
         start = range.start;

@@ -14,7 +14,7 @@ const VERSION: u32 = 2;
 pub struct SentenceChunker {
     named: Named,
     size: Size,
-    /// In the unit of `size`.
+    /// Maximum overlap of neighbouring windows, in the unit of `size`.
     overlap: usize,
     fold: bool,
 }
@@ -130,7 +130,7 @@ mod tests {
         let chunker = SentenceChunker::new("s", settings, None).expect("valid settings");
         let cleaned = chunker.prepare(Cleaned { text: text.into(), lines: LineMap::Identity });
         let document = Document { path: "a.txt", text: &cleaned.text, language: None };
-        let chunks = chunker.chunk(&document).expect("always");
+        let chunks = chunker.chunk(&document).expect("built-in chunkers accept any text");
         chunks
             .into_iter()
             .map(|chunk| match chunk.body {

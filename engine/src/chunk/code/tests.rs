@@ -14,11 +14,11 @@ fn show(path: &str, text: &str, max: usize) -> String {
     let chunker = CodeChunker::new("code", &settings, None).expect("valid settings");
     let document = Document { path, text, language: language_of(path) };
     let mut shown = String::new();
-    for chunk in chunker.chunk(&document).expect("always") {
-        let Body::Slice(range) = chunk.body else { panic!("generated text") };
+    for chunk in chunker.chunk(&document).expect("built-in chunkers accept any text") {
+        let Body::Slice(range) = chunk.body else { panic!("expected a slice") };
         let body = &text[range];
         let label = [chunk.kind, chunk.name, chunk.context].map(|part| part.unwrap_or_else(|| "-".into()));
-        writeln!(shown, "{}", label.join(" | ")).expect("a String takes everything");
+        writeln!(shown, "{}", label.join(" | ")).expect("writing to a String cannot fail");
         let lines: Vec<&str> = body.lines().collect();
         match lines.as_slice() {
             [only] => writeln!(shown, "    {only}"),
@@ -26,7 +26,7 @@ fn show(path: &str, text: &str, max: usize) -> String {
             [first, .., last] => writeln!(shown, "    {first}\n    ..\n    {last}"),
             [] => Ok(()),
         }
-        .expect("a String takes everything");
+        .expect("writing to a String cannot fail");
     }
     shown
 }
@@ -238,7 +238,7 @@ fn indentation_is_kept() {
 }
 
 fn range(chunk: &Chunk) -> std::ops::Range<usize> {
-    let Body::Slice(range) = &chunk.body else { panic!("generated text") };
+    let Body::Slice(range) = &chunk.body else { panic!("expected a slice") };
     range.clone()
 }
 

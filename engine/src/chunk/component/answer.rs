@@ -27,7 +27,7 @@ pub(super) fn chunks(text: &str, unit: OffsetUnit, given: Vec<Given>) -> Result<
         .enumerate()
         .map(|(index, chunk)| {
             let body = match chunk.content {
-                Content::Slice(_) => Body::Slice(ranges.next().expect("one range for each slice")),
+                Content::Slice(_) => Body::Slice(ranges.next().expect("one range per slice")),
                 Content::Generated(text) if text.is_empty() => {
                     return Err(format!("chunk {} is an empty generated text", index + 1));
                 }

@@ -9,28 +9,28 @@ use super::said::one_line;
 /// A component's description, plus what its file reveals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComponentInfo {
-    /// Its name.
+    /// Name, such as `changelog`.
     pub name: String,
-    /// Its version.
+    /// Version, such as `0.2.0`.
     pub version: String,
-    /// One sentence on what it does.
+    /// One sentence that describes what the component does.
     pub summary: String,
-    /// What its offsets count.
+    /// Unit of the component's offsets.
     pub offset_unit: OffsetUnit,
-    /// Extensions it takes where the stage names no patterns; lower case, with the dot.
+    /// Extensions of the files it accepts if the stage sets no `match`; lower case, with the dot.
     pub extensions: Vec<String>,
-    /// JSON Schema of its configuration; none: it takes no configuration.
+    /// JSON Schema of its configuration; `None` if the component declares none.
     pub config_schema: Option<serde_json::Value>,
     /// The interfaces it imports.
     pub imports: Vec<String>,
     /// SHA-256 of the file, in hex.
     pub sha256: String,
-    /// Size of the file.
+    /// Size of the file in bytes.
     pub bytes: u64,
 }
 
 impl ComponentInfo {
-    /// Name and version, as people know it: `changelog 0.2.0`.
+    /// Name and version for display: `changelog 0.2.0`.
     pub fn label(&self) -> String {
         format!("{} {}", self.name, self.version)
     }

@@ -130,7 +130,7 @@ fn bounded<T>(
 ) -> Result<T, Fault> {
     store.set_hostcall_fuel(bounds.output);
     if watch.fuel {
-        store.set_fuel(fuel(bounds.deadline)).expect("fuel is on in this engine");
+        store.set_fuel(fuel(bounds.deadline)).expect("fuel is enabled in deterministic mode");
     } else {
         store.set_epoch_deadline(ticks(bounds.deadline));
     }

@@ -248,7 +248,7 @@ mod tests {
             OffsetUnit::Utf16Units => text.encode_utf16().count(),
             OffsetUnit::CodePoints => text.chars().count(),
         };
-        u32::try_from(units).expect("small")
+        u32::try_from(units).expect("a small number")
     }
 
     proptest! {

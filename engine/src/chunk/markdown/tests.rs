@@ -11,11 +11,11 @@ fn show(text: &str, max: usize) -> String {
     let chunker = MarkdownChunker::new("markdown", &settings, None).expect("valid settings");
     let document = Document { path: "a.md", text, language: Some("markdown") };
     let mut shown = String::new();
-    for chunk in chunker.chunk(&document).expect("always") {
-        let Body::Slice(range) = chunk.body else { panic!("generated text") };
+    for chunk in chunker.chunk(&document).expect("built-in chunkers accept any text") {
+        let Body::Slice(range) = chunk.body else { panic!("expected a slice") };
         let label = [chunk.kind, chunk.name, chunk.context].map(|part| part.unwrap_or_else(|| "-".into()));
-        writeln!(shown, "== {}", label.join(" | ")).expect("a String takes everything");
-        writeln!(shown, "{}", &text[range]).expect("a String takes everything");
+        writeln!(shown, "== {}", label.join(" | ")).expect("writing to a String cannot fail");
+        writeln!(shown, "{}", &text[range]).expect("writing to a String cannot fail");
     }
     shown
 }
@@ -124,7 +124,7 @@ fn blocks_match_commonmark() {
 #[derive(Debug, PartialEq, Eq)]
 struct Found {
     level: u8,
-    /// Byte where it starts.
+    /// Byte offset of its start.
     start: usize,
     text: String,
 }

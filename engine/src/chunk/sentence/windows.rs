@@ -170,7 +170,7 @@ mod tests {
     impl Numbers {
         fn below(&mut self, limit: usize) -> usize {
             self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            usize::try_from(self.0 >> 33).expect("31 bits") % limit
+            usize::try_from(self.0 >> 33).expect("31 bits fit") % limit
         }
 
         /// Words of about `length` characters in total.
@@ -179,7 +179,8 @@ mod tests {
             while line.len() < length {
                 let letters = 2 + self.below(8);
                 line.extend(
-                    (0..letters).map(|_| char::from(b'a' + u8::try_from(self.below(26)).expect("small"))),
+                    (0..letters)
+                        .map(|_| char::from(b'a' + u8::try_from(self.below(26)).expect("a small number"))),
                 );
                 line.push(' ');
             }
@@ -238,7 +239,7 @@ mod tests {
             changed += after.iter().filter(|window| !before.contains(*window)).count();
             edits += 1;
         }
-        f64::from(u32::try_from(changed).expect("small")) / f64::from(edits)
+        f64::from(u32::try_from(changed).expect("a small number")) / f64::from(edits)
     }
 
     #[test]
@@ -250,7 +251,7 @@ mod tests {
                 let documents = 12;
                 let changed: f64 =
                     (0..documents).map(|seed| changed_by_a_line(kind, seed * 7919 + 1, size, *overlap)).sum();
-                let mean = changed / f64::from(u32::try_from(documents).expect("small"));
+                let mean = changed / f64::from(u32::try_from(documents).expect("a small number"));
                 assert!(mean <= most, "{kind:?}, {}: {mean}", size.describe());
             }
         }

@@ -187,7 +187,9 @@ fn every_result_reads_back_unchanged() {
 #[test]
 fn records_do_not_move_while_they_are_written() {
     let chunks: Vec<_> = (0..1_000)
-        .map(|n| Chunk::slice(n..n + 1).with_attr("number", f64::from(u32::try_from(n).expect("small"))))
+        .map(|n| {
+            Chunk::slice(n..n + 1).with_attr("number", f64::from(u32::try_from(n).expect("a small number")))
+        })
         .collect();
     let mut answer = Answer::new();
     answer.set(Ok(chunks.clone()));

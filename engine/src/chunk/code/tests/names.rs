@@ -11,8 +11,12 @@ fn names(path: &str, text: &str, max: usize) -> Vec<String> {
     let settings = CodeSettings { max_chunk_size: max, ..CodeSettings::default() };
     let chunker = CodeChunker::new("code", &settings, None).expect("valid settings");
     let document = Document { path, text, language: language_of(path) };
-    let mut names: Vec<String> =
-        chunker.chunk(&document).expect("always").into_iter().filter_map(|chunk| chunk.name).collect();
+    let mut names: Vec<String> = chunker
+        .chunk(&document)
+        .expect("built-in chunkers accept any text")
+        .into_iter()
+        .filter_map(|chunk| chunk.name)
+        .collect();
     names.dedup();
     names
 }
