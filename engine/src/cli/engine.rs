@@ -20,9 +20,9 @@ use crate::model::{
     DeclaredProject, EventSink, Explanation, ProjectExplanation, Report, StageError, StatusView, VerifyReport,
 };
 use crate::net::read_body;
-use crate::plan::{Guard, Plan, Prune, SpendingGuard};
+use crate::plan::{Plan, Prune};
 use crate::sync::{self, Candidate, Options, PlanWriter, SavedPlan};
-use crate::wire::{self, Workshop};
+use crate::wire::{self, RunFlags, Workshop};
 
 use super::daemon_client::DaemonClient;
 use super::render::history::PastRun;
@@ -159,16 +159,15 @@ fn check_components(lock_file: &Path, components: &Lock) -> anyhow::Result<()> {
 
 /// The options of a run, from the file and the command line.
 fn options(config: &Config, flags: &RunOptions) -> Options {
-    let RunOptions { projects, full, prune, allow_deletes, allow_cost } = flags.clone();
-    let guard = Guard { max_delete_ratio: config.engine.max_delete_ratio, allow_deletes };
-    let spending = SpendingGuard { max_new_texts_ratio: config.engine.max_new_texts_ratio, allow_cost };
-    let declared = config.projects.iter().map(|project| project.name.clone()).collect();
-    Options {
-        full,
-        prune: if prune { Prune::Asked } else { Prune::No },
+    let RunOptions { projects, full, prune, allow_deletes, allow_cost } = flags;
+    let flags = RunFlags {
+        full: *full,
+        prune: if *prune { Prune::Asked } else { Prune::No },
+        allow_deletes: *allow_deletes,
+        allow_cost: *allow_cost,
         whole_file: projects.projects.is_empty(),
-        ..Options::new(guard, spending, declared)
-    }
+    };
+    wire::options(config, flags)
 }
 
 /// One writing run at a time.

@@ -15,8 +15,8 @@ use super::shared::{Observed, Shared};
 use crate::config::StageKind;
 use crate::ledger::Ledger;
 use crate::model::{Counts, Event, EventSink, Outcome, ProjectReport, Report, StageError, StageResult};
-use crate::plan::{Guard, Prune, SpendingGuard};
 use crate::sync::{self, Candidate, Options};
+use crate::wire::{self, RunFlags, standing_prune};
 
 /// How long a cancelled run may take to finish the batch in hand, on an edit or at shutdown. Kubernetes kills
 /// after 30 s; intents that are open then are closed by the next run.
@@ -96,9 +96,8 @@ async fn work(shared: &Arc<Shared>, job: Job) -> StageResult<Option<Report>> {
         () = cancel.cancelled() => return Ok(None),
     };
     let config = &generation.config;
-    let declared = generation.declared();
     if project.is_none() {
-        let declared = declared.clone();
+        let declared = generation.declared();
         if shared.ledger.call(move |ledger| ledger.orphan_projects(&declared)).await?.is_empty() {
             return Ok(None);
         }
@@ -115,24 +114,19 @@ async fn work(shared: &Arc<Shared>, job: Job) -> StageResult<Option<Report>> {
         })
     };
     let engine = generation.workshop.engine(config, Arc::clone(&shared.ledger), events, cancel);
-    let guard =
-        Guard { max_delete_ratio: config.engine.max_delete_ratio, allow_deletes: request.allow_deletes };
-    let spending = SpendingGuard {
-        max_new_texts_ratio: config.engine.max_new_texts_ratio,
-        allow_cost: request.allow_cost,
-    };
-    let options = Options {
+    let flags = RunFlags {
         full: request.full,
-        prune: if config.engine.prune { Prune::Standing } else { Prune::No },
-        pushed: request
-            .pushed
-            .into_iter()
-            .map(|(name, push)| (name, push.before.into_iter().next()))
-            .collect(),
+        prune: standing_prune(config),
+        allow_deletes: request.allow_deletes,
+        allow_cost: request.allow_cost,
         whole_file: project.is_none(),
+    };
+    let pushed = request.pushed.into_iter();
+    let options = Options {
+        pushed: pushed.map(|(name, push)| (name, push.before.into_iter().next())).collect(),
         id: Some(request.run),
         request: Some(request.request),
-        ..Options::new(guard, spending, declared)
+        ..wire::options(config, flags)
     };
     let trigger = request.trigger.as_str();
     let candidates = project.into_iter().collect();

@@ -15,8 +15,9 @@ use super::view::{RunState, View};
 use crate::config::StageKind;
 use crate::ledger::{Ledger, RunQuery, RunRow};
 use crate::model::{BranchRef, EventSink, Outcome, Report, Running, StageResult, StatusView};
-use crate::plan::{Guard, Plan, Prune, SpendingGuard};
-use crate::sync::{self, Options};
+use crate::plan::Plan;
+use crate::sync;
+use crate::wire::{self, RunFlags, standing_prune};
 
 /// A handle on the daemon. Cheap to clone.
 #[derive(Clone)]
@@ -173,14 +174,14 @@ impl Handle {
         let _stop = cancel.clone().drop_guard();
         let ledger = Arc::clone(&self.shared.reader);
         let engine = generation.workshop.engine(config, ledger, EventSink::none(), cancel);
-        let guard = Guard { max_delete_ratio: config.engine.max_delete_ratio, allow_deletes: false };
-        let spending =
-            SpendingGuard { max_new_texts_ratio: config.engine.max_new_texts_ratio, allow_cost: false };
-        let options = Options {
-            prune: if config.engine.prune { Prune::Standing } else { Prune::No },
+        let flags = RunFlags {
+            full: false,
+            prune: standing_prune(config),
+            allow_deletes: false,
+            allow_cost: false,
             whole_file: project.is_none(),
-            ..Options::new(guard, spending, generation.declared())
         };
+        let options = wire::options(config, flags);
         Ok(sync::plan(Arc::new(engine), candidates, options, exact, None).await)
     }
 

@@ -4,6 +4,7 @@
 //! in the next generation of the configuration: its client, its rate budget, its pool live on.
 
 mod basis;
+mod options;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,6 +28,8 @@ use crate::plan::Selector;
 use crate::source::{GitSource, GithubSource, Selection, Source, refuse_tracked};
 use crate::store::{PineconeStore, SqliteStore, VectorStore};
 use crate::sync::{Bounds, Candidate, Engine, Project, ProjectFiles, ProjectSearch, ProjectStore};
+
+pub use options::{RunFlags, options, standing_prune};
 
 /// Makes stages, and keeps them.
 pub struct Workshop {
