@@ -79,7 +79,15 @@ const CRATES: &[(&str, &[&str])] = &[
     ("toml", &["config/", "chunk/markdown/front_matter", "chunk/secrets/rules", "cli/plugin/template"]),
     (
         "rustix",
-        &["api/serve", "chunk/code/parse", "chunk/component/cache", "cli/context", "config/find", "private"],
+        &[
+            "api/serve",
+            "chunk/code/parse",
+            "chunk/component/cache",
+            "cli/context",
+            "config/find",
+            "private",
+            "source/git/cost",
+        ],
     ),
     ("tree_sitter", &["chunk/"]),
     ("wasmtime", &["chunk/component"]),

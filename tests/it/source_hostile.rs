@@ -1,6 +1,7 @@
 //! Hostile repositories: each fails at most itself, within `[engine.limits]`, and adds nothing to an
 //! index that its commit does not name.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use reposync::model::{BranchRef, ByteSize, ErrorKind, GitSha, RepoEntry, RepoRef, StageError, TreeEntry};
@@ -349,7 +350,78 @@ async fn tags_and_full_references_are_heads_on_github_too() {
     assert!(error.hint.as_deref().unwrap_or_default().contains("branch = \"main\""), "{:?}", error.hint);
 }
 
+/// A pack with a blob of eight bytes and so many differences, each to the one before it; the text of
+/// the last.
+fn chain(repo: &GitRepo, length: u32) -> String {
+    let deflated = |bytes: &[u8]| {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).expect("in memory");
+        encoder.finish().expect("in memory")
+    };
+    let mut pack = [b"PACK".as_slice(), &2_u32.to_be_bytes(), &(length + 1).to_be_bytes()].concat();
+    let mut before = pack.len();
+    // A type and a size in one byte: a blob of 8 bytes; differences are of type 6, to what lies so many
+    // bytes before them, and have 11 bytes: two sizes, and 8 letters to insert.
+    pack.push((3 << 4) | 8);
+    pack.extend(deflated(b"00000000"));
+    for n in 1..=length {
+        let begin = pack.len();
+        let distance = u8::try_from(begin - before).expect("short");
+        assert!(distance < 128);
+        pack.extend([(6 << 4) | 11, distance]);
+        pack.extend(deflated(&[[8, 8, 8].as_slice(), format!("{n:08}").as_bytes()].concat()));
+        before = begin;
+    }
+    let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, &pack);
+    pack.extend(digest.as_ref());
+    let name: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let folder = repo.path().join(".git/objects/pack");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join(format!("pack-{name}.pack")), pack).expect("a file");
+    repo.git(&["index-pack", &format!(".git/objects/pack/pack-{name}.pack")]);
+    format!("{length:08}")
+}
+
+#[tokio::test]
+async fn a_chain_of_differences_is_no_longer_than_git_writes() {
+    for (length, refused) in [(4095, false), (4096, true)] {
+        let repo = GitRepo::init("r");
+        let text = chain(&repo, length);
+        repo.write("text", &text);
+        let last: GitSha = repo.git(&["hash-object", "text"]).parse().expect("an object id");
+        let commit = commit(&repo, tree(&repo, &[("100644", "a.md", last)]));
+        let (source, at) = (GitSource::new("git"), repo_ref(repo.path()));
+        let sized = source.tree(&at, commit).await;
+        // Handed over without its size, the file is looked at when it is read.
+        let entry = TreeEntry {
+            path: "a.md".into(),
+            path_is_utf8: true,
+            mode: reposync::model::EntryMode::File,
+            sha: last,
+            size: None,
+        };
+        let got = fetch(&source, &at, commit, vec![entry]).await.expect("the source works");
+        if refused {
+            let error = sized.expect_err("refused");
+            assert_eq!(error.kind, ErrorKind::Refused);
+            assert!(error.message.contains("as a chain of 4096 differences, more than 4095"), "{error}");
+            assert!(
+                error.hint.as_deref().unwrap_or_default().contains("repack -a -d -f"),
+                "{:?}",
+                error.hint
+            );
+            assert_eq!(got.errors["a.md"].message, error.message);
+            repo.git(&["repack", "-q", "-a", "-d", "-f"]);
+            assert_eq!(source.tree(&at, commit).await.expect("as the hint says").len(), 1);
+        } else {
+            assert_eq!(sized.expect("a tree").len(), 1);
+            assert_eq!(got.contents["a.md"], text);
+        }
+    }
+}
+
 /// The whole program: the hostile repositories are refused, the healthy one is indexed.
+#[cfg(unix)]
 #[test]
 fn healthy_repositories_go_on_beside_hostile_ones() {
     let world = World::new();
@@ -358,14 +430,24 @@ fn healthy_repositories_go_on_beside_hostile_ones() {
     let twice = world.repo("twice");
     let blob = object(&twice, "blob", b"Twice the same name.\n");
     commit(&twice, tree(&twice, &[("100644", "a.md", blob), ("100644", "a.md", blob)]));
+    let pipe = world.repo("pipe");
+    pipe.write("a.md", "Never read.\n").commit("one");
+    std::fs::remove_file(pipe.path().join(".git/HEAD")).expect("was there");
+    let made = std::process::Command::new("mkfifo").arg(pipe.path().join(".git/HEAD")).status();
+    assert!(made.expect("mkfifo runs").success());
+    let globs = world.repo("globs");
+    let folders = "a/".repeat(60);
+    globs.write(".gitattributes", format!("{}b linguist-generated\n", "**/a/".repeat(30)));
+    globs.write(&format!("{folders}c.md"), "Below many folders.\n").commit("one");
     world.config(&format!(
         "[engine.limits]\nfiles = 5000\n{STAGES}\n[projects.docs]\n\
-         pipeline = [\"local\", \"prose\", \"model\", \"index\"]\nrepositories = [\"bomb\", \"healthy\", \"twice\"]\n"
+         pipeline = [\"local\", \"prose\", \"model\", \"index\"]\nrepositories = [\"bomb\", \"globs\", \"healthy\", \"pipe\", \"twice\"]\n"
     ));
     for _ in 0..2 {
         let ran = world.run(&["apply"]);
         assert_eq!(ran.code, Some(3), "{}", ran.stderr);
         assert!(ran.stdout.contains("more than 5000"), "{}{}", ran.stdout, ran.stderr);
+        assert!(ran.stdout.contains("is no plain file"), "{}{}", ran.stdout, ran.stderr);
     }
     let index = read_index(&world.path(".reposync/index.db"));
     let mut found: Vec<String> = index
@@ -376,7 +458,8 @@ fn healthy_repositories_go_on_beside_hostile_ones() {
         })
         .collect();
     found.sort();
-    assert_eq!(found, ["healthy:a.md", "twice:a.md"]);
+    found.retain(|file| !file.ends_with(".gitattributes"));
+    assert_eq!(found, [format!("globs:{folders}c.md"), "healthy:a.md".into(), "twice:a.md".into()]);
 }
 
 /// An entry of unknown size, as a caller may pass it.

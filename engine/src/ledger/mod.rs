@@ -137,6 +137,10 @@ impl Ledger {
     fn prepare(mut conn: Connection, path: &Path) -> StageResult<Self> {
         let prepare = |conn: &mut Connection| {
             conn.busy_timeout(BUSY)?;
+            // Before anything is written: turning write-ahead logging on changes the file.
+            if let Some(unusable) = schema::inspect(conn)? {
+                return Ok(Err(unusable));
+            }
             use_wal(conn, BUSY)?;
             // An intent must be on the disk before the upsert it announces is sent.
             conn.pragma_update(None, "synchronous", "FULL")?;

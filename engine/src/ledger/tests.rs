@@ -119,7 +119,9 @@ fn a_newer_or_foreign_file_is_refused_and_left_alone() {
 
     let foreign = dir.path().join("foreign.db");
     rusqlite::Connection::open(&foreign).expect("open").execute_batch("CREATE TABLE t (x)").expect("table");
+    let before = std::fs::read(&foreign).expect("bytes");
     let error = Ledger::open(&foreign).expect_err("foreign");
+    assert_eq!(std::fs::read(&foreign).expect("bytes"), before);
     assert!(error.message.contains("not a ledger"), "{}", error.message);
 
     let damaged = dir.path().join("damaged.db");

@@ -17,6 +17,10 @@ const NAMES: [(&str, SkipReason); 2] =
 /// What begins a line that defines a macro.
 const MACRO: &str = "[attr]";
 
+/// How often a pattern may have `**`. Each of them doubles the time that matching may take; a pattern
+/// of thirty does not come to an end.
+const MOST_DOUBLE_STARS: usize = 4;
+
 /// The rules of all `.gitattributes` files of one tree.
 #[derive(Default)]
 pub struct Attributes {
@@ -104,6 +108,10 @@ fn macros_of(text: &str) -> HashSet<String> {
 /// Whether a line can say anything about the attributes asked for, itself or by a macro.
 fn concerns_us(line: &str, top: bool, macros: &HashSet<String>) -> bool {
     let is_macro = |word: &str| macros.contains(word.trim_start_matches(['-', '!']));
+    let double_stars = line.split(|letter| letter != '*').filter(|stars| stars.len() > 1).count();
+    if double_stars > MOST_DOUBLE_STARS {
+        return false;
+    }
     (top && line.starts_with(MACRO))
         || line.contains("linguist-")
         || (!macros.is_empty()
@@ -217,6 +225,17 @@ mod tests {
         let rules = rules(&[("", &format!("{other}*.md linguist-vendored\n")), ("a", &other)]);
         assert_eq!(rules.rules(), 1);
         assert_eq!(rules.skip("a/b.md"), Some(SkipReason::Vendored));
+    }
+
+    #[test]
+    fn a_pattern_of_many_double_stars_is_no_rule() {
+        let rule = |times| format!("{}*.md linguist-generated\n", "**/a/".repeat(times));
+        let path = format!("{}x.md", "a/".repeat(60));
+        let four = rules(&[("", &rule(MOST_DOUBLE_STARS))]);
+        assert_eq!(four.skip(&path), Some(SkipReason::Generated));
+        let many = rules(&[("", &rule(30))]);
+        assert_eq!(many.rules(), 0);
+        assert_eq!(many.skip(&path), None);
     }
 
     #[test]

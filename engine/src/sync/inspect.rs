@@ -7,11 +7,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Duration, Utc};
 
+use super::prepare::CORES;
 use super::project_run::ProjectRun;
 use super::setup::{Project, item_or_fatal};
 use super::survey::Listed;
 use crate::ledger::{FileStatus, KnownFile, RepositoryRow, RepositorySync};
-use crate::model::{GitSha, RepoEntry, RepoRef, SkipReason, StageError, StageResult, TreeEntry};
+use crate::model::{ErrorKind, GitSha, RepoEntry, RepoRef, SkipReason, StageError, StageResult, TreeEntry};
 use crate::plan::{Attributes, Desired, Recorded, RecordedState, RepositoryTask, basis, diff};
 use crate::source::{ContentSink, Head};
 
@@ -19,6 +20,8 @@ use crate::source::{ContentSink, Head};
 const MOST_ATTRIBUTE_BYTES: u64 = 16 << 20;
 /// Rules about generated and vendored files. Each file of the tree is matched against those above it.
 const MOST_ATTRIBUTE_RULES: usize = 10_000;
+/// Rules times files: each match takes about 100 ns.
+const MOST_ATTRIBUTE_MATCHES: u64 = 300_000_000;
 
 /// How a repository stands.
 pub(crate) enum RepoState {
@@ -127,10 +130,27 @@ async fn read_tree(
     let source = &run.project.source;
     let tree = source.tree(&entry.repo, commit).await?;
     let attributes = read_attributes(&run.project, &entry.repo, commit, &tree).await?;
-    let mut wanted = Vec::new();
-    let mut skipped = Vec::new();
+    let selecting = Arc::clone(run);
+    // Many files under many rules take a while: not on the executor.
+    let selected = CORES.run(move || select(&selecting, tree, &attributes)).await;
+    let (wanted, skipped) = selected.map_err(|error| {
+        StageError::new("engine", ErrorKind::Bug, "selecting files panicked").caused_by(error)
+    })?;
+    let recorded = recorded_files(run, &entry.repo.name).await?;
+    let basis = run.dry.then(|| basis(&run.basis, previous, &recorded));
+    let diff = diff(wanted, recorded, run.options.full);
+    Ok(RepositoryTask { entry, commit, previous, basis, diff, skipped })
+}
+
+/// The files of a tree that are to be indexed, and those that names, modes, sizes and attributes keep out.
+fn select(
+    run: &ProjectRun,
+    tree: Vec<TreeEntry>,
+    attributes: &Attributes,
+) -> (Vec<Desired>, Vec<(String, SkipReason)>) {
+    let (mut wanted, mut skipped) = (Vec::new(), Vec::new());
     for file in tree {
-        if let Some(reason) = run.project.selector.skip(&file, &attributes) {
+        if let Some(reason) = run.project.selector.skip(&file, attributes) {
             skipped.push((file.path, reason));
         } else if let Some(recipe) = run.recipes.of(&file.path) {
             wanted.push(Desired { entry: file, recipe: recipe.fingerprint.clone() });
@@ -138,10 +158,7 @@ async fn read_tree(
             skipped.push((file.path, SkipReason::NoChunker));
         }
     }
-    let recorded = recorded_files(run, &entry.repo.name).await?;
-    let basis = run.dry.then(|| basis(&run.basis, previous, &recorded));
-    let diff = diff(wanted, recorded, run.options.full);
-    Ok(RepositoryTask { entry, commit, previous, basis, diff, skipped })
+    (wanted, skipped)
 }
 
 /// What the ledger knows of a repository's files.
@@ -226,6 +243,11 @@ pub(crate) async fn read_attributes(
         return Err(refused(format!(
             "{rules} rules about generated and vendored files, more than {MOST_ATTRIBUTE_RULES}"
         )));
+    }
+    let matches = attributes.rules() as u64 * tree.len() as u64;
+    if matches > MOST_ATTRIBUTE_MATCHES {
+        let (rules, files) = (attributes.rules(), tree.len());
+        return Err(refused(format!("{rules} rules about generated and vendored files for {files} files")));
     }
     Ok(attributes)
 }

@@ -4,6 +4,7 @@
 //! repository's own configuration file is read. Uncommitted changes do not exist here.
 
 mod behind;
+mod cost;
 mod files;
 mod objects;
 mod open;
@@ -23,6 +24,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::cost::Cost;
 use self::open::{Access, Purpose, Reader};
 use super::diff::changed_files;
 use super::permalink::blob_link;
@@ -198,12 +200,13 @@ impl Source for GitSource {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let readers = READERS.min(cores).min(wanted.len().div_ceil(BLOCK));
         let (wanted, next) = (Arc::new(wanted), Arc::new(AtomicUsize::new(0)));
+        let cost = Arc::new(Cost::of_objects());
         let (sender, mut contents) = mpsc::channel(READ_AHEAD);
         let mut tasks = JoinSet::new();
         for _ in 0..readers {
             let (reader, wanted, next, sender) =
                 (reader.clone(), Arc::clone(&wanted), Arc::clone(&next), sender.clone());
-            tasks.spawn(reader.read(wanted, next, sender));
+            tasks.spawn(reader.read(wanted, next, Arc::clone(&cost), sender));
         }
         drop(sender);
         // An error of the sink drops the channel, which ends the readers.
@@ -291,6 +294,7 @@ impl Reader {
         self,
         wanted: Arc<Vec<TreeEntry>>,
         next: Arc<AtomicUsize>,
+        cost: Arc<Cost>,
         contents: mpsc::Sender<(TreeEntry, StageResult<Bytes>)>,
     ) -> StageResult<()> {
         // It goes from turn to turn, because its caches help with the files that come next.
@@ -305,10 +309,14 @@ impl Reader {
                 let turn = start..end.min(start + TURN);
                 // Reserve first: a reader that waits for the sink holds no thread.
                 let Ok(room) = contents.reserve_many(turn.len()).await else { return Ok(()) };
-                let (reader, files) = (self.clone(), Arc::clone(&wanted));
+                let (reader, files, cost) = (self.clone(), Arc::clone(&wanted), Arc::clone(&cost));
                 let work = move || {
-                    let content = |entry: &TreeEntry| (entry.clone(), reader.content(&repo, entry));
-                    let read: Vec<_> = files[turn].iter().map(content).collect();
+                    let bytes = |read: &StageResult<Bytes>| read.as_ref().map_or(0, Bytes::len);
+                    let content = |entry: &TreeEntry| {
+                        reader.check_cost(&cost)?;
+                        Ok((entry.clone(), cost.count(bytes, || reader.content(&repo, entry))))
+                    };
+                    let read = files[turn].iter().map(content).collect::<StageResult<Vec<_>>>()?;
                     Ok((repo, read))
                 };
                 let (back, read) = blocking(&self.access.stage, work).await?;

@@ -24,6 +24,7 @@ impl Reader {
         let most = self.access.limits.object_bytes;
         let too_large = || self.beyond(&format!("the {kind} {id} has more than {most}"), "object_bytes");
         let unreadable = || self.bad(format!("cannot read the {kind} {id} of `{}`", self.path));
+        self.check_stored(repo, id)?;
         let found = match repo.objects.try_find(id, buffer) {
             Ok(Some(found)) => found,
             Ok(None) => return Err(self.missing(&format!("the {kind} {id}"))),
@@ -45,6 +46,15 @@ impl Reader {
                 .caused_by(anyhow::anyhow!("its content is the {kind} {actual}"))
                 .hint("see what `git fsck` says of the repository")),
             Err(error) => Err(unreadable().caused_by(error)),
+        }
+    }
+
+    /// Refuses an object that would take far more work than others. What cannot be told of it now is
+    /// told by reading it.
+    fn check_stored(&self, repo: &gix::Repository, id: &gix::oid) -> StageResult<()> {
+        match repo.try_find_header(id) {
+            Ok(Some(header)) => self.check_chain(id, &header),
+            Ok(None) | Err(_) => Ok(()),
         }
     }
 
@@ -99,6 +109,10 @@ impl Reader {
         let id = gix::ObjectId::Sha1(entry.sha.0);
         let unreadable = || self.bad(format!("cannot read object {id} of `{}`", entry.path));
         let fsck = "see what `git fsck` says of the repository";
+        if entry.size.is_none() {
+            // Else it was looked at when its size was asked for.
+            self.check_stored(repo, &id)?;
+        }
         let mut object = match repo.try_find_object(id) {
             Ok(Some(object)) => object,
             Ok(None) => return Err(self.missing(&format!("object {id} of `{}`", entry.path))),

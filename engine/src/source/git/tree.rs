@@ -6,6 +6,7 @@ use gix::objs::tree::EntryKind;
 use gix::objs::{CommitRefIter, Kind, TreeRefIter};
 use tokio_util::sync::CancellationToken;
 
+use super::cost::Cost;
 use super::open::Reader;
 use crate::model::{EntryMode, GitSha, StageError, StageResult, TreeEntry};
 use crate::source::limits::{Tally, entry, in_order, is_plain_name};
@@ -52,7 +53,12 @@ impl Reader {
         let repo = self.repo.to_thread_local();
         let mut buffer = Vec::new();
         let root = self.root(&repo, commit, &mut buffer)?;
-        self.walk(root, stop, |id, buffer| self.object(&repo, id, Kind::Tree, buffer))
+        let cost = Cost::of_objects();
+        self.walk(root, stop, |id, buffer| {
+            self.check_cost(&cost)?;
+            let bytes = |read: &StageResult<&[u8]>| read.as_ref().map_or(0, |data| data.len());
+            cost.count(bytes, || self.object(&repo, id, Kind::Tree, buffer))
+        })
     }
 
     /// The entries below a tree. `read` reads a tree into the buffer.
@@ -149,10 +155,17 @@ impl Reader {
         let mut repo = self.repo.to_thread_local();
         // In a partial clone each absent blob would otherwise look for new packs.
         repo.objects.refresh_never();
+        let cost = Cost::of_sizes();
         for entry in entries.iter_mut().filter(|entry| entry.mode == EntryMode::File) {
             // A pack may make each size a long chain of differences.
             self.check(stop)?;
-            entry.size = repo.find_header(gix::ObjectId::Sha1(entry.sha.0)).ok().map(|header| header.size());
+            self.check_cost(&cost)?;
+            let id = gix::ObjectId::Sha1(entry.sha.0);
+            let header = cost.count(|_| 0, || repo.find_header(id).ok());
+            if let Some(header) = header {
+                self.check_chain(&id, &header)?;
+                entry.size = Some(header.size());
+            }
         }
         Ok(entries)
     }
