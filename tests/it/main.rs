@@ -24,6 +24,7 @@ mod deploy;
 mod embed_services;
 mod fairness;
 mod histories;
+mod language;
 mod notify;
 mod operators;
 mod page;
