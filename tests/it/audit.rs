@@ -1,4 +1,4 @@
-//! Every write through the API leaves one audit entry, reading leaves none, and refused tokens leave some.
+//! Every write through the API logs one audit entry, reads log none, and wrong tokens a limited number.
 
 use std::io::Write;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::daemon::{API, Daemon};
 use crate::support::local::{Local, project};
 
-/// A daemon whose log is kept as JSON lines.
+/// A daemon that logs to JSON files.
 fn start(more: &str) -> (Local, Daemon) {
     let local = Local::new();
     local.config(&project(&format!("{API}{more}[engine]\nlog_dir = \"logs\"\n")));
@@ -15,7 +15,7 @@ fn start(more: &str) -> (Local, Daemon) {
     (local, daemon)
 }
 
-/// Ends the daemon; the fields of the entries in its log, in their order.
+/// Stops the daemon; returns the fields of the audit entries in its log, in order.
 fn entries(local: &Local, daemon: Daemon) -> Vec<Value> {
     daemon.stop().exits(0);
     let mut text = String::new();
@@ -35,7 +35,7 @@ fn entries(local: &Local, daemon: Daemon) -> Vec<Value> {
         .collect()
 }
 
-/// Method, path and status of an entry, and its project.
+/// Method, path, status and project of an entry.
 fn short(entry: &Value) -> String {
     let text = |key: &str| entry[key].as_str().unwrap_or("-").to_owned();
     format!("{} {} {} {}", text("method"), text("route"), entry["status"], text("project"))
@@ -75,7 +75,7 @@ fn every_write_leaves_one_entry_and_reading_leaves_none() {
             assert!(is_known, "{method} {path}: does it leave an entry?");
         }
     }
-    // A client that leaves is no exception.
+    // A client that disconnects leaves an entry as well.
     let head = format!(
         "POST /sync HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: 99\r\n\r\n{{",
         daemon.token.as_deref().expect("a token")
@@ -92,7 +92,7 @@ fn every_write_leaves_one_entry_and_reading_leaves_none() {
     for entry in &entries {
         assert_eq!((&entry["who"], &entry["address"]), (&json!("local"), &json!("127.0.0.1")), "{entry}");
     }
-    // The same on standard error, a line for each, in which nothing of the client is anything but text.
+    // Standard error has one line per entry, with input from the client escaped.
     let lines: Vec<&str> = said.lines().filter(|line| line.contains(" audit ")).collect();
     assert_eq!(lines.len(), expected.len(), "{said}");
     assert!(lines[0].contains("audit who=\"local\" address=127.0.0.1 method=POST"), "{}", lines[0]);
@@ -102,7 +102,7 @@ fn every_write_leaves_one_entry_and_reading_leaves_none() {
 #[test]
 fn a_refused_token_leaves_an_entry() {
     let (local, mut daemon) = start("token = \"correct horse\"\n");
-    // None: neither a token nor a write.
+    // A request without any token leaves no entry.
     daemon.post("/sync", &json!({})).is(401);
     let wrong = [("Authorization", "Bearer wrong")];
     daemon.request("GET", "/projects?project=docs", &wrong, b"").is(401);

@@ -1,5 +1,5 @@
-//! What happens to repositories and to the file over the years, by the real program against fakes
-//! of the services: the right index for the least money and requests.
+//! Long-term changes of repositories and configuration, by the real program against fakes of the
+//! services: the correct index at minimal cost in money and requests.
 
 use std::fmt::Write as _;
 
@@ -48,7 +48,7 @@ fn the_same_file_in_fifty_repositories_is_embedded_once() {
 #[test]
 fn a_thousand_unchanged_repositories_cost_at_most_twelve_requests() {
     let services = Services::start();
-    // One folder serves them all: the same file in each.
+    // All repositories have the same content.
     let repo = services.repository("r0", &[("README.md", "The same everywhere.\n".into())]);
     for n in 1..1000 {
         services.github.repository(&format!("acme/r{n}"), Some(repo.path()));
@@ -60,9 +60,9 @@ fn a_thousand_unchanged_repositories_cost_at_most_twelve_requests() {
     assert_eq!(run.count("repositories_unchanged"), 1000);
     let seen = services.github.take_seen();
     assert!(seen.len() <= 12, "{} requests", seen.len());
-    // What might come after a full last page is new to us the first time.
+    // The first unchanged run also has to request the page after the last full one.
     assert!(seen.iter().filter(|exchange| exchange.status != Some(304)).count() <= 1, "{seen:?}");
-    assert_eq!(services.pinecone.server.take_requests().len(), 1, "the index is looked at");
+    assert_eq!(services.pinecone.server.take_requests().len(), 1, "the index is described");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_renamed_folder_and_a_revert_cost_no_embedding() {
 #[test]
 fn one_refused_text_of_five_thousand_costs_its_file_alone() {
     let services = Services::with(Options { refuses: Some("unspeakable".into()), ..Options::default() });
-    // Sixty files of some ninety chunks each: paragraphs about as long as a chunk may be.
+    // Sixty files of about ninety chunks each: paragraphs close to the chunk size.
     let text = |file: usize, word: &str| {
         (0..100).fold(String::new(), |mut text, n| {
             let sentence = format!("File {file}, paragraph {n}, is {word} in all of its many sentences. ");
@@ -115,19 +115,19 @@ fn one_refused_text_of_five_thousand_costs_its_file_alone() {
     let held =
         |path: &str| services.index().values().filter(|(_, metadata)| metadata["file_path"] == path).count();
     assert_eq!((held("docs/17.md"), held("docs/16.md")), (0, held("docs/18.md")));
-    // All others were paid for, once, in few calls more than without it.
+    // All other texts were paid for once, with few additional calls.
     let (texts, times) = services.paid();
     assert!(texts == times && texts >= 5000, "{texts} texts, {times} times");
     let calls = services.ada.calls().len();
     assert!(calls <= texts.div_ceil(100) + 2 * 7 + 2, "{calls} calls for {texts} texts");
-    // Mended, it costs one text.
+    // Once the text is fixed, it costs one embedding.
     repo.write("docs/17.md", text(17, "harmless"));
     services.push("api", &repo);
     assert_eq!(services.apply(&[]).exits(0).count("texts_embedded"), 1);
     assert_eq!((services.index().len(), held("docs/17.md")), (texts + 1, held("docs/18.md")));
 }
 
-/// The installation's token is good for so few requests that it expires wherever one is made.
+/// The installation token expires after this many requests, so that it expires at every possible call.
 #[test]
 fn an_installations_token_may_expire_at_any_request() {
     let services = Services::start();
@@ -153,7 +153,7 @@ fn an_installations_token_may_expire_at_any_request() {
         services.assert_holds(&repo, "the pages");
     }
     services.github.assert_conforming();
-    // The App is uninstalled in mid-run: stage, cause and remedy.
+    // The App is uninstalled in mid-run: the error names stage, cause and remedy.
     repo.write("docs/page-0.md", "Seen later.\n");
     services.push("api", &repo);
     services.github.fail("/access_tokens", usize::MAX, crate::support::github::refusal(404, "Not Found"));
@@ -166,7 +166,7 @@ fn an_installations_token_may_expire_at_any_request() {
     services.assert_holds(&repo, "the pages");
 }
 
-/// An Entra token lives an hour and nobody but its owner can renew it: the run ends and says so,
+/// An Entra token is valid for an hour and only its owner can renew it: the run ends with that error,
 /// and the next one, with a new token, pays for nothing twice.
 #[test]
 fn an_entra_token_that_expires_in_mid_run_is_named_and_the_next_run_completes() {
@@ -189,7 +189,7 @@ fn an_entra_token_that_expires_in_mid_run_is_named_and_the_next_run_completes() 
     assert_eq!(services.index().len(), 60);
 }
 
-/// GitHub cuts a large tree short: what it leaves out is asked for, not taken for deleted.
+/// GitHub truncates a large tree: the missing entries are requested, not treated as deleted.
 #[test]
 fn a_tree_cut_short_deletes_nothing() {
     let services = Services::start();
@@ -207,7 +207,7 @@ fn a_tree_cut_short_deletes_nothing() {
     services.assert_as_fresh();
 }
 
-/// Another model or other dimensions: everything is embedded again, into an index that fits.
+/// Another model or other dimensions: everything is embedded again, into an index of the new dimension.
 #[test]
 fn other_dimensions_go_to_an_index_that_fits_after_one_refusal() {
     let services = Services::start();
@@ -218,15 +218,15 @@ fn other_dimensions_go_to_an_index_that_fits_after_one_refusal() {
     assert_ne!(ran.code, Some(0), "{}", ran.stdout);
     assert!(ran.stdout.contains("takes vectors of 64 components, the embedder makes 32"), "{}", ran.stdout);
     assert_eq!(services.paid(), (5, 5));
-    // The way out that the message names: here, the index is made anew.
+    // The remedy that the message names: here, the index is recreated.
     services.pinecone.empty(32);
     let run = services.apply(&[]).exits(0);
     assert_eq!(run.counts(WORK), [5, 0, 5, 0]);
     assert_eq!(services.index().values().next().map(|(vector, _)| vector.len()), Some(32));
 }
 
-/// Tokens that an exact plan predicts are those that apply sends: with repeats in a project and
-/// across projects, and with what the cache has already.
+/// An exact plan predicts the tokens that apply sends: with texts repeated within a project and across
+/// projects, and with texts in the cache.
 #[test]
 fn an_exact_plan_predicts_the_tokens_of_several_projects() {
     let services = Services::start();
@@ -265,25 +265,25 @@ fn an_exact_plan_predicts_the_tokens_of_several_projects() {
     let (predicted, sent) = predicted_and_sent();
     assert_eq!(predicted, sent);
     assert_eq!(sent[0], 12 + 1 + 1, "each text once");
-    // What is known already, in other places; and words that are new, for both projects.
+    // Known texts in new places, and a new text for both projects.
     repo.git(&["mv", "docs/page-0.md", "elsewhere.md"]);
     repo.write("docs/page-1.md", "New words for both.\n").write("more.md", "What page 2 says.\n");
     services.push("api", &repo);
     let (predicted, sent) = predicted_and_sent();
     assert_eq!(predicted, sent);
     assert_eq!(sent[0], 2);
-    // A plan says so to a person, too.
+    // The human-readable plan says so too.
     repo.write("docs/page-1.md", "Newer words for both.\n");
     services.push("api", &repo);
     services.world.run(&["plan", "--out", "saved.json"]).exits(0);
     repo.write("docs/page-2.md", "And newer ones.\n");
     services.push("api", &repo);
     services.world.run(&["apply", "saved.json"]).exits(0);
-    assert_eq!(services.paid().1, 17, "what was planned is paid for, and nothing that came later");
+    assert_eq!(services.paid().1, 17, "only planned texts are paid for");
 }
 
-/// An Enterprise Server below a path, an App whose pages are absolute addresses, a store named by
-/// its host below another path, a model server that takes few texts and says so with 413.
+/// An Enterprise Server below a path, an App with absolute pagination links, a store addressed by its
+/// host below another path, a model server with small batches that answers 413.
 #[test]
 fn odd_but_legitimate_set_ups_work() {
     let options = Options { max_inputs: 32, flat_errors: true, ..Options::default() };
@@ -316,7 +316,7 @@ fn odd_but_legitimate_set_ups_work() {
     services.github.assert_conforming();
 }
 
-/// What answers is not the service but a page: the address is what to look at.
+/// A server that answers with an HTML page: the message points to the configured address.
 #[test]
 fn a_page_in_the_place_of_a_service_names_the_setting() {
     for (stage, setting) in [("github", "api_url"), ("ada", "endpoint"), ("pinecone", "api_url")] {
@@ -336,7 +336,8 @@ fn a_page_in_the_place_of_a_service_names_the_setting() {
     }
 }
 
-/// Without reading everything: repositories that share files, hold images, and are edited.
+/// An estimate from a sample is close to the exact one: repositories that share files, contain images,
+/// and are edited.
 #[test]
 fn an_estimate_is_near_the_exact_bill_on_first_and_later_runs() {
     let services = Services::start();
