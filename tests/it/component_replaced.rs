@@ -120,7 +120,7 @@ fn the_daemon_stops_the_run_and_plans_it_anew() {
     assert!(plan.contains("Nothing to do"), "{plan}");
     daemon.stop().exits(0);
     let log = logged(&services.world);
-    assert!(log.contains("`handbook` planned anew (component)"), "{log}");
+    assert!(log.contains("`handbook` planned again (component)"), "{log}");
     services.assert_as_fresh();
 }
 

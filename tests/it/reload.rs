@@ -102,7 +102,7 @@ fn every_kind_of_bad_edit_changes_nothing_until_it_is_fixed() {
     local.config(&file(""));
     daemon.until("the mending", |daemon| daemon.get("/health").json()["status"] == "healthy");
     assert_eq!(daemon.runs().len(), 2);
-    assert!(daemon.program.stderr().contains("the file is refused; the running configuration stays"));
+    assert!(daemon.program.stderr().contains("reload refused; the running configuration is kept"));
 }
 
 #[test]
@@ -178,24 +178,24 @@ secrets = \"off\"
     let mut runs = 1;
     // The edit (from, to), the logged change, and whether the project is run because of it.
     for (from, to, said, run) in [
-        ("\"0 8 *", "\"5 8 *", "`docs` taken up (schedule)", false),
-        ("batch_size = 10", "batch_size = 20", "`docs` taken up (limits)", false),
-        ("9/one", "9/two", "`docs` taken up (notifiers)", false),
-        ("prose", "words", "`docs` taken up (names)", false),
-        ("0.5", "0.6", "`engine.max_delete_ratio` taken up", false),
-        ("prune = false", "prune = true", "`engine.prune` taken up", false),
-        (API, &format!("{API}webhook_secret = \"s\"\n"), "`api.webhook_secret` taken up", false),
-        ("size = 200", "size = 150", "`docs` planned anew (chunkers)", true),
-        ("\"k1\"", "\"k2\"", "`docs` planned anew (credentials)", true),
-        ("\"one\"", "\"two\"", "`docs` planned anew (namespace)", true),
-        ("\"one.db\"", "\"two.db\"", "`docs` planned anew (store)", true),
-        ("\"main\"", "\"other\"", "`docs` planned anew (branch)", true),
-        ("[\"docs\"]", "[\"api\"]", "`docs` planned anew (selection)", true),
-        ("\"off\"", "\"skip\"", "`docs` planned anew (secrets)", true),
+        ("\"0 8 *", "\"5 8 *", "`docs` updated (schedule)", false),
+        ("batch_size = 10", "batch_size = 20", "`docs` updated (limits)", false),
+        ("9/one", "9/two", "`docs` updated (notifiers)", false),
+        ("prose", "words", "`docs` updated (names)", false),
+        ("0.5", "0.6", "`engine.max_delete_ratio` updated", false),
+        ("prune = false", "prune = true", "`engine.prune` updated", false),
+        (API, &format!("{API}webhook_secret = \"s\"\n"), "`api.webhook_secret` updated", false),
+        ("size = 200", "size = 150", "`docs` planned again (chunkers)", true),
+        ("\"k1\"", "\"k2\"", "`docs` planned again (credentials)", true),
+        ("\"one\"", "\"two\"", "`docs` planned again (namespace)", true),
+        ("\"one.db\"", "\"two.db\"", "`docs` planned again (store)", true),
+        ("\"main\"", "\"other\"", "`docs` planned again (branch)", true),
+        ("[\"docs\"]", "[\"api\"]", "`docs` planned again (selection)", true),
+        ("\"off\"", "\"skip\"", "`docs` planned again (secrets)", true),
         (
             "[projects.docs]",
             "[projects.docs]\nallowed_extensions = [\".md\"]",
-            "`docs` planned anew (files)",
+            "`docs` planned again (files)",
             true,
         ),
     ] {
@@ -303,7 +303,7 @@ fn reload_and_sighup_do_what_saving_does() {
     let (local, mut daemon) = two();
     local.config(&file("exclude_patterns = [\"guide/start.md\"]"));
     let said = local.world.ok(&["reload"]).stdout;
-    assert!(said.contains("`docs` planned anew (files)") || said.contains("nothing differs"), "{said}");
+    assert!(said.contains("`docs` planned again (files)") || said.contains("nothing changed"), "{said}");
     daemon.until_runs_of("docs", 2);
     let before = daemon.reloads("unchanged");
     daemon.program.signal("HUP");

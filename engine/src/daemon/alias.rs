@@ -1,34 +1,33 @@
-//! Ids that callers hold of runs that are known by other ids: of a request over several projects,
-//! or of one that another run serves.
+//! Aliases of run ids: the id of a request over several projects, or of a run that was merged into
+//! another.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// So many are kept; who asks later than that asks for history.
-const KEPT: usize = 1000;
+/// Maximum number of aliases kept. Older requests can be found only by the ids of their runs.
+const MAX_ALIASES: usize = 1000;
 
-/// The ids, newest last.
+/// The aliases, newest last.
 #[derive(Default)]
 pub(super) struct Aliases(Mutex<VecDeque<(String, Vec<String>)>>);
 
 impl Aliases {
-    /// `id` stands for these runs.
+    /// Makes `id` an alias of these runs.
     pub(super) fn put(&self, id: String, runs: Vec<String>) {
         let mut aliases = self.lock();
         aliases.push_back((id, runs));
-        if aliases.len() > KEPT {
+        if aliases.len() > MAX_ALIASES {
             aliases.pop_front();
         }
     }
 
-    /// The runs that an id stands for, through all aliases; none: it stands for itself.
+    /// Resolves an id to runs, following aliases transitively; `None` if the id is not an alias.
     pub(super) fn of(&self, id: &str) -> Option<Vec<String>> {
         let aliases = self.lock();
         let find = |id: &str| aliases.iter().rev().find(|(own, _)| own == id).map(|(_, runs)| runs);
         let mut runs: Vec<String> = find(id)?.clone();
-        // An alias only ever points to what was made before or after it, once; the bound is a proof
-        // against a ring.
-        for _ in 0..KEPT {
+        // The bound guarantees termination even if aliases formed a cycle, which they should not.
+        for _ in 0..MAX_ALIASES {
             let Some(at) = runs.iter().position(|run| run != id && find(run).is_some()) else { break };
             let run = runs.swap_remove(at);
             runs.extend(find(&run).into_iter().flatten().cloned());
@@ -52,7 +51,7 @@ mod tests {
         aliases.put("a".into(), vec!["a.1".into(), "b".into()]);
         aliases.put("b".into(), vec!["c".into()]);
         assert_eq!(aliases.of("a"), Some(vec!["a.1".into(), "c".into()]));
-        for n in 0..KEPT {
+        for n in 0..MAX_ALIASES {
             aliases.put(n.to_string(), Vec::new());
         }
         assert_eq!(aliases.of("a"), None);

@@ -1,5 +1,5 @@
-//! The one owner of the projects' state. Everything that happens reaches it as a message, a timer
-//! or the end of a task; everything it knows leaves it as a snapshot.
+//! The only owner of the projects' state. Its inputs are messages, timers and ended tasks; its
+//! output is a snapshot ([`View`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -27,7 +27,8 @@ use super::view::{RunState, View};
 use crate::model::StageResult;
 use crate::sync::run_id;
 
-/// The clock is looked at this often at least: it may be set, and the machine may sleep.
+/// Upper bound for a sleep: the wall clock may be set, and the machine may be suspended, which
+/// timers do not notice.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// How often a head that is still at the pre-push commit is checked again: after 1, 2, 4, … seconds.
 const HEAD_RETRIES: u32 = 6;
@@ -50,12 +51,13 @@ pub(super) struct Dispatcher {
     record: Option<(Claim, Listening)>,
 }
 
-/// The removal, or report, of what the file does not declare any more.
+/// Pending and active clean-up of orphans: projects in the ledger that the file no longer declares.
 #[derive(Default)]
 pub(super) struct Orphans {
-    /// Due once these projects have ended their next run: what they take over is in by then.
+    /// Starts once these projects have ended their next run: by then they have taken over the
+    /// vectors they can reuse.
     pub(super) due: Option<(BTreeSet<String>, Pending)>,
-    /// Under way, with the projects that it takes for declared.
+    /// Running, with the projects that it treats as declared.
     pub(super) active: Option<(BTreeSet<String>, CancellationToken)>,
 }
 
@@ -98,7 +100,8 @@ impl Dispatcher {
         (dispatcher, reader)
     }
 
-    /// Says beside the ledger that this daemon serves it, and where it listens.
+    /// Writes the record next to the ledger that tells other processes of this daemon and of its
+    /// address.
     pub(super) fn claim(&mut self, claim: Claim, api: Listening) -> StageResult<()> {
         let (claim, _) = self.record.insert((claim, api));
         claim.write(record(api, self.since, &self.generation, None, &self.schedule))
@@ -109,7 +112,7 @@ impl Dispatcher {
         self.files.subscribe()
     }
 
-    /// Works until the daemon is to end, and then finishes what is in hand.
+    /// Runs until the daemon is cancelled, then waits for the current batches.
     pub(super) async fn run(mut self) {
         let all: Vec<String> = self.generation.projects.keys().cloned().collect();
         let base = run_id((self.shared.now)());
@@ -135,7 +138,7 @@ impl Dispatcher {
         self.reload.start(&self.generation, &self.shared.need, cause, answer);
     }
 
-    /// Takes up the generation that was built, or refuses it.
+    /// Switches to the generation that was built, or reports why it was refused.
     fn built(&mut self, built: Option<Result<Next, Refused>>) {
         let mut reloaded = self.reload.built(built, (self.shared.now)());
         if let Some(next) = reloaded.next.take() {
@@ -151,8 +154,8 @@ impl Dispatcher {
         }
     }
 
-    /// Swaps the generations. Runs of changed projects finish the batch in hand and are planned again;
-    /// runs of the others go on with what they began with.
+    /// Switches generations. Runs of changed projects stop after the current batch and are planned
+    /// again; other runs continue with the generation they started with.
     fn swap(&mut self, next: Next) {
         let Next { generation, diff, components } = next;
         let swap = Swap::of(&diff, components, &generation);
@@ -175,7 +178,7 @@ impl Dispatcher {
             }
             self.forget_removed(name);
         }
-        // What another generation took for orphans may be declared now.
+        // A project that was an orphan in the previous generation may be declared in this one.
         let stopped = self.orphans.active.as_ref().is_some_and(|(declared, cancel)| {
             let stops = !swap.allows_removal(declared);
             if stops {
@@ -187,13 +190,13 @@ impl Dispatcher {
         self.ask_all(&base, &swap.replanned, Trigger::Edit, |_| {});
         if swap.orphans || stopped {
             let mut after: BTreeSet<String> = swap.replanned.into_iter().collect();
-            // A removed project that still runs is no orphan yet.
+            // A removed project becomes an orphan only once its active run has ended.
             after.extend(swap.gone.into_iter().filter(|name| self.projects.contains_key(name)));
             self.orphans_due(&base, Trigger::Edit, after, false);
         }
     }
 
-    /// Enters the enabled projects of the generation, and their schedules.
+    /// Adds the enabled projects of the generation and their schedules.
     fn take_up_projects(&mut self) {
         for name in self.generation.projects.keys() {
             self.projects.entry(name.clone()).or_default();
@@ -201,7 +204,7 @@ impl Dispatcher {
         self.schedule.take_up(&self.generation.config, (self.shared.now)());
     }
 
-    /// Forgets a project that the generation does not have, once its run has ended.
+    /// Drops a project that the generation does not have, once its run has ended.
     fn forget_removed(&mut self, name: &str) {
         let running = self.projects.get(name).is_some_and(|state| state.active.is_some());
         if running {
@@ -223,7 +226,7 @@ impl Dispatcher {
                 let accepted = self.sync(project.as_deref(), full, allow_deletes, allow_cost);
                 // Publish before replying, so that the caller can look the run up.
                 self.publish(false);
-                // A caller that left has its run all the same.
+                // The run proceeds even if the caller has gone.
                 drop(answer.send(accepted));
             }
             Message::Changed { projects, pushed } => {
@@ -268,7 +271,8 @@ impl Dispatcher {
         Ok(Accepted { run, runs: runs.into_iter().collect() })
     }
 
-    /// Asks for a run of each of these projects; returns which run will serve which.
+    /// Queues a run of each of these projects. Returns by project the id of the run that will serve
+    /// it.
     fn ask_all(
         &mut self,
         base: &str,
@@ -289,7 +293,7 @@ impl Dispatcher {
         runs
     }
 
-    /// Orphans are looked at once these projects have run.
+    /// Schedules a clean-up of orphans for when these projects have run.
     fn orphans_due(&mut self, base: &str, trigger: Trigger, after: BTreeSet<String>, allow_deletes: bool) {
         let run = Pending::new(format!("{base}.orphans."), trigger);
         let asked = Pending { allow_deletes, request: base.to_owned(), ..run };
@@ -303,9 +307,9 @@ impl Dispatcher {
         self.start_orphans();
     }
 
-    /// Starts the run that waits for a project, where nothing is in its way.
+    /// Starts the project's queued run unless another run blocks it.
     fn start_pending(&mut self, name: &str) {
-        // What is being removed as an orphan must not come in at the same time.
+        // A project that is being removed as an orphan must not be written to at the same time.
         if self.orphans.active.as_ref().is_some_and(|(declared, _)| !declared.contains(name)) {
             return;
         }
@@ -347,7 +351,8 @@ impl Dispatcher {
         let Some(Ended { project, report, stale }) = ended else { return };
         let Some(name) = project else {
             self.orphans.active = None;
-            // Projects that waited for it, and orphans that came up meanwhile.
+            // The end of a run may unblock queued runs of other projects, and the clean-up of
+            // orphans.
             let names: Vec<String> = self.projects.keys().cloned().collect();
             for name in names {
                 self.start_pending(&name);
@@ -357,7 +362,7 @@ impl Dispatcher {
         };
         if let Some(state) = self.projects.get_mut(&name) {
             if let (None, Some(active), Some(pending)) = (&report, &state.active, &state.pending) {
-                // It was stopped before it began; the next run does its work.
+                // The run was stopped before it started, and the next one does its work.
                 self.shared.aliases.put(active.request.run.clone(), vec![pending.run.clone()]);
             }
             state.ended(report.as_ref(), (self.shared.now)());
@@ -434,7 +439,7 @@ impl Dispatcher {
         }
     }
 
-    /// Takes no more work, finishes the batches in hand, within a bound.
+    /// Stops accepting work and waits for the current batches, at most for the grace period.
     async fn drain(mut self) {
         systemd::notify("STOPPING=1");
         self.inbox.close();
@@ -457,7 +462,7 @@ impl Dispatcher {
         }
     }
 
-    /// Shows how things stand now.
+    /// Publishes a new snapshot.
     fn publish(&mut self, stopping: bool) {
         let mut runs = BTreeMap::new();
         let mut projects = BTreeMap::new();
@@ -480,7 +485,7 @@ impl Dispatcher {
                 projects.insert(name.clone(), state.view.clone());
             }
         }
-        // At the end nothing that waits will begin.
+        // During shutdown queued runs never start.
         let none = BTreeMap::new();
         self.shared.feeds.show(if stopping { &none } else { &runs });
         let refused = self.reload.refused.as_ref().map(|(refused, _)| refused.message.clone());

@@ -1,4 +1,4 @@
-//! One run, from the lock to its report.
+//! Executes one run, from the lock to the report.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
@@ -18,30 +18,30 @@ use crate::model::{Counts, Event, EventSink, Outcome, ProjectReport, Report, Sta
 use crate::sync::{self, Candidate, Options};
 use crate::wire::{self, RunFlags, standing_prune};
 
-/// How long a cancelled run may take to finish the batch in hand, on an edit or at shutdown. Kubernetes kills
-/// after 30 s; intents that are open then are closed by the next run.
+/// How long a cancelled run may take to finish the current batch, on a reload or at shutdown.
+/// Kubernetes kills after 30 s. Intents that stay open are closed by the next run.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
 
-/// A run to be done.
+/// A run to execute.
 pub(super) struct Job {
-    /// The project; none: orphans of the whole file.
+    /// The project; `None`: clean up the orphans.
     pub(super) project: Option<Candidate>,
     pub(super) request: Pending,
     pub(super) generation: Arc<Generation>,
     pub(super) cancel: CancellationToken,
 }
 
-/// A run that is over.
+/// The result of a run.
 pub(super) struct Ended {
-    /// The project; none: orphans of the whole file.
+    /// The project; `None`: the clean-up of orphans.
     pub(super) project: Option<String>,
-    /// The project's part of the report; none: it was stopped before it began.
+    /// The project's part of the report; `None`: the run was stopped before it started.
     pub(super) report: Option<ProjectReport>,
-    /// Repositories whose heads are still as before the push that named them.
+    /// Repositories whose heads are still at the pre-push commit.
     pub(super) stale: BTreeMap<String, Pushed>,
 }
 
-/// Does a run. Never fails: what goes wrong is in the report.
+/// Executes a run. Errors are part of the report.
 pub(super) async fn execute(shared: Arc<Shared>, job: Job) -> Ended {
     let project = job.project.as_ref().map(|candidate| candidate.name.clone());
     let run = job.request.run.clone();
@@ -61,7 +61,7 @@ pub(super) async fn execute(shared: Arc<Shared>, job: Job) -> Ended {
         Ok(report) => report,
         Err(error) => {
             if error.kind != crate::model::ErrorKind::Cancelled {
-                tracing::error!(run, project, error = %error.one_line(), "the run ended early");
+                tracing::error!(run, project, error = %error.one_line(), "the run failed");
             }
             Some(record_end(&shared, &run, project.as_deref(), &error).await)
         }
@@ -82,8 +82,8 @@ pub(super) async fn execute(shared: Arc<Shared>, job: Job) -> Ended {
     Ended { project, report: part, stale }
 }
 
-/// Ends when a run that was told to stop has had its time: it is dropped where it stands, and the
-/// next run closes what it left open.
+/// Resolves when a cancelled run has used up its grace period. The run is then dropped; the next
+/// run closes its open intents.
 async fn overdue(cancel: &CancellationToken) {
     cancel.cancelled().await;
     tokio::time::sleep(GRACE).await;
@@ -133,7 +133,7 @@ async fn work(shared: &Arc<Shared>, job: Job) -> StageResult<Option<Report>> {
     sync::run(Arc::new(engine), candidates, options, None, trigger).await.map(Some)
 }
 
-/// Gives a run that could not end itself its end in the history.
+/// Records the end of a run that failed before it could do so itself.
 async fn record_end(shared: &Shared, run: &str, project: Option<&str>, error: &StageError) -> Report {
     let cancelled = error.kind == crate::model::ErrorKind::Cancelled;
     let outcome = if cancelled { Outcome::Interrupted } else { Outcome::Failed };
@@ -171,7 +171,7 @@ async fn record_end(shared: &Shared, run: &str, project: Option<&str>, error: &S
     report
 }
 
-/// How many of the failures that the report tells are of components, by stage.
+/// The number of reported failures that components caused, by stage.
 fn component_faults(generation: &Generation, report: &Report) -> BTreeMap<String, u64> {
     let mut faults = BTreeMap::new();
     let failures = report.projects.iter().flat_map(|part| &part.failures);
@@ -184,8 +184,8 @@ fn component_faults(generation: &Generation, report: &Report) -> BTreeMap<String
     faults
 }
 
-/// What an operator looks for in a log. It is told in the task it happened in: the spans say in
-/// which run.
+/// Logs the events that operators look for. Called from the task of the run, whose spans name the
+/// run.
 fn log_event(event: &Event) {
     match event {
         Event::RepositoryPlanned { project, repository, changes, removals } => {
@@ -206,7 +206,7 @@ fn log(report: &Report) {
         let written = counts.files_added + counts.files_changed + counts.files_moved;
         if let Some(error) = &part.error {
             let hint = error.hint.as_deref();
-            tracing::error!(run, project, stage = %error.stage, error = %error.error, hint, "run ended early");
+            tracing::error!(run, project, stage = %error.stage, error = %error.error, hint, "run failed");
         } else {
             tracing::info!(
                 run,
@@ -223,8 +223,8 @@ fn log(report: &Report) {
     }
 }
 
-/// Of the pushed repositories, those whose heads are still as before their push: the service that
-/// told of the push does not show it yet.
+/// The pushed repositories whose heads are still at the pre-push commit: the API of the service is
+/// not consistent with its webhook yet.
 async fn still_before(
     shared: &Shared,
     run: &str,
@@ -240,7 +240,7 @@ async fn still_before(
     let mut stale: BTreeMap<_, _> = pushed.into_iter().filter(|(name, push)| stale(name, push)).collect();
     let asked: BTreeSet<&String> = stale.keys().collect();
     if !asked.is_empty() {
-        tracing::info!(run, project, repositories = ?asked, "the push is not to be seen yet");
+        tracing::info!(run, project, repositories = ?asked, "heads are still at the pre-push commit");
     }
     for push in stale.values_mut() {
         push.asked += 1;

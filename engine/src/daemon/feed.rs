@@ -1,5 +1,5 @@
-//! What happens in runs, for those who watch: the newest events of each run, bounded. A slow
-//! reader misses events and is told how many; nobody waits for it.
+//! Event feeds of runs: the newest events of each run in a bounded ring. Writers never wait; a slow
+//! reader skips events and gets the number of those that it missed.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,9 +8,9 @@ use tokio::sync::watch;
 
 use crate::model::Event;
 
-/// Events kept of a run.
+/// Maximum number of events kept per run.
 const KEPT_EVENTS: usize = 1000;
-/// Ended runs whose events are kept.
+/// Maximum number of ended runs whose events are kept.
 const KEPT_RUNS: usize = 50;
 
 /// The feeds of all runs. Cheap to clone.
@@ -20,9 +20,9 @@ pub(super) struct Feeds(Arc<Mutex<Runs>>);
 #[derive(Default)]
 struct Runs {
     feeds: HashMap<String, Arc<Inner>>,
-    /// Runs that are shown and have not begun.
+    /// Runs that are published as queued and have not started.
     waiting: HashSet<String>,
-    /// Which run a project is in.
+    /// Id of the active run by project.
     active: BTreeMap<String, String>,
     ended: VecDeque<String>,
 }
@@ -34,31 +34,32 @@ struct Inner {
 
 #[derive(Default)]
 struct Ring {
-    /// The number of the first event that is still kept.
+    /// The number of the oldest event in the ring.
     first: u64,
     events: VecDeque<Arc<Event>>,
     ended: bool,
 }
 
-/// One run's events, from the first that is kept.
+/// A reader of one run's events, starting with the oldest one kept.
 pub struct Feed {
     inner: Arc<Inner>,
     changed: watch::Receiver<()>,
     next: u64,
 }
 
-/// What a reader of a [`Feed`] gets.
+/// An item of a [`Feed`].
 #[derive(Debug, Clone)]
 pub enum Told {
-    /// An event with its number in the run.
+    /// An event and its number in the run.
     Event(u64, Arc<Event>),
-    /// The reader was too slow: so many events are lost to it.
+    /// The number of events that were dropped because the reader was too slow.
     Missed(u64),
 }
 
 impl Feeds {
-    /// These runs are about to be shown: who finds one there can wait for its events. One that was
-    /// waiting and is no longer shown will never have any.
+    /// Creates feeds for the runs that are about to be published, so that readers can wait for
+    /// their events. Closes the feeds of queued runs that are no longer published: they will never
+    /// start.
     pub(super) fn show<T>(&self, shown: &BTreeMap<String, T>) {
         let mut runs = self.lock();
         for run in shown.keys() {
@@ -73,7 +74,7 @@ impl Feeds {
         }
     }
 
-    /// A run of a project begins.
+    /// Marks a run as active, optionally as the one of a project.
     pub(super) fn begin(&self, run: &str, project: Option<&str>) {
         let mut runs = self.lock();
         if !runs.waiting.remove(run) {
@@ -84,7 +85,7 @@ impl Feeds {
         }
     }
 
-    /// An event of a run.
+    /// Appends an event to a run's feed.
     pub(super) fn put(&self, run: &str, event: Event) {
         let feed = self.lock().feeds.get(run).cloned();
         if let Some(feed) = feed {
@@ -92,7 +93,8 @@ impl Feeds {
         }
     }
 
-    /// An event of a stage that runs share: it belongs to the run of the project it names, if any.
+    /// Appends an event of a stage that runs share to the active run of the project that it names,
+    /// if any.
     pub(super) fn shared(&self, event: &Event) {
         let project = match event {
             Event::CacheHits { project, .. } | Event::Note { project, .. } => project,
@@ -114,19 +116,19 @@ impl Feeds {
         }
     }
 
-    /// A run ended; its events are kept for a while.
+    /// Marks a run as ended. Its events stay until [`KEPT_RUNS`] later runs have ended.
     pub(super) fn end(&self, run: &str) {
         self.lock().end(run);
     }
 
-    /// A run's events; none where it is not known (any more).
+    /// Subscribes to a run's events; `None` if the run is unknown or its events have been dropped.
     pub(super) fn of(&self, run: &str) -> Option<Feed> {
         let inner = self.lock().feeds.get(run).cloned()?;
         let changed = inner.changed.subscribe();
         Some(Feed { inner, changed, next: 0 })
     }
 
-    /// Runs whose events are kept.
+    /// The number of runs whose events are kept.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.lock().feeds.len()
@@ -177,7 +179,7 @@ impl Inner {
 }
 
 impl Feed {
-    /// The next event; waits for it. None: the run ended, and all was told.
+    /// Waits for the next item. `None`: the run has ended and every item was returned.
     pub async fn next(&mut self) -> Option<Told> {
         loop {
             {

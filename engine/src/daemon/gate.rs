@@ -1,5 +1,5 @@
-//! One writing run per ledger at a time among processes; among the projects of this one, side by
-//! side. The operating system's lock is held while any run of this process is active.
+//! Admission of writing runs. Runs of this process share one file lock on the ledger, held while
+//! any of them is active, so that only one process writes at a time.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError, Weak};
@@ -10,10 +10,10 @@ use tokio::sync::Mutex;
 use crate::ledger::RunLock;
 use crate::model::{ErrorKind, Running, StageError, StageResult};
 
-/// How often a lock that another process holds is tried again.
-const AGAIN: Duration = Duration::from_millis(500);
+/// Interval between attempts to take a lock that another process holds.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The way to the lock.
+/// Hands out the lock.
 pub(super) struct Gate {
     state: PathBuf,
     held: Mutex<Weak<RunLock>>,
@@ -25,14 +25,14 @@ impl Gate {
         Self { state: state.to_owned(), held: Mutex::default(), waiting: SyncMutex::default() }
     }
 
-    /// The right to write: shared with the active runs of this process, or taken when no other
-    /// process has it. Waits as long as one does; dropping the future gives up.
+    /// Returns a share of the lock, taking it first if no run of this process holds it. Waits while
+    /// another process holds it. Cancel-safe.
     pub(super) async fn enter(&self) -> StageResult<Arc<RunLock>> {
         let mut held = self.held.lock().await;
         if let Some(lock) = held.upgrade() {
             return Ok(lock);
         }
-        let _told = Told(&self.waiting);
+        let _clear = ClearWaiting(&self.waiting);
         loop {
             let state = self.state.clone();
             let taken =
@@ -57,20 +57,20 @@ impl Gate {
                     *waiting = holder;
                 }
             }
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
     }
 
-    /// The other process that is waited for.
+    /// The process that holds the lock and that a run is waiting for, if any.
     pub(super) fn waiting_for(&self) -> Option<Running> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// Takes back what was told of the waiting, however it ended.
-struct Told<'a>(&'a SyncMutex<Option<Running>>);
+/// Clears `waiting` on drop, also when the waiting is cancelled.
+struct ClearWaiting<'a>(&'a SyncMutex<Option<Running>>);
 
-impl Drop for Told<'_> {
+impl Drop for ClearWaiting<'_> {
     fn drop(&mut self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -101,7 +101,7 @@ mod tests {
         let gate = Gate::new(&state);
         let mut entering = Box::pin(gate.enter());
         while gate.waiting_for().is_none() {
-            assert!(tokio::time::timeout(AGAIN, &mut entering).await.is_err(), "it is held");
+            assert!(tokio::time::timeout(RETRY_INTERVAL, &mut entering).await.is_err(), "it is held");
         }
         drop(other);
         assert!(entering.await.is_ok());

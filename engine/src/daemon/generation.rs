@@ -1,4 +1,5 @@
-//! One resolved state of the file, with everything made of it. Built whole before it is used.
+//! One resolved state of the file, with everything built from it. A generation is built completely
+//! before it replaces the previous one.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,42 +18,43 @@ pub(crate) struct Generation {
     pub(crate) number: u64,
     pub(crate) config: Config,
     pub(crate) workshop: Workshop,
-    /// What requests of the API carry.
+    /// The token that API requests must carry.
     pub(super) token: ApiToken,
-    /// The enabled projects, with their stages or with what is wrong with them.
+    /// The enabled projects: their stages, or the error that building them gave.
     pub(crate) projects: BTreeMap<String, StageResult<Arc<Project>>>,
 }
 
-/// A generation that may follow, and what it changes.
+/// A candidate for the next generation, and its differences from the current one.
 pub(super) struct Next {
     pub(super) generation: Generation,
     pub(super) diff: ConfigDiff,
-    /// Projects whose components were replaced, the file being as it was.
+    /// Projects whose component file was replaced without a change of the configuration.
     pub(super) components: Vec<String>,
 }
 
-/// Why a file is refused.
+/// Why a reload was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refused {
     /// In one line.
     pub(super) message: String,
-    /// Every problem of the file, where it is the file.
+    /// The problems of the file; empty if something else failed.
     pub(super) problems: Vec<config::Problem>,
 }
 
 impl Generation {
-    /// The first one. What is wrong with a project's stages ends its runs, not the daemon.
+    /// The generation that the daemon starts with. A stage that cannot be built fails its project's
+    /// runs, not the daemon.
     pub(super) fn first(config: Config, token: ApiToken, workshop: Workshop) -> Self {
         let projects = projects(&workshop, &config);
         for (name, project) in &projects {
             if let Err(error) = project {
-                tracing::error!(project = %name, error = %error.one_line(), "the project's stages cannot be made");
+                tracing::error!(project = %name, error = %error.one_line(), "cannot build the project's stages");
             }
         }
         Self { number: 1, config, workshop, token, projects }
     }
 
-    /// Builds what would follow this one, from the file as it is now. Blocks: components are
+    /// Builds the successor of this generation from the file on disk. Blocks, since components are
     /// compiled.
     pub(super) fn next(&self, need: &Need) -> Result<Next, Refused> {
         let mut config = config::load(&self.config.path, need).map_err(|problems| Refused {
@@ -60,7 +62,7 @@ impl Generation {
             problems: problems.list().to_vec(),
         })?;
         let diff = config::diff(&self.config, &config);
-        // The process has these until it is started anew.
+        // These are fixed until the daemon restarts.
         config.engine.state.clone_from(&self.config.engine.state);
         config.engine.cache.clone_from(&self.config.engine.cache);
         config.engine.compiled_cache.clone_from(&self.config.engine.compiled_cache);
@@ -85,7 +87,8 @@ impl Generation {
                 {
                     components.push(name.clone());
                 }
-                // It could not be made before, and the file is as it was: a component is there now.
+                // The stages failed to build before and the file has not changed, so a missing
+                // component has appeared.
                 (Ok(_), Some(Err(_))) if diff.project(name).is_none() => components.push(name.clone()),
                 (Ok(_), _) => {}
             }
@@ -94,13 +97,13 @@ impl Generation {
         Ok(Next { generation, diff, components })
     }
 
-    /// A project of this name that is enabled, as runs want it.
+    /// The enabled project of this name, in the form that runs take.
     pub(super) fn candidate(&self, name: &str) -> Option<Candidate> {
         let project = self.projects.get(name)?.clone();
         Some(Candidate { name: name.to_owned(), project })
     }
 
-    /// The file and the components that it names.
+    /// The files to watch: the configuration and the components that it names.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let components = self.config.stages.iter().filter_map(|stage| match &stage.kind {
             StageKind::Wasm(settings) => Some(settings.component.clone()),
@@ -109,7 +112,7 @@ impl Generation {
         std::iter::once(self.config.path.clone()).chain(components).collect()
     }
 
-    /// Names of all projects of the file; others in the ledger are orphans.
+    /// The names of all projects in the file. Other projects in the ledger are orphans.
     pub(super) fn declared(&self) -> Vec<String> {
         self.config.projects.iter().map(|project| project.name.clone()).collect()
     }

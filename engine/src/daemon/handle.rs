@@ -1,4 +1,5 @@
-//! What the API stands on: requests to the dispatcher, and questions to snapshot and ledger.
+//! The interface that the API is built on: sends requests to the dispatcher, answers queries from
+//! its snapshot and the ledger.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::plan::Plan;
 use crate::sync;
 use crate::wire::{self, RunFlags, standing_prune};
 
-/// A handle on the daemon. Cheap to clone.
+/// A handle to the daemon. Cheap to clone.
 #[derive(Clone)]
 pub struct Handle {
     pub(super) shared: Arc<Shared>,
@@ -27,31 +28,32 @@ pub struct Handle {
     view: watch::Receiver<Arc<View>>,
 }
 
-/// What a push, or another event of a repository, tells.
+/// A push, or another event of a repository, as a webhook reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Push {
-    /// `owner/name`; none: of all the owner's repositories.
+    /// `owner/name`; `None`: any repository of the owner.
     pub repository: Option<String>,
     /// The owner.
     pub owner: String,
-    /// The branch, and whether it is the default one; none: it concerns all branches.
+    /// The branch, and whether it is the default branch; `None`: all branches.
     pub branch: Option<(String, bool)>,
-    /// The head before, where there was one.
+    /// The head before the push; `None` if the branch is new.
     pub before: Option<String>,
 }
 
-/// One run, or several that one request asked for.
+/// One run, or all runs of one request.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RunView {
     /// Its id.
     pub run: String,
-    /// The id of the request that asked for it, for a run that is one of several.
+    /// The id of the request that the run belongs to; equals `run` unless the request covers
+    /// several projects.
     pub request: String,
-    /// Its project; `None`: several, or what the file does not declare any more.
+    /// The project; `None` for several projects and for a clean-up of orphans.
     pub project: Option<String>,
-    /// What started it.
+    /// What triggered it.
     pub trigger: String,
-    /// `queued`, `running` or `finished`; `interrupted` where a kill left it without an end.
+    /// `queued`, `running` or `finished`; `interrupted` if the process died before the run ended.
     pub status: &'static str,
     /// When it started (UTC, RFC 3339).
     pub started_at: Option<String>,
@@ -66,9 +68,9 @@ pub struct RunView {
 /// A page of runs, newest first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunPage {
-    /// The runs.
+    /// The runs, newest first.
     pub runs: Vec<RunView>,
-    /// The id to ask for the next page with; `None`: this page is the last.
+    /// The `before` parameter of the next page; `None` on the last page.
     pub next: Option<String>,
 }
 
@@ -81,22 +83,22 @@ impl Handle {
         Self { shared, sender, view }
     }
 
-    /// The state of things now.
+    /// The current snapshot.
     pub fn view(&self) -> Arc<View> {
         Arc::clone(&self.view.borrow())
     }
 
-    /// Resolves when the daemon is about to end.
+    /// Resolves when the daemon starts to shut down.
     pub async fn stopping(&self) {
         self.shared.cancel.cancelled().await;
     }
 
-    /// The other process whose run this daemon waits for.
+    /// The other process that a run of this daemon waits for, if any.
     pub fn waiting_for(&self) -> Option<Running> {
         self.shared.gate.waiting_for()
     }
 
-    /// Asks for a run of a project, or of all.
+    /// Requests a run of a project, or of all projects.
     pub async fn sync(
         &self,
         project: Option<String>,
@@ -110,20 +112,20 @@ impl Handle {
         answered.await.unwrap_or(Err(Refusal::Stopping))
     }
 
-    /// Takes up the file, and says what came of it; none: the daemon is about to end.
+    /// Reloads the file and returns the result; `None`: the daemon is shutting down.
     pub async fn reload(&self) -> Option<ReloadOutcome> {
         let (answer, answered) = oneshot::channel();
         self.sender.send(Message::Reload { cause: Cause::Api, answer: Some(answer) }).await.ok()?;
         answered.await.ok()
     }
 
-    /// Takes up the file; nobody waits for the outcome.
+    /// Requests a reload without waiting for the result.
     pub(super) async fn request_reload(&self, cause: Cause) {
-        // Fails only at the end, when nothing is taken up any more.
+        // Sending fails only during shutdown, when there is nothing to reload.
         drop(self.sender.send(Message::Reload { cause, answer: None }).await);
     }
 
-    /// Passes on what a service told of a repository; returns the projects that it may concern.
+    /// Handles a webhook event. Returns the projects that may index the repository.
     pub async fn push(&self, push: Push) -> Vec<String> {
         let projects = concerned(&self.view(), &push);
         if !projects.is_empty() {
@@ -136,7 +138,7 @@ impl Handle {
         projects
     }
 
-    /// How current each project is.
+    /// How far each project is behind its repositories.
     pub async fn status(&self) -> StageResult<StatusView> {
         let view = self.view();
         let declared = view.generation.config.declared();
@@ -153,7 +155,7 @@ impl Handle {
         Ok(status)
     }
 
-    /// What a run would do now.
+    /// Plans a run without executing it.
     pub async fn plan(&self, project: Option<&str>, exact: bool) -> Result<StageResult<Plan>, Refusal> {
         let view = self.view();
         let generation = &view.generation;
@@ -170,7 +172,7 @@ impl Handle {
         let candidates = names.into_iter().filter_map(|name| generation.candidate(name)).collect();
         let config = &generation.config;
         let cancel = self.shared.cancel.child_token();
-        // Ends with the request: a caller that left wants no plan.
+        // Cancels planning when the caller drops the request.
         let _stop = cancel.clone().drop_guard();
         let ledger = Arc::clone(&self.shared.reader);
         let engine = generation.workshop.engine(config, ledger, EventSink::none(), cancel);
@@ -185,8 +187,7 @@ impl Handle {
         Ok(sync::plan(Arc::new(engine), candidates, options, exact, None).await)
     }
 
-    /// A page of runs, newest first; those that have not begun in front. `None`: no run has the id
-    /// `before`.
+    /// A page of runs, newest first, queued runs included. `None`: no run has the id `before`.
     pub async fn runs(&self, query: RunQuery) -> StageResult<Option<RunPage>> {
         let view = self.view();
         let wanted = |run: &RunState| query.project.as_ref().is_none_or(|name| *name == run.project);
@@ -203,7 +204,7 @@ impl Handle {
         Ok(Some(RunPage { runs, next }))
     }
 
-    /// One run; over several projects, the sum of their runs. None: there is no such run.
+    /// One run, or the sum of a request's runs. `None`: no such run.
     pub async fn run(&self, id: &str) -> StageResult<Option<RunView>> {
         let view = self.view();
         let ids = self.parts(id).await?;
@@ -220,13 +221,13 @@ impl Handle {
         Ok(sum(id, parts))
     }
 
-    /// The events of a run, or of those that one id stands for.
+    /// The event feeds of a run, or of all runs of a request.
     pub async fn events(&self, id: &str) -> StageResult<Vec<Feed>> {
         let ids = self.parts(id).await?;
         Ok(ids.iter().filter_map(|id| self.shared.feeds.of(id)).collect())
     }
 
-    /// The runs that an id stands for.
+    /// Resolves an id to runs.
     async fn parts(&self, id: &str) -> StageResult<Vec<String>> {
         if let Some(runs) = self.shared.aliases.of(id) {
             return Ok(runs);
@@ -245,7 +246,7 @@ impl Handle {
     }
 }
 
-/// Of the `active` runs those that the ledger does not hold yet, and one row more than a page of the
+/// The `active` runs that the ledger does not hold yet, and one row more than a page of the
 /// ledger's runs. `None`: no run has the id `before`.
 fn front_and_rows(
     ledger: &Ledger,
@@ -263,7 +264,7 @@ fn front_and_rows(
     let mut page = RunQuery { limit: limit.saturating_add(1), before: None, project };
     if let Some(before) = before {
         if let Some(at) = front.iter().position(|id| *id == before) {
-            // A run that has not begun is newer than all that the ledger holds.
+            // Queued runs are newer than every run in the ledger.
             front.drain(..=at);
         } else if ledger.knows_run(&before)? {
             front.clear();
@@ -311,7 +312,7 @@ fn past(view: &View, row: RunRow) -> RunView {
     }
 }
 
-/// Several runs as one.
+/// Summarizes the runs of one request.
 fn sum(id: &str, mut parts: Vec<RunView>) -> Option<RunView> {
     if parts.len() < 2 {
         return parts.pop();
@@ -350,7 +351,7 @@ fn sum(id: &str, mut parts: Vec<RunView>) -> Option<RunView> {
     })
 }
 
-/// The enabled projects that may index the repository and the branch.
+/// The enabled projects that may index this repository and branch.
 fn concerned(view: &View, push: &Push) -> Vec<String> {
     let config = &view.generation.config;
     let names = |project: &&crate::config::Project| {

@@ -1,15 +1,15 @@
-//! When a count of the commits that projects are behind is worth its cost: a run works for a while, or has
-//! left something undone.
+//! Decides when to count the commits that projects are behind. A count costs a walk of the history
+//! or a request, so it is made only when a run takes a while or leaves something undone.
 
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
-/// How long a run works before commits are counted. Most runs are over by then (a push of some files
-/// takes a fraction of a second), and need neither a walk nor a request.
-const BEGUN: Duration = Duration::from_secs(2);
+/// How long a run must have been working before commits are counted. Most runs (a push of a few
+/// files) are over by then.
+const MIN_RUNNING: Duration = Duration::from_secs(2);
 
-/// What may have fallen behind.
+/// Signals that a project may have fallen behind.
 #[derive(Default)]
 pub(super) struct LagTracker {
     /// A run found something to do.
@@ -23,7 +23,7 @@ impl LagTracker {
     pub(super) async fn worth_counting(&self) {
         let takes_a_while = async {
             self.begun.notified().await;
-            tokio::time::sleep(BEGUN).await;
+            tokio::time::sleep(MIN_RUNNING).await;
         };
         tokio::select! {
             () = takes_a_while => {}
@@ -42,17 +42,17 @@ mod tests {
     async fn what_was_left_is_counted_at_once_and_what_has_begun_after_a_while() {
         let lagging = LagTracker::default();
         let now = Instant::now();
-        assert!(timeout(BEGUN * 10, lagging.worth_counting()).await.is_err(), "nothing happened");
+        assert!(timeout(MIN_RUNNING * 10, lagging.worth_counting()).await.is_err(), "nothing happened");
         lagging.left.notify_one();
         lagging.worth_counting().await;
-        assert_eq!(now.elapsed(), BEGUN * 10);
+        assert_eq!(now.elapsed(), MIN_RUNNING * 10);
         lagging.begun.notify_one();
         lagging.worth_counting().await;
-        assert_eq!(now.elapsed(), BEGUN * 11);
-        // Both: it does not wait for the one that takes longer.
+        assert_eq!(now.elapsed(), MIN_RUNNING * 11);
+        // Both signals at once: the count does not wait for the slower one.
         lagging.begun.notify_one();
         lagging.left.notify_one();
         lagging.worth_counting().await;
-        assert_eq!(now.elapsed(), BEGUN * 11);
+        assert_eq!(now.elapsed(), MIN_RUNNING * 11);
     }
 }

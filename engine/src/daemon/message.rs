@@ -1,4 +1,4 @@
-//! Messages to the dispatcher, and what it replies.
+//! Messages to the dispatcher, and its replies.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +8,9 @@ use tokio::sync::oneshot;
 use super::pending::Pushed;
 use crate::config::Problem;
 
-/// A message to the dispatcher. All of them are quick to handle.
+/// A message to the dispatcher. Handling one never blocks.
 pub(super) enum Message {
-    /// Run these projects (none: all enabled ones).
+    /// Run this project, or all enabled ones if `None`.
     Sync {
         project: Option<String>,
         full: bool,
@@ -18,33 +18,34 @@ pub(super) enum Message {
         allow_cost: bool,
         answer: oneshot::Sender<Result<Accepted, Refusal>>,
     },
-    /// A repository changed: run the projects that may have it.
+    /// A repository changed: run the projects that may index it.
     Changed { projects: Vec<String>, pushed: BTreeMap<String, Pushed> },
-    /// Take up the file.
+    /// Reload the file.
     Reload { cause: Cause, answer: Option<oneshot::Sender<ReloadOutcome>> },
 }
 
-/// A request that was taken.
+/// A request that was accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Accepted {
-    /// The run's id; over several projects, the id that stands for all their runs.
+    /// Id of the run. For a request that covers several projects, an alias of all their
+    /// runs.
     pub run: String,
-    /// The run of each project.
+    /// Id of the run by project.
     pub runs: BTreeMap<String, String>,
 }
 
-/// Why a request was not taken.
+/// Why a request was rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// There is no project of this name.
     NoProject(String),
     /// The project is disabled.
     Disabled(String),
-    /// The daemon is about to end.
+    /// The daemon is shutting down.
     Stopping,
 }
 
-/// Why the file is read again.
+/// Why the file is reloaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     /// The daemon started: the file may have been saved since it was read.
@@ -55,26 +56,27 @@ pub enum Cause {
     Signal,
     /// `POST /reload`, which `reposync reload` sends.
     Api,
-    /// What was refused may have been mended where nobody watches.
+    /// Retry of a refused file: the cause (such as a missing component) may be fixed by now in a
+    /// folder that is not watched.
     Retry,
 }
 
 impl Cause {
-    /// True where somebody did something and wants to see what came of it.
+    /// True if somebody requested the reload and expects to see its result.
     pub(super) fn is_asked_for(self) -> bool {
         !matches!(self, Self::Start | Self::Retry)
     }
 }
 
-/// What came of a reload.
+/// The result of a reload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReloadOutcome {
     /// `applied`, `unchanged` or `refused`.
     pub outcome: &'static str,
-    /// In one line.
+    /// The result in one line.
     pub message: String,
-    /// What is wrong with the file, where it was refused for that.
+    /// The problems of the file; empty if it was not refused for its content.
     pub problems: Vec<Problem>,
-    /// Keys that only a restart takes up.
+    /// Keys that take effect only after a restart.
     pub restart: Vec<&'static str>,
 }

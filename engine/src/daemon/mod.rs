@@ -1,9 +1,9 @@
-//! Keeps indexes equal to what is declared: on a schedule, on a push, on request, and when the
-//! file itself is edited.
+//! The daemon keeps indexes in sync with the configuration: on a schedule, on a push, on request,
+//! and when the file itself is edited.
 //!
-//! One task, the dispatcher, owns the state of all projects; timers, the file watcher, signals and
-//! the API send it messages, readers take a snapshot ([`View`]). It knows the stages only through
-//! `wire` and `apply`, and nothing of HTTP: the API stands on its [`Handle`].
+//! One task, the dispatcher, owns the state of all projects. Timers, the file watcher, signals and
+//! the API send it messages; readers get a snapshot ([`View`]). The daemon uses stages only through
+//! `wire` and `apply` and does not depend on HTTP: the API is built on its [`Handle`].
 
 mod alias;
 mod behind;
@@ -65,10 +65,10 @@ pub use shared::{Observed, Observer};
 pub use token::ApiToken;
 pub use view::{LastReload, ProjectView, RunState, View};
 
-/// So many messages wait for the dispatcher before their senders do.
+/// Capacity of the dispatcher's inbox. Senders wait while it is full.
 const INBOX: usize = 1024;
 
-/// A daemon whose first generation stands, before it begins to work.
+/// A daemon with its first generation, not yet started.
 pub struct Daemon {
     claim: Claim,
     dispatcher: Dispatcher,
@@ -77,8 +77,8 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Opens the ledger, claims it for this daemon and makes the stages. A project whose stages
-    /// cannot be made does not keep the daemon from starting: its runs say why they end.
+    /// Opens the ledger, claims it for this daemon and builds the stages. A project whose stages
+    /// cannot be built does not keep the daemon from starting: its runs fail and report why.
     pub async fn open(
         config: Config,
         need: Need,
@@ -98,13 +98,13 @@ impl Daemon {
         Ok(Self { claim, dispatcher, handle, cancel })
     }
 
-    /// What the API stands on.
+    /// The handle that the API is built on.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// Begins to work: `api` is where the API listens. The task ends when `cancel` is
-    /// cancelled and the batches in hand are finished.
+    /// Starts the daemon. `api` is the address of the API. The task ends once `cancel` is cancelled
+    /// and the current batches are finished.
     pub fn start(self, api: Listening) -> StageResult<JoinHandle<()>> {
         let Self { claim, mut dispatcher, handle, cancel } = self;
         dispatcher.claim(claim, api)?;
@@ -118,7 +118,7 @@ impl Daemon {
                 systemd::notify("READY=1");
                 dispatcher.run().await;
             };
-            // The helpers end with the token; what counts is the end of the work.
+            // The other tasks end with the token; only the dispatcher has work to finish.
             tokio::join!(work, watching, counting, signals);
         }))
     }

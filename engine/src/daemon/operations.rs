@@ -1,5 +1,5 @@
-//! The original services' operations on the running generation: which project serves a request,
-//! and what nobody may touch.
+//! The operations of the original services (`/repositories`, `/embed`, `/upsert`, …) on the running
+//! generation: selects the project that serves a request and protects namespaces that projects own.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,8 @@ use crate::model::{GitSha, Match, Metadata, Place, RepoEntry, SkipReason, StageE
 use crate::sync::operations as steps;
 use crate::sync::{Project, ProjectSearch, search};
 
-/// Who is to serve a request: a project, a stage by its name, or whoever is the only one.
+/// Selects what serves a request. With neither field set, the only candidate serves it; more than
+/// one is an error.
 #[derive(Debug, Clone, Default)]
 pub struct Which {
     /// The project.
@@ -24,20 +25,20 @@ pub struct Which {
     pub stage: Option<String>,
 }
 
-/// Why an operation was not done.
+/// Why an operation failed.
 #[derive(Debug)]
 pub enum Unserved {
     /// No project of this name, or it is disabled.
     Project(Refusal),
-    /// Nothing of that kind: what it is.
+    /// Nothing found; the message says what.
     Absent(String),
-    /// More than one would serve: which.
+    /// Several candidates; the message lists them.
     Ambiguous(String),
-    /// The namespace belongs to this project.
+    /// The namespace belongs to the named project.
     Owned(String),
-    /// A value of the request cannot be: which, and what it must be.
+    /// A value of the request is invalid; the message says which and what is allowed.
     Invalid(String),
-    /// A stage could not do it.
+    /// A stage returned an error.
     Stage(StageError),
 }
 
@@ -47,10 +48,10 @@ impl From<StageError> for Unserved {
     }
 }
 
-/// What operations give back.
+/// The result of an operation.
 pub type Served<T> = Result<T, Unserved>;
 
-/// The part of a pipeline that serves a request.
+/// The part of a pipeline that an operation needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Source,
@@ -72,14 +73,14 @@ impl fmt::Display for Role {
     }
 }
 
-/// A repository as `/repositories` shows it.
+/// A repository in the response of `/repositories`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RepositoryView {
     /// Its name.
     pub name: String,
-    /// The default branch; empty where the listing does not tell.
+    /// The default branch; empty if the listing does not have it.
     pub default_branch: String,
-    /// When it was last pushed to, where the source tells.
+    /// The time of the last push; `None` if the source does not report it.
     pub pushed_at: Option<String>,
 }
 
@@ -92,16 +93,16 @@ pub struct ChangeView {
     pub status: String,
     /// The path before, for a rename.
     pub previous_path: Option<String>,
-    /// The blob after the change; none for a removal.
+    /// The blob after the change; `None` for a removal.
     pub blob_sha: Option<String>,
 }
 
-/// What differs in a repository.
+/// The differences between two commits of a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ChangesView {
     /// The repository.
     pub repository: String,
-    /// The commit compared with; none: everything is new.
+    /// The base commit; `None`: every file counts as added.
     pub base: Option<String>,
     /// The head of the branch that the project indexes.
     pub head: String,
@@ -122,38 +123,38 @@ pub struct ContentView {
     pub bytes: bytes::Bytes,
 }
 
-/// Vectors of texts.
+/// Embeddings of texts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vectors {
-    /// One for each text, in their order.
+    /// One vector per text, in the same order.
     pub vectors: Vec<Vec<f32>>,
-    /// What made them, as people know it.
+    /// The display name of the model.
     pub model: String,
-    /// Tokens that were charged.
+    /// Tokens that the service charged.
     pub tokens: u64,
     /// Texts whose vector was in the cache.
     pub cached: u64,
 }
 
-/// A place, as `/describe` shows it.
+/// A vector store in the response of `/describe`.
 #[derive(Debug, Clone, Serialize)]
 pub struct PlaceDescription {
     /// The store's stage.
     pub stage: String,
     /// Its kind.
     pub kind: String,
-    /// Components of a vector; none while it is empty and bound to none.
+    /// Components per vector; `None` while the store is empty and not bound to a dimension.
     pub dimension: Option<usize>,
-    /// Vectors in all namespaces. Remote counts lag.
+    /// Vectors in all namespaces. Counts of remote stores may be stale.
     pub total: u64,
     /// Vectors in each namespace.
     pub namespaces: BTreeMap<String, u64>,
-    /// The projects that live there, with their namespaces.
+    /// The namespaces of the projects that use the store, by project.
     pub projects: BTreeMap<String, String>,
 }
 
 impl Handle {
-    /// The repositories of an owner, or those that a project selects.
+    /// Lists the repositories of an owner, or those that a project selects.
     pub async fn repositories(
         &self,
         which: &Which,
@@ -172,7 +173,8 @@ impl Handle {
         Ok(listed.into_iter().map(view).collect())
     }
 
-    /// What differs between a commit and the head of a repository that a project selects.
+    /// Lists the files that differ between a commit and the head of a repository that a project
+    /// selects.
     pub async fn changes(&self, which: &Which, repo: &str, base: Option<GitSha>) -> Served<ChangesView> {
         let (project, entry, head) = self.find_repository(which, repo).await?;
         if let Some(base) = base {
@@ -192,7 +194,7 @@ impl Handle {
         Ok(ChangesView { repository: entry.repo.name, base, head: head.to_string(), files })
     }
 
-    /// A file of a repository that a project selects, at the head or at a commit.
+    /// Returns a file of a repository that a project selects, at its head or at a commit.
     pub async fn content(
         &self,
         which: &Which,
@@ -205,7 +207,7 @@ impl Handle {
         check_reached(&project, &entry, commit, head).await?;
         let found = steps::content(&project, &entry.repo, commit, path).await?;
         let (blob, bytes) =
-            found.ok_or_else(|| Unserved::Absent(format!("`{path}` is no file of `{repo}` at {commit}")))?;
+            found.ok_or_else(|| Unserved::Absent(format!("`{repo}` has no file `{path}` at commit {commit}")))?;
         Ok(ContentView {
             repository: entry.repo.name,
             commit: commit.to_string(),
@@ -214,7 +216,7 @@ impl Handle {
         })
     }
 
-    /// The chunks of a text, as if it stood in a file of this path.
+    /// Chunks a text as if it were a file at this path.
     pub async fn process(
         &self,
         which: &Which,
@@ -225,7 +227,7 @@ impl Handle {
         Ok(steps::process(project, path, text).await?)
     }
 
-    /// Vectors of texts.
+    /// Embeds texts.
     pub async fn embed(&self, which: &Which, texts: &[String]) -> Served<Vectors> {
         let project = self.pick(which, Role::Embedder)?;
         let embedded = steps::embed(&project, texts).await?;
@@ -237,7 +239,7 @@ impl Handle {
         })
     }
 
-    /// Writes records into a namespace that no project owns.
+    /// Writes records to a namespace that no project owns.
     pub async fn upsert(
         &self,
         which: &Which,
@@ -256,7 +258,7 @@ impl Handle {
         Ok(steps::delete(&project, namespace, ids).await?)
     }
 
-    /// The nearest chunks of a project.
+    /// Finds the nearest chunks of a project.
     pub async fn query(
         &self,
         which: &Which,
@@ -268,7 +270,7 @@ impl Handle {
         Ok(search(&[ProjectSearch::from(&*project)], text, top_k, filter).await?)
     }
 
-    /// What stores hold: one, or all of them.
+    /// Describes one store, or all of them.
     pub async fn describe(&self, which: &Which) -> Served<Vec<PlaceDescription>> {
         let view = self.view();
         let mut stores = BTreeMap::new();
@@ -291,7 +293,7 @@ impl Handle {
         Ok(places)
     }
 
-    /// The one project that serves.
+    /// The one project that can serve the request.
     fn pick(&self, which: &Which, role: Role) -> Served<Arc<Project>> {
         let view = self.view();
         let mut by_key: BTreeMap<String, Arc<Project>> = BTreeMap::new();
@@ -300,31 +302,32 @@ impl Handle {
         }
         let names: Vec<&str> = by_key.keys().map(String::as_str).collect();
         if names.len() > 1 {
-            let message = format!("more than one would serve; say which of the {role}: {}", names.join(", "));
+            let message = format!("several {role} could serve this; name one of: {}", names.join(", "));
             return Err(Unserved::Ambiguous(message));
         }
         let only = by_key.into_values().next();
-        only.ok_or_else(|| Unserved::Absent("no enabled project serves this".to_owned()))
+        only.ok_or_else(|| Unserved::Absent("no enabled project can serve this request".to_owned()))
     }
 
-    /// The repository, through the first project that selects it, and the head of its branch.
+    /// Finds a repository through the first project that selects it, and the head of its branch.
     async fn find_repository(&self, which: &Which, name: &str) -> Served<(Arc<Project>, RepoEntry, GitSha)> {
         let view = self.view();
         for project in serving(&view.generation, which, Role::Source)? {
             if let Some(entry) = steps::selected(&project, &self.shared.reader, name).await? {
                 let head = steps::head(&project, &entry).await?;
-                let head = head.ok_or_else(|| Unserved::Absent(format!("`{name}` has no commit to show")))?;
+                let head = head.ok_or_else(|| Unserved::Absent(format!("`{name}` has no commits")))?;
                 return Ok((project, entry, head));
             }
         }
         Err(Unserved::Absent(format!("no project selects a repository `{name}`")))
     }
 
-    /// A place that a project owns is written by its runs alone; also that of a project that has
-    /// left the file, as long as the ledger knows it.
+    /// Rejects namespaces that a project owns: only its runs write there. A project that was
+    /// removed from the file owns its namespace until the ledger drops it.
     async fn check_unowned(&self, project: &Project, namespace: &str) -> Served<()> {
         if !Place::is_namespace(namespace) {
-            let message = "`namespace` is 1 to 512 visible ASCII characters, blanks only between them";
+            let message =
+                "`namespace` must be 1 to 512 visible ASCII characters; spaces are allowed only between them";
             return Err(Unserved::Invalid(message.to_owned()));
         }
         let view = self.view();
@@ -332,7 +335,8 @@ impl Handle {
         for other in &view.generation.config.projects {
             let owns = match view.generation.projects.get(&other.name) {
                 Some(Ok(made)) => steps::place(made, &other.namespace).await? == place,
-                // Disabled, or broken: its store cannot be asked for the place's whole name.
+                // The project is disabled or its stages failed to build, so its store cannot
+                // resolve the full place. Compares the namespace alone.
                 _ => other.namespace == place.namespace,
             };
             if owns {
@@ -344,17 +348,18 @@ impl Handle {
     }
 }
 
-/// Commits of other branches, and such as were taken back, are not the project's to show.
+/// Rejects commits that are not reachable from the indexed head: other branches and commits removed
+/// by a force-push are not exposed.
 async fn check_reached(project: &Project, entry: &RepoEntry, commit: GitSha, head: GitSha) -> Served<()> {
     if steps::reaches(project, &entry.repo, commit, head).await? {
         return Ok(());
     }
     let message =
-        format!("the branch that the project indexes of `{}` has no commit {commit}", entry.repo.name);
+        format!("commit {commit} is not on the branch of `{}` that the project indexes", entry.repo.name);
     Err(StageError::refused(project.source.stage(), message).into())
 }
 
-/// The enabled projects that may serve, by name.
+/// The enabled projects that can serve the request.
 fn serving(generation: &Generation, which: &Which, role: Role) -> Served<Vec<Arc<Project>>> {
     if let Some(name) = &which.project {
         if generation.config.project(name).is_none() {
@@ -375,13 +380,13 @@ fn serving(generation: &Generation, which: &Which, role: Role) -> Served<Vec<Arc
     if let Some(stage) = &which.stage {
         made.retain(|project| stages(project, role).contains(&stage.as_str()));
         if made.is_empty() {
-            return Err(Unserved::Absent(format!("no enabled project has a fitting stage `{stage}`")));
+            return Err(Unserved::Absent(format!("no enabled project uses `{stage}` in the role needed")));
         }
     }
     Ok(made)
 }
 
-/// The stages of a project in a role.
+/// The names of a project's stages in a role.
 fn stages(project: &Project, role: Role) -> Vec<&str> {
     let chunkers = || project.chunkers.iter().map(|chunker| chunker.stage());
     match role {
@@ -396,7 +401,7 @@ fn stages(project: &Project, role: Role) -> Vec<&str> {
     }
 }
 
-/// What makes two projects the same for a role.
+/// Projects with the same key are interchangeable for the role.
 fn key(project: &Project, role: Role) -> String {
     match role {
         Role::Whole => project.name().to_owned(),

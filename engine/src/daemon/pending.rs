@@ -1,14 +1,14 @@
-//! What asked for a run, and how several askings become one. Pure.
+//! Queued run requests, and how requests for the same project coalesce. No I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-/// What asks for a run.
+/// What triggered a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Trigger {
-    /// The daemon started; what was missed while it was down is part of it.
+    /// The start of the daemon, which covers everything missed while it was down.
     Start,
     /// The project's schedule.
     Schedule,
@@ -16,14 +16,14 @@ pub enum Trigger {
     Push,
     /// `POST /sync`.
     Api,
-    /// An edit of the file or of a component.
+    /// A change of the file or of a component.
     Edit,
-    /// A run that ended early is tried again.
+    /// The retry of a failed run.
     Retry,
 }
 
 impl Trigger {
-    /// As reports name it.
+    /// The name in reports.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Start => "start",
@@ -36,34 +36,35 @@ impl Trigger {
     }
 }
 
-/// A push may name so many heads before it; older ones are forgotten.
-const BEFORES: usize = 16;
+/// Maximum number of pre-push heads kept per repository; further ones are dropped.
+const MAX_BEFORE: usize = 16;
 
 /// A repository that a push named.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Pushed {
-    /// Heads before the pushes: a head that is still one of these is asked again.
+    /// Heads before the pushes. A head that is still one of these is checked again later.
     pub(super) before: BTreeSet<String>,
-    /// How often it was asked again.
+    /// How many times the head was checked again.
     pub(super) asked: u32,
 }
 
-/// A run that is to be.
+/// A queued run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pending {
-    /// Its id, given out already.
+    /// The run's id, which callers already have.
     pub(super) run: String,
-    /// The request that it is part of; the run's own id where it is alone.
+    /// The id of the request that the run belongs to; equals `run` unless the request covers
+    /// several projects.
     pub(super) request: String,
-    /// What asked first.
+    /// The trigger of the first request that was merged into this one.
     pub(super) trigger: Trigger,
-    /// Believe neither ledger nor stored answers.
+    /// Ignore the ledger and cached responses.
     pub(super) full: bool,
-    /// Let the deletion guard pass everything.
+    /// Override the deletion guard.
     pub(super) allow_deletes: bool,
-    /// Let the spending guard pass everything.
+    /// Override the spending guard.
     pub(super) allow_cost: bool,
-    /// Repositories whose heads are asked whatever the listing says.
+    /// Repositories whose heads are fetched even if the listing shows no change.
     pub(super) pushed: BTreeMap<String, Pushed>,
 }
 
@@ -81,7 +82,7 @@ impl Pending {
         }
     }
 
-    /// Takes up what another asking wants. The first one's id and trigger stay.
+    /// Merges another request into this one, which keeps its id and trigger.
     pub(super) fn merge(&mut self, other: Self) {
         self.full |= other.full;
         self.allow_deletes |= other.allow_deletes;
@@ -89,10 +90,10 @@ impl Pending {
         for (repository, push) in other.pushed {
             let known = self.pushed.entry(repository).or_insert_with(|| push.clone());
             known.before.extend(push.before);
-            while known.before.len() > BEFORES {
+            while known.before.len() > MAX_BEFORE {
                 known.before.pop_first();
             }
-            // A new push starts its own count.
+            // A new push restarts the count of checks.
             known.asked = known.asked.min(push.asked);
         }
     }
@@ -128,6 +129,6 @@ mod tests {
             pending.merge(push("2", &n.to_string()));
         }
         assert_eq!(pending.pushed.len(), 1);
-        assert!(pending.pushed["acme/docs"].before.len() <= BEFORES);
+        assert!(pending.pushed["acme/docs"].before.len() <= MAX_BEFORE);
     }
 }

@@ -1,4 +1,5 @@
-//! Reloading the file: which generation is being built, why, who waits for it, and what came of it.
+//! Reloads of the file: the generation being built, the callers that wait for it, and the last
+//! result.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,8 @@ use super::systemd;
 use super::view::LastReload;
 use crate::config::{Need, ProjectChange};
 
-/// How often a refused file is read again: a file that it names may appear where nothing is watched.
+/// Interval at which a refused file is read again: a file that it names may appear in a folder that
+/// is not watched.
 const RETRY_REFUSED: Duration = Duration::from_secs(5);
 
 impl ReloadOutcome {
@@ -27,7 +29,7 @@ impl ReloadOutcome {
         }
     }
 
-    /// What a generation that was built will do.
+    /// Describes what switching to this generation changes.
     pub(super) fn of(next: &Next) -> Self {
         let restart = next.diff.restart.clone();
         let mut parts = Vec::new();
@@ -40,14 +42,14 @@ impl ReloadOutcome {
                 change @ ProjectChange::Changed(parts) => {
                     let parts: Vec<String> =
                         parts.iter().map(|part| format!("{part:?}").to_lowercase()).collect();
-                    let how = if change.replans() { "planned anew" } else { "taken up" };
+                    let how = if change.replans() { "planned again" } else { "updated" };
                     format!("{how} ({})", parts.join(", "))
                 }
             };
             parts.push(format!("`{}` {what}", project.name));
         }
-        parts.extend(next.components.iter().map(|name| format!("`{name}` planned anew (component)")));
-        parts.extend(next.diff.live.iter().map(|key| format!("`{key}` taken up")));
+        parts.extend(next.components.iter().map(|name| format!("`{name}` planned again (component)")));
+        parts.extend(next.diff.live.iter().map(|key| format!("`{key}` updated")));
         let outcome =
             if parts.is_empty() && next.diff.rebuilt_stages.is_empty() { "unchanged" } else { "applied" };
         if !restart.is_empty() {
@@ -55,41 +57,42 @@ impl ReloadOutcome {
             parts.push(format!("`{}` {verb} a restart", restart.join("`, `")));
         }
         if parts.is_empty() {
-            parts.push("nothing differs".to_owned());
+            parts.push("nothing changed".to_owned());
         }
         Self { outcome, message: parts.join("; "), problems: Vec::new(), restart }
     }
 }
 
-/// The reload under way, and the result of the last one.
+/// The reload in progress, and the result of the last one.
 #[derive(Default)]
 pub(super) struct Reload {
     pub(super) building: JoinSet<Result<Next, Refused>>,
     cause: Option<Cause>,
     waiters: Vec<oneshot::Sender<ReloadOutcome>>,
-    /// Requested while a generation was being built: the file may have changed since that was read.
+    /// A reload requested while one was in progress. The file is read again, since it may have
+    /// changed in between.
     again: Option<(Cause, Vec<oneshot::Sender<ReloadOutcome>>)>,
-    /// The last result worth showing.
+    /// The last result that was requested, changed something or was a refusal.
     pub(super) last: Option<LastReload>,
-    /// Why the file on disk is refused, and when it is read again.
+    /// Why the file on disk was refused, and when it is read again.
     pub(super) refused: Option<(Refused, Instant)>,
-    /// Keys of the file that only a restart takes up.
+    /// Keys that differ in the file but take effect only after a restart.
     pub(super) restart: Vec<&'static str>,
 }
 
-/// A reload that has ended, for the dispatcher to act on.
+/// A finished reload, for the dispatcher to act on.
 pub(super) struct Reloaded {
-    /// The generation to swap to, where it differs.
+    /// The generation to switch to; `None` if nothing changed or the file was refused.
     pub(super) next: Option<Next>,
     pub(super) outcome: ReloadOutcome,
-    /// True where the result is news to observers.
+    /// True if observers should be notified of the result.
     pub(super) is_news: bool,
-    /// True where systemd was told that a reload began.
+    /// True if systemd was notified of the start of the reload.
     asked_for: bool,
 }
 
 impl Reload {
-    /// Builds the next generation. While one is being built, another is built after it.
+    /// Starts to build the next generation. If one is being built, another is built after it.
     pub(super) fn start(
         &mut self,
         generation: &Arc<Generation>,
@@ -117,7 +120,7 @@ impl Reload {
         self.building.spawn_blocking(move || generation.next(&need));
     }
 
-    /// Takes what was built; `None`: building panicked.
+    /// Handles the end of a build; `None`: the build panicked.
     pub(super) fn built(&mut self, built: Option<Result<Next, Refused>>, now: DateTime<Utc>) -> Reloaded {
         let cause = self.cause.take().unwrap_or(Cause::Retry);
         let built = built.unwrap_or_else(|| {
@@ -131,7 +134,7 @@ impl Reload {
                 let known = self.refused.as_ref().is_some_and(|(before, _)| *before == refused);
                 let is_news = asked_for || !known;
                 if is_news {
-                    tracing::error!(problem = %refused.message, "the file is refused; the running configuration stays");
+                    tracing::error!(problem = %refused.message, "reload refused; the running configuration is kept");
                 }
                 self.refused = Some((refused, Instant::now() + RETRY_REFUSED));
                 (None, outcome, is_news)
@@ -142,10 +145,10 @@ impl Reload {
                 let applied = outcome.outcome == "applied";
                 let is_news = asked_for || was_refused || applied;
                 if is_news {
-                    tracing::info!(outcome = outcome.outcome, changes = %outcome.message, "the file was read again");
+                    tracing::info!(outcome = outcome.outcome, changes = %outcome.message, "reloaded");
                 }
                 if !outcome.restart.is_empty() && outcome.restart != self.restart {
-                    tracing::warn!(keys = ?outcome.restart, "only a restart takes these up");
+                    tracing::warn!(keys = ?outcome.restart, "these keys take effect only after a restart");
                 }
                 self.restart.clone_from(&outcome.restart);
                 (applied.then_some(next), outcome, is_news)
@@ -158,7 +161,7 @@ impl Reload {
         Reloaded { next, outcome, is_news, asked_for }
     }
 
-    /// Replies to those who wait. `Some`: the file is to be read again, for this cause.
+    /// Replies to waiting callers. `Some`: a reload was requested meanwhile, for this cause.
     pub(super) fn reply(&mut self, reloaded: &Reloaded) -> Option<Cause> {
         if reloaded.asked_for {
             systemd::notify("READY=1");

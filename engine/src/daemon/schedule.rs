@@ -1,4 +1,4 @@
-//! When which project's schedule is due. Pure: the time comes in. Cron expressions are in UTC.
+//! Computes when schedules are due. Cron expressions are in UTC. No I/O: callers pass the time.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +19,8 @@ struct Entry {
 }
 
 impl Schedule {
-    /// Takes up the schedules of a configuration. One that is as it was keeps its next time, so
-    /// that an edit of something else never moves it.
+    /// Replaces the schedules by those of a configuration. An unchanged schedule keeps its next
+    /// time, so editing something else cannot skip or repeat a run.
     pub(super) fn take_up(&mut self, config: &Config, now: DateTime<Utc>) {
         let mut entries = BTreeMap::new();
         for project in config.projects.iter().filter(|project| project.enabled) {
@@ -32,8 +32,8 @@ impl Schedule {
         self.entries = entries;
     }
 
-    /// The projects that are due, each once however many times it was missed (a machine that
-    /// slept, a clock that was set), with their next times moved on.
+    /// Returns the projects that are due and advances their next times. A project is returned once
+    /// even if several of its times were missed (the machine was suspended, the clock was set).
     pub(super) fn due(&mut self, now: DateTime<Utc>) -> Vec<String> {
         let mut due = Vec::new();
         self.entries.retain(|project, entry| {
@@ -42,7 +42,8 @@ impl Schedule {
                 due.push(project.clone());
                 *entry = fresh;
             } else if fresh.next < entry.next {
-                // The clock was set back.
+                // The clock was set back: recompute, or the schedule would pause until it catches
+                // up.
                 *entry = fresh;
             }
             true
@@ -50,19 +51,19 @@ impl Schedule {
         due
     }
 
-    /// The next time of a project.
+    /// The next time that the project is due.
     pub(super) fn next(&self, project: &str) -> Option<DateTime<Utc>> {
         self.entries.get(project).map(|entry| entry.next)
     }
 
-    /// The first of all next times.
+    /// The earliest time that any project is due.
     pub(super) fn first(&self) -> Option<DateTime<Utc>> {
         self.entries.values().map(|entry| entry.next).min()
     }
 }
 
 impl Entry {
-    /// None where no date will ever match; the configuration was checked for that.
+    /// `None` if no date matches, which the check of the configuration rules out.
     fn new(expression: &str, now: DateTime<Utc>) -> Option<Self> {
         let next = parse_schedule(expression).ok()?.find_next_occurrence(&now, false).ok()?;
         Some(Self { expression: expression.to_owned(), next })

@@ -1,4 +1,4 @@
-//! What the daemon's tasks share, and what it reports to its observer.
+//! State that the daemon's tasks share, and the events that it reports to its observer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,36 +14,35 @@ use crate::config::Need;
 use crate::ledger::Ledger;
 use crate::model::{Event, Report};
 
-/// What the daemon tells of itself, for metrics.
+/// What the daemon reports for metrics.
 #[derive(Debug)]
 pub enum Observed<'a> {
-    /// Something happened in a run, or in a stage that runs share.
+    /// An event of a run, or of a stage that runs share.
     Event(&'a Event),
-    /// A run ended; so many of the failures it tells are of components, by stage.
+    /// A run ended, with the number of its failures that components caused, by stage.
     Run(&'a Report, BTreeMap<String, u64>),
-    /// A reload came to this outcome.
+    /// The outcome of a reload.
     Reload(&'static str),
 }
 
-/// Takes what the daemon tells of itself. Called from its tasks: it must be quick.
+/// Receives the daemon's events. Called from its tasks, so it must not block.
 pub type Observer = Arc<dyn Fn(&Observed<'_>) + Send + Sync>;
 
-/// What the daemon's tasks share.
 pub(super) struct Shared {
     pub(super) need: Need,
-    /// The clock that schedules go by.
+    /// The clock for schedules; tests replace it.
     pub(super) now: fn() -> DateTime<Utc>,
-    /// For runs.
+    /// The connection for runs.
     pub(super) ledger: Arc<Ledger>,
-    /// For questions, which never wait for a run's transaction.
+    /// The read-only connection, which never waits for a run's transaction.
     pub(super) reader: Arc<Ledger>,
     pub(super) gate: Gate,
     pub(super) feeds: Feeds,
     pub(super) observer: Observer,
-    /// Told when a project may have fallen behind the heads that were seen.
+    /// Notified when a project may have fallen behind the heads last seen.
     pub(super) lagging: LagTracker,
-    /// Ids that were given out for runs that are known by other ids.
+    /// Aliases of run ids that callers have.
     pub(super) aliases: Aliases,
-    /// The end of the daemon.
+    /// Cancelled when the daemon shuts down.
     pub(super) cancel: CancellationToken,
 }

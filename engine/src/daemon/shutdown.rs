@@ -1,5 +1,5 @@
-//! SIGHUP. SIGTERM and SIGINT reach the daemon as the cancellation
-//! of its token: it takes no new work, finishes the batches in hand and ends.
+//! SIGHUP handling. SIGTERM and SIGINT are not handled here: they cancel the daemon's token, on
+//! which it accepts no new work, finishes the current batches and ends.
 
 use tokio_util::sync::CancellationToken;
 
@@ -10,14 +10,14 @@ use crate::model::{StageError, StageResult};
 #[cfg(unix)]
 pub(super) type Hangups = tokio::signal::unix::Signal;
 
-/// Begins to listen for SIGHUP: from here on it does not end the process.
+/// Installs the SIGHUP handler, without which the signal would end the process.
 #[cfg(unix)]
 pub(super) fn hangups() -> StageResult<Hangups> {
     tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())
         .map_err(|error| StageError::local("daemon", "cannot listen for SIGHUP").caused_by(error))
 }
 
-/// Takes up the file on every SIGHUP.
+/// Requests a reload on every SIGHUP.
 #[cfg(unix)]
 pub(super) async fn forward_hangups(mut hangups: Hangups, handle: Handle, cancel: CancellationToken) {
     loop {

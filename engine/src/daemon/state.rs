@@ -1,4 +1,4 @@
-//! The state of one project, as the dispatcher keeps it. Pure.
+//! The state of one project in the dispatcher. No I/O.
 
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
@@ -7,22 +7,21 @@ use super::pending::Pending;
 use super::view::ProjectView;
 use crate::model::{Outcome, ProjectReport};
 
-/// After a run that ended early, the next try: a minute later, then twice as long each time, an
-/// hour at most. What a service asks for counts where it is longer.
+/// Back-off in seconds after a failed run: doubled with each further failure, up to the maximum. A
+/// longer `Retry-After` of the service takes precedence.
 const FIRST_RETRY: u64 = 60;
 const LONGEST_RETRY: u64 = 3600;
 
-/// One project.
 #[derive(Default)]
 pub(super) struct ProjectState {
     pub(super) pending: Option<Pending>,
     pub(super) active: Option<Active>,
     pub(super) view: ProjectView,
-    /// Runs in a row that ended early.
+    /// Consecutive failed runs.
     failures: u32,
 }
 
-/// A run under way.
+/// A running run.
 pub(super) struct Active {
     pub(super) request: Pending,
     pub(super) started_at: DateTime<Utc>,
@@ -30,7 +29,8 @@ pub(super) struct Active {
 }
 
 impl ProjectState {
-    /// Takes up an asking; returns the id of the run that will serve it.
+    /// Queues a request, merged into the queued run if there is one. Returns the id of the run that
+    /// will serve it.
     pub(super) fn ask(&mut self, asked: Pending) -> String {
         match &mut self.pending {
             Some(pending) => pending.merge(asked),
@@ -39,7 +39,7 @@ impl ProjectState {
         self.pending.as_ref().map(|pending| pending.run.clone()).unwrap_or_default()
     }
 
-    /// A run ended. What it was asked for and did not do is asked again when it was stopped.
+    /// Records the end of a run. The request of an interrupted run is merged into the queued one.
     pub(super) fn ended(&mut self, report: Option<&ProjectReport>, now: DateTime<Utc>) {
         let Some(active) = self.active.take() else { return };
         let outcome = report.map(|report| report.outcome);
@@ -57,7 +57,7 @@ impl ProjectState {
         if outcome == Some(Outcome::Failed) {
             let wait = (FIRST_RETRY << self.failures.min(10)).min(LONGEST_RETRY);
             let wait = report.retry_after.unwrap_or(0).max(wait);
-            // A service cannot send a project to sleep for good.
+            // Caps the service's `Retry-After`, so that a bad value cannot disable a project.
             let wait = i64::try_from(wait).unwrap_or(i64::MAX).min(24 * 3600);
             self.view.retry_at = Some(now + chrono::Duration::seconds(wait));
             self.failures += 1;

@@ -1,23 +1,24 @@
-//! What a new generation changes for runs: which are cancelled, which are started.
+//! What a switch of generations means for runs: which are cancelled, and which are started.
 
 use std::collections::BTreeSet;
 
 use super::generation::Generation;
 use crate::config::{ConfigDiff, ProjectChange};
 
-/// The consequences of a swap, by project name.
+/// The consequences of a switch, by project name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Swap {
-    /// Their run is cancelled after the batch in hand, and they are planned again.
+    /// The active run is cancelled after the current batch, and the project is planned again.
     pub(super) replanned: Vec<String>,
-    /// Removed from the file or disabled: their run is cancelled, and none is started.
+    /// Removed or disabled: the active run is cancelled, and none is started.
     pub(super) gone: Vec<String>,
-    /// True where orphans may have come up, or the rule for them changed.
+    /// True if there may be new orphans, or if `engine.prune` changed.
     pub(super) orphans: bool,
 }
 
 impl Swap {
-    /// `components`: projects whose component was replaced, while the file did not change.
+    /// `components`: projects whose component file was replaced without a change of the
+    /// configuration.
     pub(super) fn of(diff: &ConfigDiff, components: Vec<String>, next: &Generation) -> Self {
         let names = |wanted: fn(&ProjectChange) -> bool| -> Vec<String> {
             let projects = diff.projects.iter().filter(|project| wanted(&project.change));
@@ -31,7 +32,7 @@ impl Swap {
         Self { replanned, gone, orphans: removed || diff.live.contains(&"engine.prune") }
     }
 
-    /// Whether a removal of orphans that takes these projects for declared may go on.
+    /// Whether a removal of orphans that treats these projects as declared may continue.
     pub(super) fn allows_removal(&self, declared: &BTreeSet<String>) -> bool {
         self.replanned.iter().all(|name| declared.contains(name))
     }

@@ -1,5 +1,5 @@
-//! Telling systemd how the service stands: one datagram to the socket it names. Nothing happens
-//! where there is none.
+//! Notifies systemd of state changes: one datagram to the socket in `NOTIFY_SOCKET`, or nothing if
+//! that is not set.
 
 /// Sends a state such as `READY=1`.
 pub(super) fn notify(state: &str) {

@@ -1,4 +1,4 @@
-//! The dispatcher over a long time, which passes as fast as its runs allow.
+//! Runs the dispatcher through weeks of simulated time, with tokio's clock paused.
 
 use std::cell::OnceCell;
 use std::path::Path;
@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use super::*;
 use crate::model::Outcome;
 
-/// A clock that goes with tokio's, from a fixed morning on. The dispatcher asks it in the thread of
-/// its test.
+/// A clock that advances with tokio's paused clock, from a fixed start. The start is thread-local:
+/// the dispatcher reads the clock on the thread of its test.
 fn simulated() -> DateTime<Utc> {
     thread_local! {
         static START: OnceCell<Instant> = const { OnceCell::new() };
@@ -48,7 +48,7 @@ schedule = "0 * * * *"
 "#
 );
 
-/// A dispatcher at work, under the simulated clock.
+/// A running dispatcher on the simulated clock.
 struct Simulation {
     shared: Arc<Shared>,
     view: tokio::sync::watch::Receiver<Arc<View>>,
@@ -58,7 +58,7 @@ struct Simulation {
 }
 
 impl Simulation {
-    /// Over the repository and the file in this folder, which it makes.
+    /// Creates a repository and a configuration file in `folder` and starts the dispatcher on them.
     fn start(folder: &Path) -> Self {
         repository(&folder.join("r"));
         let path = folder.join("reposync.toml");
@@ -80,7 +80,7 @@ impl Simulation {
         Arc::clone(&self.view.borrow())
     }
 
-    /// Ends it; what it shared is left.
+    /// Stops the dispatcher and returns the state that its tasks shared.
     async fn end(self) -> Arc<Shared> {
         self.shared.cancel.cancel();
         self.work.await.expect("no panic");
@@ -116,19 +116,19 @@ async fn twenty_four_days_of_schedules_have_every_run_and_leave_nothing_behind()
 #[tokio::test(start_paused = true)]
 async fn a_run_that_ended_early_is_tried_again_until_it_is_done() {
     let folder = tempfile::tempdir().expect("a folder");
-    // The store's file is a folder: nothing can be written.
+    // A folder in place of the store's file makes every write fail.
     let obstacle = folder.path().join(".reposync/index.db");
     std::fs::create_dir_all(obstacle.join("x")).expect("a folder");
     let simulation = Simulation::start(folder.path());
-    // It is tried after one, two and four minutes; then nothing is in its way any more.
+    // Retries come after one, two and four minutes. Then the obstacle is removed.
     tokio::time::sleep(Duration::from_secs(8 * 60)).await;
     let failed = simulation.view().projects["daily"].clone();
     assert_eq!(failed.last_outcome, Some(Outcome::Failed));
     assert!(failed.retry_at.is_some() && simulation.view().is_degraded());
     std::fs::remove_dir_all(&obstacle).expect("removed");
     tokio::time::sleep(Duration::from_secs(10 * 60)).await;
-    let mended = simulation.view().projects["daily"].clone();
-    assert_eq!((mended.last_outcome, mended.retry_at), (Some(Outcome::Done), None));
+    let repaired = simulation.view().projects["daily"].clone();
+    assert_eq!((repaired.last_outcome, repaired.retry_at), (Some(Outcome::Done), None));
     assert!(!simulation.view().is_degraded());
     let shared = simulation.end().await;
     let runs = shared.ledger.runs(&crate::ledger::RunQuery::newest(usize::MAX)).expect("the history");

@@ -1,5 +1,5 @@
-//! The token that requests of the API carry: `[api] token`, or one that the daemon makes and keeps beside
-//! the ledger, so that no other user of the machine can call the API.
+//! The token of API requests: `[api] token`, or one that the daemon generates and stores next to the
+//! ledger, so that no other user of the machine can call the API.
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use crate::config::Config;
 use crate::model::{Secret, StageError, StageResult, register_secrets};
 use crate::private;
 
-/// Bytes of randomness in a token of the daemon's own.
+/// Random bytes in a generated token.
 const BYTES: usize = 32;
 
-/// The token in force.
+/// The current token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiToken {
     value: Secret,
@@ -19,8 +19,8 @@ pub struct ApiToken {
 }
 
 impl ApiToken {
-    /// The token of a configuration. Without `[api] token` it is the daemon's own, which is made where
-    /// there is none. Needs the claim on the ledger: only one daemon may make it.
+    /// The configured token, or the generated one, which is created if missing. Requires the claim
+    /// on the ledger, so that two daemons do not generate different tokens.
     pub(super) fn of(config: &Config) -> StageResult<Self> {
         match &config.api.token {
             Some(value) => Ok(Self { value: value.clone(), file: None }),
@@ -28,14 +28,14 @@ impl ApiToken {
         }
     }
 
-    /// The same for a later state of the file. A token of the daemon's own does not change while the
-    /// daemon lives.
+    /// The token for a later state of the file. A generated token does not change during the life
+    /// of the daemon.
     pub(super) fn next(&self, config: &Config) -> StageResult<Self> {
         if config.api.token.is_none() && self.file.is_some() { Ok(self.clone()) } else { Self::of(config) }
     }
 
-    /// The daemon's own token as it lies beside a ledger; `None`: there is none, or something that the
-    /// daemon replaces.
+    /// Reads the generated token next to a ledger. `None`: the file is missing or invalid; the
+    /// daemon replaces an invalid one.
     pub fn read(state: &Path) -> io::Result<Option<Secret>> {
         let path = Self::path(state);
         let file = match private::open_regular(&path) {
@@ -48,19 +48,19 @@ impl ApiToken {
         Ok(token)
     }
 
-    /// The file beside a ledger that the daemon's own token lies in.
+    /// The path of the generated token's file.
     pub fn path(state: &Path) -> PathBuf {
         let mut path = state.as_os_str().to_owned();
         path.push(".token");
         PathBuf::from(path)
     }
 
-    /// What a request must carry.
+    /// The value that a request must carry.
     pub fn value(&self) -> &Secret {
         &self.value
     }
 
-    /// Where the token is kept where it is the daemon's own; `None`: it is `[api] token`.
+    /// The file of a generated token; `None` if `[api] token` is set.
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
     }
@@ -70,7 +70,7 @@ impl ApiToken {
         let token = load_or_make(&path).map_err(|error| {
             StageError::local("api", format!("cannot use `{}` for the token of the API", path.display()))
                 .caused_by(error)
-                .hint("remove it, and the daemon makes a new one; or set `[api] token`")
+                .hint("remove it so that the daemon creates a new one, or set `[api] token`")
         })?;
         register_secrets([token.expose().to_owned()]);
         tracing::info!(file = %path.display(), "requests to the API need the token in this file");
@@ -78,7 +78,7 @@ impl ApiToken {
     }
 }
 
-/// The token in a file. One that others could read or have written, or that is malformed, is replaced.
+/// Reads the token from a file. Replaces one that is malformed or that other users had access to.
 fn load_or_make(path: &Path) -> io::Result<Secret> {
     let why = match private::open_regular(path) {
         Ok(file) if !private::is_own_alone(&file)? => Some("others had access to it"),
@@ -100,7 +100,7 @@ fn load_or_make(path: &Path) -> io::Result<Secret> {
     Ok(Secret::new(token))
 }
 
-/// `None`: not a token as [`load_or_make`] makes it.
+/// `None` if the content is not a token that [`load_or_make`] could have written.
 fn parse(file: impl io::Read) -> io::Result<Option<Secret>> {
     let mut text = Vec::new();
     file.take(2 * BYTES as u64 + 2).read_to_end(&mut text)?;
@@ -155,7 +155,7 @@ mod tests {
             let made = own(&state);
             assert_eq!(fs::read_to_string(&path).expect("there"), format!("{made}\n"), "{text:?}");
         }
-        // A newline is nothing that an editor may not have taken away.
+        // A missing final newline is accepted: an editor may have removed it.
         private::replace(&path, token.as_bytes()).expect("written");
         assert_eq!(own(&state), token);
     }

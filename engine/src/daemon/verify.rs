@@ -1,4 +1,4 @@
-//! Ledger and stores compared on request, with the stages of the running generation.
+//! Compares ledger and stores on request, with the stages of the running generation.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::model::{StageResult, VerifyReport};
 use crate::sync::{self, ProjectStore};
 
 impl Handle {
-    /// Compares what the ledger believes to be stored with what the stores hold; changes nothing.
+    /// Compares the vectors that the ledger records with those in the stores. Read-only.
     pub async fn verify(&self, project: Option<&str>) -> Result<VerifyReport, Refusal> {
         let view = self.view();
         let generation = &view.generation;
@@ -28,7 +28,7 @@ impl Handle {
             })
             .collect();
         let cancel = self.shared.cancel.child_token();
-        // Ends with the request: nobody waits for the answer to a caller that left.
+        // Cancels the comparison when the caller drops the request.
         let _stop = cancel.clone().drop_guard();
         let ledger = Arc::clone(&self.shared.reader);
         let findings = sync::check(&ledger, &stores, &generation.declared(), &cancel).await;

@@ -1,4 +1,4 @@
-//! The snapshot that readers take of the dispatcher's state.
+//! The snapshot of the dispatcher's state that readers get.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,83 +12,83 @@ use super::token::ApiToken;
 use crate::config::Api;
 use crate::model::Outcome;
 
-/// How the daemon stands.
+/// The state of the daemon.
 #[derive(Clone)]
 pub struct View {
     pub(super) generation: Arc<Generation>,
     /// When the daemon started (UTC).
     pub since: DateTime<Utc>,
-    /// Why the file on disk is refused, where it is.
+    /// Why the file on disk was refused; `None` if the running configuration is the one on disk.
     pub refused: Option<String>,
-    /// The last reload that somebody asked for or that changed something, since the start.
+    /// The last reload since the start that was requested, changed something or was refused.
     pub last_reload: Option<LastReload>,
-    /// Keys of the file that only a restart takes up.
+    /// Keys that differ in the file but take effect only after a restart.
     pub restart: Vec<&'static str>,
-    /// True once the daemon takes no more work.
+    /// True once the daemon accepts no more requests.
     pub stopping: bool,
     /// The enabled projects, by name.
     pub projects: BTreeMap<String, ProjectView>,
-    /// Runs that are under way or to come, with the runs they are part of.
+    /// Runs that are queued or running, by id.
     pub(super) runs: BTreeMap<String, RunState>,
 }
 
-/// What came of a reload.
+/// The result of a reload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LastReload {
     /// When (UTC).
     pub at: DateTime<Utc>,
     /// `applied`, `unchanged` or `refused`.
     pub outcome: &'static str,
-    /// In one line.
+    /// The result in one line.
     pub message: String,
 }
 
-/// How a project stands.
+/// The state of a project.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct ProjectView {
-    /// The run under way.
+    /// Id of the running run.
     pub running: Option<String>,
-    /// The run that waits for it.
+    /// Id of the run that is queued behind it.
     pub queued: Option<String>,
-    /// How the last run of this process ended.
+    /// Outcome of the last run of this process.
     pub last_outcome: Option<Outcome>,
-    /// Why it ended early, where it did.
+    /// Why the last run failed; `None` if it did not.
     pub last_error: Option<String>,
     /// When the last run of this process ended (UTC).
     pub finished_at: Option<DateTime<Utc>>,
-    /// When the schedule starts the next run (UTC).
+    /// When the schedule starts the next run (UTC); `None` without a schedule.
     pub next_run: Option<DateTime<Utc>>,
-    /// When a run that ended early is tried again (UTC).
+    /// When the failed run is retried (UTC); `None` if the last run did not fail.
     pub retry_at: Option<DateTime<Utc>>,
 }
 
-/// A run that has not ended.
+/// A run that is queued or running.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RunState {
     /// Its project.
     pub project: String,
-    /// The request that it is part of.
+    /// Id of the request that the run belongs to.
     pub request: String,
     /// What asked for it.
     pub trigger: Trigger,
-    /// When it began (UTC); none: it waits for the project's run before it.
+    /// When it started (UTC); `None` while it is queued behind the project's current run.
     pub started_at: Option<DateTime<Utc>>,
 }
 
 impl View {
-    /// True where somebody should look: the file on disk is refused, or a project's last run ended
-    /// early.
+    /// True if the daemon needs attention: the file on disk was refused, or a project's last run
+    /// failed.
     pub fn is_degraded(&self) -> bool {
         self.refused.is_some()
             || self.projects.values().any(|project| project.last_outcome == Some(Outcome::Failed))
     }
 
-    /// `[api]` as it is in force.
+    /// `[api]` of the running generation.
     pub fn api(&self) -> &Api {
         &self.generation.config.api
     }
 
-    /// What requests of the API carry.
+    /// The token that API requests must carry.
     pub fn token(&self) -> &ApiToken {
         &self.generation.token
     }

@@ -1,5 +1,6 @@
-//! Watching the file and its components: their folders, since editors and mounted volumes replace
-//! files. After half a second of quiet the contents decide whether anything changed.
+//! Watches the file and its components. Folders are watched rather than files, since editors and
+//! mounted volumes replace files. After half a second without events, hashes of the contents decide
+//! whether anything changed.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -16,14 +17,14 @@ use tokio_util::sync::CancellationToken;
 use super::handle::Handle;
 use super::message::Cause;
 
-/// So long nothing may happen before the file is read: an editor saves in several steps.
+/// Debounce interval: an editor saves in several steps.
 const QUIET: Duration = Duration::from_millis(500);
-/// Somebody who writes all the time is not waited for longer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Not every file system tells of changes: the contents are compared this often anyway.
+/// Upper bound of the debouncing, for files that are written continuously.
+const MAX_DEBOUNCE: Duration = Duration::from_secs(5);
+/// Some file systems (network mounts, for example) send no events, so contents are also polled.
 const POLL: Duration = Duration::from_secs(5);
 
-/// Watches until `cancel`; tells the dispatcher when contents differ from those last seen.
+/// Watches until `cancel`. Requests a reload when the contents differ from those last seen.
 pub(super) async fn watch(
     mut files: watch::Receiver<Vec<PathBuf>>,
     handle: Handle,
@@ -51,7 +52,7 @@ pub(super) async fn watch(
                     continue;
                 }
                 quiet(&touched).await;
-                // A folder that was replaced is watched anew.
+                // The folder itself may have been replaced; watch the new one.
                 watcher = start(&watched, &touched);
             }
         }
@@ -61,23 +62,23 @@ pub(super) async fn watch(
             seen = now;
             handle.request_reload(Cause::Files).await;
         }
-        // Dropped at the end of the task, not before.
+        // Keeps the watcher alive to the end of the loop.
         let _alive = &watcher;
     }
 }
 
-/// Waits until nothing has happened for a while.
+/// Debounces: returns after [`QUIET`] without events, or after [`MAX_DEBOUNCE`].
 async fn quiet(touched: &Notify) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + MAX_DEBOUNCE;
     while Instant::now() < end && tokio::time::timeout(QUIET, touched.notified()).await.is_ok() {}
 }
 
-/// Watches the folders of these files. What cannot be watched is still looked at now and then.
+/// Watches the folders of these files. Folders that cannot be watched are still polled.
 fn start(files: &[PathBuf], touched: &Arc<Notify>) -> Option<RecommendedWatcher> {
     let mut folders = BTreeSet::new();
     let mut names = BTreeSet::new();
     for file in files {
-        // Where a link leads to another folder, both may change.
+        // For a symbolic link, both its folder and its target's folder may change.
         for path in [Some(file.clone()), file.canonicalize().ok()].into_iter().flatten() {
             if let (Some(folder), Some(name)) = (path.parent(), path.file_name()) {
                 folders.insert(folder.to_owned());
@@ -96,19 +97,20 @@ fn start(files: &[PathBuf], touched: &Arc<Notify>) -> Option<RecommendedWatcher>
     let mut watcher = match made {
         Ok(watcher) => watcher,
         Err(error) => {
-            tracing::warn!(%error, "cannot watch files; they are looked at every few seconds");
+            tracing::warn!(%error, "cannot watch files; falling back to polling");
             return None;
         }
     };
     for folder in folders {
         if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
-            tracing::warn!(folder = %folder.display(), %error, "cannot watch a folder; it is looked at every few seconds");
+            tracing::warn!(folder = %folder.display(), %error, "cannot watch a folder; falling back to polling");
         }
     }
     Some(watcher)
 }
 
-/// True for what may have changed one of these files. Kubernetes swaps a link named `..data`.
+/// True if the event may mean a change of one of these files. Kubernetes replaces a symbolic link
+/// named `..data`.
 fn matters(event: &Event, names: &BTreeSet<OsString>) -> bool {
     let only_read = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
@@ -122,7 +124,7 @@ fn matters(event: &Event, names: &BTreeSet<OsString>) -> bool {
     !only_read && (event.need_rescan() || event.paths.iter().any(named))
 }
 
-/// The contents of these files as one value; a file that is not there is part of it.
+/// One hash over the contents of these files. A missing file also counts as a state.
 async fn digest(files: &[PathBuf]) -> Option<blake3::Hash> {
     let files = files.to_vec();
     let read = move || {
@@ -137,7 +139,7 @@ async fn digest(files: &[PathBuf]) -> Option<blake3::Hash> {
     tokio::task::spawn_blocking(read).await.ok()
 }
 
-/// What shows a change without reading: times and sizes.
+/// Modification times and sizes: a cheap check before the contents are read.
 fn stamp(files: &[PathBuf]) -> Vec<Option<(std::time::SystemTime, u64)>> {
     let one = |file: &PathBuf| {
         let metadata = std::fs::metadata::<&Path>(file).ok()?;
