@@ -1,7 +1,9 @@
-//! Blocking work: of each kind so many at once. The others wait without a thread, so that threads
-//! do not grow with projects, and no kind of work, however much of it there is, keeps the rest waiting.
+//! `spawn_blocking` with a concurrency limit per kind of work. Callers wait for a permit without a
+//! thread, so that the number of threads does not grow with projects and no kind of work can starve
+//! another.
 //!
-//! Work in a lane must not wait for work in a lane, its own or another: threads are bounded, too.
+//! Work in a lane must not wait for work in any lane: threads are limited too, so it could
+//! deadlock.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -10,25 +12,25 @@ use std::thread::available_parallelism;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, spawn_blocking};
 
-/// A kind of blocking work, by how many of it may be done at once. Who came first is served first.
+/// A kind of blocking work with a concurrency limit. Callers are served in order of arrival.
 #[derive(Debug)]
 pub(crate) struct Lane(Arc<Semaphore>);
 
 impl Lane {
-    /// For so many at once.
+    /// A lane for `width` concurrent tasks.
     pub(crate) fn of(width: usize) -> Self {
         Self(Arc::new(Semaphore::new(width)))
     }
 
-    /// For work that computes: more of it at once than there are cores would only hold memory, each
-    /// an arena of the allocator's.
+    /// A lane for CPU-bound work. More tasks than cores would only use memory, each for an arena of
+    /// the allocator.
     pub(crate) fn of_cores() -> Self {
         Self::of(available_parallelism().map_or(2, NonZero::get))
     }
 
-    /// Does the work on a blocking thread when its turn has come. A caller that leaves gives up its
-    /// place; work that has begun goes on, and keeps its place to its end. The error is a panic of
-    /// the work's.
+    /// Runs `work` on a blocking thread once a permit is free. Dropping the future while it waits
+    /// cancels the call; work that has started runs to its end and keeps its permit. The error is a
+    /// panic of `work`.
     pub(crate) async fn run<T, F>(&self, work: F) -> Result<T, JoinError>
     where
         T: Send + 'static,

@@ -1,4 +1,4 @@
-//! What the SQLite files have in common: several processes may open them at the same moment.
+//! Helpers for SQLite files that several processes may open at the same moment.
 
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -8,12 +8,12 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
-/// Between two attempts.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Turns write-ahead logging on, and waits up to `patience` while others are at it. The connection's
-/// own busy time-out does not hold here: to turn it on SQLite needs the file for itself while it
-/// reads it, and where two do that it tells one of them at once that the file is busy.
+/// Enables write-ahead logging, retrying for up to `patience`. The connection's busy time-out does
+/// not apply here: enabling it needs an exclusive lock after a shared one, and if two connections
+/// try at once SQLite returns `SQLITE_BUSY` to one of them immediately to avoid a deadlock.
 pub(crate) fn use_wal(connection: &Connection, patience: Duration) -> rusqlite::Result<()> {
     let began = Instant::now();
     loop {
@@ -29,14 +29,16 @@ pub(crate) fn use_wal(connection: &Connection, patience: Duration) -> rusqlite::
     }
 }
 
-/// A copy of what the file holds now, in memory. Waits up to `patience` for who keeps it locked.
+/// Copies the current content of the file to memory. Waits up to `patience` for locks of other
+/// processes.
 pub(crate) fn copy_in_memory(connection: &Connection, patience: Duration) -> rusqlite::Result<Connection> {
     let mut copy = Connection::open_in_memory()?;
     copy_into(connection, &mut copy, patience)?;
     Ok(copy)
 }
 
-/// Makes `copy` hold what the file holds now. Waits up to `patience` while others keep the file locked.
+/// Replaces the content of `copy` by that of the file. Waits up to `patience` for locks of other
+/// processes.
 pub(crate) fn copy_into(
     connection: &Connection,
     copy: &mut Connection,
@@ -53,9 +55,9 @@ pub(crate) fn copy_into(
     Ok(())
 }
 
-/// Opens an existing file for reading. Where nothing can be created beside it (a read-only medium, a
-/// folder of another user), SQLite cannot coordinate with writers: the file is then read as it lies
-/// there, without locks, and the returned [`Unlocked`] tells whether it stayed the same.
+/// Opens an existing file for reading. If the files that SQLite needs next to it cannot be created
+/// (a read-only medium, another user's folder), it cannot coordinate with writers. The file is then
+/// read without locks, and [`Unlocked`] tells whether it was changed meanwhile.
 pub(crate) fn open_to_read(
     path: &Path,
     flags: OpenFlags,
@@ -64,7 +66,7 @@ pub(crate) fn open_to_read(
     let open = |name: &Path, extra: OpenFlags| -> rusqlite::Result<Connection> {
         let connection = Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | extra)?;
         connection.busy_timeout(patience)?;
-        // Opening alone does not read the file.
+        // Opening a connection does not read the file yet.
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         Ok(connection)
     };
@@ -74,8 +76,8 @@ pub(crate) fn open_to_read(
     };
     let cannot_coordinate =
         matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly));
-    // What a writer has not moved into the file yet would be missed.
-    let in_the_log = std::fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
+    // Changes that are only in the write-ahead log would be missed.
+    let in_the_log = std::fs::metadata(with_suffix(path, "-wal")).is_ok_and(|log| log.len() > 0);
     if !cannot_coordinate || in_the_log {
         return Err(error);
     }
@@ -84,7 +86,7 @@ pub(crate) fn open_to_read(
     Ok((connection, Some(unlocked)))
 }
 
-/// The state of a file that is read without locks.
+/// The state of a file that is read without locks, to detect writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unlocked {
     path: PathBuf,
@@ -98,20 +100,20 @@ impl Unlocked {
         Some(Self { path: path.to_owned(), bytes: data.len(), modified: data.modified().ok()? })
     }
 
-    /// True where a writer changed the file since it was opened: what was read may be inconsistent.
+    /// True if the file was changed since it was opened: what was read may be inconsistent.
     pub(crate) fn was_changed(&self) -> bool {
         Self::now(&self.path).as_ref() != Some(self)
     }
 }
 
-/// The path as a URI that tells SQLite not to lock the file.
+/// The path as a URI with `immutable=1`, which disables locking.
 fn immutable(path: &Path) -> PathBuf {
     const SPECIAL: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#').add(b' ');
     let path = path.to_string_lossy();
     format!("file:{}?immutable=1", utf8_percent_encode(&path, SPECIAL)).into()
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
@@ -144,10 +146,11 @@ mod tests {
         }
     }
 
-    /// Root may write everywhere: here a link that leads nowhere keeps SQLite from making the file.
+    /// A dangling symbolic link keeps SQLite from creating the file; permissions would not stop
+    /// root.
     #[cfg(unix)]
     #[test]
-    fn a_file_is_read_where_nothing_can_be_made_beside_it() {
+    fn a_file_is_read_where_nothing_can_be_created_next_to_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a b?#.db");
         let writer = Connection::open(&path).expect("opened");
@@ -160,11 +163,11 @@ mod tests {
         let read: i64 = reader.query_row("SELECT n FROM t", [], |row| row.get(0)).expect("read");
         let unlocked = unlocked.expect("without locks");
         assert_eq!((read, unlocked.was_changed()), (7, false));
-        // A writer that came meanwhile is noticed.
+        // A write by another process is detected.
         let bytes = std::fs::read(&path).expect("read");
         std::fs::write(&path, [&bytes[..], &[0; 4096]].concat()).expect("changed");
         assert!(unlocked.was_changed());
-        // What is in the log alone cannot be read without a place for its index.
+        // Changes in the write-ahead log cannot be read without its shared-memory index.
         std::fs::write(folder.path().join("a b?#.db-wal"), "changes").expect("written");
         assert!(open().is_err());
     }

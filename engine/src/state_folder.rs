@@ -1,18 +1,18 @@
-//! Folders for what the program keeps: ledger, caches, index, logs.
+//! Folders for the program's own files: ledger, caches, index, logs.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
 
-/// Keeps the folder out of Git, itself included.
+/// Excludes the folder, this file included, from Git.
 const GITIGNORE: &str = "# Written by RepoSync when it made this folder.\n*\n";
-/// Keeps the folder out of backups: <https://bford.info/cachedir/>.
+/// Excludes the folder from backups: <https://bford.info/cachedir/>.
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # Written by RepoSync when it made this folder: what is in it can be made again.\n\
     # See https://bford.info/cachedir/\n";
 
-/// Makes a folder and those above it where they are missing. The topmost new one is marked, so that
-/// neither Git nor backups take it in.
+/// Creates a folder and its missing parents. The topmost new one is marked so that Git and backups
+/// ignore it.
 pub(crate) fn make(folder: &Path) -> io::Result<()> {
     let missing = folder.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists());
     let Some(topmost) = missing.last() else { return Ok(()) };
@@ -21,7 +21,7 @@ pub(crate) fn make(folder: &Path) -> io::Result<()> {
     mark(topmost, "CACHEDIR.TAG", CACHEDIR_TAG)
 }
 
-/// Writes a file that is not there yet; several processes may make the folder at once.
+/// Creates a file unless it exists: several processes may create the folder at once.
 fn mark(folder: &Path, name: &str, text: &str) -> io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).open(folder.join(name)) {
         Ok(mut file) => file.write_all(text.as_bytes()),

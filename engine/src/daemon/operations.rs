@@ -206,8 +206,8 @@ impl Handle {
         let commit = commit.unwrap_or(head);
         check_reached(&project, &entry, commit, head).await?;
         let found = steps::content(&project, &entry.repo, commit, path).await?;
-        let (blob, bytes) =
-            found.ok_or_else(|| Unserved::Absent(format!("`{repo}` has no file `{path}` at commit {commit}")))?;
+        let (blob, bytes) = found
+            .ok_or_else(|| Unserved::Absent(format!("`{repo}` has no file `{path}` at commit {commit}")))?;
         Ok(ContentView {
             repository: entry.repo.name,
             commit: commit.to_string(),

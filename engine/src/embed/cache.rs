@@ -1,9 +1,9 @@
-//! The vector cache: what was embedded once is not paid for twice.
+//! The vector cache, which avoids paying twice for the embedding of the same text.
 //!
 //! Content-addressed: a key is a hash of (embedder identity, exact input). Losing the cache costs
-//! money, never correctness; so no trouble with it ends a run. A damaged or foreign file is moved
-//! aside and begun anew, a full disk or a read-only folder means going on without. Calls block:
-//! use a blocking thread. Several processes may share one file.
+//! money but not correctness, so its errors never end a run: a damaged or foreign file is moved
+//! aside and replaced by an empty one, and on a full or read-only disk the run continues without
+//! the cache. Calls block, so use a blocking thread. Several processes may share one file.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,17 +16,17 @@ use crate::private;
 use crate::sqlite::{open_to_read, use_wal};
 use crate::state_folder;
 
-/// "RSvc": what tells our file from any other SQLite database.
+/// Identifies the file as ours (`PRAGMA application_id`): "RSvc".
 const APPLICATION_ID: i32 = 0x5253_7663;
-/// Raise it when the tables or a row's format change: an older cache is then begun anew.
+/// Increase when the schema or the format of a row changes. Files of another version are replaced.
 const VERSION: i32 = 1;
-/// Bytes in front of a vector that prove it to be the one stored under its key: SQLite itself does
-/// not notice a flipped bit in a value, and a wrong vector would go into the index.
+/// Length in bytes of a row's checksum over key and vector. SQLite does not detect flipped bits in
+/// values, and a wrong vector would get into the index.
 const CHECK: usize = 8;
-/// Rows evicted in a step.
+/// Rows evicted per step.
 const EVICT_STEP: i64 = 1000;
 
-/// How long another process's transaction is waited for.
+/// How long to wait for another process's transaction.
 const BUSY: Duration = Duration::from_secs(5);
 
 const SCHEMA: &str = "
@@ -39,7 +39,7 @@ const SCHEMA: &str = "
     CREATE INDEX vectors_by_use ON vectors (used);
 ";
 
-/// What a vector is filed under.
+/// The key of a cached vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CacheKey([u8; 32]);
 
@@ -54,7 +54,7 @@ impl CacheKey {
     }
 }
 
-/// The cache's file.
+/// A file of cached vectors with a size bound.
 #[derive(Debug)]
 pub struct VectorCache {
     path: PathBuf,
@@ -64,28 +64,28 @@ pub struct VectorCache {
 
 #[derive(Debug)]
 struct State {
-    /// None: going on without a cache.
+    /// `None`: the cache is disabled for this process.
     connection: Option<Connection>,
-    /// False: the disk is full, or nothing may be written.
+    /// False after a write failed because the disk is full or read-only.
     writable: bool,
-    /// Times the file was moved aside; a second time in one process, something else is wrong.
-    rebuilt: u32,
+    /// How often the file was moved aside. The second time in one process disables the cache.
+    recreated: u32,
 }
 
 impl VectorCache {
-    /// Opens `cache.db` in a folder, which is made where it is missing. Never fails: what is
-    /// unusable is moved aside and begun anew, and where that is impossible there is no cache.
+    /// Opens `cache.db` in a folder, which is created if missing. Never fails: an unusable file is
+    /// moved aside and replaced, or else the cache is disabled.
     pub fn open(folder: &Path, bound: ByteSize) -> Self {
         let cache = Self {
             path: folder.join("cache.db"),
             bound: bound.0,
-            state: Mutex::new(State { connection: None, writable: true, rebuilt: 0 }),
+            state: Mutex::new(State { connection: None, writable: true, recreated: 0 }),
         };
         cache.connect(&mut cache.lock());
         cache
     }
 
-    /// The vectors of those keys that are there, in the keys' order. Marks them as used today.
+    /// Looks up keys and marks the entries as used today. The result is in the order of the keys.
     pub fn get_many(&self, keys: &[CacheKey]) -> Vec<Option<Vector>> {
         let mut found = vec![None; keys.len()];
         self.attempt("read", |state, connection| {
@@ -120,7 +120,7 @@ impl VectorCache {
         found
     }
 
-    /// Which of the keys are there. Changes nothing.
+    /// Returns which keys are cached. Read-only.
     pub fn contains_many(&self, keys: &[CacheKey]) -> Vec<bool> {
         let mut found = vec![false; keys.len()];
         self.attempt("read", |_, connection| {
@@ -134,11 +134,11 @@ impl VectorCache {
         found
     }
 
-    /// Files vectors, in one transaction; then lets the least recently used go until the bound
-    /// holds again.
+    /// Stores vectors in one transaction, then evicts least recently used entries until the size
+    /// bound holds.
     pub fn put_many(&self, vectors: &[(CacheKey, Vector)]) {
         let mut sorted: Vec<_> = vectors.iter().collect();
-        sorted.sort_unstable_by_key(|(key, _)| *key); // neighbours in the key's index are written together
+        sorted.sort_unstable_by_key(|(key, _)| *key); // writes neighbours in the index together
         self.attempt("write", |state, connection| {
             if !state.writable {
                 return Ok(());
@@ -165,7 +165,7 @@ impl VectorCache {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs an operation on the file, if there is one, and deals with its failure.
+    /// Runs an operation on the file, if the cache is enabled, and handles its errors.
     fn attempt(&self, what: &str, operation: impl FnOnce(&State, &Connection) -> rusqlite::Result<()>) {
         let mut state = self.lock();
         let Some(connection) = &state.connection else { return };
@@ -173,24 +173,25 @@ impl VectorCache {
         let path = self.path.display();
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                tracing::debug!(%path, %error, "the vector cache is busy; going on without it this once");
+                tracing::debug!(%path, %error, "the vector cache is busy; skipping it for this call");
             }
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                self.begin_anew(&mut state, &error.to_string());
+                self.recreate(&mut state, &error.to_string());
             }
             Some(ErrorCode::DiskFull | ErrorCode::ReadOnly) => {
-                tracing::warn!(%path, %error, "cannot write the vector cache; new vectors are not kept");
+                tracing::warn!(%path, %error, "cannot write the vector cache; new vectors are not cached");
                 state.writable = false;
             }
             _ => {
-                tracing::warn!(%path, %error, "cannot {what} the vector cache; going on without it");
+                tracing::warn!(%path, %error, "cannot {what} the vector cache; continuing without it");
                 state.connection = None;
             }
         }
     }
 
     fn connect(&self, state: &mut State) {
-        // SQLite's own patience does not cover the moment in which two processes make the file.
+        // SQLite's busy time-out does not cover two processes that create the file at the same
+        // moment.
         let mut tries = 50;
         let mut opened = open_file(&self.path, self.bound);
         while matches!(opened, Err(Unusable::Busy)) && tries > 0 {
@@ -201,9 +202,9 @@ impl VectorCache {
         match opened {
             Ok(connection) => state.connection = Some(connection),
             Err(Unusable::Busy) => {
-                tracing::warn!(path = %self.path.display(), "the vector cache stays busy; going on without it");
+                tracing::warn!(path = %self.path.display(), "the vector cache is locked; continuing without it");
             }
-            Err(Unusable::Content(why)) => self.begin_anew(state, &why),
+            Err(Unusable::Content(why)) => self.recreate(state, &why),
             Err(Unusable::Place(why)) => {
                 if let Some(connection) = open_read_only(&self.path) {
                     state.connection = Some(connection);
@@ -211,32 +212,32 @@ impl VectorCache {
                     return;
                 }
                 let path = self.path.display();
-                tracing::warn!(%path, error = %why, "cannot open the vector cache; going on without it");
+                tracing::warn!(%path, error = %why, "cannot open the vector cache; continuing without it");
             }
         }
     }
 
-    /// Moves the file aside and opens a new one.
-    fn begin_anew(&self, state: &mut State, why: &str) {
+    /// Moves the file aside and creates a new one.
+    fn recreate(&self, state: &mut State, why: &str) {
         state.connection = None;
-        state.rebuilt += 1;
+        state.recreated += 1;
         let aside = self.path.with_extension("db.unusable");
         let path = self.path.display();
-        if state.rebuilt > 1 {
-            tracing::warn!(%path, error = why, "the vector cache is damaged again; going on without it");
+        if state.recreated > 1 {
+            tracing::warn!(%path, error = why, "the vector cache is damaged again; continuing without it");
             return;
         }
-        tracing::warn!(%path, error = why, moved_to = %aside.display(), "the vector cache is unusable and is begun anew");
+        tracing::warn!(%path, error = why, moved_to = %aside.display(), "the vector cache is unusable; starting with an empty one");
         if let Err(error) = std::fs::rename(&self.path, &aside) {
-            tracing::warn!(%path, %error, "cannot move the vector cache aside; going on without it");
+            tracing::warn!(%path, %error, "cannot move the vector cache aside; continuing without it");
             return;
         }
         for companion in ["cache.db-wal", "cache.db-shm"] {
-            // Usually there is none; a leftover one would be taken for the new file's.
+            // Usually absent. SQLite would apply a leftover WAL to the new file.
             if let Err(error) = std::fs::remove_file(self.path.with_file_name(companion))
                 && error.kind() != std::io::ErrorKind::NotFound
             {
-                tracing::warn!(%path, %error, "cannot remove `{companion}`; going on without a vector cache");
+                tracing::warn!(%path, %error, "cannot remove `{companion}`; continuing without a vector cache");
                 return;
             }
         }
@@ -244,13 +245,12 @@ impl VectorCache {
     }
 }
 
-/// Why a file cannot be used.
 enum Unusable {
-    /// What is in it: damaged, foreign, of another version.
+    /// Its content: damaged, foreign, of another version.
     Content(String),
-    /// Where it is: no permission, no space, a folder.
+    /// Its location: no permission, no space, a folder of this name.
     Place(String),
-    /// Another process holds it this moment.
+    /// Another process has locked it.
     Busy,
 }
 
@@ -264,8 +264,8 @@ impl From<rusqlite::Error> for Unusable {
     }
 }
 
-/// The cache where it can only be read: on a read-only medium, or as another user's. A vector that
-/// is torn by a writer fails its check and counts as absent.
+/// Opens the cache for reading only, on a read-only medium or as another user. A vector that a
+/// concurrent writer is changing fails its checksum and counts as missing.
 fn open_read_only(path: &Path) -> Option<Connection> {
     let (connection, _) = open_to_read(path, OpenFlags::SQLITE_OPEN_READ_ONLY, BUSY).ok()?;
     connection.set_prepared_statement_cache_capacity(8);
@@ -281,17 +281,17 @@ fn open_file(path: &Path, bound: u64) -> Result<Connection, Unusable> {
     if let Some(folder) = path.parent() {
         state_folder::make(folder).map_err(|error| Unusable::Place(error.to_string()))?;
     }
-    // A cache that cannot be made private is as little use as one that cannot be opened.
+    // A cache that other users can read is not used.
     private::create(path)
         .and_then(|()| private::narrow_database(path))
         .map_err(|error| Unusable::Place(error.to_string()))?;
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(8);
-    // The page size suits both 1 KB and 6 KB vectors, and holds only for a new file. A commit need
-    // not survive a power cut, so it does not wait for the disk. Keys come in no order, so that every
-    // commit changes most pages of the index: the later a checkpoint (after so many pages, 64 MiB),
-    // the more often a page was changed for each time that it is written back.
+    // The page size suits vectors of 1 KB and of 6 KB, and applies only to a new file. A commit
+    // need not survive a power failure, so it does not sync. Keys are random, so that every commit
+    // changes most pages of the index; checkpointing late (after 4096 pages, 64 MiB) writes each
+    // page back less often.
     connection.execute_batch("PRAGMA page_size = 16384; PRAGMA auto_vacuum = INCREMENTAL")?;
     use_wal(&connection, BUSY)?;
     connection.execute_batch(
@@ -300,7 +300,7 @@ fn open_file(path: &Path, bound: u64) -> Result<Connection, Unusable> {
     )?;
     let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i32>(0));
     if !is_ours(&connection)? {
-        // Another process may be making the file right now: look again under the write lock.
+        // Another process may be creating the file; check again under the write lock.
         connection.execute_batch("BEGIN IMMEDIATE")?;
         if !is_ours(&connection)? {
             if number("SELECT count(*) FROM sqlite_schema")? > 0 {
@@ -317,8 +317,8 @@ fn open_file(path: &Path, bound: u64) -> Result<Connection, Unusable> {
     Ok(connection)
 }
 
-/// Deletes the least recently used rows once the bound is passed, down to nine tenths of it, so
-/// that it does not happen at every write.
+/// Evicts least recently used rows if the bound is exceeded, down to nine tenths of it so that
+/// not every write evicts.
 fn evict(connection: &Connection, bound: u64) -> rusqlite::Result<()> {
     let number =
         |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs);
@@ -335,15 +335,15 @@ fn evict(connection: &Connection, bound: u64) -> rusqlite::Result<()> {
         "DELETE FROM vectors WHERE id IN (SELECT id FROM vectors ORDER BY used, id LIMIT ?1)",
     )?;
     while used()? > bound / 10 * 9 && delete.execute([EVICT_STEP])? > 0 {}
-    // The rest of the free pages are used again.
+    // The other free pages are reused.
     let over = pages - bound / page;
     let mut vacuum = connection.prepare(&format!("PRAGMA incremental_vacuum({over})"))?;
-    let mut steps = vacuum.query([])?; // a page in each step
+    let mut steps = vacuum.query([])?; // each step frees one page
     while steps.next()?.is_some() {}
     Ok(())
 }
 
-/// Days since 1970. Uses are stamped by the day, so that reading seldom writes.
+/// Days since 1970. Uses are recorded by day, so that most reads do not write.
 fn today() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs() / 86_400).unwrap_or(i64::MAX)
@@ -364,7 +364,7 @@ fn encode(key: &CacheKey, vector: &[f32], blob: &mut Vec<u8>) {
     blob[..CHECK].copy_from_slice(&check);
 }
 
-/// The vector of a row, if the row is whole.
+/// The vector of a row; `None` if its checksum does not match.
 fn decode(key: &CacheKey, blob: &[u8]) -> Option<Vector> {
     let (stored, components) = blob.split_first_chunk::<CHECK>()?;
     let (components_4, rest) = components.as_chunks::<4>();

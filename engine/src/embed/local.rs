@@ -1,4 +1,4 @@
-//! The model in the binary, or another of its kind in a folder: no network, no key, no price.
+//! The built-in static embedding model, or another one from a folder. Needs no network, key or fee.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -17,8 +17,8 @@ const TOKENIZER: &[u8] = include_bytes!("../../models/static-256/tokenizer.json"
 const MODEL: &[u8] = include_bytes!("../../models/static-256/model.safetensors");
 const CONFIG: &[u8] = include_bytes!("../../models/static-256/config.json");
 
-/// What the three files hash to, so that a run that embeds nothing need not read them. A test
-/// holds them to the files.
+/// BLAKE3 hashes of the three files, so that a run that embeds nothing need not read them. A test
+/// compares them with the files.
 const EMBEDDED_HASHES: [&str; 3] = [
     "b7c709f47e22297ad3f3f24b7e47f5ef8e4ab46c82ae51bdd2c52225bd7ff2c3",
     "cc418fbf2a27919e0820adcd4225f99b3974a272e0152996d2badd09828f0707",
@@ -26,11 +26,11 @@ const EMBEDDED_HASHES: [&str; 3] = [
 ];
 const EMBEDDED_DIMENSIONS: usize = 256;
 
-/// The version of everything around the model that shapes a vector: [`identifiers::split`],
-/// normalisation, [`unknown_text`]. Raise it when one of them changes.
+/// The version of the processing around the model that affects vectors: [`identifiers::split`],
+/// normalisation, [`unknown_text`]. Increase it when one of them changes.
 const PREPARATION: &str = "split 1, normalised, unknown 1";
 
-/// Texts in a call: 5 ms of work, so that the threads share evenly and a run stops promptly.
+/// Texts per call: 5 ms of work, so that threads are evenly loaded and a run can stop promptly.
 const INPUTS_PER_CALL: usize = 256;
 
 static EMBEDDED: LazyLock<StaticModel> = LazyLock::new(|| {
@@ -38,37 +38,37 @@ static EMBEDDED: LazyLock<StaticModel> = LazyLock::new(|| {
         .expect("the model in the binary loads: its files are fixed, and a test loads them")
 });
 
-/// Loaded when a chunk's size is first asked for in tokens.
+/// Loaded when a chunk's size is first measured in tokens.
 static EMBEDDED_COUNTER: LazyLock<WordCounter> = LazyLock::new(|| {
     WordCounter::new(TOKENIZER).expect("the tokenizer in the binary loads: a test loads it")
 });
 
-/// Static embeddings: the mean of a table's rows, one for each word piece.
+/// Static embeddings: the mean of the table's rows for a text's word pieces.
 ///
-/// A text in which the model knows not one piece (only emoji, or one word of more than a hundred
-/// letters) would get the zero vector, which no store can hold. Refusing the text would fail its
-/// whole file on every run, with no remedy for the user; so such a text gets the normalised sum of
-/// one pseudo-random direction for each of its characters instead: nearly orthogonal to all that
-/// the model knows, and near to texts of the same characters. A text without a visible character
-/// is refused.
+/// A text without any piece in the vocabulary (only emoji, or one word of more than a hundred
+/// letters) would get the zero vector, which no store accepts. Rejecting the text would fail its
+/// file on every run, and the user could do nothing about it. Such a text instead gets the
+/// normalised sum of one pseudo-random direction per character: nearly orthogonal to all texts that
+/// the model knows, and close to texts of the same characters. A text without a visible character
+/// is rejected.
 pub struct LocalEmbedder {
     stage: String,
     label: String,
     identity: Fingerprint,
     dimensions: usize,
-    /// None: the one in the binary, loaded when first needed and shared by the process.
+    /// `None`: the built-in model, loaded on first use and shared by the process.
     folder: Option<Folder>,
     calls: usize,
 }
 
-/// A model from a folder.
+/// A model that was loaded from a folder.
 struct Folder {
     model: StaticModel,
     counter: WordCounter,
 }
 
 impl LocalEmbedder {
-    /// The model in the binary. Costs nothing until the first text.
+    /// The built-in model. Loads nothing until the first text.
     pub fn embedded(stage: impl Into<String>) -> Self {
         Self {
             stage: stage.into(),
@@ -80,8 +80,8 @@ impl LocalEmbedder {
         }
     }
 
-    /// A model in model2vec format: `tokenizer.json`, `model.safetensors` and `config.json` in a
-    /// folder. Reads and hashes them here: call it on a blocking thread.
+    /// Loads a model in model2vec format: `tokenizer.json`, `model.safetensors` and `config.json`
+    /// in a folder. Reads and hashes the files, so call it on a blocking thread.
     pub fn from_folder(stage: impl Into<String>, path: &Path) -> StageResult<Self> {
         let stage = stage.into();
         let read = |name: &str| {
@@ -93,7 +93,7 @@ impl LocalEmbedder {
         };
         let files = [read("tokenizer.json")?, read("model.safetensors")?, read("config.json")?];
         let unusable = |why: anyhow::Error| {
-            StageError::misconfigured(&stage, format!("`{}` holds no model2vec model", path.display()))
+            StageError::misconfigured(&stage, format!("`{}` is not a valid model2vec model", path.display()))
                 .caused_by(why)
         };
         let model = load(&files[0], &files[1], &files[2]).map_err(unusable)?;
@@ -116,7 +116,7 @@ impl LocalEmbedder {
     }
 }
 
-/// Decides what vectors may be compared: the files, not where they were found.
+/// The identity under which vectors are comparable: the content of the files, not their path.
 fn identity(hashes: &[impl AsRef<str>; 3]) -> Fingerprint {
     let [tokenizer, model, config] = hashes;
     Fingerprint::of(["local", tokenizer.as_ref(), model.as_ref(), config.as_ref(), PREPARATION])
@@ -127,13 +127,13 @@ fn cores() -> usize {
 }
 
 fn load(tokenizer: &[u8], model: &[u8], config: &[u8]) -> anyhow::Result<StaticModel> {
-    // One thread for each call, and as many calls as cores: the queue keeps them busy, and a
-    // second pool of threads beside tokio's would only compete with it.
+    // One thread per call and as many calls as cores: the queue keeps the cores busy, and the
+    // tokenizer's own thread pool would compete with tokio's.
     tokenizers::utils::parallelism::set_parallelism(false);
     StaticModel::from_bytes(tokenizer, model, config, Some(true))
 }
 
-/// Vectors of the texts, in order. No text is cut.
+/// Embeds texts, in order. No text is truncated.
 fn encode(model: &StaticModel, texts: &[String]) -> Vec<Vector> {
     let prepared: Vec<String> = texts.iter().map(|text| identifiers::split(text)).collect();
     let flat = model.encode_flat_with_args(&prepared, None);
@@ -147,7 +147,7 @@ fn encode(model: &StaticModel, texts: &[String]) -> Vec<Vector> {
         .collect()
 }
 
-/// The vector of a text of which the model knows nothing; zero if no character is visible.
+/// The vector of a text without any known piece; zero if no character is visible.
 fn unknown_text(text: &str, dimensions: usize) -> Vector {
     let mut sum = vec![0.0f32; dimensions];
     for c in text.chars().filter(|c| !c.is_whitespace() && !c.is_control()) {
@@ -167,7 +167,7 @@ fn unknown_text(text: &str, dimensions: usize) -> Vector {
     sum.into()
 }
 
-/// Spreads a number over 64 bits (the finisher of SplitMix64).
+/// Hashes a number to 64 bits (the finalizer of SplitMix64).
 fn mixed(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -202,7 +202,7 @@ impl Embedder for LocalEmbedder {
         0.0
     }
 
-    /// An estimate, rather high than low: nothing is paid by it.
+    /// An estimate on the high side; nothing is charged by it.
     fn count_tokens(&self, text: &str) -> usize {
         identifiers::estimate_tokens(text)
     }
@@ -294,7 +294,7 @@ mod tests {
         assert!(cosine(&v[0], &v[1]) > 0.99, "the same characters");
         assert!(cosine(&v[0], &v[2]).abs() < 0.3 && cosine(&v[0], &v[4]).abs() < 0.3);
         assert!((cosine(&v[3], &v[3]) - 1.0).abs() < 1e-4);
-        assert!(v[5].iter().all(|&x| x == 0.0), "left to the queue, which refuses it");
+        assert!(v[5].iter().all(|&x| x == 0.0), "the queue rejects it");
         let refused = LocalEmbedder::embedded("local").embed_one(" \u{7}\n").await.expect_err("refused");
         assert_eq!(refused.kind, ErrorKind::Refused);
     }
@@ -323,6 +323,6 @@ mod tests {
             std::fs::write(folder.path().join(name), "{}").expect("written");
         }
         let error = LocalEmbedder::from_folder("mine", folder.path()).err().expect("no model");
-        assert!(error.message.contains("holds no model2vec model"), "{error}");
+        assert!(error.message.contains("is not a valid model2vec model"), "{error}");
     }
 }

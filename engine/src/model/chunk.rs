@@ -1,4 +1,4 @@
-//! What a chunker gives back.
+//! The output of a chunker.
 
 use std::ops::Range;
 
@@ -7,20 +7,20 @@ use serde::{Deserialize, Serialize};
 /// One piece of a document.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chunk {
-    /// Where its text stands, or the text itself.
+    /// The chunk's text.
     pub body: Body,
-    /// Heading path or signature; goes in front of the body for the embedding alone.
+    /// Heading path or signature. Prepended to the body for the embedding only.
     pub context: Option<String>,
-    /// What it is: `function`, `section`, `table`, …
+    /// What the chunk is: `function`, `section`, `table`, …
     pub kind: Option<String>,
-    /// The symbol's or section's name.
+    /// The name of the symbol or section.
     pub name: Option<String>,
-    /// A component's own attributes; stored as `attr_…`.
+    /// Attributes from a component; stored as `attr_…`.
     pub attrs: Attrs,
 }
 
 impl Chunk {
-    /// A plain slice of the document (byte range), nothing more known about it.
+    /// A slice of the document (byte range) without further attributes.
     pub fn slice(range: Range<usize>) -> Self {
         Self { body: Body::Slice(range), context: None, kind: None, name: None, attrs: Vec::new() }
     }
@@ -29,16 +29,16 @@ impl Chunk {
 /// A chunk's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
-    /// A byte range of the cleaned text, on character borders, not empty.
+    /// A byte range of the cleaned text, not empty, on character boundaries.
     Slice(Range<usize>),
-    /// Text that does not stand in the file (made by a component).
+    /// Text that is not in the file: a component generated it.
     Generated(String),
 }
 
-/// Named attributes, in the order given.
+/// Named attributes, in the order in which they were set.
 pub type Attrs = Vec<(String, AttrValue)>;
 
-/// What a vector store's metadata can hold.
+/// A value that the metadata of every vector store supports.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum AttrValue {
@@ -46,8 +46,8 @@ pub enum AttrValue {
     Text(String),
     /// A number.
     Number(f64),
-    /// Yes or no.
+    /// A boolean.
     Flag(bool),
-    /// Several texts.
+    /// A list of texts.
     Texts(Vec<String>),
 }

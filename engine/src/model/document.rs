@@ -2,22 +2,22 @@
 
 use std::ops::Range;
 
-/// Text after cleaning, with the way back to the original file's lines.
+/// Text after cleaning, with a map of its lines to those of the original file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cleaned {
     /// The cleaned text. Ranges of chunks are byte ranges into it.
     pub text: String,
-    /// Which original line each of its lines came from.
+    /// Maps its lines to lines of the original file.
     pub lines: LineMap,
 }
 
-/// From lines of the cleaned text to lines of the original file.
+/// Maps lines of the cleaned text to lines of the original file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LineMap {
-    /// Line n is line n.
+    /// Lines are the same in both.
     Identity,
-    /// `lines[n]` is the original line (1-based) of line n (0-based) of the cleaned text;
-    /// folding of empty lines drops some.
+    /// `lines[n]` is the original line (1-based) of line n (0-based) of the cleaned text. Cleaning
+    /// drops repeated empty lines.
     Folded(Vec<u32>),
 }
 
@@ -31,19 +31,19 @@ impl LineMap {
     }
 }
 
-/// What a chunker is given.
+/// The input of a chunker.
 #[derive(Debug, Clone, Copy)]
 pub struct Document<'a> {
     /// The path from the repository's root.
     pub path: &'a str,
     /// The cleaned text.
     pub text: &'a str,
-    /// The language by file name, in lower case (`rust`, `markdown`), where known.
+    /// The language by file name, in lower case (`rust`, `markdown`); `None` if unknown.
     pub language: Option<&'a str>,
 }
 
 impl Document<'_> {
-    /// True when a range lies in the text, on character borders, and is not empty.
+    /// True if the range is not empty, lies in the text and is on character boundaries.
     pub fn holds(&self, range: &Range<usize>) -> bool {
         range.start < range.end
             && self.text.is_char_boundary(range.start)

@@ -1,23 +1,23 @@
-//! Base URLs of services, as people write them.
+//! Base URLs of services in the configuration.
 
 use std::net::IpAddr;
 
 use url::{Host, Url};
 
-/// Reads a service's base URL: scheme, port and path prefix are optional. No scheme means https;
-/// http is accepted for loopback only. The result ends in `/`, so that `join` appends to a prefix.
-/// The error is a fragment without the text itself, which may hold a secret.
+/// Parses a service's base URL; scheme, port and path prefix are optional. The default scheme is
+/// https; http is accepted for loopback only. The result ends in `/`, so that `join` appends to a
+/// prefix. The error does not contain the text, which may hold a secret.
 pub fn parse_endpoint(text: &str) -> Result<Url, String> {
     let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
     let mut url = Url::parse(&with_scheme).map_err(|error| format!("not a URL: {error}"))?;
     if url.host().is_none() {
-        return Err("a URL without a host".into());
+        return Err("the URL has no host".into());
     }
     match url.scheme() {
         "https" => {}
         "http" if is_loopback(&url) => {}
         "http" => return Err("http is accepted for loopback addresses only".into()),
-        other => return Err(format!("`{other}` is not a scheme for a service")),
+        other => return Err(format!("the scheme `{other}` is not supported; use https")),
     }
     if !url.path().ends_with('/') {
         let path = format!("{}/", url.path());
@@ -26,7 +26,7 @@ pub fn parse_endpoint(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// True for an address of this machine itself: `localhost`, 127.0.0.0/8, `::1`.
+/// True for a loopback host: `localhost`, 127.0.0.0/8, `::1`.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name.trim_end_matches('.').eq_ignore_ascii_case("localhost"),

@@ -1,4 +1,4 @@
-//! The one error that crosses the seams.
+//! The error type of all stages.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,68 +7,70 @@ use std::time::Duration;
 
 use super::mask_secrets;
 
-/// The result of a stage's work.
+/// The result of a stage's operation.
 pub type StageResult<T> = Result<T, StageError>;
 
-/// What went wrong in a stage, and whether it may be tried again.
+/// An error of a stage, classified by how to react to it.
 ///
-/// Messages are lower-case fragments that fit after "failed to …" and name the thing (project,
-/// path, host, status), never a body longer than a line or two. Registered secrets are masked in
-/// messages and hints when the error is made.
+/// Messages are lower-case fragments that fit after "failed to …". They name the object (project,
+/// path, host, status) and are at most a line or two. Registered secrets are masked in messages and
+/// hints on construction.
 #[derive(Debug, Clone)]
 pub struct StageError {
     /// The stage's name in `reposync.toml`.
     pub stage: String,
-    /// What kind of fault: the only thing that retries and runs branch on.
+    /// The class of the error. Retries and runs depend on nothing else.
     pub kind: ErrorKind,
     /// What happened.
     pub message: String,
-    /// What to do about it.
+    /// What the user can do about it.
     pub hint: Option<String>,
-    /// What it was caused by.
+    /// The underlying error.
     pub source: Option<Arc<anyhow::Error>>,
 }
 
-/// May it be tried again, and whose fault is it?
+/// Whether a retry can help, and how much of a run an error ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The service or the network, for now: time-outs, resets, garbage, 408/429/5xx, rate limits.
-    /// `net::retry` tries again; once it comes out of a client, the tries are used up or the wait
-    /// asked for is too long, and the projects on the stage end early (exit 1).
+    /// A temporary failure of the service or the network: time-outs, resets, malformed responses,
+    /// 408/429/5xx, rate limits. `net::retry` retries these; one that leaves a client has used up
+    /// its attempts or asks for too long a wait, and fails the projects that use the stage (exit
+    /// 1).
     Transient {
-        /// How long the service asked to wait.
+        /// The delay that the service requested.
         retry_after: Option<Duration>,
     },
-    /// The service refuses this one thing (a repository, a file, a text) and would again. It is
-    /// recorded as failed; everything else goes on (exit 3).
+    /// The service rejects this item (a repository, a file, a text) and would do so again. The item
+    /// is recorded as failed; the run continues (exit 3).
     Refused,
-    /// The thing itself is bad (a component's own refusal, an unreadable object). As `Refused`.
+    /// The item itself is invalid (a component returned an error, an object is unreadable). Treated
+    /// as `Refused`.
     BadInput,
-    /// Credentials, a missing deployment or index, a dimension: the projects on the stage end at
-    /// once, others go on (exit 1).
+    /// Wrong credentials, a missing deployment or index, another dimension. Fails the projects that
+    /// use the stage without a retry; others continue (exit 1).
     Misconfigured,
-    /// Local trouble that ends the run: a full disk, an unreadable ledger (exit 1).
+    /// A local failure that ends the run: a full disk, an unreadable ledger (exit 1).
     Local,
     /// The run was interrupted (exit 130).
     Cancelled,
-    /// A broken promise inside RepoSync (exit 1).
+    /// An internal error of RepoSync (exit 1).
     Bug,
 }
 
 impl ErrorKind {
-    /// True where one item failed and everything else may go on.
+    /// True if only one item failed and the run can continue.
     pub fn is_item(self) -> bool {
         matches!(self, Self::Refused | Self::BadInput)
     }
 }
 
 impl StageError {
-    /// An error of a kind, in a stage.
+    /// An error of this kind.
     pub fn new(stage: impl Into<String>, kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { stage: stage.into(), kind, message: masked(message), hint: None, source: None }
     }
 
-    /// A transient error without a wait asked for.
+    /// A transient error without a requested delay.
     pub fn transient(stage: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(stage, ErrorKind::Transient { retry_after: None }, message)
     }
@@ -78,36 +80,36 @@ impl StageError {
         Self::new(stage, ErrorKind::Misconfigured, message)
     }
 
-    /// One thing refused.
+    /// An error that concerns one item.
     pub fn refused(stage: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(stage, ErrorKind::Refused, message)
     }
 
-    /// Trouble on this machine: disk, permissions, a damaged file.
+    /// A failure of this machine: disk, permissions, a damaged file.
     pub fn local(stage: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(stage, ErrorKind::Local, message)
     }
 
-    /// The run was interrupted.
+    /// The error of an interrupted run.
     pub fn cancelled(stage: impl Into<String>) -> Self {
         Self::new(stage, ErrorKind::Cancelled, "interrupted")
     }
 
-    /// Adds what to do about it.
+    /// Sets the hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(masked(hint));
         self
     }
 
-    /// Adds what it was caused by.
+    /// Sets the underlying error.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<anyhow::Error>) -> Self {
         self.source = Some(Arc::new(source.into()));
         self
     }
 
-    /// Message and causes in one line, for reports and logs; without secrets.
+    /// Message and causes in one line, with secrets masked, for reports and logs.
     pub fn one_line(&self) -> String {
         let mut line = self.message.clone();
         if let Some(source) = &self.source {
@@ -120,8 +122,8 @@ impl StageError {
     }
 }
 
-/// Services repeat what they were sent, and components what they were told: whatever becomes of an
-/// error (a report, the history, a notification), it holds no secret.
+/// Masks secrets: services and components may echo them, and errors end up in reports, the history
+/// and notifications.
 fn masked(text: impl Into<String>) -> String {
     let text = text.into();
     match mask_secrets(&text) {

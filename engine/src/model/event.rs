@@ -1,4 +1,4 @@
-//! What happened, as it happens. The engine emits; cli, daemon and api render.
+//! Events of a run. The engine emits them; CLI, daemon and API render them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Outcome, SkipReason};
 
-/// A part of the run that a progress view counts.
+/// A part of a run whose progress is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -17,7 +17,7 @@ pub enum Phase {
     Fetch,
     /// Files chunked.
     Chunk,
-    /// Texts that got their vector (from the cache or the embedder).
+    /// Texts embedded, from the cache or by the embedder.
     Embed,
     /// Vectors written.
     Upsert,
@@ -25,46 +25,47 @@ pub enum Phase {
     Commit,
 }
 
-/// The service behind a stage, by the stage's role.
+/// The role of the stage that calls a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ServiceKind {
-    /// A source's.
+    /// A source.
     Source,
-    /// An embedder's.
+    /// An embedder.
     Embedder,
-    /// A store's.
+    /// A store.
     Store,
-    /// A notifier's.
+    /// A notifier.
     Notifier,
 }
 
-/// One thing that happened in a run.
+/// An event of a run.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the variants are documented, their fields are named after what they hold")]
 pub enum Event {
-    /// A project's run began.
+    /// A project's run started.
     ProjectStarted { project: String },
-    /// A repository was compared with the ledger; so many files are to be processed or removed.
+    /// A repository was compared with the ledger: the number of files to process and to remove.
     RepositoryPlanned { project: String, repository: String, changes: u64, removals: u64 },
-    /// A repository's entry was as at its last finished sync: nothing asked.
+    /// The listing shows no change of a repository since its last complete sync, so it was not
+    /// inspected.
     RepositoryUnchanged { project: String, repository: String },
-    /// `n` more things are to be done in a phase.
+    /// The total of a phase grew by `n`.
     Expected { phase: Phase, n: u64 },
-    /// `n` more things were done in a phase.
+    /// `n` items of a phase were completed.
     Done { phase: Phase, n: u64 },
-    /// A file is in the index, recorded.
+    /// A file was indexed and recorded in the ledger.
     FileIndexed { project: String, repository: String, path: String, chunks: u64 },
-    /// A file left the index.
+    /// A file was removed from the index.
     FileRemoved { project: String, repository: String, path: String },
-    /// A file is not indexed.
+    /// A file was skipped.
     FileSkipped { project: String, repository: String, path: String, reason: SkipReason },
     /// A repository, file or text failed.
     Failed { project: String, repository: String, path: Option<String>, error: String },
-    /// A stage waits for its service.
+    /// A stage waits before its next call to a service.
     Waiting { stage: String, seconds: f64, reason: String },
-    /// A call to a service ended. `ok` false: with an error of type `error`.
+    /// A call to a service ended. `error`: the kind of the error if `ok` is false.
     Call {
         service: ServiceKind,
         stage: String,
@@ -77,23 +78,23 @@ pub enum Event {
     },
     /// Texts served by the vector cache.
     CacheHits { project: String, n: u64 },
-    /// Something a person should know that is no failure.
+    /// A notice for the user that is not an error.
     Note { project: String, message: String },
     /// A project's run ended.
     ProjectFinished { project: String, outcome: Outcome },
 }
 
-/// Where events go. Cheap to clone, never blocks.
+/// The destination of events. Cheap to clone, never blocks.
 #[derive(Clone)]
 pub struct EventSink(Arc<dyn Fn(Event) + Send + Sync>);
 
 impl EventSink {
-    /// A sink that calls `f`, which must be quick: it is called from the run's own tasks.
+    /// A sink that calls `f`. Must be quick, since it is called from the run's own tasks.
     pub fn new(f: impl Fn(Event) + Send + Sync + 'static) -> Self {
         Self(Arc::new(f))
     }
 
-    /// A sink that forgets.
+    /// A sink that discards events.
     pub fn none() -> Self {
         Self::new(|_| {})
     }
@@ -103,7 +104,7 @@ impl EventSink {
         (self.0)(event);
     }
 
-    /// Says that a stage waits.
+    /// Emits that a stage waits.
     pub fn waiting(&self, stage: &str, wait: Duration, reason: &str) {
         self.emit(Event::Waiting {
             stage: stage.to_owned(),

@@ -1,4 +1,4 @@
-//! Why a file is in the index or not: the value that `explain` shows.
+//! Why a file is or is not in the index: the result of `explain`.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -6,52 +6,52 @@ use serde_json::Value;
 
 use super::GitSha;
 
-/// What the projects of the file make of one path.
+/// How the projects of the configuration treat one path.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Explanation {
     /// The path, from the root of a repository.
     pub path: String,
-    /// One entry for each project asked for, in the order of the file.
+    /// One entry per requested project, in the order of the file.
     pub projects: Vec<ProjectExplanation>,
 }
 
-/// What one project makes of a path.
+/// How one project treats a path.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct ProjectExplanation {
     /// The project.
     pub project: String,
-    /// Why no file of this path is indexed, whatever its content; `None`: its content decides.
+    /// Why a file with this path is never indexed; `None` if that depends on its content.
     pub left_out: Option<String>,
-    /// The chunkers that may take it, in order: stage and label.
+    /// The chunkers that are tried, in order: stage and label.
     pub chunkers: Vec<String>,
-    /// Why the project's chunkers cannot be made.
+    /// Why the project's chunkers could not be built.
     pub error: Option<String>,
-    /// What the ledger knows of files with this path, by repository.
+    /// The ledger's records of files with this path, one per repository.
     pub files: Vec<FileFacts>,
 }
 
-/// What the ledger knows of a file.
+/// The ledger's record of a file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FileFacts {
-    /// Its repository.
+    /// The repository.
     pub repository: String,
-    /// `synced`, `skipped`, `failed`, `adopted` (found in the store and not compared yet) or `damaged`
-    /// (the store differs).
+    /// `synced`, `skipped`, `failed`, `adopted` (found in the store, not yet compared) or `damaged`
+    /// (the store differs from the ledger).
     pub status: &'static str,
-    /// The last error, or why it was skipped.
+    /// The last error, or the reason why the file was skipped.
     pub detail: Option<String>,
-    /// The blob that the index holds; `None`: it holds nothing.
+    /// The blob that is indexed; `None` if none is.
     pub blob_sha: Option<GitSha>,
-    /// The commit that it was written at.
+    /// The commit at which it was written.
     pub commit: Option<GitSha>,
     /// When it was written (UTC).
     pub synced_at: Option<DateTime<Utc>>,
-    /// Chunks in the index.
+    /// The number of its chunks in the index.
     pub chunks: u64,
-    /// Where they are.
+    /// The place that holds the chunks.
     pub place: Option<String>,
-    /// What the recipe they were made by consists of; `None` where it is not known.
+    /// The parts of the recipe that the chunks were made with; `None` if unknown.
     pub recipe: Option<Value>,
-    /// Chunks that an interrupted run may have left; the next run closes them.
+    /// Intents that an interrupted run left open; the next run closes them.
     pub open_intents: u64,
 }

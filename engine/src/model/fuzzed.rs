@@ -1,8 +1,8 @@
-//! A fuzzer's bytes as values. For fuzzing and tests only.
+//! Builds values from a fuzzer's bytes. For fuzzing and tests only.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-/// An HTTP answer written as one: the status, headers line by line, an empty line, the body.
+/// Parses an HTTP response: the status, headers line by line, an empty line, the body.
 pub(crate) fn answer(bytes: &[u8]) -> (StatusCode, HeaderMap, &[u8]) {
     let end = bytes.windows(2).position(|two| two == b"\n\n");
     let (head, body) = end.map_or((bytes, &[][..]), |at| (&bytes[..at], &bytes[at + 2..]));
@@ -20,7 +20,7 @@ pub(crate) fn answer(bytes: &[u8]) -> (StatusCode, HeaderMap, &[u8]) {
     (status, headers, body)
 }
 
-/// Takes values off the front of some bytes; at their end everything is zero and empty.
+/// Consumes values from the front of a byte slice. At its end numbers are zero and slices empty.
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -32,7 +32,7 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn number(&mut self) -> u32 {
         let (high, low) = (self.byte(), self.byte());
-        // Small ones mostly, and now and then the largest.
+        // Mostly small numbers, sometimes one close to the maximum.
         if high == u8::MAX { u32::MAX - u32::from(low) } else { u32::from(high) << 8 | u32::from(low) }
     }
 

@@ -1,4 +1,4 @@
-//! What Git knows: repositories, commits, trees.
+//! Git's data: repositories, commits, trees.
 
 use std::fmt;
 use std::str::FromStr;
@@ -44,37 +44,37 @@ impl<'de> Deserialize<'de> for GitSha {
     }
 }
 
-/// What a tree entry is, by its Git mode.
+/// The type of a tree entry, from its Git mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EntryMode {
     /// 100644 and 100755: a file.
     File,
-    /// 120000: its content is the target's path.
+    /// 120000: a symbolic link. The blob holds the path of the target.
     Symlink,
     /// 160000: a commit of another repository.
     Submodule,
 }
 
-/// One blob, link or submodule of a recursive tree.
+/// One blob, symbolic link or submodule of a recursive tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TreeEntry {
-    /// The path from the repository's root, `/`-separated. Bytes that are not UTF-8 were
-    /// replaced, and `path_is_utf8` is false.
+    /// The path from the repository's root, `/`-separated. If it is not UTF-8, the invalid bytes
+    /// are replaced and `path_is_utf8` is false.
     pub path: String,
-    /// False where the path in Git is not UTF-8, or has a name that Git does not check out (empty, `.`,
-    /// `..`, `.git`, one with a `/`); such a file is not indexed.
+    /// False if the path in Git is not UTF-8, or has a component that Git does not check out
+    /// (empty, `.`, `..`, `.git`, one with a `/`). Such a file is not indexed.
     pub path_is_utf8: bool,
-    /// What it is.
+    /// The type of the entry.
     pub mode: EntryMode,
-    /// The blob's id (a commit's, for a submodule).
+    /// The blob's id; for a submodule, the id of its commit.
     pub sha: GitSha,
-    /// The blob's size in bytes, where the source knows it without reading the blob.
+    /// The blob's size in bytes; `None` if the source does not know it without reading the blob.
     pub size: Option<u64>,
 }
 
 impl TreeEntry {
-    /// A file of which only the path is known, for rules that look at nothing else.
+    /// A regular file of which only the path is known, for rules that use nothing else.
     pub fn of_path(path: &str) -> Self {
         Self {
             path: path.to_owned(),
@@ -86,30 +86,32 @@ impl TreeEntry {
     }
 }
 
-/// How a source finds a repository again.
+/// How a source identifies a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RepoRef {
-    /// `owner/name` for GitHub, the folder's name for local Git: what users see and what ids are made of.
+    /// `owner/name` on GitHub, the folder's name for local Git. Shown to users and hashed into
+    /// chunk ids.
     pub name: String,
-    /// The source's own stable key: GitHub's numeric id, or the local path. Survives renames on GitHub.
+    /// The source's own stable key: GitHub's numeric id, which survives renames, or the local path.
     pub key: String,
 }
 
-/// A repository as a complete listing shows it.
+/// A repository in a complete listing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepoEntry {
-    /// Name and key.
+    /// The repository.
     pub repo: RepoRef,
-    /// The default branch; empty where the listing does not tell.
+    /// The default branch; empty if the listing does not have it.
     pub default_branch: String,
-    /// `pushed_at` as the listing gave it. `None`: the source has no such stamp, ask the head.
+    /// `pushed_at` of the listing. `None`: the source has no such time stamp, so the head must be
+    /// fetched.
     pub pushed_at: Option<String>,
-    /// True when `pushed_at` was at least 10 s older than the server's clock, so that a push in
-    /// the same moment cannot hide behind it.
+    /// True if `pushed_at` was at least 10 s before the server's time. A later push in the same
+    /// second would leave a more recent `pushed_at` unchanged.
     pub pushed_at_settled: bool,
 }
 
-/// Which commit of a repository is wanted.
+/// The commit to index, by branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BranchRef {
     /// The repository's default branch (local Git: `HEAD`).
@@ -118,12 +120,12 @@ pub enum BranchRef {
     Named(String),
 }
 
-/// An answer of a service that is kept to ask conditionally: an ETag and what it stood for.
+/// A stored response for conditional requests: the ETag and the content it identifies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredAnswer {
     /// The ETag, verbatim.
     pub etag: String,
-    /// What the source needs of the answer, in its own form. Never a secret.
+    /// The parts of the response that the source needs, in its own encoding. Never holds a secret.
     pub body: Vec<u8>,
 }
 

@@ -1,4 +1,4 @@
-//! Deterministic identities: chunk ids, fingerprints of settings.
+//! Deterministic ids: chunk ids, fingerprints of settings.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 
-/// What all ids of one file's chunks start with: `md5(project NUL repository NUL path)` in hex.
+/// The common prefix of the ids of a file's chunks: `md5(project NUL repository NUL path)` in hex.
 pub fn file_prefix(project: &str, repository: &str, path: &str) -> String {
     let mut hasher = Md5::new();
     hasher.update(project);
@@ -18,19 +18,20 @@ pub fn file_prefix(project: &str, repository: &str, path: &str) -> String {
 }
 
 /// The id of a chunk: the file's prefix, a dash, `md5(text)`, a dash, and the number (from 0) of
-/// this occurrence of the text in the file. ASCII; 32 + 1 + 32 + 1 + digits bytes long.
+/// this occurrence of the text in the file. ASCII, 32 + 1 + 32 + 1 + digits bytes.
 pub fn chunk_id(file_prefix: &str, text: &str, occurrence: usize) -> String {
     format!("{file_prefix}-{}-{occurrence}", hex::encode(Md5::digest(text)))
 }
 
-/// A BLAKE3 hash of everything that decides something: settings, identities, versions.
+/// A BLAKE3 hash of all inputs of a decision: settings, identities, versions.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(Arc<str>);
 
 impl Fingerprint {
-    /// Fingerprints a sequence of parts. Each part's length is hashed too, so that no two
-    /// different sequences run together. 32 hex digits: 128 bits are beyond accidental collision.
+    /// Hashes a sequence of parts. Each part's length is hashed too, so that different sequences
+    /// cannot be concatenated to the same input. Truncated to 128 bits (32 hex digits), enough
+    /// against accidental collisions.
     pub fn of<I, S>(parts: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -45,7 +46,7 @@ impl Fingerprint {
         Self(hasher.finalize().to_hex()[..32].into())
     }
 
-    /// Takes back a fingerprint that was stored.
+    /// Wraps a fingerprint that was read from storage.
     pub fn from_stored(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }

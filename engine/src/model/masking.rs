@@ -1,8 +1,8 @@
-//! The secrets of this process, and their masking in everything that is said about a run: logs,
+//! A process-wide registry of secrets, and their masking in everything reported about a run: logs,
 //! reports, the ledger's history, errors, notifications, hints.
 //!
-//! Texts of documents, stored records and answers to queries are never masked: what is indexed must
-//! not depend on the environment.
+//! Texts of documents, stored records and query results are never masked: what is indexed must not
+//! depend on the environment.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -11,21 +11,22 @@ use std::sync::{Arc, PoisonError, RwLock};
 use aho_corasick::{AhoCorasick, MatchKind};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// A shorter value is not masked: it would be found inside of ordinary words. `validate` refuses
-/// shorter secrets.
+/// Minimum length of a masked value in bytes. Shorter ones would match inside ordinary words;
+/// `validate` refuses them as secrets.
 pub const SHORTEST_SECRET: usize = 8;
-/// What stands in place of a secret.
+/// The replacement of a secret.
 const MASK: &str = "***";
-/// Values kept: a daemon that reads a renewed token every hour has this many after a month.
-const MOST_VALUES: usize = 1000;
-/// A shorter line of a multi-line value is not masked on its own.
-const SHORTEST_LINE: usize = 16;
-/// What URLs leave as it is.
+/// Maximum number of values kept. A daemon that reads a new token every hour reaches it after a
+/// month.
+const MAX_VALUES: usize = 1000;
+/// Minimum length of a line of a multi-line value that is masked on its own.
+const MIN_LINE: usize = 16;
+/// Characters that are not percent-encoded in URLs.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 static PROCESS: RwLock<Option<Arc<Masker>>> = RwLock::new(None);
 
-/// Adds values that are masked from now on, in the forms that messages may hold them in.
+/// Registers values, in every form that they may have in messages. They are masked from now on.
 pub fn register_secrets(values: impl IntoIterator<Item = String>) {
     let values: Vec<String> = values.into_iter().collect();
     if values.is_empty() {
@@ -38,7 +39,7 @@ pub fn register_secrets(values: impl IntoIterator<Item = String>) {
     }
 }
 
-/// The text without any registered secret.
+/// Replaces every registered secret in a text.
 pub fn mask_secrets(text: &str) -> Cow<'_, str> {
     let masker = PROCESS.read().unwrap_or_else(PoisonError::into_inner).clone();
     match masker {
@@ -47,7 +48,7 @@ pub fn mask_secrets(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Adds values, oldest first out; true where something is new.
+/// Adds values and evicts the oldest beyond [`MAX_VALUES`]. Returns true if any is new.
 fn add(known: &mut VecDeque<String>, values: &[String]) -> bool {
     let mut changed = false;
     for value in values.iter().flat_map(|value| forms(value)) {
@@ -56,42 +57,42 @@ fn add(known: &mut VecDeque<String>, values: &[String]) -> bool {
             changed = true;
         }
     }
-    let surplus = known.len().saturating_sub(MOST_VALUES);
+    let surplus = known.len().saturating_sub(MAX_VALUES);
     known.drain(..surplus);
     changed
 }
 
-/// The value as it is, in JSON, in a URL, and line by line.
+/// The value as it is, JSON-escaped, percent-encoded, and line by line.
 fn forms(value: &str) -> Vec<String> {
     let value = value.trim();
     let mut forms = vec![value.to_owned(), utf8_percent_encode(value, UNRESERVED).to_string()];
     let json = serde_json::Value::from(value).to_string();
     forms.push(json[1..json.len() - 1].to_owned());
     if value.contains('\n') || value.contains("\\n") {
-        // A key in PEM form: messages are of one line. Its first and last line are no secret.
+        // A PEM key: messages may quote single lines of it. Its first and last line are not secret.
         let lines = value.split('\n').flat_map(|line| line.split("\\n")).map(str::trim);
-        let secret = |line: &&str| line.len() >= SHORTEST_LINE && !line.starts_with("-----");
+        let secret = |line: &&str| line.len() >= MIN_LINE && !line.starts_with("-----");
         forms.extend(lines.filter(secret).map(str::to_owned));
     }
     forms.retain(|form| form.chars().count() >= SHORTEST_SECRET);
     forms
 }
 
-/// Finds all values in one pass.
+/// Searches for all values in one pass.
 struct Masker {
     values: VecDeque<String>,
     search: AhoCorasick,
 }
 
 impl Masker {
-    /// None where there is nothing to look for.
+    /// `None` if there are no values.
     fn new(values: VecDeque<String>) -> Option<Self> {
         if values.is_empty() {
             return None;
         }
-        // Of secrets that contain each other the longest is masked whole.
+        // If one secret contains another, the longer one is masked as a whole.
         let search = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&values);
-        // Fails beyond some 2^31 bytes of values only.
+        // Building fails only for more than about 2^31 bytes of values.
         search.ok().map(|search| Self { values, search })
     }
 
@@ -139,9 +140,9 @@ mod tests {
     #[test]
     fn the_oldest_values_go_first() {
         let mut known = VecDeque::new();
-        let values: Vec<String> = (0..MOST_VALUES + 5).map(|n| format!("secret{n:06}")).collect();
+        let values: Vec<String> = (0..MAX_VALUES + 5).map(|n| format!("secret{n:06}")).collect();
         assert!(add(&mut known, &values));
-        assert_eq!((known.len(), known[0].as_str()), (MOST_VALUES, "secret000005"));
+        assert_eq!((known.len(), known[0].as_str()), (MAX_VALUES, "secret000005"));
         assert!(!add(&mut known, &["secret000005".to_owned()]), "known already");
     }
 

@@ -1,4 +1,4 @@
-//! What travels between the modules: plain data, no I/O, no knowledge of any stage.
+//! The data that modules exchange: plain values without I/O that do not depend on any stage.
 
 mod chunk;
 mod document;

@@ -1,20 +1,21 @@
-//! Globs over paths inside a repository, by the rules that `match` and `exclude_patterns` share.
+//! Path globs, with the rules that `match` and `exclude_patterns` share.
 
 use std::fmt;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-/// A set of globs over whole paths from the repository's root.
+/// A set of globs that are matched against whole paths from the repository's root.
 ///
-/// Case is ignored, beyond ASCII too. `*` and `?` do not cross `/`, `**` does, wherever it stands.
-/// A pattern without `/` matches the file name in any folder; one that ends in `/` everything
-/// below that folder. A leading `/` or `./` says what is so anyway. Hidden files are files.
+/// Matching ignores case, also of non-ASCII letters. `*` and `?` do not match `/`; `**` does,
+/// anywhere in a pattern. A pattern without `/` matches the file name in any folder; one that ends
+/// in `/` matches everything below that folder. A leading `/` or `./` is ignored. Files whose name
+/// starts with a dot are matched like any other.
 #[derive(Debug, Clone)]
 pub struct PathMatcher {
     set: GlobSet,
 }
 
-/// A pattern that is no glob.
+/// A pattern that is not a valid glob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadPattern {
     /// The pattern as written.
@@ -32,7 +33,7 @@ impl fmt::Display for BadPattern {
 impl std::error::Error for BadPattern {}
 
 impl PathMatcher {
-    /// Reads patterns; the first bad one is the error.
+    /// Parses patterns. The error is the first invalid one.
     pub fn new<S: AsRef<str>>(patterns: &[S]) -> Result<Self, BadPattern> {
         let mut set = GlobSetBuilder::new();
         for pattern in patterns {
@@ -53,13 +54,13 @@ impl PathMatcher {
         Ok(Self { set })
     }
 
-    /// True when some pattern matches this path from the root.
+    /// True if any pattern matches this path from the root.
     pub fn matches(&self, path: &str) -> bool {
         !self.set.is_empty() && self.set.is_match(path.to_lowercase())
     }
 }
 
-/// A pattern as globs over whole lower-case paths; none where it says nothing.
+/// A pattern as globs over whole lower-case paths; `None` if it is empty.
 fn rooted(pattern: &str) -> Option<Vec<String>> {
     let pattern = pattern.to_lowercase();
     let by_name = !pattern.contains('/');
@@ -74,11 +75,11 @@ fn rooted(pattern: &str) -> Option<Vec<String>> {
     Some(spread(&path))
 }
 
-/// Most `**` inside names that one pattern may hold; each doubles the globs.
+/// Maximum number of `**` inside the components of a pattern. Each doubles the number of globs.
 const MAX_SPREAD: usize = 4;
 
-/// `**` beside other characters (`src/**.rs`, `a**b`) crosses `/` too. The glob library takes it
-/// for `*` there, so it is spelled out: no folder in between, or at least one.
+/// Expands `**` inside a component (`src/**.rs`, `a**b`), which `globset` treats like `*`, so that
+/// it matches `/` too: as `*`, or with at least one folder in between.
 fn spread(path: &str) -> Vec<String> {
     let mut globs = vec![path.to_owned()];
     for _ in 0..MAX_SPREAD {
@@ -100,7 +101,7 @@ fn spread(path: &str) -> Vec<String> {
     globs
 }
 
-/// Where the first `**` stands that is not a whole component.
+/// The position of the first `**` that is not a whole component.
 fn lone_stars(glob: &str) -> Option<usize> {
     let bytes = glob.as_bytes();
     glob.match_indices("**").map(|(at, _)| at).find(|&at| {

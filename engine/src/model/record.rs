@@ -1,4 +1,4 @@
-//! What a vector store holds.
+//! The records of a vector store.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,25 +9,25 @@ use serde_json::{Map, Value};
 
 use super::{AttrValue, Attrs, Fingerprint, GitSha};
 
-/// An embedding: f32 components, as many as the embedder's dimensions.
+/// An embedding, with as many components as the embedder has dimensions.
 pub type Vector = Arc<[f32]>;
 
-/// Where vectors live. Two projects with the same place share it.
+/// The location of vectors. Projects with an equal place share it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
     /// The store's kind: `sqlite`, `pinecone`.
     pub kind: String,
     /// Host, or the absolute path of an embedded store's file.
     pub host: String,
-    /// The index; empty where the kind has none.
+    /// The index; empty if the kind has no indexes.
     pub index: String,
     /// The namespace.
     pub namespace: String,
 }
 
 impl Place {
-    /// True for the name of a namespace that every store takes: 1 to 512 visible ASCII characters
-    /// (Pinecone's rule), with single blanks only between them.
+    /// True if every store accepts this namespace: 1 to 512 visible ASCII characters (Pinecone's
+    /// rule), with single spaces only between them.
     pub fn is_namespace(text: &str) -> bool {
         (1..=512).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
@@ -49,15 +49,15 @@ impl fmt::Display for Place {
 /// One vector with its metadata.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
-    /// ASCII; see [`super::chunk_id`].
+    /// The id in ASCII; see [`super::chunk_id`].
     pub id: String,
     /// The embedding.
     pub vector: Vector,
-    /// What is known about it; shared, since a record passes several hands.
+    /// The metadata; shared, since several stages hold the record.
     pub metadata: Arc<Metadata>,
 }
 
-/// The metadata on every vector. The names are a contract; see `docs/config.md`.
+/// The metadata of a vector. The field names are a contract; see `docs/config.md`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metadata {
     /// The project's name.
@@ -66,39 +66,39 @@ pub struct Metadata {
     pub repository: String,
     /// The path from the repository's root.
     pub file_path: String,
-    /// 0..n-1 in the file, without holes.
+    /// Position in the file, from 0 without gaps.
     pub chunk_index: u32,
-    /// The body, as it stands in the cleaned text.
+    /// The chunk's text, as in the cleaned file.
     pub text: String,
     /// First line in the original file, 1-based.
     pub start_line: u32,
     /// Last line in the original file, 1-based, inclusive.
     pub end_line: u32,
-    /// Language by file name; empty where unknown.
+    /// The language by file name; empty if unknown.
     pub language: String,
-    /// The blob the text was read from.
+    /// The blob that the text was read from.
     pub blob_sha: GitSha,
-    /// The recipe that made it.
+    /// The fingerprint of the settings that produced the chunk.
     pub recipe: Fingerprint,
     /// The commit at which the record was written.
     pub commit_sha: GitSha,
-    /// A permalink with lines; empty where the source has none.
+    /// A permalink to the lines; empty if the source has none.
     pub url: String,
-    /// Heading path or signature that went in front of the text for the embedding.
+    /// Heading path or signature that was prepended to the text for the embedding.
     pub context: Option<String>,
-    /// What the chunk is.
+    /// What the chunk is: `function`, `section`, `table`, …
     pub kind: Option<String>,
-    /// The symbol's or section's name.
+    /// The name of the symbol or section.
     pub name: Option<String>,
-    /// A component's own attributes, here without their `attr_` prefix.
+    /// Attributes from a component, without their `attr_` prefix.
     pub attrs: Attrs,
-    /// The metadata of a record that is not RepoSync's own, as it came; nothing else is stored then.
+    /// The complete metadata of a record that RepoSync did not write. If set, only this is stored.
     pub foreign: Option<Map<String, Value>>,
 }
 
 impl Metadata {
-    /// Somebody else's metadata, stored as it is. What it has in common with ours (text, path,
-    /// context) is known by name, so that it can be searched alike.
+    /// Metadata of a record that RepoSync did not write. It is stored unchanged; the fields that
+    /// ours has too (text, path, context) are also read by name, so that search treats both alike.
     pub fn foreign(map: Map<String, Value>) -> Self {
         let text = |key: &str| map.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
         Self {
@@ -122,8 +122,8 @@ impl Metadata {
         }
     }
 
-    /// The fields that stores keep and queries return, in their order, with the names that are a
-    /// contract. Absent values have no field.
+    /// The fields that stores keep and queries return, in order and by their contractual names.
+    /// Absent values are left out.
     pub fn fields(&self) -> Vec<(Cow<'_, str>, Field<'_>)> {
         if let Some(foreign) = &self.foreign {
             return foreign.iter().map(|(key, value)| (key.into(), Field::Json(value))).collect();
@@ -143,15 +143,16 @@ impl Metadata {
             ("commit_sha", Field::Text(self.commit_sha.to_string().into())),
             ("url", text(&self.url)),
         ];
-        let told = [("context", &self.context), ("kind", &self.kind), ("name", &self.name)];
-        let told = told.into_iter().filter_map(|(key, value)| Some((key, text(value.as_deref()?))));
+        let optional = [("context", &self.context), ("kind", &self.kind), ("name", &self.name)];
+        let optional = optional.into_iter().filter_map(|(key, value)| Some((key, text(value.as_deref()?))));
         let attrs = self.attrs.iter().enumerate().filter_map(|(n, (key, _))| {
-            // A name that was given again stands where it was given first, with its last value.
+            // A repeated attribute keeps the position of its first occurrence and the value of its
+            // last.
             let again = self.attrs[..n].iter().any(|(before, _)| before == key);
             let (_, last) = self.attrs.iter().rfind(|(name, _)| name == key)?;
             (!again).then(|| (format!("attr_{key}").into(), Field::Attr(last)))
         });
-        own.into_iter().chain(told).map(|(key, value)| (key.into(), value)).chain(attrs).collect()
+        own.into_iter().chain(optional).map(|(key, value)| (key.into(), value)).chain(attrs).collect()
     }
 
     /// The fields as a JSON object.
@@ -160,7 +161,7 @@ impl Metadata {
         fields.map(|(key, value)| (key.into_owned(), value.into_json())).collect()
     }
 
-    /// Appends the JSON object of the fields that are to be kept, without building it.
+    /// Appends the fields that pass `keep` as a JSON object, without building it in memory.
     pub fn write_json(&self, out: &mut Vec<u8>, keep: impl Fn(&str, &Field<'_>) -> bool) {
         let kept = self.fields().into_iter().filter(|(key, value)| keep(key, value));
         let mut serializer = serde_json::Serializer::new(out);
@@ -168,22 +169,22 @@ impl Metadata {
     }
 }
 
-/// The value of a field of [`Metadata`]; serialised it is the JSON that stores keep.
+/// The value of a field of [`Metadata`]. Serializes to the JSON that stores keep.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum Field<'a> {
     /// Text.
     Text(Cow<'a, str>),
-    /// A number of ours.
+    /// An integer.
     Whole(u32),
-    /// What a component told.
+    /// An attribute from a component.
     Attr(&'a AttrValue),
-    /// What somebody else wrote.
+    /// A value of a foreign record.
     Json(&'a Value),
 }
 
 impl Field<'_> {
-    /// The number that it is, if it is one.
+    /// The value as a number, if it is one.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Self::Whole(number) => Some(f64::from(*number)),
@@ -193,7 +194,7 @@ impl Field<'_> {
         }
     }
 
-    /// True for what JSON has no other word for: a number that is none, somebody else's null.
+    /// True if the value serializes to `null`: a number that is not finite, or a foreign `null`.
     pub fn is_null(&self) -> bool {
         match self {
             Self::Attr(AttrValue::Number(number)) => !number.is_finite(),
@@ -215,14 +216,14 @@ impl Field<'_> {
     }
 }
 
-/// One answer to a query, or one record fetched back.
+/// A result of a query, or a record fetched by id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Match {
     /// The record's id.
     pub id: String,
-    /// Higher is nearer. Comparable within one answer only.
+    /// Higher is nearer. Comparable only within one query.
     pub score: f64,
-    /// The stored metadata; foreign records may hold anything.
+    /// The stored metadata; foreign records may have any fields.
     pub metadata: Map<String, Value>,
 }
 

@@ -1,26 +1,27 @@
-//! What a run did: the one value that summary, exit code, history, API and notifiers show.
+//! The report of a run: the value that summary, exit code, history, API and notifiers are made
+//! from.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::SkipReason;
 
-/// How a run, or a project in it, ended. Ordered: the worst wins.
+/// The outcome of a run, or of a project in it. Ordered by severity: a run has its projects' worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Everything declared is indexed (exit 0).
     Done,
-    /// It came to its end, but something is missing or was withheld (exit 3).
+    /// The run completed, but something failed or was withheld (exit 3).
     Partial,
-    /// It ended early (exit 1).
+    /// The run failed before it was complete (exit 1).
     Failed,
     /// It was interrupted (exit 130).
     Interrupted,
 }
 
 impl Outcome {
-    /// As reports, metrics and people name it.
+    /// The name in reports, metrics and messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -34,7 +35,7 @@ impl Outcome {
 /// One run over one or more projects.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// The run's id: sortable, unique in the ledger.
+    /// The run's id: sortable by time, unique in the ledger.
     pub run: String,
     /// What started it: `apply`, `start`, `schedule`, `push`, `api`, `edit`, `retry`.
     pub trigger: String,
@@ -44,11 +45,11 @@ pub struct Report {
     pub seconds: f64,
     /// The worst outcome of its projects.
     pub outcome: Outcome,
-    /// One entry for each project that took part, in the order of the file.
+    /// One entry per project in the run, in the order of the file.
     pub projects: Vec<ProjectReport>,
 }
 
-/// One project's part of a run.
+/// One project's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProjectReport {
     /// The project's name.
@@ -57,34 +58,34 @@ pub struct ProjectReport {
     pub outcome: Outcome,
     /// How much was done.
     pub counts: Counts,
-    /// Files not indexed, by reason; sorted.
+    /// Numbers of files that were not indexed, sorted by reason.
     pub skipped: Vec<SkipCount>,
-    /// What failed; the first 100.
+    /// The first 100 failures of items.
     pub failures: Vec<Failure>,
-    /// The error that ended the project early, with its remedy.
+    /// The error that failed the project, with a hint.
     pub error: Option<Failure>,
-    /// Seconds that the service asked to wait, where that ended the project early.
+    /// Seconds that the service asked to wait, if that failed the project.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
     /// What a guard withheld, and how to release it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub withheld: Vec<Withheld>,
-    /// What a person should know: orphans, renamed repositories.
+    /// Notices for the user: orphans, renamed repositories.
     pub notes: Vec<String>,
 }
 
-/// What a guard withheld in a project's run.
+/// Work that a guard withheld from a project's run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Withheld {
     /// The guard.
     pub guard: GuardKind,
-    /// How much: vectors that were not deleted, or texts that were not embedded.
+    /// The number of vectors that were not deleted, or of texts that were not embedded.
     pub amount: u64,
     /// What was withheld, why, and how to allow it.
     pub message: String,
 }
 
-/// The guards.
+/// A guard that can withhold work from a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GuardKind {
@@ -95,7 +96,7 @@ pub enum GuardKind {
 }
 
 impl GuardKind {
-    /// As metrics and people name it.
+    /// The name in metrics and messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Deletion => "deletion",
@@ -104,25 +105,25 @@ impl GuardKind {
     }
 }
 
-/// How much was done. All counts are of this run.
+/// Counts of the work done in this run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counts {
     /// Repositories selected.
     pub repositories: u64,
-    /// Of these, found unchanged without asking for their tree.
+    /// Of these, repositories that the listing showed as unchanged, so their tree was not fetched.
     pub repositories_unchanged: u64,
     /// Files selected in the trees that were read.
     pub files: u64,
     /// Files newly indexed.
     pub files_added: u64,
-    /// Files indexed anew.
+    /// Files that were indexed again.
     pub files_changed: u64,
-    /// Files that took the place of a removed one with the same content.
+    /// Files that reused the chunks of a removed file with the same content.
     pub files_moved: u64,
-    /// Files removed from the index, without those whose content moved.
+    /// Files removed from the index, except those whose content moved.
     pub files_removed: u64,
-    /// Files that were as recorded.
+    /// Files that match the ledger.
     pub files_unchanged: u64,
     /// Files that failed.
     pub files_failed: u64,
@@ -132,9 +133,9 @@ pub struct Counts {
     pub chunks: u64,
     /// Texts sent to the embedder.
     pub texts_embedded: u64,
-    /// Texts whose vector came from the cache (or from an equal text in flight).
+    /// Texts whose vector came from the cache or from an identical text of the same run.
     pub texts_cached: u64,
-    /// Tokens of the texts sent, as the service counted them (else as we did).
+    /// Tokens of the texts sent, as the service reports them, otherwise estimated.
     pub tokens: u64,
     /// Vectors written.
     pub vectors_written: u64,
@@ -148,29 +149,30 @@ pub struct Counts {
     pub price: f64,
 }
 
-/// How many files were skipped for a reason.
+/// The number of files that were skipped for a reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkipCount {
     /// The reason.
     pub reason: SkipReason,
-    /// How many files; of encoded data those that are indexed without it, too.
+    /// The number of files. For encoded data this includes files that are indexed without that
+    /// data.
     pub files: u64,
-    /// The first few of their paths, `repository:path`; of encoded data with the line,
+    /// The first few of their paths, as `repository:path`; for encoded data with the line, as
     /// `repository:path:line`.
     pub examples: Vec<String>,
 }
 
-/// Something that failed.
+/// One failure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// The stage at fault, by its name in the file.
+    /// The name of the stage that failed.
     pub stage: String,
-    /// The repository, where it concerns one.
+    /// The repository; `None` if the failure concerns none.
     pub repository: Option<String>,
-    /// The file, where it concerns one.
+    /// The path of the file; `None` if the failure concerns none.
     pub path: Option<String>,
     /// What happened, in one line.
     pub error: String,
-    /// What to do about it.
+    /// What the user can do about it.
     pub hint: Option<String>,
 }

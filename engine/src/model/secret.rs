@@ -1,4 +1,4 @@
-//! A value that must never be shown.
+//! A wrapper that keeps secrets out of logs and errors.
 
 use std::fmt;
 
@@ -7,11 +7,11 @@ use serde::Deserialize;
 
 /// A secret string: a key, a token, a URL that carries one.
 ///
-/// It has no `Display` and no `Serialize`, and its `Debug` shows `***`, so that it cannot reach
-/// a log, an error or the ledger by accident. Equality is needed to tell configurations apart.
+/// It has no `Display` and no `Serialize`, and its `Debug` shows `***`, so that it cannot leak into
+/// a log, an error or the ledger. `PartialEq` is needed to compare configurations.
 #[derive(Clone, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(transparent)]
-#[schemars(extend("format" = "password"))] // how the configuration tells secret keys from others
+#[schemars(extend("format" = "password"))] // marks secret keys for the masking of `config`
 pub struct Secret(String);
 
 impl Secret {
@@ -20,7 +20,7 @@ impl Secret {
         Self(value.into())
     }
 
-    /// The value itself, for the request that needs it and nothing else.
+    /// The value itself. Use it only in the request that needs it.
     pub fn expose(&self) -> &str {
         &self.0
     }

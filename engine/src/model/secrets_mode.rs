@@ -1,4 +1,4 @@
-//! What a project does with secrets in its files.
+//! How a project treats secrets in its files.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ pub enum SecretsMode {
 }
 
 impl SecretsMode {
-    /// As it is written in the file.
+    /// The value in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Off => "off",

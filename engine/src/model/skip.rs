@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The reason why a file of the tree is not in the index. Skipping is no failure.
+/// The reason why a file of the tree is not in the index. Skipping is not a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SkipReason {
@@ -14,7 +14,7 @@ pub enum SkipReason {
     TooLarge,
     /// Nothing but white space after cleaning.
     Empty,
-    /// No chunker of the pipeline takes it.
+    /// No chunker of the pipeline accepts the file.
     NoChunker,
     /// A Git LFS pointer instead of the content.
     LfsPointer,
@@ -30,10 +30,10 @@ pub enum SkipReason {
     Generated,
     /// `linguist-vendored` in `.gitattributes`.
     Vendored,
-    /// Nothing but encoded data (base64 and its like). Also the reason why such data of an indexed file
-    /// stays out of what is embedded.
+    /// Nothing but encoded data (such as base64). Also the reason why such data in an indexed file
+    /// is not embedded.
     EncodedData,
-    /// Holds a secret, and the project says `secrets = "skip"`.
+    /// Holds a secret, and the project has `secrets = "skip"`.
     Secret,
 }
 
@@ -55,12 +55,12 @@ impl SkipReason {
         Self::Secret,
     ];
 
-    /// The reason of a [`label`](Self::label).
+    /// The reason with this [`label`](Self::label).
     pub fn of_label(label: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.label() == label)
     }
 
-    /// The reason as people read it.
+    /// The reason in messages.
     pub fn label(self) -> &'static str {
         match self {
             Self::Binary => "binary",

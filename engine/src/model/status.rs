@@ -1,112 +1,113 @@
-//! How current each project is: the one value that `status`, the API and `/health` show.
+//! How far each project is behind its repositories: the value that `status`, the API and `/health`
+//! show.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{GitSha, Outcome};
 
-/// What the ledger knows of every project.
+/// The ledger's records of every project.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StatusView {
     /// When it was read (UTC).
     pub at: DateTime<Utc>,
     /// The projects, in the order of the file.
     pub projects: Vec<ProjectStatus>,
-    /// The run in progress: process and start, where there is one.
+    /// The run in progress, if any.
     pub running: Option<Running>,
-    /// Places that no stage of the file reaches any more.
+    /// Places that hold vectors and that no stage of the file refers to.
     pub orphan_places: Vec<OrphanPlace>,
-    /// What the daemon says of the file on disk, where it refuses it.
+    /// Why the daemon refused the file on disk; `None` if it did not or none runs.
     pub refused_config: Option<String>,
 }
 
-/// A project as the file declares it.
+/// A project in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeclaredProject {
     /// Its name.
     pub name: String,
     /// False for a disabled project.
     pub enabled: bool,
-    /// The repositories that it names; none where a listing decides.
+    /// The repositories that it lists; empty if it selects from the source's listing.
     pub repositories: Vec<String>,
 }
 
-/// A run in progress.
+/// The process that is running, on this ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
-    /// The process.
+    /// The process id.
     pub process: u32,
-    /// Since when (UTC).
+    /// When the run started (UTC).
     pub since: DateTime<Utc>,
 }
 
-/// A place that no stage of the file reaches any more.
+/// A place that holds vectors and that no stage of the file refers to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OrphanPlace {
-    /// The place as people read it.
+    /// The place in the form shown to users.
     pub place: String,
-    /// Vectors believed to be there.
+    /// Vectors recorded in the ledger for it.
     pub vectors: u64,
-    /// What to put back to clean it.
+    /// The stage or project to restore so that the place can be cleaned up.
     pub remedy: String,
 }
 
-/// One project.
+/// The status of a project.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct ProjectStatus {
     /// Its name.
     pub project: String,
     /// False for a disabled project.
     pub enabled: bool,
-    /// False for one that is in the ledger, but not in the file any more.
+    /// False if the project is in the ledger but no longer in the file.
     pub declared: bool,
-    /// Where its vectors live.
+    /// The place of its vectors.
     pub place: String,
     /// Files indexed.
     pub files: u64,
     /// Vectors stored.
     pub vectors: u64,
-    /// Files that failed and are tried again by the next run.
+    /// Files that failed; the next run retries them.
     pub failed_files: u64,
     /// Intents that an interrupted run left open; the next run closes them.
     pub open_intents: u64,
     /// Its last run.
     pub last_run: Option<LastRun>,
-    /// When the schedule starts the next run (UTC), where a daemon runs.
+    /// When the schedule starts the next run (UTC); `None` without a schedule or a daemon.
     pub next_run: Option<DateTime<Utc>>,
-    /// 0 when every repository is indexed at its head as last seen; else seconds since the oldest
-    /// of those behind was last synced; none where one of them never was.
+    /// 0 if every repository is indexed at its last seen head; otherwise seconds since the last
+    /// sync of the repository that is furthest behind. `None` if one was never synced.
     pub seconds_behind: Option<u64>,
-    /// Commits from what is indexed to the heads as last seen, of all repositories, counted to
-    /// [`MOST_COMMITS`]; none where that is not known.
+    /// Commits between the indexed commits and the last seen heads, summed over all repositories
+    /// and capped at [`MOST_COMMITS`]; `None` if unknown.
     pub commits_behind: Option<u64>,
-    /// Every repository that it selects, and those it still has files of: what needs attention first,
-    /// then by name.
+    /// Every repository that the project selects or still has files of, sorted by
+    /// [`RepositoryState`], then by name.
     pub repositories: Vec<RepositoryStatus>,
 }
 
-/// Commits behind are counted so far: more is all the same to whoever looks.
+/// Cap of the number of commits behind, since counting more costs time and tells users nothing.
 pub const MOST_COMMITS: u64 = 1000;
 
 impl ProjectStatus {
-    /// Sums up how far the repositories are behind their heads. One that is gone from the source
-    /// has none.
+    /// Computes the project's lag from its repositories. Repositories that are gone from the source
+    /// are ignored.
     pub fn sum_up_behind(&mut self, now: DateTime<Utc>) {
-        let came_to_its_end = self.last_run.as_ref().is_some_and(|run| run.outcome == Outcome::Done);
-        if self.repositories.is_empty() && !came_to_its_end {
+        let completed = self.last_run.as_ref().is_some_and(|run| run.outcome == Outcome::Done);
+        if self.repositories.is_empty() && !completed {
             (self.seconds_behind, self.commits_behind) = (None, None);
             return;
         }
-        let there = || self.repositories.iter().filter(|repository| repository.orphan_since.is_none());
-        let lagging = there().filter(|repository| repository.commits_behind != Some(0));
+        let present = || self.repositories.iter().filter(|repository| repository.orphan_since.is_none());
+        let lagging = present().filter(|repository| repository.commits_behind != Some(0));
         let since: Option<Vec<DateTime<Utc>>> = lagging.map(|repository| repository.synced_at).collect();
         let seconds = |oldest: DateTime<Utc>| u64::try_from((now - oldest).num_seconds()).unwrap_or(0);
-        let commits: Option<u64> = there().map(|repository| repository.commits_behind).sum();
+        let commits: Option<u64> = present().map(|repository| repository.commits_behind).sum();
         self.seconds_behind = since.map(|since| since.into_iter().min().map_or(0, seconds));
         self.commits_behind = commits.map(|commits| commits.min(MOST_COMMITS));
     }
 
-    /// True where every repository is indexed at its head as last seen, or gone from the source.
+    /// True if every repository is indexed at its last seen head or gone from the source.
     pub fn is_current(&self) -> bool {
         let fine = [RepositoryState::Current, RepositoryState::Orphan];
         self.commits_behind == Some(0)
@@ -123,41 +124,42 @@ pub struct LastRun {
     pub finished_at: DateTime<Utc>,
     /// How it ended.
     pub outcome: Outcome,
-    /// Its error, or the first failure.
+    /// The error that failed the run, or the first failure of an item.
     pub error: Option<String>,
 }
 
-/// One repository of a project.
+/// The status of a repository of a project.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RepositoryStatus {
     /// Its name.
     pub repository: String,
-    /// How it stands.
+    /// Derived from the other fields; see [`RepositoryStatus::judged`].
     pub state: RepositoryState,
-    /// Why the last run could not index it.
+    /// Why the last run could not index it; `None` if it could.
     pub error: Option<String>,
-    /// True where it has no commits to index.
+    /// True if it has no commits.
     pub empty: bool,
-    /// The commit that is indexed whole; none before the first.
+    /// The last commit that was indexed completely; `None` before the first.
     pub indexed: Option<GitSha>,
-    /// The head as last seen; differs from `indexed` after a run that did not finish it.
+    /// The last seen head. Differs from `indexed` if the last run did not complete the repository.
     pub head: Option<GitSha>,
-    /// Commits from `indexed` to `head`, counted to [`MOST_COMMITS`]; none: never indexed, not
-    /// counted yet, or the head does not descend from what is indexed (a force-push).
+    /// Commits from `indexed` to `head`, capped at [`MOST_COMMITS`]; `None` if it was never
+    /// indexed, the commits were not counted yet, or `head` does not descend from `indexed` (a
+    /// force-push).
     pub commits_behind: Option<u64>,
-    /// When `indexed` was reached (UTC).
+    /// When `indexed` was completed (UTC).
     pub synced_at: Option<DateTime<Utc>>,
     /// Files indexed.
     pub files: u64,
     /// Vectors stored.
     pub vectors: u64,
-    /// Files that failed and are tried again by the next run.
+    /// Files that failed; the next run retries them.
     pub failed_files: u64,
-    /// Since when it is gone from the source (UTC), where it is.
+    /// Since when the source no longer has it (UTC); `None` if the source has it.
     pub orphan_since: Option<DateTime<Utc>>,
 }
 
-/// How a repository stands. Ordered: what needs attention comes first.
+/// The state of a repository. Ordered by how much it needs attention.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RepositoryState {
@@ -165,17 +167,17 @@ pub enum RepositoryState {
     Failed,
     /// Some of its files failed.
     Partial,
-    /// It is not indexed at its head, or not at all yet.
+    /// It is not indexed at its last seen head, or not indexed yet.
     #[default]
     Behind,
-    /// It is gone from the source.
+    /// The source no longer has it.
     Orphan,
-    /// It is indexed at its head as last seen, or has no commits.
+    /// It is indexed at its last seen head, or has no commits.
     Current,
 }
 
 impl RepositoryState {
-    /// As the API and people name it.
+    /// The name in the API and in messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Failed => "failed",
@@ -188,7 +190,7 @@ impl RepositoryState {
 }
 
 impl RepositoryStatus {
-    /// A selected repository of which nothing is known yet.
+    /// A selected repository that the ledger has no record of yet.
     pub fn unknown(repository: String) -> Self {
         Self {
             repository,
@@ -206,7 +208,7 @@ impl RepositoryStatus {
         }
     }
 
-    /// Sets `state` by what the other fields say.
+    /// Sets `state` from the other fields.
     #[must_use]
     pub fn judged(mut self) -> Self {
         self.state = if self.error.is_some() {

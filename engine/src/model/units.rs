@@ -1,4 +1,4 @@
-//! Sizes and durations as people write them: `"2 MiB"`, `"30s"`.
+//! Sizes and durations with units: `"2 MiB"`, `"30s"`.
 
 use std::fmt;
 use std::str::FromStr;

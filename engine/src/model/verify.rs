@@ -1,67 +1,67 @@
-//! What `verify` found when it laid the ledger beside the store.
+//! The result of `verify`: how the ledger and the stores differ.
 
 use serde::{Deserialize, Serialize};
 
 use super::Failure;
 
-/// One check of one or more projects.
+/// The result of one check.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct VerifyReport {
-    /// True when differences were to be mended.
+    /// True if differences were to be repaired.
     pub repair: bool,
-    /// One entry for each project, in the order of the file.
+    /// One entry per project, in the order of the file.
     pub projects: Vec<ProjectVerify>,
 }
 
-/// One project's part of a check.
+/// One project's result.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProjectVerify {
     /// The project's name.
     pub project: String,
-    /// Where its vectors live.
+    /// The place of the project's vectors.
     pub place: String,
-    /// Vectors that the ledger knows of and that were looked for.
+    /// Vectors in the ledger that were looked up in the store.
     pub checked: u64,
-    /// Holes: vectors that the ledger knows of and the store does not hold, after a second look.
+    /// Vectors in the ledger that are missing from the store, confirmed by a second lookup.
     pub missing: u64,
-    /// Vectors of this project that the store holds and the ledger does not know of.
+    /// Vectors of this project in the store that are not in the ledger.
     pub orphans: u64,
-    /// Records of others in the same place; they are left alone.
+    /// Records of other projects or programs in the same place; they are ignored.
     pub foreign: u64,
-    /// Holes mended.
+    /// Missing vectors that were written again.
     pub written: u64,
     /// Orphans deleted.
     pub deleted: u64,
-    /// The first few ids, each with what is wrong and the file it belongs to.
+    /// The first few ids, each with its fault and its file.
     pub examples: Vec<String>,
-    /// Why the project could not be checked, or not be mended whole.
+    /// Why the project could not be checked or completely repaired.
     pub error: Option<Failure>,
 }
 
 impl VerifyReport {
-    /// True when ledger and store agree (now).
+    /// True if ledger and store agree, possibly after a repair.
     pub fn is_clean(&self) -> bool {
         self.projects.iter().all(|project| project.error.is_none() && !project.is_open())
     }
 }
 
 impl ProjectVerify {
-    /// Differences that are still there.
+    /// The number of differences that remain.
     pub fn open(&self) -> u64 {
         self.missing.saturating_sub(self.written) + self.orphans.saturating_sub(self.deleted)
     }
 
-    /// True while there are differences.
+    /// True if differences remain.
     pub fn is_open(&self) -> bool {
         self.open() > 0
     }
 
-    /// True when no difference was found.
+    /// True if no difference was found.
     pub fn is_sound(&self) -> bool {
         self.missing + self.orphans == 0
     }
 
-    /// True when differences were found and all of them were mended.
+    /// True if differences were found and all of them were repaired.
     pub fn is_repaired(&self) -> bool {
         !self.is_sound() && !self.is_open()
     }

@@ -1,4 +1,4 @@
-//! Pinecone's language of metadata filters, for stores that evaluate filters themselves.
+//! Pinecone's metadata filters, for stores that evaluate filters themselves.
 
 use std::cmp::Ordering::{self, Equal, Greater, Less};
 
@@ -8,10 +8,10 @@ use crate::model::{ErrorKind, StageError, StageResult};
 
 use super::Query;
 
-/// How deep `$and` and `$or` may be nested: far more than anyone writes, far less than the stack.
-const DEEPEST: usize = 32;
+/// Maximum nesting of `$and` and `$or`, so that a filter cannot overflow the stack.
+const MAX_DEPTH: usize = 32;
 
-/// A filter that was understood.
+/// A parsed filter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Filter(Node);
 
@@ -31,7 +31,7 @@ enum Test {
 }
 
 impl Filter {
-    /// The filter of a query, which passes everything where there is none.
+    /// The filter of a query. Without one every record passes.
     pub fn of(stage: &str, query: &Query) -> StageResult<Self> {
         let Some(filter) = &query.filter else {
             return Ok(Self(Node::All(Vec::new())));
@@ -42,20 +42,20 @@ impl Filter {
         })
     }
 
-    /// Reads a filter, or says in a few words what is wrong with it.
+    /// Parses a filter. The error says in a few words what is wrong.
     pub fn parse(filter: &Value) -> Result<Self, String> {
         object(filter, 0).map(Self)
     }
 
-    /// True where everything passes.
+    /// True if the filter passes every record.
     pub fn is_empty(&self) -> bool {
         self.0 == Node::All(Vec::new())
     }
 
-    /// True where a record with this metadata passes.
+    /// True if a record with this metadata passes.
     ///
-    /// A list matches `$eq` and `$in` by any of its entries. A field that is absent equals
-    /// nothing, so it passes `$ne` and `$nin` alone (and `$exists: false`).
+    /// `$eq` and `$in` match a list if they match any of its entries. An absent field equals
+    /// nothing, so of the operators only `$ne`, `$nin` and `$exists: false` match it.
     pub fn matches(&self, metadata: &Map<String, Value>) -> bool {
         self.0.matches(metadata)
     }
@@ -94,7 +94,7 @@ fn is_any_of(value: Option<&Value>, wanted: &[Value]) -> bool {
     }
 }
 
-/// Equality as the stores have it: all numbers are floating point.
+/// Equality as in the stores: all numbers are floating point.
 fn same(a: &Value, b: &Value) -> bool {
     match (a.as_f64(), b.as_f64()) {
         (Some(a), Some(b)) => a.partial_cmp(&b) == Some(Equal),
@@ -106,7 +106,7 @@ fn object(filter: &Value, depth: usize) -> Result<Node, String> {
     let Value::Object(entries) = filter else {
         return Err(format!("{} is not an object", shown(filter)));
     };
-    if depth > DEEPEST {
+    if depth > MAX_DEPTH {
         return Err("it is nested too deeply".into());
     }
     let mut nodes = Vec::with_capacity(entries.len());
@@ -181,7 +181,7 @@ fn scalars(key: &str, operator: &str, value: &Value) -> Result<Vec<Value>, Strin
     }
 }
 
-/// A value for a message: its kind, never a long text.
+/// A value's type for a message, since the value itself may be long.
 fn shown(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

@@ -1,5 +1,5 @@
-//! A store in memory: the contract of [`VectorStore`] in its plainest form, for tests of whatever
-//! uses a store. Nothing is kept when it is dropped, and a query's text is ignored.
+//! An in-memory store for tests: the plainest implementation of [`VectorStore`]. A query's text is
+//! ignored.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,10 +10,10 @@ use crate::model::{Match, Place, Record, StageError, StageResult};
 
 use super::{Filter, IdPage, Query, StoreDescription, StoreLimits, StoredRecord, VectorStore};
 
-/// Ids in a page of a listing: few, so that tests turn pages.
+/// Ids per page of a listing; few, so that tests get several pages.
 const PAGE: usize = 100;
 
-/// Vectors in memory.
+/// A vector store in memory.
 #[derive(Debug)]
 pub struct MemoryStore {
     stage: String,

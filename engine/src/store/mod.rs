@@ -1,5 +1,5 @@
-//! Where vectors live. A store writes, deletes by id, lists, fetches and queries records in
-//! namespaces; it knows nothing of files or plans.
+//! Vector stores. A store writes, deletes by id, lists, fetches and queries records in namespaces;
+//! it does not know files or plans.
 
 mod filter;
 mod memory;
@@ -19,18 +19,20 @@ pub use pinecone::fuzz as fuzz_pinecone;
 pub use settings::{CreateIndex, Metric, PineconeSettings, SqliteSettings};
 pub use sqlite::SqliteStore;
 
-/// How much a store takes at once.
+/// Limits of a store's calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreLimits {
-    /// Records in an upsert.
+    /// Maximum number of records per upsert.
     pub records_per_upsert: usize,
-    /// Bytes of an encoded upsert. The store splits by bytes itself where it must.
+    /// Maximum size of an encoded upsert in bytes. A store that can exceed it splits the call
+    /// itself.
     pub bytes_per_upsert: usize,
-    /// Ids in a delete.
+    /// Maximum number of ids per delete.
     pub ids_per_delete: usize,
-    /// Bytes of one record's metadata as JSON. A chunk that would not fit is split before.
+    /// Maximum size of a record's metadata as JSON in bytes. Larger chunks are split before they
+    /// are embedded.
     pub metadata_bytes: usize,
-    /// Calls at once.
+    /// Maximum number of concurrent calls.
     pub calls: usize,
 }
 
@@ -39,71 +41,70 @@ pub struct StoreLimits {
 pub struct IdPage {
     /// The ids.
     pub ids: Vec<String>,
-    /// Where the next page begins; none at the end.
+    /// The `after` of the next page; `None` on the last page.
     pub next: Option<String>,
 }
 
-/// A record as it was stored: its vector and whatever metadata it has.
+/// A record as read back from the store.
 #[derive(Debug, Clone)]
 pub struct StoredRecord {
     /// The id.
     pub id: String,
     /// The embedding.
     pub vector: Vector,
-    /// The metadata; foreign records may hold anything.
+    /// The metadata; foreign records may have any fields.
     pub metadata: serde_json::Map<String, serde_json::Value>,
 }
 
-/// What to look for.
+/// A similarity query.
 #[derive(Debug, Clone)]
 pub struct Query {
     /// The query's vector.
     pub vector: Vector,
-    /// The query's words, for stores that can search them; none: vectors alone.
+    /// The query's text, for stores with full-text search; `None`: rank by vector alone.
     pub text: Option<String>,
-    /// How many matches.
+    /// Maximum number of matches.
     pub top_k: usize,
-    /// A metadata filter in Pinecone's language (`$eq`, `$ne`, `$in`, `$nin`, `$gt`, `$gte`,
-    /// `$lt`, `$lte`, `$and`, `$or`; top-level keys are ANDed); none: everything.
+    /// A metadata filter in Pinecone's syntax (`$eq`, `$ne`, `$in`, `$nin`, `$gt`, `$gte`, `$lt`,
+    /// `$lte`, `$exists`, `$and`, `$or`; top-level keys are ANDed). `None`: no filter.
     pub filter: Option<serde_json::Value>,
 }
 
-/// What a store says of itself.
+/// A store's dimension and contents.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct StoreDescription {
     /// The kind.
     pub kind: String,
-    /// Components of a vector; none while the store is empty and not bound to any.
+    /// Components per vector; `None` while the store is empty and not bound to a dimension.
     pub dimension: Option<usize>,
-    /// Records in each namespace. Remote counts lag.
+    /// Number of records by namespace. Counts of remote stores may be stale.
     pub namespaces: std::collections::BTreeMap<String, u64>,
 }
 
-/// Holds vectors.
+/// A vector store.
 ///
-/// `upsert` replaces whole records and `delete` ignores unknown ids, so both may be repeated. A
-/// call that returned `Ok` is durable. Reads may lag behind writes. A namespace that does not
-/// exist is an empty one. All calls may run at once.
+/// `upsert` replaces whole records and `delete` ignores unknown ids, so both are idempotent. A
+/// write is durable once its call returned `Ok`. Reads may be stale. A namespace that does not
+/// exist reads as empty. Calls may run concurrently.
 #[async_trait]
 pub trait VectorStore: Send + Sync {
-    /// The stage's name in the file.
+    /// The stage's name in the configuration.
     fn stage(&self) -> &str;
 
-    /// What a call may hold.
+    /// The limits of calls.
     fn limits(&self) -> StoreLimits;
 
-    /// Checks, before any cost, that the store is there and takes vectors of this many
-    /// components; creates it where the configuration says so. A mismatch is `Misconfigured`.
+    /// Checks, before anything is paid for, that the store exists and accepts vectors with this
+    /// many components. Creates it if the configuration says so. A mismatch is `Misconfigured`.
     async fn check(&self, dimensions: usize) -> StageResult<()>;
 
-    /// The same without creating anything, for a plan. False: there is nothing yet, `check` would
-    /// create it.
+    /// Like `check`, but creates nothing, for plans. False: the store does not exist yet, and
+    /// `check` would create it.
     async fn peek(&self, dimensions: usize) -> StageResult<bool> {
         self.check(dimensions).await.map(|()| true)
     }
 
-    /// The place of a namespace. Known without asking the service only where the configuration
-    /// names it; may ask once.
+    /// The place of a namespace. May call the service once, unless the configuration has all parts.
     async fn place(&self, namespace: &str) -> StageResult<Place>;
 
     /// Writes records, replacing those of the same id.
@@ -112,10 +113,10 @@ pub trait VectorStore: Send + Sync {
     /// Deletes by id, never by filter.
     async fn delete(&self, namespace: &str, ids: &[String]) -> StageResult<()>;
 
-    /// Ids that start with `prefix`, sorted, page by page.
+    /// One page of the ids that start with `prefix`, sorted.
     async fn list(&self, namespace: &str, prefix: &str, after: Option<String>) -> StageResult<IdPage>;
 
-    /// The records of these ids; missing ones are absent from the answer.
+    /// The records with these ids; unknown ids are left out.
     async fn fetch(&self, namespace: &str, ids: &[String]) -> StageResult<Vec<StoredRecord>>;
 
     /// The nearest records, best first.

@@ -1,4 +1,4 @@
-//! What the store stages can be told.
+//! Settings of the store stages.
 
 use std::path::PathBuf;
 
@@ -15,16 +15,16 @@ pub struct PineconeSettings {
     pub index: String,
     /// The API key.
     pub api_key: Secret,
-    /// The control plane.
+    /// Base URL of the control plane.
     #[serde(default = "default_api_url")]
     pub api_url: String,
-    /// The index's data plane; left out: as the control plane reports it.
+    /// Host of the index's data plane; by default the control plane is asked for it.
     #[serde(default)]
     pub host: Option<String>,
-    /// How to create the index when it is missing; left out: a missing index is an error.
+    /// How to create the index if it is missing; without this a missing index is an error.
     #[serde(default)]
     pub create: Option<CreateIndex>,
-    /// The API version that requests name.
+    /// The API version sent with requests.
     #[serde(default = "default_api_version")]
     pub api_version: String,
 }
@@ -60,9 +60,9 @@ pub enum Metric {
 pub struct SqliteSettings {
     /// The database file, relative to `reposync.toml`.
     pub path: PathBuf,
-    /// How much the ranking by vectors counts in a query; 0: words alone.
+    /// Weight of the ranking by vectors in a query; 0: words alone.
     pub vector_weight: f64,
-    /// How much the ranking by words counts in a query; 0: vectors alone.
+    /// Weight of the ranking by words in a query; 0: vectors alone.
     pub text_weight: f64,
 }
 
@@ -76,7 +76,7 @@ fn default_api_url() -> String {
     "https://api.pinecone.io".into()
 }
 
-/// The newest version whose full specification was checked against.
+/// The newest version whose full specification the client was checked against.
 fn default_api_version() -> String {
     "2026-04".into()
 }

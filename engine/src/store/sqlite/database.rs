@@ -1,4 +1,4 @@
-//! The file itself: opening, creating and checking it, connections, and what its errors mean.
+//! The database file: opening, creating and checking it, connections, and error messages.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,25 +12,25 @@ use crate::private;
 use crate::sqlite::{Unlocked, open_to_read, use_wal};
 use crate::state_folder;
 
-/// Marks the file as ours (`PRAGMA application_id`): "RSix".
+/// Identifies the file as ours (`PRAGMA application_id`): "RSix".
 const APPLICATION_ID: i32 = 0x5253_6978;
-/// The schema's version (`PRAGMA user_version`).
+/// The version of the schema (`PRAGMA user_version`).
 const VERSION: i32 = 1;
 /// How long a writer waits for another process's transaction. Ours take well under a second.
 const BUSY: Duration = Duration::from_secs(30);
-/// Bytes in a page. 8 KiB hold seven vectors of 256 components with little waste.
+/// Page size in bytes. 8 KiB hold seven vectors of 256 components with little waste.
 const PAGE: u32 = 8192;
-/// Readers at once, each with a connection that is kept open between calls.
+/// Maximum number of concurrent readers, each with a pooled connection.
 const READERS: usize = 4;
-/// Writers that have a thread at once: one at the connection, one at the door.
+/// Maximum number of threads for writes: one writes, and the next waits for the connection.
 const WRITERS: usize = 2;
 
-/// Row numbers are namespace number times 2^40 plus a running number, so that the rows of a
-/// namespace lie together and a scan of one does not read the others.
+/// Row numbers are the namespace's number times 2^40 plus a counter. The rows of a namespace are
+/// therefore contiguous, and scanning one namespace does not read the others.
 pub(super) const NAMESPACE_SHIFT: u32 = 40;
 
-/// `vectors` is apart from `records` so that the scan reads nothing else; `facts` is the metadata
-/// without `text`, so that filters parse little. `words` is keyed by the same row numbers.
+/// `vectors` is separate from `records` so that a scan reads only vectors. `facts` is the metadata
+/// without `text`, so that filters parse little JSON. `words` uses the same row numbers.
 const SCHEMA: &str = "
     CREATE TABLE namespaces (
         number INTEGER PRIMARY KEY,
@@ -54,23 +54,23 @@ const SCHEMA: &str = "
     );
 ";
 
-/// One embedded store's file. Opened when first needed; shared by all calls.
+/// The file of an embedded store. Opened on first use and shared by all calls.
 #[derive(Debug)]
 pub(super) struct Database {
     stage: String,
     path: PathBuf,
     writer: Mutex<Option<Connection>>,
     readers: Mutex<Vec<Reader>>,
-    /// Where calls of [`Database::write`] and [`Database::read`] wait for their turn.
+    /// Concurrency limits for calls of [`Database::write`] and [`Database::read`].
     pub(super) writes: Lane,
     pub(super) reads: Lane,
 }
 
-/// A connection that only reads.
+/// A read-only connection.
 #[derive(Debug)]
 struct Reader {
     connection: Connection,
-    /// Where the file could only be opened without locks.
+    /// Set if the file could only be opened without locks.
     unlocked: Option<Unlocked>,
 }
 
@@ -94,8 +94,8 @@ impl Database {
         &self.path
     }
 
-    /// Runs `work` in one transaction, durable once this returns `Ok`. Creates the file where it
-    /// is missing. Blocks.
+    /// Runs `work` in one transaction, which is durable once this returns `Ok`. Creates the file if
+    /// it is missing. Blocks.
     pub(super) fn write<T>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Failed>,
@@ -112,13 +112,14 @@ impl Database {
             Ok(value)
         })();
         if result.is_err() {
-            // A full disk or a replaced file may leave the connection unusable: start afresh.
+            // A full disk or a replaced file may leave the connection unusable; open a new one next
+            // time.
             *writer = None;
         }
         result.map_err(|error| self.describe("write to", error))
     }
 
-    /// Runs `work` on a consistent view of the file; none where there is no file. Blocks.
+    /// Runs `work` on a consistent snapshot of the file; `None` if there is no file. Blocks.
     pub(super) fn read<T>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Failed>,
@@ -170,15 +171,15 @@ impl Database {
         let open = || -> Result<Connection, Failed> {
             let mut connection = Connection::open_with_flags(&self.path, flags)?;
             connection.busy_timeout(BUSY)?;
-            // First, so that a file that is not ours is left exactly as it is.
+            // Checked first, so that a file of another program is not modified.
             if !is_new(&connection)? {
                 check_version(&connection)?;
             }
-            connection.pragma_update(None, "page_size", PAGE)?; // of no effect once the file exists
+            connection.pragma_update(None, "page_size", PAGE)?; // no effect on an existing file
             use_wal(&connection, BUSY)?;
-            // FULL: a commit is on the disk when it returns, which is what the trait promises.
+            // FULL: a commit is on disk when it returns, as the trait promises.
             connection.pragma_update(None, "synchronous", "FULL")?;
-            // Text that was deleted or redacted must not stay readable in free pages.
+            // Deleted or redacted text must not stay readable in free pages.
             connection.pragma_update(None, "secure_delete", "ON")?;
             connection.set_prepared_statement_cache_capacity(32);
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -202,7 +203,7 @@ impl Database {
             connection.pragma_update(None, "query_only", true)?;
             connection.set_prepared_statement_cache_capacity(32);
             if is_new(&connection)? {
-                // A file that was only begun when its process ended; the next writer fills it.
+                // Another process ended while it created the file; the next writer completes it.
                 return Ok(None);
             }
             check_version(&connection)?;
@@ -234,40 +235,41 @@ impl Database {
         let code = error.sqlite_error_code();
         let described = match code {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                StageError::transient(stage, format!("another process keeps `{path}` locked"))
+                StageError::transient(stage, format!("`{path}` is locked by another process"))
                     .hint("wait for it to end, then run the command again")
             }
             Some(ErrorCode::DiskFull) => {
                 StageError::local(stage, format!("no space left on the disk of `{path}`"))
-                    .hint("free some space and run the command again; what was done is kept")
+                    .hint("free some space and run the command again; completed work is kept")
             }
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
-                StageError::local(stage, format!("`{path}` may not be written"))
+                StageError::local(stage, format!("`{path}` is not writable"))
                     .hint("check the permissions of the file and its folder, or set another `path`")
             }
             Some(ErrorCode::CannotOpen) => StageError::local(stage, format!("cannot open `{path}`"))
                 .hint("check that it is a file and its permissions, or set another `path`"),
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                StageError::local(stage, format!("`{path}` is damaged, or no database")).hint(
-                    "move the file away and run `reposync verify --repair`: it is filled again from the vector cache",
-                )
-            }
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StageError::local(
+                stage,
+                format!("`{path}` is damaged or not a database"),
+            )
+            .hint(
+                "move the file away and run `reposync verify --repair`: it is rebuilt from the vector cache",
+            ),
             _ => StageError::local(stage, format!("cannot {doing} `{path}`")),
         };
         described.caused_by(error)
     }
 }
 
-/// Why work on the file failed.
 #[derive(Debug)]
 pub(super) enum Failed {
-    /// SQLite said so.
+    /// An error of SQLite.
     Sqlite(rusqlite::Error),
-    /// Refused by us.
+    /// An error that we raised.
     Stage(StageError),
-    /// Another program's database.
+    /// The database belongs to another program.
     Foreign,
-    /// A schema version from the future.
+    /// The schema has this newer version.
     Newer(i32),
 }
 
@@ -283,7 +285,7 @@ impl From<StageError> for Failed {
     }
 }
 
-/// True for an empty file: no mark of any program, no table.
+/// True for an empty database: no application id, no table.
 fn is_new(connection: &Connection) -> Result<bool, Failed> {
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     let mark: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;

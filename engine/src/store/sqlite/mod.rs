@@ -1,8 +1,8 @@
 //! The embedded store: one SQLite file with vectors, metadata and a full-text index.
 //!
 //! Nearest neighbours are exact: a query compares every vector of its namespace, streamed from the
-//! file. With a text, the query's words are looked up too and both rankings fused. Everything
-//! blocking runs on tokio's blocking threads.
+//! file. A query with a text is also ranked by words, and both rankings are fused. Blocking work
+//! runs on tokio's blocking threads.
 
 mod database;
 mod read;
@@ -27,10 +27,10 @@ use super::{Filter, IdPage, Query, StoreDescription, StoreLimits, StoredRecord, 
 use database::{Database, Failed};
 use search::Weights;
 
-/// Vectors in a local file.
+/// A vector store in a local file.
 ///
-/// Scores: without a text the cosine, -1 to 1; with one the fused rank, 1 for a record that is
-/// first by vector and by words.
+/// Scores are the cosine similarity (-1 to 1) for queries without a text, otherwise the fused rank,
+/// which is 1 for a record that is first by vector and by words.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
     database: Arc<Database>,
@@ -38,17 +38,16 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// A store in the file at `path`, which is opened or created (its folder too) when it is first
-    /// needed.
+    /// A store in the file at `path`, which is opened or created (with its folder) on first use.
     pub fn open(stage: impl Into<String>, path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        // A place is an absolute path, the same before and after the file is there.
+        // A place needs an absolute path that is the same before and after the file exists.
         let path = std::path::absolute(&path).unwrap_or(path);
         Self { database: Database::new(stage.into(), path), weights: Weights { vectors: 1.0, words: 1.0 } }
     }
 
-    /// How much the ranking by vectors and the one by words count in a query that has a text.
-    /// Zero leaves one out.
+    /// Sets the weights of the rankings by vector and by words for queries with a text. Zero leaves
+    /// a ranking out.
     #[must_use]
     pub fn weigh(mut self, vectors: f64, words: f64) -> Self {
         self.weights = Weights { vectors, words };
@@ -79,8 +78,7 @@ impl SqliteStore {
         work: impl FnOnce() -> StageResult<T> + Send + 'static,
     ) -> StageResult<T> {
         lane.run(work).await.unwrap_or_else(|error| {
-            Err(StageError::new(self.stage(), ErrorKind::Bug, "the store's work ended early")
-                .caused_by(error))
+            Err(StageError::new(self.stage(), ErrorKind::Bug, "the store's task panicked").caused_by(error))
         })
     }
 }

@@ -11,10 +11,10 @@ use super::database::Failed;
 use super::vector::decode;
 use super::write::known_namespace;
 
-/// Ids in a page of a listing: 70 KB.
+/// Ids per page of a listing, about 70 KB.
 const PAGE: i64 = 1000;
 
-/// One page of the ids that start with `prefix`, in the order of their bytes.
+/// One page of the ids that start with `prefix`, in byte order.
 pub(super) fn list(
     transaction: &Transaction<'_>,
     namespace: &str,
@@ -24,13 +24,13 @@ pub(super) fn list(
     let Some(number) = known_namespace(transaction, namespace)? else {
         return Ok(IdPage::default());
     };
-    // The largest character closes the range: no id that starts with the prefix is beyond it.
+    // Upper bound of the range: no id with this prefix sorts after it.
     let end = format!("{prefix}{}", char::MAX);
     let mut select = transaction.prepare_cached(
         "SELECT id FROM records
          WHERE namespace = ?1 AND id >= ?2 AND id < ?3 AND id > ?4 ORDER BY id LIMIT ?5",
     )?;
-    // Before the first page nothing is excluded: no id is empty.
+    // An empty string excludes nothing on the first page, since ids are not empty.
     let rows = select
         .query_map(params![number, prefix, end, after.unwrap_or_default(), PAGE + 1], |row| row.get(0))?;
     let mut ids = rows.collect::<Result<Vec<String>, _>>()?;
@@ -41,7 +41,7 @@ pub(super) fn list(
     Ok(IdPage { ids, next })
 }
 
-/// The records of these ids, in the order asked.
+/// The records with these ids, in the order of the ids.
 pub(super) fn fetch(
     transaction: &Transaction<'_>,
     namespace: &str,
@@ -69,7 +69,7 @@ pub(super) fn fetch(
     Ok(records)
 }
 
-/// Records in each namespace that has any.
+/// Number of records by namespace; empty namespaces are left out.
 pub(super) fn counts(transaction: &Transaction<'_>) -> Result<BTreeMap<String, u64>, Failed> {
     let mut select = transaction.prepare_cached(
         "SELECT name, count(*) FROM records JOIN namespaces ON number = namespace GROUP BY namespace",
@@ -78,10 +78,10 @@ pub(super) fn counts(transaction: &Transaction<'_>) -> Result<BTreeMap<String, u
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The whole metadata again from its two columns.
+/// Rebuilds the metadata from its two columns.
 pub(super) fn metadata(facts: &str, text: String) -> Map<String, Value> {
-    // Written by us in the same transaction as the rest: anything else is a damaged file, whose
-    // other records still serve.
+    // We wrote this JSON ourselves, so an error means a damaged file. Its other records are still
+    // usable.
     let mut map: Map<String, Value> = serde_json::from_str(facts).unwrap_or_default();
     map.insert("text".into(), text.into());
     map

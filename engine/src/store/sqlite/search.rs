@@ -1,4 +1,4 @@
-//! Finding records: by vector, by words, or by both.
+//! Search by vector, by words, or by both.
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
@@ -14,19 +14,20 @@ use super::vector::{dot, norm};
 use super::words::match_expression;
 use super::write::known_namespace;
 
-/// The constant of reciprocal rank fusion: how little the first ranks differ.
+/// The constant of reciprocal rank fusion. The larger it is, the less the first ranks differ.
 const K: f64 = 60.0;
-/// Ranks of each list that are fused at least. Deeper ones hardly move the first ten.
+/// Minimum number of ranks of each list that are fused. Deeper ranks hardly change the first ten
+/// results.
 const DEPTH: usize = 100;
 
-/// How much each list counts in the fusion; zero leaves it out.
+/// The weight of each list in the fusion; zero leaves it out.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Weights {
     pub(super) vectors: f64,
     pub(super) words: f64,
 }
 
-/// A row and what speaks for it.
+/// A row and its score.
 #[derive(Debug, Clone, PartialEq)]
 struct Found {
     row: i64,
@@ -34,7 +35,7 @@ struct Found {
     score: f64,
 }
 
-/// The best records of a namespace.
+/// The best matches of a namespace.
 pub(super) fn query(
     transaction: &Transaction<'_>,
     namespace: &str,
@@ -47,18 +48,18 @@ pub(super) fn query(
     };
     let rows = Rows::new(transaction, number, filter);
     let expression = query.text.as_deref().filter(|_| weights.words > 0.0).and_then(match_expression);
-    // A query that the embedder knows no token of has no direction: its words must do.
+    // If the embedder knows no token of the query, its vector is zero and only the words can rank.
     let length = norm(&query.vector);
     let found = match (expression, length) {
         (None, None) => Vec::new(),
-        (None, Some(length)) => rows.nearest(&query.vector, length, query.top_k)?,
+        (None, Some(length)) => rows.by_vector(&query.vector, length, query.top_k)?,
         (Some(expression), length) => {
             let depth = query.top_k.max(DEPTH);
             let near = match length {
-                Some(length) if weights.vectors > 0.0 => rows.nearest(&query.vector, length, depth)?,
+                Some(length) if weights.vectors > 0.0 => rows.by_vector(&query.vector, length, depth)?,
                 _ => Vec::new(),
             };
-            let mut fused = fuse(&near, &rows.wordy(&expression, depth)?, weights);
+            let mut fused = fuse(&near, &rows.by_words(&expression, depth)?, weights);
             fused.truncate(query.top_k);
             fused
         }
@@ -80,8 +81,8 @@ impl<'a> Rows<'a> {
         Self { transaction, first, last: first + (1 << NAMESPACE_SHIFT) - 1, filter }
     }
 
-    /// By cosine: every vector of the namespace is compared, none is missed.
-    fn nearest(&self, vector: &[f32], length: f32, most: usize) -> Result<Vec<Found>, Failed> {
+    /// Ranks by cosine similarity. Exact: every vector of the namespace is compared.
+    fn by_vector(&self, vector: &[f32], length: f32, most: usize) -> Result<Vec<Found>, Failed> {
         let mut scan = self
             .transaction
             .prepare_cached("SELECT row, norm, vector FROM vectors WHERE row BETWEEN ?1 AND ?2")?;
@@ -92,14 +93,15 @@ impl<'a> Rows<'a> {
             let product = dot(row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?, vector);
             scored.push(Scored { score: product / (norm * length), row: row.get(0)? });
         }
-        // The filter is asked best first, until enough have passed: it costs more than a product.
+        // Filters are evaluated best first until enough rows pass, since a filter costs more than a
+        // dot product.
         let mut heap = BinaryHeap::from(scored);
         let best = std::iter::from_fn(move || heap.pop().map(|one| Ok((one.row, f64::from(one.score)))));
         self.passing(best, most)
     }
 
-    /// By the words' weight (BM25).
-    fn wordy(&self, expression: &str, most: usize) -> Result<Vec<Found>, Failed> {
+    /// Ranks by BM25.
+    fn by_words(&self, expression: &str, most: usize) -> Result<Vec<Found>, Failed> {
         let mut search = self.transaction.prepare_cached(
             "SELECT rowid, rank FROM words WHERE words MATCH ?1 AND rowid BETWEEN ?2 AND ?3 ORDER BY rank",
         )?;
@@ -109,8 +111,8 @@ impl<'a> Rows<'a> {
         self.passing(best, most)
     }
 
-    /// The first `most` that pass the filter. Equal scores are ordered by id, so that the answer
-    /// does not depend on the order of writing.
+    /// The first `most` rows that pass the filter. Equal scores are ordered by id, so that results
+    /// do not depend on the order of writes.
     fn passing(
         &self,
         best_first: impl Iterator<Item = Result<(i64, f64), rusqlite::Error>>,
@@ -150,7 +152,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Reciprocal rank fusion. Scores are scaled so that being first in every list gives 1.
+/// Reciprocal rank fusion, scaled so that a record that is first in every list scores 1.
 fn fuse(near: &[Found], wordy: &[Found], weights: Weights) -> Vec<Found> {
     let most = (weights.vectors + weights.words) / (K + 1.0);
     let mut fused: HashMap<i64, Found> = HashMap::with_capacity(near.len() + wordy.len());
@@ -170,7 +172,7 @@ fn best_then_id(a: &Found, b: &Found) -> Ordering {
     b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id))
 }
 
-/// A row's cosine; the nearest is the greatest.
+/// A row's cosine similarity. Ordered so that the nearest is the greatest.
 #[derive(Debug, PartialEq)]
 struct Scored {
     score: f32,

@@ -1,4 +1,4 @@
-//! What only the embedded store promises: words beside vectors, and a file that survives.
+//! Tests of what only the embedded store provides: full-text search, and durability of its file.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -68,10 +68,10 @@ async fn words_and_vectors_are_fused() {
     assert_eq!(ids(&words_alone, &query).await, ["both", "wordy"]);
     let vectors_alone = store.clone().weigh(1.0, 0.0);
     assert_eq!(ids(&vectors_alone, &query).await, ["near", "both", "wordy", "far"]);
-    // A text without a word leaves the vectors; a vector without a direction leaves the words.
+    // A text without words is ranked by vector alone, a zero vector by words alone.
     assert_eq!(ids(&store, &about("??", [1.0, 0.0])).await, ["near", "both", "wordy", "far"]);
     assert_eq!(ids(&store, &about("somebody", [0.0, 0.0])).await, ["wordy"]);
-    // Filters hold for both lists.
+    // Filters apply to both rankings.
     let filter = Some(json!({"text": "unrelated"}));
     assert_eq!(ids(&store, &Query { filter, ..query }).await, ["far"]);
 }
@@ -144,8 +144,8 @@ async fn a_file_that_is_not_ours_is_named_and_left_alone() {
     .await;
     assert_eq!(kind, ErrorKind::Local);
     insta::assert_snapshot!(shown, @r"
-    `FOLDER/index.db` is damaged, or no database
-    move the file away and run `reposync verify --repair`: it is filled again from the vector cache
+    `FOLDER/index.db` is damaged or not a database
+    move the file away and run `reposync verify --repair`: it is rebuilt from the vector cache
     ");
 
     let (kind, shown) = problem(|path| {
@@ -182,7 +182,7 @@ async fn a_newer_file_is_refused() {
 async fn a_full_disk_loses_nothing() {
     let (_folder, store) = in_folder();
     store.upsert("n", &[record("a", [1.0, 0.0], "kept")]).await.expect("upsert");
-    // The disk is as large as the file is now.
+    // Limits the database to its current number of pages.
     {
         let writer = store.database.write(|transaction| {
             let pages: i64 = transaction.query_row("PRAGMA page_count", [], |row| row.get(0))?;
@@ -197,7 +197,7 @@ async fn a_full_disk_loses_nothing() {
     let error = store.upsert("n", &large).await.expect_err("full");
     assert_eq!(error.kind, ErrorKind::Local);
     assert!(error.message.starts_with("no space left"), "{error}");
-    // The next attempt (with space again: a new connection) finds what was there, and works.
+    // The next attempt uses a new connection without that limit; earlier records are intact.
     assert_eq!(store.describe().await.expect("describe").namespaces["n"], 1);
     store.upsert("n", &large).await.expect("space again");
 }
@@ -243,7 +243,7 @@ async fn two_processes_may_write_at_once() {
     assert_eq!(one.describe().await.expect("describe").namespaces["n"], 20);
 }
 
-/// A redacted or removed text must not be found by reading the file.
+/// Redacted or removed text must not be recoverable from the file.
 #[tokio::test]
 async fn deleted_text_is_overwritten() {
     let (folder, store) = in_folder();

@@ -1,8 +1,7 @@
-//! Vectors as bytes (f32, little endian) and their products.
+//! Vectors as bytes (f32, little endian), and their dot products.
 
 use crate::model::Vector;
 
-/// The bytes of a vector.
 pub(super) fn encode(vector: &[f32]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(vector.len() * 4);
     for component in vector {
@@ -11,12 +10,11 @@ pub(super) fn encode(vector: &[f32]) -> Vec<u8> {
     bytes
 }
 
-/// The vector of these bytes.
 pub(super) fn decode(bytes: &[u8]) -> Vector {
     bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }
 
-/// The length of a vector; none where it has no direction or a component is not a number.
+/// The Euclidean norm of a vector; `None` if it is zero or not finite.
 pub(super) fn norm(vector: &[f32]) -> Option<f32> {
     let square: f64 = vector.iter().map(|component| f64::from(*component).powi(2)).sum();
     #[expect(clippy::cast_possible_truncation, reason = "back to the precision of the components")]
@@ -24,10 +22,10 @@ pub(super) fn norm(vector: &[f32]) -> Option<f32> {
     (norm.is_normal()).then_some(norm)
 }
 
-/// The inner product of a stored vector with the query's.
+/// The dot product of a stored vector and the query's vector.
 ///
-/// BLOBs are not aligned, so each component is decoded; sixteen sums that do not wait for each
-/// other let the compiler use vector instructions.
+/// BLOBs are not aligned, so each component is decoded. Sixteen independent sums let the compiler
+/// use SIMD instructions.
 pub(super) fn dot(stored: &[u8], query: &[f32]) -> f32 {
     const LANES: usize = 16;
     let (stored, _) = stored.as_chunks::<4>();

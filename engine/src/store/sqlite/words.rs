@@ -1,12 +1,12 @@
-//! The words that full-text search sees: identifiers in their parts, and no syntax of FTS5.
+//! Words for full-text search: splits identifiers and removes FTS5 syntax.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-/// Words of a query that are looked for at most; more do not make it better.
-const MOST: usize = 64;
+/// Maximum number of a query's words that are searched for; more do not improve the ranking.
+const MAX_WORDS: usize = 64;
 
-/// Words too common to find anything by. They cost most of the time of a query.
+/// Words too common to rank by. They would take most of a query's time.
 const STOP_WORDS: &[&str] = &[
     "a", "about", "all", "also", "an", "and", "any", "are", "as", "at", "be", "been", "but", "by", "can",
     "could", "did", "do", "does", "for", "from", "had", "has", "have", "how", "i", "if", "in", "into", "is",
@@ -16,8 +16,8 @@ const STOP_WORDS: &[&str] = &[
     "you", "your",
 ];
 
-/// Puts a space where a word begins inside an identifier: `parseHTTPHeader` becomes
-/// `parse HTTP Header`. What separates words anyway (`_`, `.`, `::`) is left to the tokenizer.
+/// Inserts a space where a word starts inside an identifier: `parseHTTPHeader` becomes `parse HTTP
+/// Header`. The tokenizer itself splits at other separators (`_`, `.`, `::`).
 pub(super) fn split_identifiers(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let mut out = String::new();
@@ -44,9 +44,10 @@ pub(super) fn split_identifiers(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The FTS5 expression that finds any of a text's words; none where it has no word.
+/// The FTS5 expression that matches any word of a text; `None` if the text has no word.
 ///
-/// Only letters and digits of the text get into it, each word in quotes.
+/// Contains only letters and digits of the text, each word in quotes, so it cannot inject FTS5
+/// syntax.
 pub(super) fn match_expression(text: &str) -> Option<String> {
     let split = split_identifiers(text);
     let mut seen = HashSet::new();
@@ -56,9 +57,9 @@ pub(super) fn match_expression(text: &str) -> Option<String> {
         .map(str::to_lowercase)
         .filter(|word| seen.insert(word.clone()))
         .collect();
-    let telling: Vec<&String> = all.iter().filter(|word| !STOP_WORDS.contains(&word.as_str())).collect();
-    let chosen = if telling.is_empty() { all.iter().collect() } else { telling };
-    let quoted: Vec<String> = chosen.into_iter().take(MOST).map(|word| format!("\"{word}\"")).collect();
+    let significant: Vec<&String> = all.iter().filter(|word| !STOP_WORDS.contains(&word.as_str())).collect();
+    let chosen = if significant.is_empty() { all.iter().collect() } else { significant };
+    let quoted: Vec<String> = chosen.into_iter().take(MAX_WORDS).map(|word| format!("\"{word}\"")).collect();
     (!quoted.is_empty()).then(|| quoted.join(" OR "))
 }
 

@@ -1,4 +1,4 @@
-//! Writing and deleting records. Vectors, metadata and words change in one transaction.
+//! Writing and deleting records. Vector, metadata and words of a record change in one transaction.
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{OptionalExtension as _, Transaction, params};
@@ -9,7 +9,7 @@ use super::database::{Database, Failed, NAMESPACE_SHIFT};
 use super::vector::{encode, norm};
 use super::words::split_identifiers;
 
-/// Replaces whole records.
+/// Inserts records, replacing those with the same id.
 pub(super) fn upsert(
     database: &Database,
     transaction: &Transaction<'_>,
@@ -59,7 +59,7 @@ pub(super) fn upsert(
     Ok(())
 }
 
-/// Deletes by id; unknown ids are ignored.
+/// Deletes records by id. Unknown ids are ignored.
 pub(super) fn delete(transaction: &Transaction<'_>, namespace: &str, ids: &[String]) -> Result<(), Failed> {
     let Some(number) = known_namespace(transaction, namespace)? else {
         return Ok(());
@@ -78,7 +78,7 @@ pub(super) fn delete(transaction: &Transaction<'_>, namespace: &str, ids: &[Stri
     Ok(())
 }
 
-/// Refuses vectors of another length than those in the file. An emptied file takes any.
+/// Rejects vectors whose dimension differs from those in the file. An empty file accepts any.
 pub(super) fn check_dimension(
     database: &Database,
     transaction: &Transaction<'_>,
@@ -94,14 +94,14 @@ pub(super) fn check_dimension(
         )
         .hint(
             "set another `path` for this stage (the old file stays as it is), go back to the old embedder, \
-             or remove the file to index everything anew",
+             or remove the file to index everything again",
         )
         .into()),
         _ => Ok(()),
     }
 }
 
-/// Components of the vectors in the file: the first one tells, all are alike.
+/// The dimension of the vectors in the file, taken from the first one since all are alike.
 pub(super) fn stored_dimension(transaction: &Transaction<'_>) -> Result<Option<usize>, Failed> {
     let bytes: Option<u32> = transaction
         .prepare_cached("SELECT length(vector) FROM vectors LIMIT 1")?
@@ -110,7 +110,7 @@ pub(super) fn stored_dimension(transaction: &Transaction<'_>) -> Result<Option<u
     Ok(bytes.map(|bytes| bytes as usize / 4))
 }
 
-/// The number of a namespace that has been written to.
+/// The number of a namespace; `None` if it was never written to.
 pub(super) fn known_namespace(transaction: &Transaction<'_>, name: &str) -> Result<Option<i64>, Failed> {
     let mut find = transaction.prepare_cached("SELECT number FROM namespaces WHERE name = ?1")?;
     Ok(find.query_row([name], |row| row.get(0)).optional()?)
@@ -129,12 +129,12 @@ fn checked_norm(stage: &str, record: &Record, dimension: usize) -> Result<f32, S
         StageError::new(stage, crate::model::ErrorKind::Bug, format!("the vector of `{}` {what}", record.id))
     };
     if record.vector.len() != dimension {
-        return Err(of("is not as long as the others"));
+        return Err(of("has another dimension than the others"));
     }
-    norm(&record.vector).ok_or_else(|| of("has no direction"))
+    norm(&record.vector).ok_or_else(|| of("is zero or not finite"))
 }
 
-/// What full-text search finds a record by: where it is from, its heading or signature, its text.
+/// The text that full-text search indexes: path, heading or signature, and body.
 fn searchable(record: &Record) -> String {
     let metadata = &record.metadata;
     let context = metadata.context.as_deref().unwrap_or_default();
