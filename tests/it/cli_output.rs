@@ -103,9 +103,9 @@ fn a_missing_configuration_is_reported_with_a_remedy() {
     insta::assert_snapshot!(world.run(&["plan"]).redacted(), @"
     exit: 2
     --- stderr
-    error: no reposync.toml here or in any folder above
+    error: no reposync.toml in this folder or a parent folder
      |
-     = hint: `reposync init` writes one; `--config FILE` names one
+     = hint: create one with `reposync init`, or pass `--config FILE`
 
     1 problem in reposync.toml
     ");
@@ -114,7 +114,7 @@ fn a_missing_configuration_is_reported_with_a_remedy() {
     --- stderr
     error: cannot read the file: No such file or directory (os error 2)
      |
-     = hint: `reposync init` writes one; `--config FILE` names one
+     = hint: create one with `reposync init`, or pass `--config FILE`
 
     1 problem in [ROOT]/other.toml
     ");

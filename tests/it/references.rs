@@ -24,7 +24,7 @@ fn files_are_read_below_the_folders_for_secrets_alone() {
     for reference in ["${file:../keys/token}".to_owned(), format!("${{file:{keys}/token}}")] {
         world.write("own/reposync.toml", with_token(&reference));
         let refused = world.run(&validate).exits(2).stderr;
-        assert!(refused.contains("it lies outside of the folders that secrets are read from"), "{refused}");
+        assert!(refused.contains("it is outside the folders that secrets may be read from"), "{refused}");
         assert!(refused.contains("--secrets-dir DIR") && !refused.contains("token-0123456789"), "{refused}");
         world.ok(&[&validate[..], &["--secrets-dir", "keys"]].concat());
         world.ok(&[&validate[..], &["--secrets-dir", "own", "--secrets-dir", &keys]].concat());
@@ -52,7 +52,7 @@ fn a_strangers_file_is_checked_without_its_references() {
     world.config(&file.replace("kind = \"sentence\"", "kind = \"sentnce\"").replace("${ORG}", "${O-RG}"));
     let problems = world.run(&["validate", "--no-env"]).exits(2).stderr;
     assert!(
-        problems.contains("unknown kind") && problems.contains("names no environment variable"),
+        problems.contains("unknown kind") && problems.contains("is not a valid environment variable name"),
         "{problems}"
     );
     assert!(problems.contains("2 problems"), "{problems}");

@@ -1,4 +1,4 @@
-//! Reads `[api]`.
+//! Reads and checks `[api]`.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -11,10 +11,10 @@ use super::shape::Shape;
 use super::table::Table;
 use super::{Api, TlsFiles};
 
-/// Bytes of `webhook_max_body`. GitHub delivers 25 MiB at most.
+/// Allowed range of `webhook_max_body` in bytes. GitHub delivers at most 25 MiB.
 const WEBHOOK_BODIES: RangeInclusive<u64> = 1 << 10..=25 << 20;
 
-/// Reads and checks `[api]`. Unresolved references are problems only where the table is `needed`.
+/// Reads and checks `[api]`. Unresolved references are problems only if the table is `needed`.
 pub(super) fn read_api(
     mut table: Table<'_>,
     folder: &Path,
@@ -66,7 +66,7 @@ fn address(table: &Table<'_>, key: &str, text: &str, problems: &mut Vec<Problem>
     })
 }
 
-/// Both files or none: TLS needs the certificate chain and its private key.
+/// Both files or neither: TLS needs the certificate chain and its private key.
 fn tls_files(
     table: &Table<'_>,
     folder: &Path,

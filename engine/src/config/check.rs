@@ -1,4 +1,4 @@
-//! Whether a stage's settings make sense, beyond their types; and their paths made absolute.
+//! Checks the values of a stage's settings beyond their types, and makes paths absolute.
 
 use std::path::{Path, PathBuf};
 
@@ -15,11 +15,11 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::DeValue;
 
-/// Texts in a request at most, by OpenAI and Azure.
+/// Maximum number of texts per request of OpenAI and Azure.
 const BATCH_MOST: usize = 2048;
-/// Components of a vector at most, by Pinecone.
+/// Maximum dimension of vectors in Pinecone.
 const DIMENSIONS_MOST: u32 = 20_000;
-/// Linear memory at most: what 32-bit WASM can address.
+/// Maximum linear memory: what 32-bit WASM can address.
 const MEMORY_MOST: u64 = 4 << 30;
 
 /// Checks one stage and makes its paths absolute.
@@ -82,16 +82,11 @@ pub(super) fn check_stage(
         }
     }
     if on.is_some_and(Vec::is_empty) {
-        table.flag(
-            problems,
-            "on",
-            "an empty list never speaks",
-            "leave the stage out of the pipeline instead",
-        );
+        table.flag(problems, "on", "must name at least one event", "or remove the stage from the pipeline");
     }
 }
 
-/// What a stage in use needs on disk.
+/// Checks that the files that a stage needs exist.
 pub(super) fn check_files(kind: &StageKind, table: &Table<'_>, problems: &mut Vec<Problem>) {
     match kind {
         StageKind::Wasm(settings) if !settings.component.is_file() => table.flag(
@@ -175,7 +170,7 @@ fn wasm(settings: &mut WasmSettings, table: &Table<'_>, folder: &Path, problems:
     }
 }
 
-/// Puts the references of a component's config back where they stand in the file.
+/// Restores the references in a component's config as written in the file.
 fn write_back(shown: &mut Value, value: &Spanned<DeValue<'_>>, table: &Table<'_>) {
     match (shown, value.get_ref()) {
         (Value::Array(shown), DeValue::Array(items)) => {
@@ -196,7 +191,7 @@ fn write_back(shown: &mut Value, value: &Spanned<DeValue<'_>>, table: &Table<'_>
     }
 }
 
-/// A component's config travels as JSON, which knows no dates and no infinities.
+/// A component's config is passed as JSON, which has no dates and no infinite numbers.
 fn json_able(value: &DeValue<'_>, table: &Table<'_>, problems: &mut Vec<Problem>) {
     let mut bad = |what, hint| table.flag(problems, "config", format!("JSON has no {what}"), hint);
     match value {
@@ -253,7 +248,7 @@ fn openai(settings: &OpenAiSettings, table: &Table<'_>, problems: &mut Vec<Probl
             Problem::at(
                 &table.path,
                 table.header.clone(),
-                "`api_key` is missing: api.openai.com answers nobody without",
+                "`api_key` is missing: api.openai.com requires it",
             )
             .hint("add api_key = \"${OPENAI_API_KEY}\", or name another server with `base_url`"),
         );
@@ -270,11 +265,16 @@ fn weights(settings: &SqliteSettings, table: &Table<'_>, problems: &mut Vec<Prob
             problems,
             key,
             "not a weight",
-            "a number from 0 up; 1 counts evenly, 0 leaves the ranking out",
+            "a number, at least 0; 1 is the default, 0 leaves the ranking out",
         );
     }
     if weights.iter().all(|(_, weight)| *weight == 0.0) {
-        table.flag(problems, "text_weight", "nothing is left to rank by", "leave one of the weights above 0");
+        table.flag(
+            problems,
+            "text_weight",
+            "one of the weights must be more than zero",
+            "leave one of them out for the default, 1",
+        );
     }
 }
 
@@ -295,7 +295,7 @@ fn pinecone(settings: &PineconeSettings, table: &Table<'_>, problems: &mut Vec<P
         (
             "cloud",
             is_cloud as fn(&str) -> bool,
-            "not one of the values it takes",
+            "not one of the allowed values",
             "use `aws`, `gcp` or `azure`",
         ),
         ("region", is_filled, "empty", "such as \"us-east-1\""),
@@ -335,7 +335,7 @@ fn service(
         table.flag(problems, "dimensions", "outside 1 to 20000", "such as 1536 for text-embedding-3-small");
     }
     if price.is_some_and(|price| !price.is_finite() || price < 0.0) {
-        table.flag(problems, "price_per_million_tokens", "not a price", "a number from 0 up, such as 0.02");
+        table.flag(problems, "price_per_million_tokens", "not a price", "a number, at least 0, such as 0.02");
     }
 }
 
@@ -345,7 +345,7 @@ fn rates(table: &Table<'_>, problems: &mut Vec<Problem>, requests: Option<u32>, 
             table.flag(
                 problems,
                 key,
-                "zero would wait for ever",
+                "must be more than zero",
                 "leave it out to go as fast as the service allows",
             );
         }
@@ -392,7 +392,7 @@ fn not_empty(table: &Table<'_>, problems: &mut Vec<Problem>, key: &str, empty: b
     }
 }
 
-/// Flags a path that begins with `~`, which only a shell expands.
+/// Reports a path that starts with `~`, which only shells expand.
 pub(super) fn check_home(table: &Table<'_>, key: &str, path: Option<&Path>, problems: &mut Vec<Problem>) {
     if path.is_some_and(begins_at_home) {
         table.flag(problems, key, NOT_EXPANDED.0, NOT_EXPANDED.1);
@@ -404,11 +404,11 @@ pub(super) fn begins_at_home(path: &Path) -> bool {
     path.components().next().is_some_and(|first| first.as_os_str().as_encoded_bytes().starts_with(b"~"))
 }
 
-/// The problem of such a path, and the way out.
+/// The problem and hint for such a path.
 pub(super) const NOT_EXPANDED: (&str, &str) =
     ("`~` is not expanded here", "write \"${HOME}/…\", or the whole path; a folder of that name is \"./~\"");
 
-/// A path of the file, seen from the file's folder.
+/// Makes a path absolute, relative to the folder of the file.
 pub(super) fn absolute(folder: &Path, path: &Path) -> PathBuf {
     let joined = folder.join(path);
     std::path::absolute(&joined).unwrap_or(joined)

@@ -1,4 +1,4 @@
-//! `max_cost` of a project can only be kept where its embedder's price is known.
+//! Checks that `max_cost` is set only where the price of the embedder is known.
 
 use super::problem::Problem;
 use super::stages::Stages;
@@ -15,7 +15,7 @@ pub(super) fn check_costs(
         let price = match stages.resolved(&project.embedder) {
             Some(StageKind::AzureOpenAi(settings)) => settings.price_per_million_tokens,
             Some(StageKind::OpenAi(settings)) => settings.price_per_million_tokens,
-            // The local model costs nothing, and a stage with problems has told them.
+            // The local model is free, and problems of a stage are reported with the stage.
             _ => continue,
         };
         if price.is_none() {

@@ -1,5 +1,5 @@
-//! What an edit of the file changes: per project what is taken up live and what makes its plan
-//! anew; and what only a restart can take up. Pure.
+//! Classifies the changes between two configurations: which parts of a project are updated live,
+//! which require a new plan, and which keys require a restart. No I/O.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -7,90 +7,90 @@ use std::path::PathBuf;
 use super::{Config, Project, StageKind};
 use crate::model::{Secret, SecretsMode};
 
-/// What differs between two configurations, defaults filled in.
+/// The differences between two resolved configurations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConfigDiff {
-    /// Projects that differ, in the order of the new file; removed ones at the end.
+    /// Projects that differ, in the order of the new file, followed by removed ones.
     pub projects: Vec<ProjectDiff>,
-    /// Stages to be built anew, by name: new ones and those whose settings differ. The others keep
-    /// their clients, pools and budgets.
+    /// Names of stages to build: new ones and those with changed settings. Other stages keep their
+    /// clients, pools and rate limits.
     pub rebuilt_stages: BTreeSet<String>,
-    /// Keys outside the projects that are taken up at once, such as `api.token`.
+    /// Keys outside of projects that take effect immediately, such as `api.token`.
     pub live: Vec<&'static str>,
-    /// Keys that only a restart takes up, such as `engine.state`.
+    /// Keys that take effect only after a restart, such as `engine.state`.
     pub restart: Vec<&'static str>,
 }
 
-/// How one project differs.
+/// The change of one project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProjectDiff {
     /// Its name.
     pub name: String,
-    /// What became of it.
+    /// The kind of change.
     pub change: ProjectChange,
 }
 
-/// What became of a project.
+/// A kind of change of a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProjectChange {
     /// It is new.
     Added,
-    /// It is gone: what it indexed is an orphan.
+    /// It was removed: its vectors are orphans.
     Removed,
-    /// It was disabled and is to be synced again.
+    /// It was disabled before and is now enabled.
     Enabled,
-    /// It is to be left alone from now on.
+    /// It was enabled before and is now disabled.
     Disabled,
-    /// It was and is enabled, and these parts of it differ.
+    /// It is still enabled, and these parts differ.
     Changed(BTreeSet<Part>),
 }
 
-/// The parts of a project that an edit can touch.
+/// The parts of a project that can change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {
-    /// Where and as whom the source reads: kind, endpoint, forks, archived.
+    /// The source and its view: kind, endpoint, forks, archived.
     Source,
     /// Organization, repositories, keyword.
     Selection,
     /// The branch.
     Branch,
-    /// Extensions, excluded patterns, the size limit of files, the bounds on repositories.
+    /// Extensions, excluded patterns, the size limit of files, the limits per repository.
     Files,
-    /// What happens to secrets found in files.
+    /// The treatment of secrets in files.
     Secrets,
     /// Chunkers and their settings.
     Chunkers,
-    /// What makes vectors: kind, endpoint, model, dimensions.
+    /// What determines vectors: kind, endpoint, model, dimensions.
     Embedder,
-    /// Where vectors go: kind, host, index.
+    /// What determines the location of vectors: kind, host, index.
     Store,
     /// The namespace.
     Namespace,
     /// Notifiers and their settings.
     Notifiers,
-    /// What the embeddings of one run may cost: what was withheld is decided again.
+    /// The maximum cost of a run. Withheld work is decided on again.
     MaxCost,
     /// The schedule.
     Schedule,
-    /// Rates, batch sizes, prices, a component's bounds.
+    /// Rates, batch sizes, prices, limits of a component.
     Limits,
-    /// Keys and tokens of source, embedder or store. Others may see more, or another account's
-    /// index; and what they were refused before is tried again.
+    /// Keys and tokens of source, embedder or store. Others may see more repositories or another
+    /// account's index, and what was refused before may succeed.
     Credentials,
-    /// Names of stages alone.
+    /// Only names of stages.
     Names,
 }
 
 impl Part {
-    /// True where the index may differ, so that the project is planned and run again. The others
-    /// are taken up without a run.
+    /// True if the index may differ, so that the project must be planned and run again. Other parts
+    /// take effect without a run.
     pub fn replans(self) -> bool {
         !matches!(self, Self::Notifiers | Self::Schedule | Self::Limits | Self::Names)
     }
 }
 
 impl ProjectChange {
-    /// True where the project has to be planned and run.
+    /// True if the project must be planned and run.
     pub fn replans(&self) -> bool {
         match self {
             Self::Added | Self::Enabled => true,
@@ -101,12 +101,12 @@ impl ProjectChange {
 }
 
 impl ConfigDiff {
-    /// True where nothing differs.
+    /// True if nothing differs.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// How a project differs; none where it does not.
+    /// The change of a project; `None` if it did not change.
     pub fn project(&self, name: &str) -> Option<&ProjectChange> {
         self.projects.iter().find(|project| project.name == name).map(|project| &project.change)
     }
@@ -143,7 +143,7 @@ pub fn diff(old: &Config, new: &Config) -> ConfigDiff {
     out
 }
 
-/// `[engine]` and `[api]`. The listener, ledger, caches and logs belong to the process.
+/// Compares `[engine]` and `[api]`. Listener, ledger, caches and logs are opened once per process.
 fn process(old: &Config, new: &Config, out: &mut ConfigDiff) {
     let mut compare = |key, differs: bool, restart: bool| {
         if differs {
@@ -225,7 +225,7 @@ fn parts(old: &Config, before: &Project, new: &Config, after: &Project) -> BTree
     parts
 }
 
-/// A stage as far as the index depends on it: no credentials, no limits.
+/// The settings that the index depends on: without credentials and limits.
 fn essence(kind: &StageKind) -> StageKind {
     let mut kind = without_credentials(kind);
     match &mut kind {
@@ -234,7 +234,7 @@ fn essence(kind: &StageKind) -> StageKind {
             settings.requests_per_minute = None;
             settings.tokens_per_minute = None;
             settings.price_per_million_tokens = None;
-            // The form of the URL, not the model.
+            // The version changes the form of the URL, not the model.
             settings.api_version = None;
         }
         StageKind::OpenAi(settings) => {
@@ -247,7 +247,8 @@ fn essence(kind: &StageKind) -> StageKind {
             settings.memory.0 = 0;
             settings.deadline.0 = std::time::Duration::ZERO;
             settings.output.0 = 0;
-            // A pin says which binary is accepted; the binary itself is in the recipe.
+            // `sha256` only restricts which binary is accepted; the binary itself is part of the
+            // recipe.
             settings.sha256 = None;
         }
         StageKind::Pinecone(settings) => {
@@ -279,7 +280,7 @@ fn without_credentials(kind: &StageKind) -> StageKind {
     kind
 }
 
-/// Keys, tokens and ids of accounts.
+/// Keys, tokens and account ids.
 fn credentials(kind: &StageKind) -> (Vec<Option<&Secret>>, [Option<u64>; 2]) {
     match kind {
         StageKind::Github(settings) => (
@@ -343,8 +344,8 @@ token = "api"
             .unwrap_or_else(|problems| panic!("{problems}"))
     }
 
-    /// What an edit changes, in one line; `!` marks what is planned again.
-    fn told(diff: &ConfigDiff) -> String {
+    /// The differences in one line; `!` marks projects that are planned again.
+    fn summary(diff: &ConfigDiff) -> String {
         let mut out: Vec<String> = diff
             .projects
             .iter()
@@ -407,7 +408,7 @@ token = "api"
         ] {
             assert!(FILE.contains(from), "{from}");
             let diff = diff(&read(FILE), &read(&FILE.replacen(from, to, 1)));
-            assert_eq!(told(&diff), what, "{from} -> {to}");
+            assert_eq!(summary(&diff), what, "{from} -> {to}");
             assert_eq!(diff.is_empty(), what.is_empty());
         }
     }
@@ -415,8 +416,8 @@ token = "api"
     #[test]
     fn a_renamed_stage_changes_names_alone() {
         let renamed = read(&FILE.replace("ada", "embedder"));
-        let told = told(&diff(&read(FILE), &renamed));
-        assert_eq!(told, "docs Changed({Names}); code Changed({Names}); stages {\"embedder\"}");
+        let summary = summary(&diff(&read(FILE), &renamed));
+        assert_eq!(summary, "docs Changed({Names}); code Changed({Names}); stages {\"embedder\"}");
     }
 
     #[test]
@@ -424,7 +425,7 @@ token = "api"
         let disabled = FILE.replace("enabled = true", "enabled = false");
         let edited = disabled.replace("\"acme\"", "\"other\"");
         assert!(diff(&read(&disabled), &read(&edited)).is_empty());
-        assert_eq!(told(&diff(&read(&disabled), &read(FILE))), "docs Enabled!; stages {\"team\"}");
+        assert_eq!(summary(&diff(&read(&disabled), &read(FILE))), "docs Enabled!; stages {\"team\"}");
         let disabled = diff(&read(FILE), &read(&disabled));
         assert_eq!(disabled.project("docs"), Some(&ProjectChange::Disabled));
     }

@@ -1,4 +1,4 @@
-//! How environment variables are looked up.
+//! Access to environment variables.
 
-/// Looks an environment variable up.
+/// Returns the value of an environment variable.
 pub type Env = dyn Fn(&str) -> Option<String> + Send + Sync;

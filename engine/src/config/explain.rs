@@ -1,17 +1,18 @@
-//! The parser's errors in our own words, without values that may be secrets; and "did you mean".
+//! Rewrites the TOML parser's errors in plain words without values that may be secrets, and
+//! suggests names ("did you mean").
 
 use std::ops::Range;
 
 use super::mask::looks_secret;
 use super::problem::Problem;
 
-/// True for the one error that says nothing about the values that are there.
+/// True for the only parser error that contains no value.
 pub(super) fn is_missing_field(error: &toml::de::Error) -> bool {
     error.message().starts_with("missing field")
 }
 
-/// A value of the wrong type or outside a closed list. `replaced`: it came from a reference, so it
-/// is not repeated. `whole`: it is the key's whole value, not a part of it.
+/// Explains a value of the wrong type or outside a closed list. `replaced`: the value came from a
+/// reference, so it is not shown. `whole`: the value is the key's whole value, not a part of it.
 pub(super) fn explain(
     error: &toml::de::Error,
     path: String,
@@ -37,10 +38,10 @@ pub(super) fn explain(
         let names: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
         let hint = if hidden { None } else { did_you_mean(value, names.iter().copied()) };
         let hint = hint.unwrap_or_else(|| format!("use {}", choice(&names)));
-        return Problem::at(path, span, "not one of the values it takes").hint(hint);
+        return Problem::at(path, span, "not one of the allowed values").hint(hint);
     }
     if hidden {
-        return Problem::at(path, span, "its value has the wrong form");
+        return Problem::at(path, span, "its value is not valid");
     }
     match message.split_once("; ") {
         Some((message, hint)) => Problem::at(path, span, message).hint(hint),
@@ -50,7 +51,7 @@ pub(super) fn explain(
 
 fn plain_expected(expected: &str) -> String {
     match expected {
-        "usize" | "u64" | "u32" => "a whole number from 0 up".into(),
+        "usize" | "u64" | "u32" => "a whole number, at least 0".into(),
         "f64" => "a number".into(),
         "a string" | "string" | "path string" => "text in quotes".into(),
         "a boolean" => "`true` or `false`".into(),
@@ -76,7 +77,7 @@ fn plain_found(found: &str) -> &'static str {
 
 fn example(expected: &str, key: &str) -> String {
     match expected {
-        "a whole number from 0 up" => format!("write it without quotes: {key} = 8"),
+        "a whole number, at least 0" => format!("write it without quotes: {key} = 8"),
         "a number" => format!("write it without quotes: {key} = 0.5"),
         "text in quotes" => format!("write {key} = \"…\""),
         "`true` or `false`" => format!("write {key} = true, without quotes"),
@@ -89,7 +90,7 @@ fn example(expected: &str, key: &str) -> String {
 /// `did you mean …?` for a name that is nearly one of the known ones.
 pub(super) fn did_you_mean<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<String> {
     let lower = name.to_lowercase();
-    // A slip of the fingers changes a letter or swaps two; what is further off may still begin alike.
+    // Typing errors change or swap a few letters; names further apart may still share a prefix.
     let near = |one: &str| {
         let slips = strsim::damerau_levenshtein(&lower, &one.to_lowercase());
         let likeness = strsim::jaro_winkler(&lower, &one.to_lowercase());

@@ -1,15 +1,16 @@
-//! Finding the file: in the current folder, or above it as far as it can be trusted.
+//! Finds the configuration file: in the current folder, or in a parent folder that can be trusted.
 
 use std::path::{Path, PathBuf};
 
 use super::FILE_NAME;
 use super::problem::{Problem, Problems};
 
-/// Finds the file: the one named, or `reposync.toml` in `start` or the nearest folder above it, up to
-/// the top level of the Git checkout that `start` lies in.
+/// Finds the file: `explicit` if given, otherwise `reposync.toml` in `start` or its nearest parent
+/// folder, up to the top level of the Git checkout that contains `start`.
 ///
-/// A configuration decides where secrets go. So one that is found above must belong to this user or to
-/// root and must not be writable by everybody; one in `start` itself, or named, is the user's choice.
+/// A configuration decides where secrets are sent. A file found in a parent folder must therefore
+/// belong to this user or to root and must not be world-writable. A file in `start` itself or given
+/// explicitly is the user's choice.
 pub fn find(start: &Path, explicit: Option<&Path>) -> Result<PathBuf, Problems> {
     if let Some(path) = explicit {
         return Ok(start.join(path));
@@ -29,44 +30,48 @@ pub fn find(start: &Path, explicit: Option<&Path>) -> Result<PathBuf, Problems> 
             return Err(not_in_checkout(folder, folders));
         }
     }
-    let problem = Problem::new("", format!("no {FILE_NAME} here or in any folder above"))
-        .hint("`reposync init` writes one; `--config FILE` names one");
+    let problem = Problem::new("", format!("no {FILE_NAME} in this folder or a parent folder"))
+        .hint("create one with `reposync init`, or pass `--config FILE`");
     Err(Problems::new(Path::new(FILE_NAME), "", vec![problem]))
 }
 
 fn not_in_checkout<'p>(top: &Path, above: impl Iterator<Item = &'p Path>) -> Problems {
-    let message = format!("no {FILE_NAME} here or above, up to the Git top level `{}`", top.display());
+    let message = format!(
+        "no {FILE_NAME} in this folder or a parent folder, up to the Git top level `{}`",
+        top.display()
+    );
     let hint = match above.map(|folder| folder.join(FILE_NAME)).find(|path| path.is_file()) {
         Some(path) => {
             let path = path.display();
-            format!("`{path}` lies outside of this checkout; to use it, name it: `--config {path}`")
+            format!("`{path}` is outside this checkout; to use it, pass `--config {path}`")
         }
-        None => "`reposync init` writes one; `--config FILE` names one".to_owned(),
+        None => "create one with `reposync init`, or pass `--config FILE`".to_owned(),
     };
     Problems::new(Path::new(FILE_NAME), "", vec![Problem::new("", message).hint(hint)])
 }
 
 fn refused(path: &Path, why: &str) -> Problems {
-    let hint = format!("read it, and if you trust it, name it: `--config {}`", path.display());
-    let message = format!("found in a folder above and not used: {why}");
+    let hint = format!("review it, and if you trust it, pass `--config {}`", path.display());
+    let message = format!("found in a parent folder, but not used: {why}");
     Problems::new(path, "", vec![Problem::new("", message).hint(hint)])
 }
 
-/// Why a file must not be used without being named; none where it may.
+/// Why a file in a parent folder must not be used; `None` if it may be.
 #[cfg(unix)]
 fn distrust(path: &Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt as _;
     let own = rustix::process::geteuid().as_raw();
-    // Of a link, both the link and the file count: either decides what is read.
+    // For a symbolic link, both the link and its target are checked, since either decides what is
+    // read.
     for metadata in [path.symlink_metadata(), path.metadata()] {
         match metadata {
             Ok(metadata) => {
-                let link = metadata.is_symlink(); // the mode of a link means nothing
+                let link = metadata.is_symlink(); // the mode of a symbolic link has no effect
                 if let Some(why) = distrusted(metadata.uid(), metadata.mode(), link, own) {
                     return Some(why);
                 }
             }
-            Err(error) => return Some(format!("its owner cannot be read: {error}")),
+            Err(error) => return Some(format!("cannot read its owner: {error}")),
         }
     }
     None
@@ -77,7 +82,7 @@ fn distrusted(owner: u32, mode: u32, link: bool, own: u32) -> Option<String> {
     if owner != own && owner != 0 {
         return Some(format!("it belongs to another user (uid {owner})"));
     }
-    (!link && mode & 0o002 != 0).then(|| "everybody may write to it".to_owned())
+    (!link && mode & 0o002 != 0).then(|| "every user can write to it".to_owned())
 }
 
 #[cfg(not(unix))]
@@ -102,7 +107,7 @@ mod tests {
         std::fs::create_dir_all(&deep).expect("made");
         std::fs::write(&above, "").expect("written");
         assert_eq!(find(&deep, None).expect("no checkout yet"), above);
-        // A worktree and a submodule have a file there, a clone a folder.
+        // `.git` is a file in worktrees and submodules, and a folder in clones.
         std::fs::write(clone.join(".git"), "gitdir: elsewhere").expect("written");
         let refused = shown(&find(&deep, None).expect_err("outside"));
         assert!(refused.contains(&format!("`--config {}`", above.display())), "{refused}");
@@ -122,7 +127,7 @@ mod tests {
         std::fs::write(&path, "").expect("written");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).expect("set");
         let refused = shown(&find(&deep, None).expect_err("not trusted"));
-        assert!(refused.contains("everybody may write to it") && refused.contains("--config "), "{refused}");
+        assert!(refused.contains("every user can write to it") && refused.contains("--config "), "{refused}");
         assert_eq!(find(root.path(), None).expect("here"), path);
         assert_eq!(find(&deep, Some(&path)).expect("named"), path);
     }

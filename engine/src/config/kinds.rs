@@ -1,4 +1,4 @@
-//! Every kind of stage: its name, its role in a pipeline, and how its settings are read.
+//! The kinds of stages: name, role in a pipeline, and how the settings are read.
 
 use super::StageKind;
 use super::problem::Problem;
@@ -10,18 +10,18 @@ use crate::notify::{SlackSettings, WebhookSettings};
 use crate::source::{GitSettings, GithubSettings};
 use crate::store::{PineconeSettings, SqliteSettings};
 
-/// What a stage does in a pipeline; in the order in which a pipeline names them.
+/// The role of a stage in a pipeline, in the order in which pipelines list them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// Lists and fetches files.
     Source,
-    /// Cuts files.
+    /// Splits files into chunks.
     Chunker,
-    /// Makes vectors.
+    /// Embeds chunks.
     Embedder,
-    /// Holds vectors.
+    /// Stores vectors.
     Store,
-    /// Tells people.
+    /// Sends notifications about runs.
     Notifier,
 }
 
@@ -29,7 +29,7 @@ impl Role {
     /// Every role.
     pub const ALL: &[Self] = &[Self::Source, Self::Chunker, Self::Embedder, Self::Store, Self::Notifier];
 
-    /// The word with its article.
+    /// The role's name with its article.
     pub(super) fn one(self) -> &'static str {
         match self {
             Self::Source => "a source",
@@ -41,15 +41,14 @@ impl Role {
     }
 }
 
-/// One kind.
+/// A kind of stage.
 pub(super) struct Kind {
     /// `kind = "…"`
     pub(super) name: &'static str,
-    /// Its role.
     pub(super) role: Role,
-    /// The keys of its settings.
+    /// The schema of its settings.
     pub(super) shape: fn() -> Shape,
-    /// Reads the settings out of a table from which `kind` was taken.
+    /// Reads the settings from a table without `kind`.
     pub(super) read: fn(&mut Table<'_>, &Shape, &mut Vec<Problem>) -> Option<StageKind>,
 }
 
@@ -69,7 +68,7 @@ macro_rules! kinds {
                 match self { $(Self::$variant(_) => $name),* }
             }
 
-            /// What it does in a pipeline.
+            /// The role of the kind in a pipeline.
             pub fn role(&self) -> Role {
                 match self { $(Self::$variant(_) => Role::$role),* }
             }

@@ -1,10 +1,10 @@
-//! `[engine.limits]`.
+//! Checks `[engine.limits]`.
 
 use super::problem::Problem;
 use super::table::Table;
 use crate::source::Limits;
 
-/// A bound of zero would refuse every repository.
+/// Zero is rejected, since it would refuse every repository.
 pub(super) fn check_limits(table: &Table<'_>, limits: &Limits, problems: &mut Vec<Problem>) {
     for (key, value) in [
         ("files", limits.files as u64),

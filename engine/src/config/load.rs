@@ -1,4 +1,5 @@
-//! From the text of the file to a [`Config`]: parse, substitute, read, check; all problems at once.
+//! Turns the text of the file into a [`Config`]: parses, substitutes, reads and checks it,
+//! collecting all problems.
 
 use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
@@ -30,40 +31,40 @@ use crate::chunk::component::default_compiled_cache;
 use crate::chunk::secrets::SecretRules;
 use crate::model::register_secrets;
 
-/// The name that is searched for.
+/// The name of the file that is searched for.
 pub const FILE_NAME: &str = "reposync.toml";
 
-/// What `[engine].timeout` may be.
+/// The allowed range of `[engine].timeout`.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 
-/// What `[engine].history` may be.
+/// The allowed range of `[engine].history`.
 const HISTORIES: RangeInclusive<Duration> =
     Duration::from_secs(3600)..=Duration::from_secs(36_500 * 24 * 3600);
 
-/// What the caller is going to use of the file. References (`${…}`) and files are needed only by
-/// what is used.
+/// The parts of the file that the caller uses. References (`${…}`) and files need to resolve only
+/// in these.
 #[derive(Clone)]
 pub struct Need {
-    /// Projects chosen by name; empty: every enabled project.
+    /// Names of selected projects; empty: every enabled project.
     pub projects: Vec<String>,
-    /// The roles whose stages are used. Without any, projects are only looked up by name.
+    /// The roles whose stages are used. If empty, projects are only looked up by name.
     pub roles: &'static [Role],
-    /// Whether `[api]` is used.
+    /// True if `[api]` is used.
     pub api: bool,
-    /// Looks an environment variable up.
+    /// Looks up an environment variable.
     pub env: Arc<Env>,
-    /// Folders below which `${file:…}` may read, besides the configuration's own and those that the
-    /// platform has for secrets.
+    /// Folders from which `${file:…}` may read, in addition to the configuration's own and the
+    /// platform's.
     pub secrets_dirs: Vec<PathBuf>,
-    /// False: references are left as they are, no variable and no file is read. What comes out is for
-    /// checking only.
+    /// False: references stay unresolved, and no variable or file is read. The result is only good
+    /// for checks.
     pub resolve: bool,
-    /// Whether secrets that are too short are problems.
+    /// True if secrets that are too short are problems.
     pub strict: bool,
 }
 
 impl Need {
-    /// Every enabled project, without `[api]`, in this process's environment.
+    /// Every enabled project, without `[api]`, with the environment of this process.
     pub fn enabled() -> Self {
         Self {
             projects: Vec::new(),
@@ -76,56 +77,56 @@ impl Need {
         }
     }
 
-    /// These projects; none: every enabled one.
+    /// These projects, or every enabled one if empty.
     pub fn selected(projects: &[String]) -> Self {
         Self { projects: projects.to_vec(), ..Self::enabled() }
     }
 
-    /// Only the stages in these roles: a search wants no source and no chunkers.
+    /// Restricts the roles of stages. A search, for example, needs no source and no chunkers.
     #[must_use]
     pub fn only(self, roles: &'static [Role]) -> Self {
         Self { roles, ..self }
     }
 
-    /// And `[api]`: what the daemon needs.
+    /// Adds `[api]`, for the daemon.
     #[must_use]
     pub fn with_api(self) -> Self {
         Self { api: true, ..self }
     }
 
-    /// With these folders for secrets.
+    /// Sets the folders for secrets.
     #[must_use]
     pub fn with_secrets_dirs(self, folders: &[PathBuf]) -> Self {
         Self { secrets_dirs: folders.to_vec(), ..self }
     }
 
-    /// References are left as they are: for a file that is not trusted with secrets.
+    /// Leaves references unresolved, for files that must not get secrets.
     #[must_use]
     pub fn without_references(self) -> Self {
         Self { resolve: false, ..self }
     }
 
-    /// Secrets that are too short are problems.
+    /// Makes secrets that are too short problems.
     #[must_use]
     pub fn strict(self) -> Self {
         Self { strict: true, ..self }
     }
 
-    /// With these variables in place of the environment's.
+    /// Replaces the environment.
     #[must_use]
     pub fn with_env(self, env: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
         Self { env: Arc::new(env), ..self }
     }
 }
 
-/// Reads and checks the file. Its secrets are masked from now on in what this process says.
+/// Reads and checks the file, and registers its secrets for masking.
 pub fn load(path: &Path, need: &Need) -> Result<Config, Problems> {
     let alone =
         |message: String, hint: &str| Problems::new(path, "", vec![Problem::new("", message).hint(hint)]);
     let bytes = std::fs::read(path).map_err(|error| {
         alone(
             format!("cannot read the file: {error}"),
-            "`reposync init` writes one; `--config FILE` names one",
+            "create one with `reposync init`, or pass `--config FILE`",
         )
     })?;
     let text = String::from_utf8(bytes).map_err(|error| {
@@ -139,7 +140,7 @@ pub fn load(path: &Path, need: &Need) -> Result<Config, Problems> {
     config
 }
 
-/// Checks a text as if it stood in the file at `path`.
+/// Checks a text as if it were the file at `path`.
 pub fn parse_str(path: &Path, text: &str, need: &Need) -> Result<Config, Problems> {
     parse(path, text, need, &Found::default())
 }
@@ -227,17 +228,17 @@ fn resolve(
     Some(Config { path, engine: engine?, stages, projects, secrets: secrets?, api: api? })
 }
 
-/// The text as a table, or every syntax error.
+/// Parses the text into a table. Reports every syntax error.
 fn root_table<'i>(text: &'i str, problems: &mut Vec<Problem>) -> Option<DeTable<'i>> {
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut last_line = None;
     for error in errors {
         let span = error.span().unwrap_or(text.len()..text.len());
         let start = span.start.min(text.len());
-        // What follows on the same line is mostly a consequence.
+        // Further errors on the same line are usually consequences of the first.
         let line = line_of(text.as_bytes(), start);
         if last_line.replace(line) != Some(line) {
-            problems.push(Problem::at("", span, format!("not TOML: {}", error.message().trim())));
+            problems.push(Problem::at("", span, format!("invalid TOML: {}", error.message().trim())));
         }
     }
     if !problems.is_empty() {
@@ -245,8 +246,9 @@ fn root_table<'i>(text: &'i str, problems: &mut Vec<Problem>) -> Option<DeTable<
     }
     let root = root.into_inner();
     if root.is_empty() {
-        // Most likely an editor's half-finished save: not a wish to index nothing.
-        problems.push(Problem::new("", "the file is empty").hint("`reposync init` writes a starter file"));
+        // Most likely an editor has not finished saving. It must not be read as a wish to index
+        // nothing.
+        problems.push(Problem::new("", "the file is empty").hint("create one with `reposync init`"));
         return None;
     }
     Some(root)
@@ -272,7 +274,7 @@ fn named_tables<'i>(root: &mut DeTable<'i>, key: &str, problems: &mut Vec<Proble
         let path = format!("{key}.{}", quoted(&name));
         if !is_name(&name) {
             let hint = "at most 64 letters, digits, `-`, `_` and `.`, with a letter or digit in front";
-            problems.push(Problem::at(&path, header.clone(), "not a usable name").hint(hint));
+            problems.push(Problem::at(&path, header.clone(), "not a valid name").hint(hint));
         }
         match value.into_inner() {
             DeValue::Table(table) => out.push((name, header, table)),
@@ -332,7 +334,7 @@ fn read_engine(
         }
     }
     if raw.max_file_bytes.0 > 1 << 30 {
-        table.flag(problems, "max_file_bytes", "more than a chunker can take", "at most \"1 GiB\"");
+        table.flag(problems, "max_file_bytes", "more than chunkers support", "at most \"1 GiB\"");
     }
     if !(0.0..=1.0).contains(&raw.max_delete_ratio) {
         let hint = "a share from 0 to 1: 0.5 withholds removals beyond half of a project's vectors";
@@ -351,7 +353,7 @@ fn read_engine(
     let state = absolute(folder, &raw.state);
     let cache = absolute(folder, &raw.cache);
     if state == cache || state == cache.join("cache.db") {
-        table.flag(problems, "state", "this is the cache's place", "give the ledger a file of its own");
+        table.flag(problems, "state", "this is the vector cache's file", "give the ledger a file of its own");
     }
     Some(Engine {
         state,
@@ -392,13 +394,13 @@ fn read_secrets(mut table: Table<'_>, problems: &mut Vec<Problem>) -> Option<Sec
     Some(rules)
 }
 
-/// `--project` names that no project has.
+/// Reports `--project` names that no project has.
 fn check_selected(names: &[String], all: &[(super::Project, Table<'_>)], problems: &mut Vec<Problem>) {
     for name in names {
         if !all.iter().any(|(project, _)| project.name == *name) {
             let known: Vec<&str> = all.iter().map(|(project, _)| project.name.as_str()).collect();
             let hint = did_you_mean(name, known.iter().copied()).unwrap_or_else(|| match known.len() {
-                0 => "the file declares no projects".into(),
+                0 => "the file defines no projects".into(),
                 _ => format!("the projects are {}", list(&known)),
             });
             problems.push(Problem::new("--project", format!("no project is named `{name}`")).hint(hint));

@@ -1,7 +1,7 @@
-//! Hides literal secrets in the text of the file before a snippet shows it. Works on the text,
-//! not on its parse, so that it also serves files that do not parse.
+//! Hides literal secrets in the text of the file before a snippet is shown. Works on the text
+//! rather than on the parsed value, since the file may not parse.
 
-/// Keys whose value is a secret, wherever they stand.
+/// Keys whose value is a secret, in any table.
 pub(super) const SECRET_KEYS: [&str; 9] = [
     "api_key",
     "bearer_token",
@@ -14,9 +14,9 @@ pub(super) const SECRET_KEYS: [&str; 9] = [
     "password",
 ];
 
-/// The text with every literal secret starred out, byte for byte as long. References (`${…}`)
-/// stay, for they name secrets and hold none. Masked are the values of secret keys, of keys that
-/// look like a misspelt one, and the user part and the query of URLs.
+/// Replaces every literal secret by asterisks without changing the length in bytes. References
+/// (`${…}`) stay, since they do not contain secrets. Masked are the values of secret keys, of keys
+/// that look like a misspelt secret key, and the user part and query of URLs.
 pub(super) fn mask(source: &str) -> String {
     let mut bytes = source.as_bytes().to_vec();
     let mut at = 0;
@@ -34,7 +34,7 @@ pub(super) fn mask(source: &str) -> String {
     String::from_utf8(bytes).expect("whole characters were replaced by ASCII")
 }
 
-/// True for a secret key or something that may be meant as one.
+/// True for a secret key, or a possible misspelling of one.
 pub(super) fn looks_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase().replace('-', "_");
     if key == "secrets" {
@@ -45,7 +45,7 @@ pub(super) fn looks_secret(key: &str) -> bool {
         || key.split('_').any(|word| matches!(word, "key" | "secret" | "password" | "token" | "apikey"))
 }
 
-/// The last segment of the key in front of an equals sign, without quotes.
+/// The last segment, unquoted, of the key before an equals sign.
 fn key_before(source: &str, equals: usize) -> &str {
     let before = source[..equals].trim_end_matches([' ', '\t']).trim_end_matches(['"', '\'']);
     let word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
@@ -54,7 +54,7 @@ fn key_before(source: &str, equals: usize) -> &str {
     &before[start..]
 }
 
-/// Where the value after an equals sign begins and ends.
+/// The range of the value after an equals sign.
 fn value_after(source: &str, from: usize) -> (usize, usize) {
     let start = from + source[from..].len() - source[from..].trim_start_matches([' ', '\t']).len();
     let rest = &source[start..];
@@ -79,7 +79,7 @@ fn value_after(source: &str, from: usize) -> (usize, usize) {
     (start, start + line.len())
 }
 
-/// Stars out a range but for references and line ends.
+/// Replaces a range by asterisks, except references and line ends.
 fn star(bytes: &mut [u8], source: &str, start: usize, end: usize) {
     let mut at = start;
     while at < end {
@@ -101,7 +101,7 @@ fn star(bytes: &mut [u8], source: &str, start: usize, end: usize) {
     }
 }
 
-/// `https://user:password@host/path?query`: the part before the `@`, and the query.
+/// Masks `user:password@` and the query of URLs.
 fn star_urls(bytes: &mut [u8], source: &str) {
     for (at, _) in source.match_indices("://") {
         let rest = &source[at + 3..];

@@ -1,5 +1,6 @@
-//! `reposync.toml` into a [`Config`]: read, substituted, resolved, checked. Every problem is
-//! reported at once, with its place. Knows the stages' settings, never the stages.
+//! Reads `reposync.toml` into a [`Config`]: parses, substitutes, resolves and checks it. All
+//! problems are reported at once, with their position. Depends on the settings of stages, not on
+//! the stages.
 
 mod api;
 mod check;
@@ -55,20 +56,20 @@ pub use schema::{add_component, schema};
 pub use show::show;
 pub use values::parse_schedule;
 
-/// The file, resolved: valid, defaults filled in, paths absolute, secrets substituted.
+/// A valid configuration with defaults filled in, absolute paths and resolved secrets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// The file it was read from.
     pub path: PathBuf,
     /// `[engine]`.
     pub engine: Engine,
-    /// The stages that enabled or selected projects use, in the order of the file. With projects
-    /// selected by name, those of other projects are here as far as their variables and files are there;
-    /// so are stores that no project uses.
+    /// The stages that enabled or selected projects use, in the order of the file. If projects are
+    /// selected by name, this includes the stages of other projects that lack no variable or file,
+    /// and stores that no project uses.
     pub stages: Vec<Stage>,
-    /// All projects, in the order of the file; disabled ones too.
+    /// All projects, including disabled ones, in the order of the file.
     pub projects: Vec<Project>,
-    /// `[secrets]`: what counts as a secret besides the program's own rules.
+    /// `[secrets]`: rules for secrets in addition to the built-in ones.
     pub secrets: SecretRules,
     /// `[api]`.
     pub api: Api,
@@ -80,7 +81,7 @@ impl Config {
         self.stages.iter().find(|stage| stage.name == name)
     }
 
-    /// All projects, as the status shows them.
+    /// All projects in the form that the status uses.
     pub fn declared(&self) -> Vec<DeclaredProject> {
         let named = |project: &Project| match &project.selection {
             Selection::Named(repositories) => repositories.iter().map(|repo| repo.name.clone()).collect(),
@@ -103,47 +104,48 @@ impl Config {
 /// `[engine]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Engine {
-    /// The ledger's file.
+    /// The path of the ledger.
     pub state: PathBuf,
     /// The folder of the vector cache.
     pub cache: PathBuf,
-    /// The folder of compiled components. `None`: the file names none and the environment no folder
-    /// of this user's, so they are compiled in memory.
+    /// The folder of compiled components. `None`: compiled in memory, since neither the file nor
+    /// the environment names a folder of this user.
     pub compiled_cache: Option<PathBuf>,
-    /// The vector cache's size at most.
+    /// Maximum size of the vector cache.
     pub cache_size: ByteSize,
-    /// Calls in flight to each service.
+    /// Maximum number of concurrent calls to each service.
     pub concurrency: usize,
-    /// How long a call of a service may take.
+    /// Time-out of a call to a service.
     pub timeout: HumanDuration,
-    /// How often a call that failed for a passing reason is tried again.
+    /// Maximum number of retries of a call that failed for a transient reason.
     pub retries: u32,
-    /// A file of exactly this size is indexed, a larger one is not.
+    /// Maximum size of a file that is indexed, inclusive.
     pub max_file_bytes: ByteSize,
-    /// The deletion guard: share of a project's vectors, 0 to 1.
+    /// The deletion guard: maximum share of a project's vectors that a run may remove, 0 to 1.
     pub max_delete_ratio: f64,
-    /// The spending guard: texts of one run as a share of a project's chunks, 0 to 1.
+    /// The spending guard: maximum number of texts to embed in a run, as a share of a project's
+    /// chunks, 0 to 1.
     pub max_new_texts_ratio: f64,
-    /// For the daemon what `--prune` is for `apply`.
+    /// The daemon's equivalent of `apply --prune`.
     pub prune: bool,
     /// How long runs are kept in the history.
     pub history: HumanDuration,
-    /// Where JSON logs go.
+    /// The folder of JSON logs.
     pub log_dir: Option<PathBuf>,
-    /// Bounds on one repository.
+    /// Limits per repository.
     pub limits: Limits,
 }
 
-/// One stage.
+/// A stage of the file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
     /// Its name in the file.
     pub name: String,
-    /// What it is, with its settings.
+    /// Its kind and settings.
     pub kind: StageKind,
 }
 
-/// Every kind of stage.
+/// The settings of a stage, by kind.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StageKind {
     /// `github`
@@ -174,7 +176,7 @@ pub enum StageKind {
     Webhook(WebhookSettings),
 }
 
-/// One project. Its pipeline is split by role; the names point into [`Config::stages`].
+/// A project, with its pipeline split by role. Stage names refer to [`Config::stages`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Project {
     /// Its name.
@@ -189,29 +191,30 @@ pub struct Project {
     pub store: String,
     /// The notifier stages.
     pub notifiers: Vec<String>,
-    /// Which repositories. For local Git the key is the absolute path, for GitHub it is empty.
+    /// The selected repositories. Their key is the absolute path for local Git, and empty for
+    /// GitHub.
     pub selection: Selection,
-    /// Which branch.
+    /// The branch to index.
     pub branch: BranchRef,
     /// The namespace in the store.
     pub namespace: String,
-    /// Lower case, with the dot; none: every text file.
+    /// Lower case, with the dot; `None`: every text file.
     pub allowed_extensions: Option<Vec<String>>,
     /// Globs of files that are not indexed.
     pub exclude_patterns: Vec<String>,
-    /// A cron expression, UTC.
+    /// A cron expression in UTC; `None`: not scheduled.
     pub schedule: Option<String>,
-    /// What happens to secrets found in files.
+    /// How secrets in files are treated.
     pub secrets: SecretsMode,
-    /// What the embeddings of one run may cost.
+    /// Maximum cost of a run's embeddings; `None`: unlimited.
     pub max_cost: Option<f64>,
-    /// Disabled projects are left alone.
+    /// Disabled projects are ignored.
     pub enabled: bool,
 }
 
 impl Project {
-    /// True where a GitHub repository (`owner/name`; none: any) of this owner may be among those
-    /// selected. A keyword is for the listing to judge.
+    /// True if the project may select this GitHub repository of this owner (`None`: any
+    /// repository). Ignores the keyword, which only the listing can evaluate.
     pub fn may_select(&self, owner: &str, repository: Option<&str>) -> bool {
         match (&self.selection, repository) {
             (Selection::Owner { owner: own, .. }, _) => own.eq_ignore_ascii_case(owner),
@@ -224,12 +227,12 @@ impl Project {
         }
     }
 
-    /// The names of its stages, in the pipeline's order.
+    /// The names of its stages in pipeline order.
     pub fn stages(&self) -> impl Iterator<Item = &str> {
         self.stages_of(Role::ALL)
     }
 
-    /// The names of its stages in these roles, in the pipeline's order.
+    /// The names of its stages in these roles, in pipeline order.
     pub fn stages_of(&self, roles: &'static [Role]) -> impl Iterator<Item = &str> {
         let one = std::slice::from_ref::<String>;
         let by_role: [(Role, &[String]); 5] = [
@@ -250,19 +253,19 @@ impl Project {
 /// `[api]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Api {
-    /// Where the daemon listens.
+    /// The address of the API.
     pub listen: SocketAddr,
-    /// The bearer token; none: loopback only, with a token that the daemon makes.
+    /// The bearer token; `None`: loopback only, with a token that the daemon generates.
     pub token: Option<Secret>,
-    /// The secret of GitHub's webhooks; none: no webhook route.
+    /// The secret of GitHub's webhooks; `None`: no webhook route.
     pub webhook_secret: Option<Secret>,
-    /// Largest webhook body that is read.
+    /// Maximum size of a webhook's body.
     pub webhook_max_body: ByteSize,
-    /// Connections with an authorized request that are open at once.
+    /// Maximum number of concurrent connections with an authorized request.
     pub max_connections: usize,
-    /// Where `/health` and `/metrics` are served without a token; none: nowhere.
+    /// The address that serves `/health` and `/metrics` without a token; `None`: there is none.
     pub probe_listen: Option<SocketAddr>,
-    /// Certificate chain and private key, as absolute paths of PEM files; none: plain HTTP.
+    /// TLS certificate and key; `None`: plain HTTP.
     pub tls: Option<TlsFiles>,
 }
 

@@ -1,10 +1,10 @@
-//! The names of the projects of a file, valid or not: for completion on the command line.
+//! Finds project names, also in invalid files, for shell completion.
 
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-/// The names of the projects, in the order of the file; none where it cannot be read.
+/// The project names in the order of the file; empty if it cannot be read.
 pub fn project_names(path: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let (root, _) = DeTable::parse_recoverable(&text);

@@ -1,4 +1,4 @@
-//! A project's pipeline, split by role: one source, one or more chunkers, one embedder, one store,
+//! Splits a project's pipeline by role: one source, one or more chunkers, one embedder, one store,
 //! any number of notifiers, in this order.
 
 use super::explain::did_you_mean;
@@ -8,7 +8,7 @@ use super::shape::list;
 use super::stages::Stages;
 use super::table::Table;
 
-/// Names of stages by role.
+/// The names of stages by role.
 #[derive(Default)]
 pub(super) struct Pipeline {
     pub(super) source: String,
@@ -18,7 +18,7 @@ pub(super) struct Pipeline {
     pub(super) notifiers: Vec<String>,
 }
 
-/// Reads `pipeline` of a project.
+/// Reads a project's `pipeline`.
 pub(super) fn split(table: &Table<'_>, stages: &Stages<'_>, problems: &mut Vec<Problem>) -> Pipeline {
     let mut pipeline = Pipeline::default();
     let mut flag =
@@ -30,7 +30,7 @@ pub(super) fn split(table: &Table<'_>, stages: &Stages<'_>, problems: &mut Vec<P
             all_known = false;
             let names: Vec<&str> = stages.names().collect();
             let hint = did_you_mean(name, names.iter().copied()).unwrap_or_else(|| match names.len() {
-                0 => "the file declares no stages".to_owned(),
+                0 => "the file defines no stages".to_owned(),
                 _ => format!("the stages are {}", list(&names)),
             });
             let shown =
@@ -43,15 +43,15 @@ pub(super) fn split(table: &Table<'_>, stages: &Stages<'_>, problems: &mut Vec<P
             continue;
         };
         if seen.iter().any(|(other, _)| *other == name) {
-            flag(span, format!("`{name}` stands here twice"), "leave one out".into());
+            flag(span, format!("`{name}` is listed twice"), "leave one out".into());
             continue;
         }
         let single = matches!(role, Role::Source | Role::Embedder | Role::Store);
         if single && let Some((other, _)) = seen.iter().find(|(_, other)| *other == role) {
-            let hint = "make a second project of it".into();
-            flag(span, format!("`{name}` is {} beside `{other}`; a pipeline has one", role.one()), hint);
+            let hint = "use it in a second project".into();
+            flag(span, format!("`{name}` is {} like `{other}`; a pipeline has only one", role.one()), hint);
         } else if let Some((other, later)) = seen.iter().rev().find(|(_, other)| *other > role) {
-            let message = format!("`{name}`, {}, stands after `{other}`, {}", role.one(), later.one());
+            let message = format!("`{name}`, {}, comes after `{other}`, {}", role.one(), later.one());
             flag(span, message, "the order is source, chunkers, embedder, store, notifiers".into());
         }
         seen.push((name, role));

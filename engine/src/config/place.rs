@@ -1,4 +1,4 @@
-//! Where a key stands in the file, for those who find fault with a value after it was resolved.
+//! Finds the position of a key in the file, for problems that are found after values were resolved.
 
 use std::ops::Range;
 use std::path::Path;
@@ -8,8 +8,8 @@ use toml::de::{DeTable, DeValue};
 use super::problem::{Problem, Problems};
 use super::shape::quoted;
 
-/// Problems of values that were found after the file was read, each with the path of its key: shown
-/// like those of the file itself, at the value or at the nearest key above it that stands there.
+/// Turns problems that were found after parsing, each with the path of its key, into [`Problems`]
+/// that point at the value, or at the nearest enclosing key in the file.
 pub fn problems_at(file: &Path, text: &str, found: &[(Vec<String>, String)]) -> Problems {
     let root = DeTable::parse(text).ok();
     let list = found.iter().map(|(path, message)| {
@@ -25,7 +25,7 @@ pub fn problems_at(file: &Path, text: &str, found: &[(Vec<String>, String)]) -> 
 fn span_of(root: &DeTable<'_>, path: &[String]) -> Option<Range<usize>> {
     let (first, rest) = path.split_first()?;
     let (name, value) = root.get_key_value(first.as_str())?;
-    // Of a table the key: its value may be the rest of the file.
+    // For a table the key's position is used: the value's span may cover the rest of the file.
     let mut found = if value.get_ref().is_table() { name.span() } else { value.span() };
     let mut value = value.get_ref();
     for key in rest {
@@ -45,8 +45,8 @@ fn span_of(root: &DeTable<'_>, path: &[String]) -> Option<Range<usize>> {
     Some(found)
 }
 
-/// The component files that stages of kind `wasm` name in a text, as they are written. For editors:
-/// nothing else of the file is checked.
+/// The component files that stages of kind `wasm` name, as written. For editors: the rest of the
+/// file is not checked.
 pub fn component_files(text: &str) -> Vec<String> {
     let Ok(root) = DeTable::parse(text) else { return Vec::new() };
     let Some(DeValue::Table(stages)) = root.get_ref().get("stages").map(toml::Spanned::get_ref) else {
@@ -65,8 +65,8 @@ pub fn component_files(text: &str) -> Vec<String> {
     files
 }
 
-/// The line (1-based) of the key at `path`, or of the nearest one above it that stands in the
-/// text; none where the text is no TOML, or nothing of the path stands in it.
+/// The line (1-based) of the key at `path` or of the nearest enclosing key in the text; `None` if
+/// the text is not TOML or contains no part of the path.
 pub fn line_of<S: AsRef<str>>(text: &str, path: &[S]) -> Option<usize> {
     let root = DeTable::parse(text).ok()?;
     let mut table = root.get_ref();

@@ -1,5 +1,5 @@
-//! Projects that share a place (store, index, namespace) must share the embedder's identity:
-//! vectors of different models are not comparable.
+//! Checks that projects that share a place (store, index, namespace) share the embedder's identity,
+//! since vectors of different models are not comparable.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use super::table::Table;
 use super::{Project, StageKind};
 use crate::model::parse_endpoint;
 
-/// Reports every project that disagrees with the first one of its place.
+/// Reports each project whose model differs from that of the first project with the same place.
 pub(super) fn check_shared(
     projects: &[(Project, Table<'_>)],
     stages: &Stages<'_>,
@@ -36,12 +36,12 @@ pub(super) fn check_shared(
     }
 }
 
-/// Where a store keeps its vectors; none where only the service can tell.
+/// The location of a store's vectors; `None` if it is known only to the service.
 fn place(kind: &StageKind) -> Option<[String; 3]> {
     match kind {
         StageKind::Pinecone(settings) => Some(match &settings.host {
             Some(host) => ["host".into(), parse_endpoint(host).ok()?.into(), String::new()],
-            // Index names are unique within what a key opens.
+            // An index name is unique within the account of an API key.
             None => [
                 parse_endpoint(&settings.api_url).ok()?.into(),
                 settings.index.clone(),

@@ -1,4 +1,4 @@
-//! What is wrong with the file: every problem with its key, place, snippet and hint.
+//! Problems of the file, each with key, position, snippet and hint.
 
 use std::fmt;
 use std::ops::Range;
@@ -11,18 +11,18 @@ use super::mask::mask;
 use super::raw::DEFAULT_STATE;
 use super::{Api, Config};
 
-/// One thing that is wrong.
+/// A problem of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The key it concerns, such as `stages.prose.chunk_overlap`; empty for the file as a whole.
     pub path: String,
-    /// The line, from 1; none where the problem has no place in the file.
+    /// The line, from 1; `None` if the problem has no position in the file.
     pub line: Option<usize>,
     /// The column in characters, from 1.
     pub column: Option<usize>,
     /// What is wrong, as a fragment that fits after the key.
     pub message: String,
-    /// What to do.
+    /// What the user can do.
     pub hint: Option<String>,
     #[serde(skip)]
     span: Option<Range<usize>>,
@@ -34,12 +34,12 @@ impl Problem {
         Self { span: Some(span), ..Self::new(path, message) }
     }
 
-    /// A problem without a place.
+    /// A problem without a position.
     pub(super) fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self { path: path.into(), line: None, column: None, message: message.into(), hint: None, span: None }
     }
 
-    /// Adds what to do.
+    /// Sets the hint.
     #[must_use]
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -52,27 +52,27 @@ impl Problem {
     }
 }
 
-/// What could be read of a file that is refused: enough to find the daemon that serves it.
+/// The parts of a refused file that are needed to find the daemon that serves it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Salvaged {
-    /// The ledger's file.
+    /// The path of the ledger.
     pub state: PathBuf,
     /// `[api]`, as far as it could be read.
     pub api: Option<Api>,
 }
 
-/// All that is wrong, by place.
+/// All problems of a file, sorted by position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problems {
     file: PathBuf,
-    /// The text with secrets masked, byte for byte as long as the original.
+    /// The text with secrets masked; positions are the same as in the original.
     source: String,
     list: Vec<Problem>,
     salvaged: Option<Box<Salvaged>>,
 }
 
 impl Problems {
-    /// Sorts the problems by place, drops repetitions and masks the text.
+    /// Sorts the problems by position, removes duplicates and masks the text.
     pub(super) fn new(file: &Path, source: &str, mut list: Vec<Problem>) -> Self {
         for problem in &mut list {
             problem.message = printable(&problem.message);
@@ -92,7 +92,7 @@ impl Problems {
         Self { file: file.to_owned(), source: mask(source), list, salvaged: None }
     }
 
-    /// With what could be read all the same.
+    /// Attaches what could be read of the file.
     #[must_use]
     pub(super) fn salvaging(self, config: Option<Config>) -> Self {
         let salvaged =
@@ -100,7 +100,7 @@ impl Problems {
         Self { salvaged, ..self }
     }
 
-    /// What could be read all the same; the defaults where that is nothing.
+    /// What could be read of the file, or the defaults.
     pub fn salvaged(&self) -> Salvaged {
         self.salvaged.as_deref().cloned().unwrap_or_else(|| {
             let folder = self.file.parent().unwrap_or(Path::new("."));
@@ -113,12 +113,12 @@ impl Problems {
         &self.file
     }
 
-    /// The problems, by place; at least one.
+    /// The problems by position; never empty.
     pub fn list(&self) -> &[Problem] {
         &self.list
     }
 
-    /// The first problem in one line, and how many more there are: for logs and health answers.
+    /// The first problem in one line and the number of further ones, for logs and health responses.
     pub fn one_line(&self) -> String {
         let file = self.file.display();
         let Some(first) = self.list.first() else { return format!("{file}: no problem") };
@@ -131,7 +131,8 @@ impl Problems {
         format!("{file}{place}: {}{more}", first.one_line())
     }
 
-    /// All problems for a terminal of this width, each with its snippet; the count comes last.
+    /// Renders all problems for a terminal of this width, each with its snippet, followed by their
+    /// number.
     pub fn render(&self, color: bool, width: usize) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let renderer = renderer.term_width(width);
@@ -166,12 +167,12 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// The line, from 1, of a byte of the text.
+/// The line, from 1, of a byte offset.
 pub(super) fn line_of(text: &[u8], at: usize) -> usize {
     memchr::memchr_iter(b'\n', &text[..at]).count() + 1
 }
 
-/// The part of a range on its first line, on character borders inside the text.
+/// Clips a range to its first line and to character boundaries.
 fn first_line(source: &str, span: Range<usize>) -> Range<usize> {
     let start = floor(source, span.start);
     let rest = &source[start..];
@@ -183,7 +184,7 @@ fn floor(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
-/// Control characters escaped: names come from the file and go to a terminal.
+/// Escapes control characters, since names come from the file and are written to a terminal.
 fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() })

@@ -1,4 +1,4 @@
-//! `[projects.…]`: which repositories and files, through which stages, into which namespace.
+//! Reads the tables under `[projects]`.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -18,7 +18,7 @@ use super::{Project, StageKind};
 use crate::model::{BranchRef, Place, RepoRef};
 use crate::source::Selection;
 
-/// Reads one project as far as it goes.
+/// Reads a project, as far as possible.
 pub(super) fn read(
     name: &str,
     table: &mut Table<'_>,
@@ -45,7 +45,7 @@ pub(super) fn read(
         table.flag(problems, "schedule", why, hint);
     }
     if raw.max_cost.is_some_and(|cost| !cost.is_finite() || cost < 0.0) {
-        let hint = "an amount from 0 up, such as 5.0, in the currency of `price_per_million_tokens`";
+        let hint = "an amount, at least 0, such as 5.0, in the currency of `price_per_million_tokens`";
         table.flag(problems, "max_cost", "not a price", hint);
     }
     check_globs(table, "exclude_patterns", problems);
@@ -82,7 +82,7 @@ fn check_extensions(table: &Table<'_>, problems: &mut Vec<Problem>) {
         }
     }
     if table.value(key).and_then(DeValue::as_array).is_some_and(|items| items.is_empty()) {
-        table.flag(problems, key, "an empty list takes no file", "leave it out for every text file");
+        table.flag(problems, key, "an empty list matches no file", "leave it out for every text file");
     }
 }
 
@@ -97,7 +97,7 @@ fn selection(
     let (by_owner, by_name) = (table.has("organization"), table.has("repositories"));
     if by_owner && by_name {
         let hint = "keep either `organization` or `repositories`; a second project can take the other";
-        table.flag(problems, "repositories", "stands beside `organization`", hint);
+        table.flag(problems, "repositories", "cannot be combined with `organization`", hint);
     } else if by_owner && local {
         let hint = "name folders instead: repositories = [\"../handbook\"]";
         table.flag(problems, "organization", "kind `git` has no organizations", hint);
@@ -119,7 +119,12 @@ fn selection(
     if let Some(keyword) = &raw.filter_keyword
         && keyword.trim().is_empty()
     {
-        table.flag(problems, "filter_keyword", "must not be empty", "leave it out to take every repository");
+        table.flag(
+            problems,
+            "filter_keyword",
+            "must not be empty",
+            "leave it out to select every repository",
+        );
     }
     if let Some(repositories) = &raw.repositories {
         let spans = table.item_spans("repositories");
@@ -148,8 +153,8 @@ fn named(
         table.flag(
             problems,
             key,
-            "an empty list indexes nothing",
-            "name at least one; or set enabled = false",
+            "must name at least one repository",
+            "to index nothing, set enabled = false",
         );
     }
     let mut out = Vec::new();
@@ -174,7 +179,7 @@ fn named(
         };
         match repo {
             Ok(repo) => {
-                // GitHub's names ignore case.
+                // Names on GitHub are case-insensitive.
                 let same = if repo.key.is_empty() { repo.name.to_lowercase() } else { repo.name.clone() };
                 if !names.insert(same) {
                     let hint = if repo.key.is_empty() {
@@ -192,8 +197,8 @@ fn named(
     out
 }
 
-/// A local repository: its name is that of its canonical folder, without `.git`, and it is found
-/// again by its path. A folder that is not there (yet) is the run's to report.
+/// A local repository, named after its canonical folder without `.git` and identified by its path.
+/// A missing folder is not a problem here: the run reports it.
 fn local(path: &str, name: Option<&str>, folder: &Path) -> Result<RepoRef, (&'static str, &'static str)> {
     if path.is_empty() {
         return Err(("an empty path", "write \".\" for the folder of this file"));
@@ -203,7 +208,7 @@ fn local(path: &str, name: Option<&str>, folder: &Path) -> Result<RepoRef, (&'st
     }
     let path = absolute(folder, Path::new(path));
     let path = std::fs::canonicalize(&path).unwrap_or(path);
-    let unnamed = ("its folder gives no name", "give it one: { path = \"…\", name = \"…\" }");
+    let unnamed = ("the name cannot be taken from its folder", "give it one: { path = \"…\", name = \"…\" }");
     let name = match name {
         Some(name) => name.to_owned(),
         None => folder_name(&path).ok_or(unnamed)?,
@@ -215,7 +220,7 @@ fn local(path: &str, name: Option<&str>, folder: &Path) -> Result<RepoRef, (&'st
     Ok(RepoRef { name, key })
 }
 
-/// A folder's name without `.git`; the `.git` folder of a work tree goes by the work tree's name.
+/// A folder's name without `.git`. For the `.git` folder of a work tree, the work tree's name.
 fn folder_name(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     match name.strip_suffix(".git").unwrap_or(name) {

@@ -1,4 +1,4 @@
-//! The fixed tables as they are written: `[engine]`, `[api]`, `[projects.…]`.
+//! The fixed tables before checks: `[engine]`, `[api]`, `[projects.…]`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::model::SecretsMode;
 use crate::model::{ByteSize, HumanDuration, Secret};
 use crate::source::Limits;
 
-/// Where the ledger is if the file does not say.
+/// The default path of the ledger.
 pub(super) const DEFAULT_STATE: &str = ".reposync/state.db";
 
-/// The program itself.
+/// Settings of the program itself.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawEngine {
@@ -23,31 +23,32 @@ pub(super) struct RawEngine {
     pub(super) state: PathBuf,
     /// The folder of the vector cache, relative to this file.
     pub(super) cache: PathBuf,
-    /// The folder of compiled components, relative to this file; left out: the user's own,
+    /// The folder of compiled components, relative to this file. Default:
     /// `$XDG_CACHE_HOME/reposync/components`.
     pub(super) compiled_cache: Option<PathBuf>,
-    /// The vector cache's size at most.
+    /// Maximum size of the vector cache.
     pub(super) cache_size: ByteSize,
-    /// Calls in flight to each service.
+    /// Maximum number of concurrent calls to each service.
     pub(super) concurrency: usize,
-    /// How long a call of a service may take; for downloads: how long nothing may come.
+    /// Time-out of a call to a service. For downloads: of the wait for more data.
     pub(super) timeout: HumanDuration,
-    /// How often a call that failed for a passing reason is tried again.
+    /// Maximum number of retries of a call that failed for a transient reason.
     pub(super) retries: u32,
-    /// A file of exactly this size is indexed, a larger one is not.
+    /// Maximum size of a file that is indexed, inclusive.
     pub(super) max_file_bytes: ByteSize,
     /// The deletion guard: removals beyond this share of a project's vectors (0 to 1) are withheld.
     pub(super) max_delete_ratio: f64,
-    /// The spending guard: a run that would embed more texts than this share of a project's chunks
-    /// (0 to 1), and more than 10,000, embeds nothing of it until that is allowed.
+    /// The spending guard: a run that would embed more than this share of a project's chunks (0 to
+    /// 1), and more than 10,000 texts, embeds none of them until that is allowed.
     pub(super) max_new_texts_ratio: f64,
-    /// For the daemon what `--prune` is for `apply`: what nothing declares any more is removed.
+    /// Like `apply --prune` for the daemon: removes what no project declares any more.
     pub(super) prune: bool,
-    /// How long runs are kept in the history; the newest run of each project is kept for ever.
+    /// How long runs are kept in the history. The newest run of each project is always kept.
     pub(super) history: HumanDuration,
-    /// Where logs are written as JSON lines, relative to this file; left out: to the terminal only.
+    /// Folder for logs as JSON lines, relative to this file. Default: only the terminal.
     pub(super) log_dir: Option<PathBuf>,
-    /// Bounds on one repository. One that is beyond them is refused; the others of its project go on.
+    /// Limits per repository. A repository beyond them is refused; the others of its project are
+    /// indexed.
     pub(super) limits: Limits,
 }
 
@@ -78,19 +79,19 @@ impl Default for RawEngine {
 pub(super) struct RawApi {
     /// Address and port.
     pub(super) listen: String,
-    /// The bearer token that requests must carry; left out: loopback only, with a token that the daemon
-    /// makes and keeps beside the ledger.
+    /// The bearer token that requests must carry. Default: loopback only, with a token that the
+    /// daemon generates and stores next to the ledger.
     pub(super) token: Option<Secret>,
-    /// The secret of GitHub's webhooks; left out: no webhook route.
+    /// The secret of GitHub's webhooks. Default: no webhook route.
     pub(super) webhook_secret: Option<Secret>,
-    /// Largest body of a webhook delivery that is read; at most 25 MiB, GitHub's own limit.
+    /// Maximum size of a webhook's body, at most 25 MiB, GitHub's own limit.
     pub(super) webhook_max_body: ByteSize,
-    /// Connections with an authorized request, event streams included, that are open at once.
+    /// Maximum number of concurrent connections with an authorized request, event streams included.
     pub(super) max_connections: usize,
-    /// Address and port of a second listener that serves `/health` and `/metrics` without a token;
-    /// left out: there is none.
+    /// Address and port of a second listener that serves `/health` and `/metrics` without a token.
+    /// Default: none.
     pub(super) probe_listen: Option<String>,
-    /// The TLS certificate chain, a PEM file relative to this file; left out: plain HTTP.
+    /// The TLS certificate chain, a PEM file relative to this file. Default: plain HTTP.
     pub(super) tls_cert: Option<PathBuf>,
     /// The private key of `tls_cert`, a PEM file relative to this file.
     pub(super) tls_key: Option<PathBuf>,
@@ -111,45 +112,46 @@ impl Default for RawApi {
     }
 }
 
-/// What is indexed, through which stages, into which namespace.
+/// What is indexed, by which stages, into which namespace.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawProject {
-    /// Names of stages: one source, chunkers, one embedder, one store, any notifiers, in this order.
+    /// Names of stages: one source, chunkers, one embedder, one store, any notifiers, in this
+    /// order.
     #[expect(dead_code, reason = "read with its places by `pipeline::split`; here for type and schema")]
     pub(super) pipeline: Vec<String>,
-    /// A GitHub organisation or user: all its repositories. Or `repositories`.
+    /// A GitHub organization or user: all its repositories. Alternative to `repositories`.
     #[serde(default)]
     pub(super) organization: Option<String>,
-    /// Single repositories: `owner/name`; for kind `git` paths relative to this file.
+    /// Single repositories: `owner/name`; for kind `git`, paths relative to this file.
     #[serde(default)]
     pub(super) repositories: Option<Vec<RawRepository>>,
-    /// Narrows an organisation to repositories with this in name, description or topics.
+    /// Restricts an organization to repositories with this in their name, description or topics.
     #[serde(default)]
     pub(super) filter_keyword: Option<String>,
-    /// The branch to index; left out: each repository's default branch.
+    /// The branch to index. Default: each repository's default branch.
     #[serde(default)]
     pub(super) branch: Option<String>,
-    /// The namespace in the store; left out: the project's name.
+    /// The namespace in the store. Default: the project's name.
     #[serde(default)]
     pub(super) namespace: Option<String>,
-    /// Which files, by extension: `[".md", ".rst"]`; left out: every text file.
+    /// File extensions to index, such as `[".md", ".rst"]`. Default: every text file.
     #[serde(default)]
     pub(super) allowed_extensions: Option<Vec<String>>,
     /// Globs of files that are not indexed.
     #[serde(default)]
     pub(super) exclude_patterns: Vec<String>,
-    /// When the daemon syncs: a cron expression, UTC.
+    /// When the daemon starts runs: a cron expression in UTC.
     #[serde(default)]
     pub(super) schedule: Option<String>,
-    /// What happens to keys and tokens found in files.
+    /// How keys and tokens found in files are treated.
     #[serde(default)]
     pub(super) secrets: SecretsMode,
-    /// The spending guard: what the embeddings of one run may cost, in the currency of the
-    /// embedder's `price_per_million_tokens`; left out: no bound.
+    /// The spending guard: maximum cost of a run's embeddings, in the currency of the embedder's
+    /// `price_per_million_tokens`. Default: no limit.
     #[serde(default)]
     pub(super) max_cost: Option<f64>,
-    /// A disabled project is left alone.
+    /// A disabled project is ignored.
     #[serde(default = "yes")]
     pub(super) enabled: bool,
 }
@@ -158,28 +160,28 @@ fn yes() -> bool {
     true
 }
 
-/// One repository.
+/// A repository.
 #[derive(JsonSchema)]
 #[schemars(untagged, rename = "Repository")]
 pub(super) enum RawRepository {
     /// `owner/name`, or a path for kind `git`.
     Plain(String),
-    /// A path with a name of its own, for kind `git`.
+    /// A path with an explicit name, for kind `git`.
     Named(NamedRepository),
 }
 
-/// A local repository with a name of its own.
+/// A local repository with an explicit name.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NamedRepository {
     /// Its folder, relative to this file.
     pub(super) path: String,
-    /// The name it is known by; left out: the folder's name without `.git`.
+    /// Its name. Default: the folder's name without `.git`.
     #[serde(default)]
     pub(super) name: Option<String>,
 }
 
-// By hand, not `untagged`: errors keep their place.
+// Implemented manually rather than with `untagged`, so that errors keep their position.
 impl<'de> Deserialize<'de> for RawRepository {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Either;

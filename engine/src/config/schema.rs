@@ -1,4 +1,4 @@
-//! The JSON Schema of the file, from the same types that read it.
+//! The JSON Schema of the file, generated from the types that read it.
 
 use serde_json::{Map, Value, json};
 
@@ -7,8 +7,8 @@ use super::raw::{RawApi, RawEngine, RawProject};
 use super::shape::Shape;
 use crate::chunk::secrets::SecretRules;
 
-/// The schema of `reposync.toml`: closed lists of keys, descriptions, defaults. Editors complete
-/// and check the file by it.
+/// The schema of `reposync.toml` for completion and validation in editors: closed lists of keys,
+/// descriptions, defaults.
 pub fn schema() -> Value {
     let mut definitions = Map::new();
     let mut define = |name: &str, shape: Shape| {
@@ -40,13 +40,13 @@ pub fn schema() -> Value {
     let mut schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "reposync.toml",
-        "description": "What RepoSync keeps equal: stages, and projects that run through them.",
+        "description": "Configuration of RepoSync: stages, and projects that use them.",
         "type": "object",
         "additionalProperties": false,
         "properties": {
             "engine": engine,
             "stages": {
-                "description": "Named, configured building blocks; `kind` says what each does.",
+                "description": "Named stages; `kind` selects what each does.",
                 "type": "object",
                 "propertyNames": names,
                 "additionalProperties": {
@@ -71,7 +71,7 @@ pub fn schema() -> Value {
     schema
 }
 
-/// Has editors check the `config` of stages that name this component by its own schema.
+/// Makes editors validate the `config` of stages that use this component against its schema.
 pub fn add_component(schema: &mut Value, file: &str, mut config: Value) {
     let Some(definitions) = schema.get_mut("$defs").and_then(Value::as_object_mut) else { return };
     let taken = definitions.keys().filter(|name| name.starts_with("component-")).count();
@@ -93,7 +93,7 @@ pub fn add_component(schema: &mut Value, file: &str, mut config: Value) {
     }
 }
 
-/// Has references within a schema lead to where it stands now.
+/// Makes references within a schema relative to its new position.
 fn rebase(schema: &mut Value, place: &str) {
     match schema {
         Value::Object(object) => {
@@ -113,7 +113,7 @@ fn rebase(schema: &mut Value, place: &str) {
     }
 }
 
-/// Adds `kind`, which is read before the settings.
+/// Adds the key `kind`, which is read before the settings.
 fn with_kind(root: &mut Value, name: &str) {
     let about = root.get("description").cloned().unwrap_or_default();
     let Some(root) = root.as_object_mut() else { return };
@@ -131,8 +131,8 @@ fn with_kind(root: &mut Value, name: &str) {
     root.insert("required".into(), required.into());
 }
 
-/// TOML has no null, and integer widths are nobody's business: both go. Of descriptions the first
-/// paragraph stays; the rest is about the program.
+/// Removes null (TOML has none) and integer widths, which do not concern users. Descriptions are
+/// cut to their first paragraph; the rest is for developers.
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(object) => {

@@ -1,30 +1,32 @@
-//! The files that `${file:…}` may read. A configuration says what is read and where it is sent, so a
-//! stranger's must not reach beyond its own folder and those that hold secrets on purpose.
+//! Restricts which files `${file:…}` may read. A configuration decides what is read and where it is
+//! sent, so one from a third party must not reach beyond its own folder and the folders meant for
+//! secrets.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::env::Env;
 
-/// Names more folders, separated as in `PATH`; `--secrets-dir` does the same.
+/// Further folders, separated as in `PATH`; same as `--secrets-dir`.
 pub(super) const SECRETS_DIRS: &str = "REPOSYNC_SECRETS_DIRS";
-/// Where systemd puts the credentials of a unit.
+/// The folder of a unit's credentials, set by systemd.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
-/// Where Docker, Podman and Kubernetes put secrets.
+/// The folder in which Docker, Podman and Kubernetes mount secrets.
 const RUN_SECRETS: &str = "/run/secrets";
-/// The longest file that is read: a key has a few KiB.
+/// Maximum size of a file. A key has a few KiB.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// The folders below which files may be read.
+/// The folders from which files may be read, recursively.
 pub(super) struct SecretFolders {
-    /// The configuration's folder, which relative paths start from.
+    /// The folder of the configuration, to which relative paths refer.
     folder: PathBuf,
-    /// All of them, without symbolic links; those that do not exist are left out.
+    /// All allowed folders with symbolic links resolved; missing ones are left out.
     allowed: Vec<PathBuf>,
 }
 
 impl SecretFolders {
-    /// The configuration's folder, those that the platform has for secrets, and those `named`.
+    /// Allows the folder of the configuration, the platform's folders for secrets, and those in
+    /// `named`.
     pub(super) fn new(folder: &Path, named: &[PathBuf], env: &Env) -> Self {
         let mut candidates = vec![folder.to_owned(), RUN_SECRETS.into()];
         candidates.extend(env(CREDENTIALS_DIRECTORY).map(PathBuf::from));
@@ -37,16 +39,16 @@ impl SecretFolders {
         Self { folder: folder.to_owned(), allowed }
     }
 
-    /// A file's bytes. The error says why not, and what to do.
+    /// Reads a file. The error is a reason and a hint.
     pub(super) fn read(&self, path: &str) -> Result<Vec<u8>, (String, String)> {
         let relative = || "the path is relative to the folder of the configuration file".to_owned();
         let failed = |error: io::Error| (error.to_string(), relative());
-        // Links are followed first: a link in the folder may lead anywhere.
+        // Symbolic links are resolved first, since one inside the folder may lead out of it.
         let real = self.folder.join(path).canonicalize().map_err(failed)?;
         if !self.allowed.iter().any(|folder| real.starts_with(folder)) {
-            let why = "it lies outside of the folders that secrets are read from".to_owned();
+            let why = "it is outside the folders that secrets may be read from".to_owned();
             let hint = format!(
-                "put it below the configuration's folder or {RUN_SECRETS}, or name its folder with `--secrets-dir DIR` or {SECRETS_DIRS}"
+                "put it below the configuration's folder or {RUN_SECRETS}, or allow its folder with `--secrets-dir DIR` or {SECRETS_DIRS}"
             );
             return Err((why, hint));
         }
@@ -101,7 +103,7 @@ mod tests {
         {
             std::os::unix::fs::symlink(at("elsewhere/key"), at("project/link")).expect("made");
             assert!(folders.read("link").expect_err("leads out").0.contains("outside"));
-            // Kubernetes links `key` to `..data/key` and that to a folder beside it.
+            // Kubernetes links `key` to `..data/key`, and `..data` to another folder next to it.
             std::os::unix::fs::symlink("keys/key", at("project/inside")).expect("made");
             assert_eq!(folders.read("inside").expect("stays inside"), b"project/keys");
         }

@@ -1,28 +1,28 @@
-//! What in the file is a secret, and what a secret cannot look like.
+//! Recognizes secrets in the file, and values that cannot be valid secrets.
 
 use url::Url;
 
 use super::mask::looks_secret;
 use crate::model::SHORTEST_SECRET;
 
-/// A value of a query whose key does not say that it is a secret counts as one from this length.
+/// Minimum length at which a query value counts as a secret although its key does not suggest one.
 const LONG_QUERY_VALUE: usize = 12;
-/// A path of a webhook counts as a secret from this length: services put the key into it.
+/// Minimum length at which a webhook's path counts as a secret: services put the key there.
 const LONG_PATH: usize = 16;
 
-/// True for characters that are not seen: they come along when a key is copied from a page or saved
-/// by an editor.
+/// True for invisible characters, which get into keys that are copied from web pages or saved by
+/// editors.
 fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
 }
 
-/// The value without blanks and invisible characters at its ends.
+/// The value without white space and invisible characters at both ends.
 pub(super) fn trimmed(value: &str) -> &str {
     value.trim_matches(|c: char| c.is_whitespace() || is_invisible(c))
 }
 
-/// What is wrong with the value of a secret key, and what to do; none where it may be one.
+/// A message and a hint if the value cannot be a secret; `None` if it can.
 pub(super) fn defect(value: &str) -> Option<(String, &'static str)> {
     if let Some(c) = value.chars().find(|c| is_invisible(*c)) {
         let message = format!("holds an invisible character (U+{:04X})", u32::from(c));
@@ -35,19 +35,19 @@ pub(super) fn defect(value: &str) -> Option<(String, &'static str)> {
         .into_iter()
         .any(quoted)
     {
-        let hint = "take the quotes out of the variable or the file: they would be sent as a part of it";
+        let hint = "remove the quotes from the variable or the file: they would be sent as part of the value";
         return Some(("its value is in quotes".to_owned(), hint));
     }
     None
 }
 
-/// True for a value that is too short for a secret; an empty one is another problem.
+/// True if the value is too short for a secret. An empty value is reported elsewhere.
 pub(super) fn too_short(value: &str) -> bool {
     (1..SHORTEST_SECRET).contains(&value.chars().count())
 }
 
-/// The parts of a URL that may be secrets: the password (or a user without one), the query as a whole,
-/// and its long values. Nothing for a text that is no URL.
+/// The parts of a URL that may be secrets: the password (or a user name without one), the whole
+/// query, and its long values. Empty if the text is not a URL.
 pub(super) fn of_url(text: &str) -> Vec<String> {
     let Some(url) = Url::parse(text).ok().filter(|_| text.contains("://")) else { return Vec::new() };
     let mut found = Vec::new();
@@ -70,7 +70,7 @@ pub(super) fn of_url(text: &str) -> Vec<String> {
     found
 }
 
-/// The parts of a webhook's URL, which is a secret as a whole.
+/// The secret parts of a webhook's URL, which is a secret as a whole.
 pub(super) fn of_webhook(text: &str) -> Vec<String> {
     let mut found = vec![text.to_owned()];
     if let Ok(url) = Url::parse(text)
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn short_values_are_told_from_missing_ones() {
+    fn short_values_are_distinguished_from_missing_ones() {
         assert_eq!([too_short(""), too_short("1234567"), too_short("12345678")], [false, true, false]);
     }
 

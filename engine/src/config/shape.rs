@@ -1,5 +1,5 @@
-//! Which keys a table may and must have, taken from the JSON Schema of its settings, so that the
-//! schema that editors use and the keys that are accepted are one thing.
+//! The keys that a table may and must have, derived from the JSON Schema of its settings, so that
+//! editors and the parser agree.
 
 use std::ops::Range;
 
@@ -12,7 +12,6 @@ use super::explain::did_you_mean;
 use super::mask::looks_secret;
 use super::problem::Problem;
 
-/// The schema of one table, with the definitions it refers to.
 pub(super) struct Shape {
     pub(super) root: Value,
     pub(super) definitions: Map<String, Value>,
@@ -30,7 +29,7 @@ impl Shape {
         Self { root, definitions }
     }
 
-    /// Values that stand in for required keys that are missing or wrong.
+    /// Placeholder values for required keys that are missing or invalid.
     pub(super) fn stand_ins(&self) -> Vec<(String, DeValue<'static>)> {
         let stand_in = |schema: &Value| match schema.get("type").and_then(Value::as_str) {
             Some("array") => DeValue::Array(DeArray::new()),
@@ -39,7 +38,7 @@ impl Shape {
         required(&self.root).map(|(key, schema)| (key.to_owned(), stand_in(self.follow(schema)))).collect()
     }
 
-    /// The keys whose values are secrets, by their type.
+    /// The keys whose type is a secret.
     pub(super) fn secret_keys(&self) -> impl Iterator<Item = &str> {
         properties(&self.root).filter(|(_, schema)| self.is_secret(schema)).map(|(key, _)| key)
     }
@@ -50,8 +49,8 @@ impl Shape {
         alternatives.chain([schema]).any(marked)
     }
 
-    /// Reports unknown and missing keys, at every depth where the schema closes the list, and
-    /// takes the unknown ones out. Gives the top-level keys concerned.
+    /// Reports unknown and missing keys at every depth where the schema is closed, and removes the
+    /// unknown ones. Returns the top-level keys with problems.
     pub(super) fn check_keys(
         &self,
         path: &str,
@@ -108,7 +107,7 @@ impl Shape {
         }
     }
 
-    /// One table against one object schema; gives the keys that are unknown or missing.
+    /// Checks one table against one object schema. Returns the unknown and missing keys.
     fn check_object(
         &self,
         schema: &Value,
@@ -125,7 +124,7 @@ impl Shape {
             for key in unknown {
                 let name = key.get_ref().as_ref();
                 let hint = did_you_mean(name, known.iter().copied()).unwrap_or_else(|| match known.len() {
-                    0 => "it takes no keys".into(),
+                    0 => "no keys are allowed here".into(),
                     _ => format!("the keys here are {}", list(&known)),
                 });
                 problems.push(
@@ -156,7 +155,7 @@ impl Shape {
         own.and_then(Value::as_str).map(|text| text.split("\n\n").next().unwrap_or(text))
     }
 
-    /// Follows a reference to the definitions.
+    /// Resolves a reference to a definition.
     fn follow<'s>(&'s self, schema: &'s Value) -> &'s Value {
         let name = schema.get("$ref").and_then(Value::as_str).and_then(|at| at.strip_prefix("#/$defs/"));
         name.and_then(|name| self.definitions.get(name)).unwrap_or(schema)
@@ -176,12 +175,12 @@ fn required(schema: &Value) -> impl Iterator<Item = (&str, &Value)> {
     })
 }
 
-/// Names in backticks, with commas.
+/// Names in backticks, separated by commas.
 pub(super) fn list(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// A key as one segment of a path: quoted where it would be ambiguous.
+/// A key as a segment of a path, quoted if it would be ambiguous.
 pub(super) fn quoted(key: &str) -> String {
     let bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
     if bare { key.to_owned() } else { format!("{key:?}") }

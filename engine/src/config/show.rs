@@ -1,4 +1,4 @@
-//! A resolved configuration as text: what the program goes by, defaults filled in, secrets masked.
+//! Renders a resolved configuration as TOML, with defaults filled in and secrets masked.
 
 use toml::Value;
 
@@ -11,7 +11,7 @@ use crate::notify::When;
 use crate::source::Selection;
 use crate::store::Metric;
 
-/// The configuration in the form of the file. Secrets show as `***`.
+/// The configuration as TOML. Secrets are shown as `***`.
 pub fn show(config: &Config) -> String {
     let mut out = Lines(String::new());
     engine(&mut out, &config.engine);

@@ -1,4 +1,4 @@
-//! `[stages.…]`: each table into its settings, by kind.
+//! Reads the tables under `[stages]` into settings, by kind.
 
 use std::path::Path;
 
@@ -13,21 +13,20 @@ use super::surroundings::Surroundings;
 use super::table::Table;
 use super::{Stage, StageKind};
 
-/// A stage as far as it could be read.
+/// A stage, as far as it could be read.
 pub(super) struct Declared<'i> {
     pub(super) name: String,
     pub(super) table: Table<'i>,
-    /// None where the kind is missing or unknown.
+    /// `None` if the kind is missing or unknown.
     pub(super) role: Option<Role>,
-    /// None where it is too broken to be read; with stand-ins where it is broken.
+    /// `None` if the settings could not be read. If they have problems, invalid values are replaced
+    /// by placeholders.
     pub(super) kind: Option<StageKind>,
 }
 
-/// All stages, in the order of the file.
 pub(super) struct Stages<'i>(Vec<Declared<'i>>);
 
 impl<'i> Stages<'i> {
-    /// Reads the tables under `[stages]`.
     pub(super) fn read(
         tables: Vec<(String, std::ops::Range<usize>, DeTable<'i>)>,
         around: Surroundings<'_>,
@@ -58,12 +57,12 @@ impl<'i> Stages<'i> {
         self.0.iter().filter(move |stage| stage.role == Some(role)).map(|stage| stage.name.as_str())
     }
 
-    /// The settings of a stage that has nothing unresolved.
+    /// The settings of a stage without unresolved references.
     pub(super) fn resolved(&self, name: &str) -> Option<&StageKind> {
         self.get(name).filter(|stage| stage.table.unresolved.is_empty() && !stage.table.left)?.kind.as_ref()
     }
 
-    /// What is missing for the stages in use: variables, files.
+    /// Reports variables and files that the stages in use lack.
     pub(super) fn check_in_use(&self, in_use: &dyn Fn(&str) -> bool, problems: &mut Vec<Problem>) {
         for stage in self.0.iter().filter(|stage| in_use(&stage.name)) {
             problems.extend(stage.table.unresolved.iter().cloned());
@@ -73,8 +72,8 @@ impl<'i> Stages<'i> {
         }
     }
 
-    /// The stages that are wanted, and every store (it may reach a place that projects have left),
-    /// as far as nothing is missing for them.
+    /// The wanted stages, and every store, since one may hold a place that no project uses any
+    /// more. Stages that lack a variable or file are left out.
     pub(super) fn into_ready(self, wanted: &dyn Fn(&str) -> bool) -> Vec<Stage> {
         let ready = |stage: Declared<'_>| {
             let mut missing = stage.table.unresolved.clone();
@@ -87,20 +86,19 @@ impl<'i> Stages<'i> {
         stages.filter_map(|(wanted, stage)| stage.filter(|stage| wanted || is_store(stage))).collect()
     }
 
-    /// Reports stages that claim the file of another program part.
+    /// Reports stores that use the file of the ledger or of the vector cache.
     pub(super) fn check_files_apart(&self, state: &Path, cache: &Path, problems: &mut Vec<Problem>) {
         for stage in &self.0 {
             if let Some(StageKind::Sqlite(settings)) = &stage.kind
                 && (settings.path == state || settings.path == cache.join("cache.db"))
             {
                 let hint = "give the store a file of its own, such as \".reposync/index.db\"";
-                stage.table.flag(problems, "path", "this file is the ledger's or the cache's", hint);
+                stage.table.flag(problems, "path", "the ledger or the vector cache uses this file", hint);
             }
         }
     }
 }
 
-/// Takes `kind` out of the table.
 fn kind_of(table: &mut Table<'_>, problems: &mut Vec<Problem>) -> Option<&'static super::kinds::Kind> {
     let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
     let every = format!("the kinds are {}", choice(&names).replace(" or ", " and "));

@@ -1,17 +1,17 @@
-//! `${NAME}`, `${file:PATH}` and `$$` in the strings of the parsed file.
+//! Replaces `${NAME}`, `${file:PATH}` and `$$` in strings of the parsed file.
 
 use std::borrow::Cow;
 
 use super::surroundings::Surroundings;
 
-/// Why a reference could not be replaced.
+/// Why a reference was not replaced.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It is written wrongly: wrong wherever it stands.
+    /// The syntax is wrong, which is always a problem.
     Malformed { message: String, hint: String },
-    /// What it names is not there: a problem only where it is used.
+    /// The variable or file is missing, which is a problem only if the value is used.
     Missing { message: String, hint: String },
-    /// It was to be left as it is.
+    /// References are not to be resolved.
     Left,
 }
 
@@ -19,11 +19,12 @@ pub(super) enum Fault {
 #[derive(Debug)]
 pub(super) struct Expanded<'t> {
     pub(super) text: Cow<'t, str>,
-    /// What each reference stood for.
+    /// The values that were inserted.
     pub(super) values: Vec<String>,
 }
 
-/// Replaces the references of a text. A lone `$` is a dollar. What was put in is not read again.
+/// Replaces the references in a text. A `$` that starts none stays. Inserted values are not
+/// expanded again.
 pub(super) fn expand<'t>(text: &'t str, around: Surroundings<'_>) -> Result<Expanded<'t>, Vec<Fault>> {
     if !text.contains('$') {
         return Ok(Expanded { text: Cow::Borrowed(text), values: Vec::new() });
@@ -41,7 +42,7 @@ pub(super) fn expand<'t>(text: &'t str, around: Surroundings<'_>) -> Result<Expa
         } else if let Some(after) = rest.strip_prefix('{') {
             let Some(close) = after.find('}') else {
                 faults.push(Fault::Malformed {
-                    message: "`${` without its `}`".into(),
+                    message: "`${` without a closing `}`".into(),
                     hint: "write `${NAME}`, `${file:PATH}`, or `$$` for a dollar".into(),
                 });
                 break;
@@ -70,7 +71,7 @@ fn reference(name: &str, around: Surroundings<'_>) -> Result<String, Fault> {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if !well_formed {
         return Err(Fault::Malformed {
-            message: format!("`${{{name}}}` names no environment variable"),
+            message: format!("`${{{name}}}` is not a valid environment variable name"),
             hint: "names are made of letters, digits and `_`; write `$$` for a dollar".into(),
         });
     }
@@ -82,14 +83,15 @@ fn reference(name: &str, around: Surroundings<'_>) -> Result<String, Fault> {
         hint: format!("set it: `export {name}=…`"),
     };
     match (around.env)(name) {
-        // CI systems hand over a secret that was never created as an empty variable.
+        // CI systems pass secrets that do not exist as empty variables.
         Some(value) if value.is_empty() => Err(missing("empty")),
         Some(value) => Ok(value),
         None => Err(missing("not set")),
     }
 }
 
-/// A file's text without a byte order mark and without its last line end, which editors and `echo` add.
+/// A file's text without a byte order mark and without the final line end, which editors and `echo`
+/// add.
 fn content(path: &str, around: Surroundings<'_>) -> Result<String, Fault> {
     let missing = |(why, hint): (String, String)| Fault::Missing {
         message: format!("cannot read the file `{path}`: {why}"),
@@ -149,7 +151,7 @@ mod tests {
 
     #[test]
     fn faults_name_what_is_missing() {
-        let told = |text, resolve| {
+        let faults = |text, resolve| {
             expanded(text, Path::new("/nowhere"), resolve)
                 .expect_err(text)
                 .into_iter()
@@ -161,12 +163,12 @@ mod tests {
                 .collect::<Vec<_>>()
                 .join("; ")
         };
-        let messages = |text| told(text, true);
+        let messages = |text| faults(text, true);
         insta::assert_snapshot!(messages("${B} ${EMPTY}"), @"missing: the environment variable `B` is not set; missing: the environment variable `EMPTY` is empty");
-        insta::assert_snapshot!(messages("${A"), @"malformed: `${` without its `}`");
-        insta::assert_snapshot!(messages("${a-b}${}"), @"malformed: `${a-b}` names no environment variable; malformed: `${}` names no environment variable");
+        insta::assert_snapshot!(messages("${A"), @"malformed: `${` without a closing `}`");
+        insta::assert_snapshot!(messages("${a-b}${}"), @"malformed: `${a-b}` is not a valid environment variable name; malformed: `${}` is not a valid environment variable name");
         assert!(messages("${file:no.pem}").starts_with("missing: cannot read the file `no.pem`"));
-        let left = |text| told(text, false);
-        insta::assert_snapshot!(left("${A} ${file:no.pem} ${a-b}"), @"left; left; malformed: `${a-b}` names no environment variable");
+        let left = |text| faults(text, false);
+        insta::assert_snapshot!(left("${A} ${file:no.pem} ${a-b}"), @"left; left; malformed: `${a-b}` is not a valid environment variable name");
     }
 }

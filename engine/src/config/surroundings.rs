@@ -1,5 +1,4 @@
-//! What the check of the file knows beside its text: where references get their values, and the secrets
-//! found so far.
+//! The context of a check of the file: how references are resolved, and the secrets found during it.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -8,24 +7,24 @@ use std::rc::Rc;
 use super::env::Env;
 use super::secret_files::SecretFolders;
 
-/// Where the values of references come from.
+/// How references are resolved.
 #[derive(Clone, Copy)]
 pub(super) struct Surroundings<'a> {
     /// Environment variables.
     pub(super) env: &'a Env,
     /// The folder of the file.
     pub(super) folder: &'a Path,
-    /// What `${file:…}` may read.
+    /// The folders that `${file:…}` may read from.
     pub(super) secrets: &'a SecretFolders,
-    /// False: references are checked for their form and left as they are.
+    /// False: references are only checked for their syntax and left unresolved.
     pub(super) resolve: bool,
-    /// Whether secrets that are too short are problems.
+    /// True if secrets that are too short are problems.
     pub(super) strict: bool,
-    /// Takes the secrets that the file holds or refers to.
+    /// Collects the secrets that the file contains or refers to.
     pub(super) found: &'a Found,
 }
 
-/// The secrets of the file, found while its tables are read.
+/// Secrets found while the tables of the file are read.
 #[derive(Clone, Default)]
 pub(super) struct Found(Rc<RefCell<Vec<String>>>);
 
@@ -34,7 +33,6 @@ impl Found {
         self.0.borrow_mut().extend(values);
     }
 
-    /// All of them.
     pub(super) fn take(&self) -> Vec<String> {
         self.0.take()
     }

@@ -1,5 +1,5 @@
-//! One table of the file while it is being checked: its keys, their places, what is already known
-//! to be wrong with them. Every key is judged on its own, so that one problem hides no other.
+//! A table of the file during the check: its keys, their positions and known problems. Keys are
+//! checked independently, so that one problem does not hide others.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -15,38 +15,37 @@ use super::shape::{Shape, quoted};
 use super::substitute::{Fault, expand};
 use super::surroundings::{Found, Surroundings};
 
-/// A value that references were put into.
+/// A value in which references were replaced.
 struct Replaced {
     span: Range<usize>,
-    /// The text as it stands in the file.
+    /// The text as written in the file.
     written: String,
 }
 
-/// A table with its name and place.
 pub(super) struct Table<'i> {
-    /// Its key: `stages.prose`.
+    /// Its path, such as `stages.prose`.
     pub(super) path: String,
-    /// Where its name stands.
+    /// The position of its name.
     pub(super) header: Range<usize>,
-    /// What cannot be replaced; a problem only if the table is in use.
+    /// References that could not be resolved; a problem only if the table is used.
     pub(super) unresolved: Vec<Problem>,
-    /// True where references were left as they are: the table's settings must not be used.
+    /// True if references were left unresolved: the settings must not be used.
     pub(super) left: bool,
     entries: DeTable<'i>,
-    /// Values that references were put into: they are not shown.
+    /// Values in which references were replaced; they are never shown.
     replaced: Vec<Replaced>,
-    /// What references stood for, with the key they are in.
+    /// The inserted values, with the key that contains them.
     references: Vec<(String, String)>,
     found: Found,
     strict: bool,
-    /// Keys with a problem of their own; their values are not to be relied on.
+    /// Keys with a problem; their values must not be used.
     broken: BTreeSet<String>,
-    /// Where those problems stand; nothing more is said of these places.
+    /// The positions of those problems. No second problem is reported there.
     faults: Vec<Range<usize>>,
 }
 
 impl<'i> Table<'i> {
-    /// Takes a table over and replaces its references.
+    /// Takes ownership of a table and replaces its references.
     pub(super) fn new(
         path: String,
         header: Range<usize>,
@@ -73,12 +72,12 @@ impl<'i> Table<'i> {
             this.replace(key, key, value, around, problems);
         }
         this.entries = table;
-        // A component gets what it is told, and may repeat it.
+        // A component receives its config and may echo secrets in it.
         this.found.add(this.referred("config"));
         this
     }
 
-    /// What the references in a key's value stood for.
+    /// The values that were inserted into a key's value.
     fn referred(&self, key: &str) -> Vec<String> {
         self.references.iter().filter(|(of, _)| of == key).map(|(_, value)| value.clone()).collect()
     }
@@ -135,32 +134,32 @@ impl<'i> Table<'i> {
         }
     }
 
-    /// Takes a key out.
+    /// Removes a key.
     pub(super) fn take(&mut self, key: &str) -> Option<Spanned<DeValue<'i>>> {
         self.entries.remove(key)
     }
 
-    /// True where the file has this key, right or wrong.
+    /// True if the file has this key, even with an invalid value.
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
     }
 
-    /// True where nothing wrong is known of these keys.
+    /// True if no problem is known for these keys.
     pub(super) fn sound(&self, keys: &[&str]) -> bool {
         keys.iter().all(|key| !self.broken.contains(*key))
     }
 
-    /// True where a reference was put in: such a value is not shown, it may be a secret.
+    /// True if a reference was replaced here. Such a value may be a secret and is not shown.
     pub(super) fn replaced_at(&self, span: &Range<usize>) -> bool {
         self.replaced.iter().any(|one| one.span.start < span.end && span.start < one.span.end)
     }
 
-    /// The text of a value as it stands in the file, with its references, where it has any.
+    /// The text of a value as written, with its references; `None` if it has none.
     pub(super) fn written_at(&self, span: &Range<usize>) -> Option<&str> {
         self.replaced.iter().find(|one| one.span == *span).map(|one| one.written.as_str())
     }
 
-    /// Where a key's value stands; the table's name where the file does not have it.
+    /// The position of a key's value, or of the table's name if the key is missing.
     pub(super) fn span(&self, key: &str) -> Range<usize> {
         self.entries.get(key).map_or_else(|| self.header.clone(), Spanned::span)
     }
@@ -170,12 +169,12 @@ impl<'i> Table<'i> {
         self.entries.get(key).map(Spanned::get_ref)
     }
 
-    /// The value and place of a key in the inline table of a key.
+    /// The value and position of a key in an inline table.
     pub(super) fn inner(&self, key: &str, inner: &str) -> Option<&Spanned<DeValue<'i>>> {
         self.value(key)?.as_table()?.get(inner)
     }
 
-    /// The texts of a list, each with its place.
+    /// The strings in a list with their positions.
     pub(super) fn texts(&self, key: &str) -> Vec<(Range<usize>, &str)> {
         let items = self.entries.get(key).and_then(|value| value.get_ref().as_array());
         items
@@ -185,13 +184,13 @@ impl<'i> Table<'i> {
             .collect()
     }
 
-    /// The places of a list's items.
+    /// The positions of a list's items.
     pub(super) fn item_spans(&self, key: &str) -> Vec<Range<usize>> {
         let items = self.entries.get(key).and_then(|value| value.get_ref().as_array());
         items.into_iter().flat_map(|items| items.iter()).map(Spanned::span).collect()
     }
 
-    /// A problem at a key's value, unless the key already has one.
+    /// Reports a problem at a key's value, unless the key already has one.
     pub(super) fn flag(
         &self,
         problems: &mut Vec<Problem>,
@@ -202,7 +201,7 @@ impl<'i> Table<'i> {
         self.flag_at(problems, key, self.span(key), message, hint);
     }
 
-    /// A problem somewhere in a key's value, unless the place already has one.
+    /// Reports a problem inside a key's value, unless that position already has one.
     pub(super) fn flag_at(
         &self,
         problems: &mut Vec<Problem>,
@@ -211,16 +210,16 @@ impl<'i> Table<'i> {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        let told = self.faults.iter().any(|fault| fault.start < span.end && span.start < fault.end);
+        let reported = self.faults.iter().any(|fault| fault.start < span.end && span.start < fault.end);
         let stand_in = !self.has(key) && !self.sound(&[key]);
-        if !told && !stand_in {
+        if !reported && !stand_in {
             problems.push(Problem::at(format!("{}.{key}", self.path), span, message).hint(hint));
         }
     }
 
-    /// Reports unknown and missing keys by the schema, and every value of a wrong type; gives the
-    /// settings with stand-ins for what was wrong, so that the rest can be checked all the same.
-    /// Whoever gets problems must not use them for anything else.
+    /// Reports unknown and missing keys according to the schema, and every value of the wrong type.
+    /// Returns the settings with placeholders for invalid values, so that the other values can
+    /// still be checked. If problems were reported, the value must not be used for anything else.
     pub(super) fn read<T: DeserializeOwned>(
         &mut self,
         shape: &Shape,
@@ -268,12 +267,12 @@ impl<'i> Table<'i> {
 }
 
 impl Table<'_> {
-    /// Takes what comes along with a copied key off the values of secret keys, reports those that no
-    /// service can accept, and notes all of them, so that they are masked.
+    /// Trims the values of secret keys, reports those that no service can accept, and registers all
+    /// of them for masking.
     fn settle_secrets(&mut self, shape: &Shape, problems: &mut Vec<Problem>) {
         for key in shape.secret_keys() {
             if self.broken.contains(key) {
-                continue; // what stands there is a reference that has no value
+                continue; // its value is an unresolved reference
             }
             let Some(value) = self.entries.get_mut(key) else { continue };
             let span = value.span();
@@ -303,8 +302,8 @@ fn from_table<T: DeserializeOwned>(table: DeTable<'_>) -> Result<T, toml::de::Er
     T::deserialize(ValueDeserializer::from(Spanned::new(0..0, DeValue::Table(table))))
 }
 
-/// The value cut down to one leaf at a time, so that each error in it comes to light; at last the
-/// value itself, for errors that no single leaf shows.
+/// The value reduced to one leaf at a time, so that each error in it is found, and finally the
+/// whole value, for errors that no single leaf causes.
 fn variants<'i>(value: &Spanned<DeValue<'i>>) -> Vec<Spanned<DeValue<'i>>> {
     let span = value.span();
     let mut out: Vec<_> = match value.get_ref() {

@@ -1,4 +1,4 @@
-//! The file as a whole: what is accepted, what is reported and how.
+//! Tests of the file as a whole: which files are accepted, and how problems are reported.
 
 mod sense;
 
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 
-/// Loads a text as `/example/reposync.toml` with a few variables set.
+/// Parses a text as `/example/reposync.toml`, with a few environment variables.
 fn read(text: &str) -> Result<Config, Problems> {
     read_with(text, |need| need)
 }
@@ -20,12 +20,11 @@ fn read_with(text: &str, need: impl Fn(Need) -> Need) -> Result<Config, Problems
     parse_str(Path::new("/example/reposync.toml"), text, &need(Need::enabled().with_env(env)))
 }
 
-/// The rendered problems of a text.
 fn problems(text: &str) -> String {
     read(text).map(|config| format!("{config:#?}")).expect_err("problems").render(false, 100)
 }
 
-/// A pipeline of the simplest stages, and a project on it.
+/// A project on a pipeline of the simplest stages.
 const SIMPLE: &str = concat!(
     include_str!("../../../tests/it/fixtures/local.toml"),
     r#"[projects.docs]
@@ -92,7 +91,7 @@ fn the_example_loads_without_any_variable() {
     assert_eq!(config.projects.len(), 1);
 }
 
-/// What stands commented out at the end of the example.
+/// The commented-out production section at the end of the example.
 fn production() -> String {
     let (_, section) = EXAMPLE.split_once("# -- In production").expect("the section");
     let lines = section.lines().filter_map(|line| line.strip_prefix("# "));
@@ -106,7 +105,7 @@ fn production() -> String {
 
 const EXAMPLE: &str = include_str!("../../../reposync.toml");
 
-/// Where the example stands, with the component that it names beside it.
+/// The path of the example, next to which the component that it names exists.
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../reposync.toml"))
 }
@@ -145,7 +144,7 @@ fn variables_are_needed_only_by_what_is_used() {
         `api.token`: the environment variable `REPOSYNC_API_TOKEN` is not set
         `api.webhook_secret`: the environment variable `GITHUB_WEBHOOK_SECRET` is not set
         ");
-    // Named, the other project needs none of them; its stages are left out.
+    // Selecting the other project needs none of the variables; stages that lack one are dropped.
     assert_eq!(missing(Need::selected(&["reposync".into()])), None);
     let disabled = text.replace("\norganization", "\nenabled = false\norganization");
     let config = parse_str(root(), &disabled, &Need::enabled().with_env(|_| None));
@@ -217,13 +216,13 @@ fn pipelines_out_of_order_or_incomplete() {
           one is declared: `index`
         ");
     insta::assert_snapshot!(with(r#"["here", "model", "prose", "index"]"#).expect_err("order"), @r"
-        `prose`, a chunker, stands after `model`, an embedder
+        `prose`, a chunker, comes after `model`, an embedder
           the order is source, chunkers, embedder, store, notifiers
         ");
     insta::assert_snapshot!(with(r#"["here", "prose", "prose", "model", "index", "index"]"#).expect_err("twice"), @r"
-        `prose` stands here twice
+        `prose` is listed twice
           leave one out
-        `index` stands here twice
+        `index` is listed twice
           leave one out
         ");
     insta::assert_snapshot!(with(r#"["here", "prose", "modle", "index", "team"]"#).expect_err("names"), @r"
@@ -257,7 +256,7 @@ fn text_that_is_not_toml() {
     insta::assert_snapshot!(problems("\n# nothing\n"), @r"
         error: the file is empty
          |
-         = hint: `reposync init` writes a starter file
+         = hint: create one with `reposync init`
 
         1 problem in /example/reposync.toml
         ");
@@ -334,9 +333,9 @@ fn problems_of_the_file_as_a_whole() {
 }
 
 #[test]
-fn what_a_component_is_told_shows_as_it_is_written() {
-    let text = SIMPLE.replace("\"prose\", \"model\"", "\"told\", \"prose\", \"model\"")
-        + "[stages.told]\nkind = \"wasm\"\ncomponent = \"tests.rs\"\n\
+fn a_components_config_is_shown_as_written() {
+    let text = SIMPLE.replace("\"prose\", \"model\"", "\"reported\", \"prose\", \"model\"")
+        + "[stages.reported]\nkind = \"wasm\"\ncomponent = \"tests.rs\"\n\
            config = { key = \"<${KEY}>\", deep = [{ key = \"${KEY}\" }, 1], plain = \"x\" }\n";
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/config/reposync.toml"));
     let need = Need::enabled().with_env(|name| (name == "KEY").then(|| "sk-very-secret".to_owned()));
@@ -344,11 +343,11 @@ fn what_a_component_is_told_shows_as_it_is_written() {
     let shown = format!("{config:?}{}", show(&config));
     assert!(!shown.contains("sk-very-secret"), "{shown}");
     assert_eq!(shown.matches("<${KEY}>").count(), 2, "{shown}");
-    let Some(StageKind::Wasm(settings)) = config.stage("told").map(|stage| &stage.kind) else {
+    let Some(StageKind::Wasm(settings)) = config.stage("reported").map(|stage| &stage.kind) else {
         panic!("a component")
     };
-    let told = serde_json::json!({ "key": "<sk-very-secret>", "deep": [{ "key": "sk-very-secret" }, 1], "plain": "x" });
-    assert_eq!(serde_json::Value::from(settings.config.clone()), told);
+    let reported = serde_json::json!({ "key": "<sk-very-secret>", "deep": [{ "key": "sk-very-secret" }, 1], "plain": "x" });
+    assert_eq!(serde_json::Value::from(settings.config.clone()), reported);
 }
 
 #[test]
@@ -362,7 +361,7 @@ fn what_is_shown_can_be_read_again() {
     let path = &folder.join("reposync.toml");
     let config = parse_str(path, &text, &need()).expect("valid");
     let shown = show(&config);
-    // A masked URL is none.
+    // A masked URL is not a valid one.
     let again = shown.replace("webhook_url = \"***\"", "webhook_url = \"https://x.example\"");
     let again = parse_str(path, &again, &need()).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(show(&again), shown);
@@ -491,19 +490,19 @@ mod schema_and_keys {
     fn every_key_is_documented() {
         let docs = include_str!("../../../docs/config.md");
         for (table, key) in keys() {
-            let told = docs.contains(&format!("`{key}`")) || docs.contains(&format!(".{key}`"));
-            assert!(told, "docs/config.md does not tell of {table}.{key}");
+            let documented = docs.contains(&format!("`{key}`")) || docs.contains(&format!(".{key}`"));
+            assert!(documented, "docs/config.md does not describe {table}.{key}");
         }
         for kind in kinds::KINDS {
             assert!(
                 docs.contains(&format!("\"{}\"", kind.name)),
-                "docs/config.md does not tell of {}",
+                "docs/config.md does not describe {}",
                 kind.name
             );
         }
     }
 
-    /// The parser's own word on which keys a table takes, against the schema's.
+    /// Compares the keys that the parser accepts with those of the schema.
     #[test]
     fn the_parser_knows_the_same_keys() {
         for (table, key) in keys() {
@@ -518,15 +517,17 @@ mod schema_and_keys {
             if key == "kind" {
                 continue;
             }
-            // A table is wrong for every key but `config` and `create`: the point is that the key is known.
+            // A table is a wrong value for every key except `config` and `create`; the test is
+            // whether the key is known.
             let text = format!("[{path}]\n{prelude}{key} = {{ a = 1 }}\n");
-            let told: Vec<_> =
+            let reported: Vec<_> =
                 read(&text).err().into_iter().flat_map(|problems| problems.list().to_vec()).collect();
-            let unknown =
-                told.iter().any(|one| one.message == "unknown key" && one.path == format!("{path}.{key}"));
+            let unknown = reported
+                .iter()
+                .any(|one| one.message == "unknown key" && one.path == format!("{path}.{key}"));
             assert!(!unknown, "{path}.{key}");
-            let typed = told.iter().any(|one| one.path.starts_with(&format!("{path}.{key}")));
-            assert!(typed || key == "config", "{path}.{key} takes anything: {told:?}");
+            let typed = reported.iter().any(|one| one.path.starts_with(&format!("{path}.{key}")));
+            assert!(typed || key == "config", "{path}.{key} takes anything: {reported:?}");
         }
     }
 }
@@ -536,7 +537,7 @@ mod never_panics {
 
     use super::*;
 
-    /// Reads and renders; whatever is wrong is said, never a panic.
+    /// Parses and renders: any input gives a value or problems, never a panic.
     fn survives(text: &str) {
         if let Err(problems) = read(text) {
             assert!(!problems.list().is_empty());
@@ -545,7 +546,7 @@ mod never_panics {
         }
     }
 
-    /// Pieces that, put together at random, get past the parser often enough.
+    /// Fragments that, randomly joined, often parse as TOML.
     const PIECES: [&str; 36] = [
         "[stages.a]\n",
         "[projects.\"ä b\"]\n",

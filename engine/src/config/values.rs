@@ -1,4 +1,4 @@
-//! What single values must look like: globs, URLs, names, extensions, schedules.
+//! Validates single values: globs, URLs, names, extensions, schedules.
 
 use std::str::FromStr as _;
 
@@ -10,7 +10,6 @@ use super::problem::Problem;
 use super::table::Table;
 use crate::model::parse_endpoint;
 
-/// Checks a list of globs.
 pub(super) fn check_globs(table: &Table<'_>, key: &str, problems: &mut Vec<Problem>) {
     for (span, pattern) in table.texts(key) {
         let (message, hint) = if pattern.is_empty() {
@@ -31,11 +30,11 @@ pub(super) fn check_globs(table: &Table<'_>, key: &str, problems: &mut Vec<Probl
     }
     let empty = table.value(key).and_then(|value| value.as_array()).is_some_and(|items| items.is_empty());
     if empty && key == "match" {
-        table.flag(problems, key, "an empty list takes no file", "leave it out for the default");
+        table.flag(problems, key, "an empty list matches no file", "leave it out for the default");
     }
 }
 
-/// Checks a service's URL; the value itself is never repeated, it may carry a secret.
+/// Validates a service's URL. Problems do not repeat the value, since it may contain a secret.
 pub(super) fn check_url(
     table: &Table<'_>,
     key: &str,
@@ -56,7 +55,7 @@ pub(super) fn check_url(
     }
 }
 
-/// Reads a schedule: five cron fields, UTC. The error is a fragment.
+/// Parses a schedule: five cron fields in UTC. The error is a message fragment.
 pub fn parse_schedule(text: &str) -> Result<Cron, String> {
     if !text.starts_with('@') && text.split_whitespace().count() != 5 {
         return Err("a schedule has five fields".into());
@@ -64,11 +63,11 @@ pub fn parse_schedule(text: &str) -> Result<Cron, String> {
     let cron = Cron::from_str(text).map_err(|_| "not a cron expression".to_owned())?;
     match cron.find_next_occurrence(&chrono::Utc::now(), false) {
         Ok(_) => Ok(cron),
-        Err(_) => Err("no date will ever match it".into()),
+        Err(_) => Err("it matches no date".into()),
     }
 }
 
-/// Why this is no extension; none where it is one.
+/// A hint if this is not a file extension; `None` if it is.
 pub(super) fn bad_extension(text: &str) -> Option<String> {
     let name = text.trim_start_matches('*').trim_start_matches('.');
     let plain = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "._-+#".contains(c));
@@ -81,14 +80,15 @@ pub(super) fn bad_extension(text: &str) -> Option<String> {
     }
 }
 
-/// Names of stages and projects: they appear in metrics, logs, metadata and on the command line.
+/// True for a valid name of a stage or project. Names appear in metrics, logs, metadata and on the
+/// command line.
 pub(super) fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
-/// Pinecone's rule for names of indexes.
+/// True for a valid name of a Pinecone index.
 pub(super) fn is_index_name(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     (1..=45).contains(&text.len())
@@ -97,14 +97,15 @@ pub(super) fn is_index_name(text: &str) -> bool {
         && text.bytes().last().is_some_and(plain)
 }
 
-/// An owner on GitHub: letters, digits and single dashes inside; `_` for managed users.
+/// True for a name of a GitHub account: letters, digits and single dashes inside; `_` for managed
+/// users.
 pub(super) fn is_owner(text: &str) -> bool {
     (1..=100).contains(&text.len())
         && !text.starts_with('-')
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
-/// `owner/name` on GitHub.
+/// True for `owner/name` on GitHub.
 pub(super) fn is_full_name(text: &str) -> bool {
     text.split_once('/').is_some_and(|(owner, name)| {
         is_owner(owner)
@@ -114,7 +115,7 @@ pub(super) fn is_full_name(text: &str) -> bool {
     })
 }
 
-/// Whether Git takes this as a branch's name (`git check-ref-format`, in short).
+/// True if Git accepts this as a branch name (the main rules of `git check-ref-format`).
 pub(super) fn is_branch(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with(['-', '/', '.'])
@@ -124,13 +125,13 @@ pub(super) fn is_branch(text: &str) -> bool {
         && text != "@"
 }
 
-/// `2024-10-21`, `2024-10-21-preview`.
+/// True for `2024-10-21` and `2024-10-21-preview`.
 pub(super) fn is_date(text: &str) -> bool {
     let date = text.strip_suffix("-preview").unwrap_or(text);
     date.len() == 10 && chrono::NaiveDate::from_str(date).is_ok()
 }
 
-/// `2026-04`.
+/// True for `2026-04`.
 pub(super) fn is_month(text: &str) -> bool {
     text.len() == 7 && chrono::NaiveDate::from_str(&format!("{text}-01")).is_ok()
 }
@@ -151,7 +152,7 @@ mod tests {
             ("61 8 * * *", "not a cron expression"),
             ("a b c d e", "not a cron expression"),
             ("@sometimes", "not a cron expression"),
-            ("0 0 31 2 *", "no date will ever match it"),
+            ("0 0 31 2 *", "it matches no date"),
         ] {
             assert_eq!(parse_schedule(bad).map(|_| ()), Err(why.to_owned()), "{bad}");
         }

@@ -1,8 +1,8 @@
-//! Values of the right type that make no sense, one by one; and odd ones that do.
+//! Values of the right type that are invalid, one by one, and unusual ones that are valid.
 
 use super::*;
 
-/// Values that have the right type and make no sense, one by one: text of a stage, key, message.
+/// Each case is the text of a stage, the key and the message.
 #[test]
 fn impossible_values() {
     let github = "kind = \"github\"\n";
@@ -50,7 +50,7 @@ fn impossible_values() {
             "must be less than `max_tokens` (9)",
         ),
         ("kind = \"markdown\"\nmax_tokens = 0".into(), "max_tokens", "must be more than zero"),
-        ("kind = \"markdown\"\nmatch = []".into(), "match", "an empty list takes no file"),
+        ("kind = \"markdown\"\nmatch = []".into(), "match", "an empty list matches no file"),
         (
             "kind = \"code\"\nmatch = [\"/src/**\"]".into(),
             "match",
@@ -77,23 +77,19 @@ fn impossible_values() {
         (format!("{azure_key}batch_size = 2049"), "batch_size", "outside 1 to 2048"),
         (format!("{azure_key}dimensions = 20001"), "dimensions", "outside 1 to 20000"),
         (format!("{azure_key}api_version = \"v1\""), "api_version", "not a dated API version"),
-        (format!("{azure_key}requests_per_minute = 0"), "requests_per_minute", "zero would wait for ever"),
+        (format!("{azure_key}requests_per_minute = 0"), "requests_per_minute", "must be more than zero"),
         (format!("{azure_key}price_per_million_tokens = -1"), "price_per_million_tokens", "not a price"),
-        (
-            "kind = \"openai\"\nmodel = \"m\"".into(),
-            "",
-            "`api_key` is missing: api.openai.com answers nobody without",
-        ),
+        ("kind = \"openai\"\nmodel = \"m\"".into(), "", "`api_key` is missing: api.openai.com requires it"),
         (format!("{openai}max_input_tokens = 0"), "max_input_tokens", "must be more than zero"),
         (
             format!("{openai}dimensions = -1"),
             "dimensions",
-            "expected a whole number from 0 up, found a negative number",
+            "expected a whole number, at least 0, found a negative number",
         ),
         (
             format!("{openai}dimensions = 1.5"),
             "dimensions",
-            "expected a whole number from 0 up, found a number with a fraction",
+            "expected a whole number, at least 0, found a number with a fraction",
         ),
         (pinecone.replace("docs", "-docs"), "index", "not a name of a Pinecone index"),
         (format!("{pinecone}host = \"https://u:p@h\""), "host", "a URL must not carry credentials"),
@@ -101,15 +97,19 @@ fn impossible_values() {
         (
             format!("{pinecone}create = {{ cloud = \"ibm\", region = \"r\" }}"),
             "create",
-            "`cloud` is not one of the values it takes",
+            "`cloud` is not one of the allowed values",
         ),
         (format!("{pinecone}create = {{ cloud = \"aws\", region = \"\" }}"), "create", "`region` is empty"),
         (
             "kind = \"sqlite\"\npath = \".reposync/state.db\"".into(),
             "path",
-            "this file is the ledger's or the cache's",
+            "the ledger or the vector cache uses this file",
         ),
-        ("kind = \"slack\"\nwebhook_url = \"https://h\"\non = []".into(), "on", "an empty list never speaks"),
+        (
+            "kind = \"slack\"\nwebhook_url = \"https://h\"\non = []".into(),
+            "on",
+            "must name at least one event",
+        ),
         ("kind = \"webhook\"\nurl = \"a b\"".into(), "url", "not a URL: invalid international domain name"),
         ("kind = \"webhook\"".into(), "", "`url` is missing"),
         ("x = 1".into(), "", "`kind` is missing"),
@@ -117,9 +117,9 @@ fn impossible_values() {
     ] {
         let problems = read(&format!("[stages.a]\n{stage}\n")).expect_err(&stage);
         let path = if key.is_empty() { "stages.a".to_owned() } else { format!("stages.a.{key}") };
-        let told: Vec<_> =
+        let reported: Vec<_> =
             problems.list().iter().map(|one| (one.path.as_str(), one.message.as_str())).collect();
-        assert_eq!(told, [(path.as_str(), message)], "{stage}");
+        assert_eq!(reported, [(path.as_str(), message)], "{stage}");
     }
 }
 
@@ -127,7 +127,7 @@ fn impossible_values() {
 #[test]
 fn impossible_values_elsewhere() {
     for (line, key, message) in [
-        ("organization = \"acme\"", "projects.docs.repositories", "stands beside `organization`"),
+        ("organization = \"acme\"", "projects.docs.repositories", "cannot be combined with `organization`"),
         (
             "filter_keyword = \"docs\"",
             "projects.docs.filter_keyword",
@@ -137,8 +137,8 @@ fn impossible_values_elsewhere() {
         ("namespace = \"ä\"", "projects.docs.namespace", "not a namespace"),
         ("namespace = \"\"", "projects.docs.namespace", "not a namespace"),
         ("schedule = \"0 25 * * *\"", "projects.docs.schedule", "not a cron expression"),
-        ("schedule = \"0 0 30 2 *\"", "projects.docs.schedule", "no date will ever match it"),
-        ("allowed_extensions = []", "projects.docs.allowed_extensions", "an empty list takes no file"),
+        ("schedule = \"0 0 30 2 *\"", "projects.docs.schedule", "it matches no date"),
+        ("allowed_extensions = []", "projects.docs.allowed_extensions", "an empty list matches no file"),
         (
             "exclude_patterns = [\"[z-a]\"]",
             "projects.docs.exclude_patterns",
@@ -148,7 +148,7 @@ fn impossible_values_elsewhere() {
         (
             "[projects.\"a b\"]\npipeline = [\"here\", \"prose\", \"model\", \"index\"]\nrepositories = [\".\"]\nnamespace = \"x\"",
             "projects.\"a b\"",
-            "not a usable name",
+            "not a valid name",
         ),
         (
             "[projects.b]\npipeline = [\"here\", \"prose\", \"model\", \"index\"]",
@@ -183,8 +183,8 @@ fn impossible_values_elsewhere() {
         ("[engine]\nconcurrency = 0", "engine.concurrency", "outside 1 to 1000"),
         ("[engine]\nmax_file_bytes = 0", "engine.max_file_bytes", "must be more than zero"),
         ("[engine]\nmax_delete_ratio = nan", "engine.max_delete_ratio", "outside 0 to 1"),
-        ("[engine]\nstate = \".reposync/cache.db\"", "engine.state", "this is the cache's place"),
-        ("[engine]\nstate = \"${X\"", "engine.state", "`${` without its `}`"),
+        ("[engine]\nstate = \".reposync/cache.db\"", "engine.state", "this is the vector cache's file"),
+        ("[engine]\nstate = \"${X\"", "engine.state", "`${` without a closing `}`"),
         ("[api]\nlisten = \"8080\"", "api.listen", "not an address with a port"),
         (
             "[api]\nlisten = \"0.0.0.0:8080\"",
@@ -201,13 +201,12 @@ fn impossible_values_elsewhere() {
         ("[api]\ntls_cert = \"\"\ntls_key = \"key.pem\"", "api.tls_cert", "must not be empty"),
     ] {
         let problems = read(&format!("{SIMPLE}{line}\n")).expect_err(line);
-        let told: Vec<_> =
+        let reported: Vec<_> =
             problems.list().iter().map(|one| (one.path.as_str(), one.message.as_str())).collect();
-        assert_eq!(told, [(key, message)], "{line}");
+        assert_eq!(reported, [(key, message)], "{line}");
     }
 }
 
-/// What looks odd and is right.
 #[test]
 fn possible_values() {
     for line in [
