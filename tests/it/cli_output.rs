@@ -148,7 +148,7 @@ fn an_empty_query_is_refused_before_anything_is_read() {
     --- stderr
     error: the query is empty
 
-    hint: say in words what to look for
+    hint: describe what to look for
     ");
 }
 
@@ -314,7 +314,7 @@ fn what_init_writes_is_valid_and_never_overwritten() {
     insta::assert_snapshot!(world.run(&["init"]).exits(1).redacted(), @"
     exit: 1
     --- stderr
-    error: `[ROOT]/reposync.toml` is already there; it stays as it is
+    error: `[ROOT]/reposync.toml` already exists; it is not changed
 
     hint: `reposync plan` says what it would do, `reposync apply` does it; for another file, run `reposync init` in the folder of what you want to index
     ");

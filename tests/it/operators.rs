@@ -138,7 +138,7 @@ fn a_file_is_explained_whether_it_is_indexed_or_not() {
     assert!(explain("empty.md").contains("not indexed from `docs`: empty"), "{}", explain("empty.md"));
     assert!(explain("out/a.md").contains("not indexed: excluded by `out/**`"));
     assert!(explain("a.rs").contains("not indexed: its extension is not among `allowed_extensions`"));
-    assert!(explain("absent.md").contains("no run has seen it"));
+    assert!(explain("absent.md").contains("no run has found it"));
     let json = local.world.ok(&["explain", "guide/start.md", "--json"]).json();
     let file = &json["projects"][0]["files"][0];
     assert_eq!((&file["status"], &file["chunks"]), (&"synced".into(), &1.into()));

@@ -83,7 +83,7 @@ fn a_component_is_inspected() {
 fn a_folder_without_a_chunker_cannot_be_built() {
     let world = world("lines");
     let ran = world.run(&["plugin", "build", "."]).exits(2);
-    assert!(ran.stderr.contains("`.` holds no chunker"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("`.` contains no chunker"), "{}", ran.stderr);
     assert!(ran.stderr.contains("--module"), "{}", ran.stderr);
     assert!(ran.stderr.contains("reposync plugin new"), "{}", ran.stderr);
 }
@@ -111,5 +111,5 @@ fn a_module_that_does_not_fit_the_contract_is_refused_with_the_reason() {
     world.write("core.wasm", wat::parse_str("(module)").expect("good text"));
     let ran = world.run(&["plugin", "build", "--module", "core.wasm"]).exits(1);
     assert!(ran.stderr.contains("failed to make a component of the module"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("`core.wasm` has to export the functions of the world"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("`core.wasm` must export the functions of the world"), "{}", ran.stderr);
 }

@@ -319,7 +319,7 @@ fn an_interrupted_run_is_completed_by_the_next() {
     running.until("a first batch", |_| !services.ada.calls().is_empty());
     running.signal("INT");
     let ran = running.wait().exits(130);
-    assert!(ran.stderr.contains("interrupted: finishing the batch in hand"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("interrupted: finishing the current batch"), "{}", ran.stderr);
     let (_, paid) = services.paid();
     assert!(paid < 60, "{paid} texts were embedded before the interrupt");
     services.apply(&[]).exits(0);

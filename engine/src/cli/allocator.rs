@@ -1,18 +1,18 @@
-//! Keeps memory flat where the C library is glibc.
+//! Limits memory usage with glibc's allocator.
 
-/// Makes glibc give memory back: by itself it keeps an arena for each of several threads, and
-/// raises its thresholds with the first large buffer that is freed, after which the bodies of
-/// requests stay with the heap. Two arenas, and thresholds that do not move, hold a run over 20,000
-/// files to little more than one over 1,000; `docs/performance.md` has the figures. The thresholds
-/// are above what the HTTP client reads at once (408 KiB), which is taken anew for each piece of an
-/// answer: mapped each time, its pages were cleared each time. Larger bodies are kept by `net`. What
-/// the environment asks of the allocator goes first. Called before there are threads.
+/// Configures glibc to return memory. By default it keeps an arena per thread and raises its
+/// thresholds once a large buffer is freed, after which the bodies of requests stay on the heap.
+/// With two arenas and fixed thresholds a run over 20,000 files needs little more memory than one
+/// over 1,000; see `docs/performance.md`. The thresholds exceed the HTTP client's read buffer (408
+/// KiB), which is allocated for each part of a response: if it were mapped, the kernel would zero
+/// its pages each time. `net` reuses larger buffers. Settings in the environment take precedence.
+/// Must be called before threads are started.
 pub(super) fn tune() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         const ARENAS: i32 = 2;
-        const MMAP: i32 = 512 * 1024; // bytes; longer ones are mapped, and unmapped when freed
-        const TRIM: i32 = 1024 * 1024; // bytes at the end of the heap that may stay unused
+        const MMAP: i32 = 512 * 1024; // bytes; larger blocks are mapped, and unmapped when freed
+        const TRIM: i32 = 1024 * 1024; // bytes that may stay unused at the top of the heap
         let asked = std::env::vars_os().any(|(name, _)| {
             name == "GLIBC_TUNABLES" || name.to_str().is_some_and(|name| name.starts_with("MALLOC_"))
         });
@@ -27,7 +27,7 @@ pub(super) fn tune() {
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "a function of the C library that takes two numbers")]
 fn set(parameter: i32, value: i32) {
-    // SAFETY: `mallopt` reads two integers and may be called at any time. A refusal (0) leaves the
-    // parameter as it was, which costs memory and nothing else.
+    // SAFETY: `mallopt` reads two integers and may be called at any time. If it refuses (0), the
+    // parameter keeps its value, which only costs memory.
     let _accepted = unsafe { libc::mallopt(parameter, value) };
 }

@@ -22,12 +22,12 @@ use super::run_options::RunOptions;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ApplyArgs {
-    /// A plan saved by `plan --out`: carried out as it was shown, with its options
+    /// A plan saved by `plan --out`; executed as shown, with its options
     #[arg(value_name = "PLAN", conflicts_with_all = ["projects", "full", "prune", "allow_deletes", "allow_cost"])]
     plan: Option<PathBuf>,
     #[command(flatten)]
     options: RunOptions,
-    /// Fail when a component differs from `reposync.lock`
+    /// Fail if a component differs from `reposync.lock`
     #[arg(long)]
     locked: bool,
     /// Wait for another run to end instead of failing
@@ -74,7 +74,7 @@ pub(super) async fn run(context: &Context, args: ApplyArgs) -> CommandResult {
     Ok(Exit::of_run(report.outcome))
 }
 
-/// On a terminal, asks whether what the spending guard withheld may be embedded after all.
+/// Asks on a terminal whether to embed what the spending guard withheld.
 fn asks_to_spend(report: &Report) -> std::io::Result<bool> {
     let withheld =
         report.projects.iter().flat_map(|project| project.withheld.iter().map(move |w| (project, w)));
@@ -92,7 +92,7 @@ fn asks_to_spend(report: &Report) -> std::io::Result<bool> {
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-/// Reads a saved plan. A file that cannot be read is a wrong argument, another one is a refused plan.
+/// Reads a saved plan. An unreadable file is an invalid argument, an invalid plan is refused.
 fn read_plan(path: &Path) -> Result<SavedPlan, CommandError> {
     SavedPlan::read(path).map_err(|error| match error.kind {
         ErrorKind::Local => CommandError::invalid(error.one_line()),

@@ -1,17 +1,17 @@
-//! Answers shells that ask for completions: they run the program with the variable `COMPLETE` set (see
-//! `completions`).
+//! Handles completion requests of shells, which run the program with the variable `COMPLETE` set
+//! (see `completions`).
 
 use clap::CommandFactory as _;
 use clap_complete::env::CompleteEnv;
 
 use super::Cli;
 
-/// The name by which shells call the program.
+/// The program's name in completion scripts.
 pub(super) const PROGRAM: &str = "reposync";
-/// The variable in which a shell names itself.
+/// The variable that names the shell.
 pub(super) const VARIABLE: &str = "COMPLETE";
 
-/// Answers a shell that asks for completions, and ends the process; otherwise returns.
+/// Responds to a completion request and exits; returns if there is none.
 pub(super) fn answer_shell() {
     CompleteEnv::with_factory(Cli::command).var(VARIABLE).bin(PROGRAM).completer(PROGRAM).complete();
 }

@@ -1,4 +1,4 @@
-//! What every command has at hand: output, the configuration file, logging, the runtime.
+//! The environment of a command: output, configuration file, logging, runtime.
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -15,24 +15,24 @@ use super::output::{Output, escape};
 use super::progress::{Display, Progress};
 use super::serving::{Basis, Serving};
 
-/// Threads that block at most. Each kind of blocking work is bounded by itself (`blocking.rs`), to
-/// some forty together; half of this is for archives that are being unpacked, which alone wait for
-/// other work.
+/// Maximum number of blocking threads. Each kind of blocking work has its own limit
+/// (`blocking.rs`), about forty together. Half of the threads are for unpacking archives, the only
+/// work that waits for other work.
 const BLOCKING_THREADS: usize = 192;
 
-/// Niceness of a daemon's working threads, above that of the program: a third of the weight of the
-/// API's thread. With the same weight, 99 of 100 answers to a probe took 7.0 ms while both cores of
-/// a machine were busy, with this 4.9, with twice as much 4.5; what else runs on the machine is to
-/// leave the work a fair share.
+/// Increase of niceness of the daemon's worker threads relative to the API's thread, which then has
+/// three times their weight. With equal niceness, the 99th percentile of probe latency was 7.0 ms
+/// with two busy cores; with 5 it is 4.9 ms, with 10 it is 4.5 ms. More would starve the work when
+/// other programs run.
 #[cfg(target_os = "linux")]
 const BEHIND: i32 = 5;
 
-/// Linux knows a niceness for each thread; elsewhere it would be the process's.
+/// On Linux niceness is per thread; on other systems it is per process.
 #[cfg(target_os = "linux")]
 fn stand_behind(runtime: &mut tokio::runtime::Builder) {
     let own = rustix::process::getpriority_process(None).unwrap_or_default();
     runtime.on_thread_start(move || {
-        // A thread that may not be nicer works as it is.
+        // If the kernel refuses, the thread keeps its niceness.
         let _accepted = rustix::process::setpriority_process(None, own + BEHIND);
     });
 }
@@ -40,24 +40,22 @@ fn stand_behind(runtime: &mut tokio::runtime::Builder) {
 #[cfg(not(target_os = "linux"))]
 fn stand_behind(_: &mut tokio::runtime::Builder) {}
 
-/// What every command has at hand.
+/// The environment of a command.
 pub(crate) struct Context {
-    /// Where output goes.
     pub(super) out: Output,
-    /// The live view that log lines must not disturb.
+    /// The live view, which log lines must not disturb.
     pub(super) progress: Progress,
     global: Global,
     log: OnceLock<LogGuard>,
 }
 
 impl Context {
-    /// For this command line.
     pub(super) fn new(out: Output, global: Global) -> Self {
         Self { progress: Progress::new(&out), out, global, log: OnceLock::new() }
     }
 
-    /// Runs a command to its end. With `behind`, its work stands behind what this thread starts
-    /// by itself.
+    /// Runs a command to its end. With `behind`, worker threads get a lower priority than threads
+    /// that this thread starts itself.
     pub(super) fn block_on<T>(
         behind: bool,
         command: impl Future<Output = Result<T, CommandError>>,
@@ -69,7 +67,8 @@ impl Context {
         }
         let runtime = runtime.build()?;
         let result = runtime.block_on(command);
-        // What still blocks (a file being chunked) is not worth waiting for: the ledger is closed.
+        // Blocking work that is still running (a file being chunked) is abandoned; the ledger is
+        // closed.
         runtime.shutdown_background();
         result
     }
@@ -79,7 +78,7 @@ impl Context {
         self.global.quiet
     }
 
-    /// How progress is shown: nobody follows `--json` or `-q`.
+    /// How progress is shown; not at all with `--json` or `-q`.
     pub(super) fn display(&self, json: bool) -> Display {
         match (json || self.global.quiet, self.out.interactive) {
             (true, _) => Display::Nothing,
@@ -88,12 +87,13 @@ impl Context {
         }
     }
 
-    /// What a command uses of the file, with the folders for secrets that the command line names.
+    /// Adds the folders for secrets from the command line.
     pub(super) fn need(&self, need: &Need) -> Need {
         need.clone().with_secrets_dirs(&self.global.secrets_dir)
     }
 
-    /// Where the file is: as given, or the nearest `reposync.toml` from here upwards.
+    /// The path of the file: as given, or the nearest `reposync.toml` in this folder or a parent
+    /// folder.
     pub(super) fn config_path(&self) -> Result<PathBuf, CommandError> {
         let here = std::env::current_dir()?;
         config::find(&here, self.global.config.as_deref()).map_err(|problems| self.invalid(&problems))
@@ -106,21 +106,21 @@ impl Context {
         Ok(config)
     }
 
-    /// Loads the file for a command that uses so much of it, and starts logging as it says.
+    /// Loads the file and starts logging as it says.
     pub(super) fn load(&self, need: &Need) -> Result<Config, CommandError> {
         let config = self.read(need)?;
         self.start_logging(config.engine.log_dir.as_deref())?;
         Ok(config)
     }
 
-    /// The same for a command that only reads.
+    /// Like `load`, for a command that only reads.
     pub(super) fn load_to_read(&self, need: &Need) -> Result<Config, CommandError> {
         let config = self.read(need)?;
         self.log_if_possible(config)
     }
 
-    /// The same for a command that a daemon can serve: where the file is refused and a daemon runs on an
-    /// earlier state of it, that daemon is the basis.
+    /// Like `load`, for a command that a daemon can serve: if the file is refused and a daemon runs
+    /// on an earlier version of it, that daemon is used.
     pub(super) fn load_or_serving(&self, need: &Need) -> Result<Basis, CommandError> {
         match config::load(&self.config_path()?, &self.need(need)) {
             Ok(config) => {
@@ -141,7 +141,7 @@ impl Context {
         }
     }
 
-    /// A reading command works without its log where that cannot be written.
+    /// A read-only command works without a log file if that is not writable.
     fn log_if_possible(&self, config: Config) -> Result<Config, CommandError> {
         if self.start_logging(config.engine.log_dir.as_deref()).is_err() {
             self.start_logging(None)?;
@@ -150,7 +150,7 @@ impl Context {
         Ok(config)
     }
 
-    /// The same for a command that runs for long and whose log is what people see of it.
+    /// Like `load`, for a long-running command whose log is its output: logs at `info`.
     pub(super) fn load_to_follow(&self, need: &Need) -> Result<Config, CommandError> {
         let config = self.read(need)?;
         let verbose = (!self.global.quiet).then(|| self.global.verbose.max(1));
@@ -158,13 +158,13 @@ impl Context {
         Ok(config)
     }
 
-    /// Every problem of the file, with its place (exit 2).
+    /// The problems of the file as an error (exit 2).
     pub(super) fn invalid(&self, problems: &Problems) -> CommandError {
         let style = &self.out.error_style;
         CommandError::rendered(Exit::Invalid, problems.render(style.color(), style.width))
     }
 
-    /// Starts logging; the first call of a process counts.
+    /// Starts logging. Only the first call in a process has an effect.
     pub(super) fn start_logging(&self, log_dir: Option<&Path>) -> Result<(), CommandError> {
         self.log_at((!self.global.quiet).then_some(self.global.verbose), log_dir)
     }

@@ -17,7 +17,7 @@ pub(super) struct DaemonArgs {}
 
 const AFTER: &str = "\
 It runs in the foreground. SIGHUP and `reposync reload` take up the file, as does saving it;
-SIGTERM and Ctrl-C finish the batch in hand and end it, a second one ends it at once.
+SIGTERM and Ctrl-C stop it after the current batch, a second one stops it at once.
 ";
 
 /// Runs the command.

@@ -18,24 +18,24 @@ use crate::daemon::{ApiToken, DaemonRecord};
 use crate::model::Secret;
 use crate::net::install_tls_provider;
 
-/// Time for an answer: a reload compiles components.
+/// Time-out of a response. A reload may compile components.
 const ANSWER: Duration = Duration::from_secs(120);
 
-/// Sends requests to the daemon, with the token of the file, or else with the daemon's own.
+/// Sends requests to the daemon with the token of the file, or the daemon's generated token.
 pub(super) struct DaemonClient {
     http: Client,
     address: SocketAddr,
     scheme: &'static str,
     /// `[api] token`.
     token: Option<Secret>,
-    /// The ledger, beside which the daemon's own token lies.
+    /// The path of the ledger; the daemon's generated token is stored next to it.
     state: PathBuf,
 }
 
 impl DaemonClient {
-    /// A client of the daemon that wrote the record; `api` is of the file, as far as it could be read.
-    /// Where the daemon speaks TLS, it must have the certificate of `[api] tls_cert`: the daemon is asked
-    /// by its address, which no certificate names.
+    /// A client of the daemon that wrote the record. `api` is from the file, as far as it could be
+    /// read. With TLS the daemon must present the certificate of `[api] tls_cert`: it is addressed
+    /// by IP, which certificates do not name.
     pub(super) fn new(api: Option<&Api>, record: &DaemonRecord) -> anyhow::Result<Self> {
         let mut address = record.api.listen;
         match address.ip() {
@@ -44,7 +44,7 @@ impl DaemonClient {
             _ => {}
         }
         install_tls_provider();
-        // The daemon is on this machine: no proxy stands between.
+        // The daemon is on this machine, so no proxy applies.
         let mut builder = Client::builder().no_proxy().timeout(ANSWER);
         if record.api.tls {
             let tls = api.and_then(|api| api.tls.as_ref());
@@ -57,22 +57,22 @@ impl DaemonClient {
         Ok(Self { http: builder.build()?, address, scheme, token, state: record.state.clone() })
     }
 
-    /// Where the daemon is asked.
+    /// The address that requests are sent to.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// A GET of a path that needs no token.
+    /// A GET request without the token.
     pub(super) fn get(&self, path: &str) -> RequestBuilder {
         self.http.get(self.url(path))
     }
 
-    /// A POST to a path, with the token.
+    /// A POST request with the token.
     pub(super) fn post(&self, path: &str) -> RequestBuilder {
         self.authorized(self.http.post(self.url(path)))
     }
 
-    /// A GET of a path, with the token.
+    /// A GET request with the token.
     pub(super) fn get_authorized(&self, path: &str) -> RequestBuilder {
         self.authorized(self.http.get(self.url(path)))
     }
@@ -84,12 +84,13 @@ impl DaemonClient {
     fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
         match self.token.clone().or_else(|| self.own_token()) {
             Some(token) => request.bearer_auth(token.expose()),
-            // The daemon's answer says which token it wants.
+            // The daemon's error response says which token it expects.
             None => request,
         }
     }
 
-    /// The daemon's own token. Read for each request: it may be made while the daemon is asked again.
+    /// The daemon's generated token. Read for each request, since the daemon may create it between
+    /// retries.
     fn own_token(&self) -> Option<Secret> {
         ApiToken::read(&self.state).unwrap_or_else(|error| {
             let file = ApiToken::path(&self.state);
@@ -99,7 +100,7 @@ impl DaemonClient {
     }
 }
 
-/// TLS that accepts the first certificate of the file and no other.
+/// A TLS configuration that accepts only the first certificate of the file.
 fn pinned(cert: &Path) -> anyhow::Result<ClientConfig> {
     let expected = CertificateDer::from_pem_file(cert)
         .with_context(|| format!("failed to read `{}` of `[api] tls_cert`", cert.display()))?;
@@ -109,7 +110,8 @@ fn pinned(cert: &Path) -> anyhow::Result<ClientConfig> {
     Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
 }
 
-/// Accepts one certificate, whatever names it holds. The handshake proves that the server has its key.
+/// Accepts a single certificate regardless of its names. The handshake proves that the server has
+/// its key.
 #[derive(Debug)]
 struct Pinned {
     expected: CertificateDer<'static>,
@@ -128,7 +130,7 @@ impl ServerCertVerifier for Pinned {
         if *end_entity == self.expected {
             return Ok(ServerCertVerified::assertion());
         }
-        Err(Error::General("the server has another certificate than `[api] tls_cert`".into()))
+        Err(Error::General("the server's certificate is not that of `[api] tls_cert`".into()))
     }
 
     fn verify_tls12_signature(

@@ -29,42 +29,42 @@ use super::render::history::PastRun;
 use super::render::query::Answer;
 use super::run_options::RunOptions;
 
-/// What to plan.
+/// The arguments of `plan`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PlanRequest {
     pub(super) options: RunOptions,
     /// Fetch and chunk the contents to count chunks, texts and tokens.
     pub(super) exact: bool,
-    /// Where to save the plan.
+    /// Path to save the plan to.
     pub(super) out: Option<PathBuf>,
 }
 
-/// What to apply.
+/// The arguments of `apply`.
 #[derive(Debug, Default)]
 pub(super) struct ApplyRequest {
     pub(super) options: RunOptions,
-    /// The plan to carry out, with its options.
+    /// The saved plan to execute, with its options.
     pub(super) saved: Option<SavedPlan>,
     /// Refuse components that differ from `reposync.lock`.
     pub(super) locked: bool,
-    /// Wait for another run to end.
+    /// Wait for another run to end instead of failing.
     pub(super) wait: bool,
 }
 
-/// What to look for.
+/// The arguments of `query`.
 #[derive(Debug, Clone)]
 pub(super) struct QueryRequest {
-    /// The question.
+    /// The text to search for.
     pub(super) text: String,
-    /// In these projects; none: all enabled ones.
+    /// Projects to search; empty: all enabled ones.
     pub(super) projects: Vec<String>,
-    /// How many matches.
+    /// Maximum number of matches.
     pub(super) top_k: usize,
-    /// Which records, in the language of the stores; `None`: all.
+    /// A metadata filter in Pinecone's syntax; `None`: no filter.
     pub(super) filter: Option<Value>,
 }
 
-/// Says what differs. Needs no lock and writes nothing to ledger or stores.
+/// Plans a run. Needs no lock, and does not write to the ledger or to stores.
 pub(super) async fn plan(
     config: &Config,
     request: PlanRequest,
@@ -80,7 +80,7 @@ pub(super) async fn plan(
     Ok(sync::plan(engine, candidates, options(config, &flags), exact, out).await?)
 }
 
-/// The projects of these names (none: all enabled ones), with their stages.
+/// The projects of these names (all enabled ones if empty), with their stages.
 async fn candidates(
     workshop: &Arc<Workshop>,
     config: &Config,
@@ -101,7 +101,7 @@ async fn off_executor<T: Send + 'static>(
     tokio::task::spawn_blocking(move || work(&workshop, &config)).await.context("failed to make the stages")
 }
 
-/// The ledger for reading; an empty one where there is none yet.
+/// Opens the ledger read-only; an empty one if it does not exist yet.
 fn read_ledger(state: &Path) -> anyhow::Result<Arc<Ledger>> {
     let ledger = match Ledger::open_read_only(state)? {
         Some(ledger) => ledger,
@@ -110,7 +110,7 @@ fn read_ledger(state: &Path) -> anyhow::Result<Arc<Ledger>> {
     Ok(Arc::new(ledger))
 }
 
-/// Makes it so.
+/// Executes a run.
 pub(super) async fn apply(
     config: &Config,
     request: ApplyRequest,
@@ -135,7 +135,7 @@ pub(super) async fn apply(
     let selected = candidates(&workshop, config, &names).await?;
     let engine = Arc::new(workshop.engine(config, ledger, events, cancel));
     let report = sync::run(engine, selected, options(config, &flags), saved, "apply").await?;
-    // A component that cannot be loaded has ended its projects, which the report tells.
+    // A component that cannot be loaded fails its projects, which is in the report.
     if let Ok(components) = components
         && (components != Lock::default() || lock_file.exists())
     {
@@ -144,7 +144,7 @@ pub(super) async fn apply(
     Ok(report)
 }
 
-/// `--locked`: the components must be those of `reposync.lock`.
+/// `--locked`: checks that the components are those of `reposync.lock`.
 fn check_components(lock_file: &Path, components: &Lock) -> anyhow::Result<()> {
     let locked = Lock::read(lock_file).with_context(|| format!("cannot read `{}`", lock_file.display()))?;
     let differences = locked.unwrap_or_default().differences(components);
@@ -170,7 +170,7 @@ fn options(config: &Config, flags: &RunOptions) -> Options {
     wire::options(config, flags)
 }
 
-/// One writing run at a time.
+/// Takes the lock that allows one writing run at a time.
 async fn lock(state: &Path, wait: bool) -> anyhow::Result<RunLock> {
     let state = state.to_owned();
     let taken = tokio::task::spawn_blocking(move || {
@@ -179,7 +179,7 @@ async fn lock(state: &Path, wait: bool) -> anyhow::Result<RunLock> {
     taken.await??.map_err(|holder| RunLock::held_by(holder).into())
 }
 
-/// A project that was asked for must be there.
+/// Checks that the selected projects exist.
 fn check_names(config: &Config, names: &[String]) -> anyhow::Result<()> {
     for name in names {
         if config.project(name).is_none() {
@@ -190,9 +190,9 @@ fn check_names(config: &Config, names: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs until it is told to stop.
+/// Runs the daemon until it is cancelled.
 pub(super) async fn daemon(config: Config, need: Need, cancel: CancellationToken) -> anyhow::Result<()> {
-    // A port that is taken is told before anything is begun.
+    // Bind the port first, so that a port in use is reported before anything starts.
     let tls = config.api.tls.clone();
     let tls = tls.map(|files| api::TlsFiles { cert: files.cert, key: files.key });
     let listen = api::Listen { listen: config.api.listen, probe: config.api.probe_listen, tls };
@@ -207,7 +207,7 @@ pub(super) async fn daemon(config: Config, need: Need, cancel: CancellationToken
     if let Some(address) = probe {
         tracing::info!(%address, "the daemon listens for probes");
     }
-    // Neither goes on without the other.
+    // If one of the two ends, the other is stopped.
     let serving = serving.ended().inspect(|_| cancel.cancel());
     let working = working.inspect(|_| cancel.cancel());
     let (served, worked) = tokio::join!(serving, working);
@@ -215,7 +215,7 @@ pub(super) async fn daemon(config: Config, need: Need, cancel: CancellationToken
     Ok(worked?)
 }
 
-/// Has the daemon of this file take it up; returns what it says.
+/// Makes the daemon of this file reload it; returns the result.
 pub(super) async fn reload(config: &Config) -> anyhow::Result<Reloaded> {
     let Some(record) = DaemonRecord::read(&config.engine.state) else {
         bail!("no daemon serves the ledger `{}`", config.engine.state.display());
@@ -230,7 +230,7 @@ pub(super) async fn reload(config: &Config) -> anyhow::Result<Reloaded> {
             .await
             .with_context(|| format!("failed to reach the daemon on {address}"))?;
         let status = answer.status().as_u16();
-        // A token that was just changed is taken up when the daemon has seen the file.
+        // The daemon accepts a changed token only once it has reloaded the file.
         if matches!(status, 401 | 403) && started.elapsed() < TAKEN_UP {
             tokio::time::sleep(Duration::from_millis(200)).await;
             continue;
@@ -251,9 +251,9 @@ pub(super) async fn reload(config: &Config) -> anyhow::Result<Reloaded> {
     }
 }
 
-/// The status that the daemon of this file gives of itself, `healthy` or `degraded`.
+/// The health that the daemon of this file reports: `healthy` or `degraded`.
 ///
-/// Fails where no daemon serves the ledger, or it does not answer in time.
+/// Fails if no daemon serves the ledger, or if it does not respond in time.
 pub(super) async fn health(config: &Config) -> anyhow::Result<String> {
     let Some(record) = DaemonRecord::read(&config.engine.state) else {
         bail!("no daemon serves the ledger `{}`", config.engine.state.display());
@@ -272,24 +272,24 @@ pub(super) async fn health(config: &Config) -> anyhow::Result<String> {
     Ok(body["status"].as_str().unwrap_or("unknown").to_owned())
 }
 
-/// Time for an answer to a health check: less than a container's own limit.
+/// Time-out of a health check, shorter than that of a container's health check.
 const HEALTH: Duration = Duration::from_secs(2);
 
-/// What the daemon says of a reload.
+/// The result of a reload.
 #[derive(Debug)]
 pub(super) struct Reloaded {
-    /// The running configuration stays.
+    /// True if the file was refused; the running configuration is kept.
     pub(super) refused: bool,
-    /// In one line.
+    /// The result in one line.
     pub(super) message: String,
 }
 
-/// Bytes of what the daemon says of a reload: every problem of a file with some hundreds of projects.
+/// Maximum response in bytes: every problem of a file with some hundreds of projects.
 const LONGEST_ANSWER: usize = 4 << 20;
-/// So long a daemon may take to see that the file was saved.
+/// How long the daemon may take to notice that the file was saved.
 const TAKEN_UP: Duration = Duration::from_secs(8);
 
-/// How current each project is.
+/// How far each project is behind its repositories.
 pub(super) fn status(state: &Path, projects: &[DeclaredProject]) -> anyhow::Result<StatusView> {
     let mut view = read_ledger(state)?.status(projects, Utc::now())?;
     view.running = RunLock::holder(state);
@@ -302,7 +302,7 @@ pub(super) fn status(state: &Path, projects: &[DeclaredProject]) -> anyhow::Resu
     Ok(view)
 }
 
-/// A page of past runs, the newest first. `None`: no run has the id `query.before`.
+/// A page of past runs, newest first. `None`: no run has the id `query.before`.
 pub(super) fn history(state: &Path, query: &RunQuery) -> anyhow::Result<Option<Vec<PastRun>>> {
     let ledger = read_ledger(state)?;
     if let Some(before) = &query.before
@@ -313,7 +313,7 @@ pub(super) fn history(state: &Path, query: &RunQuery) -> anyhow::Result<Option<V
     Ok(Some(ledger.runs(query)?.into_iter().map(past).collect()))
 }
 
-/// One past run, by its id or the beginning of it; none: there is no such run.
+/// A past run by its id or a prefix of it; `None` if there is none.
 pub(super) fn past_run(state: &Path, run: &str) -> anyhow::Result<Option<PastRun>> {
     let ledger = read_ledger(state)?;
     if let Some(row) = ledger.run(run)? {
@@ -334,7 +334,7 @@ fn past(row: RunRow) -> PastRun {
     }
 }
 
-/// Searches.
+/// Executes a search.
 pub(super) async fn query(config: &Config, request: &QueryRequest) -> anyhow::Result<Answer> {
     check_names(config, &request.projects)?;
     let workshop = Workshop::new(CancellationToken::new(), EventSink::none());
@@ -343,7 +343,7 @@ pub(super) async fn query(config: &Config, request: &QueryRequest) -> anyhow::Re
     Ok(Answer { matches })
 }
 
-/// True where the index holds nothing of these projects, as far as the ledger knows.
+/// True if the ledger records no vectors of these projects.
 pub(super) fn nothing_indexed(state: &Path, projects: &[String]) -> anyhow::Result<bool> {
     let ledger = read_ledger(state)?;
     for project in projects {
@@ -356,7 +356,7 @@ pub(super) fn nothing_indexed(state: &Path, projects: &[String]) -> anyhow::Resu
     Ok(true)
 }
 
-/// Says what becomes of the files of a path. Components are loaded off the executor.
+/// Explains how files with a path are treated. Components are loaded off the executor.
 pub(super) async fn explain(config: Config, names: Vec<String>, path: String) -> anyhow::Result<Explanation> {
     check_names(&config, &names)?;
     let explaining = tokio::task::spawn_blocking(move || {
@@ -369,7 +369,7 @@ pub(super) async fn explain(config: Config, names: Vec<String>, path: String) ->
                 None => Ok(Vec::new()),
             };
             let (mut sought, mut known) = (path.as_str(), files(None, &path)?);
-            // `REPOSITORY:PATH`, unless the colon is the path's own.
+            // `REPOSITORY:PATH`, unless the colon is part of the path.
             if known.is_empty()
                 && let Some((repository, rest)) = path.split_once(':')
                 && !rest.is_empty()
@@ -396,7 +396,7 @@ pub(super) async fn explain(config: Config, names: Vec<String>, path: String) ->
     explaining.await.context("the explanation broke off")?
 }
 
-/// Compares ledger and stores, and mends what differs with `repair`.
+/// Compares ledger and stores, and repairs differences with `repair`.
 pub(super) async fn verify(
     config: &Config,
     projects: &[String],
@@ -407,9 +407,9 @@ pub(super) async fn verify(
     check_names(config, projects)?;
     let workshop = Arc::new(Workshop::new(cancel.clone(), events.clone()));
     let stores = workshop.stores(config, projects);
-    // Only its own projects are written again; orphans stay as they are.
+    // Only the selected projects are written again; orphans are not touched.
     let options = Options { whole_file: false, ..options(config, &RunOptions::default()) };
-    // Looking needs no lock; mending is a writing run.
+    // Checking needs no lock; repairing is a writing run.
     let lock = if repair { Some(lock(&config.engine.state, false).await?) } else { None };
     let ledger = match &lock {
         Some(lock) => Arc::new(Ledger::open_locked(&config.engine.state, lock)?),

@@ -1,15 +1,15 @@
-//! What a command can fail with, and the one place where it is printed:
-//! `error:`, the `caused by:` chain, a blank line, `hint:`.
+//! Errors of commands and how they are printed: `error:`, the `caused by:` chain, a blank line,
+//! `hint:`.
 
 use crate::model::{ErrorKind, StageError, mask_secrets};
 
 use super::exit::Exit;
 use super::output::{Style, escape};
 
-/// How a command ends.
+/// The result of a command.
 pub(crate) type CommandResult = Result<Exit, CommandError>;
 
-/// A command that could not do its work.
+/// An error that ends a command.
 #[derive(Debug)]
 pub(crate) struct CommandError {
     exit: Exit,
@@ -19,7 +19,7 @@ pub(crate) struct CommandError {
 
 #[derive(Debug)]
 enum Body {
-    /// Message and causes.
+    /// A message with its causes.
     Chain(anyhow::Error),
     /// Text that is ready to print, such as the problems of `reposync.toml`.
     Rendered(String),
@@ -36,29 +36,29 @@ impl CommandError {
         Self { exit, body: Body::Chain(error), hints }
     }
 
-    /// The command line or the file is invalid (exit 2).
+    /// An invalid command line or file (exit 2).
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(Exit::Invalid, anyhow::Error::msg(message.into()))
     }
 
-    /// Text that is ready to print, hints and all. The caller has escaped it.
+    /// Text that is ready to print, including hints. The caller has escaped it.
     pub(crate) fn rendered(exit: Exit, text: impl Into<String>) -> Self {
         Self { exit, body: Body::Rendered(text.into()), hints: Vec::new() }
     }
 
-    /// Adds what to do about it.
+    /// Adds a hint.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
     }
 
-    /// How the program ends.
+    /// The exit status.
     pub(crate) fn exit(&self) -> Exit {
         self.exit
     }
 
-    /// The text for standard error, without secrets.
+    /// The text for standard error, with secrets masked.
     pub(crate) fn render(&self, style: &Style) -> String {
         let mut text = String::new();
         match &self.body {
@@ -70,7 +70,7 @@ impl CommandError {
                 let mut shown = String::new();
                 for (depth, cause) in error.chain().enumerate() {
                     let message = escape(&cause.to_string()).into_owned();
-                    // A cause that its parent has already told says nothing new.
+                    // Skip a cause whose text the previous message already ends with.
                     if depth > 0 && shown.ends_with(&message) {
                         continue;
                     }

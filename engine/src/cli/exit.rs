@@ -1,20 +1,20 @@
-//! Exit codes: one table, quoted by `--help`, the README and the tests.
+//! Exit codes, as documented in `--help` and the README.
 
 use std::process::ExitCode;
 
 use crate::model::Outcome;
 use crate::plan::Plan;
 
-/// How the program ends.
+/// The exit status of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Done, or nothing to do.
     Done,
-    /// A project ended early, a saved plan or `--locked` was refused, or another run holds the ledger.
+    /// A project failed, a saved plan or `--locked` was refused, or another run holds the ledger.
     Failed,
     /// The command line or the file is invalid.
     Invalid,
-    /// Every project came to its end, but something is missing, withheld, or differs.
+    /// Every project completed, but something failed, was withheld, or differs.
     Partial,
     /// Interrupted.
     Interrupted,
@@ -25,7 +25,7 @@ impl Exit {
     pub(crate) const ALL: [Self; 5] =
         [Self::Done, Self::Failed, Self::Invalid, Self::Partial, Self::Interrupted];
 
-    /// The number that the shell sees.
+    /// The numeric exit code.
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -36,17 +36,17 @@ impl Exit {
         }
     }
 
-    /// What it means, in one sentence.
+    /// The meaning in one sentence.
     pub(crate) fn meaning(self) -> &'static str {
         match self {
             Self::Done => "Done, or nothing to do.",
             Self::Failed => {
-                "A project ended early, a saved plan or `--locked` was refused, another run is in progress, or a \
+                "A project failed, a saved plan or `--locked` was refused, another run is in progress, or a \
                  service refused (`validate --online`)."
             }
             Self::Invalid => "The command line or `reposync.toml` is invalid.",
             Self::Partial => {
-                "Every project came to its end, but a repository, file or text is missing, a guard \
+                "Every project completed, but a repository, file or text failed, a guard \
                  withheld something, `verify` found differences, `status --check` found a project that is \
                  behind or partial, or `query` found nothing indexed."
             }
@@ -54,7 +54,7 @@ impl Exit {
         }
     }
 
-    /// The code of a run.
+    /// The exit status of a run.
     pub(crate) fn of_run(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Done => Self::Done,
@@ -64,7 +64,7 @@ impl Exit {
         }
     }
 
-    /// The code of a plan that was made and printed.
+    /// The exit status of a plan that was printed.
     pub(crate) fn of_plan(plan: &Plan) -> Self {
         if plan.projects.iter().any(|project| project.error.is_some()) {
             Self::Failed
@@ -82,14 +82,14 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// How `plan --detailed-exitcode` ends: the table of Terraform.
+/// Exit statuses of `plan --detailed-exitcode`, as in Terraform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Detailed {
     /// Nothing to do.
     NoChanges,
-    /// Any error, an invalid file or command line included.
+    /// Any error, including an invalid file or command line.
     Error,
-    /// There is something to do.
+    /// There are changes to apply.
     Changes,
 }
 
@@ -97,7 +97,7 @@ impl Detailed {
     /// Every code, in order.
     pub(crate) const ALL: [Self; 3] = [Self::NoChanges, Self::Error, Self::Changes];
 
-    /// The number that the shell sees.
+    /// The numeric exit code.
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::NoChanges => 0,
@@ -106,16 +106,16 @@ impl Detailed {
         }
     }
 
-    /// What it means, in one sentence.
+    /// The meaning in one sentence.
     pub(crate) fn meaning(self) -> &'static str {
         match self {
             Self::NoChanges => "No changes.",
-            Self::Error => "Any error, an invalid `reposync.toml` included.",
+            Self::Error => "Any error, including an invalid `reposync.toml`.",
             Self::Changes => "There are changes to apply.",
         }
     }
 
-    /// The code of a plan that was made and printed.
+    /// The exit status of a plan that was printed.
     pub(crate) fn of_plan(plan: &Plan) -> Self {
         if Exit::of_plan(plan) != Exit::Done {
             Self::Error
@@ -137,7 +137,7 @@ pub(crate) fn detailed_help_table() -> String {
     table("With --detailed-exitcode:", &Detailed::ALL.map(|exit| (exit.code(), exit.meaning())))
 }
 
-/// One code in a line, or in a few that stand under each other.
+/// One code per row, with continuation lines indented.
 fn table(heading: &str, rows: &[(u8, &str)]) -> String {
     const WIDTH: usize = 72;
     let mut table = format!("{heading}\n");

@@ -14,7 +14,7 @@ use super::{engine, render};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ExplainArgs {
-    /// The file's path from the root of its repository, or REPOSITORY:PATH as reports write it
+    /// Path of the file in its repository, or REPOSITORY:PATH as shown in reports
     #[arg(value_name = "PATH")]
     path: String,
     #[command(flatten)]

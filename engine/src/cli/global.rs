@@ -1,4 +1,4 @@
-//! The options that every command takes.
+//! Options of every command.
 
 use std::path::PathBuf;
 
@@ -6,13 +6,13 @@ use clap::{ArgAction, Args};
 
 use super::output::Color;
 
-/// What every command takes.
+/// Options of every command.
 #[derive(Debug, Args)]
 pub(super) struct Global {
-    /// The configuration file [default: reposync.toml here or in a folder above]
+    /// The configuration file [default: reposync.toml in this folder or a parent folder]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     pub(super) config: Option<PathBuf>,
-    /// When to colour output; `auto` heeds NO_COLOR and CLICOLOR_FORCE
+    /// When to colour output; `auto` respects NO_COLOR and CLICOLOR_FORCE
     #[arg(
         long,
         global = true,
@@ -23,13 +23,13 @@ pub(super) struct Global {
         help_heading = "Global options"
     )]
     pub(super) color: Color,
-    /// A folder that `${file:…}` may read from; may be given several times
+    /// A folder that `${file:…}` may read from; can be repeated
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub(super) secrets_dir: Vec<PathBuf>,
-    /// Say more: long lists in full, what is done as it is done (-vv: details)
+    /// Show more: long lists in full, each step (-vv: details)
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet", help_heading = "Global options")]
     pub(super) verbose: u8,
-    /// Say less: no progress, and no summary of a run in which all went well
+    /// Show less: no progress, and no summary of a run without failures
     #[arg(short, long, global = true, help_heading = "Global options")]
     pub(super) quiet: bool,
 }

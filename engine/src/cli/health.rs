@@ -17,7 +17,7 @@ pub(super) struct HealthArgs {}
 
 const EXAMPLES: &str = "\
 Exits with 0 where the daemon of this file answers, also while it is degraded, and with 1 where it does not.
-Needs no token and none of the file's secrets: for health checks of containers.
+Needs no token and no secrets, for health checks of containers.
 ";
 
 /// Runs the command.

@@ -18,16 +18,16 @@ use super::{engine, render};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct HistoryArgs {
-    /// Show this run in full: its id, or the beginning of it
+    /// Show this run in full, by its id or a prefix of it
     #[arg(value_name = "RUN", conflicts_with_all = ["limit", "before", "project"])]
     run: Option<String>,
-    /// Only runs in which this project took part
+    /// Only runs that included this project
     #[arg(short, long, value_name = "PROJECT", add = super::projects::names())]
     project: Option<String>,
-    /// How many runs, the newest first
+    /// Maximum number of runs, newest first
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = super::positive)]
     limit: usize,
-    /// Only runs older than this one, by its id: the next page
+    /// Only runs older than the one with this id, for the next page
     #[arg(long, value_name = "RUN")]
     before: Option<String>,
     /// Print the runs as JSON

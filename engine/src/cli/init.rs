@@ -1,4 +1,4 @@
-//! `reposync init`: a starter `reposync.toml` for the folder one stands in.
+//! `reposync init`: writes a starter `reposync.toml` for the current folder.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
@@ -16,8 +16,8 @@ use super::exit::Exit;
 pub(super) fn run(context: &Context) -> CommandResult {
     let folder = std::env::current_dir()?;
     if folder.join(FILE_NAME).exists() {
-        let message = format!("`{}` is already there; it stays as it is", folder.join(FILE_NAME).display());
-        let hint = "`reposync plan` says what it would do, `reposync apply` does it; for another file, run \
+        let message = format!("`{}` already exists; it is not changed", folder.join(FILE_NAME).display());
+        let hint = "`reposync plan` shows what would be done, `reposync apply` does it; for another file, run \
             `reposync init` in the folder of what you want to index";
         return Err(CommandError::new(Exit::Failed, anyhow::Error::msg(message)).hint(hint));
     }
@@ -25,7 +25,7 @@ pub(super) fn run(context: &Context) -> CommandResult {
     Ok(Exit::Done)
 }
 
-/// Writes the starter file and says what it will do. An existing file is never touched.
+/// Writes the starter file and describes what it will index. Never overwrites a file.
 fn init(folder: &Path) -> anyhow::Result<String> {
     let path = folder.join(FILE_NAME);
     let folder =
@@ -35,7 +35,7 @@ fn init(folder: &Path) -> anyhow::Result<String> {
     let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            bail!("`{}` is already there; it stays as it is", path.display());
+            bail!("`{}` already exists; it is not changed", path.display());
         }
         Err(error) => return Err(error).with_context(|| format!("cannot write `{}`", path.display())),
     };
@@ -51,8 +51,8 @@ fn init(folder: &Path) -> anyhow::Result<String> {
     ))
 }
 
-/// The repositories that a person standing here means: the one around the folder, else those
-/// right below it; as paths from the folder.
+/// The repositories to index: the one that contains the folder, otherwise those directly below it,
+/// as paths relative to the folder.
 fn repositories(folder: &Path) -> Vec<String> {
     for (depth, above) in folder.ancestors().enumerate() {
         if is_repository(above) {
@@ -69,14 +69,14 @@ fn repositories(folder: &Path) -> Vec<String> {
     below
 }
 
-/// A work tree, or a bare repository.
+/// True for a work tree or a bare repository.
 fn is_repository(folder: &Path) -> bool {
     let bare =
         || folder.join("HEAD").is_file() && folder.join("objects").is_dir() && folder.join("refs").is_dir();
     folder.join(".git").exists() || bare()
 }
 
-/// The folder's name as far as a project may bear it.
+/// A valid project name derived from the folder's.
 fn project_name(folder: &Path) -> String {
     let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let name: String =
@@ -85,7 +85,7 @@ fn project_name(folder: &Path) -> String {
     if name.is_empty() { "docs".into() } else { name }
 }
 
-/// The file's text. No repositories: GitHub, with a placeholder.
+/// The text of the file. Without repositories: GitHub, with a placeholder.
 fn starter(project: &str, repositories: &[String]) -> String {
     let (source, selection) = if repositories.is_empty() {
         (
@@ -165,7 +165,7 @@ mod tests {
 
         std::fs::write(&path, "mine").expect("written");
         let error = init(&deep).expect_err("it is there");
-        assert!(error.to_string().contains("is already there"), "{error}");
+        assert!(error.to_string().contains("already exists"), "{error}");
         assert_eq!(std::fs::read_to_string(&path).expect("read"), "mine");
     }
 

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the first finishes the batch in hand, the second leaves at once.
+//! Ctrl-C and SIGTERM: the first stops after the current batch, the second exits at once.
 
 use std::io;
 
@@ -8,30 +8,30 @@ use tokio_util::sync::CancellationToken;
 use super::exit::Exit;
 use super::progress::Progress;
 
-/// Listens for interruptions while a command runs.
+/// Handles interruptions while a command runs.
 pub(super) struct Interrupt {
     token: CancellationToken,
     listener: JoinHandle<()>,
 }
 
 impl Interrupt {
-    /// Begins to listen: from here on no signal ends the process unasked.
+    /// Installs the handlers, so that the first signal no longer ends the process.
     pub(super) fn listen(progress: &Progress) -> io::Result<Self> {
         let mut signals = Signals::open()?;
         let token = CancellationToken::new();
         let (cancel, progress) = (token.clone(), progress.clone());
         let listener = tokio::spawn(async move {
             signals.next().await;
-            progress.print("interrupted: finishing the batch in hand; again to leave at once");
+            progress.print("interrupted: finishing the current batch; press again to exit at once");
             cancel.cancel();
             signals.next().await;
-            // Ledger and stores are made for this: the next run continues.
+            // Ledger and stores tolerate this: the next run continues.
             std::process::exit(Exit::Interrupted.code().into());
         });
         Ok(Self { token, listener })
     }
 
-    /// Cancelled by the first signal.
+    /// A token that the first signal cancels.
     pub(super) fn token(&self) -> CancellationToken {
         self.token.clone()
     }

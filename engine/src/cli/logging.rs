@@ -1,6 +1,6 @@
-//! Logs: for people on standard error, as JSON lines with rotation in `[engine].log_dir`.
-//! Spans go to a collector where the environment names one.
-//! Only RepoSync's own modules speak below `warn`, so no dependency's trace of a request gets out.
+//! Logging: readable lines on standard error, JSON lines with rotation in `[engine].log_dir`, and
+//! spans to an OpenTelemetry collector if the environment names one. Only RepoSync's own modules
+//! log below `warn`, so that traces of requests by dependencies do not appear.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -16,20 +16,20 @@ use super::masked::Masked;
 use super::progress::Progress;
 use super::telemetry::Export;
 
-/// Log files kept: two weeks, as there is one a day.
+/// Number of daily log files that are kept.
 const KEPT: usize = 14;
 
 /// The target of the API's audit entries.
 const AUDIT: &str = "audit";
 
-/// Writes what is buffered, and exports what is not yet, when it is dropped.
+/// Flushes the log file and exports remaining spans on drop.
 #[derive(Debug)]
 pub(super) struct LogGuard {
     _worker: Option<WorkerGuard>,
     _export: Option<Export>,
 }
 
-/// Starts logging. `verbose` is none for `-q`.
+/// Starts logging. `verbose` is `None` for `-q`.
 pub(super) fn start(
     verbose: Option<u8>,
     log_dir: Option<&Path>,
@@ -52,10 +52,11 @@ pub(super) fn start(
     };
     let export = Export::from_environment()?;
     let spans = export.as_ref().map(|export| {
-        // Spans are of `info`, and events of a span belong to it; nothing of dependencies gets out.
+        // Spans have level `info` and contain the events logged in them. Those of dependencies are
+        // left out.
         export.layer().with_filter(Targets::new().with_target("reposync", LevelFilter::INFO))
     });
-    // Fails where a subscriber is set already: then that one serves.
+    // Fails if a subscriber is set already, which is then used.
     drop(tracing_subscriber::registry().with(human).with(json).with(spans).try_init());
     Ok(LogGuard { _worker: worker, _export: export })
 }
@@ -69,7 +70,8 @@ fn files(folder: &Path) -> anyhow::Result<RollingFileAppender> {
                 .filename_suffix("jsonl")
                 .max_log_files(KEPT);
             let files = builder.build(folder).map_err(io::Error::other)?;
-            // The library creates files for everybody; lines name repositories and paths.
+            // The library creates world-readable files, but log lines contain repository names and
+            // paths.
             for file in std::fs::read_dir(folder)? {
                 crate::private::narrow(&file?.path())?;
             }
@@ -78,7 +80,7 @@ fn files(folder: &Path) -> anyhow::Result<RollingFileAppender> {
         .with_context(|| format!("failed to open a log in `{}` (`[engine] log_dir`)", folder.display()))
 }
 
-/// What people see: errors with `-q`, else warnings, more with each `-v`.
+/// The level on standard error: errors with `-q`, otherwise warnings, more with each `-v`.
 fn level(verbose: Option<u8>) -> LevelFilter {
     match verbose {
         None => LevelFilter::ERROR,
@@ -99,7 +101,7 @@ fn filter(own: LevelFilter) -> Targets {
     Targets::new().with_default(own.min(LevelFilter::WARN)).with_target("reposync", own)
 }
 
-/// Standard error, written to while the live view is out of the way.
+/// Writes to standard error while the live view is hidden.
 #[derive(Debug, Clone)]
 struct AboveProgress(Progress);
 
@@ -111,7 +113,7 @@ impl<'a> MakeWriter<'a> for AboveProgress {
     }
 }
 
-/// One log line, printed when it is complete.
+/// A log line, printed as a whole.
 struct Line<'a> {
     progress: &'a Progress,
     text: Vec<u8>,

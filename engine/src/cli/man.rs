@@ -1,4 +1,4 @@
-//! `reposync man`: the manual pages, made from the same description as the help.
+//! `reposync man`: generates manual pages from the command-line definition.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use super::exit::Exit;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ManArgs {
-    /// The folder, which is made where it is missing
+    /// The folder to write to; created if missing
     #[arg(value_name = "FOLDER")]
     folder: PathBuf,
 }

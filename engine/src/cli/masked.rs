@@ -1,4 +1,4 @@
-//! What this process says, without secrets: log lines and panics. Errors are masked when they are made.
+//! Masks secrets in log lines and panic messages. Errors are masked when they are created.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -7,7 +7,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::model::mask_secrets;
 
-/// Makes writers of log lines that mask secrets.
+/// Wraps a log writer and masks secrets.
 #[derive(Debug, Clone)]
 pub(super) struct Masked<M>(pub(super) M);
 
@@ -19,7 +19,7 @@ impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Masked<M> {
     }
 }
 
-/// One log line, handed on when it is complete: a secret may come in pieces.
+/// A log line, written as a whole: a secret may be split over several writes.
 #[derive(Debug)]
 pub(super) struct Line<W: Write> {
     text: Vec<u8>,
@@ -40,17 +40,19 @@ impl<W: Write> Write for Line<W> {
 impl<W: Write> Drop for Line<W> {
     fn drop(&mut self) {
         let text = String::from_utf8_lossy(&self.text);
-        // A log that cannot be written has nobody to tell.
+        // There is nowhere to report a failed write to the log.
         drop(self.to.write_all(mask_secrets(&text).as_bytes()));
     }
 }
 
-/// Masks secrets in what panics say: a panic of the standard library may quote the text at fault.
+/// Masks secrets in panic messages, since panics of the standard library may quote the text they
+/// failed on.
 pub(super) fn mask_panics() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| match mask_secrets(&info.to_string()) {
         Cow::Borrowed(_) => default(info),
-        // Without the backtrace, which the default hook alone can print after its own message.
+        // Without the backtrace: only the default hook can print it, after its own unmasked
+        // message.
         Cow::Owned(masked) => drop(writeln!(io::stderr(), "{masked}")),
     }));
 }

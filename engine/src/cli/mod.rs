@@ -1,5 +1,5 @@
-//! The command line: one file per command, which reads its arguments, asks the engine, renders the
-//! answer and says how the program ends. Only this module prints.
+//! The command line: one file per command, which parses arguments, calls the engine, renders the
+//! result and chooses the exit status. Only this module prints.
 
 mod allocator;
 mod apply;
@@ -47,7 +47,7 @@ use exit::{Detailed, Exit};
 use global::Global;
 use output::{Color, Output};
 
-/// Keeps vector indexes equal to Git repositories, as `reposync.toml` declares them.
+/// Keeps vector indexes in sync with Git repositories, as declared in `reposync.toml`.
 #[derive(Debug, Parser)]
 #[command(
     name = "reposync",
@@ -66,40 +66,40 @@ const EXAMPLES: &str = "\
 Examples:
   reposync init                    write a starter reposync.toml
   reposync plan                    what differs, and what it will cost
-  reposync apply                   make it so
+  reposync apply                   do what the plan shows
   reposync query \"how do I log in?\"
-  reposync daemon                  keep it so
+  reposync daemon                  keep indexes up to date
 ";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Write a starter reposync.toml into this folder
     Init,
-    /// Check the file: every problem at once, with its place and a hint
+    /// Check the file and report every problem with its position and a hint
     Validate(validate::ValidateArgs),
-    /// Print the JSON Schema of the file, for editors, with those of the components it names
+    /// Print the JSON Schema of the file for editors, with those of the components it names
     Schema,
-    /// Say what differs between what is declared and what is indexed, and what it will cost
+    /// Show what differs between the declared and the indexed state, and what updating costs
     Plan(plan::PlanArgs),
-    /// Make the indexes equal to what is declared
+    /// Update the indexes to the declared state
     Apply(apply::ApplyArgs),
-    /// Keep the indexes equal: on a schedule, on a push, and when the file is edited
+    /// Keep the indexes up to date: on a schedule, on a push, and when the file is edited
     Daemon(daemon::DaemonArgs),
-    /// Have the running daemon take up the file, and wait for the outcome
+    /// Make the running daemon reload the file, and wait for the result
     Reload(reload::ReloadArgs),
-    /// Ask whether the daemon of this file answers: exit 0 or 1, for health checks
+    /// Check that the daemon of this file responds: exit 0 or 1, for health checks
     Health(health::HealthArgs),
-    /// Show how current each project is
+    /// Show how far each project is behind
     Status(status::StatusArgs),
     /// Show past runs
     History(history::HistoryArgs),
     /// Search what is indexed
     Query(query::QueryArgs),
-    /// Say why a file is in the index or not: chunker, recipe, chunks, last error
+    /// Explain why a file is in the index or not: chunker, recipe, chunks, last error
     Explain(explain::ExplainArgs),
-    /// Compare the ledger with what the stores really hold
+    /// Compare the ledger with the contents of the stores
     Verify(verify::VerifyArgs),
-    /// Make, build and test chunkers as WASM components
+    /// Create, build and test chunkers as WASM components
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
     /// Print completions for a shell
@@ -108,12 +108,12 @@ enum Command {
     Man(man::ManArgs),
 }
 
-/// Runs the program: the arguments include the program's name.
+/// Runs the program. `args` include the program's name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     allocator::tune();
     masked::mask_panics();
     let args: Vec<OsString> = args.into_iter().collect();
-    // `plan --detailed-exitcode` speaks another table: there 2 would mean "there are changes".
+    // With `plan --detailed-exitcode`, 2 would mean "there are changes", so errors exit with 1.
     let detailed = args.iter().any(|arg| arg == "--detailed-exitcode");
     complete::answer_shell();
     let command = Cli::command().color(Color::of_args(&args));
@@ -125,7 +125,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let verbosity = if cli.global.quiet { 0 } else { cli.global.verbose };
     let out = Output::detect(verbosity, cli.global.color);
     let context = Context::new(out.clone(), cli.global);
-    // The thread of the daemon's API goes before its work.
+    // The thread of the daemon's API gets a higher priority than its work.
     let behind = matches!(cli.command, Command::Daemon(_));
     if behind {
         crate::private::restrict_process();
@@ -139,9 +139,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Help and version go to standard output and are no error; anything else is the caller's mistake.
+/// Help and version go to standard output with exit 0; anything else is a usage error.
 fn usage(error: &clap::Error, detailed: bool) -> ExitCode {
-    // A reader that has left has seen enough.
+    // A closed pipe is not an error.
     drop(error.print());
     match (error.use_stderr(), detailed) {
         (false, _) => Exit::Done.into(),
@@ -172,7 +172,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Comma
     exit.map(ExitCode::from)
 }
 
-/// A count of at least one.
+/// A positive integer.
 fn positive(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("must be at least 1".to_owned()),

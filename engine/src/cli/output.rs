@@ -1,32 +1,31 @@
-//! Where output goes and how it looks: standard output and error, colours, widths, escaping.
-//! Knows nothing of what is printed.
+//! Standard output and standard error: colours, widths, escaping. Independent of what is printed.
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use console::Style as Paint;
 
-/// Columns where nobody says otherwise.
+/// Width in columns if neither the terminal nor `COLUMNS` gives one.
 const DEFAULT_WIDTH: usize = 100;
 
-/// How a text is to look. Renderers take one and stay pure.
+/// How text is formatted. Passed to renderers, which do no I/O.
 #[derive(Debug, Clone)]
 pub(crate) struct Style {
-    /// Columns to fill at most; paths are never cut to fit.
+    /// Maximum width in columns. Paths are never truncated.
     pub(crate) width: usize,
-    /// 0: as everybody wants it; 1 and more: long lists in full, examples of what was skipped.
+    /// 0: the default; 1 and more: long lists in full, and examples of skipped files.
     pub(crate) verbose: u8,
     color: bool,
 }
 
 impl Style {
-    /// No colour, so many columns.
+    /// No colour, this width.
     #[cfg(test)]
     pub(crate) fn plain(width: usize) -> Self {
         Self { width, verbose: 0, color: false }
     }
 
-    /// The same with long lists in full.
+    /// Sets how verbose the text is.
     #[must_use]
     pub(crate) fn verbose(mut self, verbose: u8) -> Self {
         self.verbose = verbose;
@@ -40,37 +39,37 @@ impl Style {
         Self { width, verbose: 0, color: color.is_wanted(terminal, &env) }
     }
 
-    /// True where colours are wanted.
+    /// True if output is coloured.
     pub(crate) fn color(&self) -> bool {
         self.color
     }
 
-    /// What went well, what is added.
+    /// For success and additions.
     pub(crate) fn good(&self, text: &str) -> String {
         self.paint(Paint::new().green(), text)
     }
 
-    /// What wants attention, what changes.
+    /// For warnings and changes.
     pub(crate) fn warning(&self, text: &str) -> String {
         self.paint(Paint::new().yellow(), text)
     }
 
-    /// What failed, what is removed.
+    /// For failures and removals.
     pub(crate) fn bad(&self, text: &str) -> String {
         self.paint(Paint::new().red().bold(), text)
     }
 
-    /// What to do about it, what moves.
+    /// For hints and moves.
     pub(crate) fn advice(&self, text: &str) -> String {
         self.paint(Paint::new().cyan(), text)
     }
 
-    /// A heading.
+    /// For headings.
     pub(crate) fn strong(&self, text: &str) -> String {
         self.paint(Paint::new().bold(), text)
     }
 
-    /// What may be overlooked.
+    /// For less important text.
     pub(crate) fn dim(&self, text: &str) -> String {
         self.paint(Paint::new().dim(), text)
     }
@@ -83,8 +82,8 @@ impl Style {
 /// When output is coloured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Color {
-    // On a terminal, as far as the environment allows it. (A doc comment would become help of the
-    // value, and every page of help would take the long form.)
+    // On a terminal, unless the environment says otherwise. (Not a doc comment: it would become the
+    // value's help, and every help page would switch to the long form.)
     #[default]
     Auto,
     Always,
@@ -92,7 +91,8 @@ pub(crate) enum Color {
 }
 
 impl Color {
-    /// Whether a stream is coloured. `NO_COLOR` wins over `CLICOLOR_FORCE`, as an opt-out.
+    /// True if a stream is coloured. `NO_COLOR` takes precedence over `CLICOLOR_FORCE`, since it is
+    /// an opt-out.
     fn is_wanted(self, terminal: bool, env: &dyn Fn(&str) -> Option<String>) -> bool {
         let set = |name: &str| env(name).is_some_and(|value| !value.is_empty());
         match self {
@@ -106,7 +106,7 @@ impl Color {
         }
     }
 
-    /// The same for help and usage errors, which are printed before the command line is understood.
+    /// The same for help and usage errors, which are printed before the command line is parsed.
     pub(crate) fn of_args(args: &[std::ffi::OsString]) -> clap::ColorChoice {
         let mut args = args.iter().skip(1).map(|arg| arg.to_string_lossy()).take_while(|arg| arg != "--");
         let mut choice = clap::ColorChoice::Auto;
@@ -129,16 +129,16 @@ impl Color {
 /// Standard output and standard error of this process.
 #[derive(Debug, Clone)]
 pub(crate) struct Output {
-    /// How data looks.
+    /// The style of standard output.
     pub(crate) style: Style,
-    /// How the rest looks.
+    /// The style of standard error.
     pub(crate) error_style: Style,
-    /// True where a live view may be drawn.
+    /// True if a live view can be drawn.
     pub(crate) interactive: bool,
 }
 
 impl Output {
-    /// What this process was started with.
+    /// Detects the capabilities of this process's streams.
     pub(crate) fn detect(verbose: u8, color: Color) -> Self {
         let stdout = Style::detect(io::stdout().is_terminal(), width(&console::Term::stdout()), color);
         let stderr = Style::detect(io::stderr().is_terminal(), width(&console::Term::stderr()), color);
@@ -150,8 +150,8 @@ impl Output {
         }
     }
 
-    /// Prints data. A reader that has left (`reposync … | head`) has seen enough: that is no error.
-    #[expect(clippy::unused_self, reason = "who prints needs the output at hand")]
+    /// Prints data. A closed pipe (`reposync … | head`) is not an error.
+    #[expect(clippy::unused_self, reason = "printing requires an `Output`")]
     pub(crate) fn data(&self, text: &str) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
@@ -165,8 +165,9 @@ impl Output {
         Ok(self.data(&text)?)
     }
 
-    /// Prints what is no data. Where that cannot be written there is nobody left to tell.
-    #[expect(clippy::unused_self, reason = "who prints needs the output at hand")]
+    /// Prints a message to standard error. Write errors are ignored, since there is nowhere to
+    /// report them.
+    #[expect(clippy::unused_self, reason = "printing requires an `Output`")]
     pub(crate) fn message(&self, text: &str) {
         let mut stderr = io::stderr().lock();
         drop(stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()));
@@ -184,7 +185,7 @@ fn forgive_closed(written: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// A value as indented JSON, with every character escaped that a terminal would obey.
+/// A value as indented JSON, with characters escaped that could control a terminal.
 pub(crate) fn to_json(value: &impl serde::Serialize) -> serde_json::Result<String> {
     let text = serde_json::to_string_pretty(value)?;
     if !text.chars().any(|c| c != '\n' && is_unsafe(c)) {
@@ -192,7 +193,8 @@ pub(crate) fn to_json(value: &impl serde::Serialize) -> serde_json::Result<Strin
     }
     let mut escaped = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        // Outside strings JSON is printable ASCII and line breaks, so this stays the same value.
+        // Outside of strings, JSON consists of printable ASCII and line breaks, so the value does
+        // not change.
         if c != '\n' && is_unsafe(c) {
             escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
         } else {
@@ -202,8 +204,8 @@ pub(crate) fn to_json(value: &impl serde::Serialize) -> serde_json::Result<Strin
     Ok(escaped)
 }
 
-/// Makes a text from outside (paths, names, answers of services, contents) safe to print in a line:
-/// what a terminal would obey, or what would reorder the line, is shown as `\u{1b}` and the like.
+/// Makes external text (paths, names, responses, contents) safe to print on one line: characters
+/// that control a terminal or reorder text are shown as `\u{1b}` and the like.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_unsafe) {
         return Cow::Borrowed(text);
@@ -219,8 +221,8 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Control characters (C0, DEL, C1), line separators, and the marks that change the direction of
-/// writing. All of them are in the basic plane.
+/// Control characters (C0, DEL, C1), line separators and marks of writing direction, all in the
+/// basic multilingual plane.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{061c}')

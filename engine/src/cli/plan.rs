@@ -21,13 +21,13 @@ use super::run_options::RunOptions;
 pub(super) struct PlanArgs {
     #[command(flatten)]
     options: RunOptions,
-    /// Fetch and chunk the files, so that chunks, texts, tokens and price are counted, not estimated
+    /// Fetch and chunk the files to count chunks, texts, tokens and price exactly
     #[arg(long)]
     exact: bool,
     /// Save the plan for `reposync apply FILE`
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Exit with 0 when nothing is to be done, 2 when something is, 1 on any error
+    /// Exit with 0 if there is nothing to do, 2 if there is, 1 on any error
     #[arg(long)]
     detailed_exitcode: bool,
     /// Print the plan as JSON

@@ -1,4 +1,4 @@
-//! Shows a run while it goes on: one live view on a terminal, plain lines elsewhere.
+//! Shows the progress of a run: a live view on a terminal, plain lines elsewhere.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,43 +11,42 @@ use crate::model::EventSink;
 use super::output::{Output, Style, escape};
 use super::render::progress::Tally;
 
-/// Between two drawings of the live view.
+/// Interval between updates of the live view.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How a run is shown.
+/// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Display {
-    /// A view that is drawn over and over.
+    /// A view that is redrawn in place.
     Live,
-    /// A line now and then.
+    /// Occasional lines.
     Lines,
-    /// Not at all.
+    /// No output.
     Nothing,
 }
 
-/// Standard error while a run goes on. Cheap to clone.
+/// Standard error during a run. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Progress {
     bars: MultiProgress,
     out: Output,
 }
 
-/// One run that is being shown; dropping it clears the view.
-#[must_use = "the view is gone when this is dropped"]
+/// A run that is being shown. Clears the view on drop.
+#[must_use = "dropping this clears the view"]
 pub(super) struct Shown {
     bar: Option<ProgressBar>,
     sink: EventSink,
 }
 
 impl Progress {
-    /// On this output.
     pub(super) fn new(out: &Output) -> Self {
         let target =
             if out.interactive { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         Self { bars: MultiProgress::with_draw_target(target), out: out.clone() }
     }
 
-    /// Begins to show a run.
+    /// Starts to show a run.
     pub(super) fn show(&self, display: Display) -> Shown {
         let started = Instant::now();
         let tally = Arc::new(Mutex::new(Tally::default()));
@@ -73,7 +72,7 @@ impl Progress {
         Shown { bar, sink }
     }
 
-    /// Prints a line above the live view, where there is one.
+    /// Prints a line above the live view.
     pub(super) fn print(&self, line: &str) {
         self.bars.suspend(|| self.out.message(&format!("{}\n", escape(line))));
     }
@@ -83,7 +82,7 @@ impl Progress {
         let view = move |_: &indicatif::ProgressState, writer: &mut dyn fmt::Write| {
             let at = started.elapsed().as_secs_f64();
             let view = tally.lock().unwrap_or_else(PoisonError::into_inner).view(at, &style);
-            writer.write_str(&view).unwrap_or_default(); // a buffer in memory takes everything
+            writer.write_str(&view).unwrap_or_default(); // writing to memory cannot fail
         };
         let style = ProgressStyle::with_template("{view}").expect("the template is well-formed");
         let bar = self.bars.add(ProgressBar::new_spinner().with_style(style.with_key("view", view)));
@@ -99,7 +98,7 @@ impl fmt::Debug for Progress {
 }
 
 impl Shown {
-    /// Where the run's events go.
+    /// The sink for the run's events.
     pub(super) fn sink(&self) -> EventSink {
         self.sink.clone()
     }

@@ -1,20 +1,20 @@
-//! `--project`, as all commands take it.
+//! The option `--project`, shared by all commands.
 
 use clap::Args;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 
 use crate::config;
 
-/// Which projects a command is about.
+/// The projects that a command applies to.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct Projects {
-    /// Only this project; may be given several times [default: all enabled projects]
+    /// Only this project; can be repeated [default: all enabled projects]
     #[arg(short, long = "project", value_name = "PROJECT", add = names())]
     pub(super) projects: Vec<String>,
 }
 
-/// The names of the projects of the file that is found from the current folder. A file that cannot be
-/// read has none: a completion reports no errors.
+/// The project names of the file found from the current folder, for completion. None if the file
+/// cannot be read, since completions cannot report errors.
 pub(super) fn names() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         let found = std::env::current_dir().ok().and_then(|here| config::find(&here, None).ok());

@@ -19,15 +19,15 @@ use super::serving::Basis;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct QueryArgs {
-    /// What to look for, in words
+    /// The text to search for
     #[arg(value_name = "TEXT")]
     text: String,
     #[command(flatten)]
     projects: Projects,
-    /// Only this repository; may be given several times, like the other filters
+    /// Only this repository; can be repeated, like the other filters
     #[arg(long = "repo", value_name = "REPOSITORY", help_heading = "Filters")]
     repositories: Vec<String>,
-    /// Only the file of this path
+    /// Only the file with this path
     #[arg(long = "path", value_name = "PATH", help_heading = "Filters")]
     paths: Vec<String>,
     /// Only this language, such as `rust` or `markdown`
@@ -36,7 +36,7 @@ pub(super) struct QueryArgs {
     /// Only chunks of this kind, such as `function` or `section`
     #[arg(long = "kind", value_name = "KIND", help_heading = "Filters")]
     kinds: Vec<String>,
-    /// How many matches
+    /// Maximum number of matches
     #[arg(short = 'k', long, value_name = "N", default_value_t = 5, value_parser = super::positive)]
     top_k: usize,
     /// Print the matches as JSON, with all their metadata
@@ -54,7 +54,7 @@ Examples:
 /// Runs the command.
 pub(super) async fn run(context: &Context, args: QueryArgs) -> CommandResult {
     if args.text.trim().is_empty() {
-        return Err(CommandError::invalid("the query is empty").hint("say in words what to look for"));
+        return Err(CommandError::invalid("the query is empty").hint("describe what to look for"));
     }
     let basis = context
         .load_or_serving(&Need::selected(&args.projects.projects).only(&[Role::Embedder, Role::Store]))?;
@@ -81,7 +81,7 @@ pub(super) async fn run(context: &Context, args: QueryArgs) -> CommandResult {
     if answer.matches.is_empty() && engine::nothing_indexed(&state, &projects)? {
         let style = &context.out.error_style;
         context.out.message(&format!(
-            "{} nothing is indexed yet: `reposync plan` says what would be done and what it costs, \
+            "{} nothing is indexed yet: `reposync plan` shows what would be done and what it costs, \
              `reposync apply` does it\n",
             style.advice("hint:")
         ));
@@ -90,7 +90,7 @@ pub(super) async fn run(context: &Context, args: QueryArgs) -> CommandResult {
     Ok(Exit::Done)
 }
 
-/// The filters, in the language of the stores: each may have one of several values, and all must hold.
+/// The filters in Pinecone's syntax: any of the values of each field, and all fields.
 fn filter(args: &QueryArgs) -> Option<Value> {
     let fields = [
         ("repository", &args.repositories),

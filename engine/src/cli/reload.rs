@@ -16,12 +16,13 @@ pub(super) struct ReloadArgs {}
 
 /// Runs the command.
 pub(super) async fn run(context: &Context, _args: &ReloadArgs) -> CommandResult {
-    // What the daemon would refuse is shown here, with its place in the file.
+    // Problems of the file are shown here, with their positions, before the daemon would refuse it.
     let config = context.load(&Need::enabled().with_api())?;
     let reloaded = engine::reload(&config).await?;
     if reloaded.refused {
-        let message = format!("the daemon refuses the file: {}", reloaded.message);
-        return Err(CommandError::invalid(message).hint("the running configuration stays until it is mended"));
+        let message = format!("the daemon refused the file: {}", reloaded.message);
+        return Err(CommandError::invalid(message)
+            .hint("the daemon keeps the running configuration until the file is fixed"));
     }
     if !context.quiet() {
         context.out.data(&format!("{}\n", escape(&reloaded.message)))?;

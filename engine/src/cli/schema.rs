@@ -1,5 +1,5 @@
-//! `reposync schema`: the JSON Schema of the file, for editors, with those of the components that the
-//! file names.
+//! `reposync schema`: the JSON Schema of the file for editors, with those of the components that
+//! the file names.
 
 use std::path::{Path, PathBuf};
 
@@ -15,8 +15,8 @@ use super::error::CommandResult;
 use super::exit::Exit;
 use super::output::escape;
 
-/// Runs the command. Without a file, or where a component cannot be loaded, the schema is that of the
-/// file alone.
+/// Runs the command. Without a file, or if a component cannot be loaded, prints the schema without
+/// components.
 pub(super) async fn run(context: &Context) -> CommandResult {
     let mut schema = config::schema();
     if let Ok(path) = context.config_path()
@@ -24,9 +24,9 @@ pub(super) async fn run(context: &Context) -> CommandResult {
     {
         let files = config::component_files(&text);
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        // Components are compiled and started: that blocks.
+        // Blocks, since components are compiled and started.
         let described = tokio::task::spawn_blocking(move || describe(&folder, files));
-        for (file, described) in described.await.context("describing components broke off")?? {
+        for (file, described) in described.await.context("the task that describes components panicked")?? {
             match described {
                 Ok(Some(config)) => config::add_component(&mut schema, &file, config),
                 Ok(None) => {}
@@ -40,7 +40,7 @@ pub(super) async fn run(context: &Context) -> CommandResult {
 
 type Described = (String, StageResult<Option<Value>>);
 
-/// The schemas of components, by the names that the file gives them.
+/// The schemas of components, with the paths that the file uses for them.
 fn describe(folder: &Path, files: Vec<String>) -> StageResult<Vec<Described>> {
     if files.is_empty() {
         return Ok(Vec::new());

@@ -1,5 +1,5 @@
-//! Reading commands while a daemon serves the ledger: where the file on disk is refused, they go by the
-//! configuration that the daemon runs on, and ask it what they cannot read themselves.
+//! Read-only commands while a daemon serves the ledger. If the file on disk was refused, they use
+//! the daemon's running configuration and query the daemon for what they cannot read themselves.
 
 use std::path::{Path, PathBuf};
 
@@ -16,32 +16,32 @@ use crate::net::read_body;
 use super::daemon_client::DaemonClient;
 use super::engine::QueryRequest;
 
-/// Maximum number of bytes read of the daemon's answer: matches with their texts, or the examples of
-/// some hundreds of projects.
+/// Maximum size of a response in bytes: matches with their texts, or examples of some hundreds of
+/// projects.
 const LONGEST_ANSWER: usize = 64 << 20;
 
-/// What a reading command goes by.
+/// The configuration that a read-only command uses.
 pub(super) enum Basis {
     /// The file on disk.
     File(Box<Config>),
-    /// The daemon that serves its ledger: the file is refused.
+    /// The daemon that serves the ledger, since the file on disk was refused.
     Daemon(Box<Serving>),
 }
 
-/// A daemon that runs on an earlier state of a file that is refused.
+/// A daemon that runs on an earlier version of a file that was refused.
 pub(super) struct Serving {
-    /// The ledger.
+    /// The path of the ledger.
     pub(super) state: PathBuf,
-    /// What the daemon says of itself.
+    /// The daemon's record next to the ledger.
     pub(super) record: DaemonRecord,
     /// `[api]` of the file, as far as it could be read.
     api: Option<Api>,
 }
 
 impl Serving {
-    /// The daemon that serves a refused file; `None`: there is none.
+    /// The daemon that serves a refused file; `None` if there is none.
     pub(super) fn of(problems: &Problems) -> Option<Self> {
-        // A project that the command line names wrongly is no fault of the file.
+        // A wrong `--project` on the command line is not a problem of the file.
         if problems.list().iter().all(|problem| problem.path == "--project") {
             return None;
         }
@@ -51,19 +51,19 @@ impl Serving {
         serves.then_some(Self { state: salvaged.state, record, api: salvaged.api })
     }
 
-    /// The projects of these names; none: all enabled ones.
+    /// The projects of these names, or all enabled ones if empty.
     pub(super) fn chosen(&self, names: &[String]) -> Vec<String> {
         let projects = self.record.projects.iter();
         let chosen = projects
             .filter(|project| if names.is_empty() { project.enabled } else { names.contains(&project.name) });
         let mut chosen: Vec<String> = chosen.map(|project| project.name.clone()).collect();
-        // An unknown one is for the daemon to refuse.
+        // The daemon reports unknown projects.
         let unknown: Vec<String> = names.iter().filter(|name| !chosen.contains(name)).cloned().collect();
         chosen.extend(unknown);
         chosen
     }
 
-    /// The nearest chunks, as a search of our own merges them: by their rank in each project.
+    /// Queries the projects and merges the matches by their rank in each, as a local search does.
     pub(super) async fn query(&self, request: &QueryRequest) -> anyhow::Result<Vec<Match>> {
         #[derive(serde::Deserialize)]
         struct Body {
@@ -82,7 +82,7 @@ impl Serving {
         Ok(ranked.into_iter().map(|(_, found)| found).take(request.top_k).collect())
     }
 
-    /// Ledger and stores compared.
+    /// Makes the daemon compare ledger and stores.
     pub(super) async fn verify(&self, names: &[String]) -> anyhow::Result<VerifyReport> {
         let daemon = DaemonClient::new(self.api.as_ref(), &self.record)?;
         let mut report = VerifyReport::default();

@@ -15,8 +15,8 @@ use super::{engine, render};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct StatusArgs {
-    /// Exit with 0 when every enabled project is current, 3 when one is behind or partial, 1 when the
-    /// last run of one ended early
+    /// Exit with 0 if every enabled project is current, 3 if one is behind or partial, 1 if the
+    /// last run of one failed
     #[arg(long)]
     check: bool,
     /// Print the status as JSON
@@ -45,7 +45,7 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> CommandResult {
     Ok(exit)
 }
 
-/// The worst state of the enabled projects of the file.
+/// The exit status for the worst state of the enabled projects.
 fn check(status: &StatusView) -> Exit {
     let enabled = || status.projects.iter().filter(|project| project.declared && project.enabled);
     let outcome = |project: &ProjectStatus| project.last_run.as_ref().map(|run| run.outcome);

@@ -1,5 +1,5 @@
-//! Spans for a collector of OpenTelemetry, over OTLP as HTTP with Protobuf, where the standard
-//! variables name one. A collector that is down is told of once; it holds nobody up.
+//! Exports spans to an OpenTelemetry collector (OTLP over HTTP with Protobuf) if the standard
+//! variables name one. An unreachable collector is reported once and does not delay runs.
 
 mod masked;
 
@@ -27,23 +27,24 @@ use crate::net::{http_client, read_body};
 
 use masked::Masked;
 
-/// They hold keys for the collector.
+/// Variables that contain keys for the collector.
 const HEADERS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"];
-/// Either of them names the collector.
+/// Variables that contain the collector's address.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
-/// What is not exported yet at the end has so long.
+/// Time-out of the last export on exit.
 const LAST_EXPORT: Duration = Duration::from_secs(5);
-/// A collector has so long to take a batch.
+/// Time-out of a request to the collector.
 const TIME: Duration = Duration::from_secs(10);
-/// What is read of its answer: how many spans it refused, and why.
+/// Maximum number of bytes read of the collector's response, which contains the number of rejected
+/// spans and a reason.
 const MOST_READ: usize = 64 << 10;
 
-/// Exports spans until it is dropped, which sends what is left.
+/// Exports spans. Sends the remaining ones on drop.
 #[derive(Debug)]
 pub(super) struct Export(SdkTracerProvider);
 
 impl Export {
-    /// As the environment says; none where it names no collector, or says that nothing is wanted.
+    /// Configured by the environment; `None` if it names no collector or disables the export.
     pub(super) fn from_environment() -> anyhow::Result<Option<Self>> {
         let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
         let off = set("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
@@ -72,7 +73,7 @@ impl Export {
         Ok(Some(Self(provider)))
     }
 
-    /// What hands spans to the exporter.
+    /// The layer that passes spans to the exporter.
     pub(super) fn layer<S>(&self) -> impl Layer<S> + use<S>
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
@@ -86,7 +87,7 @@ impl Export {
 
 impl Drop for Export {
     fn drop(&mut self) {
-        // What fails is told of by the sender.
+        // The sender reports errors.
         drop(self.0.shutdown_with_timeout(LAST_EXPORT));
     }
 }
@@ -96,20 +97,20 @@ fn values(list: &str) -> Vec<String> {
     list.split(',').filter_map(|pair| Some(pair.split_once('=')?.1.trim().to_owned())).collect()
 }
 
-/// Names the variable at fault. The exporter's own message quotes its value, and an address or a
-/// header may hold a secret.
+/// Names the variable that is invalid. The exporter's own message contains its value, which may
+/// include a secret.
 fn unusable(error: &ExporterBuildError) -> StageError {
     let text = error.to_string();
     let word = |word: &&str| word.starts_with("OTEL_");
     let name = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').find(word);
-    let message = format!("cannot export spans: `{}` is not as it must be", name.unwrap_or("OTEL_…"));
+    let message = format!("cannot export spans: `{}` is invalid", name.unwrap_or("OTEL_…"));
     StageError::misconfigured("telemetry", message)
-        .hint("set it to such as `http://localhost:4318`, or leave it out; its value is not shown, since it may hold a secret")
+        .hint("set it to a URL such as `http://localhost:4318`, or unset it; its value is not shown, since it may hold a secret")
 }
 
-/// Sends with the HTTP client of everything else. The exporter calls from a thread of its own that
-/// outlives the program's runtime, so it brings one, which is made there: in the program's own it
-/// could not be dropped.
+/// Sends with the HTTP client that all services use. The exporter calls from its own thread, which
+/// outlives the program's runtime, so the sender has its own runtime, created on that thread: a
+/// runtime cannot be dropped inside of another.
 #[derive(Debug)]
 struct Sender {
     client: reqwest::Client,
@@ -140,10 +141,10 @@ impl Sender {
             headers.clone_from(answer.headers());
         }
         let body = read_body(answer, MOST_READ).await.map_err(reqwest::Error::without_url)?;
-        Ok(response.body(body.ok_or("an answer without end")?)?)
+        Ok(response.body(body.ok_or("the response is too large")?)?)
     }
 
-    /// Says when it begins to fail, not each time.
+    /// Logs the first failure after a success, not each one.
     fn tell(&self, sent: &Result<Response<Bytes>, HttpError>) {
         let why = match sent {
             Ok(response) if response.status().is_success() => None,
@@ -152,7 +153,7 @@ impl Sender {
         };
         let was_failing = self.failing.swap(why.is_some(), Ordering::Relaxed);
         if let Some(why) = why.filter(|_| !was_failing) {
-            tracing::warn!(error = why, "cannot export spans; going on without the collector");
+            tracing::warn!(error = why, "cannot export spans; continuing without the collector");
         }
     }
 }

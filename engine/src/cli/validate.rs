@@ -1,5 +1,4 @@
-//! `reposync validate`: checks the file as the daemon would, without a single request unless it is
-//! asked to (`--online`).
+//! `reposync validate`: checks the file like the daemon would. Sends requests only with `--online`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -24,16 +23,17 @@ use super::render::findings::{Finding, github, sarif};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ValidateArgs {
-    /// Print what the program goes by: resolved, defaults filled in, secrets masked
+    /// Print the resolved configuration: defaults filled in, secrets masked
     #[arg(long, conflicts_with = "format")]
     show: bool,
-    /// Leave references to variables and files as they are: for files of strangers, such as pull requests
+    /// Do not resolve references to variables and files, for untrusted files such as those of pull
+    /// requests
     #[arg(long, conflicts_with_all = ["show", "online"])]
     no_env: bool,
-    /// Ask every service as well: sources list, embedders embed a word, stores are looked at
+    /// Also send a request to every service: list repositories, embed a word, describe stores
     #[arg(long, conflicts_with = "show")]
     online: bool,
-    /// How to print what is wrong
+    /// Output format of problems
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     format: Format,
 }
@@ -47,20 +47,20 @@ Examples:
   reposync validate --format sarif > reposync.sarif
 ";
 
-/// How problems are printed.
+/// Output formats of problems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For people: each problem with its snippet, on standard error
+    /// Readable, with snippets, on standard error
     Text,
     /// One object with all problems
     Json,
-    /// Annotations of GitHub Actions
+    /// GitHub Actions annotations
     Github,
     /// SARIF 2.1.0, for code scanning
     Sarif,
 }
 
-/// What came of the checks.
+/// The results of all checks.
 #[derive(Default)]
 struct Checked {
     findings: Vec<Finding>,
@@ -111,8 +111,7 @@ pub(super) async fn run(context: &Context, args: ValidateArgs) -> CommandResult 
     Ok(exit)
 }
 
-/// What the components in use, and what they are told, would be refused for. Compiles those that
-/// are new, off the executor.
+/// Checks the components in use and their config. New components are compiled, off the executor.
 async fn component_faults(config: Config) -> anyhow::Result<(Config, Vec<Fault>)> {
     let workshop = Workshop::new(CancellationToken::new(), EventSink::none());
     let faults = tokio::task::spawn_blocking(move || {
@@ -121,13 +120,13 @@ async fn component_faults(config: Config) -> anyhow::Result<(Config, Vec<Fault>)
             faults.into_iter().map(|error| (wire::config_problems(&config, &error), error)).collect();
         (config, faults)
     });
-    faults.await.context("the check of components broke off")
+    faults.await.context("the check of components panicked")
 }
 
-/// Why a component cannot be used; with the lines of the file that it objects to, if it does.
+/// Why a component cannot be used, with the problems of the file if its config is the cause.
 type Fault = (Option<config::Problems>, StageError);
 
-/// A fault's problems, each with its place in the file, or the fault itself.
+/// The problems of a fault with their positions, or the fault itself.
 fn findings((problems, error): &Fault) -> Vec<Finding> {
     match problems {
         Some(problems) => problems.list().iter().map(Finding::of_problem).collect(),
@@ -135,7 +134,7 @@ fn findings((problems, error): &Fault) -> Vec<Finding> {
     }
 }
 
-/// Asks the services of the enabled projects.
+/// Sends a request to each service of the enabled projects.
 async fn probe(config: &Config) -> anyhow::Result<Vec<Probe>> {
     let workshop = Workshop::new(CancellationToken::new(), EventSink::none());
     let config = config.clone();
@@ -144,7 +143,7 @@ async fn probe(config: &Config) -> anyhow::Result<Vec<Probe>> {
     Ok(sync::probe(&candidates).await)
 }
 
-/// One line for each service that was asked, with the hint of one that refuses.
+/// One line per service, with the hint if it refused the request.
 fn services(probes: &[Probe], style: &Style) -> String {
     let mut text = String::new();
     for probe in probes {
@@ -168,9 +167,9 @@ fn services(probes: &[Probe], style: &Style) -> String {
     text
 }
 
-/// Prints for programs.
+/// Prints machine-readable output.
 fn print(context: &Context, format: Format, path: &Path, checked: &Checked) -> anyhow::Result<()> {
-    // Relative to where the command runs, as annotations want it.
+    // Relative to the current folder, as annotations require.
     let here = std::env::current_dir()?;
     let file = path.strip_prefix(&here).unwrap_or(path);
     match format {
@@ -202,7 +201,7 @@ fn rendered(faults: Vec<Fault>, style: &Style) -> String {
         None => CommandError::from(error).render(style),
         Some(problems) => {
             let shown = problems.render(style.color(), style.width);
-            // The snippets say it all, and better.
+            // The snippets already contain cause and hint.
             (error.source, error.hint) = (None, None);
             format!("{}\n{shown}", CommandError::from(error).render(style))
         }

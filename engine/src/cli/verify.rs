@@ -18,7 +18,7 @@ use super::{engine, render};
 pub(super) struct VerifyArgs {
     #[command(flatten)]
     projects: Projects,
-    /// Mend what differs: write what is missing from the cache, delete what is unknown
+    /// Repair differences: write missing vectors from the cache, delete unknown ones
     #[arg(long)]
     repair: bool,
     /// Print the findings as JSON

@@ -1,14 +1,14 @@
-//! Awkward documents that every chunker must survive.
+//! Documents with edge cases that every chunker must handle.
 
-/// A document of the battery.
+/// An edge case.
 pub(super) struct Awkward {
-    /// What is awkward about it.
+    /// What is special about it.
     pub(super) name: &'static str,
     /// Its text.
     pub(super) text: String,
 }
 
-/// The documents, for any kind of file.
+/// Edge cases for any kind of file.
 pub(super) fn documents() -> Vec<Awkward> {
     let awkward = |name, text: String| Awkward { name, text };
     vec![
@@ -46,7 +46,7 @@ pub(super) fn documents() -> Vec<Awkward> {
     ]
 }
 
-/// A document of the author's own, spoilt in ways that happen.
+/// Variants of an author's document with typical damage.
 pub(super) fn spoilt(text: &str) -> Vec<Awkward> {
     let half = text.floor_char_boundary(text.len() / 2);
     let with = |mark: &str| text.lines().flat_map(|line| [mark, line, "\n"]).collect();

@@ -1,4 +1,5 @@
-//! `plugin bench`: what a component costs, best of several runs: single runs scatter by half.
+//! `plugin bench`: measures a component. Reports the best of several runs, since single runs vary
+//! by half.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -14,12 +15,12 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{Output, escape};
 use crate::model::Document;
 
-/// How long one figure is measured.
+/// How long each value is measured.
 const BUDGET: Duration = Duration::from_millis(600);
 
 /// Runs the command. Blocks.
 pub(super) fn run(out: &Output, args: &BenchArgs) -> CommandResult {
-    // Compiled code goes here, so that compiling can be measured.
+    // A private cache of compiled components, so that compilation can be measured.
     let folder = private_folder("reposync-bench-")?;
     measure(out, args, &Folders::below(folder.path()))
 }
@@ -63,7 +64,7 @@ fn measure(out: &Output, args: &BenchArgs, folders: &Folders) -> CommandResult {
     Ok(Exit::Done)
 }
 
-/// The author's documents, else made-up ones: name, path, text.
+/// The author's documents, or else generated ones: name, path, text.
 fn documents(
     chunker: &ComponentChunker,
     args: &BenchArgs,
@@ -72,7 +73,7 @@ fn documents(
         let extension = chunker.info().extensions.first().map_or(".md", String::as_str);
         let made = |name: &str, bytes: usize| {
             let text: String = PARAGRAPH.repeat(bytes / PARAGRAPH.len() + 1).chars().take(bytes).collect();
-            (format!("made-up document of {name}"), format!("document{extension}"), text)
+            (format!("generated document of {name}"), format!("document{extension}"), text)
         };
         return Ok(vec![made("10 KB", 10_000), made("1 MB", 1_000_000)]);
     }
@@ -107,7 +108,7 @@ fn best(trial: &mut Trial<'_>, text: &str, path: &str) -> Result<Duration, Comma
     }
 }
 
-/// What looking at every character costs in the program itself: the least any chunker can take.
+/// The time that the program itself takes to read every character, as a lower bound for chunkers.
 fn plain_pass(text: &str) -> Duration {
     let begun = Instant::now();
     let mut best = Duration::MAX;

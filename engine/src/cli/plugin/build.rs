@@ -1,4 +1,4 @@
-//! `plugin build`: a project's folder, or a core module, into a component that has been checked.
+//! `plugin build`: builds a component from a project or a core module, and checks it.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, escape};
 
-/// A component that is ready: a new one to be put in its place, or one that is there already.
+/// A component to check: a new one to install, or an existing one that is up to date.
 enum Ready {
     New(PathBuf),
     Kept(PathBuf),
@@ -55,7 +55,8 @@ pub(super) fn run(out: &Output, args: &BuildArgs) -> CommandResult {
     Ok(Exit::Done)
 }
 
-/// Builds the project with its language's tool, or keeps the component that was built of the same.
+/// Builds the project with its language's tools, unless the existing component was built from the
+/// same inputs.
 fn from_project(out: &Output, args: &BuildArgs, scratch: &Path) -> Result<Ready, CommandError> {
     let dir = args
         .dir
@@ -63,7 +64,7 @@ fn from_project(out: &Output, args: &BuildArgs, scratch: &Path) -> Result<Ready,
         .with_context(|| format!("failed to open the folder `{}`", args.dir.display()))?;
     let shown = args.dir.display().to_string();
     let entry = Entry::of(&dir).ok_or_else(|| {
-        CommandError::invalid(format!("`{shown}` holds no chunker")).hint(
+        CommandError::invalid(format!("`{shown}` contains no chunker")).hint(
             "a project has a `Cargo.toml`, `chunker.ts`, `chunker.js`, `chunker.py`, `chunker.cpp` or `chunker.c`; \
              `reposync plugin new` makes one; `--module FILE` takes a core module of another tool",
         )
@@ -75,7 +76,7 @@ fn from_project(out: &Output, args: &BuildArgs, scratch: &Path) -> Result<Ready,
         && let Some(kept) = record.kept(&args.dir, args.out.as_deref())
     {
         out.message(&format!(
-            "kept `{}`: sources, tools and libraries are those it was built from (`--force` builds it anew)\n",
+            "kept `{}`: sources, tools and libraries have not changed (`--force` rebuilds it)\n",
             escape(&kept.display().to_string())
         ));
         return Ok(Ready::Kept(kept));
@@ -95,14 +96,14 @@ fn from_project(out: &Output, args: &BuildArgs, scratch: &Path) -> Result<Ready,
     candidate(&component, scratch).map(Ready::New)
 }
 
-/// Makes a component of a core module that another tool has built.
+/// Encodes a core module that another tool built as a component.
 fn from_module(module: &Path, scratch: &Path) -> Result<Ready, CommandError> {
     let shown = module.display().to_string();
     let bytes = std::fs::read(module).with_context(|| format!("failed to read `{shown}`"))?;
     encode::check_module(&shown, &bytes)?;
     let component = encode::component_of(bytes).map_err(|error| {
         CommandError::from(error).hint(format!(
-            "`{shown}` has to export the functions of the world `{WORLD}` as the canonical ABI names them, beside \
+            "`{shown}` must export the functions of the world `{WORLD}` with the names of the canonical ABI, and also \
              `cabi_realloc` and its memory; `reposync plugin wit` prints the contract for the bindings generator \
              of your language"
         ))
@@ -116,21 +117,21 @@ fn candidate(component: &[u8], scratch: &Path) -> Result<PathBuf, CommandError> 
     Ok(candidate)
 }
 
-/// What the component says of itself, and how long it took to compile.
+/// Checks the component. Returns its description, and how long it took to compile.
 fn checked(component: &Path) -> Result<(ComponentInfo, String), CommandError> {
-    // Described, not configured: it may not take an empty configuration.
+    // Describes it without configuring it, since it may not accept an empty configuration.
     let host = ComponentHost::new(&folders())?;
     let begun = Instant::now();
     let info = host.describe("plugin", &settings(component, "{}")?)?;
     let took = if host.compilations() == 0 {
-        "at once: this very component was compiled before".to_owned()
+        "from the cache: this component was compiled before".to_owned()
     } else {
         format!("in {}", time(begun.elapsed()))
     };
     Ok((info, took))
 }
 
-/// Puts the finished component in its place. A file that holds the same bytes is left as it is.
+/// Installs the component. A file with the same bytes is not written again.
 fn install(candidate: &Path, target: &Path) -> anyhow::Result<()> {
     let bytes = std::fs::read(candidate).context("failed to read the component")?;
     if std::fs::read(target).is_ok_and(|old| old == bytes) {

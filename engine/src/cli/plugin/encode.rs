@@ -1,4 +1,4 @@
-//! A core module into a component of the contract's world.
+//! Encodes a core module as a component of the contract's world.
 
 use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
@@ -13,11 +13,11 @@ use super::toolchain::WORLD;
 use crate::chunk::component::WIT;
 use crate::cli::error::CommandError;
 
-/// How the sections begin in which a module carries its contract.
+/// Prefix of the names of the custom sections in which a module carries its contract.
 const CONTRACT_SECTION: &[u8] = b"component-type";
 
-/// Makes a component of a core module. A module without a contract of its own, as clang makes it,
-/// gets this program's. Calls of WASI preview 1 go through the adapter that makes WASI 0.2 of them.
+/// Encodes a core module as a component. A module without a contract, such as clang's output, gets
+/// this program's. Imports of WASI preview 1 go through the adapter to WASI 0.2.
 pub(super) fn component_of(mut module: Vec<u8>) -> anyhow::Result<Vec<u8>> {
     if !module.windows(CONTRACT_SECTION.len()).any(|window| window == CONTRACT_SECTION) {
         let mut resolve = Resolve::default();
@@ -36,7 +36,7 @@ pub(super) fn component_of(mut module: Vec<u8>) -> anyhow::Result<Vec<u8>> {
     encode().context("failed to make a component of the module")
 }
 
-/// Tells a core module from what else may be handed in instead.
+/// Rejects components and anything else that is not a core module.
 pub(super) fn check_module(shown: &str, bytes: &[u8]) -> Result<(), CommandError> {
     if Parser::is_component(bytes) {
         return Err(CommandError::invalid(format!("`{shown}` is a component already"))
@@ -63,7 +63,7 @@ fn imports_preview1(module: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// A module with the exports that the contract asks for, and more lines.
+    /// A module with the exports that the contract requires, and more lines.
     fn module(more: &str) -> Vec<u8> {
         let chunker = "reposync:chunker/chunker@1.0.0";
         let strings = "i32 ".repeat(11);
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn a_module_without_the_contracts_exports_is_no_component() {
         let error =
-            component_of(wat::parse_str("(module)").expect("good text")).expect_err("nothing is exported");
+            component_of(wat::parse_str("(module)").expect("good text")).expect_err("it has no exports");
         insta::assert_snapshot!(error, @"failed to make a component of the module");
     }
 
@@ -101,7 +101,7 @@ mod tests {
         assert!(wasi_imports(&component) > 0);
     }
 
-    /// Imports of WASI 0.2 at the top of a component.
+    /// The number of top-level imports of WASI 0.2.
     fn wasi_imports(component: &[u8]) -> usize {
         Parser::new(0)
             .parse_all(component)

@@ -1,5 +1,5 @@
-//! Chunks as a file: what `plugin test` prints with `--json` and keeps beside a document as
-//! `FILE.chunks.json`.
+//! Golden outputs: the chunks of a document in the format of `plugin test --json`, stored next to
+//! it as `FILE.chunks.json`.
 
 use std::path::{Path, PathBuf};
 
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{AttrValue, Body, Chunk};
 
-/// One chunk, with its text and where it stands.
+/// A chunk with its text and position.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GoldenChunk {
-    /// First and last line, from 1; none for text that does not stand in the document.
+    /// First and last line, from 1; `None` for text that is not in the document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) lines: Option<(usize, usize)>,
-    /// The bytes of the cleaned text: the first, and the one behind the last.
+    /// The half-open byte range in the cleaned text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) bytes: Option<(usize, usize)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -28,9 +28,9 @@ pub(super) struct GoldenChunk {
     pub(super) text: String,
 }
 
-/// Chunks of a text, ready to be written.
+/// The chunks of a text in the golden format.
 pub(super) fn of(text: &str, chunks: &[Chunk]) -> Vec<GoldenChunk> {
-    // Chunks come in order of their starts, so lines are counted once.
+    // Chunks are sorted by their start, so lines are counted incrementally.
     let (mut counted, mut line) = (0, 1);
     chunks
         .iter()
@@ -62,21 +62,20 @@ fn newlines(text: &str) -> usize {
     memchr::memchr_iter(b'\n', text.as_bytes()).count()
 }
 
-/// Where a document's golden output stands.
+/// The path of a document's golden output.
 pub(super) fn path(document: &Path) -> PathBuf {
     let mut path = document.as_os_str().to_owned();
     path.push(".chunks.json");
     path.into()
 }
 
-/// The file's text.
 pub(super) fn text(chunks: &[GoldenChunk]) -> String {
     let mut text = serde_json::to_string_pretty(chunks).expect("texts and finite numbers are JSON");
     text.push('\n');
     text
 }
 
-/// The first difference, in one line; none when there is none.
+/// The first difference in one line; `None` if there is none.
 pub(super) fn difference(golden: &[GoldenChunk], now: &[GoldenChunk]) -> Option<String> {
     let number = golden.iter().zip(now).position(|(golden, now)| golden != now);
     let Some(index) = number else {

@@ -1,4 +1,4 @@
-//! `plugin inspect`: what a component says of itself, what its file shows, what it costs.
+//! `plugin inspect`: prints a component's description, its file's properties, and its build record.
 
 use anyhow::Context as _;
 
@@ -12,10 +12,10 @@ use crate::cli::output::{Output, escape};
 
 /// Runs the command. Blocks.
 pub(super) fn run(out: &Output, args: &InspectArgs) -> CommandResult {
-    // Described, not configured: it may not take an empty configuration.
+    // Describes it without configuring it, since it may not accept an empty configuration.
     let host = ComponentHost::new(&folders())?;
     let info = host.describe("plugin", &settings(&args.component, "{}")?)?;
-    // Only components of JavaScript and Python have one; see `record`.
+    // Only components from JavaScript and Python have a record; see `record`.
     let record = std::fs::read(&args.component).ok().and_then(|bytes| Record::read(&bytes));
     if args.json {
         let mut shown = serde_json::to_value(&info).context("failed to show the component")?;
@@ -49,7 +49,7 @@ fn shown(info: &ComponentInfo, record: Option<&Record>) -> String {
     shown
 }
 
-/// The configuration it takes, key by key.
+/// The configuration keys that it accepts.
 fn settings_of(info: &ComponentInfo) -> String {
     let Some(schema) = &info.config_schema else {
         return "config      none\n".to_owned();

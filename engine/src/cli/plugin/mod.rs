@@ -1,4 +1,4 @@
-//! `reposync plugin …`: the workbench of chunker authors. One file per subcommand.
+//! `reposync plugin …`: tools for authors of chunkers. One file per subcommand.
 
 mod battery;
 mod bench;
@@ -27,15 +27,15 @@ use super::exit::Exit;
 /// The subcommands of `plugin`.
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
-    /// Make a project that builds, and passes its own test, as it is
+    /// Create a project that builds and passes its own test without changes
     New(NewArgs),
-    /// Build a component of a project or a core module, and check it
+    /// Build a component from a project or a core module, and check it
     Build(BuildArgs),
-    /// Run a component over files and check that it keeps the contract
+    /// Run a component on files and check that it complies with the contract
     Test(TestArgs),
-    /// Show what a component says of itself: name, version, digest, imports, settings
+    /// Show a component's description: name, version, digest, imports, settings
     Inspect(InspectArgs),
-    /// Measure a component: start, calls, megabytes per second, memory
+    /// Measure a component: start-up, calls, megabytes per second, memory
     Bench(BenchArgs),
     /// Print the contract between engine and components (WIT)
     Wit,
@@ -64,7 +64,7 @@ pub(super) struct NewArgs {
     /// The language
     #[arg(long, value_enum, default_value_t = Language::Rust)]
     pub(super) lang: Language,
-    /// The folder to make [default: NAME]
+    /// The folder to create [default: NAME]
     #[arg(long, value_name = "DIR")]
     pub(super) dir: Option<PathBuf>,
 }
@@ -78,13 +78,13 @@ pub(super) struct BuildArgs {
     /// The project's folder
     #[arg(value_name = "DIR", default_value = ".")]
     pub(super) dir: PathBuf,
-    /// Where the component goes [default: NAME.wasm in the project's folder]
+    /// Path of the component [default: NAME.wasm in the project's folder]
     #[arg(long, value_name = "FILE")]
     pub(super) out: Option<PathBuf>,
-    /// Make a component of this core module, which another tool has built
+    /// Make a component from this core module, which another tool built
     #[arg(long, value_name = "FILE", conflicts_with = "dir")]
     pub(super) module: Option<PathBuf>,
-    /// Build even if the component that is there was built from the same sources, tools and libraries
+    /// Build even if the existing component was built from the same sources, tools and libraries
     #[arg(long, conflicts_with = "module")]
     pub(super) force: bool,
 }
@@ -98,7 +98,7 @@ pub(super) struct TestArgs {
     /// The component
     #[arg(value_name = "COMPONENT")]
     pub(super) component: PathBuf,
-    /// Documents to chunk and print; a document's golden output stands beside it as `FILE.chunks.json`
+    /// Documents to chunk and print; the golden output of FILE is `FILE.chunks.json` next to it
     #[arg(value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
     /// The component's configuration, as JSON
@@ -107,7 +107,7 @@ pub(super) struct TestArgs {
     /// Write the golden outputs instead of comparing with them
     #[arg(long)]
     pub(super) update: bool,
-    /// Count instructions instead of time, so that every run measures the same
+    /// Count instructions instead of time, so that results are reproducible
     #[arg(long)]
     pub(super) deterministic: bool,
     /// Print the chunks as JSON
@@ -132,7 +132,7 @@ pub(super) struct BenchArgs {
     /// The component
     #[arg(value_name = "COMPONENT")]
     pub(super) component: PathBuf,
-    /// Documents to chunk over and over; none: made-up ones
+    /// Documents to chunk repeatedly [default: generated ones]
     #[arg(value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
     /// The component's configuration, as JSON
@@ -156,7 +156,7 @@ pub(super) async fn run(context: &Context, command: PluginCommand) -> CommandRes
     }
 }
 
-/// Components and tools block; they run off the executor.
+/// Components and tools block, so they run off the executor.
 async fn blocking(command: impl FnOnce() -> CommandResult + Send + 'static) -> CommandResult {
-    tokio::task::spawn_blocking(command).await.context("the command broke off")?
+    tokio::task::spawn_blocking(command).await.context("the command panicked")?
 }

@@ -1,4 +1,4 @@
-//! `plugin new`: a project that builds, and passes its own test, as it is.
+//! `plugin new`: creates a project that builds and passes its own test without changes.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
         .with_context(|| format!("failed to write `{}`", path.display()))
 }
 
-/// True where a project may be made: nothing is there, or an empty folder.
+/// True if the project can be created: the folder is missing or empty.
 fn is_free(folder: &Path) -> io::Result<bool> {
     match std::fs::read_dir(folder) {
         Ok(mut entries) => Ok(entries.next().is_none()),
@@ -43,7 +43,8 @@ fn is_free(folder: &Path) -> io::Result<bool> {
     }
 }
 
-/// A name that is one in every language's tools: lower-case letters, digits and single dashes.
+/// Checks that a name is valid for the tools of every language: lower-case letters, digits and
+/// single dashes.
 fn checked(name: &str) -> Result<&str, CommandError> {
     let letters = name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-');
     let shaped =
@@ -51,8 +52,8 @@ fn checked(name: &str) -> Result<&str, CommandError> {
     if letters && shaped && name.len() <= 60 {
         return Ok(name);
     }
-    Err(CommandError::invalid(format!("`{name}` is no name for a chunker"))
-        .hint("take lower-case letters, digits and dashes, starting with a letter: `meeting-notes`"))
+    Err(CommandError::invalid(format!("`{name}` is not a valid name for a chunker"))
+        .hint("use lower-case letters, digits and dashes, starting with a letter, such as `meeting-notes`"))
 }
 
 fn advice(name: &str, folder: &Path, language: Language, files: usize) -> String {

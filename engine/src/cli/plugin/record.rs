@@ -1,7 +1,7 @@
-//! What a component was built from. The build tools of JavaScript and Python make other bytes of the
-//! same sources each time, and with other bytes every file is chunked again. So `plugin build` writes
-//! a digest of everything that goes into a build into the component, and keeps a component whose
-//! digest is still the same.
+//! Records what a component was built from. The build tools of JavaScript and Python are not
+//! reproducible, and with a new digest of the component every file would be chunked again. `plugin
+//! build` therefore writes a digest of all build inputs into the component, and keeps a component
+//! whose digest matches.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,21 +13,21 @@ use wasmparser::{Parser, Payload};
 
 use crate::chunk::component::WIT;
 
-/// The custom section that holds the record, as JSON.
+/// The custom section that contains the record as JSON.
 const SECTION: &str = "reposync-build";
 
-/// Changes when `plugin build` calls the tools in another way.
+/// Increase when `plugin build` calls the tools differently.
 const RECIPE: &str = "1";
 
-/// Folders of a project that are not sources: documents of `plugin test`, and what tools install or
-/// write. Hidden files and folders are not sources either.
+/// Folders of a project that are not sources: documents of `plugin test`, and output of tools.
+/// Hidden files and folders are not sources either.
 const NOT_SOURCES: [&str; 5] = ["fixtures", "node_modules", "target", "venv", "__pycache__"];
 
-/// What goes into a build besides the sources.
+/// The build inputs other than the sources.
 pub(super) struct Inputs {
-    /// Names and versions of the tools.
     pub(super) tools: Vec<String>,
-    /// The installed libraries: names with versions, or whole lock files. The order does not matter.
+    /// The installed libraries: names with versions, or contents of lock files. The order does not
+    /// matter.
     pub(super) libraries: Vec<String>,
 }
 
@@ -36,16 +36,16 @@ pub(super) struct Inputs {
 pub(super) struct Record {
     /// SHA-256 of sources, contract, tools and libraries.
     pub(super) digest: String,
-    /// Names and versions of the tools, for people.
+    /// Names and versions of the tools, for display.
     pub(super) tools: Vec<String>,
 }
 
 impl Record {
-    /// The record of a build of the project in `dir`.
+    /// The record for a build of the project in `dir`.
     pub(super) fn of(dir: &Path, inputs: &Inputs) -> anyhow::Result<Self> {
         let mut hasher = Sha256::new();
         let mut part = |name: &str, content: &[u8]| {
-            // Lengths keep one part from running into the next.
+            // Lengths separate the parts.
             for bytes in [name.as_bytes(), content] {
                 hasher.update((bytes.len() as u64).to_le_bytes());
                 hasher.update(bytes);
@@ -69,7 +69,7 @@ impl Record {
         Ok(Self { digest: hex::encode(hasher.finalize()), tools: inputs.tools.clone() })
     }
 
-    /// The record in a component, if it has one.
+    /// Reads the record in a component; `None` if it has none.
     pub(super) fn read(component: &[u8]) -> Option<Self> {
         let sections = Parser::new(0).parse_all(component).map_while(Result::ok);
         let record = sections
@@ -81,7 +81,7 @@ impl Record {
         serde_json::from_slice(record).ok()
     }
 
-    /// Appends the record to a component that has none.
+    /// Appends the record to a component without one.
     pub(super) fn append(&self, component: &mut Vec<u8>) {
         let data = serde_json::to_vec(self).expect("texts are JSON");
         let mut section = Vec::new();
@@ -93,7 +93,8 @@ impl Record {
         component.extend_from_slice(&section);
     }
 
-    /// The component that was built from the same: `out`, else one in the project's folder.
+    /// An existing component that was built from the same inputs: `out`, or else one in the
+    /// project's folder.
     pub(super) fn kept(&self, dir: &Path, out: Option<&Path>) -> Option<PathBuf> {
         let is_same = |file: &Path| {
             std::fs::read(file)
@@ -114,7 +115,7 @@ impl Record {
     }
 }
 
-/// The files of a project that can end up in its component, by their paths with `/`.
+/// The project's files that may be part of its component, by path with `/`.
 fn sources(dir: &Path) -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![(String::new(), dir.to_owned())];
@@ -129,7 +130,7 @@ fn sources(dir: &Path) -> anyhow::Result<BTreeMap<String, PathBuf>> {
                 continue;
             }
             if path.is_dir() {
-                // A linked folder could lead round in a circle.
+                // Not followed, since links to folders may form a cycle.
                 if !path.is_symlink() {
                     folders.push((format!("{prefix}{name}/"), path));
                 }

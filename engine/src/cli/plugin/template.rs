@@ -1,11 +1,11 @@
-//! The projects that `plugin new` makes, as they stand in the program. Pure: names in, files out.
+//! The templates of `plugin new`, embedded in the program. No I/O: takes a name, returns files.
 
 use super::Language;
 
-/// A file of a project: its path from the project's folder, and its text.
+/// A file of a project: its path relative to the project, and its text.
 pub(super) type File = (String, String);
 
-/// Files of the Rust SDK, which a project carries along: it need not be on a registry.
+/// The files of the Rust SDK. Projects contain a copy, so that they do not depend on a registry.
 const SDK: &[(&str, &str)] = &[
     ("src/lib.rs", include_str!("../../../../plugin-sdk/src/lib.rs")),
     ("src/chunker.rs", include_str!("../../../../plugin-sdk/src/chunker.rs")),
@@ -23,18 +23,18 @@ const SDK: &[(&str, &str)] = &[
 
 const SDK_MANIFEST: &str = include_str!("../../../../plugin-sdk/Cargo.toml");
 
-/// The interface for chunkers in C: one header.
+/// The C API for chunkers: a single header.
 pub(super) const C_HEADER: &str = include_str!("../../../../plugin-sdk/c/reposync_chunker.h");
 
-/// What one language's project holds besides what all have.
+/// The files of a language's template, in addition to the common ones.
 struct Template {
     /// Path and text.
     files: &'static [(&'static str, &'static str)],
-    /// Where the chunker stands, for the README.
+    /// The location of the chunker, for the README.
     source: &'static str,
-    /// How its tools are installed.
+    /// Instructions to install its tools.
     tools: &'static str,
-    /// The command that runs its own tests, without the component.
+    /// The command that runs its unit tests without the component.
     unit_tests: &'static str,
 }
 
@@ -103,11 +103,11 @@ pub(super) fn files(name: &str, language: Language) -> Vec<File> {
     files
 }
 
-/// A manifest of our workspace as one that stands alone: what it inherits is written out.
+/// Makes a manifest of our workspace independent by replacing inherited values.
 fn standalone(manifest: &str) -> String {
     manifest
         .replace("[lints]\nworkspace = true\n\n", "")
-        // Before `version`, which it ends with.
+        // Must precede the replacement of `version`, which is a suffix of this text.
         .replace(
             "rust-version.workspace = true",
             concat!("rust-version = \"", env!("CARGO_PKG_RUST_VERSION"), "\""),

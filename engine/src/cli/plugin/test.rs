@@ -1,5 +1,5 @@
-//! `plugin test`: documents through a component, beside their golden outputs, and then the battery
-//! of awkward ones, each on a fresh and on a reused instance.
+//! `plugin test`: runs a component on documents, compares with their golden outputs, and then runs
+//! the battery of edge cases. Each document runs on a fresh and on a reused instance.
 
 use std::path::{Path, PathBuf};
 
@@ -17,20 +17,20 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{Output, escape};
 use crate::model::Document;
 
-/// Characters of a chunk's text that are shown.
+/// Maximum number of characters shown of a chunk's text.
 const SHOWN: usize = 60;
 
-/// What became of one document.
+/// The result of one document.
 #[derive(Serialize)]
 struct Report {
     document: String,
     chunks: Vec<GoldenChunk>,
-    /// What is wrong; none: it passed.
+    /// Why the document failed; `None` if it passed.
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
-    /// What the component logged and printed: `info: …`, `printed: …`.
+    /// Lines that the component logged or printed, as `info: …` or `printed: …`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     said: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,10 +77,10 @@ pub(super) fn run(out: &Output, args: &TestArgs) -> CommandResult {
         return Ok(Exit::Done);
     }
     Err(CommandError::new(Exit::Failed, anyhow::anyhow!("{failed} of {} failed", count(all, "document")))
-        .hint("`--update` writes golden outputs anew where the change was meant"))
+        .hint("if the changes are intended, run again with `--update` to rewrite the golden outputs"))
 }
 
-/// One document that the author names; with its cleaned text.
+/// Tests a document that the author names. Returns its cleaned text too.
 fn document(chunker: &ComponentChunker, file: &Path, update: bool) -> Result<(Report, String), CommandError> {
     let shown_path = file.display().to_string();
     let bytes = std::fs::read(file).with_context(|| format!("failed to read `{shown_path}`"))?;
@@ -97,7 +97,7 @@ fn document(chunker: &ComponentChunker, file: &Path, update: bool) -> Result<(Re
     Ok((report, cleaned.text))
 }
 
-/// The path as a component would see it: below the repository, with `/`.
+/// The path as a component would see it: relative to a repository, with `/`.
 fn relative(file: &Path) -> String {
     let parts: Vec<_> = file
         .components()
@@ -138,7 +138,7 @@ fn compare(file: &Path, report: &mut Report, update: bool) -> Result<(), Command
     Ok(())
 }
 
-/// Awkward documents, under the path of one that the component takes.
+/// Tests edge cases, with the path of a document that the component accepts.
 fn run_battery(chunker: &ComponentChunker, file: Option<&Path>, awkward: &[Awkward]) -> Vec<Report> {
     let extension = chunker.info().extensions.first().map_or("", String::as_str);
     let path = file.map_or_else(|| format!("battery/document{extension}"), relative);
@@ -152,7 +152,7 @@ fn run_battery(chunker: &ComponentChunker, file: Option<&Path>, awkward: &[Awkwa
         .collect()
 }
 
-/// A document on a fresh instance, once more on the same one, and on another fresh one.
+/// Runs a document on a fresh instance, again on the same one, and on another fresh one.
 fn check(chunker: &ComponentChunker, path: &str, text: &str) -> Report {
     let document = Document { path, text, language: language_in(path, text) };
     let mut trial = Trial::new(chunker);
@@ -170,7 +170,7 @@ fn check(chunker: &ComponentChunker, path: &str, text: &str) -> Report {
     for (how, other) in [("a reused instance", &reused), ("another fresh instance", &fresh)] {
         if report.failure.is_none() && !same(&first.verdict, &other.verdict) {
             report.failure =
-                Some(format!("it is not deterministic: the same document gives something else on {how}"));
+                Some(format!("not deterministic: the same document gives a different result on {how}"));
         }
     }
     if let Some(fuel) = first.fuel {
@@ -184,7 +184,7 @@ fn check(chunker: &ComponentChunker, path: &str, text: &str) -> Report {
 
 fn same(one: &Verdict, other: &Verdict) -> bool {
     match (one, other) {
-        // Backtraces and times in it may differ.
+        // Backtraces and times in the message may differ.
         (Verdict::Broke { .. }, Verdict::Broke { .. }) => true,
         _ => one == other,
     }
@@ -202,7 +202,7 @@ fn take(report: &mut Report, text: &str, outcome: Outcome) {
     }
 }
 
-/// Lines that lie in no chunk: no fault, but often not meant.
+/// Text outside of every chunk: allowed, but often a mistake.
 fn gaps(text: &str, chunks: &[GoldenChunk]) -> Vec<String> {
     if chunks.is_empty() {
         return Vec::new();

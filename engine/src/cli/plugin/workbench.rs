@@ -1,5 +1,5 @@
-//! What `test`, `inspect`, `bench` and `build` share: a component named on the command line, loaded
-//! as a stage would be, and numbers as people read them.
+//! Helpers of `test`, `inspect`, `bench` and `build`: loading a component from the command line
+//! like a stage, and formatting numbers.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use crate::chunk::component::{
 use crate::cli::error::CommandError;
 use crate::model::ByteSize;
 
-/// Where components are compiled to: there need be no `reposync.toml` around.
+/// The cache of compiled components, which does not require a `reposync.toml`.
 pub(super) fn folders() -> Folders {
     let compiled = default_compiled_cache(&|name| std::env::var(name).ok());
     let cache = compiled.as_deref().and_then(Path::parent).map_or_else(|| ".reposync".into(), Path::to_owned);
     Folders::of_user(compiled, &cache)
 }
 
-/// A new folder below the temporary one that only this user can enter. It is removed on drop.
+/// Creates a temporary folder that only this user can access. It is removed on drop.
 pub(super) fn private_folder(prefix: &str) -> anyhow::Result<tempfile::TempDir> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(prefix);
@@ -29,18 +29,18 @@ pub(super) fn private_folder(prefix: &str) -> anyhow::Result<tempfile::TempDir> 
     builder.tempdir().context("failed to make a temporary folder")
 }
 
-/// The settings of a stage that names this component.
+/// The settings of a stage with this component.
 pub(super) fn settings(component: &Path, config: &str) -> Result<WasmSettings, CommandError> {
     let config: serde_json::Map<String, serde_json::Value> =
         serde_json::from_str(config).map_err(|error| {
-            CommandError::invalid(format!("`--settings` is no JSON object: {error}"))
+            CommandError::invalid(format!("`--settings` is not a JSON object: {error}"))
                 .hint("write it like `--settings '{\"level\": 2}'`")
         })?;
     serde_json::from_value(serde_json::json!({ "component": component, "config": config }))
         .map_err(|error| CommandError::invalid(error.to_string()))
 }
 
-/// Loads a component as a stage of its file's name.
+/// Loads a component as a stage named after its file.
 pub(super) fn load(
     component: &Path,
     config: &str,
@@ -54,7 +54,7 @@ pub(super) fn load(
     Ok((host, chunker))
 }
 
-/// A duration to three digits: `1.24 ms`.
+/// A duration with three digits: `1.24 ms`.
 pub(super) fn time(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     let (value, unit) = match seconds {
@@ -72,7 +72,7 @@ pub(super) fn time(duration: Duration) -> String {
     format!("{value:.digits$} {unit}")
 }
 
-/// A size to three digits: `97.3 KiB`.
+/// A size with three digits: `97.3 KiB`.
 pub(super) fn size(bytes: u64) -> String {
     let (value, unit) = match bytes {
         b if b >= 1 << 20 => (b as f64 / f64::from(1 << 20), "MiB"),

@@ -1,4 +1,4 @@
-//! Why a file is in the index or not, as text.
+//! Renders why a file is in the index or not.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -8,7 +8,6 @@ use crate::model::{Explanation, FileFacts, ProjectExplanation};
 use super::super::output::{Style, escape};
 use super::words::{ago, count, field, short};
 
-/// The explanation as text.
 pub(crate) fn render(explanation: &Explanation, now: DateTime<Utc>, style: &Style) -> String {
     let mut text = String::new();
     for project in &explanation.projects {
@@ -35,8 +34,8 @@ fn render_project(project: &ProjectExplanation, now: DateTime<Utc>, style: &Styl
         };
         text.push_str(&format!("{name}: {verdict}\n"));
         if project.left_out.is_none() {
-            let why = "no run has seen it: it is not in the commit that is indexed, `.gitattributes` leaves \
-                it out, or its repository is not indexed yet (`reposync status`)";
+            let why = "no run has found it: it is not in the indexed commit, `.gitattributes` excludes \
+                it, or its repository is not indexed yet (`reposync status`)";
             text.push_str(&field("why", why));
         }
     } else if let Some(reason) = &project.left_out {
@@ -57,8 +56,8 @@ fn verdict(file: &FileFacts, style: &Style) -> String {
         "synced" => style.good(&format!("indexed from `{repository}`")),
         "skipped" => style.warning(&format!("not indexed from `{repository}`: {detail}")),
         "failed" => {
-            let kept = if file.chunks > 0 { "; its chunks of before stay" } else { "" };
-            style.bad(&format!("failed in `{repository}`, tried again by the next run{kept}: {detail}"))
+            let kept = if file.chunks > 0 { "; its previous chunks are kept" } else { "" };
+            style.bad(&format!("failed in `{repository}`, the next run retries it{kept}: {detail}"))
         }
         "adopted" => format!("found in the store for `{repository}`; the next run compares it"),
         _ => style.warning(&format!("differs in the store for `{repository}`; the next run writes it again")),

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, for programs: JSON, annotations of GitHub Actions, SARIF.
+//! Renders the problems of a configuration for programs: JSON, GitHub Actions annotations, SARIF.
 
 use std::path::Path;
 
@@ -8,20 +8,20 @@ use serde_json::{Value, json};
 use crate::config::Problem;
 use crate::model::StageError;
 
-/// One thing that is wrong: a problem of the file, or what a component or a service refuses.
+/// A problem of the file, or a component or service that refuses its configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Finding {
     /// `configuration`, `component` or `service`.
     pub(crate) kind: &'static str,
-    /// The key it concerns, such as `stages.prose.chunk_overlap`; empty for the file as a whole.
+    /// The key, such as `stages.prose.chunk_overlap`; empty for the file as a whole.
     pub(crate) path: String,
-    /// The line, from 1; `None` where it has no place in the file.
+    /// The line, from 1; `None` if the finding has no position in the file.
     pub(crate) line: Option<usize>,
     /// The column in characters, from 1.
     pub(crate) column: Option<usize>,
     /// What is wrong.
     pub(crate) message: String,
-    /// What to do.
+    /// What the user can do.
     pub(crate) hint: Option<String>,
 }
 
@@ -38,7 +38,7 @@ impl Finding {
         }
     }
 
-    /// What a component or a service refuses.
+    /// An error of a component or service.
     pub(crate) fn of_error(kind: &'static str, error: &StageError) -> Self {
         Self {
             kind,
@@ -57,7 +57,7 @@ impl Finding {
     }
 }
 
-/// Annotations of GitHub Actions, one in a line.
+/// GitHub Actions annotations, one per line.
 pub(crate) fn github(file: &Path, findings: &[Finding]) -> String {
     let mut text = String::new();
     for finding in findings {
@@ -72,7 +72,7 @@ pub(crate) fn github(file: &Path, findings: &[Finding]) -> String {
     text
 }
 
-/// The value of a workflow command, escaped as the runner undoes it.
+/// The value of a workflow command, escaped as the runner expects.
 fn data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
@@ -81,7 +81,7 @@ fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// A log in SARIF 2.1.0, for code scanning.
+/// A SARIF 2.1.0 log for code scanning.
 pub(crate) fn sarif(file: &Path, findings: &[Finding]) -> Value {
     let uri = file.display().to_string().replace('\\', "/");
     let results: Vec<Value> = findings
@@ -109,8 +109,8 @@ pub(crate) fn sarif(file: &Path, findings: &[Finding]) -> Value {
                 "version": env!("CARGO_PKG_VERSION"),
                 "rules": [
                     rule("configuration", "a problem of the configuration file"),
-                    rule("component", "a component that is refused"),
-                    rule("service", "a service that refuses"),
+                    rule("component", "a component that cannot be used"),
+                    rule("service", "a service that refused a request"),
                 ],
             } },
             "columnKind": "unicodeCodePoints",

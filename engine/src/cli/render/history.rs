@@ -1,4 +1,4 @@
-//! Past runs, as a table. One run in full is rendered like a fresh one, by `summary`.
+//! Renders past runs as a table. A single run is rendered by `summary`.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -9,24 +9,25 @@ use super::super::output::{Style, escape};
 use super::table::Table;
 use super::words::{duration, moment, number};
 
-/// A run of the past, or the one in progress.
+/// A past run, or the one in progress.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct PastRun {
     /// Its id.
     pub(crate) run: String,
-    /// The id of the request that asked for it, for a run that is one of several.
+    /// The id of the request that the run belongs to; equals `run` unless the request covers
+    /// several projects.
     pub(crate) request: String,
-    /// Its project; `None`: several, or what the file does not declare any more.
+    /// The project; `None` for several projects and for a clean-up of orphans.
     pub(crate) project: Option<String>,
-    /// What started it.
+    /// What triggered it.
     pub(crate) trigger: String,
     /// When it started (UTC).
     pub(crate) started_at: DateTime<Utc>,
-    /// What it did; none while it is in progress, or when it was killed.
+    /// `None` while it is in progress, or if the process died before the run ended.
     pub(crate) report: Option<Report>,
 }
 
-/// The runs as text, in the order in which they came.
+/// The runs as text, in the given order.
 pub(crate) fn render(runs: &[PastRun], style: &Style) -> String {
     if runs.is_empty() {
         return "No run yet.\n".to_owned();
@@ -57,13 +58,13 @@ fn outcome(report: Option<&Report>, style: &Style) -> String {
     }
 }
 
-/// The cells of a run without a report: its project, in the last column.
+/// The cells of a run without a report: only the project, in the last column.
 fn unfinished(run: &PastRun) -> Vec<String> {
     let project = run.project.as_deref().map(|name| escape(name).into_owned()).unwrap_or_default();
     [vec![String::new(); 5], vec![project]].concat()
 }
 
-/// The cells that only a finished run has.
+/// The cells of a finished run.
 fn facts(report: &Report) -> Vec<String> {
     let sum = |f: fn(&Counts) -> u64| number(report.projects.iter().map(|part| f(&part.counts)).sum());
     let names: Vec<_> = report.projects.iter().map(|project| escape(&project.project)).collect();

@@ -1,5 +1,5 @@
-//! Values into text: pure functions that take what happened and a [`Style`](super::output::Style)
-//! and return what a person reads. Whatever comes from a repository or a service is escaped here.
+//! Renders values as text: functions without I/O that take a value and a
+//! [`Style`](super::output::Style). Text from repositories and services is escaped here.
 
 pub(super) mod explain;
 pub(super) mod findings;

@@ -1,4 +1,4 @@
-//! A plan as text: repositories and files with their reasons, the bill, what is withheld or missing.
+//! Renders a plan: repositories and files with reasons, cost, withheld work, failures.
 
 use std::collections::BTreeMap;
 
@@ -12,16 +12,15 @@ use super::words::{
     count, field, hints, noun_for, number, place_of, price, render_hints, short, skip_examples, skipped,
 };
 
-/// Files of a repository that are listed without `-v`.
+/// Number of files listed per repository without `-v`.
 const FOLDED: usize = 20;
 
-/// Secrets of a project that are named.
+/// Number of secrets listed per project.
 const SECRETS_NAMED: usize = 3;
 
-/// Reasons stand in a column, at most so far from the paths' beginning.
+/// Maximum column at which reasons are aligned, counted from the start of the paths.
 const REASON_COLUMN: usize = 48;
 
-/// The plan as text.
 pub(crate) fn render(plan: &Plan, style: &Style) -> String {
     let mut text = String::new();
     for project in &plan.projects {
@@ -66,7 +65,7 @@ fn render_project(plan: &ProjectPlan, exact: bool, style: &Style) -> String {
     text
 }
 
-/// Where the first secrets stand, and how to keep them out.
+/// The locations of the first secrets, and how to keep them out.
 fn secrets(plan: &ProjectPlan) -> String {
     let first: Vec<String> = plan
         .secrets
@@ -87,7 +86,7 @@ fn render_repository(plan: &RepositoryPlan, style: &Style) -> String {
         (None, Some(commit)) => format!("{}, new", short(commit)),
         (Some(previous), Some(commit)) if previous == commit => short(commit),
         (Some(previous), Some(commit)) => format!("{} -> {}", short(previous), short(commit)),
-        (_, None) => "leaves the index".to_owned(),
+        (_, None) => "removed from the index".to_owned(),
     };
     let mut text = format!("  {} ({commits})\n", escape(&plan.repository));
     let shown = if style.verbose > 0 || plan.files.len() <= FOLDED + 1 { plan.files.len() } else { FOLDED };
@@ -108,7 +107,7 @@ fn render_repository(plan: &RepositoryPlan, style: &Style) -> String {
     text
 }
 
-/// What differs in recipes, and how many files it concerns.
+/// Differences between recipes, with the number of files that each concerns.
 fn recipe_changes(plan: &ProjectPlan) -> BTreeMap<&str, u64> {
     let mut changes = BTreeMap::new();
     let files = plan.repositories.iter().flat_map(|repository| &repository.files);
@@ -151,7 +150,7 @@ fn count_actions<'a>(files: impl Iterator<Item = &'a FilePlan>) -> BTreeMap<Acti
     counts
 }
 
-/// The lines of an estimate; those that say nothing are left out.
+/// The lines of an estimate; lines without content are left out.
 fn bill(estimate: &Estimate, exact: bool) -> Vec<(&'static str, String)> {
     let about = if exact { "" } else { "about " };
     let mut lines = Vec::new();
@@ -219,7 +218,7 @@ fn total(plan: &Plan, style: &Style) -> String {
         return format!("{}{cannot}\n", style.bad("Failed:"));
     }
     if plan.is_empty() {
-        return format!("{} what is indexed is what is declared.{cannot}\n", style.good("Nothing to do:"));
+        return format!("{} the indexes match the configuration.{cannot}\n", style.good("Nothing to do:"));
     }
     let files = plan.projects.iter().flat_map(|project| &project.repositories).flat_map(|repo| &repo.files);
     let counts = count_actions(files);
@@ -239,7 +238,7 @@ fn total(plan: &Plan, style: &Style) -> String {
     format!("{} {} {noun}: {}.{cannot}\n", style.strong("Plan:"), number(all), parts.join(", "))
 }
 
-/// What all projects cost together, where more than one costs something.
+/// The total cost of all projects, if more than one has a cost.
 fn whole_bill(plan: &Plan, style: &Style) -> String {
     let paid: Vec<&Estimate> =
         plan.projects.iter().map(|project| &project.estimate).filter(|one| one.texts > 0).collect();
@@ -275,7 +274,7 @@ fn advice(plan: &Plan, style: &Style) -> String {
         advice.push("`reposync apply --allow-cost` embeds what the spending guard withholds".to_owned());
     }
     if !plan.is_empty() {
-        advice.push("`reposync apply` makes it so".to_owned());
+        advice.push("`reposync apply` carries it out".to_owned());
     }
     render_hints(&advice, style)
 }
@@ -383,7 +382,7 @@ mod tests {
         hint: check the name, or what the token may see
         hint: `reposync apply --allow-deletes` removes what the deletion guard withholds
         hint: `reposync apply --allow-cost` embeds what the spending guard withholds
-        hint: `reposync apply` makes it so
+        hint: `reposync apply` carries it out
         ");
     }
 

@@ -1,5 +1,5 @@
-//! Events into the state of a run as a person follows it: the live view, and lines for where
-//! there is no terminal. Pure: no clock, no terminal.
+//! Aggregates events into the progress of a run, and renders it as the live view or as plain lines.
+//! No I/O: callers pass the time.
 
 use std::collections::BTreeMap;
 
@@ -17,13 +17,13 @@ const PHASES: [(Phase, &str, &str); 6] = [
     (Phase::Commit, "record", "file"),
 ];
 
-/// Waits shorter than this many seconds are not worth a line.
+/// Minimum duration in seconds of a wait that is shown as a line.
 const SHORT_WAIT: f64 = 5.0;
 
-/// Between two lines of progress at least so many files are recorded.
+/// Minimum number of files recorded between two lines of progress.
 const LINE_EVERY: u64 = 500;
 
-/// What a run has done so far.
+/// The progress of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     counters: [Counter; PHASES.len()],
@@ -42,13 +42,13 @@ struct Counter {
 
 #[derive(Debug)]
 struct Wait {
-    /// When it ends, in seconds since the run began.
+    /// When it ends, in seconds since the start of the run.
     until: f64,
     reason: String,
 }
 
 impl Tally {
-    /// Takes an event in; `at` is in seconds since the run began.
+    /// Adds an event; `at` is in seconds since the start of the run.
     pub(crate) fn add(&mut self, event: &Event, at: f64) {
         match event {
             Event::ProjectStarted { project } => self.running.push(project.clone()),
@@ -71,7 +71,7 @@ impl Tally {
         }
     }
 
-    /// The line that an event is worth where there is no live view; none for most.
+    /// The line to print for an event without a live view; `None` for most events.
     pub(crate) fn line(&mut self, event: &Event, at: f64) -> Option<String> {
         let at = clock(at);
         match event {
@@ -104,7 +104,7 @@ impl Tally {
         }
     }
 
-    /// The live view; `at` is in seconds since the run began.
+    /// The live view; `at` is in seconds since the start of the run.
     pub(crate) fn view(&self, at: f64, style: &Style) -> String {
         let mut lines = Vec::new();
         let projects = match self.running.as_slice() {
@@ -151,13 +151,13 @@ fn index(phase: Phase) -> usize {
 fn ended(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Done => "done",
-        Outcome::Partial => "done, but something is missing",
-        Outcome::Failed => "ended early",
+        Outcome::Partial => "completed with failures",
+        Outcome::Failed => "failed",
         Outcome::Interrupted => "interrupted",
     }
 }
 
-/// Twenty cells, filled by how much is done.
+/// A progress bar of twenty cells.
 fn meter(done: u64, expected: u64, style: &Style) -> String {
     const CELLS: u64 = 20;
     let filled = done.saturating_mul(CELLS).checked_div(expected).unwrap_or(0);

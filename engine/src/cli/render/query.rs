@@ -1,4 +1,4 @@
-//! The matches of a query as text: where, how near, what it says.
+//! Renders the matches of a query: position, score, text.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -7,17 +7,16 @@ use crate::model::Match;
 
 use super::super::output::{Style, escape};
 
-/// Lines of a match that are shown without `-v`.
+/// Number of lines shown per match without `-v`.
 const EXCERPT: usize = 6;
 
-/// The answer to a query: `{"matches": [...]}` for machines.
+/// The result of a query; as JSON `{"matches": [...]}`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Answer {
     /// The matches, best first.
     pub(crate) matches: Vec<Match>,
 }
 
-/// The matches as text.
 pub(crate) fn render(answer: &Answer, style: &Style) -> String {
     let mut text = String::new();
     for (i, found) in answer.matches.iter().enumerate() {
@@ -56,7 +55,7 @@ fn render_match(rank: usize, found: &Match, style: &Style) -> String {
     text
 }
 
-/// The first lines that say something, without the indentation they share.
+/// The first non-empty lines, without their common indentation.
 fn excerpt(body: &str, style: &Style) -> String {
     let lines: Vec<String> =
         body.lines().map(|line| line.trim_end().replace('\t', "    ")).skip_while(String::is_empty).collect();
@@ -90,7 +89,7 @@ fn text_of<'a>(metadata: &'a Map<String, Value>, key: &str) -> &'a str {
     metadata.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Remote stores give numbers back as floats.
+/// Remote stores return numbers as floats.
 fn lines_of(metadata: &Map<String, Value>) -> Option<(u64, u64)> {
     let line = |key: &str| {
         let value = metadata.get(key)?;

@@ -1,4 +1,4 @@
-//! How current each project is, as a table.
+//! Renders the status of projects.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -8,10 +8,9 @@ use super::super::output::{Style, escape};
 use super::table::Table;
 use super::words::{ago, count, field, moment, number, short, span};
 
-/// Repositories listed without `-v`.
+/// Number of repositories listed without `-v`.
 const FOLDED: usize = 20;
 
-/// The status as text.
 pub(crate) fn render(status: &StatusView, style: &Style) -> String {
     let mut text = String::new();
     for project in &status.projects {
@@ -50,7 +49,7 @@ fn render_project(project: &ProjectStatus, now: DateTime<Utc>, style: &Style) ->
     line("indexed", &format!("{} in {}", count(project.vectors, "vector"), count(project.files, "file")));
     line("place", &escape(&project.place));
     if project.failed_files > 0 {
-        line("failed", &format!("{}, tried again by the next run", count(project.failed_files, "file")));
+        line("failed", &format!("{}, the next run retries them", count(project.failed_files, "file")));
     }
     if project.open_intents > 0 {
         line("open", &format!("{}, closed by the next run", count(project.open_intents, "intent")));
@@ -68,7 +67,7 @@ fn render_project(project: &ProjectStatus, now: DateTime<Utc>, style: &Style) ->
     text
 }
 
-/// How far the index is behind the heads as last seen; none where it is not.
+/// How far the index is behind the last seen heads; `None` if it is not.
 fn behind(project: &ProjectStatus) -> Option<String> {
     let commits = match project.commits_behind {
         Some(0) => return None,
@@ -85,7 +84,7 @@ fn behind(project: &ProjectStatus) -> Option<String> {
 
 fn verdict(project: &ProjectStatus, now: DateTime<Utc>, style: &Style) -> String {
     if !project.declared {
-        return style.warning("orphan, not in the file any more; `reposync apply --prune` removes it");
+        return style.warning("orphan, no longer in the file; `reposync apply --prune` removes it");
     }
     let last = match &project.last_run {
         None => style.warning("never run"),
@@ -94,7 +93,7 @@ fn verdict(project: &ProjectStatus, now: DateTime<Utc>, style: &Style) -> String
             match run.outcome {
                 Outcome::Done => style.good(&format!("complete, run {ended}")),
                 Outcome::Partial => style.warning(&format!("incomplete, run {ended}")),
-                Outcome::Failed => style.bad(&format!("last run ended early {ended}")),
+                Outcome::Failed => style.bad(&format!("last run failed {ended}")),
                 Outcome::Interrupted => style.warning(&format!("last run interrupted {ended}")),
             }
         }

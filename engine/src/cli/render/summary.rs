@@ -1,4 +1,4 @@
-//! The report of a run as text: what was done for each project, what failed, the sum, what to do.
+//! Renders the report of a run: results per project, failures, the total, hints.
 
 use crate::model::{Counts, GuardKind, Outcome, ProjectReport, Report};
 
@@ -8,7 +8,6 @@ use super::words::{
     skipped,
 };
 
-/// The report as text.
 pub(crate) fn render(report: &Report, style: &Style) -> String {
     let mut text = String::new();
     for project in &report.projects {
@@ -67,7 +66,7 @@ fn verdict(report: &ProjectReport, style: &Style) -> String {
         Outcome::Done if is_idle(&report.counts) => style.good("nothing to do"),
         Outcome::Done => style.good("done"),
         Outcome::Partial => style.warning("incomplete"),
-        Outcome::Failed => style.bad("ended early"),
+        Outcome::Failed => style.bad("failed"),
         Outcome::Interrupted => style.warning("interrupted"),
     }
 }
@@ -99,7 +98,7 @@ fn files(counts: &Counts) -> String {
     ])
 }
 
-/// What failed, one thing in a line. Of many alike the first few stand for all but with `-v`.
+/// Failures, one per line. Without `-v`, only the first few of each project.
 fn render_failures(report: &Report, style: &Style) -> String {
     const FOLDED: usize = 10;
     let mut text = String::new();
@@ -119,10 +118,7 @@ fn render_failures(report: &Report, style: &Style) -> String {
         if let Some(error) = &project.error {
             let label = style.bad("error:");
             let place = place_of(error);
-            text.push_str(&format!(
-                "{label} project `{name}` ended early: {place}: {}\n",
-                escape(&error.error)
-            ));
+            text.push_str(&format!("{label} project `{name}` failed: {place}: {}\n", escape(&error.error)));
         }
     }
     if !text.is_empty() {
@@ -131,10 +127,10 @@ fn render_failures(report: &Report, style: &Style) -> String {
     text
 }
 
-/// Failures that the report counts or lists but the summary does not show.
+/// Failures that are counted or listed in the report but not shown in the summary.
 fn hidden_failures(project: &ProjectReport, shown: usize) -> u64 {
     let listed = project.failures.len() as u64;
-    // A failed repository is listed, but it is no failed file.
+    // A failed repository is listed, but not counted as a failed file.
     let files_listed = project.failures.iter().filter(|failure| failure.path.is_some()).count() as u64;
     let unlisted = project.counts.files_failed.saturating_sub(files_listed);
     listed.saturating_sub(shown as u64) + unlisted
@@ -163,7 +159,7 @@ fn total(report: &Report, style: &Style) -> String {
     }
     let ended = report.projects.iter().filter(|project| project.error.is_some()).count() as u64;
     if ended > 0 {
-        facts.push(format!("{} ended early", count(ended, "project")));
+        facts.push(format!("{} failed", count(ended, "project")));
     }
     let facts = if facts.is_empty() { String::new() } else { format!(": {}", facts.join(", ")) };
     format!("{}{facts} in {}.", paint(style, word), duration(report.seconds))

@@ -1,4 +1,4 @@
-//! Aligned columns, without lines around them.
+//! Renders aligned columns without borders.
 
 use console::measure_text_width;
 
@@ -15,24 +15,24 @@ impl Table {
         Self { rows: vec![heading.iter().map(|&cell| cell.to_owned()).collect()], right: Vec::new() }
     }
 
-    /// Sets columns of numbers, by index, flush right.
+    /// Right-aligns the columns with these indexes.
     #[must_use]
     pub(super) fn numbers(mut self, columns: &[usize]) -> Self {
         self.right = columns.to_vec();
         self
     }
 
-    /// Adds a row; its cells are escaped already and may be coloured.
+    /// Adds a row. Its cells are escaped already and may contain colour codes.
     pub(super) fn row(&mut self, cells: Vec<String>) {
         self.rows.push(cells);
     }
 
-    /// True while there is nothing but the heading.
+    /// True if there are no rows except the heading.
     pub(super) fn is_empty(&self) -> bool {
         self.rows.len() < 2
     }
 
-    /// The text, each line indented by so many columns.
+    /// The text, with each line indented by this many columns.
     pub(super) fn render(&self, indent: usize) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {

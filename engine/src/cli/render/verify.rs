@@ -1,11 +1,11 @@
-//! What `verify` found: ledger and store side by side.
+//! Renders the result of `verify`.
 
 use crate::model::{ProjectVerify, VerifyReport};
 
 use super::super::output::{Style, escape};
 use super::words::{count, field, number, parts, render_hints};
 
-/// Ids shown of each kind without `-v`.
+/// Number of example ids per project without `-v`.
 const EXAMPLES: usize = 3;
 
 /// The findings as text.
@@ -46,7 +46,9 @@ pub(crate) fn render(report: &VerifyReport, style: &Style) -> String {
     let mut advice: Vec<String> = hints.map(|hint| escape(hint).into_owned()).collect();
     text.push_str(&total(report, style));
     if !report.is_clean() && !report.repair {
-        advice.push("`reposync verify --repair` mends holes from the cache and deletes orphans".to_owned());
+        advice.push(
+            "`reposync verify --repair` writes missing vectors from the cache and deletes orphans".to_owned(),
+        );
     } else if report.projects.iter().any(|project| project.error.is_none() && project.is_open()) {
         advice.push("`reposync apply --full` writes every vector again".to_owned());
     }

@@ -1,4 +1,4 @@
-//! Numbers, plurals, durations and times as people read them.
+//! Formats numbers, plurals, durations and times.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -24,7 +24,7 @@ pub(super) fn count(n: u64, noun: &str) -> String {
     format!("{} {}", number(n), noun_for(n, noun))
 }
 
-/// The noun alone, in the number that `n` asks for.
+/// The noun alone, in singular or plural.
 pub(super) fn noun_for(n: u64, noun: &str) -> String {
     if n == 1 {
         return noun.to_owned();
@@ -36,15 +36,15 @@ pub(super) fn noun_for(n: u64, noun: &str) -> String {
     }
 }
 
-/// A line of a project's block: `  files       1,250 added`. Nothing where there is nothing to say.
+/// A line of a project's block, such as `  files       1,250 added`; empty if the value is.
 pub(super) fn field(label: &str, value: &str) -> String {
     if value.is_empty() { String::new() } else { format!("  {label:<14}{value}\n") }
 }
 
-/// Where the values of [`field`] begin.
+/// The column in which the values of [`field`] start.
 pub(super) const VALUE_COLUMN: usize = 16;
 
-/// Seconds since a run began, for a view that changes all the time: `0:04`, `1:02:30`.
+/// Seconds since the start of a run, for the live view: `0:04`, `1:02:30`.
 pub(super) fn clock(seconds: f64) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
     let whole = seconds as u64;
@@ -54,14 +54,14 @@ pub(super) fn clock(seconds: f64) -> String {
     }
 }
 
-/// The parts that are not zero, in order: `12 added, 3 changed`.
+/// The non-zero parts, in order: `12 added, 3 changed`.
 pub(super) fn parts(parts: &[(u64, &str)]) -> String {
     let shown: Vec<_> =
         parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", number(*n))).collect();
     shown.join(", ")
 }
 
-/// Seconds as `0.34 s`, `12.4 s`, `15m30s`, `2h05m`.
+/// A duration in seconds: `0.34 s`, `12.4 s`, `15m30s`, `2h05m`.
 pub(super) fn duration(seconds: f64) -> String {
     if !seconds.is_finite() || seconds < 0.0 {
         return "?".to_owned();
@@ -89,7 +89,7 @@ pub(super) fn ago(now: DateTime<Utc>, then: DateTime<Utc>) -> String {
     format!("{} ago", span(passed))
 }
 
-/// A span in its largest unit: `40 seconds`, `5 minutes`, `3 days`.
+/// A time span in its largest unit: `40 seconds`, `5 minutes`, `3 days`.
 pub(super) fn span(span: TimeDelta) -> String {
     let seconds = span.num_seconds().unsigned_abs();
     let (n, unit) = match seconds {
@@ -101,19 +101,19 @@ pub(super) fn span(span: TimeDelta) -> String {
     count(n, unit)
 }
 
-/// A moment: `2026-01-31 08:00:00 UTC`.
+/// A time: `2026-01-31 08:00:00 UTC`.
 pub(super) fn moment(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// The first ten digits of a commit's id.
+/// The first ten digits of a commit id.
 pub(super) fn short(commit: GitSha) -> String {
     let mut id = commit.to_string();
     id.truncate(10);
     id
 }
 
-/// A price, in whatever currency the file speaks of; small ones keep four decimals.
+/// A price in the currency of the configuration. Small ones have four decimals.
 pub(super) fn price(price: f64) -> String {
     if price > 0.0 && price < 0.0001 {
         "under 0.0001".to_owned()
@@ -124,7 +124,7 @@ pub(super) fn price(price: f64) -> String {
     }
 }
 
-/// Where a failure happened: `acme/api:docs/a.md`, `acme/api`, or the stage.
+/// The location of a failure: `acme/api:docs/a.md`, `acme/api`, or the stage.
 pub(super) fn place_of(failure: &Failure) -> String {
     let place = match (&failure.repository, &failure.path) {
         (Some(repository), Some(path)) => format!("{repository}:{path}"),
@@ -135,7 +135,7 @@ pub(super) fn place_of(failure: &Failure) -> String {
     format!("`{}`: stage `{}`", escape(&place), escape(&failure.stage))
 }
 
-/// Hints of several failures, each once, in the order in which they came.
+/// The hints of several failures without duplicates, in order.
 pub(super) fn hints<'a>(failures: impl Iterator<Item = &'a Failure>) -> Vec<&'a str> {
     let mut hints: Vec<&str> = Vec::new();
     for hint in failures.filter_map(|failure| failure.hint.as_deref()) {
@@ -146,14 +146,14 @@ pub(super) fn hints<'a>(failures: impl Iterator<Item = &'a Failure>) -> Vec<&'a 
     hints
 }
 
-/// What to do, one line each; the texts are escaped already.
+/// Hints, one per line. The texts are escaped already.
 pub(super) fn render_hints(advice: &[String], style: &Style) -> String {
     let label = style.advice("hint:");
     let lines: Vec<_> = advice.iter().map(|hint| format!("{label} {hint}\n")).collect();
     lines.concat()
 }
 
-/// Skipped files by reason, the most frequent first: `14: 9 binary, 5 too large`.
+/// Skipped files by reason, most frequent first: `14: 9 binary, 5 too large`.
 pub(super) fn skipped(skipped: &[SkipCount]) -> String {
     let total: u64 = skipped.iter().map(|skip| skip.files).sum();
     let mut by_count: Vec<_> = skipped.iter().collect();
@@ -167,7 +167,7 @@ pub(super) fn skipped(skipped: &[SkipCount]) -> String {
     }
 }
 
-/// The examples of what was skipped, one reason in a line.
+/// Examples of skipped files, one line per reason.
 pub(super) fn skip_examples(skipped: &[SkipCount], style: &Style) -> String {
     let mut text = String::new();
     for skip in skipped.iter().filter(|skip| !skip.examples.is_empty()) {

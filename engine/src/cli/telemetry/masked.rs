@@ -1,4 +1,4 @@
-//! Spans without secrets: log lines belong to spans as events, with errors among their attributes.
+//! Masks secrets in spans. Log lines are events of spans, and errors are attributes of those.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
 use crate::model::mask_secrets;
 
-/// An exporter that masks what it hands on.
+/// Masks spans before it passes them to the exporter.
 #[derive(Debug)]
 pub(super) struct Masked<E>(pub(super) E);
 

@@ -11,19 +11,19 @@ use super::{Built, Entry, missing, read, run_shown};
 use crate::cli::error::CommandError;
 use crate::cli::plugin::template;
 
-/// Removes debugging sections, and keeps the names of functions for backtraces.
+/// Removes debug sections, but keeps the names of functions for backtraces.
 const STRIP: &str = "-Wl,--strip-debug";
 
-/// A compiler with its target, its libraries and its linker.
+/// A compiler with its target, libraries and linker.
 struct Compiler {
     program: PathBuf,
-    /// For every call.
+    /// Arguments of every call.
     common: Vec<OsString>,
-    /// For the call that links.
+    /// Arguments of the linking call.
     link: Vec<OsString>,
 }
 
-/// Builds a C or C++ project into a core module.
+/// Builds a C or C++ project as a core module.
 pub(super) fn build(entry: Entry, dir: &Path, scratch: &Path) -> Result<Built, CommandError> {
     let compiler = Compiler::find(dir).ok_or_else(|| {
         missing("no C compiler for WebAssembly is installed").hint(
@@ -35,7 +35,7 @@ pub(super) fn build(entry: Entry, dir: &Path, scratch: &Path) -> Result<Built, C
             .context("failed to write `reposync_chunker.h`")?;
     }
     let language: &[&str] = match entry {
-        // A component has no unwinder.
+        // Components have no stack unwinding.
         Entry::Cpp => &["-std=c++17", "-fno-exceptions", "-fno-rtti"],
         _ => &["-std=c11"],
     };
@@ -44,8 +44,8 @@ pub(super) fn build(entry: Entry, dir: &Path, scratch: &Path) -> Result<Built, C
     compile.args(language).args(["-O2", "-Wall", "-Wextra", "-I."]).arg("-I").arg(scratch);
     compile.args(["-c", entry.file(), "-o"]).arg(&object);
     run_shown(&mut compile, "the C compiler")?;
-    // A step of its own, without `-O2`: with it clang runs the `wasm-opt` that happens to be in `PATH`,
-    // which makes other bytes and drops the names.
+    // A separate call without `-O2`: with it, clang would run any `wasm-opt` in `PATH`, whose
+    // output depends on its version and lacks function names.
     let mut link = compiler.call(dir);
     link.arg(&object).args(&compiler.link).arg("-o").arg(&module);
     run_shown(&mut link, "the C compiler")?;
@@ -53,7 +53,7 @@ pub(super) fn build(entry: Entry, dir: &Path, scratch: &Path) -> Result<Built, C
 }
 
 impl Compiler {
-    /// The WASI SDK, clang with a distribution's wasi-libc, or zig.
+    /// Finds the WASI SDK, or else clang with a distribution's wasi-libc, or else zig.
     fn find(dir: &Path) -> Option<Self> {
         let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
         let library = [STRIP, "-nostartfiles", "-Wl,--no-entry"];
@@ -79,7 +79,7 @@ impl Compiler {
         ["python3", "python"].into_iter().find(|python| has_zig(python, dir)).map(|python| Self {
             program: python.into(),
             common: words(&["-m", "ziglang", "cc", "--target=wasm32-wasi"]),
-            // zig builds its C library when it links, as it is told here.
+            // zig builds its C library while linking, with these options.
             link: words(&["-O2", "-mexec-model=reactor", STRIP]),
         })
     }
@@ -93,7 +93,8 @@ impl Compiler {
 
 fn has_zig(python: &str, dir: &Path) -> bool {
     Command::new(python)
-        // Python looks for modules in the current folder first, which may be anybody's.
+        // Python searches the current folder for modules first, so run it in the project rather
+        // than in an arbitrary folder.
         .current_dir(dir)
         .args(["-c", "import ziglang"])
         .stderr(Stdio::null())

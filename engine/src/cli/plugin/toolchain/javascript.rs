@@ -10,13 +10,13 @@ use super::{Built, Entry, Inputs, missing, read, run_shown, sourcemap, version};
 use crate::cli::error::CommandError;
 use crate::cli::plugin::toolchain::WORLD;
 
-/// The files in which npm, pnpm and yarn write down what they have installed in `node_modules`.
+/// The files in which npm, pnpm and yarn record the contents of `node_modules`.
 const INSTALLED: [&str; 3] = [".package-lock.json", ".pnpm/lock.yaml", ".yarn-state.yml"];
 
-/// What a component may import from the host; everything else becomes part of it.
+/// The modules that the host provides; all others are bundled into the component.
 const IMPORTS: &str = "reposync:chunker/log@1.0.0,reposync:chunker/log";
 
-/// The compiler, and the bundler that comes with it.
+/// The compiler, and the bundler that is installed with it.
 pub(in crate::cli::plugin) struct Tools {
     entry: Entry,
     jco: PathBuf,
@@ -33,8 +33,8 @@ impl Tools {
         })?;
         let bundler = match entry {
             Entry::TypeScript => Some(package(&jco, "rolldown/bin/cli.mjs").ok_or_else(|| {
-                missing("rolldown, which makes JavaScript of TypeScript, is not installed")
-                    .hint("it comes with `npm install @bytecodealliance/jco@1.35.0`")
+                missing("rolldown, which compiles TypeScript to JavaScript, is not installed")
+                    .hint("it is installed by `npm install @bytecodealliance/jco@1.35.0`")
             })?),
             _ => None,
         };
@@ -43,7 +43,7 @@ impl Tools {
 
     pub(super) fn inputs(&self, dir: &Path) -> anyhow::Result<Inputs> {
         let mut tools = vec![format!("jco {}", version(Command::new(&self.jco).arg("--version"), "jco")?)];
-        // jco leaves the work to this package, whose version it does not fix.
+        // jco delegates to this package, whose version it does not pin.
         tools.extend(package_version(&self.jco, "componentize-qjs"));
         if self.bundler.is_some() {
             tools.extend(package_version(&self.jco, "rolldown"));
@@ -64,19 +64,19 @@ impl Tools {
         let component = scratch.join("built.wasm");
         let mut command = Command::new(&self.jco);
         command
-            // Relative to the folder: that is how the file is named in stack traces.
+            // Relative to the folder, since stack traces contain the path as given.
             .current_dir(folder)
             .args(["componentize", Entry::JavaScript.file(), "-n", WORLD, "-w"])
             .arg(scratch.join("chunker.wit"))
-            // QuickJS is smaller than the default engine, and faster in a host that calls often.
-            // WASI is not stubbed: uncaught exceptions are written to its standard error.
+            // QuickJS is smaller than the default engine, and faster with many calls. WASI is not
+            // stubbed, so that uncaught exceptions can be written to its standard error.
             .args(["--backend", "qjs", "--backend-qjs-disable-async", "-o"])
             .arg(&component);
         run_shown(&mut command, "jco")?;
         Ok(Built::Component(read(&component)?))
     }
 
-    /// Makes one JavaScript file of the project's TypeScript, and gives the folder that it is in.
+    /// Bundles the project's TypeScript as one JavaScript file. Returns the folder of the bundle.
     fn bundled(&self, bundler: &Path, dir: &Path, scratch: &Path) -> anyhow::Result<PathBuf> {
         let folder = scratch.join("bundle");
         std::fs::create_dir(&folder).context("failed to make a temporary folder")?;
@@ -98,8 +98,8 @@ impl Tools {
     }
 }
 
-/// A file of a package that jco depends on, wherever in jco's `node_modules` the package manager has
-/// put it.
+/// Finds a file of a dependency of jco in any of the `node_modules` folders that package managers
+/// use.
 fn package(jco: &Path, file: &str) -> Option<PathBuf> {
     const FOLDER: &str = "node_modules";
     let program = jco.canonicalize().ok()?;
@@ -114,7 +114,7 @@ fn package(jco: &Path, file: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// `NAME VERSION`, if the package is there.
+/// `NAME VERSION`; `None` if the package is not installed.
 fn package_version(jco: &Path, name: &str) -> Option<String> {
     let manifest = std::fs::read_to_string(package(jco, &format!("{name}/package.json"))?).ok()?;
     let manifest: serde_json::Value = serde_json::from_str(&manifest).ok()?;

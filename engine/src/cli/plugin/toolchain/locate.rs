@@ -1,15 +1,15 @@
-//! Finding a tool: in the project, or in `PATH`.
+//! Finds tools in the project or in `PATH`.
 
 use std::path::{Path, PathBuf};
 
-/// The first of `places` that is a file in one of the [`folders`] of a project.
+/// The first of `places` that is a file in one of the project's [`folders`].
 pub(super) fn local(dir: &Path, places: &[&str]) -> Option<PathBuf> {
     folders(dir).iter().flat_map(|dir| places.iter().map(|place| dir.join(place))).find(|tool| tool.is_file())
 }
 
-/// The folders whose `node_modules` and `.venv` belong to a project: its own, and those around it up
-/// to the top of its Git work tree. Outside a work tree it is the project's folder alone: anybody
-/// may put a `node_modules` into a shared folder such as `/tmp`.
+/// The folders whose `node_modules` and `.venv` belong to a project: its own and its parents, up to
+/// the top of its Git work tree. Outside of a work tree only the project's own folder counts, since
+/// anyone may create a `node_modules` in a shared folder such as `/tmp`.
 pub(super) fn folders(dir: &Path) -> Vec<&Path> {
     let around: Vec<&Path> =
         dir.ancestors().take_while(|folder| *folder == dir || is_ours(folder, dir)).collect();
@@ -17,7 +17,7 @@ pub(super) fn folders(dir: &Path) -> Vec<&Path> {
     around[..=top].to_vec()
 }
 
-/// True if only the project's owner and root can write to a folder.
+/// True if only the project's owner and root can write to the folder.
 #[cfg(unix)]
 fn is_ours(folder: &Path, project: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -31,7 +31,7 @@ fn is_ours(_folder: &Path, _project: &Path) -> bool {
     true
 }
 
-/// A tool in `PATH`. Relative entries are left out: they would mean another folder for every project.
+/// Finds a tool in `PATH`. Relative entries are ignored, since they depend on the current folder.
 pub(super) fn in_path(tool: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
@@ -40,7 +40,7 @@ pub(super) fn in_path(tool: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// A tool of LLVM, which distributions install as `clang-22` or as `clang`.
+/// Finds an LLVM tool, which distributions install as `clang-22` or as `clang`.
 pub(super) fn newest(tool: &str) -> Option<PathBuf> {
     const NEWEST: u32 = 40;
     const OLDEST: u32 = 15;
@@ -54,7 +54,7 @@ pub(super) fn newest(tool: &str) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    /// `outer/work/project`, each with a tool of its own below `node_modules`.
+    /// `outer/work/project`; the first two folders have a tool in `node_modules`.
     fn nested() -> (tempfile::TempDir, PathBuf) {
         let root = tempfile::tempdir().expect("a folder");
         let outer = root.path().canonicalize().expect("it is there").join("outer");

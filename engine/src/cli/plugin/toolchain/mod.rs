@@ -1,4 +1,4 @@
-//! The languages' own tools: which are there, and how each is called.
+//! The tools of each language: finding and running them.
 
 mod c;
 mod javascript;
@@ -16,18 +16,17 @@ use anyhow::{Context as _, bail};
 use super::record::{Inputs, Record};
 use crate::cli::error::CommandError;
 
-/// The world of `wit/chunker.wit`.
 pub(super) const WORLD: &str = "chunker-plugin";
 
-/// What a tool makes.
+/// The output of a tool.
 pub(super) enum Built {
     /// A component.
     Component(Vec<u8>),
-    /// A core module, to be made into one.
+    /// A core module, still to be encoded as a component.
     Module(Vec<u8>),
 }
 
-/// The file that holds a project's chunker. It decides which tool builds the project.
+/// The file that contains a project's chunker, which determines the tool that builds the project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Entry {
     /// `Cargo.toml`
@@ -45,15 +44,15 @@ pub(super) enum Entry {
 }
 
 impl Entry {
-    /// In the order in which they are looked for: TypeScript may have been compiled beside its source.
+    /// In order of precedence: TypeScript comes first, since it may have been compiled to
+    /// JavaScript next to its source.
     const ALL: [Self; 6] = [Self::Rust, Self::TypeScript, Self::JavaScript, Self::Python, Self::Cpp, Self::C];
 
-    /// The entry file of a folder.
+    /// The entry file in a folder.
     pub(super) fn of(dir: &Path) -> Option<Self> {
         Self::ALL.into_iter().find(|entry| dir.join(entry.file()).is_file())
     }
 
-    /// The file's name.
     pub(super) fn file(self) -> &'static str {
         match self {
             Self::Rust => "Cargo.toml",
@@ -65,7 +64,6 @@ impl Entry {
         }
     }
 
-    /// The language's name.
     pub(super) fn language(self) -> &'static str {
         match self {
             Self::Rust => "Rust",
@@ -78,7 +76,7 @@ impl Entry {
     }
 }
 
-/// The tools for one project, found and ready to run.
+/// The tools for a project.
 pub(super) enum Toolchain {
     Rust,
     Script(javascript::Tools),
@@ -97,8 +95,7 @@ impl Toolchain {
         })
     }
 
-    /// The record of a build, for the tools that make other bytes of the same sources each time.
-    /// `None` for compilers whose output is reproducible.
+    /// The record of a build, for tools whose output is not reproducible; `None` for others.
     pub(super) fn record(&self, dir: &Path) -> anyhow::Result<Option<Record>> {
         let inputs = match self {
             Self::Script(tools) => tools.inputs(dir)?,
@@ -108,7 +105,7 @@ impl Toolchain {
         Record::of(dir, &inputs).map(Some)
     }
 
-    /// A line about the project's libraries, where the language takes them from an environment.
+    /// A line about the project's libraries, for languages that take them from an environment.
     pub(super) fn note(&self, dir: &Path) -> Option<String> {
         match self {
             Self::Python(tools) => Some(tools.note(dir)),
@@ -116,7 +113,7 @@ impl Toolchain {
         }
     }
 
-    /// Builds the project. `scratch` holds `chunker.wit` and may be written to.
+    /// Builds the project. `scratch` is writable and contains `chunker.wit`.
     pub(super) fn build(&self, dir: &Path, scratch: &Path) -> Result<Built, CommandError> {
         match self {
             Self::Rust => rust::build(dir),
@@ -135,7 +132,7 @@ fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(file).with_context(|| format!("failed to read `{}`", file.display()))
 }
 
-/// Runs a tool; what it prints to standard output is the answer.
+/// Runs a tool and returns its standard output.
 fn run(command: &mut Command, tool: &str) -> anyhow::Result<Vec<u8>> {
     let output = command
         .stdin(Stdio::null())
@@ -148,7 +145,7 @@ fn run(command: &mut Command, tool: &str) -> anyhow::Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// Runs a tool and shows what it prints if it fails.
+/// Runs a tool and includes its output in the error if it fails.
 fn run_shown(command: &mut Command, tool: &str) -> anyhow::Result<()> {
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("failed to start {tool}"))?;
     if output.status.success() {
@@ -158,7 +155,7 @@ fn run_shown(command: &mut Command, tool: &str) -> anyhow::Result<()> {
     bail!("{tool} failed ({})\n{}", output.status, String::from_utf8_lossy(&said).trim_end())
 }
 
-/// What a tool prints as its version, in one line.
+/// A tool's version output in one line.
 fn version(command: &mut Command, tool: &str) -> anyhow::Result<String> {
     let printed = run(command, tool)?;
     Ok(String::from_utf8_lossy(&printed).split_whitespace().collect::<Vec<_>>().join(" "))

@@ -10,11 +10,10 @@ use super::{Built, Inputs, missing, read, run_shown, version};
 use crate::cli::error::CommandError;
 use crate::cli::plugin::toolchain::WORLD;
 
-/// The compiler and the libraries.
 pub(in crate::cli::plugin) struct Tools {
     compiler: PathBuf,
-    /// The virtual environment whose libraries the component may import. `None`: the standard
-    /// library alone.
+    /// The virtual environment whose libraries the component may import; `None`: only the standard
+    /// library.
     environment: Option<PathBuf>,
 }
 
@@ -31,7 +30,7 @@ impl Tools {
         Ok(Self { compiler, environment })
     }
 
-    /// Which libraries the component may import.
+    /// Describes which libraries the component may import.
     pub(super) fn note(&self, dir: &Path) -> String {
         match &self.environment {
             Some(environment) => {
@@ -49,7 +48,8 @@ impl Tools {
     }
 
     pub(super) fn build(&self, dir: &Path, scratch: &Path) -> Result<Built, CommandError> {
-        // Without `VIRTUAL_ENV` the compiler takes the libraries of whichever Python is in `PATH`.
+        // Without `VIRTUAL_ENV`, the compiler uses the libraries of the Python that is first in
+        // `PATH`.
         let environment = match &self.environment {
             Some(environment) => environment.clone(),
             None => empty_environment(scratch)?,
@@ -61,7 +61,7 @@ impl Tools {
             .env("VIRTUAL_ENV", environment)
             .arg("-d")
             .arg(scratch.join("chunker.wit"))
-            // WASI is not stubbed: tracebacks are written to its standard error.
+            // WASI is not stubbed, so that tracebacks can be written to its standard error.
             .args(["-w", WORLD, "componentize", "chunker", "-o"])
             .arg(&component);
         run_shown(&mut command, "componentize-py")?;
@@ -69,14 +69,14 @@ impl Tools {
     }
 }
 
-/// The project's own virtual environment, else the active one, else the one of the compiler.
+/// The project's own virtual environment, or else the active one, or else the compiler's.
 fn environment(dir: &Path, active: Option<PathBuf>, compiler: &Path) -> Option<PathBuf> {
     let own = folders(dir).into_iter().flat_map(|folder| [folder.join(".venv"), folder.join("venv")]);
     let of_compiler = compiler.parent().and_then(Path::parent).map(Path::to_owned);
     own.chain(active).chain(of_compiler).find(|folder| folder.join("pyvenv.cfg").is_file())
 }
 
-/// An environment in which nothing is installed.
+/// Creates an empty environment.
 fn empty_environment(scratch: &Path) -> anyhow::Result<PathBuf> {
     let environment = scratch.join("venv");
     std::fs::create_dir_all(environment.join("lib/site-packages"))

@@ -1,15 +1,15 @@
-//! The same source gives the same component wherever it is built, and no path of the machine stays
-//! in it: what a Rust compiler is told for that.
+//! Compiler flags that make the output of the Rust compiler independent of paths: the same source
+//! gives the same component on every machine, without paths of that machine.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// The flags, as `CARGO_ENCODED_RUSTFLAGS` wants them.
+/// The flags in the format of `CARGO_ENCODED_RUSTFLAGS`.
 pub(super) fn flags(workspace: &Path) -> OsString {
     let mut mapped = vec![(workspace.to_owned(), "/project")];
     if let Some(home) = cargo_home() {
         let registries = std::fs::read_dir(home.join("registry/src")).into_iter().flatten();
-        // Of two that fit, the compiler takes the last.
+        // If several prefixes match, the compiler applies the last.
         mapped.push((home, "/cargo"));
         mapped.extend(registries.flatten().map(|entry| (entry.path(), "/crates")));
     }

@@ -1,4 +1,4 @@
-//! Rust: cargo, for `wasm32-unknown-unknown`.
+//! Rust: cargo with the target `wasm32-unknown-unknown`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use crate::cli::error::CommandError;
 
 const RUST_TARGET: &str = "wasm32-unknown-unknown";
 
-/// Builds a Rust project into a core module.
+/// Builds a Rust project as a core module.
 pub(super) fn build(dir: &Path) -> Result<Built, CommandError> {
     let mut command = if rustup_target() {
         let mut command = Command::new("cargo");
@@ -26,7 +26,7 @@ pub(super) fn build(dir: &Path) -> Result<Built, CommandError> {
     };
     let workspace = workspace_root(dir).unwrap_or_else(|| dir.to_owned());
     let mut flags = remap::flags(&workspace);
-    // Scanning text is what chunkers do, and every host has vectors.
+    // Chunkers mostly scan text, and every host supports SIMD.
     flags.push("\u{1f}-Ctarget-feature=+simd128");
     command.env("CARGO_ENCODED_RUSTFLAGS", flags);
     command.current_dir(dir).args([
@@ -45,7 +45,7 @@ pub(super) fn build(dir: &Path) -> Result<Built, CommandError> {
     Ok(Built::Module(read(&module)?))
 }
 
-/// True where the `rustc` that stands first has the target's standard library.
+/// True if the first `rustc` in `PATH` has the target's standard library.
 fn rustup_target() -> bool {
     sysroot("rustc").is_some_and(|sysroot| sysroot.join("lib/rustlib").join(RUST_TARGET).join("lib").is_dir())
 }
@@ -56,8 +56,8 @@ fn sysroot(rustc: &str) -> Option<PathBuf> {
     output.status.success().then(|| PathBuf::from(path.trim()))
 }
 
-/// A distribution's cargo, which builds the standard library from its source: for machines where
-/// rustup cannot fetch targets.
+/// The cargo of a distribution, which builds the standard library from source, for machines on
+/// which rustup cannot download targets.
 fn distribution_cargo(dir: &Path) -> Option<Command> {
     let source = sysroot("/usr/bin/rustc")?.join("lib/rustlib/src/rust/library");
     let linker = newest("wasm-ld")?;
@@ -66,16 +66,17 @@ fn distribution_cargo(dir: &Path) -> Option<Command> {
     }
     let mut command = Command::new("/usr/bin/cargo");
     command
-        // rustup's shims usually stand first.
+        // rustup's proxies usually come first in `PATH`.
         .env("PATH", "/usr/bin:/bin")
         .env("RUSTC", "/usr/bin/rustc")
         .env_remove("RUSTUP_TOOLCHAIN")
         .env_remove("RUSTC_WRAPPER")
-        // `-Z` on a stable compiler.
+        // Allows `-Z` options with a stable compiler.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker)
         .args(["build", "--target", RUST_TARGET, "-Zbuild-std=std,panic_abort"])
-        // Another compiler than the workspace's: in a folder of its own, neither spoils the other's work.
+        // A separate target folder, since a different compiler would invalidate the workspace's
+        // builds.
         .arg("--target-dir")
         .arg(target_dir(dir).join("plugins"));
     Some(command)
@@ -88,7 +89,7 @@ fn target_dir(dir: &Path) -> PathBuf {
     }
 }
 
-/// The folder of the workspace that `dir` belongs to.
+/// The root of the workspace that `dir` belongs to.
 fn workspace_root(dir: &Path) -> Option<PathBuf> {
     let output = Command::new("cargo")
         .args(["locate-project", "--workspace", "--message-format", "plain"])
@@ -100,14 +101,14 @@ fn workspace_root(dir: &Path) -> Option<PathBuf> {
     manifest.parent().filter(|_| output.status.success()).map(Path::to_owned)
 }
 
-/// `plugin` where the workspace has such a profile.
+/// The profile `plugin` if the workspace defines it, otherwise `release`.
 fn rust_profile(dir: &Path) -> &'static str {
     let root = workspace_root(dir).unwrap_or_else(|| dir.to_owned());
     let manifest = std::fs::read_to_string(root.join("Cargo.toml")).unwrap_or_default();
     if manifest.lines().any(|line| line.trim() == "[profile.plugin]") { "plugin" } else { "release" }
 }
 
-/// The module among what cargo says it made for this package.
+/// The module among the artifacts that cargo reports for this package.
 fn built_module(messages: &[u8], manifest: &Path) -> Option<PathBuf> {
     String::from_utf8_lossy(messages)
         .lines()

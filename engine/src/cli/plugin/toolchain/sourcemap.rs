@@ -1,5 +1,5 @@
-//! The bundler's source map, made into JavaScript that goes into the component: stack traces then
-//! name files and lines of the author's TypeScript instead of the bundle's.
+//! Turns the bundler's source map into JavaScript that becomes part of the component, so that stack
+//! traces show files and lines of the TypeScript sources instead of the bundle's.
 
 use std::path::Path;
 
@@ -8,13 +8,13 @@ use serde::Deserialize;
 
 #[derive(Deserialize)]
 struct SourceMap {
-    /// Relative to the folder of the map.
+    /// Paths relative to the folder of the map.
     sources: Vec<String>,
-    /// Base64 VLQ: lines of the bundle apart by `;`, their segments by `,`.
+    /// Base64 VLQ: lines of the bundle separated by `;`, their segments by `,`.
     mappings: String,
 }
 
-/// From this column of a line of the bundle on, this line of this source.
+/// Maps the bundle from this column of a line to this line of this source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Segment {
     column: i64,
@@ -22,8 +22,8 @@ struct Segment {
     line: i64,
 }
 
-/// Statements to append to the bundle. `map` is the text of the map, `folder` where it lies, and
-/// `project` the project's folder; both are absolute.
+/// The statements to append to the bundle. `map` is the text of the map, `folder` its folder and
+/// `project` the project's folder, both absolute.
 pub(super) fn statements(map: &str, folder: &Path, project: &Path) -> anyhow::Result<String> {
     let map: SourceMap = serde_json::from_str(map).context("the bundler's source map is not JSON")?;
     let sources: Vec<_> = map.sources.iter().map(|source| named(source, folder, project)).collect();
@@ -36,7 +36,7 @@ pub(super) fn statements(map: &str, folder: &Path, project: &Path) -> anyhow::Re
         .replace("{lines}", &serde_json::to_string(&lines)?))
 }
 
-/// QuickJS calls this function for the `stack` of every `Error`.
+/// QuickJS calls this function to build the `stack` of every `Error`.
 const STATEMENTS: &str = r"
 {
   const sources = {sources};
@@ -53,8 +53,8 @@ const STATEMENTS: &str = r"
 }
 ";
 
-/// A source as its author knows it: from the project's folder or from `node_modules`, and never with
-/// a path of this machine.
+/// The path of a source relative to the project or from `node_modules`. Never contains a path of
+/// this machine.
 fn named(source: &str, folder: &Path, project: &Path) -> String {
     let path = folder.join(source);
     let path = path.canonicalize().unwrap_or(path);
@@ -68,7 +68,7 @@ fn named(source: &str, folder: &Path, project: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// For each line of the bundle where its sources change.
+/// The segments of each line of the bundle.
 fn decoded(mappings: &str) -> anyhow::Result<Vec<Vec<Segment>>> {
     let (mut source, mut line) = (0, 0);
     let mut lines = Vec::new();
@@ -90,7 +90,7 @@ fn decoded(mappings: &str) -> anyhow::Result<Vec<Vec<Segment>>> {
     Ok(lines)
 }
 
-/// The numbers of a segment: six bits a digit, the lowest bit of the first is the sign.
+/// The numbers of a segment: six bits per digit, with the sign in the lowest bit of the first.
 fn numbers(segment: &str) -> anyhow::Result<Vec<i64>> {
     let mut numbers = Vec::new();
     let (mut number, mut shift) = (0_i64, 0);
@@ -104,7 +104,7 @@ fn numbers(segment: &str) -> anyhow::Result<Vec<i64>> {
             _ => u8::MAX,
         };
         if digit > 63 || shift > 30 {
-            bail!("the bundler's source map has the segment `{segment}`, which cannot be read");
+            bail!("the bundler's source map has the segment `{segment}`, which is not valid");
         }
         number |= i64::from(digit & 31) << shift;
         shift += 5;
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn lines_of_the_bundle_know_their_sources() {
-        // The second line starts in line 3 of the second source and goes on with its line 5.
+        // The second line starts with line 3 of the second source and continues with its line 5.
         let lines = decoded("AAAA;ACEA,IAEE;").expect("good");
         let segment = |column, source, line| Segment { column, source, line };
         assert_eq!(lines, [vec![segment(0, 0, 0)], vec![segment(0, 1, 2), segment(4, 1, 4)], vec![]]);

@@ -9,10 +9,10 @@ const reposync_info chunker_info = {
   .config_schema =
     "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{"
     "\"marker\":{\"type\":\"string\",\"default\":\"## \",\"description\":"
-    "\"A line that starts like this starts a chunk.\"}}}",
+    "\"A chunk starts at each line that starts with this text.\"}}}",
 };
 
-/* What outlives a call stands in static variables: memory is given back after every call. */
+/* State that outlives a call must be in static variables: memory is freed after every call. */
 static char marker[64] = "## ";
 static size_t marker_len = 3;
 
@@ -25,7 +25,7 @@ bool chunker_configure(reposync_text json, reposync_diagnostics *problems) {
     if (!reposync_equal(key, "marker")) {
       fine = reposync_refuse(problems, key, REPOSYNC_TEXT("unknown key, expected marker"));
     } else if (!reposync_json_string(value, &text) || text.len == 0 || text.len > sizeof marker) {
-      fine = reposync_refuse(problems, key, REPOSYNC_TEXT("write what the first line of a chunk starts with, up to 64 bytes"));
+      fine = reposync_refuse(problems, key, REPOSYNC_TEXT("set the text that the first line of a chunk starts with, up to 64 bytes"));
     } else {
       memcpy(marker, text.ptr, text.len);
       marker_len = text.len;
@@ -40,13 +40,13 @@ static bool starts_with_marker(reposync_text text, size_t at) {
   return text.len - at >= marker_len && memcmp(text.ptr + at, marker, marker_len) == 0;
 }
 
-/* The place behind the line that starts at `at`. */
+/* The offset after the line that starts at `at`. */
 static size_t behind_line(reposync_text text, size_t at) {
   const char *line_feed = memchr(text.ptr + at, '\n', text.len - at);
   return line_feed ? (size_t)(line_feed - text.ptr) + 1 : text.len;
 }
 
-/* Adds a section, without the white space at its end. */
+/* Adds a section without trailing white space. */
 static void add(reposync_chunks *chunks, reposync_text text, size_t start, size_t end) {
   while (end > start && is_space(text.ptr[end - 1])) end--;
   if (end == start) return;

@@ -1,6 +1,6 @@
 // A chunker component for RepoSync: a chunk starts at every line with a marker.
 
-// What can be set in `reposync.toml` under `config`. Types and defaults are checked by it, below.
+// The keys of `config` in `reposync.toml`. Types and defaults are checked against this schema below.
 const CONFIG_SCHEMA = {
   type: 'object',
   additionalProperties: false,
@@ -8,7 +8,7 @@ const CONFIG_SCHEMA = {
     marker: {
       type: 'string',
       default: '## ',
-      description: 'A line that starts like this starts a chunk.',
+      description: 'A chunk starts at each line that starts with this text.',
     },
   },
 };
@@ -21,7 +21,7 @@ export const chunker = {
       name: '{{name}}',
       version: '0.1.0',
       summary: 'Starts a chunk at every line with a marker.',
-      offsetUnit: 'utf16-units', // what JavaScript's strings count; RepoSync converts
+      offsetUnit: 'utf16-units', // the unit of JavaScript's strings; RepoSync converts
       extensions: ['.txt'],
       configSchema: JSON.stringify(CONFIG_SCHEMA),
     };
@@ -31,7 +31,7 @@ export const chunker = {
   configure(json) {
     config = checked(JSON.parse(json));
     if (config.marker === '') {
-      throw [problem('marker', 'write what the first line of a chunk starts with')];
+      throw [problem('marker', 'set the text that the first line of a chunk starts with')];
     }
     return [];
   },
@@ -82,7 +82,7 @@ function checked(given) {
   return { ...Object.fromEntries(defaults), ...given };
 }
 
-/** A problem with one key: `pointer` makes RepoSync show the line of `reposync.toml`. */
+/** A problem with one key. With `pointer` RepoSync can show the line of `reposync.toml`. */
 function problem(key, message) {
   const pointer = '/' + key.replaceAll('~', '~0').replaceAll('/', '~1');
   return { severity: 'error', code: 'invalid-config', message, pointer };

@@ -13,15 +13,15 @@ from sections import sections
 
 @dataclass
 class Config:
-    """What can be set in `reposync.toml` under `config`; the JSON Schema is made from it."""
+    """The keys of `config` in `reposync.toml`; the JSON Schema is derived from this class."""
 
     marker: str = field(
-        default="## ", metadata={"description": "A line that starts like this starts a chunk."}
+        default="## ", metadata={"description": "A chunk starts at each line that starts with this text."}
     )
 
 
 class Chunker(exports.Chunker):
-    """The component; an instance has one configuration for all its life."""
+    """The component. The configuration of an instance never changes."""
 
     config = Config()
 
@@ -30,7 +30,7 @@ class Chunker(exports.Chunker):
             name="{{name}}",
             version="0.1.0",
             summary="Starts a chunk at every line with a marker.",
-            offset_unit=OffsetUnit.CODE_POINTS,  # what Python's strings count; RepoSync converts
+            offset_unit=OffsetUnit.CODE_POINTS,  # the unit of Python's strings; RepoSync converts
             extensions=[".txt"],
             config_schema=json.dumps(config_schema()),
         )
@@ -40,15 +40,15 @@ class Chunker(exports.Chunker):
         given = json.loads(config_json)
         problems = check(given)
         if not problems and given.get("marker") == "":
-            problems = [problem("marker", "write what the first line of a chunk starts with")]
+            problems = [problem("marker", "set the text that the first line of a chunk starts with")]
         if problems:
             raise Err(problems)
-        # The exported functions may be called on different objects: the class keeps it.
+        # The exported functions may be called on different objects, so the class stores it.
         Chunker.config = Config(**given)
         return []
 
     def split(self, doc: Document) -> list[Chunk]:
-        """Called for every document. Raise `Err(ChunkError_NotMine())` to leave it to others."""
+        """Called for every document. Raise `Err(ChunkError_NotMine())` to leave it to other chunkers."""
         return [
             Chunk(
                 content=Content_Slice(Span(start, end)),
@@ -74,7 +74,7 @@ def config_schema() -> dict:
 
 
 def check(given: dict) -> list[Diagnostic]:
-    """What is wrong with the names and types of a configuration."""
+    """Problems with the names and types of a configuration."""
     known = {it.name: it.type for it in fields(Config)}
     problems = []
     for key, value in given.items():
@@ -86,6 +86,6 @@ def check(given: dict) -> list[Diagnostic]:
 
 
 def problem(key: str, message: str) -> Diagnostic:
-    """A problem with one key; the pointer makes RepoSync show the line of `reposync.toml`."""
+    """A problem with one key. With the pointer RepoSync can show the line of `reposync.toml`."""
     pointer = "/" + key.replace("~", "~0").replace("/", "~1")
     return Diagnostic(Severity.ERROR, "invalid-config", message, pointer, None)

@@ -1,4 +1,4 @@
-"""The chunker itself: plain Python, which `python -m doctest sections.py` tests as it is."""
+"""The chunker itself: plain Python, tested by `python -m doctest sections.py`."""
 
 
 def sections(text: str, marker: str) -> list[tuple[int, int, str | None]]:

@@ -1,16 +1,16 @@
 //! A chunker component for RepoSync: a chunk starts at every line with a marker.
 //!
-//! A pure function over the text; what makes a component of it is the one line before the tests.
+//! A pure function over the text. The macro call before the tests turns it into a component.
 
 use reposync_plugin_sdk::{
     Chunk, ChunkError, Chunker, Diagnostic, Document, Info, export_chunker,
 };
 
-/// What can be set in `reposync.toml` under `config`; the JSON Schema is derived from it.
+/// The keys of `config` in `reposync.toml`; the JSON Schema is derived from this type.
 #[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// A line that starts like this starts a chunk.
+    /// A chunk starts at each line that starts with this text.
     pub marker: String,
 }
 
@@ -20,7 +20,6 @@ impl Default for Config {
     }
 }
 
-/// The chunker.
 #[derive(Debug)]
 pub struct Sections {
     marker: String,
@@ -38,7 +37,7 @@ impl Chunker for Sections {
 
     fn configure(config: Config) -> Result<Self, Vec<Diagnostic>> {
         if config.marker.is_empty() {
-            let message = "write what the first line of a chunk starts with";
+            let message = "set the text that the first line of a chunk starts with";
             return Err(vec![Diagnostic::error("invalid-config", message).in_config("/marker")]);
         }
         Ok(Self { marker: config.marker })
@@ -61,7 +60,7 @@ impl Chunker for Sections {
 }
 
 impl Sections {
-    /// The chunk of a range, without the white space at its end; none where nothing is left.
+    /// The chunk of a range without trailing white space; `None` if nothing is left.
     fn chunk(&self, text: &str, start: usize, end: usize) -> Option<Chunk> {
         let section = text[start..end].trim_end();
         if section.is_empty() {
