@@ -316,7 +316,7 @@ fn what_init_writes_is_valid_and_never_overwritten() {
     --- stderr
     error: `[ROOT]/reposync.toml` already exists; it is not changed
 
-    hint: `reposync plan` says what it would do, `reposync apply` does it; for another file, run `reposync init` in the folder of what you want to index
+    hint: `reposync plan` shows what would be done, `reposync apply` does it; for another file, run `reposync init` in the folder of what you want to index
     ");
     assert_eq!(world.read("reposync.toml"), written);
 }
