@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn so_many_at_once_and_none_is_lost() {
+    async fn the_limit_holds_and_no_task_is_lost() {
         let lane = Arc::new(Lane::of(3));
         let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let mut tasks = tokio::task::JoinSet::new();
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_told_and_its_place_is_free_again() {
+    async fn a_panic_is_returned_and_frees_its_permit() {
         let lane = Lane::of(1);
         assert!(lane.run(|| panic!("of the test")).await.expect_err("it panicked").is_panic());
         assert_eq!(lane.run(|| 1).await.expect("free"), 1);

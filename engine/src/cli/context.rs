@@ -25,20 +25,20 @@ const BLOCKING_THREADS: usize = 192;
 /// with two busy cores; with 5 it is 4.9 ms, with 10 it is 4.5 ms. More would starve the work when
 /// other programs run.
 #[cfg(target_os = "linux")]
-const BEHIND: i32 = 5;
+const NICENESS: i32 = 5;
 
 /// On Linux niceness is per thread; on other systems it is per process.
 #[cfg(target_os = "linux")]
-fn stand_behind(runtime: &mut tokio::runtime::Builder) {
+fn lower_priority(runtime: &mut tokio::runtime::Builder) {
     let own = rustix::process::getpriority_process(None).unwrap_or_default();
     runtime.on_thread_start(move || {
         // If the kernel refuses, the thread keeps its niceness.
-        let _accepted = rustix::process::setpriority_process(None, own + BEHIND);
+        let _accepted = rustix::process::setpriority_process(None, own + NICENESS);
     });
 }
 
 #[cfg(not(target_os = "linux"))]
-fn stand_behind(_: &mut tokio::runtime::Builder) {}
+fn lower_priority(_: &mut tokio::runtime::Builder) {}
 
 /// The environment of a command.
 pub(crate) struct Context {
@@ -54,16 +54,16 @@ impl Context {
         Self { progress: Progress::new(&out), out, global, log: OnceLock::new() }
     }
 
-    /// Runs a command to its end. With `behind`, worker threads get a lower priority than threads
+    /// Runs a command to its end. With `low_priority`, worker threads get a lower priority than threads
     /// that this thread starts itself.
     pub(super) fn block_on<T>(
-        behind: bool,
+        low_priority: bool,
         command: impl Future<Output = Result<T, CommandError>>,
     ) -> Result<T, CommandError> {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         runtime.enable_all().max_blocking_threads(BLOCKING_THREADS);
-        if behind {
-            stand_behind(&mut runtime);
+        if low_priority {
+            lower_priority(&mut runtime);
         }
         let runtime = runtime.build()?;
         let result = runtime.block_on(command);

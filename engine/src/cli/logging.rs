@@ -17,7 +17,7 @@ use super::progress::Progress;
 use super::telemetry::Export;
 
 /// Number of daily log files that are kept.
-const KEPT: usize = 14;
+const MAX_FILES: usize = 14;
 
 /// The target of the API's audit entries.
 const AUDIT: &str = "audit";
@@ -68,7 +68,7 @@ fn files(folder: &Path) -> anyhow::Result<RollingFileAppender> {
                 .rotation(Rotation::DAILY)
                 .filename_prefix("reposync")
                 .filename_suffix("jsonl")
-                .max_log_files(KEPT);
+                .max_log_files(MAX_FILES);
             let files = builder.build(folder).map_err(io::Error::other)?;
             // The library creates world-readable files, but log lines contain repository names and
             // paths.
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dependencies_never_speak_below_warn() {
+    fn dependencies_log_only_from_warn() {
         let filter = filter(level(Some(9)));
         assert!(filter.would_enable("reposync::sync", &Level::TRACE));
         assert!(filter.would_enable("hyper_util::client", &Level::WARN));

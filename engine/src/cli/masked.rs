@@ -65,9 +65,9 @@ mod tests {
     use crate::model::register_secrets;
 
     #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
+    struct Captured(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Kept {
+    impl Write for Captured {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().expect("no panic").write(bytes)
         }
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn a_secret_in_pieces_is_masked() {
         register_secrets(["of-the-log-test-77aa".to_owned()]);
-        let kept = Kept::default();
+        let kept = Captured::default();
         let make = {
             let kept = kept.clone();
             Masked(move || kept.clone())

@@ -126,11 +126,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let out = Output::detect(verbosity, cli.global.color);
     let context = Context::new(out.clone(), cli.global);
     // The thread of the daemon's API gets a higher priority than its work.
-    let behind = matches!(cli.command, Command::Daemon(_));
-    if behind {
+    let low_priority = matches!(cli.command, Command::Daemon(_));
+    if low_priority {
         crate::private::restrict_process();
     }
-    match Context::block_on(behind, dispatch(&context, cli.command)) {
+    match Context::block_on(low_priority, dispatch(&context, cli.command)) {
         Ok(code) => code,
         Err(error) => {
             out.message(&error.render(&out.error_style));

@@ -155,7 +155,7 @@ impl Output {
     pub(crate) fn data(&self, text: &str) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-        forgive_closed(written)
+        ignore_broken_pipe(written)
     }
 
     /// Prints a value as JSON.
@@ -178,7 +178,7 @@ fn width(term: &console::Term) -> Option<u16> {
     term.size_checked().map(|(_, columns)| columns)
 }
 
-fn forgive_closed(written: io::Result<()>) -> io::Result<()> {
+fn ignore_broken_pipe(written: io::Result<()>) -> io::Result<()> {
     match written {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         other => other,
@@ -234,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_escaped() {
+    fn terminal_control_characters_are_escaped() {
         for (text, expected) in [
             ("docs/plain – naïve 文.md", "docs/plain – naïve 文.md"),
             ("\u{1b}[31mred", "\\u{1b}[31mred"),
@@ -257,8 +257,8 @@ mod tests {
 
     #[test]
     fn a_closed_pipe_is_no_error_and_a_full_disk_is() {
-        assert!(forgive_closed(Err(io::Error::from(ErrorKind::BrokenPipe))).is_ok());
-        assert!(forgive_closed(Err(io::Error::from(ErrorKind::StorageFull))).is_err());
+        assert!(ignore_broken_pipe(Err(io::Error::from(ErrorKind::BrokenPipe))).is_ok());
+        assert!(ignore_broken_pipe(Err(io::Error::from(ErrorKind::StorageFull))).is_err());
     }
 
     #[test]

@@ -34,10 +34,10 @@ const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORT
 /// Time-out of the last export on exit.
 const LAST_EXPORT: Duration = Duration::from_secs(5);
 /// Time-out of a request to the collector.
-const TIME: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum number of bytes read of the collector's response, which contains the number of rejected
 /// spans and a reason.
-const MOST_READ: usize = 64 << 10;
+const MAX_RESPONSE: usize = 64 << 10;
 
 /// Exports spans. Sends the remaining ones on drop.
 #[derive(Debug)]
@@ -134,13 +134,13 @@ impl Sender {
 
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let mut request = reqwest::Request::try_from(request)?;
-        *request.timeout_mut() = Some(TIME);
+        *request.timeout_mut() = Some(TIMEOUT);
         let answer = self.client.execute(request).await.map_err(reqwest::Error::without_url)?;
         let mut response = Response::builder().status(answer.status());
         if let Some(headers) = response.headers_mut() {
             headers.clone_from(answer.headers());
         }
-        let body = read_body(answer, MOST_READ).await.map_err(reqwest::Error::without_url)?;
+        let body = read_body(answer, MAX_RESPONSE).await.map_err(reqwest::Error::without_url)?;
         Ok(response.body(body.ok_or("the response is too large")?)?)
     }
 

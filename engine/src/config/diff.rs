@@ -217,7 +217,7 @@ fn parts(old: &Config, before: &Project, new: &Config, after: &Project) -> BTree
             continue;
         }
         let differ = |of: fn(&StageKind) -> StageKind| !before.iter().map(of).eq(after.iter().map(of));
-        let essential = differ(essence);
+        let essential = differ(index_settings);
         note(part, essential);
         note(Part::Limits, !essential && differ(without_credentials));
         note(Part::Credentials, !before.iter().map(credentials).eq(after.iter().map(credentials)));
@@ -226,7 +226,7 @@ fn parts(old: &Config, before: &Project, new: &Config, after: &Project) -> BTree
 }
 
 /// The settings that the index depends on: without credentials and limits.
-fn essence(kind: &StageKind) -> StageKind {
+fn index_settings(kind: &StageKind) -> StageKind {
     let mut kind = without_credentials(kind);
     match &mut kind {
         StageKind::AzureOpenAi(settings) => {

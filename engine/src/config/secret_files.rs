@@ -14,7 +14,7 @@ const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// The folder in which Docker, Podman and Kubernetes mount secrets.
 const RUN_SECRETS: &str = "/run/secrets";
 /// Maximum size of a file. A key has a few KiB.
-const MOST_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 
 /// The folders from which files may be read, recursively.
 pub(super) struct SecretFolders {
@@ -56,7 +56,7 @@ impl SecretFolders {
         if !metadata.is_file() {
             return Err(("it is not a file".to_owned(), relative()));
         }
-        if metadata.len() > MOST_BYTES {
+        if metadata.len() > MAX_BYTES {
             return Err((
                 "it is larger than 1 MiB".to_owned(),
                 "name the file of one key or token".to_owned(),
@@ -113,7 +113,7 @@ mod tests {
     fn a_key_is_not_large() {
         let root = tempfile::tempdir().expect("a folder");
         let file = std::fs::File::create(root.path().join("large")).expect("made");
-        file.set_len(MOST_BYTES + 1).expect("grown");
+        file.set_len(MAX_BYTES + 1).expect("grown");
         let folders = SecretFolders::new(root.path(), &[], &|_| None);
         assert!(folders.read("large").expect_err("too large").0.contains("1 MiB"));
     }

@@ -9,9 +9,9 @@ use tokio::sync::watch;
 use crate::model::Event;
 
 /// Maximum number of events kept per run.
-const KEPT_EVENTS: usize = 1000;
+const MAX_EVENTS: usize = 1000;
 /// Maximum number of ended runs whose events are kept.
-const KEPT_RUNS: usize = 50;
+const MAX_ENDED_RUNS: usize = 50;
 
 /// The feeds of all runs. Cheap to clone.
 #[derive(Clone, Default)]
@@ -116,7 +116,7 @@ impl Feeds {
         }
     }
 
-    /// Marks a run as ended. Its events stay until [`KEPT_RUNS`] later runs have ended.
+    /// Marks a run as ended. Its events stay until [`MAX_ENDED_RUNS`] later runs have ended.
     pub(super) fn end(&self, run: &str) {
         self.lock().end(run);
     }
@@ -148,7 +148,7 @@ impl Runs {
             feed.changed.send_replace(());
         }
         self.ended.push_back(run.to_owned());
-        while self.ended.len() > KEPT_RUNS {
+        while self.ended.len() > MAX_ENDED_RUNS {
             if let Some(old) = self.ended.pop_front() {
                 self.feeds.remove(&old);
             }
@@ -165,7 +165,7 @@ impl Inner {
         {
             let mut ring = self.lock();
             ring.events.push_back(Arc::new(event));
-            if ring.events.len() > KEPT_EVENTS {
+            if ring.events.len() > MAX_EVENTS {
                 ring.events.pop_front();
                 ring.first += 1;
             }
@@ -247,17 +247,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_slow_reader_is_told_what_it_missed_and_old_runs_are_let_go() {
+    async fn a_slow_reader_sees_how_many_events_it_missed_and_old_runs_are_dropped() {
         let feeds = Feeds::default();
         feeds.begin("1", None);
         let mut feed = feeds.of("1").expect("known");
-        for n in 0..KEPT_EVENTS + 7 {
+        for n in 0..MAX_EVENTS + 7 {
             feeds.put("1", note(n));
         }
         assert!(matches!(feed.next().await, Some(Told::Missed(7))));
         assert!(matches!(feed.next().await, Some(Told::Event(7, _))));
         feeds.end("1");
-        for n in 0..KEPT_RUNS {
+        for n in 0..MAX_ENDED_RUNS {
             let run = format!("later-{n}");
             feeds.begin(&run, None);
             feeds.end(&run);

@@ -10,7 +10,7 @@ use crate::model::{Outcome, ProjectReport};
 /// Back-off in seconds after a failed run: doubled with each further failure, up to the maximum. A
 /// longer `Retry-After` of the service takes precedence.
 const FIRST_RETRY: u64 = 60;
-const LONGEST_RETRY: u64 = 3600;
+const MAX_RETRY: u64 = 3600;
 
 #[derive(Default)]
 pub(super) struct ProjectState {
@@ -55,7 +55,7 @@ impl ProjectState {
         self.view.last_error = report.error.as_ref().map(|failure| failure.error.clone());
         self.view.retry_at = None;
         if outcome == Some(Outcome::Failed) {
-            let wait = (FIRST_RETRY << self.failures.min(10)).min(LONGEST_RETRY);
+            let wait = (FIRST_RETRY << self.failures.min(10)).min(MAX_RETRY);
             let wait = report.retry_after.unwrap_or(0).max(wait);
             // Caps the service's `Retry-After`, so that a bad value cannot disable a project.
             let wait = i64::try_from(wait).unwrap_or(i64::MAX).min(24 * 3600);
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn askings_during_a_run_become_one_run_after_it() {
+    fn requests_during_a_run_become_one_run_after_it() {
         let mut state = ProjectState { active: Some(active("1")), ..ProjectState::default() };
         assert_eq!(state.ask(Pending::new("2".into(), Trigger::Push)), "2");
         assert_eq!(state.ask(Pending::new("3".into(), Trigger::Api)), "2");
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_that_end_early_are_tried_again_ever_later() {
+    fn failed_runs_are_retried_with_back_off() {
         let now = Utc::now();
         let mut state = ProjectState::default();
         let mut waits = Vec::new();

@@ -114,7 +114,7 @@ async fn twenty_four_days_of_schedules_have_every_run_and_leave_nothing_behind()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_ended_early_is_tried_again_until_it_is_done() {
+async fn a_failed_run_is_retried_until_it_is_done() {
     let folder = tempfile::tempdir().expect("a folder");
     // A folder in place of the store's file makes every write fail.
     let obstacle = folder.path().join(".reposync/index.db");

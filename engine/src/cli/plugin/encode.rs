@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_module_is_told_apart() {
+    fn what_is_not_a_module_is_rejected() {
         let refusal = |bytes: &[u8]| {
             check_module("x.wasm", bytes).expect_err("refused").render(&crate::cli::output::Style::plain(200))
         };

@@ -130,7 +130,7 @@ mod tests {
             line: Some(3),
             column: Some(5),
             message: "100% wrong:\nreally, it is".to_owned(),
-            hint: Some("mend it".to_owned()),
+            hint: Some("fix it".to_owned()),
         };
         let of_service = Finding::of_error("service", &StageError::refused("ada", "wrong key (401)"));
         vec![in_file, of_service]
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn annotations_are_escaped() {
         insta::assert_snapshot!(github(Path::new("a,b:c.toml"), &findings()), @"
-        ::error file=a%2Cb%3Ac.toml,line=3,col=5,title=reposync::`stages.a.size`: 100%25 wrong:%0Areally, it is (hint: mend it)
+        ::error file=a%2Cb%3Ac.toml,line=3,col=5,title=reposync::`stages.a.size`: 100%25 wrong:%0Areally, it is (hint: fix it)
         ::error file=a%2Cb%3Ac.toml,title=reposync::`stages.ada`: wrong key (401)
         ");
     }

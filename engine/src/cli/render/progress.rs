@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn a_wait_and_a_failure_are_seen_while_they_last() {
         let mut tally = started();
-        let wait = Event::Waiting { stage: "ada".into(), seconds: 12.0, reason: "429, as told".into() };
+        let wait = Event::Waiting { stage: "ada".into(), seconds: 12.0, reason: "429".into() };
         tally.add(&wait, 4.0);
         let failed = Event::Failed {
             project: "handbook".into(),
@@ -220,7 +220,7 @@ mod tests {
           list    ━━━━━━━━━━━━━━━━━━━━ 1/1 repository
           fetch   ━━━━━━━━━━━━━━━····· 1,500/2,000 files, 250/s
           embed   ━━━━━━━━━━·········· 640/1,280 texts, 107/s, 40 from the cache
-          ada waits, 0:10 left: 429, as told
+          ada waits, 0:10 left: 429
         ");
         assert!(!tally.view(17.0, &Style::plain(80)).contains("429"));
     }

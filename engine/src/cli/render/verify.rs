@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repair_says_what_it_could_not_mend() {
+    fn a_repair_says_what_it_could_not_repair() {
         let mut docs = project("docs");
         (docs.missing, docs.written, docs.orphans, docs.deleted) = (2, 1, 5, 5);
         let mut code = project("code");
