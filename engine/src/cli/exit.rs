@@ -167,19 +167,18 @@ mod tests {
         insta::assert_snapshot!(help_table(), @"
         Exit codes:
             0  Done, or nothing to do.
-            1  A project ended early, a saved plan or `--locked` was refused, another
-               run is in progress, or a service refused (`validate --online`).
+            1  A project failed, a saved plan or `--locked` was refused, another run is
+               in progress, or a service refused (`validate --online`).
             2  The command line or `reposync.toml` is invalid.
-            3  Every project came to its end, but a repository, file or text is
-               missing, a guard withheld something, `verify` found differences, `status
-               --check` found a project that is behind or partial, or `query` found
-               nothing indexed.
+            3  Every project completed, but a repository, file or text failed, a guard
+               withheld something, `verify` found differences, `status --check` found a
+               project that is behind or partial, or `query` found nothing indexed.
           130  Interrupted; the next run continues.
         ");
         insta::assert_snapshot!(detailed_help_table(), @"
         With --detailed-exitcode:
             0  No changes.
-            1  Any error, an invalid `reposync.toml` included.
+            1  Any error, including an invalid `reposync.toml`.
             2  There are changes to apply.
         ");
     }

@@ -57,7 +57,7 @@ fn verdict(file: &FileFacts, style: &Style) -> String {
         "skipped" => style.warning(&format!("not indexed from `{repository}`: {detail}")),
         "failed" => {
             let kept = if file.chunks > 0 { "; its previous chunks are kept" } else { "" };
-            style.bad(&format!("failed in `{repository}`, the next run retries it{kept}: {detail}"))
+            style.bad(&format!("failed in `{repository}`, retried by the next run{kept}: {detail}"))
         }
         "adopted" => format!("found in the store for `{repository}`; the next run compares it"),
         _ => style.warning(&format!("differs in the store for `{repository}`; the next run writes it again")),
@@ -162,7 +162,7 @@ mod tests {
           now           the next run removes it: excluded by `docs/**`
           chunkers      prose (sentence 1)
 
-        bad: failed in `acme/handbook`, tried again by the next run: the content filter refused it
+        bad: failed in `acme/handbook`, retried by the next run: the content filter refused it
           commit        2b2b2b2b2b, 3 minutes ago
           blob          1a1a1a1a1a
           chunkers      prose (sentence 1)
@@ -171,7 +171,7 @@ mod tests {
           chunkers      prose (sentence 1)
 
         new: not in the index
-          why           no run has seen it: it is not in the commit that is indexed, `.gitattributes` leaves it out, or its repository is not indexed yet (`reposync status`)
+          why           no run has found it: it is not in the indexed commit, `.gitattributes` excludes it, or its repository is not indexed yet (`reposync status`)
           chunkers      prose (sentence 1)
         ");
     }

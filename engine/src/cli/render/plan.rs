@@ -439,7 +439,7 @@ mod tests {
         handbook
           unchanged     12 repositories
 
-        Nothing to do: what is indexed is what is declared.
+        Nothing to do: the indexes match the configuration.
         ");
     }
 

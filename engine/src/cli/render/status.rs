@@ -49,7 +49,7 @@ fn render_project(project: &ProjectStatus, now: DateTime<Utc>, style: &Style) ->
     line("indexed", &format!("{} in {}", count(project.vectors, "vector"), count(project.files, "file")));
     line("place", &escape(&project.place));
     if project.failed_files > 0 {
-        line("failed", &format!("{}, the next run retries them", count(project.failed_files, "file")));
+        line("failed", &format!("{}, retried by the next run", count(project.failed_files, "file")));
     }
     if project.open_intents > 0 {
         line("open", &format!("{}, closed by the next run", count(project.open_intents, "intent")));
@@ -245,7 +245,7 @@ mod tests {
         handbook: incomplete, run 3 minutes ago
           indexed       16,800 vectors in 2,400 files
           place         sqlite:.reposync/index.db#handbook
-          failed        1 file, tried again by the next run
+          failed        1 file, retried by the next run
           open          2 intents, closed by the next run
           behind        12 commits, 3 minutes
           last error    `docs/a.md`: the content filter refused the text
@@ -259,7 +259,7 @@ mod tests {
           acme/void      current  no commits                        0        0
           acme/secret: 403: the token may not read it
 
-        guide: orphan, not in the file any more; `reposync apply --prune` removes it
+        guide: orphan, no longer in the file; `reposync apply --prune` removes it
           indexed       16,800 vectors in 2,400 files
           place         sqlite:.reposync/index.db#handbook
 

@@ -344,13 +344,13 @@ mod tests {
           vectors       3 written, 5 deleted, 300 withheld by the deletion guard
           note          repository `acme/old` is gone from the source since 3 days
 
-        code: ended early
+        code: failed
 
         failed: `acme/api:docs/a.md`: stage `ada`: the content filter refused the text
         failed: `acme/api:docs/b.md`: stage `ada`: the content filter refused the text
-        error: project `code` ended early: stage `pinecone`: the API key was refused (401)
+        error: project `code` failed: stage `pinecone`: the API key was refused (401)
 
-        Failed: 4 files updated, 2 files failed, 1 project ended early in 15m30s.
+        Failed: 4 files updated, 2 files failed, 1 project failed in 15m30s.
         hint: take the text out, or exclude the file
         hint: check `api_key` of stage `pinecone`
         hint: `reposync apply --allow-deletes` removes what the deletion guard withheld

@@ -127,7 +127,7 @@ mod tests {
 
         Ledger and store differ: 16,800 vectors checked, 7 differences left, 1 project not verified.
         hint: check `api_key` of stage `pinecone`
-        hint: `reposync verify --repair` mends holes from the cache and deletes orphans
+        hint: `reposync verify --repair` writes missing vectors from the cache and deletes orphans
         ");
     }
 
