@@ -14,7 +14,7 @@ pub(crate) enum Exit {
     Failed,
     /// The command line or the file is invalid.
     Invalid,
-    /// Every project completed, but something failed, was withheld, or differs.
+    /// No project failed, but something else failed, was withheld, or differs.
     Partial,
     /// Interrupted.
     Interrupted,
@@ -46,7 +46,7 @@ impl Exit {
             }
             Self::Invalid => "The command line or `reposync.toml` is invalid.",
             Self::Partial => {
-                "Every project completed, but a repository, file or text failed, a guard \
+                "No project failed, but a repository, file or text failed, a guard \
                  withheld something, `verify` found differences, `status --check` found a project that is \
                  behind or partial, or `query` found nothing indexed."
             }
@@ -170,7 +170,7 @@ mod tests {
             1  A project failed, a saved plan or `--locked` was refused, another run is
                in progress, or a service refused (`validate --online`).
             2  The command line or `reposync.toml` is invalid.
-            3  Every project completed, but a repository, file or text failed, a guard
+            3  No project failed, but a repository, file or text failed, a guard
                withheld something, `verify` found differences, `status --check` found a
                project that is behind or partial, or `query` found nothing indexed.
           130  Interrupted; the next run continues.

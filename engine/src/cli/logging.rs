@@ -91,8 +91,7 @@ fn level(verbose: Option<u8>) -> LevelFilter {
     }
 }
 
-/// Audit entries are shown without `-v`: they are of `info`, as nothing is wrong, but nobody must have to
-/// ask for them.
+/// Audit entries have level `info` but are shown without `-v`, so that no option is needed to get them.
 fn audit(verbose: Option<u8>) -> LevelFilter {
     if verbose.is_some() { LevelFilter::INFO } else { LevelFilter::OFF }
 }
