@@ -5,11 +5,10 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::AzureSettings;
-use super::fault::Service;
-use super::openai::{host, secret_header};
+use super::classify::Endpoint;
 use super::service::{ServiceEmbedder, Settings};
 use crate::model::{EventSink, StageError, StageResult};
-use crate::net::{endpoint, http_client};
+use crate::net::{endpoint, host_of, secret_header};
 
 /// What the 3rd-generation models and ada-002 take in one text.
 const MAX_INPUT_TOKENS: usize = 8191;
@@ -22,16 +21,14 @@ pub fn azure_embedder(
     cancel: CancellationToken,
     events: EventSink,
 ) -> StageResult<ServiceEmbedder> {
-    let endpoint = endpoint(stage, &settings.endpoint)?;
+    let base = endpoint(stage, &settings.endpoint)?;
     let mut headers = HeaderMap::new();
-    let secret = match (&settings.api_key, &settings.bearer_token) {
+    match (&settings.api_key, &settings.bearer_token) {
         (Some(key), None) => {
             headers.insert("api-key", secret_header(stage, "api_key", "", key)?);
-            key
         }
         (None, Some(token)) => {
             headers.insert(AUTHORIZATION, secret_header(stage, "bearer_token", "Bearer ", token)?);
-            token
         }
         (None, None) => {
             return Err(StageError::misconfigured(stage, "neither `api_key` nor `bearer_token` is set")
@@ -41,18 +38,17 @@ pub fn azure_embedder(
             return Err(StageError::misconfigured(stage, "both `api_key` and `bearer_token` are set")
                 .hint("keep one of them"));
         }
-    };
-    let (url, dated) = address(&endpoint, &settings.deployment, settings.api_version.as_deref());
-    let service = Service {
+    }
+    let (url, dated) = address(&base, &settings.deployment, settings.api_version.as_deref());
+    let endpoint = Endpoint {
         stage: stage.to_owned(),
-        host: host(&endpoint),
+        host: host_of(&base),
         credentials_hint: "check `api_key` or `bearer_token`, that it belongs to the resource at `endpoint`, and the resource's network rules",
         address_hint: "check `endpoint`, `deployment` and `api_version`; a new deployment takes some minutes to appear",
-        secret: Some(secret.clone()),
     };
     let settings = Settings {
         kind: "azure-openai",
-        service,
+        endpoint,
         url,
         headers,
         model: &settings.deployment,
@@ -65,7 +61,7 @@ pub fn azure_embedder(
         tokens_per_minute: settings.tokens_per_minute,
         price_per_million_tokens: settings.price_per_million_tokens,
     };
-    Ok(ServiceEmbedder::new(settings, http_client(stage)?, concurrency, cancel, events))
+    ServiceEmbedder::new(settings, concurrency, cancel, events)
 }
 
 /// The URL, and whether it is the dated form. The endpoint may already end in `openai` or

@@ -1,9 +1,9 @@
 //! A fuzz target: an embedding service's answers, good and bad.
 
-use super::fault::{Lesson, Service, pause};
+use super::classify::{Adjustment, Endpoint, pause};
 use super::read_answer;
-use crate::model::Secret;
 use crate::model::fuzzed::answer;
+use crate::model::register_secrets;
 use crate::net::retry_after;
 
 /// An HTTP answer: its vectors, or what its error means.
@@ -17,18 +17,15 @@ pub fn fuzz(bytes: &[u8]) {
             read.vectors.iter().all(|vector| vector.len() == read.vectors[0].len() && !vector.is_empty())
         );
     }
-    let service = Service {
-        stage: "ada".into(),
-        host: "ada.example".into(),
-        credentials_hint: "",
-        address_hint: "",
-        secret: Some(Secret::new(KEY)),
-    };
-    for fault in [service.fault(status, &headers, body), service.garbage("why", body)] {
-        let message = fault.error.to_string();
+    register_secrets([KEY.to_owned()]);
+    let endpoint =
+        Endpoint { stage: "ada".into(), host: "ada.example".into(), credentials_hint: "", address_hint: "" };
+    let (refused, adjustment) = endpoint.explain(status, &headers, body);
+    let about_size = matches!(status.as_u16(), 400 | 413 | 422);
+    assert!(about_size || !matches!(adjustment, Adjustment::SmallerBatches(_)), "{adjustment:?}");
+    for failed in [refused, endpoint.garbage("why", body)] {
+        let message = failed.error.to_string();
         assert!(!message.contains(KEY) && message.len() < 3000, "{message}");
-        let about_size = matches!(status.as_u16(), 400 | 413 | 422);
-        assert!(about_size || !matches!(fault.lesson, Lesson::SmallerBatches(_)), "{:?}", fault.lesson);
     }
     for tokens in [0, 1, 1 << 40] {
         pause(&headers, tokens);

@@ -3,8 +3,8 @@
 
 mod azure;
 mod cache;
+mod classify;
 mod embedded;
-mod fault;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 mod identifiers;
@@ -105,6 +105,12 @@ pub trait Embedder: Send + Sync {
     /// where a call costs nothing.
     fn linger(&self) -> Duration {
         Duration::from_millis(25)
+    }
+
+    /// True where every call is reported by an event of its own, as calls of services are; the queue
+    /// reports the calls of all other embedders.
+    fn reports_calls(&self) -> bool {
+        false
     }
 
     /// One call. `inputs` is within `limits`, no input is empty, and `tokens` is the sum of

@@ -1,14 +1,14 @@
 //! `openai`: OpenAI, or any server that speaks its protocol.
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::OpenAiSettings;
-use super::fault::Service;
+use super::classify::Endpoint;
 use super::service::{ServiceEmbedder, Settings};
-use crate::model::{EventSink, Secret, StageError, StageResult};
-use crate::net::{endpoint, http_client};
+use crate::model::{EventSink, StageResult};
+use crate::net::{endpoint, host_of, secret_header};
 
 /// The embedder of a model. `concurrency`: calls at once.
 pub fn openai_embedder(
@@ -23,16 +23,15 @@ pub fn openai_embedder(
     if let Some(key) = &settings.api_key {
         headers.insert(AUTHORIZATION, secret_header(stage, "api_key", "Bearer ", key)?);
     }
-    let service = Service {
+    let endpoint = Endpoint {
         stage: stage.to_owned(),
-        host: host(&base),
+        host: host_of(&base),
         credentials_hint: "check `api_key`, and that it belongs to the server at `base_url`",
         address_hint: "check `base_url` and `model`",
-        secret: settings.api_key.clone(),
     };
     let settings = Settings {
         kind: "openai",
-        service,
+        endpoint,
         url: address(&base),
         headers,
         model: &settings.model,
@@ -45,7 +44,7 @@ pub fn openai_embedder(
         tokens_per_minute: settings.tokens_per_minute,
         price_per_million_tokens: settings.price_per_million_tokens,
     };
-    Ok(ServiceEmbedder::new(settings, http_client(stage)?, concurrency, cancel, events))
+    ServiceEmbedder::new(settings, concurrency, cancel, events)
 }
 
 /// `base_url` may be written with or without `/v1` (or another version).
@@ -75,29 +74,6 @@ fn known_dimensions(model: &str) -> Option<usize> {
     }
 }
 
-/// Host and port, for messages.
-pub(super) fn host(url: &Url) -> String {
-    url[url::Position::BeforeHost..url::Position::AfterPort].to_owned()
-}
-
-/// A header that carries a secret: kept out of logs, and never part of an error.
-pub(super) fn secret_header(
-    stage: &str,
-    key: &str,
-    prefix: &str,
-    secret: &Secret,
-) -> StageResult<HeaderValue> {
-    let mut value = HeaderValue::from_str(&format!("{prefix}{}", secret.expose().trim()))
-        .ok()
-        .filter(|_| !secret.expose().trim().is_empty())
-        .ok_or_else(|| {
-            StageError::misconfigured(stage, format!("`{key}` is empty or holds characters that no key has"))
-                .hint("check the environment variable or file it comes from")
-        })?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,11 +91,5 @@ mod tests {
         ] {
             assert_eq!(address(&endpoint("s", base).expect(base)).as_str(), expected);
         }
-    }
-
-    #[test]
-    fn hosts_are_shown_without_anything_else() {
-        let url = Url::parse("https://user:pw@host.example:8443/path?x=1").expect("valid");
-        assert_eq!(host(&url), "host.example:8443");
     }
 }

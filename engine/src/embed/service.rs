@@ -1,20 +1,23 @@
-//! An embedder behind HTTP: limits, retries, and what is learnt from the service on the way.
+//! An embedder behind HTTP: its requests, its answers, and how it adjusts to the service.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
-use tokio::time::Instant;
+use reqwest::Method;
+use reqwest::header::HeaderMap;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::fault::{self, Fault, Lesson, Service};
+use super::classify::{self, Adjustment, Endpoint};
 use super::wire::{self, Answer, Request};
 use super::{EmbedLimits, Embedder, Embeddings, tokens};
-use crate::model::{ErrorKind, Event, EventSink, Fingerprint, ServiceKind, StageError, StageResult};
-use crate::net::{HttpClient, LONGEST_WAIT, Limiter, Timeouts, describe_transport_error, read_body, retry};
+use crate::model::{ErrorKind, EventSink, Fingerprint, ServiceKind, StageError, StageResult};
+use crate::net::{
+    Accepted, CallFailure, Classified, Limiter, Service, ServiceRequest, ServiceResponse, Timeouts,
+    http_client,
+};
 
 /// Inputs that Azure and OpenAI take in a request.
 const MOST_INPUTS: usize = 2048;
@@ -31,7 +34,7 @@ const SMALL_ANSWER: usize = 64 << 10;
 pub(super) struct Settings<'a> {
     /// `azure-openai` or `openai`.
     pub(super) kind: &'static str,
-    pub(super) service: Service,
+    pub(super) endpoint: Endpoint,
     pub(super) url: Url,
     /// Credentials.
     pub(super) headers: HeaderMap,
@@ -54,6 +57,7 @@ pub(super) struct Settings<'a> {
 /// One for each stage: its limiter is what all projects on the stage share.
 pub struct ServiceEmbedder {
     service: Service,
+    endpoint: Endpoint,
     identity: Fingerprint,
     label: String,
     url: Url,
@@ -69,22 +73,22 @@ pub struct ServiceEmbedder {
     batch_size: AtomicUsize,
     /// False once the service refused `encoding_format`.
     base64: AtomicBool,
+}
 
-    client: HttpClient,
-    limiter: Arc<Limiter>,
-    timeouts: Timeouts,
-    cancel: CancellationToken,
-    events: EventSink,
+/// An answer that the embedder acts on.
+enum Reply {
+    Embedded(Answer),
+    /// The service refuses `encoding_format`.
+    NoEncoding(StageError),
 }
 
 impl ServiceEmbedder {
     pub(super) fn new(
         settings: Settings<'_>,
-        client: HttpClient,
         concurrency: usize,
         cancel: CancellationToken,
         events: EventSink,
-    ) -> Self {
+    ) -> StageResult<Self> {
         let Settings { kind, url, model, dimensions, known_dimensions, .. } = settings;
         let told = dimensions.map(|n| n as usize).or(known_dimensions);
         let shown = told.map_or(String::new(), |n| n.to_string());
@@ -94,7 +98,10 @@ impl ServiceEmbedder {
         };
         // A call larger than a minute's budget would never be let through.
         let tokens_per_call = settings.tokens_per_minute.map_or(MOST_TOKENS, |n| MOST_TOKENS.min(n as usize));
-        Self {
+        let limiter = Limiter::new(concurrency, settings.requests_per_minute, settings.tokens_per_minute);
+        let (stage, endpoint) = (settings.endpoint.stage.clone(), settings.endpoint);
+        let http = Arc::new(http_client(&stage)?);
+        Ok(Self {
             // The address without its query: the API's version does not change the vectors.
             identity: Fingerprint::of([kind, &url[..url::Position::AfterPath], model, &shown]),
             label,
@@ -109,125 +116,71 @@ impl ServiceEmbedder {
             concurrency: concurrency.max(1),
             batch_size: AtomicUsize::new(settings.batch_size.clamp(1, MOST_INPUTS)),
             base64: AtomicBool::new(true),
-            client,
-            limiter: Limiter::new(concurrency, settings.requests_per_minute, settings.tokens_per_minute),
-            timeouts: Timeouts::default(),
-            cancel,
-            events,
-            service: settings.service,
-        }
+            service: Service::new(ServiceKind::Embedder, stage, http, limiter, cancel, events),
+            endpoint,
+        })
     }
 
     /// Replaces the default time-outs and retries.
     #[must_use]
     pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
-        self.timeouts = timeouts;
+        self.service = self.service.with_timeouts(timeouts);
         self
     }
 
-    /// One try, once the limiter lets it through.
-    async fn attempt(&self, inputs: &[&str], tokens: u64) -> StageResult<Answer> {
-        let permit = tokio::select! {
-            permit = self.limiter.acquire(tokens) => permit,
-            () = self.cancel.cancelled() => return Err(StageError::cancelled(&self.service.stage)),
-        };
-        let start = Instant::now();
-        let base64 = self.base64.load(Ordering::Relaxed);
-        let Fault { error, lesson } = match self.exchange(inputs, tokens, base64).await {
-            Ok(answer) => {
-                permit.succeeded();
-                return Ok(answer);
-            }
-            Err(fault) => fault,
-        };
-        let throttled = lesson == Lesson::SlowDown;
-        self.events.emit(Event::Call {
-            service: ServiceKind::Embedder,
-            stage: self.service.stage.clone(),
-            operation: "embed",
-            items: inputs.len() as u64,
-            tokens,
-            seconds: start.elapsed().as_secs_f64(),
-            ok: false,
-            error: Some(if throttled { "rate_limit" } else { "embedding" }),
-        });
-        match lesson {
-            Lesson::SlowDown => permit.throttled(),
-            Lesson::NoEncoding if base64 => {
-                self.base64.store(false, Ordering::Relaxed);
-                drop(permit);
-                return Box::pin(self.attempt(inputs, tokens)).await;
-            }
-            Lesson::SmallerBatches(most) => {
-                let fewer = most.filter(|&most| most < inputs.len()).unwrap_or(inputs.len() / 2);
-                self.batch_size.fetch_min(fewer.max(1), Ordering::Relaxed);
-            }
-            Lesson::NoEncoding | Lesson::Nothing => {}
-        }
-        if let ErrorKind::Transient { retry_after: Some(wait) } = error.kind
-            && wait <= LONGEST_WAIT
-        {
-            self.limiter.pause(wait); // what one call was told holds for all
-        }
-        Err(error)
-    }
-
-    /// One request and its answer.
-    async fn exchange(&self, inputs: &[&str], tokens: u64, base64: bool) -> Result<Answer, Fault> {
-        let service = &self.service;
-        let request = Request {
+    fn request(&self, inputs: &[&str], tokens: u64, base64: bool) -> StageResult<ServiceRequest> {
+        let body = Request {
             input: inputs,
             model: self.model.as_deref(),
             dimensions: self.asked_dimensions,
             encoding_format: base64.then_some("base64"),
         };
-        let body = serde_json::to_vec(&request).map_err(|error| {
-            Fault::of(
-                StageError::new(&service.stage, ErrorKind::Bug, "cannot write the request").caused_by(error),
-            )
+        let body = serde_json::to_vec(&body).map_err(|error| {
+            StageError::new(self.stage(), ErrorKind::Bug, "cannot write the request").caused_by(error)
         })?;
-        let transport = |error| Fault::of(describe_transport_error(&service.stage, &service.host, error));
-        let mut answer = self
-            .client
-            .post(self.url.clone())
-            .headers(self.headers.clone())
-            .header(CONTENT_TYPE, "application/json")
-            .timeout(self.timeouts.answer)
-            .body(body)
-            .send()
-            .await
-            .map_err(transport)?;
-        let status = answer.status();
-        let headers = std::mem::take(answer.headers_mut());
-        self.obey(&headers, tokens);
-        let Some(body) = read_body(answer, LONGEST_ANSWER).await.map_err(transport)? else {
-            return Err(service.garbage("it is too long", b""));
-        };
+        let mut request = ServiceRequest::new("embed", Method::POST, self.url.clone());
+        request.headers.clone_from(&self.headers);
+        // The answer to a call that has begun is paid: it is waited for, and goes into the cache.
+        let request = ServiceRequest { items: inputs.len() as u64, tokens, paid: true, ..request };
+        Ok(ServiceRequest { longest: LONGEST_ANSWER, ..request }.json(body.into()))
+    }
+
+    async fn classify(&self, response: ServiceResponse, inputs: usize, tokens: u64) -> Classified<Reply> {
+        let ServiceResponse { status, headers, body } = response;
+        self.apply_rate_limit_headers(&headers, tokens);
         if !status.is_success() {
-            let fault = service.fault(status, &headers, &body);
+            let (failed, adjustment) = self.endpoint.explain(status, &headers, &body);
             let request = headers.get("apim-request-id").or(headers.get("x-request-id"));
-            tracing::debug!(stage = %service.stage, %status, ?request, error = %fault.error.message, "refused");
-            return Err(fault);
+            tracing::debug!(stage = %self.stage(), %status, ?request, error = %failed.error.message, "refused");
+            match adjustment {
+                Adjustment::None => {}
+                Adjustment::SmallerBatches(most) => {
+                    let fewer = most.filter(|&most| most < inputs).unwrap_or(inputs / 2);
+                    self.batch_size.fetch_min(fewer.max(1), Ordering::Relaxed);
+                }
+                Adjustment::NoEncoding => {
+                    return Ok(Accepted::declined(CallFailure::Refused, Reply::NoEncoding(failed.error)));
+                }
+            }
+            return Err(failed);
         }
-        let (n, parsed) = (inputs.len(), body.clone());
         let answer = if body.len() <= SMALL_ANSWER {
-            wire::read_answer(&body, n)
+            wire::read_answer(&body, inputs)
         } else {
-            let reading = tokio::task::spawn_blocking(move || wire::read_answer(&parsed, n));
+            let parsed = body.clone();
+            let reading = tokio::task::spawn_blocking(move || wire::read_answer(&parsed, inputs));
             reading.await.unwrap_or_else(|error| Err(error.to_string()))
         };
-        let answer = answer.map_err(|why| service.garbage(&why, &body))?;
-        self.check_length(answer.vectors.first().map_or(0, |vector| vector.len())).map_err(Fault::of)?;
-        Ok(answer)
+        let answer = answer.map_err(|why| self.endpoint.garbage(&why, &body))?;
+        self.check_length(answer.vectors.first().map_or(0, |vector| vector.len()))?;
+        let counted = answer.tokens;
+        Ok(Accepted::new(Reply::Embedded(answer)).tokens(counted))
     }
 
     /// Pauses everyone as the `x-ratelimit-*` headers ask.
-    fn obey(&self, headers: &HeaderMap, tokens: u64) {
-        if let Some(wait) = fault::pause(headers, tokens).map(|wait| wait.min(LONGEST_PAUSE)) {
-            self.limiter.pause(wait);
-            if wait >= Duration::from_secs(1) {
-                self.events.waiting(&self.service.stage, wait, "the rate limit is used up");
-            }
+    fn apply_rate_limit_headers(&self, headers: &HeaderMap, tokens: u64) {
+        if let Some(wait) = classify::pause(headers, tokens) {
+            self.service.hold(wait.min(LONGEST_PAUSE), "the rate limit is used up");
         }
     }
 
@@ -242,8 +195,8 @@ impl ServiceEmbedder {
             return Ok(());
         }
         let message =
-            format!("{} gives vectors of {length} components instead of {expected}", self.service.host);
-        Err(StageError::misconfigured(&self.service.stage, message)
+            format!("{} gives vectors of {length} components instead of {expected}", self.endpoint.host);
+        Err(StageError::misconfigured(self.stage(), message)
             .hint(format!("set `dimensions = {length}`, or use the model that gives {expected}")))
     }
 }
@@ -251,7 +204,7 @@ impl ServiceEmbedder {
 #[async_trait]
 impl Embedder for ServiceEmbedder {
     fn stage(&self) -> &str {
-        &self.service.stage
+        self.service.stage()
     }
 
     fn identity(&self) -> &Fingerprint {
@@ -289,9 +242,25 @@ impl Embedder for ServiceEmbedder {
         Ok(answer.vectors.first().map_or(0, |vector| vector.len()))
     }
 
+    fn reports_calls(&self) -> bool {
+        true
+    }
+
     async fn embed(&self, inputs: &[&str], tokens: u64) -> StageResult<Embeddings> {
-        let answer =
-            retry(&self.timeouts.retry, &self.cancel, &self.events, || self.attempt(inputs, tokens)).await?;
-        Ok(Embeddings { vectors: answer.vectors, tokens: answer.tokens.unwrap_or(tokens) })
+        loop {
+            let base64 = self.base64.load(Ordering::Relaxed);
+            let request = self.request(inputs, tokens, base64)?;
+            let classify = |response| self.classify(response, inputs.len(), tokens);
+            match self.service.call(&request, classify).await? {
+                Reply::Embedded(answer) => {
+                    return Ok(Embeddings {
+                        vectors: answer.vectors,
+                        tokens: answer.tokens.unwrap_or(tokens),
+                    });
+                }
+                Reply::NoEncoding(_) if base64 => self.base64.store(false, Ordering::Relaxed),
+                Reply::NoEncoding(error) => return Err(error),
+            }
+        }
     }
 }

@@ -17,6 +17,7 @@ use url::Url;
 use super::{Notifier, When};
 use crate::model::{
     ErrorKind, EventSink, ProjectReport, Report, Secret, ServiceKind, StageError, StageResult,
+    register_secrets,
 };
 use crate::net::{
     Accepted, CallError, CallFailure, Classified, Limiter, Service, ServiceRequest, ServiceResponse,
@@ -64,6 +65,7 @@ impl PostNotifier {
     ) -> StageResult<Self> {
         let stage = stage.into();
         let url = parse(&stage, post.url)?;
+        register_secrets([post.url.expose().to_owned()]);
         let http = Arc::new(http_client(&stage)?);
         let limiter = Limiter::new(1, post.requests_per_minute, None);
         Ok(Self {

@@ -331,16 +331,18 @@ impl Desk {
 
     fn called(&mut self, batch: &[Text], answered: &Answered, took: Duration) {
         self.accepted_any = true;
-        self.events.emit(Event::Call {
-            service: ServiceKind::Embedder,
-            stage: self.stage.clone(),
-            operation: "embed",
-            items: batch.len() as u64,
-            tokens: answered.tokens,
-            seconds: took.as_secs_f64(),
-            ok: true,
-            error: None,
-        });
+        if !self.embedder.reports_calls() {
+            self.events.emit(Event::Call {
+                service: ServiceKind::Embedder,
+                stage: self.stage.clone(),
+                operation: "embed",
+                items: batch.len() as u64,
+                tokens: answered.tokens,
+                seconds: took.as_secs_f64(),
+                ok: true,
+                error: None,
+            });
+        }
         let shares = shares(answered.tokens, batch);
         for ((text, vector), tokens) in batch.iter().zip(&answered.vectors).zip(shares) {
             let Some(vector) = vector else {

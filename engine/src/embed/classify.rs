@@ -7,15 +7,15 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-use crate::model::{ErrorKind, Secret, StageError};
-use crate::net::retry_after;
+use crate::model::{ErrorKind, StageError};
+use crate::net::{CallError, CallFailure, one_line, retry_after};
 
-/// Characters of a service's own words that are passed on.
+/// Longest text of the service that an error repeats, in characters.
 const EXCERPT: usize = 200;
 
-/// What faults are explained with.
+/// What errors of a service are explained with.
 #[derive(Debug)]
-pub(super) struct Service {
+pub(super) struct Endpoint {
     pub(super) stage: String,
     /// Host and port.
     pub(super) host: String,
@@ -23,121 +23,110 @@ pub(super) struct Service {
     pub(super) credentials_hint: &'static str,
     /// What to check when there is nothing at the address.
     pub(super) address_hint: &'static str,
-    /// Never to be repeated, should the service echo it.
-    pub(super) secret: Option<Secret>,
 }
 
-/// A failed try.
-#[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) error: StageError,
-    pub(super) lesson: Lesson,
-}
-
-/// What the client learns from it.
+/// What the client does differently from now on.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Lesson {
-    Nothing,
-    /// Too many calls or tokens.
-    SlowDown,
-    /// Too many texts, or bytes, in a call; the most it takes, where it says so.
+pub(super) enum Adjustment {
+    None,
+    /// Fewer texts in a call: the service takes no more texts, or bytes, at once. Holds the most that it
+    /// takes, where it says so.
     SmallerBatches(Option<usize>),
-    /// It does not know `encoding_format`.
+    /// No `encoding_format`, which the service does not know.
     NoEncoding,
 }
 
-impl Fault {
-    pub(super) fn of(error: StageError) -> Self {
-        Self { error, lesson: Lesson::Nothing }
-    }
-}
-
-impl Service {
+impl Endpoint {
     /// Reads an answer that is no success.
-    pub(super) fn fault(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Fault {
-        let said = Said::read(body);
-        let (kind, hint, lesson) = self.judge(status, headers, &said);
-        let error = StageError {
-            stage: self.stage.clone(),
-            kind,
-            message: self.message(status, &said),
-            hint: hint.map(str::to_owned),
-            source: None,
+    pub(super) fn explain(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> (CallError, Adjustment) {
+        let said = ErrorBody::read(body);
+        let (kind, hint, adjustment) = self.judge(status, headers, &said);
+        let mut error = StageError::new(&self.stage, kind, self.message(status, &said));
+        error.hint = hint.map(str::to_owned);
+        let failure = match (status.as_u16(), kind) {
+            (429, ErrorKind::Transient { .. }) => CallFailure::RateLimit,
+            (_, ErrorKind::Transient { .. }) => CallFailure::Server,
+            (401 | 403 | 407, _) => CallFailure::Credentials,
+            _ => CallFailure::Refused,
         };
-        Fault { error, lesson }
+        (CallError::new(failure, error), adjustment)
     }
 
     /// A success that cannot be read: truncated, a login page, an answer to something else.
-    pub(super) fn garbage(&self, why: &str, body: &[u8]) -> Fault {
-        let excerpt = self.excerpt(&String::from_utf8_lossy(&body[..body.len().min(4 * EXCERPT)]));
+    pub(super) fn garbage(&self, why: &str, body: &[u8]) -> CallError {
+        // Cut far behind the excerpt: a secret that is cut in two is not masked.
+        let excerpt = one_line(&String::from_utf8_lossy(&body[..body.len().min(64 << 10)]), EXCERPT);
         let message = format!("{} gave an unusable answer ({why}): {excerpt}", self.host);
         let error = StageError::transient(&self.stage, message);
         // A page with a good status is no passing fault: something else answers there.
-        Fault::of(if body.trim_ascii_start().starts_with(b"<") {
-            error.hint(self.address_hint)
-        } else {
-            error
-        })
+        let is_page = body.trim_ascii_start().starts_with(b"<");
+        let error = if is_page { error.hint(self.address_hint) } else { error };
+        CallError::new(CallFailure::InvalidAnswer, error)
     }
 
     fn judge(
         &self,
         status: StatusCode,
         headers: &HeaderMap,
-        said: &Said,
-    ) -> (ErrorKind, Option<&'static str>, Lesson) {
+        said: &ErrorBody,
+    ) -> (ErrorKind, Option<&'static str>, Adjustment) {
         use ErrorKind::{Misconfigured, Refused, Transient};
         let quota = said.is("insufficient_quota") || status == StatusCode::PAYMENT_REQUIRED;
         match status.as_u16() {
             _ if quota => {
-                (Misconfigured, Some("check the account's plan, credit and billing"), Lesson::Nothing)
+                (Misconfigured, Some("check the account's plan, credit and billing"), Adjustment::None)
             }
             300..400 => (
                 Misconfigured,
                 Some(
                     "redirects are not followed, as credentials would travel along; write the final address",
                 ),
-                Lesson::Nothing,
+                Adjustment::None,
             ),
-            400 | 422 if said.mentions("encoding_format") => (Refused, None, Lesson::NoEncoding),
+            400 | 422 if said.mentions("encoding_format") => (Refused, None, Adjustment::NoEncoding),
             400 | 422 if said.blames("dimensions") => (
                 Misconfigured,
                 Some("leave `dimensions` out, or use a model that can shorten its vectors"),
-                Lesson::Nothing,
+                Adjustment::None,
             ),
             400 | 422 if said.blames("model") || said.is("model_not_found") => {
-                (Misconfigured, Some(self.address_hint), Lesson::Nothing)
+                (Misconfigured, Some(self.address_hint), Adjustment::None)
             }
             400 | 422 if said.is_about_batches() => {
-                (Refused, None, Lesson::SmallerBatches(said.last_number()))
+                (Refused, None, Adjustment::SmallerBatches(said.last_number()))
             }
-            400 | 422 => (Refused, None, Lesson::Nothing),
+            400 | 422 => (Refused, None, Adjustment::None),
             413 => {
                 // Another number than that of texts is one of bytes, or of a proxy's version.
                 let most = said.last_number().filter(|_| said.is_about_batches());
-                (Refused, None, Lesson::SmallerBatches(most))
+                (Refused, None, Adjustment::SmallerBatches(most))
             }
-            401 | 403 | 407 => (Misconfigured, Some(self.credentials_hint), Lesson::Nothing),
+            401 | 403 | 407 => (Misconfigured, Some(self.credentials_hint), Adjustment::None),
             429 => {
                 let asked = retry_after(headers).filter(|wait| !wait.is_zero());
-                (Transient { retry_after: asked.or_else(|| pause(headers, 1)) }, None, Lesson::SlowDown)
+                (Transient { retry_after: asked.or_else(|| pause(headers, 1)) }, None, Adjustment::None)
             }
             408 | 409 | 423..=425 | 500.. => {
                 let asked = retry_after(headers).filter(|wait| !wait.is_zero());
-                (Transient { retry_after: asked }, None, Lesson::Nothing)
+                (Transient { retry_after: asked }, None, Adjustment::None)
             }
-            _ => (Misconfigured, Some(self.address_hint), Lesson::Nothing),
+            _ => (Misconfigured, Some(self.address_hint), Adjustment::None),
         }
     }
 
-    fn message(&self, status: StatusCode, said: &Said) -> String {
+    fn message(&self, status: StatusCode, said: &ErrorBody) -> String {
         let code = said.codes.iter().find(|code| **code != status.as_str());
         let reason = status.canonical_reason().filter(|_| code.is_none() && said.text.is_empty());
         let mut message = format!("{} answered {}", self.host, status.as_u16());
         for (before, part, after) in [
             (" ", reason.map(str::to_owned), ""),
-            (" (", code.map(|code| self.excerpt(code)), ")"),
-            (": ", Some(self.excerpt(&said.text)).filter(|text| !text.is_empty()), ""),
+            (" (", code.map(|code| one_line(code, EXCERPT)), ")"),
+            (": ", Some(one_line(&said.text, EXCERPT)).filter(|text| !text.is_empty()), ""),
         ] {
             if let Some(part) = part {
                 message.extend([before, &part, after]);
@@ -145,33 +134,18 @@ impl Service {
         }
         message
     }
-
-    /// A service's words in one line, bounded, without control characters and our secret.
-    fn excerpt(&self, text: &str) -> String {
-        let text = match self.secret.as_ref().map(Secret::expose) {
-            Some(secret) if !secret.is_empty() => text.replace(secret, "***"),
-            _ => text.to_owned(),
-        };
-        let visible =
-            text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-        let line = visible.collect::<Vec<_>>().join(" ");
-        match line.char_indices().nth(EXCERPT) {
-            Some((end, _)) => format!("{}…", &line[..end]),
-            None => line,
-        }
-    }
 }
 
 /// What an error's body says, whatever its shape: nested (`{"error":{…}}`), flat, or plain text.
 #[derive(Debug, Default, PartialEq)]
-struct Said {
+struct ErrorBody {
     text: String,
     /// Codes and types, the most telling first.
     codes: Vec<String>,
     param: Option<String>,
 }
 
-impl Said {
+impl ErrorBody {
     fn read(body: &[u8]) -> Self {
         let Ok(Value::Object(outer)) = serde_json::from_slice::<Value>(body) else {
             let text = String::from_utf8_lossy(&body[..body.len().min(4 * EXCERPT)]);
@@ -276,14 +250,14 @@ fn span(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::register_secrets;
 
-    fn service() -> Service {
-        Service {
+    fn endpoint() -> Endpoint {
+        Endpoint {
             stage: "ada".into(),
             host: "name.example".into(),
             credentials_hint: "check the key",
             address_hint: "check the deployment",
-            secret: Some(Secret::new("sk-12345")),
         }
     }
 
@@ -294,8 +268,9 @@ mod tests {
             .collect()
     }
 
-    fn fault(status: u16, body: &str) -> Fault {
-        service().fault(StatusCode::from_u16(status).expect("status"), &HeaderMap::new(), body.as_bytes())
+    fn explain(status: u16, body: &str) -> (CallError, Adjustment) {
+        let status = StatusCode::from_u16(status).expect("status");
+        endpoint().explain(status, &HeaderMap::new(), body.as_bytes())
     }
 
     #[test]
@@ -339,30 +314,33 @@ mod tests {
             (500, "<html>", transient),
             (503, "", transient),
         ] {
-            assert_eq!(fault(status, body).error.kind, kind, "{status} {body}");
+            assert_eq!(explain(status, body).0.error.kind, kind, "{status} {body}");
         }
     }
 
     #[test]
-    fn lessons_are_drawn() {
-        let lesson = |status, body| fault(status, body).lesson;
-        assert_eq!(lesson(429, ""), Lesson::SlowDown);
-        assert_eq!(lesson(413, "maximum allowed batch size 32"), Lesson::SmallerBatches(Some(32)));
-        assert_eq!(lesson(413, ""), Lesson::SmallerBatches(None));
-        assert_eq!(lesson(413, "<center>nginx/1.28.0</center>"), Lesson::SmallerBatches(None));
-        assert_eq!(lesson(413, r#"{"message":"the body exceeds 2 MB"}"#), Lesson::SmallerBatches(None));
-        let limit = r#"{"error":{"message":"batch size is invalid, it should not be larger than 10."}}"#;
-        assert_eq!(lesson(400, limit), Lesson::SmallerBatches(Some(10)));
+    fn the_client_adjusts() {
+        let adjustment = |status, body| explain(status, body).1;
+        assert_eq!(adjustment(413, "maximum allowed batch size 32"), Adjustment::SmallerBatches(Some(32)));
+        assert_eq!(adjustment(413, ""), Adjustment::SmallerBatches(None));
+        assert_eq!(adjustment(413, "<center>nginx/1.28.0</center>"), Adjustment::SmallerBatches(None));
         assert_eq!(
-            lesson(400, r#"{"error":{"message":"unknown field encoding_format"}}"#),
-            Lesson::NoEncoding
+            adjustment(413, r#"{"message":"the body exceeds 2 MB"}"#),
+            Adjustment::SmallerBatches(None)
         );
-        assert_eq!(lesson(500, ""), Lesson::Nothing);
+        let limit = r#"{"error":{"message":"batch size is invalid, it should not be larger than 10."}}"#;
+        assert_eq!(adjustment(400, limit), Adjustment::SmallerBatches(Some(10)));
+        assert_eq!(
+            adjustment(400, r#"{"error":{"message":"unknown field encoding_format"}}"#),
+            Adjustment::NoEncoding
+        );
+        assert_eq!(adjustment(500, ""), Adjustment::None);
     }
 
     #[test]
     fn messages_say_what_the_service_said() {
-        let message = |status, body| fault(status, body).error.message;
+        register_secrets(["sk-of-the-embed-test".to_owned()]);
+        let message = |status, body| explain(status, body).0.error.message;
         assert_eq!(
             message(404, r#"{"error":{"code":"DeploymentNotFound","message":"It does\nnot  exist."}}"#),
             "name.example answered 404 (DeploymentNotFound): It does not exist."
@@ -373,7 +351,7 @@ mod tests {
         );
         assert_eq!(message(503, ""), "name.example answered 503 Service Unavailable");
         assert_eq!(
-            message(401, "bad key sk-12345\u{1b}[31m given"),
+            message(401, "bad key sk-of-the-embed-test\u{1b}[31m given"),
             "name.example answered 401: bad key *** [31m given"
         );
         assert_eq!(
@@ -387,8 +365,9 @@ mod tests {
     #[test]
     fn waits_are_read_from_the_headers() {
         let read = |pairs: &[_]| {
-            let fault = service().fault(StatusCode::TOO_MANY_REQUESTS, &headers(pairs), b"");
-            let ErrorKind::Transient { retry_after } = fault.error.kind else { panic!("transient") };
+            let (failed, _) = endpoint().explain(StatusCode::TOO_MANY_REQUESTS, &headers(pairs), b"");
+            assert_eq!(failed.failure, CallFailure::RateLimit);
+            let ErrorKind::Transient { retry_after } = failed.error.kind else { panic!("transient") };
             retry_after
         };
         assert_eq!(read(&[("retry-after-ms", "250")]), Some(Duration::from_millis(250)));
