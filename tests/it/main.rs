@@ -35,6 +35,7 @@ mod reading;
 mod references;
 mod reload;
 mod secrets;
+mod service_calls;
 mod service_faults;
 mod service_scenarios;
 mod services;

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::http::{Fault, Response};
 use crate::support::slack::{PATH, Slack};
 
-fn report() -> Report {
+pub(crate) fn report() -> Report {
     let project = |name: &str| ProjectReport {
         project: name.into(),
         outcome: Outcome::Partial,

@@ -132,6 +132,9 @@ fn a_fault_that_stays(place: &Place) {
             let said = error["error"].as_str().unwrap_or_default();
             assert!(said.contains(cause) && said.contains("127.0.0.1"), "{what}: {error}");
             assert!(error["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "{what}: {error}");
+            if name == "a day's wait" {
+                assert_eq!(project["retry_after"], 86_400, "{what}: {project}");
+            }
         }
         // A file that was indexed before and is still wanted stays searchable.
         let texts = services.index();

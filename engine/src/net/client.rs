@@ -60,7 +60,7 @@ pub async fn read_body(response: reqwest::Response, most: usize) -> reqwest::Res
 
 /// Turns a transport error (connection, time-out, broken body) into a transient stage error. The
 /// URL is left out: it may carry a secret.
-pub fn describe_transport_error(stage: &str, host: &str, error: reqwest::Error) -> StageError {
+pub(super) fn describe_transport_error(stage: &str, host: &str, error: reqwest::Error) -> StageError {
     let what = if error.is_timeout() {
         "no answer in time from"
     } else if error.is_connect() {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 /// A budget that refills evenly: at most `per_minute` units in a minute, in bursts of a tenth of it.
 #[derive(Debug)]
-pub struct Budget {
+pub(super) struct Budget {
     per_minute: f64,
     level: f64,
     refilled: Instant,
@@ -17,7 +17,7 @@ pub struct Budget {
 
 impl Budget {
     /// A full budget.
-    pub fn per_minute(units: u32) -> Self {
+    pub(super) fn per_minute(units: u32) -> Self {
         let per_minute = f64::from(units.max(1));
         Self { per_minute, level: per_minute / 10.0, refilled: Instant::now() }
     }
@@ -75,7 +75,7 @@ enum Wait {
 
 /// Permission for one call; give it back by dropping it.
 #[derive(Debug)]
-pub struct Permit {
+pub(super) struct Permit {
     limiter: Arc<Limiter>,
     /// `halvings` when it was given.
     halvings: u64,
@@ -101,7 +101,7 @@ impl Limiter {
     }
 
     /// Waits until a call of so many tokens may be made.
-    pub async fn acquire(self: &Arc<Self>, tokens: u64) -> Permit {
+    pub(super) async fn acquire(self: &Arc<Self>, tokens: u64) -> Permit {
         loop {
             let freed = self.freed.notified();
             match self.try_acquire(tokens) {
@@ -141,7 +141,7 @@ impl Limiter {
     }
 
     /// Everyone waits: the service asked for it, or reported that nothing is left until then.
-    pub fn pause(&self, wait: Duration) {
+    pub(super) fn pause(&self, wait: Duration) {
         let mut state = self.lock();
         let until = Instant::now() + wait;
         if state.paused_until.is_none_or(|present| present < until) {
@@ -150,7 +150,8 @@ impl Limiter {
     }
 
     /// Calls allowed at once now.
-    pub fn allowed(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn allowed(&self) -> usize {
         self.lock().allowed
     }
 
@@ -161,7 +162,7 @@ impl Limiter {
 
 impl Permit {
     /// The call went well.
-    pub fn succeeded(self) {
+    pub(super) fn succeeded(self) {
         let mut state = self.limiter.lock();
         state.good_since_change += 1;
         if state.allowed < self.limiter.most && state.good_since_change >= state.allowed {
@@ -172,7 +173,7 @@ impl Permit {
 
     /// The service said that it was too much. Calls that were in flight together tell it
     /// together: they halve the allowance once.
-    pub fn throttled(self) {
+    pub(super) fn throttled(self) {
         let mut state = self.limiter.lock();
         if state.halvings == self.halvings {
             state.allowed = (state.allowed / 2).max(1);

@@ -17,14 +17,12 @@ mod transport;
 
 pub use buffers::Buffer;
 pub use call_error::{CallError, CallFailure};
-pub use client::{
-    HttpClient, describe_transport_error, endpoint, http_client, install_tls_provider, read_body,
-};
+pub use client::{HttpClient, endpoint, http_client, install_tls_provider, read_body};
 pub use header::secret_header;
-pub use limit::{Budget, Limiter, Permit};
+pub use limit::Limiter;
 pub use request::{Deadline, Oversize, ServiceRequest, host_of};
 pub use response::{ServiceResponse, StreamedResponse, is_html};
-pub use retry::{LONGEST_WAIT, RetryPolicy, retry, retry_after};
+pub use retry::{RetryPolicy, retry_after};
 pub use service::{Accepted, Classified, Service};
 pub use text::one_line;
 pub use timeouts::Timeouts;

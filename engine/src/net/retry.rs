@@ -3,13 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::HeaderMap;
-use tokio_util::sync::CancellationToken;
 
-use crate::model::{ErrorKind, EventSink, StageError, StageResult};
+use crate::model::{ErrorKind, StageError};
 
 /// A service that asks for a longer wait than this ends the run with that cause; the daemon
 /// schedules anew. (A real 429 said "retry after 86400 seconds".)
-pub const LONGEST_WAIT: Duration = Duration::from_secs(300);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// Number of tries, and the pauses between them where the service does not ask for one.
 #[derive(Debug, Clone)]
@@ -81,33 +80,6 @@ fn used_up(mut error: StageError, tries: u32) -> StageError {
         ));
     }
     error
-}
-
-/// Calls `operation` until it succeeds, fails for good, or the tries are used up.
-pub async fn retry<T, F, Fut>(
-    policy: &RetryPolicy,
-    cancel: &CancellationToken,
-    events: &EventSink,
-    mut operation: F,
-) -> StageResult<T>
-where
-    F: FnMut() -> Fut,
-    Fut: Future<Output = StageResult<T>>,
-{
-    let mut tried: u32 = 0;
-    loop {
-        let error = match operation().await {
-            Ok(value) => return Ok(value),
-            Err(error) => error,
-        };
-        tried += 1;
-        let (wait, error) = policy.pause_after(tried, error)?;
-        events.waiting(&error.stage, wait, &error.message);
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = cancel.cancelled() => return Err(StageError::cancelled(error.stage)),
-        }
-    }
 }
 
 /// How long a service asked to wait: `retry-after-ms`, else `retry-after` in seconds or as a date.

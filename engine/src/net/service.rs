@@ -141,6 +141,9 @@ impl Service {
         Fut: Future<Output = Classified<T>>,
     {
         let shared = &*self.shared;
+        if shared.cancel.is_cancelled() {
+            return Err(self.cancelled());
+        }
         shared.refuse_while_closed()?;
         let permit = tokio::select! {
             permit = shared.limiter.acquire(request.tokens) => permit,

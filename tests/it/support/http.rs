@@ -123,6 +123,8 @@ pub(crate) enum Fault {
     AnswerLost,
     /// The handler runs, and there is never an answer.
     AnswerHeld,
+    /// A success whose body announces a terabyte, and begins; nothing is done.
+    Terabyte,
 }
 
 impl Fault {
@@ -299,6 +301,7 @@ enum Reply {
     Half(Response),
     Nothing,
     Never,
+    Terabyte,
 }
 
 impl Shared {
@@ -325,6 +328,11 @@ impl Shared {
                     break;
                 }
                 Reply::Nothing => break,
+                Reply::Terabyte => {
+                    let head = format!("HTTP/1.1 200 Fake\r\ncontent-length: {}\r\n\r\n[", 1_u64 << 40);
+                    drop(stream.write_all(head.as_bytes()));
+                    break;
+                }
                 Reply::Never => {
                     while !self.stopped.load(Ordering::Relaxed) && still_open(&stream) {
                         std::thread::sleep(Duration::from_millis(5));
@@ -359,6 +367,7 @@ impl Shared {
                 answer();
                 Reply::Never
             }
+            Fault::Terabyte => Reply::Terabyte,
         }
     }
 

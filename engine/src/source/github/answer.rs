@@ -10,7 +10,7 @@ use crate::net;
 
 /// One answer, read whole.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ApiAnswer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
@@ -38,7 +38,7 @@ pub(super) enum Verdict {
     Transient(Option<Duration>),
 }
 
-impl Answer {
+impl ApiAnswer {
     /// A header's text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -150,8 +150,8 @@ fn without_tokens(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Answer {
-        Answer {
+    fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> ApiAnswer {
+        ApiAnswer {
             status: StatusCode::from_u16(status).expect("a status"),
             headers: headers
                 .iter()

@@ -1,12 +1,12 @@
 //! Signing in as a GitHub App: a JSON web token, signed with the App's key, buys tokens of one
 //! installation, which live for an hour.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
-use octocrab::Octocrab;
 use ring::rand::SystemRandom;
 use ring::rsa::KeyPair;
 use ring::signature::RSA_PKCS1_SHA256;
@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::model::{Secret, register_secrets};
+use crate::net::Transport;
 
 /// The web token is issued in the past, since clocks differ.
 const BACKDATED: u64 = 60;
@@ -42,7 +43,7 @@ pub(super) struct App {
 pub(super) struct Token {
     pub(super) value: Secret,
     /// Puts the token on each request.
-    pub(super) octocrab: Octocrab,
+    pub(super) transport: Arc<dyn Transport>,
     good_until: Instant,
 }
 
@@ -101,11 +102,11 @@ impl Token {
     /// A token that was issued now and ends at `expires_at`, by the server's clock.
     pub(super) fn new(
         value: Secret,
-        octocrab: Octocrab,
+        transport: Arc<dyn Transport>,
         expires_at: Option<DateTime<Utc>>,
         server_time: Option<SystemTime>,
     ) -> Self {
-        Self { value, octocrab, good_until: Instant::now() + good_for(expires_at, server_time) }
+        Self { value, transport, good_until: Instant::now() + good_for(expires_at, server_time) }
     }
 
     pub(super) fn is_good(&self) -> bool {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use flate2::read::GzDecoder;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use url::Url;
@@ -15,7 +15,9 @@ use url::Url;
 use super::client::{Ask, Client, LONGEST_BLOB};
 use super::{FEW_FILES, encode_name};
 use crate::model::{ErrorKind, GitSha, StageError, StageResult, TreeEntry};
-use crate::net;
+use crate::net::{
+    self, Accepted, CallError, CallFailure, Classified, Deadline, ServiceRequest, StreamedResponse,
+};
 use crate::source::ContentSink;
 use crate::source::verify::check_blob;
 
@@ -63,21 +65,24 @@ pub(super) async fn fetch(
         same
     });
     let pending = Mutex::new(Pending { missing: vec![true; wanted.len()], wanted: wanted.into(), sink });
-    net::retry(&client.timeouts.retry, &client.cancel, &client.events, || async {
-        let mut pending = pending.lock().await;
-        if pending.missing().count() <= FEW_FILES {
-            return Ok(());
-        }
-        let _place = tokio::select! {
-            place = UNPACKING.acquire() => place.expect("never closed"),
-            () = client.cancel.cancelled() => return Err(StageError::cancelled(&client.stage)),
-        };
-        match download(client, repo, commit).await? {
-            Some(response) => unpack(client, response, &mut pending).await,
-            None => Ok(()),
-        }
-    })
-    .await?;
+    client
+        .archives
+        .retry(|| async {
+            let mut pending = pending.lock().await;
+            if pending.missing().count() <= FEW_FILES {
+                return Ok(());
+            }
+            let _place = tokio::select! {
+                place = UNPACKING.acquire() => place.expect("never closed"),
+                () = client.cancel.cancelled() => return Err(StageError::cancelled(&client.stage)),
+            };
+            // Addresses expire: each try has its own.
+            match address(client, repo, commit).await? {
+                Some(url) => download(client, url, &mut pending).await,
+                None => Ok(()),
+            }
+        })
+        .await?;
     rest.extend(pending.into_inner().missing().cloned());
     Ok(rest)
 }
@@ -88,42 +93,57 @@ impl Pending<'_> {
     }
 }
 
-/// Asks for the archive and follows the redirect by hand, with nothing of ours but the address.
-/// None: there is no archive to be had.
-async fn download(client: &Client, repo: &str, commit: GitSha) -> StageResult<Option<reqwest::Response>> {
+/// Asks for the address of the archive; none: there is no archive to be had.
+async fn address(client: &Client, repo: &str, commit: GitSha) -> StageResult<Option<Url>> {
     let path = format!("/repos/{}/tarball/{commit}", encode_name(repo));
-    let location = client
-        .ask(Ask::json("archive", &path), |answer| Ok(answer.header("location").map(str::to_owned)))
-        .await?;
-    let Some(location) = location else { return Ok(None) };
-    let mut url = archive_url(client, &client.base, &location)?;
+    let ask = Ask::json("archive", &path);
+    let location = client.ask_once(ask, |answer| Ok(answer.header("location").map(str::to_owned))).await?;
+    location.map(|location| archive_url(client, &client.base, &location)).transpose()
+}
+
+/// Takes what is missing from the archive at an address. Redirects are followed by hand, with nothing of
+/// ours but the address. Where there is no archive, nothing comes.
+async fn download(client: &Client, mut url: Url, pending: &mut Pending<'_>) -> StageResult<()> {
     for _ in 0..=MOST_REDIRECTS {
-        let host = url.host_str().unwrap_or_default().to_owned();
-        let lost = |error| net::describe_transport_error(&client.stage, &host, error);
-        let response = tokio::select! {
-            response = tokio::time::timeout(client.timeouts.answer, client.plain.get(url.clone()).send()) => {
-                response.map_err(|_| no_answer(client, &host))?.map_err(lost)?
-            }
-            () = client.cancel.cancelled() => return Err(StageError::cancelled(&client.stage)),
-        };
-        let status = response.status();
-        if status.is_redirection() {
-            let location = response.headers().get("location").and_then(|value| value.to_str().ok());
-            url = archive_url(client, &url, location.unwrap_or_default())?;
-            continue;
+        let request = ServiceRequest::new("download", Method::GET, url.clone());
+        let request = ServiceRequest { deadline: Deadline::Idle, ..request };
+        let taken = client
+            .archives
+            .stream_once(&request, |response| receive(client, &request, response, &mut *pending));
+        match taken.await? {
+            Some(elsewhere) => url = elsewhere,
+            None => return Ok(()),
         }
-        if status == StatusCode::OK {
-            return Ok(Some(response));
-        }
-        if status.is_server_error() || matches!(status.as_u16(), 403 | 408 | 429) {
-            // A 403 is an address that has expired in the meantime.
-            let retry_after = net::retry_after(response.headers());
-            let message = format!("{host} does not hand out the archive ({})", status.as_u16());
-            return Err(StageError::new(&client.stage, ErrorKind::Transient { retry_after }, message));
-        }
-        return Ok(None);
     }
     Err(client.garbage("redirects without end"))
+}
+
+/// Reads the response of an archive host; an address where it redirects.
+async fn receive(
+    client: &Client,
+    request: &ServiceRequest,
+    response: StreamedResponse<'_>,
+    pending: &mut Pending<'_>,
+) -> Classified<Option<Url>> {
+    let status = response.status;
+    if status.is_redirection() {
+        let location = response.headers.get("location").and_then(|value| value.to_str().ok());
+        let url = archive_url(client, &request.url, location.unwrap_or_default())?;
+        return Ok(Accepted::new(Some(url)));
+    }
+    if status == StatusCode::OK {
+        unpack(client, response, pending).await?;
+        return Ok(Accepted::new(None));
+    }
+    let failure = match status.as_u16() {
+        429 => CallFailure::RateLimit,
+        // A 403 is an address that has expired in the meantime.
+        403 | 408 | 500..=599 => CallFailure::Server,
+        _ => return Ok(Accepted::declined(CallFailure::Refused, None)),
+    };
+    let kind = ErrorKind::Transient { retry_after: net::retry_after(&response.headers) };
+    let message = format!("{} does not hand out the archive ({})", request.host, status.as_u16());
+    Err(CallError::new(failure, StageError::new(&client.stage, kind, message)))
 }
 
 /// The address may carry a token of its own: it is never shown, and goes over TLS wherever the
@@ -138,12 +158,12 @@ fn archive_url(client: &Client, from: &Url, location: &str) -> StageResult<Url> 
     }
 }
 
-fn no_answer(client: &Client, host: &str) -> StageError {
-    StageError::transient(&client.stage, format!("no answer in time from {host}"))
-}
-
 /// Streams the archive through a blocking thread into the sink.
-async fn unpack(client: &Client, response: reqwest::Response, pending: &mut Pending<'_>) -> StageResult<()> {
+async fn unpack(
+    client: &Client,
+    response: StreamedResponse<'_>,
+    pending: &mut Pending<'_>,
+) -> Result<(), CallError> {
     let (pieces, incoming) = mpsc::channel::<Bytes>(IN_FLIGHT);
     let (outgoing, mut contents) = mpsc::channel::<(usize, Bytes)>(IN_FLIGHT);
     let (wanted, missing) = (Arc::clone(&pending.wanted), pending.missing.clone());
@@ -153,7 +173,7 @@ async fn unpack(client: &Client, response: reqwest::Response, pending: &mut Pend
         read_archive(Pieces { incoming, piece: Bytes::new() }, &wanted, missing, bounds, &outgoing)
     });
 
-    let pump = pump(client, response, pieces);
+    let pump = pump(response, pieces);
     tokio::pin!(pump);
     let mut pumped = None;
     let delivered = async {
@@ -176,37 +196,22 @@ async fn unpack(client: &Client, response: reqwest::Response, pending: &mut Pend
     }
     match thread.join_next().await {
         Some(Ok(Ok(()))) | None => Ok(()),
-        Some(Ok(Err(error))) => Err(client.garbage("a broken archive").caused_by(error)),
+        Some(Ok(Err(error))) => Err(client.garbage("a broken archive").caused_by(error).into()),
         Some(Err(error)) => {
-            Err(StageError::new(&client.stage, ErrorKind::Bug, "unpacking broke off").caused_by(error))
+            let what = "unpacking broke off";
+            Err(StageError::new(&client.stage, ErrorKind::Bug, what).caused_by(error).into())
         }
     }
 }
 
 /// Hands the archive's bytes to the unpacking thread, until it has enough.
-async fn pump(
-    client: &Client,
-    mut response: reqwest::Response,
-    pieces: mpsc::Sender<Bytes>,
-) -> StageResult<()> {
-    let host = response.url().host_str().unwrap_or_default().to_owned();
-    loop {
-        let piece = tokio::select! {
-            piece = tokio::time::timeout(client.timeouts.answer, response.chunk()) => piece,
-            () = client.cancel.cancelled() => return Err(StageError::cancelled(&client.stage)),
-        };
-        let piece = piece
-            .map_err(|_| no_answer(client, &host))?
-            .map_err(|error| net::describe_transport_error(&client.stage, &host, error))?;
-        match piece {
-            Some(piece) => {
-                if pieces.send(piece).await.is_err() {
-                    return Ok(());
-                }
-            }
-            None => return Ok(()),
+async fn pump(mut response: StreamedResponse<'_>, pieces: mpsc::Sender<Bytes>) -> Result<(), CallError> {
+    while let Some(piece) = response.chunk().await? {
+        if pieces.send(piece).await.is_err() {
+            break;
         }
     }
+    Ok(())
 }
 
 /// The archive's bytes as a blocking reader.

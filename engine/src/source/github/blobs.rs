@@ -8,7 +8,7 @@ use futures::StreamExt as _;
 use futures::stream;
 use serde::Deserialize;
 
-use super::answer::Answer;
+use super::answer::ApiAnswer;
 use super::client::{Ask, Client, LONGEST_BLOB, RAW};
 use super::encode_name;
 use crate::model::{GitSha, StageResult, TreeEntry};
@@ -69,7 +69,7 @@ async fn blob(client: &Client, repo: &str, sha: GitSha, entry: &TreeEntry) -> St
 
 /// The content, whether it came bare, as asked, or in JSON, as servers do that do not know the
 /// media type.
-pub(super) fn checked(answer: &Answer, sha: GitSha) -> Result<Bytes, String> {
+pub(super) fn checked(answer: &ApiAnswer, sha: GitSha) -> Result<Bytes, String> {
     #[derive(Deserialize)]
     struct Blob {
         content: String,

@@ -1,23 +1,24 @@
-//! Sending requests: credentials, limits, retries, and what an answer means for the run.
+//! Requests to the API: credentials, redirects, and what an answer means for the run.
 
+use std::future::ready;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bytes::BytesMut;
 use http::{HeaderValue, Method, StatusCode, header};
-use http_body_util::BodyExt as _;
-use octocrab::Octocrab;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::answer::{Answer, Verdict};
+use super::answer::{ApiAnswer, Verdict};
 use super::app::{App, Issued, Token};
 use super::credentials::Credentials;
-use super::{link, transport};
-use crate::model::{ByteSize, ErrorKind, Event, EventSink, Secret, ServiceKind, StageError, StageResult};
-use crate::net::{self, HttpClient, LONGEST_WAIT, Limiter, Timeouts};
+use super::link;
+use super::transport::Carrier;
+use crate::model::{ErrorKind, EventSink, Secret, ServiceKind, StageError, StageResult};
+use crate::net::{
+    self, Accepted, CallError, CallFailure, Classified, Deadline, HttpClient, Limiter, Oversize, Service,
+    ServiceRequest, ServiceResponse, Timeouts,
+};
 use crate::source::Limits;
 
 /// More than this at once is over GitHub's own limit.
@@ -26,10 +27,10 @@ const MOST_AT_ONCE: usize = 100;
 const REQUESTS_PER_MINUTE: u32 = 900;
 /// The least wait at a secondary limit that does not say for how long; doubled each time.
 const SECONDARY_WAIT: Duration = Duration::from_secs(60);
-/// Hops of redirects on the API's own host.
-const MOST_REDIRECTS: usize = 5;
+/// Redirects on the API's own host that a request follows.
+const MOST_REDIRECTS: u32 = 5;
 /// Tokens of an installation that a request is sent with before a 401 is believed.
-const TOKEN_TRIES: usize = 3;
+const TOKEN_TRIES: u32 = 3;
 /// Bytes of a blob's answer at most: GitHub serves blobs of up to 100 MB.
 pub(super) const LONGEST_BLOB: u64 = 128 << 20;
 /// Bytes of any other answer at most, unless its request says otherwise. A page of 100 repositories
@@ -73,6 +74,23 @@ impl<'a> Ask<'a> {
     }
 }
 
+/// How often a request is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tries {
+    One,
+    /// As configured.
+    Several,
+}
+
+/// An answer of the API, as far as it concerns the next request.
+enum Reply<T> {
+    Read(T),
+    /// A redirect to this path below the API's base.
+    Moved(String),
+    /// The installation's token is no longer good.
+    Expired,
+}
+
 /// The one client of a GitHub stage; its limits are shared by all projects on the stage.
 pub(super) struct Client {
     pub(super) stage: String,
@@ -80,17 +98,13 @@ pub(super) struct Client {
     /// The API's host, for messages.
     pub(super) host: String,
     pub(super) credentials: Credentials,
-    pub(super) timeouts: Timeouts,
     pub(super) cancel: CancellationToken,
-    pub(super) events: EventSink,
     /// Bounds on one repository.
     pub(super) limits: Limits,
-    /// Without credentials, for other hosts.
-    pub(super) plain: HttpClient,
-    octocrab: OnceLock<Octocrab>,
-    limiter: Arc<Limiter>,
-    /// Nothing is left until then, and that is too long to wait for.
-    used_up_until: Mutex<Option<Instant>>,
+    /// Downloads of archives, from other hosts and without credentials.
+    pub(super) archives: Service,
+    api: Service,
+    http: HttpClient,
     /// Secondary limits in a row that did not say for how long.
     unexplained_limits: AtomicU32,
 }
@@ -106,21 +120,32 @@ impl Client {
     ) -> StageResult<Self> {
         let host = base.host_str().unwrap_or_default().to_owned();
         let per_minute = is_public(&host).then_some(REQUESTS_PER_MINUTE);
+        let http = net::http_client(&stage)?;
+        let service = |transport, limiter| {
+            Service::new(ServiceKind::Source, &*stage, transport, limiter, cancel.clone(), events.clone())
+        };
+        let carrier = Carrier::new(http.clone(), &base, credentials.token().cloned());
+        let api = service(Arc::new(carrier), Limiter::new(concurrency.min(MOST_AT_ONCE), per_minute, None));
+        // Archives are bounded by the threads that unpack them: how long one takes depends on the run.
+        let archives = service(Arc::new(http.clone()), Limiter::new(usize::MAX, None, None));
         Ok(Self {
-            plain: net::http_client(&stage)?,
-            limiter: Limiter::new(concurrency.min(MOST_AT_ONCE), per_minute, None),
+            archives,
+            api,
+            http,
             stage,
             base,
             host,
             credentials,
-            timeouts: Timeouts::default(),
             limits: Limits::default(),
             cancel,
-            events,
-            octocrab: OnceLock::new(),
-            used_up_until: Mutex::new(None),
             unexplained_limits: AtomicU32::new(0),
         })
+    }
+
+    /// Replaces the default time-outs and retries.
+    pub(super) fn set_timeouts(&mut self, timeouts: &Timeouts) {
+        self.archives = self.archives.clone().with_timeouts(timeouts.clone());
+        self.api = self.api.clone().with_timeouts(timeouts.clone());
     }
 
     /// Asks until there is an answer that `read` can read. Answers that GitHub means to be final
@@ -128,100 +153,126 @@ impl Client {
     pub(super) async fn ask<T>(
         &self,
         ask: Ask<'_>,
-        read: impl Fn(Answer) -> StageResult<T>,
+        read: impl Fn(ApiAnswer) -> StageResult<T>,
     ) -> StageResult<T> {
-        net::retry(&self.timeouts.retry, &self.cancel, &self.events, || async { read(self.once(ask).await?) })
-            .await
+        self.follow(ask, Tries::Several, read).await
     }
 
     /// Asks a single time, for what can be had in another way.
     pub(super) async fn ask_once<T>(
         &self,
         ask: Ask<'_>,
-        read: impl FnOnce(Answer) -> StageResult<T>,
+        read: impl Fn(ApiAnswer) -> StageResult<T>,
     ) -> StageResult<T> {
-        read(self.once(ask).await?)
+        self.follow(ask, Tries::One, read).await
     }
 
-    /// One try.
-    async fn once(&self, ask: Ask<'_>) -> StageResult<Answer> {
-        self.refuse_while_used_up()?;
-        let started = Instant::now();
-        let exchange = async {
-            let permit = self.limiter.acquire(1).await;
-            let answer = self.exchange(ask).await?;
-            let result = self.judge(answer);
-            match &result {
-                Ok(_) => permit.succeeded(),
-                Err(error) if matches!(error.kind, ErrorKind::Transient { retry_after: Some(_) }) => {
-                    permit.throttled();
-                }
-                Err(_) => drop(permit),
-            }
-            result
-        };
-        let result = tokio::select! {
-            result = exchange => result,
-            () = self.cancel.cancelled() => Err(StageError::cancelled(&self.stage)),
-        };
-        self.events.emit(Event::Call {
-            service: ServiceKind::Source,
-            stage: self.stage.clone(),
-            operation: ask.operation,
-            items: 1,
-            tokens: 0,
-            seconds: started.elapsed().as_secs_f64(),
-            ok: result.is_ok(),
-            error: result.as_ref().err().map(error_type),
-        });
-        result
-    }
-
-    /// Sends and reads, following redirects on the API's own host.
-    async fn exchange(&self, ask: Ask<'_>) -> StageResult<Answer> {
+    /// Follows redirects on the API's own host, and renews a token that is no longer good.
+    async fn follow<T>(
+        &self,
+        ask: Ask<'_>,
+        tries: Tries,
+        read: impl Fn(ApiAnswer) -> StageResult<T>,
+    ) -> StageResult<T> {
         let mut path = ask.path.to_owned();
-        for _ in 0..=MOST_REDIRECTS {
-            let answer = self.send(&path, ask).await?;
-            if !matches!(answer.status.as_u16(), 301 | 302 | 307 | 308) {
-                return Ok(answer);
-            }
-            let target = answer.header("location").and_then(|to| link::below(&self.base, &path, to));
-            path = match target {
-                Some(target) => target,
-                // An archive comes from another address, which is the answer.
-                None if ask.operation == "archive" => return Ok(answer),
-                None => {
-                    let message = format!("{} redirects to another address", self.host);
-                    return Err(StageError::misconfigured(&self.stage, message).hint(
-                        "set `api_url` to the address of the API itself; credentials follow no redirect",
-                    ));
+        let (mut redirects, mut tokens) = (0, 1);
+        loop {
+            match self.send(&path, ask, tries, tokens < TOKEN_TRIES, &read).await? {
+                Reply::Read(value) => return Ok(value),
+                Reply::Expired => tokens += 1,
+                Reply::Moved(_) if redirects == MOST_REDIRECTS => {
+                    return Err(self.garbage("redirects without end"));
                 }
-            };
+                Reply::Moved(to) => {
+                    path = to;
+                    redirects += 1;
+                }
+            }
         }
-        Err(self.garbage("redirects without end"))
     }
 
-    /// One request with the credentials.
-    async fn send(&self, path: &str, ask: Ask<'_>) -> StageResult<Answer> {
-        let get = async |octocrab: &Octocrab| self.round_trip(octocrab, Method::GET, path, ask).await;
-        let Credentials::Installation(app) = &self.credentials else {
-            return get(self.octocrab.get_or_init(|| self.signing_with(self.credentials.token()))).await;
+    /// Sends one request with the credentials. `renews`: a token of an installation that is not accepted
+    /// is forgotten, and no error.
+    async fn send<T>(
+        &self,
+        path: &str,
+        ask: Ask<'_>,
+        tries: Tries,
+        renews: bool,
+        read: &impl Fn(ApiAnswer) -> StageResult<T>,
+    ) -> StageResult<Reply<T>> {
+        let request = self.request(Method::GET, path, ask);
+        let installed = match &self.credentials {
+            Credentials::Installation(app) => Some((app, self.installation_token(app).await?)),
+            Credentials::None | Credentials::Token(_) => None,
         };
-        for _ in 1..TOKEN_TRIES {
-            let token = self.installation_token(app).await?;
-            let answer = get(&token.octocrab).await?;
-            if answer.status != StatusCode::UNAUTHORIZED {
-                return Ok(answer);
-            }
+        let api = match &installed {
+            Some((_, token)) => self.api.over(Arc::clone(&token.transport)),
+            None => self.api.clone(),
+        };
+        let renews = renews && installed.is_some();
+        let classify = |response: ServiceResponse| {
+            ready(if renews && response.status == StatusCode::UNAUTHORIZED {
+                Ok(Accepted::declined(CallFailure::Credentials, Reply::Expired))
+            } else {
+                self.classify(response, path, ask, read)
+            })
+        };
+        let reply = match tries {
+            Tries::One => api.call_once(&request, classify).await?,
+            Tries::Several => api.call(&request, classify).await?,
+        };
+        if let (Reply::Expired, Some((app, token))) = (&reply, &installed) {
             // It was revoked, unless another request found that out first.
             app.token.lock().await.take_if(|kept| kept.value == token.value);
         }
-        get(&self.installation_token(app).await?.octocrab).await
+        Ok(reply)
     }
 
-    /// An octocrab that puts this token on each request. Must be called on a Tokio runtime.
-    fn signing_with(&self, token: Option<&Secret>) -> Octocrab {
-        transport::octocrab(self.plain.clone(), self.base.clone(), token)
+    fn request(&self, method: Method, path: &str, ask: Ask<'_>) -> ServiceRequest {
+        let mut request = ServiceRequest::new(ask.operation, method, link::at(&self.base, path))
+            .header(header::ACCEPT, HeaderValue::from_static(ask.accept));
+        if let Some(etag) = ask.etag.and_then(|etag| HeaderValue::from_str(etag).ok()) {
+            request = request.header(header::IF_NONE_MATCH, etag);
+        }
+        ServiceRequest {
+            host: self.host.clone(),
+            longest: usize::try_from(ask.longest).unwrap_or(usize::MAX),
+            // A tree or a blob would be as long the next time; for anything else it is a fault of the
+            // server, or of a proxy.
+            oversize: if matches!(ask.operation, "tree" | "blob") {
+                Oversize::Refuse
+            } else {
+                Oversize::Retry
+            },
+            deadline: Deadline::Idle,
+            ..request
+        }
+    }
+
+    fn classify<T>(
+        &self,
+        response: ServiceResponse,
+        path: &str,
+        ask: Ask<'_>,
+        read: impl Fn(ApiAnswer) -> StageResult<T>,
+    ) -> Classified<Reply<T>> {
+        let answer = self.judge(response)?;
+        if matches!(answer.status.as_u16(), 301 | 302 | 307 | 308) {
+            match answer.header("location").and_then(|to| link::below(&self.base, path, to)) {
+                Some(target) => return Ok(Accepted::new(Reply::Moved(target))),
+                // An archive comes from another address, which is the answer.
+                None if ask.operation == "archive" => {}
+                None => {
+                    let message = format!("{} redirects to another address", self.host);
+                    let error = StageError::misconfigured(&self.stage, message).hint(
+                        "set `api_url` to the address of the API itself; credentials follow no redirect",
+                    );
+                    return Err(CallError::new(CallFailure::Refused, error));
+                }
+            }
+        }
+        Ok(Accepted::new(Reply::Read(read(answer)?)))
     }
 
     /// The installation's token; a new one where there is none that is good.
@@ -234,160 +285,78 @@ impl Client {
             StageError::local(&self.stage, "cannot sign as the GitHub App: the system has no random numbers")
         })?;
         let path = format!("/app/installations/{}/access_tokens", app.installation);
-        let as_app = self.signing_with(Some(&web_token));
-        let answer = self.round_trip(&as_app, Method::POST, &path, Ask::json("token", &path)).await?;
-        let answer = self.judge(answer)?;
+        // A POST without a body would have no length, which some proxies refuse.
+        let request = self.request(Method::POST, &path, Ask::json("token", &path)).json("{}".into());
+        let as_app = self.api.over(self.carrier(&web_token));
+        let issued = as_app.call(&request, |response| ready(self.issued(response))).await?;
+        Ok(kept.insert(issued).clone())
+    }
+
+    fn issued(&self, response: ServiceResponse) -> Classified<Token> {
+        let answer = self.judge(response)?;
         if answer.status != StatusCode::CREATED {
             let message =
                 format!("{} gives no token for the App's installation ({})", self.host, answer.summary());
-            return Err(StageError::misconfigured(&self.stage, message).hint(self.credentials.remedy()));
+            let error = StageError::misconfigured(&self.stage, message).hint(self.credentials.remedy());
+            return Err(CallError::new(CallFailure::Credentials, error));
         }
         let issued = self.parse::<Issued>(&answer)?;
         let value = issued.secret();
-        let octocrab = self.signing_with(Some(&value));
-        Ok(kept.insert(Token::new(value, octocrab, issued.expires_at, answer.date())).clone())
+        let transport = self.carrier(&value);
+        Ok(Accepted::new(Token::new(value, transport, issued.expires_at, answer.date())))
     }
 
-    /// One request below the API's base, and its answer, read whole.
-    async fn round_trip(
-        &self,
-        octocrab: &Octocrab,
-        method: Method,
-        path: &str,
-        ask: Ask<'_>,
-    ) -> StageResult<Answer> {
-        // A POST without a body would have no length, which some proxies refuse.
-        let body = if method == Method::POST { "{}" } else { "" };
-        let mut request =
-            http::Request::builder().method(method).uri(path).header(header::ACCEPT, ask.accept);
-        if let Some(etag) = ask.etag.and_then(|etag| HeaderValue::from_str(etag).ok()) {
-            request = request.header(header::IF_NONE_MATCH, etag);
-        }
-        let request = request.body(body.to_owned()).map_err(|error| {
-            StageError::refused(&self.stage, format!("`{path}` is no address")).caused_by(error)
-        })?;
-        let waited = tokio::time::timeout(self.timeouts.answer, octocrab.execute(request)).await;
-        let response =
-            waited.map_err(|_| self.no_answer())?.map_err(|error| self.describe_octocrab(error))?;
-        let (parts, mut body) = response.into_parts();
-        let mut read = BytesMut::new();
-        loop {
-            let frame = tokio::time::timeout(self.timeouts.answer, body.frame()).await;
-            match frame.map_err(|_| self.no_answer())? {
-                None => break,
-                Some(Err(error)) => return Err(self.describe_octocrab(error)),
-                Some(Ok(frame)) => read.extend_from_slice(&frame.into_data().unwrap_or_default()),
-            }
-            if read.len() as u64 > ask.longest {
-                return Err(self.too_long(ask));
-            }
-        }
-        let failed = parts.status.is_client_error() || parts.status.is_server_error();
-        let body = if failed { self.credentials.masked(read.freeze()) } else { read.freeze() };
-        Ok(Answer { status: parts.status, headers: parts.headers, body })
+    fn carrier(&self, token: &Secret) -> Arc<Carrier> {
+        Arc::new(Carrier::new(self.http.clone(), &self.base, Some(token.clone())))
     }
 
     /// Turns limits, refused credentials and the server's trouble into errors.
-    fn judge(&self, answer: Answer) -> StageResult<Answer> {
-        let transient = |retry_after, message| {
-            Err(StageError::new(&self.stage, ErrorKind::Transient { retry_after }, message))
+    fn judge(&self, response: ServiceResponse) -> Result<ApiAnswer, CallError> {
+        let ServiceResponse { status, headers, body } = response;
+        let answer = ApiAnswer { status, headers, body };
+        let transient = |failure, retry_after, message| {
+            let kind = ErrorKind::Transient { retry_after };
+            Err(CallError::new(failure, StageError::new(&self.stage, kind, message)))
         };
         match answer.verdict() {
             Verdict::Final => {
                 self.unexplained_limits.store(0, Ordering::Relaxed);
                 if let Some(wait) = answer.budget_used_up() {
-                    self.wait_for_budget(wait);
-                    if wait <= LONGEST_WAIT {
-                        self.events.waiting(&self.stage, wait, "the rate limit is used up");
-                    }
+                    self.api.hold(wait, &self.budget_used_up());
                 }
                 Ok(answer)
             }
             Verdict::PrimaryLimit(wait) => {
-                self.wait_for_budget(wait);
-                transient(Some(wait), format!("the hourly rate limit of {} is used up", self.host))
+                self.api.close(wait, &self.budget_used_up());
+                transient(CallFailure::RateLimit, Some(wait), self.budget_used_up())
             }
             Verdict::SecondaryLimit(wait) => {
                 let wait = wait.unwrap_or_else(|| {
                     let before = self.unexplained_limits.fetch_add(1, Ordering::Relaxed);
                     SECONDARY_WAIT.saturating_mul(1 << before.min(8))
                 });
-                self.hold_everyone(wait);
-                transient(Some(wait), format!("{} asks to slow down ({})", self.host, answer.summary()))
+                let message = format!("{} asks to slow down ({})", self.host, answer.summary());
+                transient(CallFailure::RateLimit, Some(wait), message)
             }
-            Verdict::BadCredentials => Err(StageError::misconfigured(
-                &self.stage,
-                format!("{} does not accept the credentials ({})", self.host, answer.summary()),
-            )
-            .hint(self.credentials.remedy())),
+            Verdict::BadCredentials => {
+                let message = format!("{} does not accept the credentials ({})", self.host, answer.summary());
+                let error = StageError::misconfigured(&self.stage, message).hint(self.credentials.remedy());
+                Err(CallError::new(CallFailure::Credentials, error))
+            }
             Verdict::Transient(wait) => {
-                transient(wait, format!("{} is in trouble ({})", self.host, answer.summary()))
+                let message = format!("{} is in trouble ({})", self.host, answer.summary());
+                transient(CallFailure::Server, wait, message)
             }
         }
     }
 
-    /// Nothing is left of the budget: everyone waits, or, where that is too long, ends.
-    fn wait_for_budget(&self, wait: Duration) {
-        if wait > LONGEST_WAIT {
-            let until = Instant::now() + wait;
-            *self.used_up_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
-        }
-        self.hold_everyone(wait);
-    }
-
-    fn hold_everyone(&self, wait: Duration) {
-        if wait <= LONGEST_WAIT {
-            self.limiter.pause(wait);
-        }
-    }
-
-    /// Asking on while nothing is left may get the account banned.
-    fn refuse_while_used_up(&self) -> StageResult<()> {
-        let until = *self.used_up_until.lock().unwrap_or_else(PoisonError::into_inner);
-        match until.and_then(|until| until.checked_duration_since(Instant::now())) {
-            Some(left) if !left.is_zero() => Err(StageError::new(
-                &self.stage,
-                ErrorKind::Transient { retry_after: Some(left) },
-                format!("the hourly rate limit of {} is used up", self.host),
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    fn describe_octocrab(&self, error: octocrab::Error) -> StageError {
-        match error {
-            octocrab::Error::Service { source, .. } => match source.downcast::<reqwest::Error>() {
-                Ok(error) => net::describe_transport_error(&self.stage, &self.host, *error),
-                Err(source) => match source.downcast::<octocrab::Error>() {
-                    Ok(inner) => self.describe_octocrab(*inner),
-                    Err(_) => StageError::transient(&self.stage, format!("failed request to {}", self.host)),
-                },
-            },
-            other => {
-                tracing::debug!(stage = %self.stage, error = ?std::mem::discriminant(&other), "octocrab failed");
-                self.garbage("an answer that cannot be read")
-            }
-        }
+    fn budget_used_up(&self) -> String {
+        format!("the hourly rate limit of {} is used up", self.host)
     }
 
     /// True where GitHub itself runs the server.
     pub(super) fn is_public(&self) -> bool {
         is_public(&self.host)
-    }
-
-    fn no_answer(&self) -> StageError {
-        StageError::transient(&self.stage, format!("no answer in time from {}", self.host))
-    }
-
-    /// An answer longer than its request allows. A tree or a blob would be as long the next time; for
-    /// anything else it is a fault of the server, or of a proxy.
-    fn too_long(&self, ask: Ask<'_>) -> StageError {
-        let what = format!("more than {} for `{}`", ByteSize(ask.longest), ask.operation);
-        if matches!(ask.operation, "tree" | "blob") {
-            StageError::refused(&self.stage, format!("{} sent {what}", self.host))
-        } else {
-            self.garbage(&what)
-        }
     }
 
     /// An answer that is not what the API sends: broken on the way, or a proxy's.
@@ -396,7 +365,7 @@ impl Client {
     }
 
     /// Reads JSON; anything else is garbage, to be asked for again.
-    pub(super) fn parse<'a, T: serde::Deserialize<'a>>(&self, answer: &'a Answer) -> StageResult<T> {
+    pub(super) fn parse<'a, T: serde::Deserialize<'a>>(&self, answer: &'a ApiAnswer) -> StageResult<T> {
         serde_json::from_slice(&answer.body).map_err(|error| {
             let kind = answer.header("content-type").unwrap_or("no content type").to_owned();
             let garbage =
@@ -406,7 +375,7 @@ impl Client {
     }
 
     /// The error for one repository or file that the server will not give.
-    pub(super) fn refusal(&self, what: &str, answer: &Answer) -> StageError {
+    pub(super) fn refusal(&self, what: &str, answer: &ApiAnswer) -> StageError {
         let error = StageError::refused(&self.stage, format!("{what} is refused ({})", answer.summary()));
         if answer.status != StatusCode::FORBIDDEN {
             return error;
@@ -425,15 +394,4 @@ impl Client {
 /// GitHub's own hosts, Enterprise Cloud included; all others are Enterprise Servers, or proxies.
 fn is_public(host: &str) -> bool {
     host == "api.github.com" || host.ends_with(".ghe.com")
-}
-
-/// The type of an error in metrics.
-fn error_type(error: &StageError) -> &'static str {
-    match error.kind {
-        ErrorKind::Transient { retry_after: Some(_) } => "rate_limit",
-        ErrorKind::Transient { retry_after: None } => "network",
-        ErrorKind::Misconfigured => "authentication",
-        ErrorKind::Cancelled => "cancelled",
-        _ => "refused",
-    }
 }

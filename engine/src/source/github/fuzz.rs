@@ -8,7 +8,7 @@ use flate2::write::GzEncoder;
 use tokio::sync::mpsc;
 use url::Url;
 
-use super::answer::Answer;
+use super::answer::ApiAnswer;
 use super::{archive, blobs, link, pages, trees};
 use crate::model::fuzzed::answer;
 use crate::model::{EntryMode, GitSha, TreeEntry};
@@ -19,7 +19,7 @@ const HELLO: &str = "ce013625030ba8dba906f756967f9e9ca394464a";
 /// An HTTP answer: what it means, and its body as everything that the API sends.
 pub fn fuzz_answer(bytes: &[u8]) {
     let (status, headers, body) = answer(bytes);
-    let answer = Answer { status, headers, body: Bytes::copy_from_slice(body) };
+    let answer = ApiAnswer { status, headers, body: Bytes::copy_from_slice(body) };
     answer.verdict();
     answer.date();
     assert!(answer.summary().chars().count() < 300);

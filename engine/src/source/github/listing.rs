@@ -7,7 +7,7 @@ use futures::StreamExt as _;
 use futures::stream;
 use serde::{Deserialize, Serialize};
 
-use super::answer::Answer;
+use super::answer::ApiAnswer;
 use super::client::{ADDRESS_HINT, ALLOW_LIST_HINT, Ask};
 use super::credentials::Credentials;
 use super::pages::{Listed, Memory, Outcome};
@@ -37,7 +37,7 @@ type Found = Vec<(Listed, Option<SystemTime>)>;
 enum Owned {
     All(Found),
     TooMany,
-    Denied(Answer),
+    Denied(ApiAnswer),
 }
 
 impl GithubSource {
@@ -159,7 +159,7 @@ impl GithubSource {
     }
 
     /// An App that may not read the organisation's listing has one of its own.
-    fn may_be_elsewhere(&self, answer: &Answer) -> bool {
+    fn may_be_elsewhere(&self, answer: &ApiAnswer) -> bool {
         let installed = matches!(self.client.credentials, Credentials::Installation(_));
         answer.status.as_u16() == 404 || (answer.status.as_u16() == 403 && installed)
     }
@@ -219,7 +219,7 @@ impl GithubSource {
     }
 
     /// A listing that is denied says nothing of the repositories; the project ends.
-    fn denied(&self, owner: &str, answer: &Answer) -> StageError {
+    fn denied(&self, owner: &str, answer: &ApiAnswer) -> StageError {
         let client = &self.client;
         let message = format!("the repositories of `{owner}` cannot be listed ({})", answer.summary());
         let error = StageError::misconfigured(&client.stage, message);

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::answer::Answer;
+use super::answer::ApiAnswer;
 use super::client::{Ask, Client};
 use super::link;
 use crate::model::{RepoEntry, RepoRef, StageError, StageResult};
@@ -84,12 +84,12 @@ pub(super) enum Outcome {
     /// There are more pages than was wanted.
     TooMany,
     /// The server said no.
-    Denied(Answer),
+    Denied(ApiAnswer),
 }
 
 enum Asked {
     Page(Page),
-    Denied(Answer),
+    Denied(ApiAnswer),
 }
 
 #[derive(Deserialize)]
@@ -154,7 +154,7 @@ impl Client {
         &self,
         path: &str,
         memory: Memory<'_>,
-    ) -> StageResult<Result<(Listed, Option<SystemTime>), Answer>> {
+    ) -> StageResult<Result<(Listed, Option<SystemTime>), ApiAnswer>> {
         match self.page(path, memory).await? {
             Asked::Page(mut page) => match page.content.repositories.pop() {
                 Some(listed) => Ok(Ok((listed, page.date))),
@@ -207,7 +207,7 @@ impl Client {
     }
 
     /// The next page as the server names it, never built, and only on the API's own host.
-    fn next_page(&self, answer: &Answer, path: &str) -> StageResult<Option<String>> {
+    fn next_page(&self, answer: &ApiAnswer, path: &str) -> StageResult<Option<String>> {
         let Some(next) = answer.header("link").and_then(|header| link::target(header, "next")) else {
             return Ok(None);
         };
@@ -222,7 +222,7 @@ impl Client {
     }
 
     /// Single sign-on may leave organisations out of an answer, and says so in a header alone.
-    fn refuse_partial(&self, answer: &Answer) -> StageResult<()> {
+    fn refuse_partial(&self, answer: &ApiAnswer) -> StageResult<()> {
         match answer.header("x-github-sso") {
             Some(sso) if sso.trim_start().starts_with("partial-results") => Err(StageError::misconfigured(
                 &self.stage,
@@ -236,7 +236,7 @@ impl Client {
 
 /// A fuzz target: a page of repositories, their entries and whether a keyword finds them.
 #[cfg(any(test, fuzzing))]
-pub(super) fn fuzz(answer: &Answer) {
+pub(super) fn fuzz(answer: &ApiAnswer) {
     let Ok(body) = serde_json::from_slice::<Body>(&answer.body) else { return };
     let listed = match body {
         Body::Bare(listed) | Body::Installation { repositories: listed } => listed,

@@ -164,7 +164,7 @@ async fn request<'a>(
 
 /// A fuzz target: a tree's entries.
 #[cfg(any(test, fuzzing))]
-pub(super) fn fuzz(answer: &super::answer::Answer) {
+pub(super) fn fuzz(answer: &super::answer::ApiAnswer) {
     let limits = crate::source::Limits { files: 50, path_bytes: 60, depth: 4, ..Default::default() };
     let Ok(tree) = serde_json::from_slice::<Tree<'_>>(&answer.body) else { return };
     let docs = Folder { path: "docs".into(), depth: 1, sha: String::new() };

@@ -1,0 +1,366 @@
+//! Every service behind the same calls: whatever goes wrong with one, its stage waits, tries again or
+//! ends in the same way.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::future::join_all;
+use reposync::embed::{AzureSettings, Embedder, OpenAiSettings, azure_embedder, openai_embedder};
+use reposync::model::{ErrorKind, Event, EventSink, GitSha, Secret, StageError, StageResult};
+use reposync::net::{RetryPolicy, Timeouts};
+use reposync::notify::{Notifier, SlackSettings, WebhookSettings, slack_notifier, webhook_notifier};
+use reposync::source::{GithubSource, Source};
+use reposync::store::{PineconeSettings, PineconeStore, VectorStore};
+use tokio_util::sync::CancellationToken;
+
+use crate::notify::report;
+use crate::source_github::{entry, owner};
+use crate::support::git_repo::GitRepo;
+use crate::support::github::FakeGithub;
+use crate::support::http::{Fault, Response, Server};
+use crate::support::openai::{FakeOpenAi, Options};
+use crate::support::pinecone::Pinecone;
+use crate::support::slack::{PATH, Slack};
+use crate::support::sources::{Answers, fetch};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Slack,
+    Webhook,
+    Pinecone,
+    OpenAi,
+    Azure,
+    Github,
+    /// The token of a GitHub App's installation.
+    AppToken,
+    /// The host of GitHub's archives.
+    Archive,
+}
+
+const KINDS: [Kind; 8] = [
+    Kind::Slack,
+    Kind::Webhook,
+    Kind::Pinecone,
+    Kind::OpenAi,
+    Kind::Azure,
+    Kind::Github,
+    Kind::AppToken,
+    Kind::Archive,
+];
+
+/// The fake of a service, and the stage that calls it.
+enum Stage {
+    Notifier(Slack, Box<dyn Notifier>),
+    Store(Pinecone, PineconeStore),
+    Embedder(FakeOpenAi, Box<dyn Embedder>),
+    Listing(FakeGithub, GithubSource),
+    Archive { github: FakeGithub, source: GithubSource, _repo: GitRepo, commit: GitSha },
+}
+
+struct Subject {
+    kind: Kind,
+    stage: Stage,
+    cancel: CancellationToken,
+    events: Arc<Mutex<Vec<Event>>>,
+}
+
+impl Subject {
+    fn start(kind: Kind, answer: Duration) -> Self {
+        let cancel = CancellationToken::new();
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&events);
+        let sink = EventSink::new(move |event| seen.lock().expect("not poisoned").push(event));
+        let pause = Duration::from_millis(1);
+        let retry = RetryPolicy { tries: 2, first_pause: pause, longest_pause: pause };
+        let stage = stage(kind, Timeouts { retry, answer }, cancel.clone(), sink);
+        Self { kind, stage, cancel, events }
+    }
+
+    /// One thing that the stage does, by one request to the place of [`Subject::fail`].
+    async fn call(&self) -> StageResult<()> {
+        match &self.stage {
+            Stage::Notifier(_, notifier) => {
+                let report = report();
+                notifier.send(&report, &report.projects[0]).await
+            }
+            Stage::Store(_, store) => store.describe().await.map(drop),
+            Stage::Embedder(_, embedder) => embedder.embed(&["one"], 1).await.map(drop),
+            Stage::Listing(_, source) => {
+                source.list(&owner("acme"), &Answers::default(), false).await.map(drop)
+            }
+            Stage::Archive { source, commit, .. } => {
+                let repo = entry("acme/r").repo;
+                let tree = source.tree(&repo, *commit).await?;
+                let got = fetch(source, &repo, *commit, tree).await?;
+                assert_eq!((got.contents.len(), got.errors.len()), (30, 0));
+                Ok(())
+            }
+        }
+    }
+
+    fn server(&self) -> &Server {
+        match &self.stage {
+            Stage::Notifier(slack, _) => &slack.server,
+            Stage::Store(pinecone, _) => &pinecone.server,
+            Stage::Embedder(fake, _) => &fake.server,
+            Stage::Listing(github, _) => github.api(),
+            Stage::Archive { github, .. } => github.archives(),
+        }
+    }
+
+    fn place(&self) -> &'static str {
+        match self.kind {
+            Kind::Slack | Kind::Webhook => PATH,
+            Kind::Pinecone => "/describe_index_stats",
+            Kind::OpenAi | Kind::Azure => "/embeddings",
+            Kind::Github => "/orgs/",
+            Kind::AppToken => "/access_tokens",
+            Kind::Archive => "/archive/",
+        }
+    }
+
+    fn fail(&self, times: usize, fault: &Fault) {
+        self.server().fail_times(self.place(), times, fault.clone());
+    }
+
+    /// Requests at the place.
+    fn requests(&self) -> usize {
+        self.server().requests().iter().filter(|request| request.path.contains(self.place())).count()
+    }
+
+    /// Waits that were told.
+    fn waits(&self) -> usize {
+        let events = self.events.lock().expect("not poisoned");
+        events.iter().filter(|event| matches!(event, Event::Waiting { .. })).count()
+    }
+
+    /// The types of the calls' errors, as metrics count them.
+    fn errors(&self) -> Vec<&'static str> {
+        let events = self.events.lock().expect("not poisoned");
+        let error = |event: &Event| match event {
+            Event::Call { error, .. } => *error,
+            _ => None,
+        };
+        events.iter().filter_map(error).collect()
+    }
+
+    fn is_notifier(&self) -> bool {
+        matches!(self.stage, Stage::Notifier(..))
+    }
+
+    async fn fails(&self) -> StageError {
+        self.call().await.err().unwrap_or_else(|| panic!("{:?} goes well", self.kind))
+    }
+}
+
+fn stage(kind: Kind, timeouts: Timeouts, cancel: CancellationToken, events: EventSink) -> Stage {
+    match kind {
+        Kind::Slack => {
+            let fake = Slack::start();
+            let settings = SlackSettings { webhook_url: Secret::new(fake.url()), on: Vec::new() };
+            let made = slack_notifier("team", &settings, cancel, events).expect("a notifier");
+            Stage::Notifier(fake, Box::new(made.with_timeouts(timeouts)))
+        }
+        Kind::Webhook => {
+            let fake = Slack::start();
+            let settings = WebhookSettings { url: Secret::new(fake.url()), secret: None, on: Vec::new() };
+            let made = webhook_notifier("hook", &settings, cancel, events).expect("a notifier");
+            Stage::Notifier(fake, Box::new(made.with_timeouts(timeouts)))
+        }
+        Kind::Pinecone => {
+            let fake = Pinecone::start(Some(3));
+            let settings = PineconeSettings { host: Some(fake.host()), ..fake.settings() };
+            let made = PineconeStore::new("vectors", &settings, 4, cancel, events).expect("a store");
+            Stage::Store(fake, made.with_timeouts(timeouts))
+        }
+        Kind::OpenAi => {
+            let fake = FakeOpenAi::start(Options { key: None, ..Options::default() });
+            let settings = OpenAiSettings {
+                base_url: fake.url(),
+                model: "text-embedding-3-small".into(),
+                api_key: None,
+                dimensions: Some(64),
+                batch_size: 100,
+                max_input_tokens: 8191,
+                requests_per_minute: None,
+                tokens_per_minute: None,
+                price_per_million_tokens: None,
+            };
+            let made = openai_embedder("mine", &settings, 8, cancel, events).expect("an embedder");
+            Stage::Embedder(fake, Box::new(made.with_timeouts(timeouts)))
+        }
+        Kind::Azure => {
+            let fake = FakeOpenAi::start(Options { key: Some("key-for-calls".into()), ..Options::default() });
+            let settings = AzureSettings {
+                endpoint: fake.url(),
+                deployment: "text-embedding-3-small".into(),
+                api_version: Some("2024-10-21".into()),
+                api_key: Some(Secret::new("key-for-calls")),
+                bearer_token: None,
+                dimensions: None,
+                batch_size: 100,
+                requests_per_minute: None,
+                tokens_per_minute: None,
+                price_per_million_tokens: None,
+            };
+            let made = azure_embedder("ada", &settings, 8, cancel, events).expect("an embedder");
+            Stage::Embedder(fake, Box::new(made.with_timeouts(timeouts)))
+        }
+        Kind::Github | Kind::AppToken | Kind::Archive => {
+            let github = FakeGithub::start();
+            let repo = GitRepo::init("r");
+            for n in 0..30 {
+                repo.write(&format!("{n}.md"), format!("What page {n} says.\n"));
+            }
+            let commit = repo.commit("all");
+            github.repository("acme/r", Some(repo.path()));
+            let settings = if kind == Kind::AppToken { github.app_settings() } else { github.settings() };
+            let source = GithubSource::new("hub", &settings, 4, cancel, events).expect("a source");
+            let source = source.with_timeouts(timeouts);
+            match kind {
+                Kind::Archive => Stage::Archive { github, source, _repo: repo, commit },
+                _ => Stage::Listing(github, source),
+            }
+        }
+    }
+}
+
+/// Longer than any test waits.
+const LONG: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_short_pause_is_told_and_waited_for() {
+    for kind in KINDS {
+        let subject = Subject::start(kind, LONG);
+        subject.fail(1, &Fault::status(429).with("retry-after-ms", "20"));
+        subject.call().await.unwrap_or_else(|error| panic!("{kind:?}: {error:?}"));
+        assert_eq!((subject.requests(), subject.waits()), (2, 1), "{kind:?}");
+        let counted = if subject.is_notifier() { "webhook" } else { "rate_limit" };
+        assert_eq!(subject.errors(), [counted], "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_long_pause_is_an_end_with_its_cause_and_blocks_nobody() {
+    for status in [429, 503] {
+        for kind in KINDS {
+            let subject = Subject::start(kind, LONG);
+            subject.fail(1, &Fault::status(status).with("retry-after", "86400"));
+            let error = subject.fails().await;
+            let retry_after = Some(Duration::from_secs(86_400));
+            assert_eq!(error.kind, ErrorKind::Transient { retry_after }, "{kind:?}");
+            assert!(error.message.contains(&status.to_string()), "{kind:?}: {error}");
+            assert!(error.message.ends_with("(asked to wait 86400 s)"), "{kind:?}: {error}");
+            assert!(error.hint.is_some_and(|hint| hint.contains("after that time")), "{kind:?}");
+            assert_eq!((subject.requests(), subject.waits()), (1, 0), "{kind:?}");
+            // Whoever calls next asks the service anew, and is not held for a day.
+            let next = tokio::time::timeout(LONG, subject.call()).await;
+            next.expect("not held").unwrap_or_else(|error| panic!("{kind:?}: {error:?}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_in_trouble_is_tried_as_often_as_configured() {
+    for kind in KINDS {
+        let subject = Subject::start(kind, LONG);
+        subject.fail(usize::MAX, &Fault::status(503));
+        let error = subject.fails().await;
+        assert_eq!(error.kind, ErrorKind::Transient { retry_after: None }, "{kind:?}");
+        assert!(error.message.contains("503") && error.message.contains("127.0.0.1"), "{kind:?}: {error}");
+        assert!(error.hint.is_some_and(|hint| hint.starts_with("it was tried 2 times")), "{kind:?}");
+        assert_eq!((subject.requests(), subject.waits()), (2, 1), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn silence_ends_with_the_time_out() {
+    let silence = async |kind| {
+        let subject = Subject::start(kind, Duration::from_secs(2));
+        subject.fail(usize::MAX, &Fault::Hang);
+        let error = subject.fails().await;
+        assert_eq!(error.kind, ErrorKind::Transient { retry_after: None }, "{kind:?}");
+        assert!(error.message.starts_with("no answer in time from 127.0.0.1"), "{kind:?}: {error}");
+        assert_eq!(subject.requests(), 2, "{kind:?}");
+    };
+    join_all(KINDS.map(silence)).await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_not_read() {
+    for kind in KINDS {
+        let subject = Subject::start(kind, LONG);
+        subject.fail(usize::MAX, &Fault::Terabyte);
+        if subject.is_notifier() {
+            subject.call().await.expect("a webhook's answer is its status");
+            continue;
+        }
+        let error = subject.fails().await;
+        assert_eq!(error.kind, ErrorKind::Transient { retry_after: None }, "{kind:?}");
+        // An archive is read piece by piece, as far as it makes sense.
+        let expected = if kind == Kind::Archive { "broken" } else { "sent more than" };
+        assert!(error.message.contains(expected), "{kind:?}: {error}");
+        assert_eq!(subject.requests(), 2, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_in_place_of_an_answer_is_no_answer() {
+    for kind in KINDS {
+        let subject = Subject::start(kind, LONG);
+        subject.fail(usize::MAX, &Fault::html());
+        if subject.is_notifier() {
+            subject.call().await.expect("a webhook's answer is its status");
+            continue;
+        }
+        // A page that is no token is no answer of the API either.
+        let error = subject.fails().await;
+        assert!(error.hint.is_some(), "{kind:?}: {error:?}");
+        let lasting = kind == Kind::AppToken;
+        assert_eq!(error.kind == ErrorKind::Misconfigured, lasting, "{kind:?}: {error:?}");
+        assert_eq!(subject.requests(), if lasting { 1 } else { 2 }, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn credentials_follow_no_redirect() {
+    let other = Server::start(|_| Response::json(200, &serde_json::json!([])));
+    for kind in KINDS {
+        for status in [301, 302, 307, 308] {
+            let subject = Subject::start(kind, LONG);
+            let moved = Response::text(status, "").with("location", format!("{}/elsewhere", other.url()));
+            subject.fail(1, &Fault::Answer(moved));
+            if kind == Kind::Archive {
+                // Archives lie on other hosts; there is nothing of ours in the request.
+                subject.call().await.expect("the second try");
+                let requests = other.take_requests();
+                assert_eq!(requests.len(), 1);
+                assert_eq!(requests[0].header("authorization"), None);
+                continue;
+            }
+            let error = subject.fails().await;
+            assert_eq!(error.kind, ErrorKind::Misconfigured, "{kind:?} {status}: {error:?}");
+            assert!(error.hint.is_some(), "{kind:?}");
+            assert_eq!((subject.requests(), other.requests().len()), (1, 0), "{kind:?} {status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_interrupt_ends_a_call() {
+    let interrupted = async |kind| {
+        // An embedding is paid: it is waited for, as long as the time-out allows.
+        let subject = Subject::start(kind, Duration::from_secs(2));
+        subject.fail(usize::MAX, &Fault::Hang);
+        let (result, ()) = tokio::join!(subject.call(), async {
+            while subject.requests() == 0 {
+                tokio::task::yield_now().await;
+            }
+            subject.cancel.cancel();
+        });
+        let error = result.err().unwrap_or_else(|| panic!("{kind:?} goes well"));
+        assert_eq!(error.kind, ErrorKind::Cancelled, "{kind:?}: {error:?}");
+        assert_eq!(subject.requests(), 1, "{kind:?}");
+    };
+    join_all(KINDS.map(interrupted)).await;
+}
