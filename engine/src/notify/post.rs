@@ -205,7 +205,7 @@ mod tests {
     fn answers_are_repeated_with_care() {
         let url = Url::parse("https://user:password@h/in/secret?key=other-secret").expect("a URL");
         assert_eq!(repeatable("invalid_payload\n", &url).as_deref(), Some("invalid_payload"));
-        let whole = format!("no {} here", url);
+        let whole = format!("no {url} here");
         for hidden in [
             "",
             "<html>",

@@ -121,13 +121,14 @@ impl Client {
         let host = base.host_str().unwrap_or_default().to_owned();
         let per_minute = is_public(&host).then_some(REQUESTS_PER_MINUTE);
         let http = net::http_client(&stage)?;
-        let service = |transport, limiter| {
-            Service::new(ServiceKind::Source, &*stage, transport, limiter, cancel.clone(), events.clone())
-        };
-        let carrier = Carrier::new(http.clone(), &base, credentials.token().cloned());
-        let api = service(Arc::new(carrier), Limiter::new(concurrency.min(MOST_AT_ONCE), per_minute, None));
-        // Archives are bounded by the threads that unpack them: how long one takes depends on the run.
-        let archives = service(Arc::new(http.clone()), Limiter::new(usize::MAX, None, None));
+        let carrier = Arc::new(Carrier::new(http.clone(), &base, credentials.token().cloned()));
+        let limiter = Limiter::new(concurrency.min(MOST_AT_ONCE), per_minute, None);
+        let role = ServiceKind::Source;
+        let api = Service::new(role, &*stage, carrier, limiter, cancel.clone(), events.clone());
+        // No limit of its own: the threads that unpack archives bound the number of downloads.
+        let unlimited = Limiter::new(usize::MAX, None, None);
+        let plain = Arc::new(http.clone());
+        let archives = Service::new(role, &*stage, plain, unlimited, cancel.clone(), events);
         Ok(Self {
             archives,
             api,
@@ -143,9 +144,9 @@ impl Client {
     }
 
     /// Replaces the default time-outs and retries.
-    pub(super) fn set_timeouts(&mut self, timeouts: &Timeouts) {
+    pub(super) fn set_timeouts(&mut self, timeouts: Timeouts) {
         self.archives = self.archives.clone().with_timeouts(timeouts.clone());
-        self.api = self.api.clone().with_timeouts(timeouts.clone());
+        self.api = self.api.clone().with_timeouts(timeouts);
     }
 
     /// Asks until there is an answer that `read` can read. Answers that GitHub means to be final

@@ -86,7 +86,7 @@ impl GithubSource {
     /// Replaces the default time-outs and retries.
     #[must_use]
     pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
-        self.client.set_timeouts(&timeouts);
+        self.client.set_timeouts(timeouts);
         self
     }
 
