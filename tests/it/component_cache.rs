@@ -212,7 +212,7 @@ fn compiled_code_lies_in_the_users_folders_and_a_former_cache_is_removed_by_the_
 fn a_cache_that_cannot_be_written_is_a_note_and_no_failure() {
     let local = project("compiled_cache = \"reposync.toml/components\"");
     let ran = local.world.ok(&["apply"]);
-    assert_eq!(ran.stderr.matches("compiled components are not kept").count(), 1, "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("compiled components are not cached").count(), 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("`[engine].compiled_cache`"), "{}", ran.stderr);
     assert!(!local.index().is_empty());
 }

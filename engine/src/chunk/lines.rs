@@ -83,8 +83,8 @@ impl<'a> Lines<'a> {
     }
 
     /// Cuts lines into ranges that fit, without regard to syntax: preferably at blank lines, and
-    /// among these before the least indented line. A single line that does not fit is cut
-    /// like prose.
+    /// of these at the one before the line with the smallest indentation. A single line that does
+    /// not fit is cut like prose.
     pub(super) fn split(&self, lines: Range<usize>) -> Vec<Range<usize>> {
         let mut ranges = Vec::new();
         let mut first = lines.start;

@@ -1,4 +1,4 @@
-//! What a secret must be besides its shape.
+//! Checks that a value must pass in addition to matching a rule's pattern.
 
 use serde::Deserialize;
 
@@ -6,18 +6,18 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Check {
-    /// Letters and digits in no order.
+    /// Random letters and digits.
     Random,
-    /// Capitals, small letters and digits together.
+    /// Contains upper-case letters, lower-case letters and digits.
     Mixed,
-    /// Random, and quoted, mixed or hexadecimal: for values that only a name calls secret.
+    /// Random, and quoted, mixed or hexadecimal; for values that only the assigned name marks as secret.
     Assigned,
-    /// What a person or a program may have chosen, and no placeholder.
+    /// A possible password: letters and digits, not a placeholder.
     Password,
 }
 
 impl Check {
-    /// Whether a value passes. `bare`: it stands without quotes.
+    /// Whether a value passes the check. `bare`: it is not quoted.
     pub(super) fn passes(self, value: &str, bare: bool, placeholders: &[String]) -> bool {
         match self {
             Self::Random => is_random(value, placeholders),
@@ -28,7 +28,7 @@ impl Check {
     }
 }
 
-/// Capitals, small letters and digits together.
+/// True if the value contains upper-case letters, lower-case letters and digits.
 fn is_mixed(value: &str) -> bool {
     let any = |test: fn(&u8) -> bool| value.bytes().any(|byte| test(&byte));
     any(u8::is_ascii_uppercase) && any(u8::is_ascii_lowercase) && any(u8::is_ascii_digit)
@@ -38,7 +38,7 @@ fn is_hex(value: &str) -> bool {
     value.len() >= 32 && value.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// None of the marks of a variable, a call or a template.
+/// True if the value contains no syntax of a variable, call or template.
 fn is_literal(value: &str) -> bool {
     !value.contains(['$', '{', '}', '<', '>', '(', ')', '[', ']', '%', '\\'])
 }
@@ -54,8 +54,8 @@ fn is_placeholder(value: &str, placeholders: &[String]) -> bool {
     placeholders.iter().any(|placeholder| lower.contains(placeholder.as_str()))
 }
 
-/// True for a value that a person would not have thought of: letters and digits in no order, and
-/// none of the marks of a placeholder, a path or an expression.
+/// True for a value that looks machine-generated: high-entropy letters and digits, and neither a
+/// placeholder nor a path or expression.
 fn is_random(value: &str, placeholders: &[String]) -> bool {
     let digits = value.bytes().filter(u8::is_ascii_digit).count();
     let letters = value.bytes().filter(u8::is_ascii_alphabetic).count();
@@ -74,7 +74,7 @@ fn is_password(value: &str, placeholders: &[String]) -> bool {
     digits && letters && is_literal(value) && !is_words(value) && !is_placeholder(value, placeholders)
 }
 
-/// Bits in a character, by how often each one occurs.
+/// Shannon entropy of the bytes, in bits per byte.
 pub(super) fn entropy(value: &str) -> f64 {
     let mut counts = [0u32; 256];
     for byte in value.bytes() {

@@ -1,6 +1,6 @@
-//! Keys and tokens in a file's text, for `secrets = "skip"` and `"redact"`, and for the count in a
-//! plan: by the formats that vendors publish, by the names that values are assigned to, and by the
-//! places where passwords stand. The rules are data (`rules.toml`); the time is linear in the text.
+//! Detects keys and tokens in a file's text, for `secrets = "skip"` and `"redact"`, and for the count in
+//! a plan: by published formats of vendors, by the names that values are assigned to, and by positions
+//! where passwords occur. The rules are data (`rules.toml`); run time is linear in the text.
 
 mod check;
 mod private_key;
@@ -17,26 +17,26 @@ use regex::Regex;
 use rules::{Rule, Rules};
 pub use settings::{SecretRule, SecretRules};
 
-/// What a secret becomes. Line breaks in it are kept, so that line numbers stay true.
+/// Replacement for a secret. Line breaks inside the secret are kept, so that line numbers stay valid.
 const REDACTED: &str = "[REDACTED]";
-/// A comment that takes back a finding on its line, as other scanners know it.
+/// A comment that suppresses findings on its line; also recognized by other scanners.
 const ALLOW_COMMENT: &str = "gitleaks:allow";
-/// Bytes searched before a keyword, where its line is longer.
+/// Maximum number of bytes searched before a keyword; a window starts no earlier than its line.
 const BEFORE: usize = 256;
-/// Bytes searched after a keyword. A match that reaches the end is followed to its own.
+/// Number of bytes searched after a keyword. A match that reaches the end of the window is extended.
 const AFTER: usize = 1024;
 
-/// Where a secret stands.
+/// A detected secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Bytes of the text, on character borders.
+    /// Byte range in the text, at character boundaries.
     pub range: Range<usize>,
     /// The id of the rule that found it.
     pub rule: Arc<str>,
 }
 
 impl Finding {
-    /// The line that it begins on, from 1.
+    /// The line on which it begins, 1-based.
     pub fn line(&self, text: &str) -> usize {
         text[..self.range.start].matches('\n').count() + 1
     }
@@ -47,11 +47,11 @@ impl Finding {
 pub struct Scanner {
     rules: Arc<[Rule]>,
     placeholders: Arc<[String]>,
-    /// All keywords of all rules.
+    /// The keywords of all rules.
     keywords: AhoCorasick,
-    /// The rule of each keyword.
+    /// Index of the rule of each keyword.
     owners: Arc<[usize]>,
-    /// What is no secret.
+    /// Patterns of values that are not secrets.
     allow: Arc<[Regex]>,
     identity: String,
 }
@@ -63,14 +63,14 @@ static BUILT_IN: LazyLock<Scanner> = LazyLock::new(|| {
 });
 
 impl Scanner {
-    /// The scanner of the rules in the program.
+    /// A scanner with the built-in rules.
     pub fn built_in() -> Self {
         BUILT_IN.clone()
     }
 
-    /// The same with the rules and the allow list of a configuration, which was checked.
+    /// A scanner with the built-in rules plus the rules and the allow list of a configuration.
     ///
-    /// Fails on a pattern that is no regular expression.
+    /// Fails if a pattern is not a valid regular expression.
     pub fn with(settings: &SecretRules) -> Result<Self, regex::Error> {
         let built_in = Self::built_in();
         if *settings == SecretRules::default() {
@@ -94,16 +94,16 @@ impl Scanner {
             .ascii_case_insensitive(true)
             .match_kind(MatchKind::Standard)
             .build(words)
-            .expect("a few hundred short words");
+            .expect("a few hundred short keywords are within the limits of Aho-Corasick");
         Self { rules: rules.into(), placeholders, keywords, owners: owners.into(), allow, identity }
     }
 
-    /// Names the rules, for recipes: what is redacted depends on them.
+    /// Identifies the rules in recipes, because they determine what is redacted.
     pub fn identity(&self) -> &str {
         &self.identity
     }
 
-    /// The secrets of a text, in order, not overlapping.
+    /// The secrets in a text, in order and without overlap.
     pub fn find(&self, text: &str) -> Vec<Finding> {
         let mut found = Vec::new();
         for (rule, windows) in self.rules.iter().zip(self.windows(text)) {
@@ -128,7 +128,7 @@ impl Scanner {
         merged
     }
 
-    /// The text with every secret replaced; as many lines as before.
+    /// Replaces every secret; the number of lines stays the same.
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let found = self.find(text);
         if found.is_empty() {
@@ -146,8 +146,8 @@ impl Scanner {
         Cow::Owned(out)
     }
 
-    /// For each rule, the parts of the text that may hold a match: around its keywords, in order,
-    /// not overlapping.
+    /// For each rule, the parts of the text that may contain a match: around its keywords, in order and
+    /// without overlap.
     fn windows(&self, text: &str) -> Vec<Vec<Range<usize>>> {
         let mut windows = vec![Vec::<Range<usize>>::new(); self.rules.len()];
         for (rule, windows) in self.rules.iter().zip(&mut windows) {
@@ -199,7 +199,7 @@ impl Scanner {
     fn is_allowed(&self, text: &str, finding: &Finding) -> bool {
         let start = text[..finding.range.start].rfind('\n').map_or(0, |at| at + 1);
         let end = text[finding.range.start..].find('\n').map_or(text.len(), |at| finding.range.start + at);
-        // A line of a minified file is not worth a search each time.
+        // Bounds the search in the long lines of minified files.
         let line = &text[start.max(floor(text, finding.range.start.saturating_sub(AFTER)))
             ..end
                 .min(floor(text, finding.range.end.max(finding.range.start) + AFTER))
@@ -209,14 +209,15 @@ impl Scanner {
     }
 }
 
-/// From the begin of a keyword's line, or a little before it, to a little after it.
+/// The window around a keyword: from the start of its line, at most [`BEFORE`] bytes back, to [`AFTER`]
+/// bytes after it.
 fn around(text: &str, start: usize, end: usize) -> Range<usize> {
     let from = floor(text, start.saturating_sub(BEFORE));
     let line = memchr::memrchr(b'\n', &text.as_bytes()[from..start]).map_or(from, |at| from + at);
     line..floor(text, end + AFTER)
 }
 
-/// The last character border at or before a byte.
+/// The last character boundary at or before a byte offset.
 fn floor(text: &str, mut at: usize) -> usize {
     at = at.min(text.len());
     while !text.is_char_boundary(at) {

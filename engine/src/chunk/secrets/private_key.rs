@@ -1,13 +1,13 @@
-//! PEM blocks of private keys, whole, whatever stands in them.
+//! Detects PEM blocks of private keys, regardless of their content.
 
 use std::ops::Range;
 
 use memchr::memmem;
 
-/// The rule's id.
+/// Id of the rule.
 pub(super) const RULE: &str = "private-key";
 
-/// PEM blocks of private keys that have a body; a marker alone is only somebody's string constant.
+/// Finds PEM blocks of private keys that have a body; a marker alone is just a string constant.
 pub(super) fn find(text: &str, found: &mut Vec<Range<usize>>) {
     const END: &str = "-----END ";
     let ends: Vec<usize> = memmem::find_iter(text.as_bytes(), END).collect();
@@ -29,7 +29,7 @@ pub(super) fn find(text: &str, found: &mut Vec<Range<usize>>) {
                 let label = text[end + END.len()..next].find("-----").filter(|length| *length <= 40);
                 end + label.map_or(END.len(), |length| END.len() + length + 5)
             }
-            // Cut off: as far as it still looks like one.
+            // Truncated: take everything that looks like part of a key.
             None => body + text[body..next].find(|c: char| !is_key_text(c)).unwrap_or(next - body),
         };
         if end > body && has_long_run(&text[body..end]) {
@@ -42,7 +42,7 @@ fn is_key_text(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '\\' | '\n' | '\t' | ' ')
 }
 
-/// Forty characters of base64 in a row: more than any word, less than a line of a key.
+/// True for a run of 40 base64 characters: longer than any word, shorter than a line of a key.
 fn has_long_run(body: &str) -> bool {
     body.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=')))
         .any(|run| run.len() >= 40)

@@ -1,4 +1,4 @@
-//! The rules: data in, regular expressions out.
+//! Loads and compiles the rules.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use serde::Deserialize;
 use super::check::Check;
 use super::settings::SecretRule;
 
-/// The rules in the program.
+/// The built-in rules.
 const BUILT_IN: &str = include_str!("rules.toml");
-/// Groups of a pattern that hold the secret; the last one without quotes.
+/// Names of the capture groups that contain the secret; `bare` is an unquoted value.
 const GROUPS: [&str; 4] = ["secret", "single", "back", "bare"];
 
 /// A file of rules.
@@ -21,7 +21,7 @@ pub(super) struct Rules {
     pub(super) list: Vec<Rule>,
 }
 
-/// One compiled rule. What the fields mean is told in `rules.toml`.
+/// One compiled rule. `rules.toml` documents the fields.
 #[derive(Debug, Clone)]
 pub(super) struct Rule {
     pub(super) id: Arc<str>,
@@ -57,11 +57,11 @@ struct RawRule {
 }
 
 impl Rules {
-    /// The rules in the program, which are tested.
+    /// Loads the built-in rules.
     pub(super) fn built_in() -> Self {
-        let raw: RawRules = toml::from_str(BUILT_IN).expect("the file is tested");
+        let raw: RawRules = toml::from_str(BUILT_IN).expect("a test parses the built-in rules");
         let rule = |raw: RawRule| {
-            let pattern = |text: &String| Regex::new(text).expect("the patterns are tested");
+            let pattern = |text: &String| Regex::new(text).expect("a test compiles the built-in patterns");
             Rule {
                 has_groups: has_groups(&raw.pattern),
                 pattern: pattern(&raw.pattern),
@@ -79,7 +79,7 @@ impl Rules {
 }
 
 impl Rule {
-    /// A rule of a configuration.
+    /// Compiles a rule of a configuration.
     pub(super) fn of_settings(rule: &SecretRule) -> Result<Self, regex::Error> {
         Ok(Self {
             has_groups: has_groups(&rule.pattern),
@@ -93,7 +93,7 @@ impl Rule {
         })
     }
 
-    /// The secret in a match, and whether it stands without quotes.
+    /// The range of the secret in a match, and whether it is unquoted.
     pub(super) fn secret(&self, text: &str, whole: &Match<'_>) -> (Range<usize>, bool) {
         let groups = self.has_groups.then(|| self.pattern.captures_at(text, whole.start())).flatten();
         let group = groups.and_then(|groups| {

@@ -1,17 +1,17 @@
-//! `[secrets]`: rules and allow lists of a configuration, beside those in the program.
+//! `[secrets]`: rules and allow lists of a configuration, in addition to the built-in ones.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Fingerprint;
 
-/// `[secrets]`: what counts as a secret besides the program's own rules, and what does not.
+/// `[secrets]`: additional secret detection rules, and exceptions.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SecretRules {
-    /// More rules.
+    /// Rules in addition to the built-in ones.
     pub rules: Vec<SecretRule>,
-    /// Regular expressions: a finding in which one matches is no secret.
+    /// Regular expressions; a finding that one of them matches is ignored.
     pub allow: Vec<String>,
 }
 
@@ -19,21 +19,21 @@ pub struct SecretRules {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecretRule {
-    /// Names the rule in plans and reports.
+    /// Identifier of the rule in plans and reports.
     pub id: String,
-    /// A regular expression; a group named `secret` is what is redacted, without one the whole match.
+    /// A regular expression. The group `secret` is redacted; without that group, the whole match.
     pub pattern: String,
-    /// Words one of which stands in every match, letters of either case; without any the whole file
-    /// is searched.
+    /// Keywords, ignoring case: every match must contain one of them. Only their surroundings are
+    /// searched; without keywords, the whole file.
     #[serde(default)]
     pub keywords: Vec<String>,
-    /// Bits per character that the secret has at least.
+    /// Minimum entropy of the secret, in bits per character.
     #[serde(default)]
     pub entropy: Option<f64>,
 }
 
 impl SecretRules {
-    /// Names everything that decides what is found.
+    /// A digest of all settings, which determine what is found.
     pub(super) fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of([serde_json::to_string(self).unwrap_or_default()])
     }

@@ -1,4 +1,4 @@
-//! What is found, and what is not.
+//! Tests of secret detection.
 
 use proptest::prelude::*;
 
@@ -12,7 +12,7 @@ fn redact(text: &str) -> Cow<'_, str> {
     Scanner::built_in().redact(text)
 }
 
-// Made up, and in two pieces, so that scanners of this repository find nothing.
+// Fake, and in two pieces, so that secret scanners do not report this repository.
 const RANDOM: &str = "q7Rt2Lm9Xc4Vb8Nz1Kp6Wd3Hs5Jf0Gy7Ta2Qe9Uo4Ri";
 
 fn sample(prefix: &str, length: usize) -> String {
@@ -20,7 +20,7 @@ fn sample(prefix: &str, length: usize) -> String {
 }
 
 #[test]
-fn well_known_tokens_are_found_whole() {
+fn well_known_tokens_are_found_completely() {
     let upper = sample("", 16).to_ascii_uppercase();
     let letters: String = RANDOM.repeat(2).chars().filter(char::is_ascii_alphabetic).take(34).collect();
     for secret in [
@@ -51,7 +51,7 @@ fn well_known_tokens_are_found_whole() {
 }
 
 #[test]
-fn values_are_found_where_a_name_tells() {
+fn values_assigned_to_a_telling_name_are_found() {
     let value = sample("", 32);
     let hex = "9f86d081884c7d659a2feaa0c55ad015";
     for text in [
@@ -71,7 +71,7 @@ fn values_are_found_where_a_name_tells() {
 }
 
 #[test]
-fn private_keys_are_found_with_their_lines_kept() {
+fn private_keys_are_redacted_without_changing_the_line_count() {
     let body = format!("{}\n{}\n", sample("MII", 60), sample("", 64));
     for label in ["PRIVATE KEY", "RSA PRIVATE KEY", "OPENSSH PRIVATE KEY", "ENCRYPTED PRIVATE KEY"] {
         let key = format!("-----BEGIN {label}-----\n{body}-----END {label}-----");
@@ -95,7 +95,7 @@ fn private_keys_are_found_with_their_lines_kept() {
 }
 
 #[test]
-fn ordinary_text_and_code_raise_no_alarm() {
+fn ordinary_text_and_code_have_no_findings() {
     let digest = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
     for text in [
         "the password is checked by `check_password(password, hash)`",
@@ -145,7 +145,7 @@ fn hostile_text_takes_linear_time() {
 
 proptest! {
     #[test]
-    fn redacting_keeps_lines_and_is_done_once(text in r#"(?s)(.|password = "[A-Za-z0-9]{20}"|ghp_[A-Za-z0-9]{36}|-----BEGIN PRIVATE KEY-----|\n){0,40}"#) {
+    fn redacting_keeps_the_number_of_lines(text in r#"(?s)(.|password = "[A-Za-z0-9]{20}"|ghp_[A-Za-z0-9]{36}|-----BEGIN PRIVATE KEY-----|\n){0,40}"#) {
         let redacted = redact(&text);
         prop_assert_eq!(redacted.matches('\n').count(), text.matches('\n').count());
         for range in find(&text) {
@@ -154,7 +154,7 @@ proptest! {
     }
 }
 
-/// Text of an alphabet in no order, the same in every run.
+/// Deterministic pseudo-random text over an alphabet.
 struct Dice(u64);
 
 impl Dice {
@@ -175,9 +175,9 @@ const LOWER: &str = "abcdefghijklmnopqrstuvwxyz0123456789";
 const ALNUM: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 const URL: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
 
-/// A hundred forms in which secrets stand in files: text before, prefix, alphabet and length of the
-/// rest, text after. What must go is prefix and rest. Prefixes are in pieces, so that scanners of
-/// this repository find nothing.
+/// A hundred forms of secrets in files: text before, prefix, alphabet and length of the rest, text
+/// after. Prefix and rest must be redacted. Prefixes are split, so that secret scanners do not report
+/// this repository.
 #[rustfmt::skip]
 const FORMS: &[(&str, [&str; 2], &str, usize, &str)] = &[
     ("", ["ghp", "_"], ALNUM, 36, ""), ("", ["gho", "_"], ALNUM, 36, ""), ("", ["ghu", "_"], ALNUM, 36, ""),
@@ -241,7 +241,7 @@ fn nine_in_ten_of_a_hundred_forms_are_found() {
 }
 
 #[test]
-fn every_rule_has_keywords_and_a_name_of_its_own() {
+fn every_rule_has_keywords_and_a_unique_name() {
     let rules = Rules::built_in().list;
     let names: std::collections::BTreeSet<&str> = rules.iter().map(|rule| &*rule.id).collect();
     assert_eq!(names.len(), rules.len());
@@ -258,7 +258,7 @@ fn a_finding_names_its_rule_and_its_line() {
 }
 
 #[test]
-fn a_comment_and_a_configuration_take_findings_back() {
+fn a_comment_and_an_allow_list_suppress_findings() {
     let token = sample("ghp_", 36);
     assert!(find(&format!("key = \"{token}\" # gitleaks:allow\n")).is_empty());
     assert_eq!(find(&format!("# gitleaks:allow\nkey = \"{token}\"\n")).len(), 1);
@@ -279,7 +279,7 @@ fn a_comment_and_a_configuration_take_findings_back() {
 }
 
 #[test]
-fn a_long_token_is_found_to_its_end() {
+fn a_long_token_is_found_completely() {
     let token = format!("hvs.{}", Dice(3).text(URL, 5000));
     let text = format!("x {token} y");
     assert_eq!(redact(&text), "x [REDACTED] y");

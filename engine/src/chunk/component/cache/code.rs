@@ -1,4 +1,4 @@
-//! From the file of compiled code to a component: authenticated and mapped by one file descriptor.
+//! Loads a component from its file of compiled code: authenticates and maps the same file descriptor.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
@@ -11,7 +11,7 @@ use wasmtime::component::Component;
 use super::key::{Key, Mac};
 use super::private;
 
-/// Loads the code in `path` if `key` gives it the code `mac`.
+/// Loads the code in `path` if its message authentication code under `key` is `mac`.
 pub(super) fn load(
     engine: &Engine,
     path: &Path,
@@ -21,28 +21,28 @@ pub(super) fn load(
 ) -> anyhow::Result<Component> {
     let mut file = private::open(path)?;
     if key.of_file(about, &file)? != mac {
-        bail!("is not what was written");
+        bail!("does not match its authentication code");
     }
-    // Marks it as used, for `prune`; no harm where it fails, as on read-only media.
+    // Record the last use for `prune`; best effort, fails on read-only media.
     drop(file.set_modified(std::time::SystemTime::now()));
     if let Some(component) = descriptor(&file).and_then(|same| trusted(engine, &Code::Mapped(&same)).ok()) {
         return Ok(component);
     }
-    // Without such paths, or where the folder is mounted without the right to execute, a copy in
-    // memory serves. It is read again, so it is checked again.
+    // Fall back to a copy in memory if there are no descriptor paths or the folder is mounted with
+    // `noexec`. The copy is a second read, so it is authenticated again.
     file.rewind()?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     if key.of_bytes(about, &bytes) != mac {
-        bail!("changed while it was read");
+        bail!("changed while it was being read");
     }
     trusted(engine, &Code::Copied(&bytes))
         .map_err(|error| anyhow::anyhow!("{error:#}"))
-        .context("does not fit")
+        .context("does not match this engine")
 }
 
-/// A path that leads to the open file itself, whatever has become of the name it was opened by:
-/// wasmtime maps a component by path alone.
+/// A path to the open file itself, independent of its name: wasmtime can map a component only by path,
+/// and a lookup by name would be a TOCTOU race.
 #[cfg(unix)]
 fn descriptor(file: &File) -> Option<std::path::PathBuf> {
     use std::os::fd::AsRawFd as _;
@@ -60,20 +60,20 @@ fn descriptor(_: &File) -> Option<std::path::PathBuf> {
 
 /// Authenticated code.
 enum Code<'a> {
-    /// At this path of an open file: what is not run is not even read.
+    /// Mapped from the path of an open file; pages that are not executed are never read.
     Mapped(&'a Path),
-    /// In memory.
+    /// A copy in memory.
     Copied(&'a [u8]),
 }
 
-#[expect(unsafe_code, reason = "compiled code cannot be checked; see the safety comment")]
+#[expect(unsafe_code, reason = "compiled code cannot be validated; see the safety comment")]
 fn trusted(engine: &Engine, code: &Code<'_>) -> wasmtime::Result<Component> {
-    // SAFETY: the code must be what `Component::serialize` gave, and stay it while it is mapped.
-    // `load` has found its message authentication code, whose key only this user can read: so this
-    // program, run by this user, wrote it, and it is whole. It stays so: the mapped file is the open
-    // one that was authenticated, no other user can write to it, and this program never writes into
-    // a file, it puts a new one in its place. An engine of another version or setting is refused by
-    // `deserialize` itself.
+    // SAFETY: the code must be the output of `Component::serialize` and must not change while it is
+    // mapped. `load` has verified its message authentication code, whose key only this user can read,
+    // so this program, run by this user, wrote it, and it is complete. It does not change: the mapped
+    // file is the open one that was authenticated, no other user can write to it, and this program
+    // replaces files instead of writing to them. `deserialize` itself rejects code of another engine
+    // version or configuration.
     unsafe {
         match code {
             Code::Mapped(path) => Component::deserialize_file(engine, path),
@@ -93,7 +93,7 @@ mod tests {
         private::write(&path, b"old").expect("written");
         let file = private::open(&path).expect("open");
         private::write(&path, b"new").expect("replaced");
-        let same = descriptor(&file).expect("this system has paths of descriptors");
+        let same = descriptor(&file).expect("this system has descriptor paths");
         assert_eq!(std::fs::read(same).expect("readable"), b"old");
         std::fs::remove_file(&path).expect("removed");
         assert_eq!(std::fs::read(descriptor(&file).expect("still")).expect("readable"), b"old");

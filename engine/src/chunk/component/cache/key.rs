@@ -1,5 +1,5 @@
-//! The key that authenticates compiled components: 32 random bytes, made once for each user. Without
-//! it nobody can make code that is loaded, wherever they can write.
+//! The key that authenticates compiled components: 32 random bytes, created once per user. Without the
+//! key, write access to the cache is not enough to get code loaded.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -8,10 +8,10 @@ use std::path::Path;
 
 use super::private;
 
-/// The key's file in the folder for state.
+/// File name of the key in the state folder.
 const FILE: &str = "components.key";
 
-/// A message authentication code: BLAKE3 in keyed mode. Comparing two takes constant time.
+/// A message authentication code: BLAKE3 in keyed mode. Comparison takes constant time.
 pub(super) type Mac = blake3::Hash;
 
 /// The user's key.
@@ -24,38 +24,39 @@ impl fmt::Debug for Key {
 }
 
 impl Key {
-    /// The key in this folder; made if there is none. The error says why there is none.
+    /// Loads the key from this folder, or creates it. The error says why that failed.
     pub(super) fn load_or_create(folder: &Path) -> Result<Self, String> {
         let made = private::make(folder).and_then(|()| fs::canonicalize(folder));
-        // With `DynamicUser=` systemd hands over a symbolic link; what counts is where it leads.
-        let folder = made.map_err(|error| format!("`{}` cannot be made: {error}", folder.display()))?;
+        // With systemd's `DynamicUser=` the folder is a symbolic link; check its target.
+        let folder = made.map_err(|error| format!("`{}` cannot be created: {error}", folder.display()))?;
         private::folder(&folder)?;
         let path = folder.join(FILE);
         let failed = |error: io::Error| format!("the key `{}` {error}", path.display());
         match read(&path) {
             Ok(key) => Ok(key),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make(&path).map_err(|error| format!("`{}` cannot be made: {error}", path.display()))?;
-                // Another process may have been first: its key is the one.
+                make(&path).map_err(|error| format!("`{}` cannot be created: {error}", path.display()))?;
+                // Another process may have created the key first; use that one.
                 read(&path).map_err(failed)
             }
             Err(error) => Err(failed(error)),
         }
     }
 
-    /// The code of some bytes; `about` says what they are, so that none stands for another.
+    /// The authentication code of `bytes`; `about` states their purpose, so that a code for one purpose
+    /// is not valid for another (domain separation).
     pub(super) fn of_bytes(&self, about: &str, bytes: &[u8]) -> Mac {
         self.hasher(about).update(bytes).finalize()
     }
 
-    /// The same of a file's whole content.
+    /// Like [`Self::of_bytes`], for the content of a file.
     pub(super) fn of_file(&self, about: &str, file: &File) -> io::Result<Mac> {
         Ok(self.hasher(about).update_reader(file)?.finalize())
     }
 
     fn hasher(&self, about: &str) -> blake3::Hasher {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
-        // No `about` holds a NUL, so text and bytes cannot run into each other.
+        // `about` never contains a NUL, so the encoding is unambiguous.
         hasher.update(about.as_bytes()).update(&[0]);
         hasher
     }
@@ -63,24 +64,24 @@ impl Key {
 
 fn read(path: &Path) -> io::Result<Key> {
     let file = private::open(path)?;
-    let spoilt = |why: &str| io::Error::other(format!("{why}; remove it, and a new one is made"));
+    let unusable = |why: &str| io::Error::other(format!("{why}; remove it to have a new one created"));
     #[cfg(unix)]
     if std::os::unix::fs::MetadataExt::mode(&file.metadata()?) & 0o077 != 0 {
-        return Err(spoilt("can be read by others"));
+        return Err(unusable("can be read by others"));
     }
     let mut bytes = Vec::new();
     file.take(blake3::KEY_LEN as u64 + 1).read_to_end(&mut bytes)?;
-    bytes.try_into().map(Key).map_err(|_| spoilt("does not hold 32 bytes"))
+    bytes.try_into().map(Key).map_err(|_| unusable("does not contain 32 bytes"))
 }
 
-/// Makes a key where there is none yet; one that another process made meanwhile stays.
+/// Creates a key unless there is one; keeps a key that another process creates concurrently.
 fn make(path: &Path) -> io::Result<()> {
     let mut bytes = [0; blake3::KEY_LEN];
     getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
     let part = private::part(path);
     let written = private::create(&part)
         .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()))
-        // Unlike a rename this never replaces a key, and the name never shows half a file.
+        // Unlike a rename, a hard link never replaces an existing key; the file is complete at once.
         .and_then(|()| fs::hard_link(&part, path));
     drop(fs::remove_file(&part));
     match written {
@@ -104,12 +105,12 @@ mod tests {
         });
         assert!(keys.iter().all(|key| *key == keys[0]), "one key for all");
         assert_ne!(keys[0], [0; 32]);
-        assert_eq!(fs::read_dir(&folder).expect("there").count(), 1, "nothing is left beside it");
+        assert_eq!(fs::read_dir(&folder).expect("there").count(), 1, "no temporary file remains");
     }
 
     #[cfg(unix)]
     #[test]
-    fn the_key_is_for_its_owner_alone() {
+    fn only_the_owner_can_read_the_key() {
         use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
         let root = tempfile::tempdir().expect("a folder");
         let folder = root.path().join("state");
@@ -119,7 +120,7 @@ mod tests {
         assert_eq!((mode(&folder), mode(&path)), (0o700, 0o600));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("set");
         let refused = Key::load_or_create(&folder).expect_err("others can read it");
-        assert!(refused.ends_with("can be read by others; remove it, and a new one is made"), "{refused}");
+        assert!(refused.ends_with("can be read by others; remove it to have a new one created"), "{refused}");
     }
 
     #[test]
@@ -128,7 +129,7 @@ mod tests {
         for length in [0, 31, 33] {
             private::write(&root.path().join(FILE), &vec![7; length]).expect("written");
             let refused = Key::load_or_create(root.path()).expect_err("no key");
-            assert!(refused.contains("does not hold 32 bytes"), "{refused}");
+            assert!(refused.contains("does not contain 32 bytes"), "{refused}");
         }
     }
 

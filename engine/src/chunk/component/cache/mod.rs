@@ -1,7 +1,7 @@
-//! Compiled components on disk, by digest: `<engine>/<sha256>.cwasm` holds machine code, and
-//! `<sha256>.info` the component's description. Both carry a message authentication code under the
-//! user's key, so that code is run only if this program, run by this user, compiled it. Everything
-//! here may be lost or refused at any time; then it is compiled again.
+//! The on-disk cache of compiled components, by digest: `<engine>/<sha256>.cwasm` is machine code, and
+//! `<sha256>.info` the component's description. Both are authenticated with the user's key, so that
+//! code runs only if this program, run by this user, compiled it. Any file may be missing or rejected
+//! at any time; then the component is compiled again.
 
 mod code;
 mod key;
@@ -22,17 +22,17 @@ use super::info::ComponentInfo;
 
 pub use prune::remove_former_cache;
 
-/// Bytes of all compiled components together at most; the oldest go first.
+/// Maximum size of the cache in bytes; components are evicted in LRU order.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// Bytes of a description at most: a component may hand over a mebibyte of it.
+/// Maximum size of a description file in bytes: a component may return up to 1 MiB of description.
 const MAX_INFO: u64 = 4 << 20;
 
-/// What stands beside the compiled code, in a file of its own: so the code's file is nothing but
-/// code, and can be mapped into memory instead of being read.
+/// Content of the `.info` file. Kept apart from the code, so that the code's file can be mapped into
+/// memory instead of being read.
 #[derive(Serialize, Deserialize)]
-struct Beside {
-    /// The code's own authentication code, in hex.
+struct InfoFile {
+    /// Authentication code of the machine code, in hex.
     code: String,
     info: ComponentInfo,
 }
@@ -40,13 +40,13 @@ struct Beside {
 /// The cache of one engine's code.
 #[derive(Debug)]
 pub(super) struct Cache {
-    /// `None`: nothing is loaded or kept.
+    /// `None`: the cache is disabled.
     place: Option<Place>,
 }
 
 #[derive(Debug)]
 struct Place {
-    /// Holds one folder for each engine setting and version of wasmtime.
+    /// Contains one folder per engine configuration and version of wasmtime.
     root: PathBuf,
     folder: PathBuf,
     engine: String,
@@ -57,42 +57,42 @@ impl Cache {
     pub(super) fn open(folders: &Folders, engine: &Engine) -> Self {
         let place = Place::open(folders, engine).inspect_err(|why| {
             tracing::warn!(
-                "compiled components are not kept, so every start compiles them again: {why}; let this user \
-                 write to `[engine].compiled_cache` and to $XDG_STATE_HOME/reposync"
+                "compiled components are not cached, so every start compiles them again: {why}; give this user \
+                 write access to `[engine].compiled_cache` and to $XDG_STATE_HOME/reposync"
             );
         });
         Self { place: place.ok() }
     }
 
-    /// The compiled component and what it says of itself, if this program left it here and it is
-    /// whole.
+    /// Loads a compiled component and its description; `None` if they are missing or fail
+    /// authentication.
     pub(super) fn load(&self, engine: &Engine, sha256: &str) -> Option<(Component, ComponentInfo)> {
         let place = self.place.as_ref()?;
-        let beside = place.beside(sha256)?;
-        let mac = Mac::from_hex(&beside.code).ok()?;
+        let info_file = place.read_info(sha256)?;
+        let mac = Mac::from_hex(&info_file.code).ok()?;
         let path = place.file(sha256, "cwasm");
         match code::load(engine, &path, &place.key, &place.about("code", sha256), mac) {
-            Ok(component) => Some((component, beside.info)),
+            Ok(component) => Some((component, info_file.info)),
             Err(error) => {
-                tracing::warn!(file = %path.display(), "compiled component is compiled again: {error:#}");
+                tracing::warn!(file = %path.display(), "cached component is rejected and compiled again: {error:#}");
                 None
             }
         }
     }
 
-    /// Keeps a compiled component. False where it is not kept; the next start compiles it again.
+    /// Stores a compiled component. Returns false if that fails; the next start compiles it again.
     pub(super) fn store(&self, component: &Component, info: &ComponentInfo) -> bool {
         let Some(place) = &self.place else { return false };
         let written = place.store(component, info).inspect_err(|error| {
-            tracing::warn!(folder = %place.folder.display(), %error, "compiled component is not kept");
+            tracing::warn!(folder = %place.folder.display(), %error, "cannot cache the compiled component");
         });
         prune::oldest(&place.root, MAX_BYTES);
         written.is_ok()
     }
 
-    /// What a component said of itself when it was compiled.
+    /// The cached description of a component.
     pub(super) fn info(&self, sha256: &str) -> Option<ComponentInfo> {
-        Some(self.place.as_ref()?.beside(sha256)?.info)
+        Some(self.place.as_ref()?.read_info(sha256)?.info)
     }
 }
 
@@ -101,7 +101,7 @@ impl Place {
         let unknown = || "neither HOME nor the XDG variables name a folder of this user".to_owned();
         let root = folders.compiled.clone().ok_or_else(unknown)?;
         let key = Key::load_or_create(folders.key.as_ref().ok_or_else(unknown)?)?;
-        // Only a name: what does not match is refused by the engine itself.
+        // The hash only names the folder; the engine itself rejects incompatible code.
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let engine = format!("mac1-wasmtime48-{:016x}", hasher.finish());
@@ -115,7 +115,8 @@ impl Place {
         self.folder.join(format!("{sha256}.{extension}"))
     }
 
-    /// What a file is, for its authentication code: one component's file cannot stand for another's.
+    /// The purpose of a file, as input of its authentication code: a file of one component cannot be
+    /// passed off as that of another.
     fn about(&self, what: &str, sha256: &str) -> String {
         format!("reposync component {what} {} {sha256}", self.engine)
     }
@@ -124,23 +125,23 @@ impl Place {
         let sha256 = &info.sha256;
         let code = component.serialize().map_err(|error| anyhow::anyhow!("{error:#}"))?;
         let mac = self.key.of_bytes(&self.about("code", sha256), &code);
-        let beside = Beside { code: mac.to_hex().to_string(), info: info.clone() };
-        let beside = serde_json::to_string_pretty(&beside)?;
-        let mac = self.key.of_bytes(&self.about("info", sha256), beside.as_bytes());
+        let info_file = InfoFile { code: mac.to_hex().to_string(), info: info.clone() };
+        let json = serde_json::to_string_pretty(&info_file)?;
+        let mac = self.key.of_bytes(&self.about("info", sha256), json.as_bytes());
         private::write(&self.file(sha256, "cwasm"), &code)?;
-        private::write(&self.file(sha256, "info"), format!("{}\n{beside}", mac.to_hex()).as_bytes())?;
+        private::write(&self.file(sha256, "info"), format!("{}\n{json}", mac.to_hex()).as_bytes())?;
         Ok(())
     }
 
-    fn beside(&self, sha256: &str) -> Option<Beside> {
+    fn read_info(&self, sha256: &str) -> Option<InfoFile> {
         let file = private::open(&self.file(sha256, "info")).ok()?;
         let mut text = String::new();
         file.take(MAX_INFO).read_to_string(&mut text).ok()?;
-        let (mac, beside) = text.split_once('\n')?;
+        let (mac, json) = text.split_once('\n')?;
         let mac = Mac::from_hex(mac).ok()?;
-        if self.key.of_bytes(&self.about("info", sha256), beside.as_bytes()) != mac {
+        if self.key.of_bytes(&self.about("info", sha256), json.as_bytes()) != mac {
             return None;
         }
-        serde_json::from_str(beside).ok().filter(|beside: &Beside| beside.info.sha256 == sha256)
+        serde_json::from_str(json).ok().filter(|file: &InfoFile| file.info.sha256 == sha256)
     }
 }

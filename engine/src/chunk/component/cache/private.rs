@@ -1,10 +1,10 @@
-//! Folders and files that only this user can have written.
+//! Folders and files to which only this user has write access.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write as _};
 use std::path::Path;
 
-/// Makes a folder, mode 0700, with those above it, where they are missing.
+/// Creates a folder and its missing parents with mode 0700.
 pub(super) fn make(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -13,29 +13,29 @@ pub(super) fn make(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// Makes a folder if it is missing. The error says why it cannot be trusted or made.
+/// Creates a folder if it is missing. The error says why it cannot be created or trusted.
 pub(super) fn folder(path: &Path) -> Result<(), String> {
     let shown = path.display();
-    // An existing folder is no error, nor is a link to one: that is found below.
-    make(path).map_err(|error| format!("`{shown}` cannot be made: {error}"))?;
+    // An existing folder is no error, and neither is a link to one, which is rejected below.
+    make(path).map_err(|error| format!("`{shown}` cannot be created: {error}"))?;
     let metadata =
         fs::symlink_metadata(path).map_err(|error| format!("`{shown}` cannot be read: {error}"))?;
     if !metadata.is_dir() {
-        return Err(format!("`{shown}` is a symbolic link, or no folder"));
+        return Err(format!("`{shown}` is a symbolic link or not a folder"));
     }
-    match stranger(&metadata) {
+    match why_untrusted(&metadata) {
         Some(why) => Err(format!("`{shown}` {why}")),
         None => Ok(()),
     }
 }
 
-/// Opens a regular file of this user, which nobody else can write to, for reading. A symbolic link
-/// is not followed. The check is of the open file, so what is read is what was checked.
+/// Opens a regular file for reading, if this user owns it and no other user can write to it. Does not
+/// follow a symbolic link. Checks the open file, not its path, which rules out a TOCTOU race.
 pub(super) fn open(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     let file = {
         use rustix::fs::{Mode, OFlags};
-        // Without NONBLOCK the opening of a pipe would wait for a writer.
+        // Without NONBLOCK, opening a pipe would block until there is a writer.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         File::from(rustix::fs::open(path, flags, Mode::empty())?)
     };
@@ -44,17 +44,17 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     let metadata = file.metadata()?;
     let refused = |why: String| io::Error::new(io::ErrorKind::PermissionDenied, why);
     if !metadata.is_file() {
-        return Err(refused("is no regular file".to_owned()));
+        return Err(refused("is not a regular file".to_owned()));
     }
-    match stranger(&metadata) {
+    match why_untrusted(&metadata) {
         Some(why) => Err(refused(why)),
         None => Ok(file),
     }
 }
 
-/// Why somebody else may have written here.
+/// Why another user may have written to this file or folder; `None` if that is impossible.
 #[cfg(unix)]
-fn stranger(metadata: &Metadata) -> Option<String> {
+fn why_untrusted(metadata: &Metadata) -> Option<String> {
     use std::os::unix::fs::MetadataExt as _;
     let own = rustix::process::geteuid().as_raw();
     if metadata.uid() != own {
@@ -66,13 +66,13 @@ fn stranger(metadata: &Metadata) -> Option<String> {
     }
 }
 
-/// Owners and modes are known on Unix only; the key alone decides elsewhere.
+/// Owners and modes exist only on Unix; elsewhere the authentication code is the only protection.
 #[cfg(not(unix))]
-fn stranger(_: &Metadata) -> Option<String> {
+fn why_untrusted(_: &Metadata) -> Option<String> {
     None
 }
 
-/// A new file, mode 0600.
+/// Creates a new file with mode 0600.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
@@ -81,8 +81,8 @@ pub(super) fn create(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Writes a file whole or not at all: into a new file beside it, which takes its name. A file that
-/// is mapped into memory is never written to.
+/// Writes a file atomically: writes a temporary file and renames it. A file that is mapped into memory
+/// is replaced, never modified.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let part = part(path);
     let written =
@@ -93,7 +93,7 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
-/// A name beside `path` that no other process or call uses.
+/// A temporary file name next to `path`, unique per process and call.
 pub(super) fn part(path: &Path) -> std::path::PathBuf {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -128,11 +128,11 @@ mod tests {
         let link = root.path().join("link");
         symlink(&real, &link).expect("linked");
         let refused = folder(&link).expect_err("a link");
-        assert!(refused.ends_with("is a symbolic link, or no folder"), "{refused}");
+        assert!(refused.ends_with("is a symbolic link or not a folder"), "{refused}");
         symlink(real.join("x"), real.join("y")).expect("linked");
         assert!(open(&real.join("x")).is_ok());
         assert!(open(&real.join("y")).is_err());
-        assert!(open(&real).is_err(), "a folder is no file");
+        assert!(open(&real).is_err(), "a folder is not a file");
     }
 
     #[test]
@@ -152,12 +152,12 @@ mod tests {
         let path = root.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo runs");
         assert!(made.success());
-        assert_eq!(open(&path).expect_err("refused").to_string(), "is no regular file");
+        assert_eq!(open(&path).expect_err("refused").to_string(), "is not a regular file");
     }
 
     #[test]
     fn another_users_folder_is_refused() {
-        // `/` belongs to root; where the tests run as root, `/proc/1` cannot stand in for another user.
+        // `/` belongs to root. When the tests run as root, change the owner of a folder instead.
         if rustix::process::geteuid().is_root() {
             let root = tempfile::tempdir().expect("a folder");
             let path = root.path().join("x");

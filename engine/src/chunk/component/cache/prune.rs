@@ -1,10 +1,10 @@
-//! What may be removed of a cache: files of the names that this program gives, and nothing else.
-//! The folder is the user's to choose, so other files may lie in it.
+//! Removes files from a cache. The user may choose any folder as the cache, so only files with names
+//! that this program uses are removed.
 
 use std::fs::{self, DirEntry};
 use std::path::Path;
 
-/// True for the folder of an engine in a cache of any version.
+/// True for the name of an engine's folder, as created by any version of this program.
 fn is_engine(name: &str) -> bool {
     let name = name.strip_prefix("mac1-").unwrap_or(name);
     name.strip_prefix("wasmtime")
@@ -12,7 +12,7 @@ fn is_engine(name: &str) -> bool {
         .is_some_and(|(version, hash)| is(version, 1..=4, |c| c.is_ascii_digit()) && is_hex(hash, 16))
 }
 
-/// True for a file that this program, of any version, writes into the folder of an engine.
+/// True for the name of a file that any version of this program writes into an engine's folder.
 fn is_ours(name: &str) -> bool {
     let numbers = |text: &str| {
         text.split_once('-')
@@ -47,14 +47,14 @@ fn engines(root: &Path) -> impl Iterator<Item = DirEntry> + use<> {
         .map(|(_, entry)| entry)
 }
 
-/// The regular files of ours in the folder of an engine.
+/// The regular files in an engine's folder that this program wrote.
 fn files(engine: &Path) -> impl Iterator<Item = DirEntry> + use<> {
     entries(engine)
         .filter(|(name, entry)| is_ours(name) && entry.file_type().is_ok_and(|kind| kind.is_file()))
         .map(|(_, entry)| entry)
 }
 
-/// Removes the files used longest ago until the rest fits.
+/// Evicts files in LRU order until the rest fits.
 pub(super) fn oldest(root: &Path, max_bytes: u64) {
     let mut files: Vec<_> = engines(root)
         .flat_map(|engine| files(&engine.path()))
@@ -75,9 +75,9 @@ pub(super) fn oldest(root: &Path, max_bytes: u64) {
     }
 }
 
-/// Removes the compiled components that earlier versions kept in `components` below
-/// `[engine].cache`. They are never loaded; what else lies there, and what a symbolic link leads
-/// to, stays.
+/// Removes the compiled components that earlier versions stored in `components` below
+/// `[engine].cache`; they are never loaded. Leaves other files alone, and does not follow symbolic
+/// links.
 pub fn remove_former_cache(cache: &Path) {
     let root = cache.join("components");
     if !fs::symlink_metadata(&root).is_ok_and(|metadata| metadata.is_dir()) {
@@ -86,7 +86,7 @@ pub fn remove_former_cache(cache: &Path) {
     let mut removed = 0;
     for engine in engines(&root).filter(|engine| !engine.file_name().to_string_lossy().starts_with("mac1-")) {
         removed += files(&engine.path()).filter(|file| fs::remove_file(file.path()).is_ok()).count();
-        // Fails, and is meant to, where something else lies in it.
+        // Fails on purpose if the folder contains other files.
         drop(fs::remove_dir(engine.path()));
     }
     drop(fs::remove_dir(&root));
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_go_first_and_strange_files_stay() {
+    fn the_oldest_are_removed_first_and_other_files_are_kept() {
         let root = tempfile::tempdir().expect("a folder");
         let folder = root.path().join(ENGINE);
         let strange = [root.path().join("notes/a"), folder.join("notes.txt"), root.path().join("b")];
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn only_names_of_ours_are_ours() {
+    fn only_own_names_are_recognized() {
         for ours in [name('0', "cwasm"), name('f', "json"), name('a', "info"), name('a', "part-1-22")] {
             assert!(is_ours(&ours), "{ours}");
         }
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_version_left_is_removed() {
+    fn files_of_an_earlier_version_are_removed() {
         let root = tempfile::tempdir().expect("a folder");
         let engine = root.path().join("components/wasmtime48-0123456789abcdef");
         put(&engine.join(name('a', "cwasm")));
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_stays() {
+    fn other_files_are_kept() {
         let root = tempfile::tempdir().expect("a folder");
         let components = root.path().join("components");
         let kept = [
@@ -174,7 +174,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn links_lead_to_no_removal() {
+    fn symbolic_links_are_not_followed() {
         use std::os::unix::fs::symlink;
         let root = tempfile::tempdir().expect("a folder");
         let elsewhere = root.path().join("elsewhere/wasmtime48-0123456789abcdef");
