@@ -350,8 +350,8 @@ async fn tags_and_full_references_are_heads_on_github_too() {
     assert!(error.hint.as_deref().unwrap_or_default().contains("branch = \"main\""), "{:?}", error.hint);
 }
 
-/// A pack with a blob of eight bytes and so many differences, each to the one before it; the text of
-/// the last.
+/// Writes a pack with a blob of eight bytes and a chain of `length` deltas; returns the text of the
+/// last one.
 fn chain(repo: &GitRepo, length: u32) -> String {
     let deflated = |bytes: &[u8]| {
         let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -360,8 +360,8 @@ fn chain(repo: &GitRepo, length: u32) -> String {
     };
     let mut pack = [b"PACK".as_slice(), &2_u32.to_be_bytes(), &(length + 1).to_be_bytes()].concat();
     let mut before = pack.len();
-    // A type and a size in one byte: a blob of 8 bytes; differences are of type 6, to what lies so many
-    // bytes before them, and have 11 bytes: two sizes, and 8 letters to insert.
+    // One byte of type and size: a blob of 8 bytes. Deltas have type 6 (offset delta, the offset of the
+    // base follows) and 11 bytes: two sizes, and an instruction that inserts 8 letters.
     pack.push((3 << 4) | 8);
     pack.extend(deflated(b"00000000"));
     for n in 1..=length {
@@ -383,7 +383,7 @@ fn chain(repo: &GitRepo, length: u32) -> String {
 }
 
 #[tokio::test]
-async fn a_chain_of_differences_is_no_longer_than_git_writes() {
+async fn delta_chains_are_no_longer_than_git_writes() {
     for (length, refused) in [(4095, false), (4096, true)] {
         let repo = GitRepo::init("r");
         let text = chain(&repo, length);
@@ -392,7 +392,7 @@ async fn a_chain_of_differences_is_no_longer_than_git_writes() {
         let commit = commit(&repo, tree(&repo, &[("100644", "a.md", last)]));
         let (source, at) = (GitSource::new("git"), repo_ref(repo.path()));
         let sized = source.tree(&at, commit).await;
-        // Handed over without its size, the file is looked at when it is read.
+        // An entry without a size is checked when it is read.
         let entry = TreeEntry {
             path: "a.md".into(),
             path_is_utf8: true,
