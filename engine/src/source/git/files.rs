@@ -6,8 +6,6 @@ use std::fs::Metadata;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::outside::small_file;
-
 /// Bytes of a file of configuration, of a reference, and of one that names a folder.
 pub(super) const LONGEST: u64 = 1 << 20;
 /// Folders and files below `refs`.
@@ -218,4 +216,10 @@ mod tests {
         long.set_len(LONGEST + 1).expect("without contents");
         assert_eq!(judge(folder.path()).expect_err("too long").path, git.join("refs/heads/long"));
     }
+}
+
+/// The text of a file that names something; none where it is not there, or more than that.
+pub(super) fn small_file(path: &Path) -> Option<String> {
+    let small = path.metadata().is_ok_and(|file| file.is_file() && file.len() <= LONGEST);
+    if small { std::fs::read_to_string(path).ok() } else { None }
 }

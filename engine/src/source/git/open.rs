@@ -6,8 +6,8 @@ use std::sync::Arc;
 use gix::ThreadSafeRepository;
 use gix::config::Source as ConfigSource;
 
-use super::files::{self, Odd};
-use super::outside::{Folders, small_file};
+use super::files::{self, Odd, small_file};
+use super::outside::Folders;
 use crate::model::{ErrorKind, StageError, StageResult};
 use crate::source::Limits;
 use crate::source::permalink::web_page_of_remote;

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::files::{LONGEST, MOST_BORROWED};
+use super::files::{LONGEST, MOST_BORROWED, small_file};
 use crate::model::StageError;
 
 /// Why a repository's data is not read.
@@ -106,12 +106,6 @@ fn real(path: &Path) -> PathBuf {
 
 fn within(path: &Path, folders: &[PathBuf]) -> bool {
     folders.iter().any(|folder| path.starts_with(folder))
-}
-
-/// The text of a file that names something; none where it is not there, or more than that.
-pub(super) fn small_file(path: &Path) -> Option<String> {
-    let small = path.metadata().is_ok_and(|file| file.is_file() && file.len() <= LONGEST);
-    if small { std::fs::read_to_string(path).ok() } else { None }
 }
 
 impl Refused {
