@@ -61,8 +61,10 @@ pub(crate) fn is_own_alone(file: &File) -> io::Result<bool> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt as _;
+        const GROUP_AND_OTHERS: u32 = 0o077;
         let metadata = file.metadata()?;
-        Ok(metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o077 == 0)
+        let own = metadata.uid() == rustix::process::geteuid().as_raw();
+        Ok(own && metadata.mode() & GROUP_AND_OTHERS == 0)
     }
     #[cfg(not(unix))]
     {

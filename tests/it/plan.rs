@@ -139,7 +139,8 @@ fn a_saved_plan_is_for_its_owner_alone_and_put_in_place_whole() {
 #[test]
 fn plan_and_apply_agree_on_full_prune_and_allow_deletes() {
     let local = Local::new();
-    let lines: String = (0..120).map(|n| format!("Sentence number {n} stands alone.\n\n")).collect();
+    let lines: Vec<String> = (0..120).map(|n| format!("Sentence number {n} stands alone.\n\n")).collect();
+    let lines = lines.concat();
     let prose = |name: &str| format!("{name}/{}", "long.md");
     for name in ["a", "b"] {
         local.repo.write(&prose(name), &lines);

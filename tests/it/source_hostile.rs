@@ -368,13 +368,13 @@ fn chain(repo: &GitRepo, length: u32) -> String {
         let begin = pack.len();
         let distance = u8::try_from(begin - before).expect("short");
         assert!(distance < 128);
-        pack.extend([(6 << 4) | 11, distance]);
+        pack.extend([(6 << 4) | 0xb, distance]);
         pack.extend(deflated(&[[8, 8, 8].as_slice(), format!("{n:08}").as_bytes()].concat()));
         before = begin;
     }
     let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, &pack);
     pack.extend(digest.as_ref());
-    let name: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let name = hex::encode(digest.as_ref());
     let folder = repo.path().join(".git/objects/pack");
     std::fs::create_dir_all(&folder).expect("a folder");
     std::fs::write(folder.join(format!("pack-{name}.pack")), pack).expect("a file");

@@ -36,7 +36,7 @@ pub(crate) trait Consumer: Send + Sync {
 /// Where a repository's task comes from.
 enum Origin {
     /// It is inspected.
-    Listed(Listed),
+    Listed(Box<Listed>),
     /// A saved plan holds it.
     Saved(Box<Resumable>),
 }
@@ -65,7 +65,7 @@ pub(crate) async fn drive(
     } else {
         run.emit(Event::Expected { phase: Phase::List, n: listed.len() as u64 });
         let budget = spending::budget(run).await?;
-        let origins = listed.into_iter().map(Origin::Listed);
+        let origins = listed.into_iter().map(|listed| Origin::Listed(Box::new(listed)));
         if run.options.spending.is_idle(budget) {
             as_they_come(run, stream::iter(origins.map(Ok)).boxed(), consumer, &ends).await?;
         } else {
@@ -143,7 +143,7 @@ async fn task(run: &Arc<ProjectRun>, origin: Origin, ends: &Mutex<Ends>) -> Opti
     let state = async {
         run.check_stopped()?;
         match origin {
-            Origin::Listed(listed) => inspect(run, listed).await,
+            Origin::Listed(listed) => inspect(run, *listed).await,
             Origin::Saved(saved) => resume(run, *saved).await,
         }
     };
@@ -170,9 +170,10 @@ async fn task(run: &Arc<ProjectRun>, origin: Origin, ends: &Mutex<Ends>) -> Opti
 /// Hands a task to the consumer, and keeps how it ended.
 async fn take(run: &Arc<ProjectRun>, consumer: &dyn Consumer, task: RepositoryTask, ends: &Mutex<Ends>) {
     let name = task.repository().to_owned();
-    let arriving: Vec<_> = match run.dry {
-        true => task.diff.writes.iter().map(|write| write.desired.entry.sha).collect(),
-        false => Vec::new(),
+    let arriving: Vec<_> = if run.dry {
+        task.diff.writes.iter().map(|write| write.desired.entry.sha).collect()
+    } else {
+        Vec::new()
     };
     for (path, reason) in task.skipped.iter().chain(&task.diff.skipped) {
         run.stats.skipped(&name, path, *reason);

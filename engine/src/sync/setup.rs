@@ -254,6 +254,7 @@ impl Options {
     }
 
     /// The same with those of a saved plan.
+    #[must_use]
     pub fn with_saved(self, saved: SavedOptions) -> Self {
         let SavedOptions { full, prune, allow_deletes, allow_cost, whole_file } = saved;
         Self {

@@ -126,10 +126,9 @@ fn render_file(file: &FilePlan, name: &str, column: usize, style: &Style) -> Str
     let sign = file.action.sign().to_string();
     let sign = match file.action {
         Action::Add => style.good(&sign),
-        Action::Change => style.warning(&sign),
+        Action::Change | Action::Withhold => style.warning(&sign),
         Action::Move => style.advice(&sign),
         Action::Remove => style.bad(&sign),
-        Action::Withhold => style.warning(&sign),
     };
     let pad = " ".repeat(column.saturating_sub(measure_text_width(name)));
     format!("    {sign} {name}{pad}  {}\n", style.dim(&escape(&file.reason)))
