@@ -16,7 +16,7 @@ const EXTENSIONS: [&str; 12] = ["rs", "md", "toml", "py", "js", "ts", "c", "h", 
 const FOREIGN: [&str; 4] = ["target", "node_modules", "venv", "models"];
 
 /// Each phrase in lower case, and what to write instead.
-const PHRASES: [(&str, &str); 38] = [
+const PHRASES: [(&str, &str); 50] = [
     ("so many are kept", "`at most N … are kept`"),
     ("so many at once", "`a concurrency limit`"),
     ("asks later than", "which request, and when"),
@@ -55,6 +55,18 @@ const PHRASES: [(&str, &str); 38] = [
     ("are mended", "`are fixed`"),
     ("goes by the running", "`uses the configuration of the running`"),
     ("so to speak", "the fact itself"),
+    ("who may know whom", "`which module may use which`"),
+    ("holds up nobody", "`delays nothing`"),
+    ("says so last", "`does so last`"),
+    ("who may ask", "`authorization`"),
+    ("at the door", "`queued`"),
+    ("nobody knows how", "`unknown`"),
+    ("is told of", "`is called for` or `is reported`"),
+    ("tells of", "`reports`"),
+    ("made anew", "`made again`"),
+    ("is believed without question", "`is trusted`"),
+    ("files did not come", "`were missing from`"),
+    ("has no direction", "`is a zero vector`"),
 ];
 
 #[test]

@@ -437,8 +437,14 @@ fn healthy_repositories_go_on_beside_hostile_ones() {
     assert!(made.expect("mkfifo runs").success());
     let globs = world.repo("globs");
     let folders = "a/".repeat(60);
-    globs.write(".gitattributes", format!("{}b linguist-generated\n", "**/a/".repeat(30)));
-    globs.write(&format!("{folders}c.md"), "Below many folders.\n").commit("one");
+    // By plumbing: `git add` itself would match the pattern against the path.
+    let attributes = format!("{}b linguist-generated\n", "**/a/".repeat(30));
+    let attributes = object(&globs, "blob", attributes.as_bytes());
+    let mut below = ("100644", "c.md", object(&globs, "blob", b"Below many folders.\n"));
+    for _ in 0..60 {
+        below = ("40000", "a", tree(&globs, &[below]));
+    }
+    commit(&globs, tree(&globs, &[("100644", ".gitattributes", attributes), below]));
     world.config(&format!(
         "[engine.limits]\nfiles = 5000\n{STAGES}\n[projects.docs]\n\
          pipeline = [\"local\", \"prose\", \"model\", \"index\"]\nrepositories = [\"bomb\", \"globs\", \"healthy\", \"pipe\", \"twice\"]\n"

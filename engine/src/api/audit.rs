@@ -25,7 +25,7 @@ pub(super) struct AuditEntry {
     /// `api` (the token of `[api] token`), `local` (the daemon's own token), `webhook` (the signature of
     /// a delivery), or `unknown` (a token that was refused).
     pub(super) who: &'static str,
-    /// The peer's address: that of a reverse proxy where one stands in front.
+    /// The peer's address: the reverse proxy's, if there is one.
     pub(super) address: IpAddr,
     pub(super) method: Method,
     /// The path, without the query.
@@ -74,7 +74,7 @@ impl Trail {
         self.0.standing.get_or_init(|| Standing::Accepted(who));
     }
 
-    /// Its token is refused, and that is to be kept.
+    /// Marks the request as one whose token was refused, so that an entry is written.
     pub(super) fn refused(&self) {
         self.0.standing.get_or_init(|| Standing::Refused);
     }

@@ -1,4 +1,4 @@
-//! Bodies and queries whose faults are told in the API's own form.
+//! Extractors for bodies and queries that report errors in the API's error format.
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};

@@ -29,7 +29,7 @@ pub(super) struct Health {
     version: &'static str,
     /// Seconds since the daemon started.
     uptime_seconds: u64,
-    /// Counts the configurations that were taken up, from 1.
+    /// Number of the configuration in effect, counted from 1.
     generation: u64,
     /// True as long as the daemon takes work: what a readiness probe wants.
     ready: bool,
@@ -42,7 +42,7 @@ pub(super) struct Health {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     last_reload: Option<LastReload>,
-    /// Keys of the file that only a restart takes up; only with the token.
+    /// Changed keys that take effect only after a restart; only with the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     restart: Option<Vec<&'static str>>,
     /// Each project; only with the token.

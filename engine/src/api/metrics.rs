@@ -1,4 +1,4 @@
-//! `GET /metrics`: counted from events alone, and, at the moment of asking, from the snapshot.
+//! `GET /metrics`: counters from events, gauges from the snapshot at the time of the request.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -318,7 +318,7 @@ impl Metrics {
         }
     }
 
-    /// Gauges are of the moment of asking; what a generation does not have any more is let go.
+    /// Sets the gauges to the current state, and removes those of projects that no longer exist.
     fn look(&self, view: &View, status: Option<&StatusView>) {
         self.running.set(count(view.projects.values().filter(|project| project.running.is_some()).count()));
         self.queued.set(count(view.projects.values().filter(|project| project.queued.is_some()).count()));

@@ -1,5 +1,5 @@
-//! The daemon's HTTP API: who may ask, what is asked, how it is answered. It stands on the
-//! daemon's handle and knows neither ledger nor stages; it holds no lock.
+//! The daemon's HTTP API: authorization, routes and answers. It uses only the daemon's handle, not the
+//! ledger or the stages, and takes no lock.
 
 mod audit;
 mod auth;

@@ -40,7 +40,7 @@ impl Modify for Bearer {
 }
 
 /// Whatever is not named at a route (no token, no such project, a disabled one, a body that is too
-/// large, a service that does not answer, …) is told in one form.
+/// large, a service that does not answer, …) is reported in one form.
 struct Errors;
 
 impl Modify for Errors {

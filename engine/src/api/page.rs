@@ -33,15 +33,15 @@ code { font-size: .9em; } table { border-collapse: collapse; margin-top: .4rem; 
 th, td { text-align: left; padding: .15rem 1rem .15rem 0; font-weight: normal; vertical-align: top; }
 th { opacity: .7; } p { margin: .3rem 0; }
 ";
-/// The page asks for itself again after so many seconds.
+/// Seconds between automatic reloads of the page.
 const AGAIN: u32 = 15;
 /// Maximum number of repositories shown of one project; those that need attention come first.
 const REPOSITORIES: usize = 200;
 
 /// How current every project is and why, for a browser.
 ///
-/// Where a token is set a browser is asked for it: as the password of any user name (Basic), which
-/// this route alone takes, beside the bearer.
+/// A browser is asked for the token as the password of any user name (Basic), which only this route accepts
+/// in addition to the bearer token.
 #[utoipa::path(get, path = "/", tag = "daemon", security(("bearer" = []), ("basic" = [])),
     responses((status = 200, content_type = "text/html", body = String), (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody)))]

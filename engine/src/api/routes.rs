@@ -1,5 +1,5 @@
-//! The routes, with what holds for all of them: who may ask, who answers, how long it may take, how
-//! much may be sent, what is audited, and errors in one form.
+//! The routes, and what applies to all of them: authorization, time-outs, body limits, the audit log, and one
+//! error format.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `GET /runs`: what was done, is done and is to be done.
+//! `GET /runs`: finished, running and queued runs.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::daemon::{Feed, RunQuery, RunView, Told};
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct RunsParams {
-    /// At most so many, 1 to 1000; 50 when left out.
+    /// Maximum number of runs, 1 to 1000; default 50.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// Runs older than the run with this id: `next` of the page before.

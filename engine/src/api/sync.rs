@@ -1,4 +1,4 @@
-//! `POST /sync` and `POST /reload`: asking the daemon to work.
+//! `POST /sync` and `POST /reload`: requests for a run or a reload.
 
 use std::collections::BTreeMap;
 
@@ -69,7 +69,7 @@ pub(super) struct ReloadBody {
     /// What is wrong with the file.
     #[schema(value_type = Vec<Object>)]
     problems: Value,
-    /// Keys that only a restart takes up.
+    /// Changed keys that take effect only after a restart.
     restart: Vec<&'static str>,
 }
 

@@ -1,6 +1,6 @@
-//! A record beside the ledger: which daemon serves it, where it listens, and what `reposync
-//! status` is to know of it. It holds no secret. The daemon keeps it locked while it lives, so a
-//! record that was left behind by a kill is known for what it is.
+//! A record file next to the ledger: which daemon serves it, where it listens, and its state for `reposync
+//! status`. It holds no secret. The daemon keeps it locked while it runs, so a record left by a killed daemon
+//! is recognized as stale.
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -28,10 +28,10 @@ pub struct Listening {
     pub tls: bool,
 }
 
-/// What is written beside the ledger.
+/// The content of the record file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DaemonRecord {
-    /// The ledger that the record lies beside.
+    /// The ledger that the daemon serves.
     #[serde(skip)]
     pub state: PathBuf,
     /// The process.
@@ -41,7 +41,7 @@ pub struct DaemonRecord {
     /// Where its API listens.
     #[serde(flatten)]
     pub api: Listening,
-    /// The file it goes by.
+    /// The configuration file.
     pub config: PathBuf,
     /// The projects of the configuration that is in force.
     #[serde(default)]

@@ -212,8 +212,8 @@ pub(super) fn pause(headers: &HeaderMap, tokens: u64) -> Option<Duration> {
         if remaining >= needed {
             return None;
         }
-        // The reset is when everything is back. Budgets refill evenly, so what is needed is there
-        // sooner, where the limit is told.
+        // At the reset the whole budget is available again. Budgets refill evenly, so if the limit is known, the
+        // needed part is available sooner.
         let limit = number(&format!("x-ratelimit-limit-{what}")).filter(|limit| *limit > remaining);
         let share = limit.map_or(1.0, |limit| ((needed - remaining) / (limit - remaining)).clamp(0.0, 1.0));
         Some(reset.mul_f64(share)).filter(|wait| !wait.is_zero())

@@ -98,7 +98,8 @@ pub trait Embedder: Send + Sync {
         }
     }
 
-    /// Components of a vector; may ask the service once (one short text) where nobody said.
+    /// Number of components of a vector. If it is not configured, the service may be asked once, with one
+    /// short text.
     async fn dimensions(&self) -> StageResult<usize>;
 
     /// How long the queue waits for more texts before it makes a call that is not full. Zero
@@ -107,14 +108,13 @@ pub trait Embedder: Send + Sync {
         Duration::from_millis(25)
     }
 
-    /// True where every call is reported by an event of its own, as calls of services are; the queue
-    /// reports the calls of all other embedders.
+    /// Whether the embedder emits an event for each call, as services do; for all others the queue does.
     fn reports_calls(&self) -> bool {
         false
     }
 
     /// One call. `inputs` is within `limits`, no input is empty, and `tokens` is the sum of
-    /// `count_tokens` over them (the caller needed it for the batch; nobody counts twice).
+    /// `count_tokens` over them (the caller has counted them for the batch).
     async fn embed(&self, inputs: &[&str], tokens: u64) -> StageResult<Embeddings>;
 
     /// The vector of one text outside any batch: a query.

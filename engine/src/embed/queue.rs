@@ -21,8 +21,8 @@ use crate::blocking::Lane;
 use crate::model::{ErrorKind, EventSink, StageError, StageResult, Vector};
 use desk::{Desk, Message, Request};
 
-/// What projects ask of caches, of which each does one thing at a time: one at it, one at the door.
-/// The queues' own work is bounded by their calls.
+/// Concurrent cache calls of projects: one running, one queued, since a cache serializes its calls. The
+/// queues' own cache calls are bounded by the number of their service calls.
 static CACHE: LazyLock<Lane> = LazyLock::new(|| Lane::of(2));
 
 /// A handle on the queue of one embedder.
@@ -92,7 +92,7 @@ impl EmbedQueue {
             .filter(|(_, vector)| is_usable(vector))
             .map(|(input, vector)| (CacheKey::of(identity, &input), vector))
             .collect();
-        // The cache never fails its callers: what is not remembered is paid for again.
+        // Cache errors are ignored: a vector that is not stored is embedded again when needed.
         CACHE.run(move || cache.put_many(&keyed)).await.unwrap_or_default();
     }
 

@@ -43,7 +43,7 @@ pub(super) struct Settings<'a> {
     /// Whether the body names the model.
     pub(super) model_in_body: bool,
     pub(super) dimensions: Option<u32>,
-    /// Known without asking.
+    /// Known from the configuration.
     pub(super) known_dimensions: Option<usize>,
     pub(super) batch_size: usize,
     pub(super) max_input_tokens: usize,
@@ -69,7 +69,7 @@ pub struct ServiceEmbedder {
     tokens_per_call: usize,
     price: f64,
     concurrency: usize,
-    /// Texts in a call; lowered when the service refuses so many.
+    /// Texts per call; lowered when the service refuses a batch as too large.
     batch_size: AtomicUsize,
     /// False once the service refused `encoding_format`.
     base64: AtomicBool,

@@ -1,4 +1,4 @@
-//! What the embedder stages can be told.
+//! Settings of the embedder stages.
 
 use std::path::PathBuf;
 

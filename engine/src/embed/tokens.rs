@@ -1,10 +1,9 @@
 //! Counting tokens as OpenAI's embedding models do (cl100k). For another server's model it is an
 //! estimate: keep `max_input_tokens` below what it takes.
 //!
-//! The tokenizer's own count asks a regular expression for every word, and that one for a cache that
-//! threads share: a seventh of a first run's processor time. Here words of ASCII are found by hand,
-//! and those that are one token are looked up. What touches another character is left to the
-//! tokenizer.
+//! The tokenizer's count function runs a regular expression per word, with a cache shared by threads, which
+//! took a seventh of a first run's CPU time. Here ASCII words are split without it, and words that are one
+//! token are looked up. Everything next to a non-ASCII character is left to the tokenizer.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;

@@ -19,8 +19,8 @@ const LONGEST_WORD: usize = 48;
 /// tokens as its words together, and a word has as many as it had the last time. Any other
 /// tokenizer counts whole texts.
 ///
-/// A token that stands for text the model does not know counts as its characters: to the model a
-/// sentence in a script without spaces, or a line of digits, is one such token, however long it is.
+/// A token for text that is unknown to the model counts as its number of characters: the model sees a sentence
+/// in a script without spaces, or a line of digits, as one such token, however long it is.
 pub(super) struct WordCounter {
     tokenizer: Tokenizer,
     unknown: Option<u32>,

@@ -138,7 +138,7 @@ impl Ledger {
         })
     }
 
-    /// Marks files as damaged: whoever wants them writes them again, whole.
+    /// Marks files as damaged: the next run that selects them writes all their records again.
     pub fn mark_damaged(&self, project: i64, files: &[(String, String)]) -> StageResult<()> {
         self.write("mark damaged files", |tx| {
             for (repository, path) in files {

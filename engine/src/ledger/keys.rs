@@ -7,7 +7,7 @@ pub(crate) struct FileKey<'a> {
     pub(crate) path: &'a str,
 }
 
-/// An id that is to be deleted from a place that its file has left.
+/// A record id to delete from a place that its file has left.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Leftover {
     /// The place, by the ledger's number.

@@ -19,7 +19,7 @@ pub struct RunLock {
 }
 
 impl RunLock {
-    /// Takes the lock, or tells who holds it.
+    /// Takes the lock, or returns its holder.
     pub fn try_take(ledger: &Path) -> StageResult<Result<Self, Option<Running>>> {
         let (mut file, path) = open(ledger)?;
         match file.try_lock() {
@@ -40,7 +40,7 @@ impl RunLock {
         Ok(Self { _file: file })
     }
 
-    /// Who holds the lock now; takes nothing, so that a run may begin meanwhile.
+    /// The current holder of the lock. Does not take the lock, so a run may begin at any time.
     pub fn holder(ledger: &Path) -> Option<Running> {
         let mut file = File::open(lock_path(ledger)).ok()?;
         match file.try_lock_shared() {
@@ -65,8 +65,7 @@ pub(super) struct Serving {
     pub(super) daemon: Option<Running>,
 }
 
-/// The daemon that serves a ledger now. A daemon keeps its record beside the ledger locked while it
-/// lives.
+/// The daemon that serves a ledger. A daemon keeps its record file next to the ledger locked while it runs.
 pub(super) fn daemon_of(ledger: &Path) -> Option<Serving> {
     let mut file = File::open(with_suffix(ledger, ".daemon")).ok()?;
     match file.try_lock_shared() {
@@ -79,7 +78,7 @@ fn lock_path(ledger: &Path) -> PathBuf {
     with_suffix(ledger, ".lock")
 }
 
-/// A file beside the ledger.
+/// The ledger's path with a suffix.
 pub(super) fn with_suffix(ledger: &Path, suffix: &str) -> PathBuf {
     let mut path = ledger.as_os_str().to_owned();
     path.push(suffix);

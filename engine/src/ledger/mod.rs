@@ -1,5 +1,5 @@
 //! The ledger: what we believe is stored, file by file, chunk by chunk. The only thing that says
-//! "done", and it says so last. A plain struct over SQLite; tests open it in memory.
+//! "done", and it is written last. A plain struct over SQLite; tests open it in memory.
 //!
 //! Its methods block; async callers go through [`Ledger::call`].
 
@@ -58,7 +58,7 @@ pub(crate) const STAGE: &str = "ledger";
 
 /// How long to wait for another process's short transaction.
 const BUSY: Duration = Duration::from_secs(10);
-/// Calls that have a thread at once: one at the connection, one at the door.
+/// Concurrent calls: one running, one queued.
 const CALLS: usize = 2;
 
 /// The ledger.

@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, params};
 use super::{Ledger, Leftover, ProjectKey, timestamp, touch};
 use crate::model::{Place, StageResult};
 
-/// A project as it stands in `reposync.toml`, for the original's `projects` table.
+/// A project as declared in `reposync.toml`, for the `projects` table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProjectRow {
     /// Its name.

@@ -46,7 +46,7 @@ pub struct RepositorySync {
     pub basis: String,
 }
 
-/// A repository that is behind its head by nobody knows how many commits.
+/// A repository that is behind its head by an unknown number of commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uncounted {
     /// Name and key.
@@ -103,7 +103,7 @@ impl Ledger {
         })
     }
 
-    /// The repositories of a project that are behind their heads by nobody knows how many commits.
+    /// The repositories of a project that are behind their heads by an unknown number of commits.
     pub fn uncounted(&self, project: &str, limit: usize) -> StageResult<Vec<Uncounted>> {
         self.read("read repositories", |conn| {
             conn.prepare_cached(
@@ -116,7 +116,7 @@ impl Ledger {
             .query_map(params![project, limit], |row| {
                 let repo = RepoRef { name: row.get(0)?, key: row.get(1)? };
                 let (indexed, head): (String, String) = (row.get(2)?, row.get(3)?);
-                // Between commits that nobody can read nothing is counted.
+                // Commit ids that cannot be parsed are not counted.
                 let known = indexed.parse().ok().zip(head.parse().ok());
                 Ok(known.map(|(indexed, head)| Uncounted { repo, indexed, head }))
             })?
@@ -125,8 +125,8 @@ impl Ledger {
         })
     }
 
-    /// Records how many commits lie between what is indexed and the head; none: that cannot be told.
-    /// Nothing happens where either has moved meanwhile.
+    /// Records the number of commits between the indexed commit and the head; `None`: it cannot be determined.
+    /// Has no effect if either has changed since.
     pub fn count_commits(&self, project: &str, counted: &Uncounted, commits: Option<u64>) -> StageResult<()> {
         let commits = commits.map_or(-1, |n| i64::try_from(n).unwrap_or(i64::MAX));
         self.write("record how far a head is away", |tx| {

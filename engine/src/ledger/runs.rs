@@ -83,7 +83,7 @@ impl Ledger {
         })
     }
 
-    /// Records a run's end, with those of its events that tell of trouble.
+    /// Records a run's end, with those of its events that report problems.
     pub fn finish_run(
         &self,
         report: &Report,
@@ -164,7 +164,7 @@ impl Ledger {
         self.read("read a run", |conn| knows_run(conn, id))
     }
 
-    /// The ids of the runs that an id stands for: the run itself, or the runs of a request.
+    /// The runs that an id refers to: the run itself, or the runs of a request.
     pub fn runs_of(&self, id: &str) -> StageResult<Vec<String>> {
         self.read("read the runs of a request", |conn| {
             if knows_run(conn, id)? {

@@ -126,8 +126,8 @@ CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT RO
 INSERT INTO counters VALUES ('revision', 0);
 ";
 
-/// How far repositories are behind, and each project's last run: the history forgets those of
-/// projects that run seldom beside others that run often.
+/// How far repositories are behind, and each project's last run: the history drops the runs of projects
+/// that run rarely when others run often.
 const VERSION_2: &str = "
 -- From last_commit_sha to head_sha; NULL: nobody counted; -1: cannot be told.
 ALTER TABLE repositories ADD COLUMN commits_behind INTEGER;
@@ -173,7 +173,7 @@ UPDATE projects SET first_run_ended_at = updated_at
 WHERE id IN (SELECT project_id FROM repositories WHERE last_commit_sha IS NOT NULL);
 ";
 
-/// What a file that is to be the ledger turned out to be.
+/// Why a file cannot be used as the ledger.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unusable {
     /// Written by a newer program.

@@ -1,5 +1,5 @@
-//! Bringing the ledger of an older program up: nobody else may be at work on it, a copy is made first,
-//! and a failure leaves the old ledger as it was.
+//! Upgrades the ledger of an older program: no other process may be using it, a copy is made first, and a
+//! failure leaves the old ledger unchanged.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -22,7 +22,7 @@ impl Ledger {
 
 /// Prepares the migration of an existing ledger of an older version: refuses it while an older program
 /// is at work, and copies the ledger to `state.db.vN.bak`. The run lock is held until the returned
-/// value is dropped; `None` where `held` is the lock, or nothing is to be migrated.
+/// value is dropped; `None` if `held` is the lock or no migration is needed.
 pub(super) fn prepare(
     conn: &Connection,
     path: &Path,

@@ -1,5 +1,5 @@
-//! A seam for tests of crashes and full disks: someone who is told of each transaction and may let
-//! it fail. The program itself sets none.
+//! A hook for tests of crashes and full disks: it is called for each transaction and may make it fail. The
+//! program itself sets none.
 
 use std::fmt;
 

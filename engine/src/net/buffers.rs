@@ -1,15 +1,15 @@
-//! Buffers for the bodies of large requests and answers, used again.
+//! A pool of buffers for the bodies of large requests and answers.
 //!
-//! A body of a megabyte is more than the allocator keeps: taken anew for each call, its pages are
-//! mapped, cleared and given back every time, which cost a quarter of a first run's processor time.
+//! The allocator returns blocks of a megabyte to the system when they are freed. Allocating one per call
+//! causes page faults that cost a quarter of a first run's CPU time.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
-/// Buffers kept beyond as many as are in use: what an idle process holds at most, some 8 MB. Upserts
-/// come in bursts; with two, half of what a burst uses was mapped anew.
+/// Spare buffers kept besides those in use: at most about 8 MB in an idle process. Upserts come in bursts;
+/// with two spare buffers, half of a burst's buffers were allocated again.
 const SPARE: usize = 4;
 /// Those of this process.
 static POOL: Pool = Pool::new();

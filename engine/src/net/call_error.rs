@@ -11,7 +11,7 @@ pub enum CallFailure {
     Timeout,
     /// No connection, or it broke.
     Connection,
-    /// The server reports a problem of its own (408, 5xx).
+    /// The server reports an internal problem (408, 5xx).
     Server,
     /// An answer that is not the service's: garbage, truncated, too long, of a proxy.
     InvalidAnswer,

@@ -25,9 +25,9 @@ pub fn install_tls_provider() {
     });
 }
 
-/// A client with our user agent that follows no redirect: who wants to follow one does so by hand,
-/// without credentials. Proxies are those of the environment; loopback addresses never go through
-/// one. How long an answer may take is for the caller to say.
+/// A client with our user agent that follows no redirects; callers follow them explicitly, without
+/// credentials. It uses the proxies of the environment, but never for loopback addresses. It has no time-out
+/// for answers: the caller sets one.
 pub fn http_client(stage: &str) -> StageResult<HttpClient> {
     install_tls_provider();
     let proxies = Proxies::from_environment(stage)?;

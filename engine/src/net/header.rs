@@ -5,7 +5,7 @@ use reqwest::header::HeaderValue;
 use crate::model::{Secret, StageError, StageResult, register_secrets};
 
 /// A header value with a secret from the configuration key `key`: kept out of logs, and never part of an
-/// error; masked in whatever a service repeats. `prefix` stands in front of the secret (`"Bearer "`).
+/// error; masked in whatever a service repeats. `prefix` precedes the secret (`"Bearer "`).
 pub fn secret_header(stage: &str, key: &str, prefix: &str, secret: &Secret) -> StageResult<HeaderValue> {
     let secret = secret.expose().trim();
     register_secrets([secret.to_owned()]);

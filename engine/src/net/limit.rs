@@ -22,10 +22,10 @@ impl Budget {
         Self { per_minute, level: per_minute / 10.0, refilled: Instant::now() }
     }
 
-    /// How long until `units` may be spent, and zero once they may (then they are spent).
+    /// Time until `units` are available; zero if they are, in which case they are spent.
     ///
-    /// A request larger than a burst is let through once the burst is full, and the level goes
-    /// below zero: the long-run rate holds, and nothing waits for ever.
+    /// A request larger than the burst size passes once the bucket is full, and the level becomes negative: the
+    /// long-run rate holds, and no request starves.
     fn spend(&mut self, units: f64, now: Instant) -> Duration {
         let rate = self.per_minute / 60.0;
         let burst = (self.per_minute / 10.0).max(1.0);
@@ -100,7 +100,7 @@ impl Limiter {
         })
     }
 
-    /// Waits until a call of so many tokens may be made.
+    /// Waits until a call of `tokens` tokens is allowed.
     pub(super) async fn acquire(self: &Arc<Self>, tokens: u64) -> Permit {
         loop {
             let freed = self.freed.notified();

@@ -78,8 +78,8 @@ impl<'a> StreamedResponse<'a> {
         }
     }
 
-    /// Reads the body. A success is read up to the request's bound, an error up to a bound of its own,
-    /// beyond which it is cut: its status says what is needed.
+    /// Reads the body. A success is read up to the request's bound. An error is truncated at a separate bound,
+    /// since its status suffices.
     pub(super) async fn read(self) -> Result<ServiceResponse, CallError> {
         let Self { status, headers, body, request, stage, idle } = self;
         if status.is_success() && !request.reads_success {

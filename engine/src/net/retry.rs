@@ -6,8 +6,8 @@ use reqwest::header::HeaderMap;
 
 use crate::model::{ErrorKind, StageError};
 
-/// A service that asks for a longer wait than this ends the run with that cause; the daemon
-/// schedules anew. (A real 429 said "retry after 86400 seconds".)
+/// A service that asks for a longer wait than this ends the project with that cause; the daemon schedules
+/// another run. (A real 429 said "retry after 86400 seconds".)
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// Number of tries, and the pauses between them where the service does not ask for one.

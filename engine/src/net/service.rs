@@ -1,11 +1,11 @@
 //! The one way to call a service over HTTP.
 //!
-//! A stage writes its requests and says what an answer means (`classify`); limits, time-outs,
-//! cancellation, retries, bounds on bodies, events and the masking of secrets in errors are here.
+//! A stage writes its requests and interprets answers (`classify`). Limits, time-outs, cancellation, retries,
+//! bounds on bodies, events and the masking of secrets in errors are implemented here.
 //!
-//! A service may ask for a pause (`Retry-After`, rate-limit headers). A pause of up to five minutes is
-//! waited for, by all callers of the service, and told by [`Event::Waiting`]. A longer one ends the call,
-//! and with it the project, with that cause: nothing is blocked silently.
+//! A service may ask for a pause (`Retry-After`, rate-limit headers). All callers of the service wait for up to
+//! five minutes, which [`Event::Waiting`] reports. A longer pause ends the call, and with it the project, with
+//! that cause, so that no run blocks silently.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -173,7 +173,7 @@ impl Service {
             ok: failure.is_none(),
             error: failure.map(|failure| failure.label(shared.role)),
         });
-        // What one call was told holds for all.
+        // A pause applies to all callers.
         if let Err(CallError { error, .. }) = &result
             && let ErrorKind::Transient { retry_after: Some(wait) } = error.kind
             && wait <= LONGEST_WAIT
@@ -208,7 +208,7 @@ impl Service {
         }
     }
 
-    /// Tells of a wait and waits; ends early, with an error, when the run is cancelled.
+    /// Reports a wait and waits; returns early, with an error, when the run is cancelled.
     pub async fn wait(&self, wait: Duration, reason: &str) -> StageResult<()> {
         self.shared.events.waiting(&self.shared.stage, wait, reason);
         tokio::select! {
@@ -230,8 +230,8 @@ impl Service {
         }
     }
 
-    /// Refuses all calls with `reason` for so long, without asking the service, where that is longer than
-    /// is waited: asking on while a limit is used up can get an account banned.
+    /// Refuses all calls with `reason` for `wait`, without a request, if `wait` is longer than a pause may be:
+    /// requests beyond a limit can get an account banned.
     pub fn close(&self, wait: Duration, reason: &str) {
         if wait > LONGEST_WAIT {
             let until = Instant::now() + wait.min(LONGEST_CLOSED);

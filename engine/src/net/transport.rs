@@ -13,7 +13,7 @@ use crate::model::StageError;
 /// The body of a response, as it arrives.
 pub type TransportBody = UnsyncBoxBody<Bytes, TransportError>;
 
-/// Sends one request, without any retry, limit or time-out of its own.
+/// Sends one request, without retries, limits or time-outs.
 #[async_trait]
 pub trait Transport: Send + Sync {
     /// Returns once the head of the response is there.

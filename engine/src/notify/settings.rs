@@ -1,4 +1,4 @@
-//! What the notifier stages can be told.
+//! Settings of the notifier stages.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -192,7 +192,7 @@ pub enum OrphanFate {
     Removed,
 }
 
-/// Decides about an orphaned project of so many vectors.
+/// Decides about an orphaned project with `vectors` vectors.
 pub fn orphan_fate(project: &str, vectors: u64, prune: Prune, guard: &Guard) -> OrphanFate {
     let told = |why: &str| {
         format!(

@@ -1,4 +1,4 @@
-//! A repository's tree beside what is known of it.
+//! Compares a repository's tree with the files recorded for it.
 
 use std::collections::BTreeMap;
 
@@ -49,7 +49,7 @@ pub enum RecordedState {
     Damaged,
 }
 
-/// Why a file is to be written.
+/// The reason to write a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
     /// The index does not hold it.
@@ -81,7 +81,7 @@ pub struct Write {
     pub moved_from: Option<String>,
 }
 
-/// What is to be done in one repository.
+/// The changes to one repository's files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepoDiff {
     /// Files to be written, by path.
@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(removals, ["gone", "old/a"]);
     }
 
-    /// What it comes from stays until it is in, so it is to be known in every try.
+    /// The origin of a move stays until the move is done, so every attempt must find it again.
     #[test]
     fn a_move_that_failed_before_is_still_a_move() {
         let failed =

@@ -15,8 +15,8 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// True when removals are to be withheld: `leaving` vectors belong to files that leave the
-    /// index and have no successor, out of `total` vectors of the project before the run.
+    /// Whether removals are withheld. `leaving`: vectors of files that leave the index without a successor;
+    /// `total`: vectors of the project before the run.
     pub fn withholds(&self, leaving: u64, total: u64) -> bool {
         !self.allow_deletes
             && leaving > SMALL_REMOVAL

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Fingerprint;
 
-/// Version of the steps that are RepoSync's own: cleaning, fitting (and the counting of tokens that
-/// it goes by), line counting, metadata. Grows when the same settings begin to give other records.
+/// Version of the steps between source and store that no stage owns: cleaning, fitting to token limits (and
+/// counting tokens), line numbers, metadata. Raised when the same settings produce different records.
 const OWN_STEPS: u32 = 2;
 
 /// What a recipe is made of.

@@ -12,8 +12,7 @@ pub struct Plan {
     pub version: u32,
     /// When it was made (UTC).
     pub created_at: DateTime<Utc>,
-    /// Everything the plan rests on: resolved configuration, components, ledger, commits. A saved
-    /// plan is refused when this differs from a plan made anew.
+    /// Fingerprint of the plan's inputs and files: equal plans have equal fingerprints.
     pub basis: Fingerprint,
     /// True where chunks, texts and tokens were counted on the contents, false where they were
     /// estimated from sizes.
@@ -30,9 +29,9 @@ pub struct ProjectPlan {
     /// True where the file does not declare the project any more.
     #[serde(default)]
     pub orphan: bool,
-    /// What is to be done where; unchanged repositories are only counted.
+    /// Repositories with changes; unchanged ones are only counted.
     pub repositories: Vec<RepositoryPlan>,
-    /// Repositories in which nothing is to be done.
+    /// Number of repositories without changes.
     pub repositories_unchanged: u64,
     /// The bill.
     pub estimate: Estimate,
@@ -59,7 +58,7 @@ pub struct ProjectPlan {
 }
 
 impl ProjectPlan {
-    /// The plan of a project in which nothing is to be done.
+    /// A plan without changes.
     pub fn of(project: &str) -> Self {
         Self {
             project: project.to_owned(),
@@ -93,7 +92,7 @@ impl RepositoryPlan {
     }
 }
 
-/// Where a key or token stands. What it is, is never told.
+/// The position of a key or token. The value itself is never shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecretFound {
     /// The repository.
@@ -115,13 +114,13 @@ pub struct RepositoryPlan {
     pub commit: Option<GitSha>,
     /// The commit indexed before.
     pub previous: Option<GitSha>,
-    /// What is to be done, by path.
+    /// The changes, sorted by path.
     pub files: Vec<FilePlan>,
     /// Files that are as recorded.
     pub unchanged: u64,
 }
 
-/// What is to be done with one file.
+/// The change to one file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FilePlan {
     /// What.
@@ -149,13 +148,13 @@ impl FilePlan {
     }
 }
 
-/// What is to be done with a file.
+/// The kind of change to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// It enters the index: `+`.
     Add,
-    /// It is indexed anew: `~`.
+    /// It is indexed again: `~`.
     Change,
     /// It takes the place of a removed file with the same content: `>`.
     Move,
@@ -216,7 +215,7 @@ impl Estimate {
 }
 
 impl Plan {
-    /// True when nothing is to be done in any project.
+    /// True if no project has changes.
     pub fn is_empty(&self) -> bool {
         self.projects.iter().all(|project| project.repositories.iter().all(|repo| repo.files.is_empty()))
     }

@@ -1,4 +1,4 @@
-//! The unit of work: what is to be done in one repository at one commit.
+//! The unit of work: the changes to one repository's files at one commit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use super::decide::Removal;
 use super::diff::{Recorded, RecordedState, RepoDiff};
 use crate::model::{Fingerprint, GitSha, RepoEntry, SkipReason};
 
-/// What is to be done in one repository.
+/// The changes to one repository's files, for a commit to index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepositoryTask {
     /// The repository as it was listed.

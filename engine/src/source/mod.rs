@@ -37,8 +37,8 @@ pub enum Selection {
     Named(Vec<RepoRef>),
 }
 
-/// A complete listing: what is not in it is absent. A listing that could not be completed is an
-/// error, never a shorter list.
+/// A complete listing: a repository that is not in it does not exist. An incomplete listing is an error, never
+/// a shorter list.
 #[derive(Debug, Clone, Default)]
 pub struct Listing {
     /// The repositories, by name.
@@ -141,8 +141,7 @@ pub trait Source: Send + Sync {
     async fn changes(&self, repo: &RepoRef, base: GitSha, head: GitSha) -> StageResult<Vec<ChangedFile>>;
 
     /// How many commits `head` is ahead of `base`, counted to [`MOST_COMMITS`](crate::model::MOST_COMMITS);
-    /// none where it does not descend from it, or where nobody can tell. For people to see; no
-    /// correctness rests on it.
+    /// `None` if it does not descend from it, or if that is unknown.
     async fn commits_between(&self, repo: &RepoRef, base: GitSha, head: GitSha) -> StageResult<Option<u64>>;
 
     /// A permalink to lines (1-based, inclusive) of a file at a commit; empty where there is none.

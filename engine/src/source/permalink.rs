@@ -4,10 +4,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::model::GitSha;
 
-/// What stands for itself in a path of several segments (RFC 3986 "unreserved", and `/`).
+/// Characters not escaped in a path of several segments (RFC 3986 "unreserved", and `/`).
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// What stands for itself in one segment: a `/` of a branch name does not.
+/// Characters not escaped in one segment: a `/` in a branch name is escaped.
 const SEGMENT: &AsciiSet = &PATH.add(b'/');
 
 /// Percent-encodes a path, keeping its slashes.

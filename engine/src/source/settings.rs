@@ -1,4 +1,4 @@
-//! What the source stages can be told.
+//! Settings of the source stages.
 
 use std::path::PathBuf;
 

@@ -6,11 +6,11 @@ use super::setup::Project;
 use crate::ledger::Ledger;
 use crate::model::StageResult;
 
-/// So many repositories of a project are counted at a time: the others have their turn later, and
-/// a failure of everything at once costs a service a few requests, not thousands.
+/// Maximum number of repositories of a project counted per round. The others follow in later rounds, so an
+/// outage costs a service a few requests instead of thousands.
 const AT_A_TIME: usize = 20;
 
-/// Counts for the repositories of a project that are behind, where nobody did yet.
+/// Counts the commits that the repositories of a project are behind, where the count is not known yet.
 pub async fn count_behind(project: &Project, ledger: &Arc<Ledger>) -> StageResult<()> {
     let name = project.name().to_owned();
     let uncounted = ledger.call(move |ledger| ledger.uncounted(&name, AT_A_TIME)).await?;

@@ -33,7 +33,7 @@ pub(crate) struct Bill<'a> {
 }
 
 impl<'a> Bill<'a> {
-    /// An empty bill beside what the projects before it send.
+    /// An empty bill. `sent`: texts that earlier projects of the plan send.
     pub(crate) fn new(run: &ProjectRun, sent: &'a mut Sent) -> Self {
         let sent = sent.entry(run.project.embedder().identity().clone()).or_default();
         let (estimate, elsewhere, settled) = Default::default();

@@ -91,7 +91,7 @@ impl Budget {
         false
     }
 
-    /// Changes what an owner holds, without asking.
+    /// Changes what an owner holds, whether or not there is room.
     fn change(&self, owner: u64, from: usize, to: usize) {
         {
             let mut state = self.lock();
@@ -114,7 +114,7 @@ impl Budget {
 pub(crate) struct Share {
     budget: Arc<Budget>,
     owner: u64,
-    /// One waits at a time, so that a large amount is not overtaken by small ones for ever.
+    /// Serializes waiters, so that small amounts cannot starve a large one.
     turn: tokio::sync::Mutex<()>,
 }
 

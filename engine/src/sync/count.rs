@@ -21,7 +21,7 @@ use crate::source::ContentSink;
 /// Files whose content turned out not to be for the index, by path.
 pub(crate) type LeftOut = BTreeMap<String, SkipReason>;
 
-/// What contents told beside the bill.
+/// What reading the contents showed, besides the bill.
 #[derive(Default)]
 pub(crate) struct Counted {
     pub(super) left_out: LeftOut,

@@ -110,8 +110,8 @@ fn without_cost(write: &Write, estimate: &mut Estimate) {
     }
 }
 
-/// Reads the files of the samples and adds what they stand for. Where a source allows no sample, sizes
-/// alone decide.
+/// Reads the sampled files and adds the extrapolated estimate. If the source allows no sample, the estimate
+/// uses sizes only.
 pub(crate) async fn add_samples(
     run: &Arc<ProjectRun>,
     samples: Samples,
@@ -134,7 +134,7 @@ pub(crate) async fn add_samples(
     Ok(())
 }
 
-/// What sizes alone tell of files that have to be embedded.
+/// The estimate for files to embed, from sizes only.
 fn by_bytes(stratum: &Stratum) -> Estimate {
     let (files, bytes) = (stratum.files(), stratum.bytes());
     let chunks = bytes.div_ceil(BYTES_PER_CHUNK).max(files);

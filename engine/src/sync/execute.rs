@@ -103,7 +103,8 @@ async fn write(run: &Arc<ProjectRun>, writer: &Writer, task: RepositoryTask) -> 
         run.emit(Event::Expected { phase, n: changes });
     }
     if changes > 0 || !removals.is_empty() {
-        // A kill from here on, and the edit taken back: what was done is to be undone.
+        // If the process is killed from here on and the edit is reverted, the next run must undo what was
+        // written although head and basis look unchanged.
         let name = repository.to_owned();
         run.ledger(move |ledger, (id, _)| ledger.unsettle(id, &name)).await?;
     }

@@ -71,8 +71,11 @@ impl Files {
     pub(crate) fn check_complete(&self) -> StageResult<()> {
         let mut missing = self.writes.iter().filter(|(_, missing)| *missing).map(|(write, _)| write);
         let Some(first) = missing.next() else { return Ok(()) };
-        let message =
-            format!("{} files did not come, `{}` among them", missing.count() + 1, first.desired.entry.path);
+        let message = format!(
+            "the source did not return {} requested files, `{}` among them",
+            missing.count() + 1,
+            first.desired.entry.path
+        );
         Err(StageError::new(self.shared.run.project.source.stage(), ErrorKind::Bug, message))
     }
 

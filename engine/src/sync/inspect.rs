@@ -142,7 +142,7 @@ async fn read_tree(
     Ok(RepositoryTask { entry, commit, previous, basis, diff, skipped })
 }
 
-/// The files of a tree that are to be indexed, and those that names, modes, sizes and attributes keep out.
+/// Splits a tree into files to index and files that their name, mode, size or attributes exclude.
 fn select(
     run: &ProjectRun,
     tree: Vec<TreeEntry>,

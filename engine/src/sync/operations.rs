@@ -268,7 +268,7 @@ fn check_record(
     }
     let norm: f64 = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
     if !norm.is_finite() || norm <= 0.0 {
-        return refuse("its vector has no direction");
+        return refuse("its vector is a zero vector");
     }
     let flat = |value: &Value| match value {
         Value::String(_) | Value::Bool(_) | Value::Number(_) => true,

@@ -176,7 +176,7 @@ fn chunk<'a>(
 }
 
 /// A fingerprint of stored metadata, without `commit_sha` and `url`: two records of the same id,
-/// vector and fingerprint are the same record. Numbers count by value: stores give back `3.0` for 3.
+/// vector and fingerprint are the same record. Numbers compare by value: stores return `3.0` for 3.
 pub(crate) fn metadata_fingerprint<'a>(
     fields: impl IntoIterator<Item = (Cow<'a, str>, Field<'a>)>,
 ) -> Fingerprint {

@@ -69,7 +69,7 @@ async fn probe_project(project: &Project, asked: &mut BTreeSet<String>, probes: 
     if asked.insert(format!("store {} {}", store.stage(), embedder.stage())) {
         let answer = match embedder.dimensions().await {
             Ok(dimensions) => store.peek(dimensions).await,
-            // The embedder has told of it.
+            // Already reported for the embedder.
             Err(_) => return,
         };
         let words = |exists| if exists { "ready" } else { "not there yet; a run creates it" };

@@ -133,7 +133,7 @@ async fn after_the_guard(
     run.fatal().map_or(Ok(()), Err)
 }
 
-/// A repository's task. `None`: nothing is to be done, or can be; which of it stands in `ends`.
+/// A repository's task. `None`: it is unchanged, empty, gone or failed, which is recorded in `ends`.
 async fn task(run: &Arc<ProjectRun>, origin: Origin, ends: &Mutex<Ends>) -> Option<Box<RepositoryTask>> {
     let name = match &origin {
         Origin::Listed(listed) => listed.entry.repo.name.clone(),

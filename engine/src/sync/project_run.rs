@@ -200,7 +200,7 @@ impl ProjectRun {
         self.stats.withheld(withheld);
     }
 
-    /// Ends the project with an error; the first one is told.
+    /// Ends the project with an error. The first error is the one reported.
     pub(crate) fn fail(&self, error: StageError) {
         let mut fatal = self.fatal.lock().unwrap_or_else(PoisonError::into_inner);
         fatal.get_or_insert(error);

@@ -14,7 +14,7 @@ use crate::store::VectorStore;
 /// Deletes the vectors of files, wherever they are, then forgets the files.
 pub(crate) async fn remove_files(run: &Arc<ProjectRun>, files: Vec<Removal>) -> StageResult<()> {
     let mut stores = Stores::default();
-    // So many files at once that their ids fill a call or two, whatever the store takes.
+    // Enough files that their ids fill one or two calls of any store.
     for batch in files.chunks(200) {
         run.check_stopped()?;
         let keys: Vec<(String, String)> =

@@ -29,8 +29,8 @@ const KEPT_EVENTS: usize = 200;
 /// Makes the index of these projects equal to what is declared. `saved`: carries out that plan, with its
 /// options, and does nothing else.
 ///
-/// An error is of the ledger, or refuses the saved plan, before anything was done; whatever happens in a project is in its
-/// part of the report. The caller holds the run lock.
+/// Fails, before anything was done, if the ledger cannot be used or the saved plan is refused. Whatever happens
+/// in a project is in its part of the report. The caller holds the run lock.
 pub async fn run(
     engine: Arc<Engine>,
     candidates: Vec<Candidate>,
@@ -149,7 +149,7 @@ pub fn run_id(now: chrono::DateTime<Utc>) -> String {
 
 type Kept = Arc<Mutex<Vec<(chrono::DateTime<Utc>, Event)>>>;
 
-/// Keeps, beside passing it on, what tells of trouble.
+/// Forwards events and keeps those that report problems.
 fn keep_events(engine: &Arc<Engine>) -> (Arc<Engine>, Kept) {
     let kept: Kept = Arc::default();
     let (inner, keep) = (engine.events.clone(), Arc::clone(&kept));

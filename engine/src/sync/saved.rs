@@ -74,8 +74,8 @@ impl Header {
     }
 }
 
-/// Writes a plan beside its file and puts it in place at the end, so that a plan that was interrupted
-/// leaves the file as it was.
+/// Writes a plan to a temporary file and renames it at the end, so that an interrupted plan leaves an existing
+/// file unchanged.
 pub struct PlanWriter {
     path: PathBuf,
     part: PathBuf,
@@ -145,7 +145,7 @@ pub struct SavedPlan {
     orphans: BTreeSet<String>,
 }
 
-/// Where a project's tasks stand in the file, and its end.
+/// Offset and number of a project's tasks in the file, and its end.
 #[derive(Debug, Default)]
 struct Part {
     from: u64,

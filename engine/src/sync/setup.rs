@@ -19,7 +19,7 @@ use crate::source::{Selection, Source};
 use crate::store::VectorStore;
 
 /// Bytes of metadata that are not the chunk's own: project, repository, path, ids, links. Paths
-/// and links are bounded by what Git hosts allow (4,096 bytes), each may stand there twice.
+/// and links are bounded by what Git hosts allow (4,096 bytes), and each may occur twice.
 const METADATA_RESERVE: usize = 6 * 1024;
 
 /// A project, ready to run: its stages made, its selection resolved.
@@ -38,8 +38,8 @@ pub struct Project {
     pub scanner: Scanner,
     /// What the embeddings of one run may cost, in the currency of `price_per_million_tokens`.
     pub max_cost: Option<f64>,
-    /// Everything that decides which files are indexed and how, but the trees themselves: when it
-    /// is as it was and so is the head, nothing is to be done.
+    /// Fingerprint of everything except the trees that decides which files are indexed and how. If neither it
+    /// nor the head changed, a repository is unchanged.
     pub basis: Fingerprint,
     /// Where files come from.
     pub source: Arc<dyn Source>,
@@ -49,7 +49,7 @@ pub struct Project {
     pub queue: Arc<EmbedQueue>,
     /// Where vectors go.
     pub store: Arc<dyn VectorStore>,
-    /// Who is told.
+    /// Notifiers called after the run.
     pub notifiers: Vec<Arc<dyn Notifier>>,
 }
 
@@ -78,7 +78,7 @@ pub struct Engine {
     pub cancel: CancellationToken,
 }
 
-/// How a run is to be done.
+/// The options of a run.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Believe neither ledger nor ETags.
@@ -187,7 +187,7 @@ impl Recipes {
         Some(Arc::clone(recipe))
     }
 
-    /// All recipes made so far.
+    /// The recipes that were used, in any order.
     pub(crate) fn all(&self) -> Vec<Arc<Recipe>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }

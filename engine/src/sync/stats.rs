@@ -8,11 +8,11 @@ use crate::model::{
     Withheld,
 };
 
-/// So many failures are told one by one; the rest is counted.
+/// Maximum number of failures listed individually; the rest are counted.
 const TOLD_FAILURES: usize = 100;
 /// Notes on single files that are shown one by one; the rest is counted.
 const TOLD_FILE_NOTES: u64 = 20;
-/// So many examples are kept for each reason to skip.
+/// Maximum number of examples kept per skip reason.
 const EXAMPLES: usize = 5;
 
 /// A project's counts, gathered from all its tasks.

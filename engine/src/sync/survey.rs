@@ -42,7 +42,7 @@ pub(crate) async fn survey(run: &Arc<ProjectRun>) -> StageResult<Discovery> {
             let rows: BTreeMap<String, RepositoryRow> =
                 ledger.repositories(id)?.into_iter().map(|row| (row.name.clone(), row)).collect();
             let last = ledger.last_selection(id)?;
-            // An edit may come before the first run has finished: it is to be seen as one.
+            // Recorded at the first listing, so that an edit before the first run has finished is detected.
             if last.is_none() && !dry {
                 ledger.set_selection(id, &selection)?;
             }
@@ -129,7 +129,7 @@ pub(crate) async fn report_orphan(run: &Arc<ProjectRun>, name: &str, cause: &str
     Ok(())
 }
 
-/// Tells of repositories that have nothing to index yet: who waits for them should know.
+/// Reports repositories without commits, so that users see why nothing of them is indexed.
 pub(crate) fn report_empty(run: &ProjectRun, empty: &BTreeSet<String>) {
     const NAMED: usize = 5;
     if empty.is_empty() {

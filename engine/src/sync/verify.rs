@@ -14,7 +14,7 @@ use crate::model::{Place, ProjectVerify, StageError, StageResult};
 
 /// Ids in a fetch: what the smallest store takes by URL.
 const FETCH: usize = 100;
-/// Examples told for each project.
+/// Maximum number of examples reported per project.
 const EXAMPLES: usize = 20;
 /// Stores may lag behind their writes: a hole counts after a second look, so much later.
 const SECOND_LOOK: Duration = Duration::from_secs(2);
@@ -104,7 +104,7 @@ async fn check_project(
                     example(&mut finding.report, || format!("orphan {}", record.id));
                     finding.orphans.push(record.id);
                 }
-                // Another project's check tells of it.
+                // Reported by that project's check.
                 Some(owner) if declared.iter().any(|declared| declared == owner) => {}
                 _ => finding.report.foreign += 1,
             }

@@ -116,12 +116,12 @@ async fn write_group(run: Arc<ProjectRun>, group: Vec<(FileWrite, Answer)>, _cal
         Err(error) => files.iter().map(|_| Err(error.clone())).collect::<Vec<_>>(),
     };
     for (answer, result) in answers.into_iter().zip(results) {
-        // Nobody listens any more where the file's task was interrupted; the ledger knows.
+        // If the file's task was interrupted, the receiver is gone; the ledger has the result.
         drop(answer.send(result));
     }
 }
 
-/// What is to be done for one file.
+/// The changes to the store for one file.
 pub(crate) struct Step {
     /// Indices of the records to upsert.
     pub(crate) upsert: Vec<usize>,
@@ -240,7 +240,7 @@ fn row(file: &FileWrite) -> FileRow {
     }
 }
 
-/// Tells of a file that is done.
+/// Reports a recorded file.
 fn recorded(run: &ProjectRun, file: &FileWrite) {
     let path = &file.write.desired.entry.path;
     let chunks = file.records.len() as u64;

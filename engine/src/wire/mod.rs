@@ -71,9 +71,9 @@ impl Workshop {
         }
     }
 
-    /// A workshop for the next generation of the file: what is to be the same again is the same
-    /// object. Nothing that it makes reaches this one, so that a generation that is refused leaves
-    /// no trace; stages that `config` does not name are let go with this one.
+    /// A workshop for the next generation of the file. Stages whose settings did not change are shared. What it
+    /// builds does not reach this one, so a refused generation has no effect; stages that `config` does not
+    /// name are dropped with this one.
     #[must_use]
     pub fn next(&self, config: &Config) -> Self {
         let made = {
@@ -232,8 +232,8 @@ impl Workshop {
         Ok(Lock::of(locked.collect::<StageResult<Vec<_>>>()?))
     }
 
-    /// What is wrong with the components that enabled projects use, and with what they are told.
-    /// Blocks while those are compiled that are new.
+    /// The problems of components that enabled projects use, and of their configurations. Blocks while new
+    /// components are compiled.
     pub fn component_faults(&self, config: &Config) -> Vec<StageError> {
         used_components(config)
             .filter_map(|(stage, settings)| self.component(config, stage, settings).err())

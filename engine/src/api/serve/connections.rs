@@ -144,7 +144,7 @@ pub(in crate::api) struct Caller {
 }
 
 impl Caller {
-    /// The peer's address: that of a reverse proxy where one stands in front.
+    /// The peer's address: the reverse proxy's, if there is one.
     pub(in crate::api) fn address(&self) -> IpAddr {
         self.address
     }

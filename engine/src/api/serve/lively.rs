@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep, sleep};
 /// often than that.
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
 
-/// Reading and writing, with a time-out that every progress starts anew.
+/// Reading and writing with a time-out that restarts whenever bytes are transferred.
 pub(super) struct Lively<S> {
     stream: S,
     silence: Pin<Box<Sleep>>,

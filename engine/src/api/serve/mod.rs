@@ -1,5 +1,5 @@
-//! The listeners: bound before anything is begun, so that a taken port is reported at once. They are
-//! served by one thread with a runtime of its own, so that work of runs delays no probe.
+//! The listeners: bound before any work starts, so that a port in use is reported at once. One thread with a
+//! separate runtime serves them, so that runs do not delay probes.
 
 mod connections;
 mod exchange;
@@ -106,8 +106,8 @@ impl Server {
         self.listening
     }
 
-    /// Begins to serve, on a thread of its own, until the daemon is about to end. What reads sources,
-    /// asks services or computes is left to the runtime that this is called in.
+    /// Serves on a separate thread until the daemon shuts down. Work that reads sources, calls services or
+    /// computes runs on the calling runtime.
     pub fn start(self, handle: Handle, metrics: Arc<Metrics>) -> StageResult<Serving> {
         raise_descriptor_limit();
         let app = App::new(handle.clone(), metrics, self.listening.listen, Runtime::current());
@@ -127,7 +127,7 @@ impl Server {
                 let api = serve(self.listener, self.tls, Connections::new(LIMITS), router, &handle);
                 tokio::try_join!(api, probe).map(drop)
             });
-            // Nobody waits any more for what the ledger has not answered by now.
+            // Ledger calls that are still running have no receiver any more.
             runtime.shutdown_background();
             served
         };
@@ -249,7 +249,7 @@ where
 }
 
 /// Raises the soft limit of open files to the hard one: the connections that the API may hold are more
-/// than the usual soft limit of 1,024, and runs need descriptors beside them.
+/// than the usual soft limit of 1,024, and runs need descriptors as well.
 #[cfg(target_os = "linux")]
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -283,7 +283,7 @@ mod tests {
         (client, tokio::spawn(answer(Lively::new(server), guest, router, pending())))
     }
 
-    /// Sends so many bytes, one in ten seconds; ends early where nobody takes them.
+    /// Sends `bytes` bytes, one every ten seconds; ends early if they are not accepted.
     async fn drip(client: &mut DuplexStream, bytes: usize) {
         for _ in 0..bytes {
             if client.write_all(b"x").await.is_err() {

@@ -1,8 +1,8 @@
 //! The one task that owns the queue's state.
 //!
-//! A key's way: asked for -> looked up -> pending -> in a call -> answered. From the first step to
-//! the last it stands in `wanted` with everyone who waits for it, so an equal text joins them, and
-//! since a vector is in the cache before its key leaves `wanted`, no text is sent twice.
+//! States of a key: requested -> looked up -> pending -> in a call -> answered. In all of them it is in
+//! `wanted` with its waiters, so requests for an equal text are coalesced. A vector is in the cache before
+//! its key leaves `wanted`, so no text is sent twice.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
@@ -19,9 +19,9 @@ use crate::embed::embedded::{Embedded, is_usable};
 use crate::embed::{CacheKey, EmbedLimits, Embedder, Embeddings, VectorCache};
 use crate::model::{ErrorKind, Event, EventSink, ServiceKind, StageError, StageResult, Vector};
 
-/// A trickle that never pauses must not hold back a call for ever: so many lingers at most.
+/// Maximum number of linger periods before a batch is sent, so that a steady trickle cannot delay it forever.
 const LONGEST_LINGER: u32 = 20;
-/// So many texts refused one by one, and not one accepted ever: it is not the texts.
+/// If this many texts were refused individually and none was ever accepted, the cause is not the texts.
 const HOPELESS: usize = 8;
 
 pub(super) type Answers = Vec<StageResult<Embedded>>;
@@ -46,7 +46,7 @@ struct Open {
     answer: oneshot::Sender<Answers>,
 }
 
-/// Who waits for a key: the request, and the place in it.
+/// A waiter for a key: the request and the text's index in it.
 type Waiter = (u64, usize);
 
 /// A text on its way. `tokens` is counted after the cache was asked.
@@ -398,7 +398,7 @@ impl Desk {
         self.answer(key, |_| Err(error.clone()));
     }
 
-    /// Gives everyone who waits for the key its result; `make` is told who asked first.
+    /// Sends the result to all waiters of the key; `make` gets true for the first of them.
     fn answer(&mut self, key: &CacheKey, make: impl Fn(bool) -> StageResult<Embedded>) {
         for (nth, (id, place)) in self.wanted.remove(key).unwrap_or_default().into_iter().enumerate() {
             let Some(open) = self.open.get_mut(&id) else { continue };

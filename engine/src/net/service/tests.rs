@@ -20,7 +20,7 @@ const ANSWER: Duration = Duration::from_secs(60);
 /// What the fake service does with one request.
 enum Reply {
     Status(u16, &'static [(&'static str, &'static str)], &'static str),
-    /// 200, and so many pieces of `piece`, one each second; then nothing more, where it stalls.
+    /// 200, and a number of pieces of `piece`, one per second; then no more bytes if it stalls.
     Drip {
         pieces: usize,
         stalls: bool,
@@ -97,7 +97,7 @@ impl Bench {
         *self.fake.requests.lock().expect("no panic")
     }
 
-    /// Seconds and reasons of the waits told.
+    /// Seconds and reasons of the reported waits.
     fn waits(&self) -> Vec<(f64, String)> {
         let events = self.events.lock().expect("no panic");
         let waits = events.iter().filter_map(|event| match event {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::open::Reader;
 use crate::model::{GitSha, MOST_COMMITS, StageResult};
 
-/// Commits that are read at most before the answer is that nobody can tell.
+/// Maximum number of commits read before the count is given up as unknown.
 const MOST_WALKED: usize = 100_000;
 
 /// Reachable from the head.
@@ -44,7 +44,7 @@ impl Reader {
             }
             let Some((flags, parents)) = walk.next() else { break };
             for parent in parents {
-                // A shallow clone ends somewhere: what is not there is not counted.
+                // Commits beyond the boundary of a shallow clone are not counted.
                 drop(walk.reach(parent, flags, || self.commit(&repo, parent, &mut buffer)));
             }
         }
@@ -72,11 +72,11 @@ struct Seen {
     flags: u8,
     date: i64,
     parents: Vec<gix::ObjectId>,
-    /// Its parents are still to be told of its flags.
+    /// Its flags have not been propagated to its parents yet.
     queued: bool,
 }
 
-/// Commits reached so far.
+/// The commits reached by the walk.
 #[derive(Default)]
 struct Walk {
     seen: HashMap<gix::ObjectId, Seen>,

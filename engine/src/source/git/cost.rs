@@ -25,7 +25,7 @@ pub(super) struct Cost {
 }
 
 impl Cost {
-    /// Of asking for sizes.
+    /// The cost of reading sizes only.
     pub(super) fn of_sizes() -> Self {
         Self::of(FOR_A_SIZE)
     }

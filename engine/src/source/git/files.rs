@@ -1,6 +1,5 @@
-//! The files of a repository that are read whole: each must be a plain file of a bounded size. A pipe
-//! or a device in its place would hold the reader for ever, or fill the memory. This is told before
-//! any of them is opened.
+//! The files of a repository that are read whole: each must be a regular file of bounded size. A pipe or a
+//! device in its place would block the reader or exhaust memory, so all are checked before any is opened.
 
 use std::fs::Metadata;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -10,7 +9,7 @@ use std::path::{Path, PathBuf};
 pub(super) const LONGEST: u64 = 1 << 20;
 /// Folders and files below `refs`.
 const MOST_REFERENCES: usize = 1_000_000;
-/// What is read of a repository's folder, beside objects and references.
+/// Files read from a repository's folder, besides objects and references.
 const NAMES: [&str; 5] = ["HEAD", "config", "config.worktree", "commondir", "gitdir"];
 /// Folders that one repository may borrow objects from, directly and through others.
 pub(super) const MOST_BORROWED: usize = 64;

@@ -97,8 +97,8 @@ impl GitSource {
         Self { cancel, ..self }
     }
 
-    /// Runs `work` on an opened repository, on a blocking thread. `work` is told to stop when the
-    /// source is cancelled, and when the caller has left.
+    /// Runs `work` on an opened repository, on a blocking thread. `work` is cancelled with the source, and when
+    /// the returned future is dropped.
     async fn with_repository<T, F>(&self, repo: &RepoRef, work: F) -> StageResult<T>
     where
         T: Send + 'static,
@@ -227,7 +227,7 @@ impl Source for GitSource {
     }
 
     async fn commits_between(&self, repo: &RepoRef, base: GitSha, head: GitSha) -> StageResult<Option<u64>> {
-        // What cannot be walked (a shallow clone, a commit that was cleared away) cannot be told.
+        // Unknown if the history cannot be walked (a shallow clone, a pruned commit).
         let count = move |reader: &Reader, stop: &CancellationToken| {
             Ok(reader.commits_between(base, head, stop).ok().flatten())
         };
@@ -272,7 +272,7 @@ fn list(access: &Arc<Access>, wanted: Vec<RepoRef>) -> (Listing, WebPages) {
 }
 
 impl Reader {
-    /// Refuses a partial clone that lacks files that are to be read: one failure, not one for each.
+    /// Refuses a partial clone that lacks wanted files: one failure instead of one per file.
     fn check_complete(&self, wanted: &[TreeEntry]) -> StageResult<()> {
         let mut absent =
             wanted.iter().filter(|entry| entry.mode == EntryMode::File && entry.size.is_none()).peekable();
@@ -289,7 +289,7 @@ impl Reader {
         Err(self.refused(message).hint(self.complete_it()))
     }
 
-    /// Reads blocks of files until none is left or nobody listens.
+    /// Reads blocks of files until none is left or the receiver is gone.
     async fn read(
         self,
         wanted: Arc<Vec<TreeEntry>>,

@@ -49,8 +49,8 @@ impl Reader {
         }
     }
 
-    /// Refuses an object that would take far more work than others. What cannot be told of it now is
-    /// told by reading it.
+    /// Refuses an object that would take far more work than others. Problems that its header does not show are
+    /// found when it is read.
     fn check_stored(&self, repo: &gix::Repository, id: &gix::oid) -> StageResult<()> {
         match repo.try_find_header(id) {
             Ok(Some(header)) => self.check_chain(id, &header),

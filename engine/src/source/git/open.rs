@@ -185,8 +185,7 @@ fn rewritten(url: &str, rewrites: &[(String, String)]) -> String {
     }
 }
 
-/// The folder of a repository that holds its configuration and objects, as far as it can be told
-/// without opening the repository.
+/// The folder with a repository's configuration and objects, determined without opening the repository.
 fn git_folder(path: &Path) -> PathBuf {
     let dot = path.join(".git");
     let folder = if dot.is_dir() {

@@ -23,7 +23,7 @@ use crate::source::verify::check_blob;
 
 /// Pieces of the archive, and contents from it, on their way.
 const IN_FLIGHT: usize = 16;
-/// Bytes of what names an entry: a path has 4,096 at most, and pax may say some more beside it.
+/// Maximum size of an entry's name records: a path has at most 4,096 bytes, and pax adds other records.
 const LONGEST_NAME: u64 = 64 << 10;
 /// Archives unpacked at once, of all projects. Each has a thread, however long its contents are
 /// waited for or wait to be taken: half of the threads that block (`cli/context.rs`) are left to
@@ -44,8 +44,8 @@ struct Pending<'a> {
     sink: &'a mut dyn ContentSink,
 }
 
-/// Takes what it can from the commit's archive and gives back the rest. An archive that breaks
-/// off is asked for again for what is missing, unless that is few.
+/// Takes the wanted files from the commit's archive and returns those that it does not contain. A truncated
+/// archive is requested again, unless only few files are missing.
 pub(super) async fn fetch(
     client: &Client,
     repo: &str,
@@ -55,7 +55,7 @@ pub(super) async fn fetch(
 ) -> StageResult<Vec<TreeEntry>> {
     let mut wanted = wanted;
     wanted.sort_by(|a, b| a.path.cmp(&b.path));
-    // Two entries of one path cannot be told apart in an archive; they are lossy names.
+    // Entries with the same path cannot be distinguished in an archive; their names are lossy.
     let mut rest = Vec::new();
     wanted.dedup_by(|later, earlier| {
         let same = later.path == earlier.path;
@@ -101,8 +101,8 @@ async fn address(client: &Client, repo: &str, commit: GitSha) -> StageResult<Opt
     location.map(|location| archive_url(client, &client.base, &location)).transpose()
 }
 
-/// Takes what is missing from the archive at an address. Redirects are followed by hand, with nothing of
-/// ours but the address. Where there is no archive, nothing comes.
+/// Takes the pending files from the archive at `url`. Follows redirects explicitly, without credentials. If
+/// there is no archive, no file is taken.
 async fn download(client: &Client, mut url: Url, pending: &mut Pending<'_>) -> StageResult<()> {
     for _ in 0..=MOST_REDIRECTS {
         let request = ServiceRequest::new("download", Method::GET, url.clone());
@@ -146,8 +146,7 @@ async fn receive(
     Err(CallError::new(failure, StageError::new(&client.stage, kind, message)))
 }
 
-/// The address may carry a token of its own: it is never shown, and goes over TLS wherever the
-/// API does.
+/// The address may contain a token, so it is never shown, and must use TLS if the API does.
 fn archive_url(client: &Client, from: &Url, location: &str) -> StageResult<Url> {
     let url = from.join(location).map_err(|_| client.garbage("an archive address that is none"))?;
     let secure = url.scheme() == "https" || (url.scheme() == "http" && client.base.scheme() == "http");
@@ -244,7 +243,7 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// For a repository of at most so many files and as many folders, each named by an entry of its own.
+    /// For a repository of at most `files` files and as many folders, one entry each.
     pub(super) fn of(files: usize) -> Self {
         Self { entries: files.saturating_mul(4), inflated: MOST_INFLATED }
     }
@@ -281,7 +280,7 @@ pub(super) fn read_archive(
             continue;
         }
         let path = named.map_or_else(|| entry.path_bytes(), Cow::Owned);
-        // Everything lies in one folder, whose name is nobody's promise.
+        // All entries are in one top-level folder, whose name is not specified.
         let inside = path.iter().position(|&byte| byte == b'/').map(|at| &path[at + 1..]);
         let Some(path) = inside.and_then(|path| std::str::from_utf8(path).ok()) else { continue };
         let Ok(at) = wanted.binary_search_by(|entry| entry.path.as_str().cmp(path)) else { continue };

@@ -15,7 +15,7 @@ use crate::model::{GitSha, StageResult, TreeEntry};
 use crate::source::ContentSink;
 use crate::source::verify::check_blob;
 
-/// Bytes that an answer may have beside the content: the other fields of its JSON, or an error.
+/// Bytes allowed besides the content: the other fields of the JSON, or an error.
 const BESIDE: u64 = 1 << 20;
 
 /// Fetches files, equal contents once.

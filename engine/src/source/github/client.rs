@@ -125,7 +125,7 @@ impl Client {
         let limiter = Limiter::new(concurrency.min(MOST_AT_ONCE), per_minute, None);
         let role = ServiceKind::Source;
         let api = Service::new(role, &*stage, carrier, limiter, cancel.clone(), events.clone());
-        // No limit of its own: the threads that unpack archives bound the number of downloads.
+        // No limit here: the threads that unpack archives bound the number of downloads.
         let unlimited = Limiter::new(usize::MAX, None, None);
         let plain = Arc::new(http.clone());
         let archives = Service::new(role, &*stage, plain, unlimited, cancel.clone(), events);

@@ -1,4 +1,4 @@
-//! Who we are to GitHub: nobody, a token's owner, or an App's installation.
+//! The identity used with GitHub: anonymous, the owner of a token, or an App's installation.
 
 use std::sync::Arc;
 

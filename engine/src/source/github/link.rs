@@ -5,7 +5,7 @@ use url::Url;
 /// The target of a relation (`next`, `last`) in a `Link` header.
 pub(super) fn target<'a>(header: &'a str, relation: &str) -> Option<&'a str> {
     let wanted = format!("rel=\"{relation}\"");
-    // Targets stand in angle brackets and may hold commas, so split at the brackets.
+    // Targets are enclosed in angle brackets and may contain commas, so split at the brackets.
     header.split('<').skip(1).find_map(|part| {
         let (target, parameters) = part.split_once('>')?;
         let parameters = parameters.split(',').next()?;

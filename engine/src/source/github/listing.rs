@@ -158,7 +158,7 @@ impl GithubSource {
         Ok(owned)
     }
 
-    /// An App that may not read the organisation's listing has one of its own.
+    /// Whether to try the installation's listing: an App may not be allowed to read the organisation's.
     fn may_be_elsewhere(&self, answer: &ApiAnswer) -> bool {
         let installed = matches!(self.client.credentials, Credentials::Installation(_));
         answer.status.as_u16() == 404 || (answer.status.as_u16() == 403 && installed)

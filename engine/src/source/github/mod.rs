@@ -1,8 +1,9 @@
 //! Repositories on GitHub: github.com, Enterprise Cloud, Enterprise Server.
 //!
-//! Octocrab carries the requests with their token. Retries, limits and the reading of answers are ours:
-//! octocrab retries at once, ignores `retry-after` and follows any redirect. So are the tokens of Apps: octocrab
-//! would sign with the crate `rsa` (RUSTSEC-2023-0071) or bring a second crypto provider.
+//! octocrab carries the requests with their token. Limits, retries and the reading of answers are in
+//! `net::Service` and here: octocrab retries at once, ignores `retry-after` and follows any redirect. Tokens
+//! of Apps are signed here, because octocrab would bring the crate `rsa` (RUSTSEC-2023-0071) or a second
+//! crypto provider.
 
 mod answer;
 mod app;
@@ -42,11 +43,11 @@ use crate::model::{
 };
 use crate::net::{self, Timeouts};
 
-/// Up to so many files are fetched one by one; more come as one archive.
+/// Maximum number of files fetched individually; more are fetched as one archive.
 const FEW_FILES: usize = 20;
 /// Files of a project that a plan reads for its estimate, each by a request.
 const SAMPLE: usize = 32;
-/// The comparison names at most so many files, and does not say when it left some out.
+/// Maximum number of files in a comparison; GitHub does not report when it truncates the list.
 const MOST_COMPARED_FILES: usize = 300;
 
 /// The source of kind `github`. A repository's key is its numeric id, which survives renames and
@@ -232,7 +233,7 @@ fn encode_name(name: &str) -> String {
 /// The web pages' address that belongs to an API's.
 fn web_of(api: &Url) -> String {
     let host = api.host_str().unwrap_or_default();
-    // github.com and Enterprise Cloud have the API on a host of its own, Enterprise Server has not.
+    // github.com and Enterprise Cloud serve the API from a separate host, Enterprise Server does not.
     let host = if host == "api.github.com" || (host.starts_with("api.") && host.ends_with(".ghe.com")) {
         &host["api.".len()..]
     } else {
@@ -315,7 +316,7 @@ impl Source for GithubSource {
         match self.compared(repo, base, head).await {
             Ok(Some(changes)) => return Ok(changes),
             Ok(None) => {}
-            // Big comparisons time out on the server; the trees tell as well, or wait as told.
+            // Large comparisons time out on the server; comparing the trees gives the same result.
             Err(error) if matches!(error.kind, ErrorKind::Transient { .. }) => {}
             Err(error) => return Err(error),
         }

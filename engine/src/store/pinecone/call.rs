@@ -34,7 +34,7 @@ pub(super) enum Reply<T> {
     Missing,
     /// 413: the body is too long.
     TooLarge,
-    /// 409: what is to be created is there.
+    /// 409: the index exists already.
     Exists,
 }
 

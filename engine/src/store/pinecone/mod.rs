@@ -349,7 +349,7 @@ impl VectorStore for PineconeStore {
         sent.try_collect().await
     }
 
-    /// By ids alone: with a filter beside them the service would apply the filter only.
+    /// By ids only: given a filter as well, the service would ignore the ids.
     async fn delete(&self, namespace: &str, ids: &[String]) -> StageResult<()> {
         if ids.is_empty() {
             return Ok(());

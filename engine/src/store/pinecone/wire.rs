@@ -109,8 +109,8 @@ pub(super) fn upsert_bodies(
     Ok(bodies)
 }
 
-/// Encodes the records from `from` on, as many as fit into one body. A record that is longer alone
-/// gets a body of its own, for the service to judge.
+/// Encodes as many records, beginning at `from`, as fit into one body. A record that exceeds the limit is sent
+/// in a separate body, and the service decides.
 pub(super) fn next_body(
     namespace: &str,
     records: &[Record],
