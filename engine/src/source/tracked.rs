@@ -1,5 +1,5 @@
-//! Files that a Git repository brought along. What the program keeps (ledger, caches, index) is
-//! believed without question, so a clone must not bring its own.
+//! Refuses state files that a Git repository tracks. The program trusts what it stores (ledger, caches, index),
+//! so these files must not come with a clone.
 
 use std::path::{Component, Path, PathBuf};
 
