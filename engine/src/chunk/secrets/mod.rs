@@ -176,17 +176,17 @@ impl Scanner {
     fn search(&self, rule: &Rule, text: &str, window: Range<usize>, found: &mut Vec<Finding>) {
         let mut from = window.start;
         while from <= window.end {
-            let Some(mut whole) = rule.pattern.find_at(&text[..window.end], from) else { return };
+            let Some(mut whole) = rule.pattern.get().find_at(&text[..window.end], from) else { return };
             let mut within = &text[..window.end];
             if whole.end() == window.end && window.end < text.len() {
-                let Some(longer) = rule.pattern.find_at(text, whole.start()) else { return };
+                let Some(longer) = rule.pattern.get().find_at(text, whole.start()) else { return };
                 (whole, within) = (longer, text);
             }
             let (secret, bare) = rule.secret(within, &whole);
             let value = &text[secret.clone()];
             let random = rule.entropy.is_none_or(|least| check::entropy(value) >= least);
             let checked = rule.check.is_none_or(|check| check.passes(value, bare, &self.placeholders));
-            if random && checked && !rule.allow.iter().any(|allow| allow.is_match(value)) {
+            if random && checked && !rule.allow.iter().any(|allow| allow.get().is_match(value)) {
                 found.push(Finding { range: secret, rule: Arc::clone(&rule.id) });
             }
             from = whole.end().max(from + 1);

@@ -1,7 +1,7 @@
 //! Loads and compiles the rules.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use regex::{Match, Regex};
 use serde::Deserialize;
@@ -25,13 +25,37 @@ pub(super) struct Rules {
 #[derive(Debug, Clone)]
 pub(super) struct Rule {
     pub(super) id: Arc<str>,
-    pub(super) pattern: Regex,
+    pub(super) pattern: Pattern,
     pub(super) keywords: Arc<[String]>,
     pub(super) anywhere: bool,
     pub(super) check: Option<Check>,
     pub(super) entropy: Option<f64>,
-    pub(super) allow: Arc<[Regex]>,
+    pub(super) allow: Arc<[Pattern]>,
     has_groups: bool,
+}
+
+/// A regular expression that is compiled when it is first used: most texts contain the keywords of few
+/// rules, and compiling all of them takes 60 ms.
+#[derive(Debug, Clone)]
+pub(super) struct Pattern {
+    text: Arc<str>,
+    compiled: Arc<OnceLock<Regex>>,
+}
+
+impl Pattern {
+    fn built_in(text: &str) -> Self {
+        Self { text: text.into(), compiled: Arc::default() }
+    }
+
+    /// Fails if the text is not a valid regular expression.
+    fn compiled(text: &str) -> Result<Self, regex::Error> {
+        let compiled = OnceLock::from(Regex::new(text)?);
+        Ok(Self { text: text.into(), compiled: Arc::new(compiled) })
+    }
+
+    pub(super) fn get(&self) -> &Regex {
+        self.compiled.get_or_init(|| Regex::new(&self.text).expect("a test compiles the built-in patterns"))
+    }
 }
 
 #[derive(Deserialize)]
@@ -60,18 +84,15 @@ impl Rules {
     /// Loads the built-in rules.
     pub(super) fn built_in() -> Self {
         let raw: RawRules = toml::from_str(BUILT_IN).expect("a test parses the built-in rules");
-        let rule = |raw: RawRule| {
-            let pattern = |text: &String| Regex::new(text).expect("a test compiles the built-in patterns");
-            Rule {
-                has_groups: has_groups(&raw.pattern),
-                pattern: pattern(&raw.pattern),
-                id: raw.id.into(),
-                keywords: raw.keywords.into(),
-                anywhere: raw.anywhere,
-                check: raw.check,
-                entropy: raw.entropy,
-                allow: raw.allow.iter().map(pattern).collect(),
-            }
+        let rule = |raw: RawRule| Rule {
+            has_groups: has_groups(&raw.pattern),
+            pattern: Pattern::built_in(&raw.pattern),
+            id: raw.id.into(),
+            keywords: raw.keywords.into(),
+            anywhere: raw.anywhere,
+            check: raw.check,
+            entropy: raw.entropy,
+            allow: raw.allow.iter().map(|text| Pattern::built_in(text)).collect(),
         };
         let rules = raw.rules.into_iter().map(rule).collect();
         Self { version: raw.version, placeholders: raw.placeholders, list: rules }
@@ -83,7 +104,7 @@ impl Rule {
     pub(super) fn of_settings(rule: &SecretRule) -> Result<Self, regex::Error> {
         Ok(Self {
             has_groups: has_groups(&rule.pattern),
-            pattern: Regex::new(&rule.pattern)?,
+            pattern: Pattern::compiled(&rule.pattern)?,
             id: rule.id.as_str().into(),
             keywords: rule.keywords.clone().into(),
             anywhere: false,
@@ -95,7 +116,7 @@ impl Rule {
 
     /// The range of the secret in a match, and whether it is unquoted.
     pub(super) fn secret(&self, text: &str, whole: &Match<'_>) -> (Range<usize>, bool) {
-        let groups = self.has_groups.then(|| self.pattern.captures_at(text, whole.start())).flatten();
+        let groups = self.has_groups.then(|| self.pattern.get().captures_at(text, whole.start())).flatten();
         let group = groups.and_then(|groups| {
             GROUPS.iter().find_map(|name| groups.name(name).map(|group| (group.range(), *name == "bare")))
         });
@@ -105,4 +126,17 @@ impl Rule {
 
 fn has_groups(pattern: &str) -> bool {
     GROUPS.iter().any(|name| pattern.contains(&format!("(?<{name}>")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_pattern_compiles() {
+        let rules = Rules::built_in().list;
+        let patterns = rules.iter().flat_map(|rule| rule.allow.iter().chain([&rule.pattern]));
+        let lengths: Vec<usize> = patterns.map(|pattern| pattern.get().as_str().len()).collect();
+        assert!(lengths.len() >= 90 && lengths.iter().all(|length| *length > 0), "{lengths:?}");
+    }
 }
