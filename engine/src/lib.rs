@@ -8,6 +8,7 @@ mod blocking; // `spawn_blocking` with a limit per kind of work
 pub mod chunk; // a file's text -> chunks: built-in chunkers and WASM components
 pub mod cli; // one file per command
 pub mod config; // reposync.toml -> Config, reporting all problems at once
+mod cpu_time; // the CPU time of a thread, for limits
 pub mod daemon; // runs on a schedule, on pushes and on edits
 pub mod embed; // texts -> vectors, and their cache
 #[cfg(any(test, fuzzing))]

@@ -15,14 +15,6 @@ use tokio_util::sync::CancellationToken;
 use crate::support::daemon::{API, Daemon, answer};
 use crate::support::local::{Local, STAGES, project};
 
-fn start() -> (Local, Daemon) {
-    let local = Local::new();
-    local.config(&project(API));
-    let mut daemon = Daemon::start(&local.world);
-    daemon.until_runs(1);
-    (local, daemon)
-}
-
 #[test]
 fn with_a_token_everything_but_health_wants_it() {
     let local = Local::new();
@@ -81,7 +73,7 @@ async fn health_needs_none_of_the_threads_that_runs_keep_busy() {
 #[test]
 #[cfg(target_os = "linux")]
 fn the_api_thread_has_priority_over_the_workers() {
-    let (_local, daemon) = start();
+    let (_local, daemon) = Daemon::of_local();
     let mut niceness: std::collections::BTreeMap<String, Vec<i32>> = std::collections::BTreeMap::new();
     for thread in std::fs::read_dir(format!("/proc/{}/task", daemon.program.id())).expect("threads") {
         let stat = std::fs::read_to_string(thread.expect("a thread").path().join("stat"));
@@ -99,7 +91,7 @@ fn the_api_thread_has_priority_over_the_workers() {
 
 #[test]
 fn without_a_token_in_the_file_no_web_page_may_ask() {
-    let (_local, daemon) = start();
+    let (_local, daemon) = Daemon::of_local();
     for headers in [
         [("Origin", "https://example.com")],
         [("Origin", "null")],
@@ -134,7 +126,7 @@ fn without_a_token_in_the_file_no_web_page_may_ask() {
 
 #[test]
 fn every_answer_has_the_security_headers() {
-    let (_local, daemon) = start();
+    let (_local, daemon) = Daemon::of_local();
     let large = vec![b'x'; (2 << 20) + 1];
     for (method, path, headers, body) in [
         ("GET", "/health", &[] as &[(&str, &str)], b"" as &[u8]),
@@ -161,7 +153,7 @@ fn every_answer_has_the_security_headers() {
 
 #[test]
 fn every_error_has_the_same_form() {
-    let (_local, daemon) = start();
+    let (_local, daemon) = Daemon::of_local();
     let large = vec![b'x'; (2 << 20) + 1];
     let json = [("Content-Type", "application/json")];
     for (method, path, body, status, code) in [
@@ -216,7 +208,7 @@ fn every_error_has_the_same_form() {
 
 #[test]
 fn the_operations_of_the_original_services() {
-    let (local, mut daemon) = start();
+    let (local, mut daemon) = Daemon::of_local();
     let head = local.repo.sha("HEAD").to_string();
     let repositories = daemon.get("/repositories").is(200).json();
     assert_eq!(repositories["repositories"][0]["name"], "docs");
@@ -335,7 +327,7 @@ repositories = [\"api\"]
 
 #[test]
 fn the_document_names_every_route() {
-    let (_local, daemon) = start();
+    let (_local, daemon) = Daemon::of_local();
     let document = daemon.get("/openapi.json").is(200).json();
     let mut routes = Vec::new();
     for (path, methods) in document["paths"].as_object().expect("paths") {
@@ -432,7 +424,7 @@ fn body(document: &Value, operation: &Value) -> BoxedStrategy<Value> {
 
 #[test]
 fn requests_made_of_the_document_find_no_fault() {
-    let (_local, daemon) = start();
+    let (_local, daemon) = Daemon::of_local();
     let document = daemon.get("/openapi.json").is(200).json();
     let mut runner = TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
     for (path, methods) in document["paths"].as_object().expect("paths") {

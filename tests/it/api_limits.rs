@@ -6,14 +6,6 @@ use std::net::TcpStream;
 use crate::support::daemon::{API, Daemon, answer, status_line};
 use crate::support::local::{Local, project};
 
-fn start() -> (Local, Daemon) {
-    let local = Local::new();
-    local.config(&project(API));
-    let mut daemon = Daemon::start(&local.world);
-    daemon.until_runs(1);
-    (local, daemon)
-}
-
 #[test]
 fn wrong_tokens_are_counted_and_logged_once_a_minute() {
     let local = Local::new();
@@ -34,7 +26,7 @@ fn wrong_tokens_are_counted_and_logged_once_a_minute() {
 
 #[test]
 fn half_sent_heads_make_room_for_each_other_and_keep_nobody_out() {
-    let (_local, daemon) = start();
+    let (_local, daemon) = Daemon::of_local();
     let mut half: Vec<TcpStream> = (0..100).map(|_| daemon.half("GET /health HTTP/1.1\r\nHost: x")).collect();
     assert_eq!(daemon.get("/health").is(200).json()["status"], "healthy");
     // The oldest connection was closed in favour of newer ones.
@@ -102,7 +94,7 @@ fn probes_have_a_listener_of_their_own_that_names_no_project() {
 
 #[test]
 fn garbage_and_slow_clients_keep_nobody_waiting() {
-    let (_local, daemon) = start();
+    let (_local, daemon) = Daemon::of_local();
     // Clients that send part of a request and then stop.
     let mut slow = Vec::new();
     for head in [

@@ -8,14 +8,6 @@ use crate::support::local::{Local, project};
 
 const FILE: &str = ".reposync/state.db.token";
 
-fn start() -> (Local, Daemon) {
-    let local = Local::new();
-    local.config(&project(API));
-    let mut daemon = Daemon::start(&local.world);
-    daemon.until_runs(1);
-    (local, daemon)
-}
-
 #[cfg(unix)]
 fn mode(local: &Local) -> u32 {
     use std::os::unix::fs::PermissionsExt as _;
@@ -43,7 +35,7 @@ fn ask(daemon: &Daemon, authorization: &str, (method, path, body): &(&str, &str,
 
 #[test]
 fn every_request_needs_the_token_that_the_daemon_made() {
-    let (local, mut daemon) = start();
+    let (local, mut daemon) = Daemon::of_local();
     let token = daemon.token.clone().expect("a token of its own");
     let path = local.world.path(FILE).canonicalize().expect("the file").display().to_string();
     for request in requests() {
@@ -80,7 +72,7 @@ fn every_request_needs_the_token_that_the_daemon_made() {
 #[cfg(unix)]
 fn it_is_for_one_user_alone_and_kept_unless_others_could_read_it() {
     use std::os::unix::fs::PermissionsExt as _;
-    let (local, daemon) = start();
+    let (local, daemon) = Daemon::of_local();
     assert_eq!(mode(&local), 0o600);
     let first = daemon.token.clone();
     daemon.kill();
@@ -115,7 +107,7 @@ fn a_link_in_its_place_is_refused() {
 
 #[test]
 fn a_token_can_be_added_to_and_removed_from_the_file_without_a_restart() {
-    let (local, mut daemon) = start();
+    let (local, mut daemon) = Daemon::of_local();
     let own = daemon.token.clone().expect("a token of its own");
     let text = project(&format!("{API}token = \"correct horse\"\n"));
     local.config(&text);

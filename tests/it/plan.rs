@@ -32,6 +32,31 @@ fn a_saved_plan_is_carried_out_and_does_nothing_the_second_time() {
 }
 
 #[test]
+fn a_saved_plan_with_full_writes_everything_once() {
+    let local = Local::applied();
+    local.world.ok(&["plan", "--full", "--out", "plan.json"]);
+    assert_eq!(local.apply(&["plan.json"]).exits(0).counts(["vectors_written", "texts_embedded"]), [3, 0]);
+    assert_eq!(local.apply(&["plan.json"]).exits(0).count("vectors_written"), 0);
+}
+
+#[test]
+fn a_saved_plan_in_which_a_project_failed_is_refused() {
+    let local = Local::new();
+    local.world.ok(&["plan", "--out", "plan.json"]);
+    let plan = local.world.read("plan.json");
+    let lines: Vec<&str> = plan.lines().collect();
+    let kept: String = lines[..lines.len() - 1]
+        .iter()
+        .filter(|line| !line.starts_with("{\"end\""))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let digest = blake3::hash(kept.as_bytes()).to_hex();
+    local.world.write("plan.json", format!("{kept}{{\"digest\":\"{digest}\"}}\n"));
+    let ran = local.world.run(&["apply", "plan.json"]).exits(1);
+    assert!(ran.stderr.contains("planning project `docs` failed"), "{}", ran.stderr);
+}
+
+#[test]
 fn a_commit_that_lands_after_the_plan_is_left_for_the_next_run() {
     let local = Local::applied();
     local.repo.write("README.md", "The planned words.\n").commit("planned");

@@ -128,7 +128,7 @@ impl Subject {
         self.server().requests().iter().filter(|request| request.path.contains(self.place())).count()
     }
 
-    /// Waits that were told.
+    /// The reported waits.
     fn waits(&self) -> usize {
         let events = self.events.lock().expect("not poisoned");
         events.iter().filter(|event| matches!(event, Event::Waiting { .. })).count()
@@ -253,7 +253,7 @@ async fn a_long_pause_is_an_end_with_its_cause_and_blocks_nobody() {
             assert!(error.message.ends_with("(asked to wait 86400 s)"), "{kind:?}: {error}");
             assert!(error.hint.is_some_and(|hint| hint.contains("after that time")), "{kind:?}");
             assert_eq!((subject.requests(), subject.waits()), (1, 0), "{kind:?}");
-            // Whoever calls next asks the service anew, and is not held for a day.
+            // The next call sends a request instead of waiting for a day.
             let next = tokio::time::timeout(LONG, subject.call()).await;
             next.expect("not held").unwrap_or_else(|error| panic!("{kind:?}: {error:?}"));
         }

@@ -214,19 +214,6 @@ impl Ledger {
             touch(tx)
         })
     }
-
-    /// A repository's name changed, its key did not. The files stay under their old name until the
-    /// run has written them under the new one.
-    pub fn renamed_from(&self, project: i64, key: &str, name: &str) -> StageResult<Option<String>> {
-        self.read("read a repository", |conn| {
-            conn.query_row(
-                "SELECT name FROM repositories WHERE project_id = ?1 AND key = ?2 AND name <> ?3",
-                params![project, key, name],
-                |row| row.get(0),
-            )
-            .optional()
-        })
-    }
 }
 
 fn repository(row: &Row<'_>) -> rusqlite::Result<RepositoryRow> {

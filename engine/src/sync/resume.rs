@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
 use super::inspect::{RepoState, recorded_files};
 use super::operations::reaches;
@@ -21,13 +21,15 @@ pub(super) const PLAN_AGAIN: &str = "make a new plan with `reposync plan --out F
 pub(crate) struct Resumable {
     pub(crate) task: RepositoryTask,
     pub(crate) listed: Option<Listed>,
+    /// When the plan was made (UTC).
+    pub(crate) planned_at: DateTime<Utc>,
 }
 
 /// Checks that the task's commit is the head, or an ancestor of it, and that the ledger is as it was when
 /// the plan was made. A commit that was taken out of the history never comes back by a plan that was made
 /// before. Otherwise the repository fails, and others go on.
 pub(crate) async fn resume(run: &Arc<ProjectRun>, saved: Resumable) -> StageResult<RepoState> {
-    let Resumable { mut task, listed } = saved;
+    let Resumable { mut task, listed, planned_at } = saved;
     let name = task.repository().to_owned();
     let refused = |message: String| {
         let error = StageError::refused("plan", message).hint(PLAN_AGAIN);
@@ -40,7 +42,7 @@ pub(crate) async fn resume(run: &Arc<ProjectRun>, saved: Resumable) -> StageResu
     if entry.repo.key != task.entry.repo.key {
         return refused("another repository has its name since the plan was made".to_owned());
     }
-    if known.as_ref().is_some_and(|row| is_done(run, row, &task)) {
+    if known.as_ref().is_some_and(|row| is_done(run, row, &task, planned_at)) {
         return Ok(RepoState::Unchanged);
     }
     let indexed = known.as_ref().filter(|_| !run.options.full).and_then(|row| row.last_commit);
@@ -83,10 +85,12 @@ pub(crate) async fn resume(run: &Arc<ProjectRun>, saved: Resumable) -> StageResu
     Ok(RepoState::Changed(Box::new(task)))
 }
 
-/// Whether an earlier run has carried out the task.
-fn is_done(run: &ProjectRun, row: &RepositoryRow, task: &RepositoryTask) -> bool {
-    !run.options.full
-        && row.settled
+/// Whether an earlier run has carried out the task. With `--full`, that is a run since the plan was made.
+fn is_done(run: &ProjectRun, row: &RepositoryRow, task: &RepositoryTask, planned_at: DateTime<Utc>) -> bool {
+    let synced: Option<DateTime<Utc>> = row.last_synced_at.as_ref().and_then(|at| at.parse().ok());
+    let since_the_plan = synced.is_some_and(|at| at > planned_at);
+    row.settled
         && row.last_commit == Some(task.commit)
         && row.basis.as_deref() == Some(run.basis.as_str())
+        && (!run.options.full || since_the_plan)
 }

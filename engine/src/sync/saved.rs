@@ -150,13 +150,15 @@ pub struct SavedPlan {
 struct Part {
     from: u64,
     tasks: u64,
-    end: ProjectEnd,
+    /// `None`: planning the project failed.
+    end: Option<ProjectEnd>,
 }
 
 /// A project's part of a saved plan.
 pub(crate) struct SavedProject {
     path: PathBuf,
     name: String,
+    planned_at: DateTime<Utc>,
     from: u64,
     /// How many tasks it has.
     pub(crate) tasks: u64,
@@ -201,7 +203,7 @@ impl SavedPlan {
                     let part = plan.projects.entry(project).or_insert(Part { from: at, ..Part::default() });
                     part.tasks += 1;
                 }
-                ReadLine::End { project, end } => plan.projects.entry(project).or_default().end = end,
+                ReadLine::End { project, end } => plan.projects.entry(project).or_default().end = Some(end),
                 ReadLine::Orphans(orphans) => plan.orphans = orphans,
                 ReadLine::Digest(expected) if digest.finalize().to_hex().as_str() == expected => {
                     return Ok(plan);
@@ -225,6 +227,16 @@ impl SavedPlan {
 
     /// Refuses the plan where a project is made in another way now.
     pub(crate) fn check(&self, projects: &BTreeMap<String, Option<Fingerprint>>) -> StageResult<()> {
+        let planned = |name: &str| self.projects.get(name).is_some_and(|part| part.end.is_some());
+        let failed = self.header.projects.iter().find(|(name, basis)| basis.is_some() && !planned(name));
+        if let Some((name, _)) = failed {
+            // What its guards would have withheld is not known.
+            return Err(StageError::refused(
+                "plan",
+                format!("the saved plan is incomplete: planning project `{name}` failed"),
+            )
+            .hint("make a new plan with `reposync plan --out FILE`"));
+        }
         let differs = |(name, basis): &(&String, &Option<Fingerprint>)| projects.get(*name) != Some(*basis);
         let Some((name, _)) = self.header.projects.iter().find(differs) else { return Ok(()) };
         let message = format!(
@@ -239,9 +251,10 @@ impl SavedPlan {
         SavedProject {
             path: self.path.clone(),
             name: name.to_owned(),
+            planned_at: self.header.created_at,
             from: part.map_or(0, |part| part.from),
             tasks: part.map_or(0, |part| part.tasks),
-            end: part.map(|part| part.end.clone()).unwrap_or_default(),
+            end: part.and_then(|part| part.end.clone()).unwrap_or_default(),
         }
     }
 
@@ -268,7 +281,8 @@ impl SavedProject {
             listed.into_iter().map(|listed| (listed.entry.repo.name.clone(), listed)).collect();
         let mut file = BufReader::new(File::open(&self.path).map_err(&cannot)?);
         file.seek(SeekFrom::Start(self.from)).map_err(&cannot)?;
-        let (name, tasks) = (self.name.clone(), usize::try_from(self.tasks).unwrap_or(usize::MAX));
+        let (name, planned_at) = (self.name.clone(), self.planned_at);
+        let tasks = usize::try_from(self.tasks).unwrap_or(usize::MAX);
         let mut lines = file.lines();
         let tasks = (0..tasks).map(move |_| {
             let changed =
@@ -277,7 +291,7 @@ impl SavedProject {
             match serde_json::from_str(&line) {
                 Ok(ReadLine::Task { project, task }) if project == name => {
                     let listed = listed.remove(task.repository());
-                    Ok(Box::new(Resumable { task: *task, listed }))
+                    Ok(Box::new(Resumable { task: *task, listed, planned_at }))
                 }
                 _ => Err(changed()),
             }

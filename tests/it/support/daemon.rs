@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::local::{Local, project};
 use super::world::{Ran, Running, World};
 
 /// `[api]` on a free port.
@@ -50,6 +51,16 @@ impl Answer {
 }
 
 impl Daemon {
+    /// A daemon over a local project whose first run has ended.
+    #[track_caller]
+    pub(crate) fn of_local() -> (Local, Self) {
+        let local = Local::new();
+        local.config(&project(API));
+        let mut daemon = Self::start(&local.world);
+        daemon.until_runs(1);
+        (local, daemon)
+    }
+
     /// Starts the daemon of a world and waits until it serves.
     #[track_caller]
     pub(crate) fn start(world: &World) -> Self {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tree_sitter::{ParseOptions, ParseState, Parser, Tree};
 
 use super::syntax::Syntax;
+use crate::cpu_time::thread_time;
 
 /// Bytes handed to the parser per read; small enough to count how often it rereads the same text.
 const READ_BYTES: usize = 4096;
@@ -72,25 +73,12 @@ fn parse_within(syntax: Syntax, text: &str, time: &dyn Fn() -> Duration) -> Resu
 
 /// The bytes to parse, as many as the text has. The scanner of tree-sitter-bash 0.25.1 calls `isdigit` with
 /// code points, for which the C library reads beyond its table: a text with `{` before U+F0000 crashed the
-/// process. So it gets letters instead of what is not ASCII.
+/// process. Each byte that is not ASCII is therefore replaced by a letter.
 fn safe_bytes(syntax: Syntax, text: &str) -> Cow<'_, [u8]> {
     if syntax != Syntax::Bash || text.is_ascii() {
         return text.as_bytes().into();
     }
     text.bytes().map(|byte| if byte.is_ascii() { byte } else { b'x' }).collect::<Vec<_>>().into()
-}
-
-/// CPU time of this thread; excludes other processes and suspended time.
-#[cfg(unix)]
-fn thread_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
-}
-
-/// Without a thread CPU clock, the step count is the only limit.
-#[cfg(not(unix))]
-fn thread_time() -> Duration {
-    Duration::ZERO
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::open::Reader;
+use crate::cpu_time::thread_time;
 use crate::model::{StageError, StageResult};
 
 /// Differences in one chain. Git itself writes no longer ones, whatever `pack.depth` says.
@@ -67,19 +68,6 @@ impl Cost {
 
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Processor time of this thread: other programs, and a disk that is slow, do not count.
-#[cfg(unix)]
-fn thread_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
-}
-
-/// Where a thread's processor time cannot be had, the length of chains is the only bound.
-#[cfg(not(unix))]
-fn thread_time() -> Duration {
-    Duration::ZERO
 }
 
 impl Reader {
