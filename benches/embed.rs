@@ -12,10 +12,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use reposync::embed::{
-    CacheKey, EmbedLimits, EmbedQueue, Embedder, Embeddings, LocalEmbedder, VectorCache, read_answer,
-};
+use reposync::embed::{EmbedLimits, EmbedQueue, Embedder, Embeddings, LocalEmbedder, read_answer};
 use reposync::model::{ByteSize, EventSink, Fingerprint, StageResult, Vector};
+use reposync::state::{CacheKey, SqliteVectorCache};
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -222,7 +221,9 @@ mod queue {
 }
 
 mod cache {
-    use super::{Arc, Bencher, ByteSize, CacheKey, Fingerprint, ItemsCount, Vector, VectorCache, black_box};
+    use super::{
+        Arc, Bencher, ByteSize, CacheKey, Fingerprint, ItemsCount, SqliteVectorCache, Vector, black_box,
+    };
 
     const HELD: usize = 20_000;
     const ROOMY: ByteSize = ByteSize::mib(1024);
@@ -233,9 +234,9 @@ mod cache {
         (from..from + n).map(|n| (CacheKey::of(&identity, &n.to_string()), Arc::clone(&vector))).collect()
     }
 
-    fn filled(dimensions: usize) -> (tempfile::TempDir, VectorCache) {
+    fn filled(dimensions: usize) -> (tempfile::TempDir, SqliteVectorCache) {
         let folder = tempfile::tempdir().expect("temp dir");
-        let cache = VectorCache::open(folder.path(), ROOMY);
+        let cache = SqliteVectorCache::open(folder.path(), ROOMY);
         for from in (0..HELD).step_by(1000) {
             cache.put_many(&entries(from, 1000, dimensions));
         }

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use chrono::Utc;
 use divan::Bencher;
-use reposync::ledger::{FileRow, FileStatus, Ledger, ProjectRow, StoredChunk};
 use reposync::model::{Fingerprint, GitSha, Place};
+use reposync::state::{FileRow, FileStatus, ProjectRow, SqliteState, StoredChunk};
 use rusqlite::{Connection, params};
 
 fn main() {
@@ -44,7 +44,7 @@ fn record_1000_files(bencher: Bencher) {
     bencher
         .with_inputs(|| {
             let folder = tempfile::tempdir().expect("a folder");
-            let ledger = Ledger::open(&folder.path().join("state.db")).expect("a ledger");
+            let ledger = SqliteState::open(&folder.path().join("state.db")).expect("a ledger");
             let project = ledger.put_project(&project(), Utc::now()).expect("a project");
             let place = ledger.place_id(&place()).expect("a place");
             (folder, ledger, project, place)

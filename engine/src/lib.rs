@@ -13,7 +13,6 @@ pub mod daemon; // runs on a schedule, on pushes and on edits
 pub mod embed; // texts -> vectors, and their cache
 #[cfg(any(test, fuzzing))]
 pub mod fuzz; // fuzz targets, for `fuzz/` and the tests that replay its corpus
-pub mod ledger; // the record of what is stored
 pub mod model; // shared data: entries, documents, chunks, records, errors, events
 pub mod net; // HTTP for stages: clients, retries, limits
 pub mod notify; // notifications: Slack, webhooks
@@ -21,6 +20,7 @@ pub mod plan; // listing + recorded files -> what to add, change, move, remove; 
 mod private; // private permissions of the program's files
 pub mod source; // sources of files: GitHub, local Git
 mod sqlite; // helpers for SQLite files
+pub mod state; // what is stored, and the vectors that are paid for
 mod state_folder; // folders for the program's own files
 pub mod store; // vector stores: Pinecone, embedded SQLite
 pub mod sync; // executes runs

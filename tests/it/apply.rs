@@ -3,7 +3,7 @@
 
 use std::process::Stdio;
 
-use reposync::ledger::RunLock;
+use reposync::state::RunLock;
 use rusqlite::Connection;
 use serde_json::Value;
 

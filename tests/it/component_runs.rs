@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use reposync::config::{self, Need};
-use reposync::ledger::Ledger;
 use reposync::model::{EventSink, Outcome};
 use reposync::plan::{Guard, SpendingGuard};
+use reposync::state::SqliteState;
 use reposync::sync::{Candidate, Options, run};
 use reposync::wire::Workshop;
 use tokio_util::sync::CancellationToken;
@@ -220,7 +220,7 @@ async fn changelogs_indexed(native: bool) -> crate::support::local::Index {
         let settings = serde_json::json!({ "split_above": 300 }).to_string();
         project.chunkers[0] = Arc::new(Twin::of(Arc::clone(&project.chunkers[0]), &settings));
     }
-    let ledger = Arc::new(Ledger::open(&config.engine.state).expect("a ledger"));
+    let ledger = Arc::new(SqliteState::open(&config.engine.state).expect("a ledger"));
     let engine = workshop.engine(&config, ledger, EventSink::none(), CancellationToken::new());
     let candidate = Candidate { name: "docs".into(), project: Ok(Arc::new(project)) };
     let options = Options::new(

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use reposync::chunk::{SentenceChunker, SentenceSettings};
 use reposync::embed::{EmbedQueue, Embedder as _};
-use reposync::ledger::{Ledger, ProjectRow};
 use reposync::model::{BranchRef, Event, EventSink, Fingerprint, Outcome, PathMatcher, SecretsMode};
 use reposync::plan::{Guard, Selector, SpendingGuard};
 use reposync::source::Selection;
+use reposync::state::{ProjectRow, SqliteState};
 use reposync::sync::{Bounds, Candidate, Engine, Options, Project, run};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -90,7 +90,7 @@ async fn hung_projects_leave_room_for_another() {
         }
     });
     let engine = Arc::new(Engine {
-        ledger: Arc::new(Ledger::in_memory().expect("a ledger")),
+        ledger: Arc::new(SqliteState::in_memory().expect("a ledger")),
         stores: Vec::new(),
         bounds: Bounds::default(),
         history: Duration::from_secs(3600),

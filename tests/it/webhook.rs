@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 
 use hmac::{Hmac, KeyInit, Mac};
-use reposync::ledger::RunLock;
+use reposync::state::RunLock;
 use serde_json::{Value, json};
 use sha2::Sha256;
 

@@ -15,12 +15,12 @@ use crate::api;
 use crate::chunk::component::Lock;
 use crate::config::{Config, Need};
 use crate::daemon::{Daemon, DaemonRecord, Listening};
-use crate::ledger::{Ledger, RunLock, RunQuery, RunRow};
 use crate::model::{
     DeclaredProject, EventSink, Explanation, ProjectExplanation, Report, StageError, StatusView, VerifyReport,
 };
 use crate::net::read_body;
 use crate::plan::{Plan, Prune};
+use crate::state::{RunLock, RunQuery, RunRow, SqliteState};
 use crate::sync::{self, Candidate, Options, PlanWriter, SavedPlan};
 use crate::wire::{self, RunFlags, Workshop};
 
@@ -102,10 +102,10 @@ async fn off_executor<T: Send + 'static>(
 }
 
 /// Opens the ledger read-only; an empty one if it does not exist yet.
-fn read_ledger(state: &Path) -> anyhow::Result<Arc<Ledger>> {
-    let ledger = match Ledger::open_read_only(state)? {
+fn read_ledger(state: &Path) -> anyhow::Result<Arc<SqliteState>> {
+    let ledger = match SqliteState::open_read_only(state)? {
         Some(ledger) => ledger,
-        None => Ledger::in_memory()?,
+        None => SqliteState::in_memory()?,
     };
     Ok(Arc::new(ledger))
 }
@@ -121,7 +121,7 @@ pub(super) async fn apply(
     let names = saved.as_ref().map_or_else(|| flags.projects.projects.clone(), SavedPlan::projects);
     check_names(config, &names)?;
     let lock = lock(&config.engine.state, wait).await?;
-    let ledger = Arc::new(Ledger::open_locked(&config.engine.state, &lock)?);
+    let ledger = Arc::new(SqliteState::open_locked(&config.engine.state, &lock)?);
     let workshop = Arc::new(Workshop::new(cancel.clone(), events.clone()));
     let lock_file = config.path.with_file_name("reposync.lock");
     let components = off_executor(&workshop, config, |workshop, config| {
@@ -412,7 +412,7 @@ pub(super) async fn verify(
     // Checking needs no lock; repairing is a writing run.
     let lock = if repair { Some(lock(&config.engine.state, false).await?) } else { None };
     let ledger = match &lock {
-        Some(lock) => Arc::new(Ledger::open_locked(&config.engine.state, lock)?),
+        Some(lock) => Arc::new(SqliteState::open_locked(&config.engine.state, lock)?),
         None => read_ledger(&config.engine.state)?,
     };
     let mut findings = sync::check(&ledger, &stores, &options.declared, &cancel).await;

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::Args;
 
 use crate::config::Need;
-use crate::ledger::RunQuery;
+use crate::state::RunQuery;
 
 use super::context::Context;
 use super::error::{CommandError, CommandResult};

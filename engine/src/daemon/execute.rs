@@ -13,8 +13,8 @@ use super::generation::Generation;
 use super::pending::{Pending, Pushed};
 use super::shared::{Observed, Shared};
 use crate::config::StageKind;
-use crate::ledger::Ledger;
 use crate::model::{Counts, Event, EventSink, Outcome, ProjectReport, Report, StageError, StageResult};
+use crate::state::SqliteState;
 use crate::sync::{self, Candidate, Options};
 use crate::wire::{self, RunFlags, standing_prune};
 
@@ -248,7 +248,7 @@ async fn still_before(
     stale
 }
 
-fn heads(ledger: &Ledger, project: &str) -> StageResult<BTreeMap<String, String>> {
+fn heads(ledger: &SqliteState, project: &str) -> StageResult<BTreeMap<String, String>> {
     let Some(id) = ledger.project_id(project)? else { return Ok(BTreeMap::new()) };
     let rows = ledger.repositories(id)?;
     Ok(rows.into_iter().filter_map(|row| Some((row.name, row.head?.to_string()))).collect())

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use crate::ledger::RunLock;
 use crate::model::{ErrorKind, Running, StageError, StageResult};
+use crate::state::RunLock;
 
 /// Interval between attempts to take a lock that another process holds.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);

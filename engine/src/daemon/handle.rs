@@ -14,9 +14,9 @@ use super::pending::Pushed;
 use super::shared::Shared;
 use super::view::{RunState, View};
 use crate::config::StageKind;
-use crate::ledger::{Ledger, RunQuery, RunRow};
 use crate::model::{BranchRef, EventSink, Outcome, Report, Running, StageResult, StatusView};
 use crate::plan::Plan;
+use crate::state::{RunQuery, RunRow, SqliteState};
 use crate::sync;
 use crate::wire::{self, RunFlags, standing_prune};
 
@@ -249,7 +249,7 @@ impl Handle {
 /// The `active` runs that the ledger does not hold yet, and one row more than a page of the
 /// ledger's runs. `None`: no run has the id `before`.
 fn front_and_rows(
-    ledger: &Ledger,
+    ledger: &SqliteState,
     active: Vec<String>,
     query: RunQuery,
 ) -> StageResult<Option<(Vec<String>, Vec<RunRow>)>> {

@@ -38,8 +38,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Need};
-use crate::ledger::Ledger;
 use crate::model::{ErrorKind, EventSink, StageError, StageResult};
+use crate::state::SqliteState;
 use crate::wire::{self, Workshop};
 
 use alias::Aliases;
@@ -51,8 +51,8 @@ use lag::LagTracker;
 use record::Claim;
 use shared::Shared;
 
-pub use crate::ledger::RunQuery;
 pub use crate::plan::Plan;
+pub use crate::state::RunQuery;
 pub use feed::{Feed, Told};
 pub use handle::{Handle, Push, RunPage, RunView};
 pub use message::{Accepted, Cause, Refusal, ReloadOutcome};
@@ -131,10 +131,10 @@ fn open(
     cancel: CancellationToken,
 ) -> StageResult<(Shared, Claim, Generation)> {
     let state = config.engine.state.clone();
-    let ledger = Arc::new(Ledger::open(&state)?);
+    let ledger = Arc::new(SqliteState::open(&state)?);
     let claim = Claim::take(&state)?;
     let token = ApiToken::of(&config)?;
-    let reader = Ledger::open_read_only(&state)?.map_or_else(|| Arc::clone(&ledger), Arc::new);
+    let reader = SqliteState::open_read_only(&state)?.map_or_else(|| Arc::clone(&ledger), Arc::new);
     let feeds = Feeds::default();
     let events = {
         let (observer, feeds) = (Arc::clone(&observer), feeds.clone());

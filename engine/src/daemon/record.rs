@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::rewrite;
 use crate::model::{DeclaredProject, StageError, StageResult};
 use crate::private;
+use crate::state::rewrite;
 
 /// Where the API of a daemon listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

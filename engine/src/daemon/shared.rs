@@ -11,8 +11,8 @@ use super::feed::Feeds;
 use super::gate::Gate;
 use super::lag::LagTracker;
 use crate::config::Need;
-use crate::ledger::Ledger;
 use crate::model::{Event, Report};
+use crate::state::SqliteState;
 
 /// What the daemon reports for metrics.
 #[derive(Debug)]
@@ -33,9 +33,9 @@ pub(super) struct Shared {
     /// The clock for schedules; tests replace it.
     pub(super) now: fn() -> DateTime<Utc>,
     /// The connection for runs.
-    pub(super) ledger: Arc<Ledger>,
+    pub(super) ledger: Arc<SqliteState>,
     /// The read-only connection, which never waits for a run's transaction.
-    pub(super) reader: Arc<Ledger>,
+    pub(super) reader: Arc<SqliteState>,
     pub(super) gate: Gate,
     pub(super) feeds: Feeds,
     pub(super) observer: Observer,

@@ -99,9 +99,9 @@ async fn twenty_four_days_of_schedules_have_every_run_and_leave_nothing_behind()
     assert_eq!(view.generation(), 1);
     let shared = simulation.end().await;
 
-    let runs = shared.ledger.runs(&crate::ledger::RunQuery::newest(usize::MAX)).expect("the history");
+    let runs = shared.ledger.runs(&crate::state::RunQuery::newest(usize::MAX)).expect("the history");
     let ended = |project: &str, trigger: &str| {
-        let of = |row: &&crate::ledger::RunRow| {
+        let of = |row: &&crate::state::RunRow| {
             let report = row.report.as_ref().expect("it ended");
             row.trigger == trigger && report.projects[0].project == project && report.outcome == Outcome::Done
         };
@@ -131,9 +131,9 @@ async fn a_failed_run_is_retried_until_it_is_done() {
     assert_eq!((repaired.last_outcome, repaired.retry_at), (Some(Outcome::Done), None));
     assert!(!simulation.view().is_degraded());
     let shared = simulation.end().await;
-    let runs = shared.ledger.runs(&crate::ledger::RunQuery::newest(usize::MAX)).expect("the history");
+    let runs = shared.ledger.runs(&crate::state::RunQuery::newest(usize::MAX)).expect("the history");
     let of_daily =
-        |row: &&crate::ledger::RunRow| row.report.as_ref().expect("it ended").projects[0].project == "daily";
+        |row: &&crate::state::RunRow| row.report.as_ref().expect("it ended").projects[0].project == "daily";
     let mut triggers: Vec<&str> = runs.iter().filter(of_daily).map(|row| row.trigger.as_str()).collect();
     triggers.reverse();
     assert_eq!(triggers, ["start", "retry", "retry", "retry", "retry"]);

@@ -2,7 +2,6 @@
 //! Knows nothing of files, stores or the ledger.
 
 mod azure;
-mod cache;
 mod classify;
 mod embedded;
 #[cfg(any(test, fuzzing))]
@@ -24,7 +23,6 @@ use async_trait::async_trait;
 use crate::model::{Fingerprint, StageError, StageResult, Vector};
 
 pub use azure::azure_embedder;
-pub use cache::{CacheKey, VectorCache};
 pub use embedded::Embedded;
 #[cfg(any(test, fuzzing))]
 pub use fuzz::fuzz;

@@ -15,10 +15,11 @@ use std::sync::{Arc, LazyLock};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::Embedder;
 use super::embedded::{Embedded, is_usable};
-use super::{CacheKey, Embedder, VectorCache};
 use crate::blocking::Lane;
 use crate::model::{ErrorKind, EventSink, StageError, StageResult, Vector};
+use crate::state::{CacheKey, SqliteVectorCache};
 use desk::{Desk, Message, Request};
 
 /// Concurrent cache calls of projects: one running, one queued, since a cache serializes its calls. The
@@ -29,7 +30,7 @@ static CACHE: LazyLock<Lane> = LazyLock::new(|| Lane::of(2));
 pub struct EmbedQueue {
     desk: mpsc::UnboundedSender<Message>,
     embedder: Arc<dyn Embedder>,
-    cache: Option<Arc<VectorCache>>,
+    cache: Option<Arc<SqliteVectorCache>>,
 }
 
 impl EmbedQueue {
@@ -38,7 +39,7 @@ impl EmbedQueue {
     /// with `Cancelled`.
     pub fn new(
         embedder: Arc<dyn Embedder>,
-        cache: Option<Arc<VectorCache>>,
+        cache: Option<Arc<SqliteVectorCache>>,
         cancel: CancellationToken,
         events: EventSink,
     ) -> Self {

@@ -162,7 +162,7 @@ mod tests {
             same(token);
         }
         same(include_str!("tokens.rs"));
-        same(include_str!("cache.rs"));
+        same(include_str!("service.rs"));
     }
 
     proptest! {

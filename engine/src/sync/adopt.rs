@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use super::prepare::stored_fingerprint;
 use super::project_run::ProjectRun;
-use crate::ledger::AdoptedRecord;
 use crate::model::{StageResult, Vector};
+use crate::state::AdoptedRecord;
 use crate::store::StoredRecord;
 
 /// Ids in a fetch: what the smallest store takes by URL.

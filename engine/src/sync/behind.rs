@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use super::setup::Project;
-use crate::ledger::Ledger;
 use crate::model::StageResult;
+use crate::state::SqliteState;
 
 /// Maximum number of repositories of a project counted per round. The others follow in later rounds, so an
 /// outage costs a service a few requests instead of thousands.
 const AT_A_TIME: usize = 20;
 
 /// Counts the commits that the repositories of a project are behind, where the count is not known yet.
-pub async fn count_behind(project: &Project, ledger: &Arc<Ledger>) -> StageResult<()> {
+pub async fn count_behind(project: &Project, ledger: &Arc<SqliteState>) -> StageResult<()> {
     let name = project.name().to_owned();
     let uncounted = ledger.call(move |ledger| ledger.uncounted(&name, AT_A_TIME)).await?;
     for one in uncounted {

@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::project_run::ProjectRun;
-use crate::ledger::Leftover;
 use crate::model::{Fingerprint, GitSha};
 use crate::plan::{Estimate, SecretFound};
+use crate::state::Leftover;
 
 /// What a plan sends, for each embedder identity: equal texts are sent once, whichever projects they come
 /// from.

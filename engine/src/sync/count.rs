@@ -13,10 +13,10 @@ use super::sample::bytes;
 use super::setup::{Project, item_or_fatal};
 use super::writer::{believes, step};
 use crate::chunk::clean;
-use crate::ledger::FileKey;
 use crate::model::{GitSha, RepoRef, SecretsMode, SkipReason, StageError, StageResult, TreeEntry};
 use crate::plan::{Estimate, RepositoryTask, SecretFound, Write};
 use crate::source::ContentSink;
+use crate::state::FileKey;
 
 /// Files whose content turned out not to be for the index, by path.
 pub(crate) type LeftOut = BTreeMap<String, SkipReason>;

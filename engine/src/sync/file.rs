@@ -12,12 +12,12 @@ use super::budget::Taken;
 use super::prepare::{CORES, Draft, Origin, Prepared, prepare};
 use super::project_run::ProjectRun;
 use super::writer::{FileWrite, Writer};
-use crate::ledger::FileStatus;
 use crate::model::{
     ErrorKind, Event, GitSha, Phase, Record, RepoRef, StageError, StageResult, TreeEntry, Vector,
 };
 use crate::plan::Write;
 use crate::source::ContentSink;
+use crate::state::FileStatus;
 
 /// The files of one repository on their way.
 pub(crate) struct Files {

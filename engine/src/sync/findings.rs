@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::ledger::SelectedRepository;
 use crate::model::StageError;
+use crate::state::SelectedRepository;
 
 /// The findings of one run, by repository.
 #[derive(Debug, Default)]

@@ -11,10 +11,10 @@ use super::prepare::CORES;
 use super::project_run::ProjectRun;
 use super::setup::{Project, item_or_fatal};
 use super::survey::Listed;
-use crate::ledger::{FileStatus, KnownFile, RepositoryRow, RepositorySync};
 use crate::model::{ErrorKind, GitSha, RepoEntry, RepoRef, SkipReason, StageError, StageResult, TreeEntry};
 use crate::plan::{Attributes, Desired, Recorded, RecordedState, RepositoryTask, basis, diff};
 use crate::source::{ContentSink, Head};
+use crate::state::{FileStatus, KnownFile, RepositoryRow, RepositorySync};
 
 /// Bytes of all `.gitattributes` files of a tree, which are held in memory together.
 const MOST_ATTRIBUTE_BYTES: u64 = 16 << 20;

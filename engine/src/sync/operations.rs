@@ -14,19 +14,19 @@ use super::project_run::LedgerAnswers;
 use super::setup::{Project, Recipes};
 use crate::chunk::clean;
 use crate::embed::Embedded;
-use crate::ledger::Ledger;
 use crate::model::{
     ErrorKind, GitSha, Metadata, Place, Record, RepoEntry, RepoRef, SecretsMode, SkipReason, StageError,
     StageResult, TreeEntry, Vector,
 };
 use crate::plan::Attributes;
 use crate::source::{ChangedFile, ContentSink, Head, Selection};
+use crate::state::SqliteState;
 use crate::store::{StoreDescription, StoreLimits};
 
 /// The repositories that a project selects, or those of an owner through the project's source.
 pub async fn repositories(
     project: &Project,
-    ledger: &Arc<Ledger>,
+    ledger: &Arc<SqliteState>,
     owner: Option<(String, Option<String>)>,
 ) -> StageResult<Vec<RepoEntry>> {
     let selection = match owner {
@@ -36,13 +36,21 @@ pub async fn repositories(
     list(project, ledger, &selection).await
 }
 
-async fn list(project: &Project, ledger: &Arc<Ledger>, selection: &Selection) -> StageResult<Vec<RepoEntry>> {
+async fn list(
+    project: &Project,
+    ledger: &Arc<SqliteState>,
+    selection: &Selection,
+) -> StageResult<Vec<RepoEntry>> {
     let answers = LedgerAnswers { ledger: Arc::clone(ledger), dry: true };
     Ok(project.source.list(selection, &answers, false).await?.repositories)
 }
 
 /// A repository of this name, where the project selects it.
-pub async fn selected(project: &Project, ledger: &Arc<Ledger>, name: &str) -> StageResult<Option<RepoEntry>> {
+pub async fn selected(
+    project: &Project,
+    ledger: &Arc<SqliteState>,
+    name: &str,
+) -> StageResult<Option<RepoEntry>> {
     let same = |repo: &RepoRef| repo.name.eq_ignore_ascii_case(name);
     let listed = match &project.selection {
         Selection::Named(repos) => match repos.iter().find(|repo| same(repo)) {

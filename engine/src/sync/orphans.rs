@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::setup::{Engine, Options};
 use super::stats::RunStats;
-use crate::ledger::{Leftover, OrphanProject};
 use crate::model::{ErrorKind, Event, ProjectReport, StageError, StageResult};
 use crate::plan::{Action, FilePlan, OrphanFate, ProjectPlan, RepositoryPlan, orphan_fate};
+use crate::state::{Leftover, OrphanProject};
 
 /// Deals with the projects that are not declared any more; one report for each of which something
 /// is in the index.

@@ -14,9 +14,9 @@ use super::project_run::ProjectRun;
 use super::saved::{Header, PlanWriter};
 use super::setup::{Candidate, Engine, Options, Project};
 use super::stats::failure;
-use crate::ledger::Ledger;
 use crate::model::{Fingerprint, StageError, StageResult};
 use crate::plan::{Plan, ProjectPlan};
+use crate::state::SqliteState;
 
 /// Plans these projects. `exact`: contents are fetched and chunked, so that chunks, texts and
 /// tokens are counted; without it they are, where reading contents costs nothing (local Git).
@@ -33,7 +33,7 @@ pub async fn plan(
     }
     let options = Arc::new(options);
     let mut projects = Vec::new();
-    let mut basis = vec![engine.ledger.call(Ledger::revision).await?.to_string()];
+    let mut basis = vec![engine.ledger.call(SqliteState::revision).await?.to_string()];
     let mut all_exact = true;
     let mut sent = Sent::default();
     for candidate in candidates {

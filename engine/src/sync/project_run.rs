@@ -9,16 +9,16 @@ use super::budget::Share;
 use super::findings::Findings;
 use super::setup::{Engine, Options, Project, Recipes};
 use super::stats::RunStats;
-use crate::ledger::{Ledger, ProjectKey};
 use crate::model::{Event, Fingerprint, Place, StageError, StageResult, Withheld};
 use crate::source::AnswerCache;
+use crate::state::{ProjectKey, SqliteState};
 
 /// What the tasks of one project's run share.
 pub(crate) struct ProjectRun {
     pub(crate) engine: Arc<Engine>,
     pub(crate) project: Arc<Project>,
     pub(crate) options: Arc<Options>,
-    ledger: Arc<Ledger>,
+    ledger: Arc<SqliteState>,
     /// The project's number in the ledger.
     pub(crate) id: i64,
     /// Where its vectors belong.
@@ -69,7 +69,7 @@ impl ProjectRun {
         let (ledger, (id, place_id)) = match entered {
             Some(ids) => (Arc::clone(&engine.ledger), ids),
             None if dry => {
-                let scratch = Arc::new(Ledger::in_memory()?);
+                let scratch = Arc::new(SqliteState::in_memory()?);
                 let ids = enter(&scratch, &project, &place).await?;
                 (scratch, ids)
             }
@@ -122,7 +122,7 @@ impl ProjectRun {
     pub(crate) async fn ledger<T, F>(self: &Arc<Self>, work: F) -> StageResult<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Ledger, ProjectKey<'_>) -> StageResult<T> + Send + 'static,
+        F: FnOnce(&SqliteState, ProjectKey<'_>) -> StageResult<T> + Send + 'static,
     {
         let run = Arc::clone(self);
         self.ledger.call(move |ledger| work(ledger, run.key())).await
@@ -223,7 +223,7 @@ impl ProjectRun {
 }
 
 /// The numbers of a project and its place, entered where they are new.
-async fn enter(ledger: &Arc<Ledger>, project: &Arc<Project>, place: &Place) -> StageResult<(i64, i64)> {
+async fn enter(ledger: &Arc<SqliteState>, project: &Arc<Project>, place: &Place) -> StageResult<(i64, i64)> {
     let (project, place) = (Arc::clone(project), place.clone());
     ledger
         .call(move |ledger| Ok((ledger.put_project(&project.row, Utc::now())?, ledger.place_id(&place)?)))
@@ -246,7 +246,7 @@ async fn peek(engine: &Engine, project: &Arc<Project>, place: &Place) -> StageRe
 /// Conditional answers kept in the ledger. A failing ledger only costs requests here; it fails the
 /// run where it matters.
 pub(crate) struct LedgerAnswers {
-    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) ledger: Arc<SqliteState>,
     /// True for a plan: nothing is written.
     pub(crate) dry: bool,
 }

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::project_run::ProjectRun;
-use crate::ledger::{FileKey, Ledger, Leftover, ProjectKey};
 use crate::model::{Event, StageError, StageResult};
 use crate::plan::Removal;
+use crate::state::{FileKey, Leftover, ProjectKey, SqliteState};
 use crate::store::VectorStore;
 
 /// Deletes the vectors of files, wherever they are, then forgets the files.
@@ -57,7 +57,7 @@ pub(crate) async fn remove_files(run: &Arc<ProjectRun>, files: Vec<Removal>) -> 
 
 /// Every id of these files, in whatever place, each with repository and path.
 fn ids_of(
-    ledger: &Ledger,
+    ledger: &SqliteState,
     project: ProjectKey<'_>,
     files: Vec<(String, String)>,
 ) -> StageResult<Vec<(Leftover, String, String)>> {

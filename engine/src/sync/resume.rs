@@ -9,10 +9,10 @@ use super::operations::reaches;
 use super::project_run::ProjectRun;
 use super::setup::item_or_fatal;
 use super::survey::Listed;
-use crate::ledger::RepositoryRow;
 use crate::model::{StageError, StageResult};
 use crate::plan::{RepositoryTask, basis};
 use crate::source::Head;
+use crate::state::RepositoryRow;
 
 /// What to do about a task that may not be carried out.
 pub(super) const PLAN_AGAIN: &str = "make a new plan with `reposync plan --out FILE`";

@@ -20,8 +20,8 @@ use super::selected::record_findings;
 use super::setup::{Candidate, Engine, Options, Project};
 use super::stats::RunStats;
 use super::writer::Writer;
-use crate::ledger::NewRun;
 use crate::model::{ErrorKind, Event, EventSink, Outcome, ProjectReport, Report, StageError, StageResult};
+use crate::state::NewRun;
 
 /// Events kept for the history of a run.
 const KEPT_EVENTS: usize = 200;

@@ -11,11 +11,11 @@ use super::options::SavedOptions;
 use crate::chunk::secrets::Scanner;
 use crate::chunk::{Chunker, Limits, TokenCounter};
 use crate::embed::{EmbedQueue, Embedder};
-use crate::ledger::{Ledger, ProjectRow};
 use crate::model::{BranchRef, EventSink, Fingerprint, Place, SecretsMode, StageResult};
 use crate::notify::Notifier;
 use crate::plan::{Guard, Prune, RecipePart, RecipeParts, Selector, SpendingGuard};
 use crate::source::{Selection, Source};
+use crate::state::{ProjectRow, SqliteState};
 use crate::store::VectorStore;
 
 /// Bytes of metadata that are not the chunk's own: project, repository, path, ids, links. Paths
@@ -65,7 +65,7 @@ pub struct Candidate {
 #[derive(Clone)]
 pub struct Engine {
     /// The ledger.
-    pub ledger: Arc<Ledger>,
+    pub ledger: Arc<SqliteState>,
     /// Every store that the file reaches, for cleaning places that projects have left.
     pub stores: Vec<Arc<dyn VectorStore>>,
     /// Bounds that all projects share.

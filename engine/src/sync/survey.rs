@@ -8,9 +8,9 @@ use chrono::Utc;
 use super::project_run::{LedgerAnswers, ProjectRun};
 use super::selected::record_listing;
 use super::setup::{named, selection_fingerprint};
-use crate::ledger::RepositoryRow;
 use crate::model::{RepoEntry, StageError, StageResult};
 use crate::plan::{Missing, MissingReason};
+use crate::state::RepositoryRow;
 
 /// Why a repository is reported that its source does not list.
 const NOT_LISTED: &str = "is not in the listing any more";

@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::parts::ProjectStore;
 use super::stats::failure;
-use crate::ledger::{FileIds, Ledger};
 use crate::model::{Place, ProjectVerify, StageError, StageResult};
+use crate::state::{FileIds, SqliteState};
 
 /// Ids in a fetch: what the smallest store takes by URL.
 const FETCH: usize = 100;
@@ -31,7 +31,7 @@ pub struct Finding {
 /// Compares what the ledger believes to be in each project's place with what is there. Writes
 /// nothing. `declared`: the names of all projects of the file.
 pub async fn check(
-    ledger: &Arc<Ledger>,
+    ledger: &Arc<SqliteState>,
     projects: &[(String, StageResult<ProjectStore>)],
     declared: &[String],
     cancel: &CancellationToken,
@@ -56,7 +56,7 @@ pub async fn check(
 }
 
 async fn check_project(
-    ledger: &Arc<Ledger>,
+    ledger: &Arc<SqliteState>,
     project: &ProjectStore,
     declared: &[String],
     cancel: &CancellationToken,
@@ -138,7 +138,7 @@ async fn check_project(
 /// would look like an orphan.
 #[expect(clippy::type_complexity, reason = "two lists of ids and the files")]
 fn believed(
-    ledger: &Ledger,
+    ledger: &SqliteState,
     project: &str,
     place: &Place,
 ) -> StageResult<Option<((Vec<String>, Vec<String>), Vec<FileIds>)>> {
@@ -160,7 +160,7 @@ fn example(report: &mut ProjectVerify, text: impl FnOnce() -> String) {
 /// Deletes orphans and marks files with holes, so that the next run writes them again (their
 /// vectors come from the cache). The caller holds the run lock, runs, and checks again.
 pub async fn mend(
-    ledger: &Arc<Ledger>,
+    ledger: &Arc<SqliteState>,
     projects: &[(String, StageResult<ProjectStore>)],
     findings: &mut [Finding],
 ) -> StageResult<()> {

@@ -14,9 +14,9 @@ use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use super::project_run::ProjectRun;
-use crate::ledger::{FileKey, FileRow, FileStatus, HeldIds, StoredChunk};
 use crate::model::{Event, Fingerprint, GitSha, Phase, Record, SkipReason, StageError, StageResult};
 use crate::plan::{Reason, RecordedState, Write};
+use crate::state::{FileKey, FileRow, FileStatus, HeldIds, StoredChunk};
 
 /// How long a group that is not full waits for another file.
 const LINGER: Duration = Duration::from_millis(20);

@@ -19,13 +19,13 @@ use crate::chunk::{
     Chunker, CodeChunker, ComponentChunker, MarkdownChunker, SentenceChunker, TokenCounter, WasmSettings,
 };
 use crate::config::{self, Config, Stage, StageKind};
-use crate::embed::{EmbedQueue, Embedder, LocalEmbedder, VectorCache, azure_embedder, openai_embedder};
-use crate::ledger::{Ledger, ProjectRow};
+use crate::embed::{EmbedQueue, Embedder, LocalEmbedder, azure_embedder, openai_embedder};
 use crate::model::{BranchRef, ErrorKind, EventSink, PathMatcher, SecretsMode, StageError, StageResult};
 use crate::net::{RetryPolicy, Timeouts};
 use crate::notify::{Notifier, slack_notifier, webhook_notifier};
 use crate::plan::Selector;
 use crate::source::{GitSource, GithubSource, Selection, Source, refuse_tracked};
+use crate::state::{ProjectRow, SqliteState, SqliteVectorCache};
 use crate::store::{PineconeStore, SqliteStore, VectorStore};
 use crate::sync::{Bounds, Candidate, Engine, Project, ProjectFiles, ProjectSearch, ProjectStore};
 
@@ -37,7 +37,7 @@ pub struct Workshop {
     events: EventSink,
     bounds: Bounds,
     host: OnceLock<ComponentHost>,
-    cache: OnceLock<Arc<VectorCache>>,
+    cache: OnceLock<Arc<SqliteVectorCache>>,
     made: Mutex<Made>,
     /// By stage, the digest of the component that was loaded first. Projects, checks and
     /// `reposync.lock` read the file one after the other, and must speak of the same one.
@@ -151,7 +151,7 @@ impl Workshop {
     pub fn engine(
         &self,
         config: &Config,
-        ledger: Arc<Ledger>,
+        ledger: Arc<SqliteState>,
         events: EventSink,
         cancel: CancellationToken,
     ) -> Engine {
@@ -370,8 +370,8 @@ impl Workshop {
         })
     }
 
-    fn cache(&self, config: &Config) -> Arc<VectorCache> {
-        let open = || Arc::new(VectorCache::open(&config.engine.cache, config.engine.cache_size));
+    fn cache(&self, config: &Config) -> Arc<SqliteVectorCache> {
+        let open = || Arc::new(SqliteVectorCache::open(&config.engine.cache, config.engine.cache_size));
         Arc::clone(self.cache.get_or_init(open))
     }
 

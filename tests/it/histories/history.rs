@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use reposync::chunk::{Chunker, SentenceChunker, SentenceSettings};
-use reposync::embed::{CacheKey, EmbedQueue, Embedder as _, VectorCache};
-use reposync::ledger::{Ledger, ProjectRow};
+use reposync::embed::{EmbedQueue, Embedder as _};
 use reposync::model::{
     BranchRef, ByteSize, EventSink, Fingerprint, Outcome, PathMatcher, Report, SecretsMode, StageResult,
 };
 use reposync::plan::{Action, Guard, Plan, Prune, Selector, SpendingGuard};
 use reposync::source::Selection;
+use reposync::state::{CacheKey, ProjectRow, SqliteState, SqliteVectorCache};
 use reposync::store::VectorStore;
 use reposync::sync::{Bounds, Candidate, Engine, Options, Project, plan, run};
 use serde_json::{Map, Value};
@@ -39,8 +39,8 @@ struct Settings {
 struct History {
     lab: Lab,
     settings: Settings,
-    ledger: Arc<Ledger>,
-    cache: Arc<VectorCache>,
+    ledger: Arc<SqliteState>,
+    cache: Arc<SqliteVectorCache>,
     store: Arc<LabStore>,
     _folder: tempfile::TempDir,
 }
@@ -75,7 +75,7 @@ impl History {
             ledger: lab.ledger(),
             lab,
             settings: Settings { chunk_size: 0, component: None, namespace: 0, model: 0 },
-            cache: Arc::new(VectorCache::open(folder.path(), ByteSize::mib(64))),
+            cache: Arc::new(SqliteVectorCache::open(folder.path(), ByteSize::mib(64))),
             _folder: folder,
         }
     }
@@ -97,7 +97,7 @@ impl History {
         &self,
         store: Arc<dyn VectorStore>,
         embedder: LabEmbedder,
-        cache: Option<Arc<VectorCache>>,
+        cache: Option<Arc<SqliteVectorCache>>,
     ) -> Project {
         let wanted = self.lab.lock().wanted.clone();
         let exclude_patterns: Vec<String> =
@@ -194,7 +194,7 @@ impl History {
         runtime().block_on(async {
             let embedder = LabEmbedder::new(None, self.settings.model);
             let project = self.project(Arc::clone(&store), embedder, None);
-            let ledger = Arc::new(Ledger::in_memory().expect("a ledger"));
+            let ledger = Arc::new(SqliteState::in_memory().expect("a ledger"));
             let report = go(ledger, project, false, Prune::No).await.expect("a ledger in order");
             assert_eq!(report.outcome, Outcome::Done, "{report:?}");
             contents(&*store).await
@@ -399,7 +399,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 /// An engine over one project, and the options of a run.
 fn setup(
-    ledger: Arc<Ledger>,
+    ledger: Arc<SqliteState>,
     project: Project,
     full: bool,
     prune: Prune,
@@ -419,7 +419,7 @@ fn setup(
     (Arc::new(engine), vec![candidate], options)
 }
 
-async fn go(ledger: Arc<Ledger>, project: Project, full: bool, prune: Prune) -> StageResult<Report> {
+async fn go(ledger: Arc<SqliteState>, project: Project, full: bool, prune: Prune) -> StageResult<Report> {
     let (engine, candidates, options) = setup(ledger, project, full, prune);
     run(engine, candidates, options, None, "test").await
 }

@@ -16,8 +16,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::embed::embedded::{Embedded, is_usable};
-use crate::embed::{CacheKey, EmbedLimits, Embedder, Embeddings, VectorCache};
+use crate::embed::{EmbedLimits, Embedder, Embeddings};
 use crate::model::{ErrorKind, Event, EventSink, ServiceKind, StageError, StageResult, Vector};
+use crate::state::{CacheKey, SqliteVectorCache};
 
 /// Maximum number of linger periods before a batch is sent, so that a steady trickle cannot delay it forever.
 const LONGEST_LINGER: u32 = 20;
@@ -72,7 +73,7 @@ struct Answered {
 
 pub(super) struct Desk {
     embedder: Arc<dyn Embedder>,
-    cache: Option<Arc<VectorCache>>,
+    cache: Option<Arc<SqliteVectorCache>>,
     cancel: CancellationToken,
     events: EventSink,
     stage: String,
@@ -100,7 +101,7 @@ pub(super) struct Desk {
 impl Desk {
     pub(super) fn new(
         embedder: Arc<dyn Embedder>,
-        cache: Option<Arc<VectorCache>>,
+        cache: Option<Arc<SqliteVectorCache>>,
         cancel: CancellationToken,
         events: EventSink,
     ) -> Self {
@@ -423,7 +424,7 @@ impl Desk {
 /// One call, its answer checked and put into the cache.
 async fn call(
     embedder: &dyn Embedder,
-    cache: Option<Arc<VectorCache>>,
+    cache: Option<Arc<SqliteVectorCache>>,
     batch: &[Text],
 ) -> StageResult<Answered> {
     let inputs: Vec<&str> = batch.iter().map(|text| &*text.input).collect();

@@ -10,8 +10,8 @@ mod store;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use reposync::ledger::{Ledger, Moment};
 use reposync::model::{Fingerprint, GitSha, StageError, StageResult, file_prefix};
+use reposync::state::{Moment, SqliteState};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use chunker::LabComponent;
@@ -134,10 +134,10 @@ impl Lab {
     }
 
     /// A ledger in memory whose writes the faults strike.
-    pub(crate) fn ledger(&self) -> Arc<Ledger> {
+    pub(crate) fn ledger(&self) -> Arc<SqliteState> {
         let lab = self.clone();
         let striking = Mutex::new(Turn::Go);
-        let ledger = Ledger::in_memory().expect("a ledger");
+        let ledger = SqliteState::in_memory().expect("a ledger");
         ledger.watch(move |_, moment| {
             let mut turn = striking.lock().unwrap_or_else(PoisonError::into_inner);
             if moment == Moment::Before {

@@ -248,8 +248,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::ledger::Ledger;
     use crate::model::DeclaredProject;
+    use crate::state::sqlite::SqliteState;
 
     #[test]
     fn an_older_ledger_is_brought_up_whoever_opens_it() {
@@ -266,7 +266,7 @@ mod tests {
             conn.execute(sql, [run, &at, outcome, &report]).expect("a run");
         }
         drop(conn);
-        let ledger = Ledger::open_read_only(&path).expect("opened").expect("there");
+        let ledger = SqliteState::open_read_only(&path).expect("opened").expect("there");
         let declared = [DeclaredProject { name: "p".into(), enabled: true, repositories: Vec::new() }];
         let status = ledger.status(&declared, chrono::Utc::now()).expect("read");
         let last = status.projects[0].last_run.as_ref().expect("it ran");
@@ -275,7 +275,7 @@ mod tests {
         // A reader leaves the file to whoever writes it; a writer brings it up.
         let conn = Connection::open(&path).expect("opened");
         assert!(is_older(&conn).expect("read"));
-        let ledger = Ledger::open(&path).expect("opened");
+        let ledger = SqliteState::open(&path).expect("opened");
         assert!(ledger.status(&declared, chrono::Utc::now()).is_ok());
         assert!(!is_older(&conn).expect("read"));
     }

@@ -1,14 +1,12 @@
-//! The ledger: what we believe is stored, file by file, chunk by chunk. The only thing that says
-//! "done", and it is written last. A plain struct over SQLite; tests open it in memory.
+//! The state in an SQLite file, the ledger, and the vector cache in another.
 //!
-//! Its methods block; async callers go through [`Ledger::call`].
+//! Methods of [`SqliteState`] block; async callers go through [`SqliteState::call`].
 
 mod adopt;
 mod answers;
 mod explain;
 mod files;
 mod intents;
-mod keys;
 mod lock;
 mod projects;
 mod repositories;
@@ -17,6 +15,7 @@ mod schema;
 mod selected;
 mod status;
 mod upgrade;
+mod vector_cache;
 mod verify;
 mod watch;
 
@@ -35,18 +34,9 @@ use crate::private;
 use crate::sqlite::{Unlocked, copy_in_memory, open_to_read, use_wal};
 use crate::state_folder;
 
-pub use adopt::AdoptedRecord;
-pub use files::{FileRow, FileStatus, KnownFile, StoredChunk};
-pub(crate) use intents::HeldIds;
-pub(crate) use keys::FileKey;
-pub use keys::Leftover;
 pub use lock::RunLock;
 pub(crate) use lock::rewrite;
-pub use projects::{OrphanProject, ProjectRow};
-pub use repositories::{RepositoryRow, RepositorySync, Uncounted};
-pub use runs::{NewRun, RunQuery, RunRow};
-pub use selected::SelectedRepository;
-pub use verify::FileIds;
+pub use vector_cache::SqliteVectorCache;
 pub use watch::Moment;
 use watch::Watch;
 
@@ -63,7 +53,7 @@ const CALLS: usize = 2;
 
 /// The ledger.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct SqliteState {
     conn: Mutex<Connection>,
     path: PathBuf,
     /// Where the file could only be opened without locks.
@@ -72,7 +62,7 @@ pub struct Ledger {
     calls: Lane,
 }
 
-impl Ledger {
+impl SqliteState {
     /// Opens the ledger for writing; creates or migrates it where needed.
     ///
     /// Fails, and changes nothing, on a newer ledger, a damaged one, a database that is none, or a
@@ -172,7 +162,7 @@ impl Ledger {
     pub async fn call<T, F>(self: &Arc<Self>, work: F) -> StageResult<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Ledger) -> StageResult<T> + Send + 'static,
+        F: FnOnce(&SqliteState) -> StageResult<T> + Send + 'static,
     {
         let ledger = Arc::clone(self);
         self.calls.run(move || work(&ledger)).await.map_err(|error| {

@@ -1,24 +1,15 @@
 //! Ids of which no file's row tells the truth: announced upserts and deletes, and what a move left
 //! behind.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use rusqlite::{Connection, params};
 
-use super::keys::{FileKey, Leftover};
-use super::{Ledger, ProjectKey, touch};
+use super::{ProjectKey, SqliteState, touch};
 use crate::model::{Fingerprint, StageResult};
+use crate::state::ids::{FileKey, HeldIds, Leftover};
 
-/// What may be in a place for one file.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct HeldIds {
-    /// Recorded chunks, with the fingerprint of their metadata.
-    pub(crate) chunks: BTreeMap<String, Fingerprint>,
-    /// Ids of unknown state: open intents and leftovers.
-    pub(crate) open: BTreeSet<String>,
-}
-
-impl Ledger {
+impl SqliteState {
     /// Records, durably, that records of these files are about to be written in a place, or deleted
     /// from it. One transaction for each upsert batch, before it is sent.
     pub(crate) fn open_intents<'a>(

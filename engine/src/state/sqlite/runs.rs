@@ -5,8 +5,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params, params};
 
-use super::{Ledger, timestamp};
+use super::{SqliteState, timestamp};
 use crate::model::{Event, Report, StageResult};
+use crate::state::run::{NewRun, RunQuery, RunRow};
 
 /// Maximum number of runs kept of one project, whatever their age: a project that runs on every push
 /// must not fill the disk.
@@ -16,61 +17,7 @@ const KEPT_EVENTS: usize = 200;
 
 const COLUMNS: &str = "id, request, project, trigger, started_at, finished_at, outcome, report";
 
-/// A run that begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewRun {
-    /// Its id, unique in the ledger.
-    pub id: String,
-    /// The id of the request that asked for it. A request over several projects has a run for each;
-    /// for a request with a single run this is the run's own id.
-    pub request: String,
-    /// The project; `None`: several projects, or what the file does not declare any more.
-    pub project: Option<String>,
-    /// What started it.
-    pub trigger: String,
-}
-
-/// One run.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct RunRow {
-    /// Its id.
-    pub id: String,
-    /// See [`NewRun::request`].
-    pub request: String,
-    /// See [`NewRun::project`].
-    pub project: Option<String>,
-    /// What started it.
-    pub trigger: String,
-    /// When it started (UTC, RFC 3339).
-    pub started_at: String,
-    /// When it ended; `None`: it is still running, or was killed.
-    pub finished_at: Option<String>,
-    /// How it ended, as [`crate::model::Outcome`] is written.
-    pub outcome: Option<String>,
-    /// Its report.
-    pub report: Option<Report>,
-}
-
-/// Which part of the history to read.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RunQuery {
-    /// At most this many runs.
-    pub limit: usize,
-    /// Only runs older than the run with this id: the next page. An id that the history does not hold
-    /// gives no runs.
-    pub before: Option<String>,
-    /// Only runs in which this project took part.
-    pub project: Option<String>,
-}
-
-impl RunQuery {
-    /// The newest runs of all projects.
-    pub fn newest(limit: usize) -> Self {
-        Self { limit, ..Self::default() }
-    }
-}
-
-impl Ledger {
+impl SqliteState {
     /// Records a run that begins, and deletes old runs: those older than `keep`, but for the newest of
     /// each project, and those beyond the newest 1,000 of this project.
     pub fn start_run(&self, run: &NewRun, keep: Duration, now: DateTime<Utc>) -> StageResult<()> {
@@ -232,7 +179,7 @@ mod tests {
         DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::minutes(minutes)
     }
 
-    fn start(ledger: &Ledger, id: &str, request: &str, project: Option<&str>, minutes: i64) {
+    fn start(ledger: &SqliteState, id: &str, request: &str, project: Option<&str>, minutes: i64) {
         let run = NewRun {
             id: id.into(),
             request: request.into(),
@@ -242,13 +189,13 @@ mod tests {
         ledger.start_run(&run, 90 * DAY, at(minutes)).expect("started");
     }
 
-    fn ids(ledger: &Ledger, query: &RunQuery) -> Vec<String> {
+    fn ids(ledger: &SqliteState, query: &RunQuery) -> Vec<String> {
         ledger.runs(query).expect("read").into_iter().map(|row| row.id).collect()
     }
 
     #[test]
     fn a_busy_project_does_not_push_others_out_of_the_history() {
-        let ledger = Ledger::in_memory().expect("a ledger");
+        let ledger = SqliteState::in_memory().expect("a ledger");
         start(&ledger, "quiet", "quiet", Some("quiet"), 0);
         for n in 0..KEPT_RUNS + 5 {
             start(&ledger, &format!("busy-{n:04}"), "r", Some("busy"), n);
@@ -260,7 +207,7 @@ mod tests {
 
     #[test]
     fn runs_go_by_age_but_the_newest_of_each_project_stays() {
-        let ledger = Ledger::in_memory().expect("a ledger");
+        let ledger = SqliteState::in_memory().expect("a ledger");
         let day = 24 * 60;
         for (id, project, days) in
             [("1", Some("a"), 0), ("2", Some("a"), 1), ("3", Some("b"), 1), ("4", None, 1), ("5", None, 2)]
@@ -273,7 +220,7 @@ mod tests {
 
     #[test]
     fn pages_follow_each_other_without_a_gap() {
-        let ledger = Ledger::in_memory().expect("a ledger");
+        let ledger = SqliteState::in_memory().expect("a ledger");
         // Two runs of the same moment: the id decides.
         for (id, minutes) in [("a", 0), ("b", 1), ("c", 1), ("d", 2), ("e", 3)] {
             start(&ledger, id, id, Some("p"), minutes);
@@ -292,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_projects_history_holds_runs_over_several_projects() {
-        let ledger = Ledger::in_memory().expect("a ledger");
+        let ledger = SqliteState::in_memory().expect("a ledger");
         start(&ledger, "1", "1", None, 0);
         start(&ledger, "2", "2", Some("a"), 1);
         start(&ledger, "3", "3", None, 2);
@@ -323,7 +270,7 @@ mod tests {
 
     #[test]
     fn an_id_stands_for_its_run_or_for_the_runs_of_its_request() {
-        let ledger = Ledger::in_memory().expect("a ledger");
+        let ledger = SqliteState::in_memory().expect("a ledger");
         start(&ledger, "20.a", "20", Some("a"), 0);
         start(&ledger, "20.b", "20", Some("b"), 0);
         // The string begins alike; the request is another one.

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use super::lock::{RunLock, daemon_of, with_suffix as beside};
-use super::{BUSY, Ledger, STAGE, cannot_open, schema};
+use super::{BUSY, STAGE, SqliteState, cannot_open, schema};
 use crate::model::{Running, StageError, StageResult};
 use crate::private;
 use crate::sqlite::copy_into;
 
-impl Ledger {
-    /// Opens the ledger for writing like [`Ledger::open`], for a caller that holds the run lock.
+impl SqliteState {
+    /// Opens the ledger for writing like [`SqliteState::open`], for a caller that holds the run lock.
     pub fn open_locked(path: &Path, lock: &RunLock) -> StageResult<Self> {
         Self::open_for(path, Some(lock))
     }
@@ -146,7 +146,7 @@ mod tests {
     fn a_copy_of_the_old_ledger_is_left_behind() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = old(folder.path());
-        let ledger = Ledger::open(&path).expect("brought up");
+        let ledger = SqliteState::open(&path).expect("brought up");
         let run = ledger.run("20.docs").expect("read").expect("kept");
         assert_eq!((run.request.as_str(), run.project.as_deref()), ("20", Some("docs")));
         let copy = folder.path().join("state.db.v2.bak");
@@ -161,7 +161,7 @@ mod tests {
         drop(ledger);
         std::fs::remove_file(&path).expect("removed");
         std::fs::copy(&copy, &path).expect("put back");
-        assert!(Ledger::open(&path).expect("brought up").run("20.docs").expect("read").is_some());
+        assert!(SqliteState::open(&path).expect("brought up").run("20.docs").expect("read").is_some());
     }
 
     #[test]
@@ -169,7 +169,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("state.db");
         for _ in 0..2 {
-            drop(Ledger::open(&path).expect("opened"));
+            drop(SqliteState::open(&path).expect("opened"));
         }
         let names =
             std::fs::read_dir(folder.path()).expect("read").map(|entry| entry.expect("read").file_name());
@@ -191,7 +191,7 @@ mod tests {
         let conn = Connection::open(&path).expect("opened");
         conn.execute("UPDATE runs SET outcome = 'done'", []).expect("usable");
         drop(conn);
-        let run = Ledger::open(&path).expect("room again").run("20.docs").expect("read").expect("kept");
+        let run = SqliteState::open(&path).expect("room again").run("20.docs").expect("read").expect("kept");
         assert_eq!(run.outcome.as_deref(), Some("done"));
     }
 
@@ -200,7 +200,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = old(folder.path());
         std::fs::create_dir_all(folder.path().join("state.db.v2.bak/in-the-way")).expect("made");
-        let error = Ledger::open(&path).expect_err("refused");
+        let error = SqliteState::open(&path).expect_err("refused");
         assert!(error.message.starts_with("cannot copy the ledger to "), "{}", error.message);
         assert_eq!(version(&path), 2);
         assert!(!folder.path().join("state.db.v2.bak.tmp").exists());
@@ -211,18 +211,18 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = old(folder.path());
         let run = RunLock::take(&path).expect("free");
-        let error = Ledger::open(&path).expect_err("a run is at work");
+        let error = SqliteState::open(&path).expect_err("a run is at work");
         assert!(error.message.contains("while another run is at work (process "), "{}", error.message);
         // The run itself may bring it up, once no daemon is there.
         let daemon = File::create(beside(&path, ".daemon")).expect("made");
         daemon.lock().expect("locked");
-        let error = Ledger::open_locked(&path, &run).expect_err("a daemon is at work");
+        let error = SqliteState::open_locked(&path, &run).expect_err("a daemon is at work");
         assert!(error.hint.as_deref().is_some_and(|hint| hint.starts_with("stop the daemon")), "{error:?}");
         assert_eq!(version(&path), 2);
         drop(daemon);
-        drop(Ledger::open_locked(&path, &run).expect("brought up"));
+        drop(SqliteState::open_locked(&path, &run).expect("brought up"));
         assert_eq!(version(&path), 3);
         // Whoever is at work on a ledger of this version is no obstacle.
-        drop(Ledger::open(&path).expect("opened"));
+        drop(SqliteState::open(&path).expect("opened"));
     }
 }

@@ -3,40 +3,12 @@
 use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, params};
 
-use super::{Ledger, Leftover, ProjectKey, timestamp, touch};
+use super::{ProjectKey, SqliteState, timestamp, touch};
 use crate::model::{Place, StageResult};
+use crate::state::ids::Leftover;
+use crate::state::project::{OrphanProject, ProjectRow};
 
-/// A project as declared in `reposync.toml`, for the `projects` table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProjectRow {
-    /// Its name.
-    pub name: String,
-    /// The organisation or user.
-    pub organization: Option<String>,
-    /// The keyword.
-    pub filter_keyword: Option<String>,
-    /// The namespace.
-    pub namespace: String,
-    /// Whether it is enabled.
-    pub enabled: bool,
-    /// The extensions; none: every text file.
-    pub allowed_extensions: Option<Vec<String>>,
-    /// The exclusions.
-    pub exclude_patterns: Vec<String>,
-}
-
-/// A project of the ledger that the file does not know any more.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OrphanProject {
-    /// Its number.
-    pub id: i64,
-    /// Its name.
-    pub name: String,
-    /// Vectors that the index holds for it.
-    pub vectors: u64,
-}
-
-impl Ledger {
+impl SqliteState {
     /// Enters or updates a project; returns its number.
     pub fn put_project(&self, project: &ProjectRow, now: DateTime<Utc>) -> StageResult<i64> {
         let json = |list: &[String]| serde_json::to_string(list).unwrap_or_default();

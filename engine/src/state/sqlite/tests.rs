@@ -4,14 +4,15 @@ use chrono::Utc;
 
 use super::*;
 use crate::model::{Fingerprint, GitSha, Place};
+use crate::state::{AdoptedRecord, FileKey, FileRow, FileStatus, Leftover, ProjectRow, StoredChunk};
 
-fn place(ledger: &Ledger, namespace: &str) -> i64 {
+fn place(ledger: &SqliteState, namespace: &str) -> i64 {
     let place =
         Place { kind: "k".into(), host: "h".into(), index: String::new(), namespace: namespace.into() };
     ledger.place_id(&place).expect("place")
 }
 
-fn project(ledger: &Ledger) -> i64 {
+fn project(ledger: &SqliteState) -> i64 {
     let row = ProjectRow {
         name: "p".into(),
         organization: None,
@@ -44,7 +45,7 @@ const FILE: FileKey<'static> = FileKey { repository: "r", path: "a.md" };
 
 #[test]
 fn intents_stay_open_until_the_file_is_recorded() {
-    let ledger = Ledger::in_memory().expect("ledger");
+    let ledger = SqliteState::in_memory().expect("ledger");
     let (project, place) = (project(&ledger), place(&ledger, "n"));
     ledger.open_intents("p", place, [(FILE, vec!["1", "2"])]).expect("intents");
     assert_eq!(ledger.unfinished_files("p", "r").expect("read").into_iter().collect::<Vec<_>>(), ["a.md"]);
@@ -61,7 +62,7 @@ fn intents_stay_open_until_the_file_is_recorded() {
 
 #[test]
 fn a_file_that_moves_leaves_its_ids_behind_until_they_are_deleted() {
-    let ledger = Ledger::in_memory().expect("ledger");
+    let ledger = SqliteState::in_memory().expect("ledger");
     let (project, old, new) = (project(&ledger), place(&ledger, "old"), place(&ledger, "new"));
     ledger.commit_files((project, "p"), old, &[row("a.md", &["1"])], Utc::now()).expect("commit");
     ledger.commit_files((project, "p"), new, &[row("a.md", &["1"])], Utc::now()).expect("commit");
@@ -77,7 +78,7 @@ fn a_file_that_moves_leaves_its_ids_behind_until_they_are_deleted() {
 
 #[test]
 fn a_failure_keeps_what_the_index_holds() {
-    let ledger = Ledger::in_memory().expect("ledger");
+    let ledger = SqliteState::in_memory().expect("ledger");
     let (project, place) = (project(&ledger), place(&ledger, "n"));
     ledger.commit_files((project, "p"), place, &[row("a.md", &["1"])], Utc::now()).expect("commit");
     ledger.record_failure(project, "r", "a.md", "refused").expect("failure");
@@ -91,7 +92,7 @@ fn a_failure_keeps_what_the_index_holds() {
 
 #[test]
 fn adoption_is_whole_and_happens_once() {
-    let ledger = Ledger::in_memory().expect("ledger");
+    let ledger = SqliteState::in_memory().expect("ledger");
     let (project, place) = (project(&ledger), place(&ledger, "n"));
     assert!(!ledger.is_adopted(project, place).expect("read"));
     let record = AdoptedRecord {
@@ -110,23 +111,23 @@ fn adoption_is_whole_and_happens_once() {
 fn a_newer_or_foreign_file_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().expect("temp dir");
     let path = dir.path().join("state.db");
-    drop(Ledger::open(&path).expect("created"));
+    drop(SqliteState::open(&path).expect("created"));
     let conn = rusqlite::Connection::open(&path).expect("open");
     conn.pragma_update(None, "user_version", 99).expect("pragma");
     drop(conn);
-    let error = Ledger::open(&path).expect_err("newer");
+    let error = SqliteState::open(&path).expect_err("newer");
     assert!(error.message.contains("newer RepoSync (ledger version 99"), "{}", error.message);
 
     let foreign = dir.path().join("foreign.db");
     rusqlite::Connection::open(&foreign).expect("open").execute_batch("CREATE TABLE t (x)").expect("table");
     let before = std::fs::read(&foreign).expect("bytes");
-    let error = Ledger::open(&foreign).expect_err("foreign");
+    let error = SqliteState::open(&foreign).expect_err("foreign");
     assert_eq!(std::fs::read(&foreign).expect("bytes"), before);
     assert!(error.message.contains("not a ledger"), "{}", error.message);
 
     let damaged = dir.path().join("damaged.db");
     std::fs::write(&damaged, vec![7u8; 8192]).expect("write");
-    let error = Ledger::open(&damaged).expect_err("damaged");
+    let error = SqliteState::open(&damaged).expect_err("damaged");
     assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("damaged")), "{error:?}");
     assert_eq!(std::fs::read(&damaged).expect("read"), vec![7u8; 8192]);
 }
@@ -135,10 +136,10 @@ fn a_newer_or_foreign_file_is_refused_and_left_alone() {
 fn a_second_opening_changes_nothing() {
     let dir = tempfile::tempdir().expect("temp dir");
     let path = dir.path().join("folder/state.db");
-    let ledger = Ledger::open(&path).expect("created");
+    let ledger = SqliteState::open(&path).expect("created");
     let revision = ledger.revision().expect("read");
     drop(ledger);
-    assert_eq!(Ledger::open(&path).expect("opened").revision().expect("read"), revision);
-    assert!(Ledger::open_read_only(&path).expect("opened").is_some());
-    assert!(Ledger::open_read_only(&dir.path().join("none.db")).expect("opened").is_none());
+    assert_eq!(SqliteState::open(&path).expect("opened").revision().expect("read"), revision);
+    assert!(SqliteState::open_read_only(&path).expect("opened").is_some());
+    assert!(SqliteState::open_read_only(&dir.path().join("none.db")).expect("opened").is_none());
 }

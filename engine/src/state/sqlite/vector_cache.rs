@@ -11,9 +11,10 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
-use crate::model::{ByteSize, Fingerprint, Vector};
+use crate::model::{ByteSize, Vector};
 use crate::private;
 use crate::sqlite::{open_to_read, use_wal};
+use crate::state::vector_cache::CacheKey;
 use crate::state_folder;
 
 /// Identifies the file as ours (`PRAGMA application_id`): "RSvc".
@@ -39,24 +40,9 @@ const SCHEMA: &str = "
     CREATE INDEX vectors_by_use ON vectors (used);
 ";
 
-/// The key of a cached vector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CacheKey([u8; 32]);
-
-impl CacheKey {
-    /// The key of an input, exactly as it is sent, for an embedder.
-    pub fn of(identity: &Fingerprint, input: &str) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(identity.as_str().as_bytes());
-        hasher.update(&[0]);
-        hasher.update(input.as_bytes());
-        Self(*hasher.finalize().as_bytes())
-    }
-}
-
 /// A file of cached vectors with a size bound.
 #[derive(Debug)]
-pub struct VectorCache {
+pub struct SqliteVectorCache {
     path: PathBuf,
     bound: u64,
     state: Mutex<State>,
@@ -72,7 +58,7 @@ struct State {
     recreated: u32,
 }
 
-impl VectorCache {
+impl SqliteVectorCache {
     /// Opens `cache.db` in a folder, which is created if missing. Never fails: an unusable file is
     /// moved aside and replaced, or else the cache is disabled.
     pub fn open(folder: &Path, bound: ByteSize) -> Self {
@@ -96,7 +82,7 @@ impl VectorCache {
                 let mut select =
                     transaction.prepare_cached("SELECT id, used, vector FROM vectors WHERE key = ?1")?;
                 for (key, found) in keys.iter().zip(&mut found) {
-                    let mut rows = select.query([key.0])?;
+                    let mut rows = select.query([key.bytes()])?;
                     let Some(row) = rows.next()? else { continue };
                     *found = row.get_ref(2)?.as_blob().ok().and_then(|blob| decode(key, blob));
                     if found.is_some() && row.get::<_, i64>(1)? < today {
@@ -127,7 +113,7 @@ impl VectorCache {
             let transaction = connection.unchecked_transaction()?;
             let mut select = transaction.prepare_cached("SELECT 1 FROM vectors WHERE key = ?1")?;
             for (key, found) in keys.iter().zip(&mut found) {
-                *found = select.query_row([key.0], |_| Ok(())).optional()?.is_some();
+                *found = select.query_row([key.bytes()], |_| Ok(())).optional()?.is_some();
             }
             Ok(())
         });
@@ -153,7 +139,7 @@ impl VectorCache {
                 let mut blob = Vec::new();
                 for (key, vector) in sorted {
                     encode(key, vector, &mut blob);
-                    insert.execute(params![key.0, today, blob])?;
+                    insert.execute(params![key.bytes(), today, blob])?;
                 }
             }
             transaction.commit()?;
@@ -350,7 +336,7 @@ fn today() -> i64 {
 }
 
 fn check(key: &CacheKey, components: &[u8]) -> [u8; CHECK] {
-    let hash = blake3::keyed_hash(&key.0, components);
+    let hash = blake3::keyed_hash(key.bytes(), components);
     std::array::from_fn(|at| hash.as_bytes()[at])
 }
 
@@ -381,6 +367,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::Fingerprint;
 
     const ROOMY: ByteSize = ByteSize::mib(64);
 
@@ -396,7 +383,7 @@ mod tests {
         range.map(|n| (key(n), vector(n, 256))).collect()
     }
 
-    fn count(cache: &VectorCache, range: std::ops::Range<u64>) -> usize {
+    fn count(cache: &SqliteVectorCache, range: std::ops::Range<u64>) -> usize {
         let keys: Vec<_> = range.map(key).collect();
         cache.contains_many(&keys).into_iter().filter(|there| *there).count()
     }
@@ -430,8 +417,8 @@ mod tests {
     fn what_was_put_is_got_also_after_reopening() {
         let folder = tempfile::tempdir().expect("temp dir");
         let path = folder.path().join("deeper");
-        VectorCache::open(&path, ROOMY).put_many(&numbers(0..10));
-        let cache = VectorCache::open(&path, ROOMY);
+        SqliteVectorCache::open(&path, ROOMY).put_many(&numbers(0..10));
+        let cache = SqliteVectorCache::open(&path, ROOMY);
         cache.put_many(&[(key(3), vector(33, 8))]);
         let found = cache.get_many(&[key(9), key(10), key(3)]);
         assert_eq!(found, [Some(vector(9, 256)), None, Some(vector(33, 8))]);
@@ -442,7 +429,7 @@ mod tests {
     fn the_bound_holds_and_the_least_recently_used_go() {
         let folder = tempfile::tempdir().expect("temp dir");
         let bound = ByteSize::mib(4);
-        let cache = VectorCache::open(folder.path(), bound);
+        let cache = SqliteVectorCache::open(folder.path(), bound);
         cache.put_many(&numbers(0..1000));
         let age = "UPDATE vectors SET used = used - 10";
         cache.lock().connection.as_ref().expect("open").execute_batch(age).expect("aged");
@@ -456,7 +443,7 @@ mod tests {
         assert_eq!(count(&cache, 100..1000), 0, "the unused went first");
         assert!(count(&cache, 5500..6000) == 500, "the newest stay");
         drop(cache);
-        let smaller = VectorCache::open(folder.path(), ByteSize::mib(1));
+        let smaller = SqliteVectorCache::open(folder.path(), ByteSize::mib(1));
         drop(smaller);
         let size = std::fs::metadata(folder.path().join("cache.db")).expect("there").len();
         assert!(size <= 1 << 20, "a lowered bound shrinks the file: {size}");
@@ -468,7 +455,7 @@ mod tests {
             Connection::open(path).and_then(|c| c.execute_batch("CREATE TABLE mine (x)")).expect("made");
         };
         let newer = |path: &Path| {
-            drop(VectorCache::open(path.parent().expect("folder"), ROOMY));
+            drop(SqliteVectorCache::open(path.parent().expect("folder"), ROOMY));
             Connection::open(path)
                 .and_then(|c| c.pragma_update(None, "user_version", VERSION + 1))
                 .expect("made");
@@ -476,7 +463,7 @@ mod tests {
         let garbage =
             |path: &Path| std::fs::write(path, "not a database, but long enough ".repeat(900)).expect("made");
         let damaged = |path: &Path| {
-            VectorCache::open(path.parent().expect("folder"), ROOMY).put_many(&numbers(0..200));
+            SqliteVectorCache::open(path.parent().expect("folder"), ROOMY).put_many(&numbers(0..200));
             let mut bytes = std::fs::read(path).expect("read");
             bytes[100..2000].fill(0x5a); // the root page of the schema
             std::fs::write(path, bytes).expect("written");
@@ -485,7 +472,7 @@ mod tests {
         for (what, make) in ["foreign", "newer", "garbage", "damaged"].into_iter().zip(makers) {
             let folder = tempfile::tempdir().expect("temp dir");
             make(&folder.path().join("cache.db"));
-            let cache = VectorCache::open(folder.path(), ROOMY);
+            let cache = SqliteVectorCache::open(folder.path(), ROOMY);
             assert_eq!(count(&cache, 0..200), 0, "{what}");
             cache.put_many(&numbers(0..5));
             assert_eq!(count(&cache, 0..5), 5, "{what}");
@@ -496,13 +483,13 @@ mod tests {
     #[test]
     fn damage_found_in_mid_run_is_survived() {
         let folder = tempfile::tempdir().expect("temp dir");
-        VectorCache::open(folder.path(), ROOMY).put_many(&numbers(0..2000));
+        SqliteVectorCache::open(folder.path(), ROOMY).put_many(&numbers(0..2000));
         let path = folder.path().join("cache.db");
         let mut bytes = std::fs::read(&path).expect("read");
         let half = bytes.len() / 2;
         bytes[half..].fill(0x5a);
         std::fs::write(&path, bytes).expect("written");
-        let cache = VectorCache::open(folder.path(), ROOMY);
+        let cache = SqliteVectorCache::open(folder.path(), ROOMY);
         let keys: Vec<_> = (0..2000).map(key).collect();
         for (n, found) in (0..).zip(cache.get_many(&keys)) {
             assert!(found.is_none_or(|found| found == vector(n, 256)), "never a wrong vector");
@@ -516,7 +503,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("temp dir");
         let file = folder.path().join("a file, not a folder");
         std::fs::write(&file, "x").expect("written");
-        let cache = VectorCache::open(&file, ROOMY);
+        let cache = SqliteVectorCache::open(&file, ROOMY);
         cache.put_many(&numbers(0..5));
         assert_eq!(count(&cache, 0..5), 0);
     }
@@ -528,7 +515,7 @@ mod tests {
             .map(|n| {
                 let folder = Arc::clone(&folder);
                 std::thread::spawn(move || {
-                    let cache = VectorCache::open(folder.path(), ROOMY);
+                    let cache = SqliteVectorCache::open(folder.path(), ROOMY);
                     for start in (n * 1000..n * 1000 + 500).step_by(50) {
                         cache.put_many(&numbers(start..start + 50));
                     }
@@ -538,7 +525,7 @@ mod tests {
         for thread in threads {
             thread.join().expect("no panic");
         }
-        let cache = VectorCache::open(folder.path(), ROOMY);
+        let cache = SqliteVectorCache::open(folder.path(), ROOMY);
         assert_eq!((0..4).map(|n| count(&cache, n * 1000..n * 1000 + 500)).sum::<usize>(), 2000);
     }
 }

@@ -2,12 +2,12 @@
 
 use rusqlite::params;
 
-use super::files::FileStatus;
 use super::repositories::parse_time;
-use super::{Ledger, ProjectKey};
+use super::{ProjectKey, SqliteState};
 use crate::model::{FileFacts, Place, StageResult};
+use crate::state::file::FileStatus;
 
-impl Ledger {
+impl SqliteState {
     /// The files of a project with this path, in one repository or in all of them, by repository.
     pub fn explain_file(
         &self,

@@ -5,19 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, params};
 
-use super::Ledger;
+use super::SqliteState;
 use crate::model::StageResult;
+use crate::state::repository::SelectedRepository;
 
-/// What the last run found out about a selected repository, besides its files.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SelectedRepository {
-    /// Why it could not be indexed.
-    pub error: Option<String>,
-    /// True where it has no commits.
-    pub empty: bool,
-}
-
-impl Ledger {
+impl SqliteState {
     /// The repositories that a project selects, by name; none before its first listing.
     pub fn selected_repositories(&self, project: i64) -> StageResult<BTreeMap<String, SelectedRepository>> {
         self.read("read the selected repositories", |conn| selected(conn, project))

@@ -4,21 +4,11 @@ use std::collections::BTreeMap;
 
 use rusqlite::params;
 
-use super::{Ledger, ProjectKey};
+use super::{ProjectKey, SqliteState};
 use crate::model::StageResult;
+use crate::state::file::FileIds;
 
-/// The ids of one file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileIds {
-    /// The repository.
-    pub repository: String,
-    /// The path.
-    pub path: String,
-    /// The ids.
-    pub ids: Vec<String>,
-}
-
-impl Ledger {
+impl SqliteState {
     /// Every id that may be in a place, of all projects: recorded ones, and those of open intents
     /// and leftovers.
     pub fn ids_in_place(&self, place: i64) -> StageResult<(Vec<String>, Vec<String>)> {

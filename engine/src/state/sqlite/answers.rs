@@ -3,10 +3,10 @@
 use chrono::Utc;
 use rusqlite::{OptionalExtension, params};
 
-use super::{Ledger, timestamp};
+use super::{SqliteState, timestamp};
 use crate::model::{StageResult, StoredAnswer};
 
-impl Ledger {
+impl SqliteState {
     /// The stored answer for a key.
     pub fn answer(&self, key: &str) -> StageResult<Option<StoredAnswer>> {
         self.read("read a stored answer", |conn| {

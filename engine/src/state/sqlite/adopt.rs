@@ -5,23 +5,11 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, params};
 
-use super::{Ledger, ProjectKey, timestamp, touch};
-use crate::model::{Fingerprint, Place, StageResult};
+use super::{ProjectKey, SqliteState, timestamp, touch};
+use crate::model::{Place, StageResult};
+use crate::state::file::AdoptedRecord;
 
-/// A record of this project that was found in a place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AdoptedRecord {
-    /// Its id.
-    pub id: String,
-    /// Its `repository`.
-    pub repository: String,
-    /// Its `file_path`.
-    pub path: String,
-    /// Of its metadata, without `commit_sha` and `url`.
-    pub fingerprint: Fingerprint,
-}
-
-impl Ledger {
+impl SqliteState {
     /// True when what the place held of the project has been taken in, whole.
     pub fn is_adopted(&self, project: i64, place: i64) -> StageResult<bool> {
         self.read("read a place", |conn| {

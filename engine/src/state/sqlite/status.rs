@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::Ledger;
+use super::SqliteState;
 use super::repositories::parse_time;
 use crate::model::{
     DeclaredProject, LastRun, OrphanPlace, Outcome, Place, ProjectStatus, RepositoryStatus, StageResult,
     StatusView,
 };
 
-impl Ledger {
+impl SqliteState {
     /// The status of the declared projects, in that order, then of those that only the ledger knows.
     pub fn status(&self, declared: &[DeclaredProject], now: DateTime<Utc>) -> StageResult<StatusView> {
         let runs = self.read("read the last runs", last_runs)?;
