@@ -6,6 +6,7 @@ mod diff;
 mod git;
 pub mod github;
 mod limits;
+mod objects;
 mod permalink;
 mod settings;
 mod tracked;

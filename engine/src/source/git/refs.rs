@@ -2,10 +2,10 @@
 
 use gix::prelude::ReferenceExt as _;
 
-use super::open::Reader;
 use crate::model::{BranchRef, StageError, StageResult};
 use crate::source::Head;
 use crate::source::branch::{Wanted, not_found, wanted};
+use crate::source::objects::Reader;
 
 impl Reader {
     /// The branch that `HEAD` names, whether or not it has commits; empty where it names none.

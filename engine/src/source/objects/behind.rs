@@ -24,7 +24,7 @@ impl Reader {
     ///
     /// Commits are taken by their date, the newest first, until all that are left are reachable
     /// from the base. Where dates are wrong the count may be, too; it is for people to see.
-    pub(super) fn commits_between(
+    pub(in crate::source) fn commits_between(
         &self,
         base: GitSha,
         head: GitSha,

@@ -19,7 +19,7 @@ const FOR_AN_OBJECT: Duration = Duration::from_millis(1);
 
 /// The processor time that was taken by all readers of a repository, and the time that they may take.
 #[derive(Debug)]
-pub(super) struct Cost {
+pub(in crate::source) struct Cost {
     for_each: Duration,
     taken: AtomicU64,
     allowed: AtomicU64,
@@ -27,12 +27,12 @@ pub(super) struct Cost {
 
 impl Cost {
     /// The cost of reading sizes only.
-    pub(super) fn of_sizes() -> Self {
+    pub(in crate::source) fn of_sizes() -> Self {
         Self::of(FOR_A_SIZE)
     }
 
     /// Of reading objects.
-    pub(super) fn of_objects() -> Self {
+    pub(in crate::source) fn of_objects() -> Self {
         Self::of(FOR_AN_OBJECT)
     }
 
@@ -41,7 +41,7 @@ impl Cost {
     }
 
     /// Does a piece of work on one object. `bytes` says how many it brought.
-    pub(super) fn count<T>(&self, bytes: impl FnOnce(&T) -> usize, work: impl FnOnce() -> T) -> T {
+    pub(in crate::source) fn count<T>(&self, bytes: impl FnOnce(&T) -> usize, work: impl FnOnce() -> T) -> T {
         self.count_by(&thread_time, bytes, work)
     }
 
@@ -72,7 +72,7 @@ fn nanoseconds(time: Duration) -> u64 {
 
 impl Reader {
     /// Refuses a repository that has taken more processor time than it may.
-    pub(super) fn check_cost(&self, cost: &Cost) -> StageResult<()> {
+    pub(in crate::source) fn check_cost(&self, cost: &Cost) -> StageResult<()> {
         match cost.beyond() {
             Some(seconds) => Err(self.costly(&format!(
                 "reading it took {seconds} s of processor time and has not come far: its packs are stored to be slow"
@@ -82,7 +82,11 @@ impl Reader {
     }
 
     /// Refuses an object that is stored as a longer chain of differences than Git writes.
-    pub(super) fn check_chain(&self, id: &gix::oid, header: &gix::odb::find::Header) -> StageResult<()> {
+    pub(in crate::source) fn check_chain(
+        &self,
+        id: &gix::oid,
+        header: &gix::odb::find::Header,
+    ) -> StageResult<()> {
         match header.num_deltas() {
             Some(chain) if chain > LONGEST_CHAIN => Err(self.costly(&format!(
                 "the {} {id} is stored as a chain of {chain} differences, more than {LONGEST_CHAIN}",
@@ -95,7 +99,7 @@ impl Reader {
     fn costly(&self, what: &str) -> StageError {
         let repack =
             format!("repack it: `git -C {} repack -a -d -f`; or leave the repository out", self.path);
-        self.refused(format!("`{}` is refused: {what}", self.path)).hint(repack)
+        self.refused(format!("`{}` is refused: {what}", self.name)).hint(repack)
     }
 }
 

@@ -6,24 +6,24 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 /// Bytes of a file of configuration, of a reference, and of one that names a folder.
-pub(super) const LONGEST: u64 = 1 << 20;
+pub(in crate::source) const LONGEST: u64 = 1 << 20;
 /// Folders and files below `refs`.
 const MOST_REFERENCES: usize = 1_000_000;
 /// Files read from a repository's folder, besides objects and references.
 const NAMES: [&str; 5] = ["HEAD", "config", "config.worktree", "commondir", "gitdir"];
 /// Folders that one repository may borrow objects from, directly and through others.
-pub(super) const MOST_BORROWED: usize = 64;
+pub(in crate::source) const MOST_BORROWED: usize = 64;
 
 /// A file of a repository that is not read, and why.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Odd {
-    pub(super) path: PathBuf,
-    pub(super) why: String,
+pub(in crate::source) struct Odd {
+    pub(in crate::source) path: PathBuf,
+    pub(in crate::source) why: String,
 }
 
 /// The folders that may turn out to be the repository at `path`: itself, its `.git`, and the folder
 /// that this names; each with its common folder.
-pub(super) fn candidates(path: &Path) -> Result<Vec<PathBuf>, Odd> {
+pub(in crate::source) fn candidates(path: &Path) -> Result<Vec<PathBuf>, Odd> {
     let dot = path.join(".git");
     let mut folders = Vec::new();
     // Files of a work tree may have such names, too: then they are not Git's.
@@ -49,7 +49,7 @@ pub(super) fn candidates(path: &Path) -> Result<Vec<PathBuf>, Odd> {
 
 /// Checks what is read to open the repository. `most_packed`: bytes of packed references that may be
 /// held in memory.
-pub(super) fn check(folders: &[PathBuf], most_packed: u64) -> Result<(), Odd> {
+pub(in crate::source) fn check(folders: &[PathBuf], most_packed: u64) -> Result<(), Odd> {
     for folder in folders {
         for name in NAMES {
             plain(&folder.join(name), LONGEST)?;
@@ -91,7 +91,7 @@ fn check_borrowed(folder: &Path) -> Result<(), Odd> {
 }
 
 /// Checks the references that are files of their own.
-pub(super) fn check_references(folders: &[PathBuf]) -> Result<(), Odd> {
+pub(in crate::source) fn check_references(folders: &[PathBuf]) -> Result<(), Odd> {
     let mut left: Vec<PathBuf> = folders.iter().map(|folder| folder.join("refs")).collect();
     let mut seen = 0;
     while let Some(folder) = left.pop() {
@@ -218,7 +218,7 @@ mod tests {
 }
 
 /// The text of a file that names something; none where it is not there, or more than that.
-pub(super) fn small_file(path: &Path) -> Option<String> {
+pub(in crate::source) fn small_file(path: &Path) -> Option<String> {
     let small = path.metadata().is_ok_and(|file| file.is_file() && file.len() <= LONGEST);
     if small { std::fs::read_to_string(path).ok() } else { None }
 }

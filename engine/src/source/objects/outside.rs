@@ -10,7 +10,7 @@ use crate::model::StageError;
 
 /// Why a repository's data is not read.
 #[derive(Debug)]
-pub(super) enum Refused {
+pub(in crate::source) enum Refused {
     /// Its objects lie, or are borrowed, from this folder outside, which no setting allows.
     Objects(PathBuf),
     /// Its `.git` leads to this folder outside, which does not lead back.
@@ -21,20 +21,20 @@ pub(super) enum Refused {
 
 /// The folders of one opened repository.
 #[derive(Debug)]
-pub(super) struct Folders {
+pub(in crate::source) struct Folders {
     /// As it was given: a work tree, its `.git`, or a bare repository.
-    pub(super) given: PathBuf,
+    pub(in crate::source) given: PathBuf,
     /// Of `HEAD`.
-    pub(super) git: PathBuf,
+    pub(in crate::source) git: PathBuf,
     /// Of `objects` and the configuration; for a linked work tree that of the main repository.
-    pub(super) common: PathBuf,
+    pub(in crate::source) common: PathBuf,
     /// `core.worktree` of the repository's configuration.
-    pub(super) worktree: Option<PathBuf>,
+    pub(in crate::source) worktree: Option<PathBuf>,
 }
 
 impl Folders {
     /// Checks every folder that would be read. `allowed` are the folders that the stage names.
-    pub(super) fn check(&self, allowed: &[PathBuf]) -> Result<(), Refused> {
+    pub(in crate::source) fn check(&self, allowed: &[PathBuf]) -> Result<(), Refused> {
         let allowed: Vec<PathBuf> = allowed.iter().map(|folder| real(folder)).collect();
         self.check_git(&allowed)?;
         self.check_objects(&allowed)
@@ -110,7 +110,7 @@ fn within(path: &Path, folders: &[PathBuf]) -> bool {
 
 impl Refused {
     /// The error for the repository at `path`.
-    pub(super) fn refusal(self, stage: &str, path: &str) -> StageError {
+    pub(in crate::source) fn refusal(self, stage: &str, path: &str) -> StageError {
         let allow =
             |folder: &Path| format!("allow it: alternates = [\"{}\"] in [stages.{stage}]", folder.display());
         match self {

@@ -26,19 +26,19 @@ const HARMLESS: [&str; 8] = [
 
 /// How a stage reads repositories.
 #[derive(Debug)]
-pub(super) struct Access {
+pub(in crate::source) struct Access {
     /// The stage's name.
-    pub(super) stage: String,
-    pub(super) limits: Limits,
+    pub(in crate::source) stage: String,
+    pub(in crate::source) limits: Limits,
     /// Larger files are not indexed, so they need not be read either.
-    pub(super) max_file_bytes: u64,
+    pub(in crate::source) max_file_bytes: u64,
     /// Folders outside a repository from which it may borrow objects.
-    pub(super) alternates: Vec<PathBuf>,
+    pub(in crate::source) alternates: Vec<PathBuf>,
 }
 
 /// What an opened repository is used for; decides how much one object may allocate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(in crate::source) enum Purpose {
     /// References, commits and trees.
     Walk,
     /// Contents of files.
@@ -47,10 +47,13 @@ pub(super) enum Purpose {
 
 /// One opened repository. Clones share the object database's index, not its caches.
 #[derive(Clone)]
-pub(super) struct Reader {
-    pub(super) access: Arc<Access>,
-    pub(super) path: String,
-    pub(super) repo: ThreadSafeRepository,
+pub(in crate::source) struct Reader {
+    pub(in crate::source) access: Arc<Access>,
+    /// What messages call the repository.
+    pub(in crate::source) name: String,
+    /// Its folder.
+    pub(in crate::source) path: String,
+    pub(in crate::source) repo: ThreadSafeRepository,
 }
 
 impl Reader {
@@ -60,7 +63,17 @@ impl Reader {
     /// may have executed, and nothing is executed here. The repository's configuration file is not
     /// believed either where it would change what is read: `refs/replace` is ignored, as on a
     /// server, and the bounds on memory are ours.
-    pub(super) fn open(access: &Arc<Access>, path: &str, purpose: Purpose) -> StageResult<Self> {
+    pub(in crate::source) fn open(access: &Arc<Access>, path: &str, purpose: Purpose) -> StageResult<Self> {
+        Self::open_named(access, path, path, purpose)
+    }
+
+    /// The same for a repository that messages call `name` instead of by its folder.
+    pub(in crate::source) fn open_named(
+        access: &Arc<Access>,
+        name: &str,
+        path: &str,
+        purpose: Purpose,
+    ) -> StageResult<Self> {
         let options = gix::open::Options::isolated()
             .with(gix::sec::Trust::Full)
             .filter_config_section(|section| section.source == ConfigSource::Api)
@@ -91,28 +104,28 @@ impl Reader {
             return Err(error);
         }
         folders.check(&access.alternates).map_err(|refused| refused.refusal(stage, path))?;
-        Ok(Self { access: Arc::clone(access), path: path.to_owned(), repo })
+        Ok(Self { access: Arc::clone(access), name: name.to_owned(), path: path.to_owned(), repo })
     }
 
     /// Refuses references that are no plain, short files.
-    pub(super) fn check_references(&self) -> StageResult<()> {
+    pub(in crate::source) fn check_references(&self) -> StageResult<()> {
         let local = self.repo.to_thread_local();
         let folders = [local.git_dir().to_owned(), local.common_dir().to_owned()];
         files::check_references(&folders).map_err(|odd| odd.refusal(&self.access.stage, &self.path))
     }
 
     /// The error for something in the repository that is damaged or not as it should be.
-    pub(super) fn bad(&self, message: String) -> StageError {
+    pub(in crate::source) fn bad(&self, message: String) -> StageError {
         StageError::new(self.access.stage.as_str(), ErrorKind::BadInput, message)
     }
 
     /// The error for something that the repository may hold but that is not read.
-    pub(super) fn refused(&self, message: String) -> StageError {
+    pub(in crate::source) fn refused(&self, message: String) -> StageError {
         StageError::refused(self.access.stage.as_str(), message)
     }
 
     /// True for a clone that left objects on the server (`git clone --filter=…`).
-    pub(super) fn is_partial(&self) -> bool {
+    pub(in crate::source) fn is_partial(&self) -> bool {
         let repo = self.repo.to_thread_local();
         let config = repo.config_snapshot();
         let promisor = |section: gix::config::file::SectionRef<'_>| {
@@ -124,7 +137,7 @@ impl Reader {
     }
 
     /// How to get the objects that a partial clone left on the server.
-    pub(super) fn complete_it(&self) -> String {
+    pub(in crate::source) fn complete_it(&self) -> String {
         format!(
             "complete the clone: `git -C {} fetch --refetch --no-filter`; or clone it without `--filter`",
             self.path
@@ -133,7 +146,7 @@ impl Reader {
 
     /// The page of the repository's `origin` on the web. Its address is rewritten by the
     /// `url.BASE.insteadOf` of the repository's own configuration; that of the user is not read.
-    pub(super) fn web_page(&self) -> Option<String> {
+    pub(in crate::source) fn web_page(&self) -> Option<String> {
         let repo = self.repo.to_thread_local();
         let config = repo.config_snapshot();
         let remote = config.string("remote.origin.url")?;

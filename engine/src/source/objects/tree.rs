@@ -49,7 +49,11 @@ impl Recent {
 
 impl Reader {
     /// The tree's entries without sizes. Ends soon after `stop`.
-    pub(super) fn entries(&self, commit: GitSha, stop: &CancellationToken) -> StageResult<Vec<TreeEntry>> {
+    pub(in crate::source) fn entries(
+        &self,
+        commit: GitSha,
+        stop: &CancellationToken,
+    ) -> StageResult<Vec<TreeEntry>> {
         let repo = self.repo.to_thread_local();
         let mut buffer = Vec::new();
         let root = self.root(&repo, commit, &mut buffer)?;
@@ -68,7 +72,7 @@ impl Reader {
         stop: &CancellationToken,
         mut read: impl for<'b> FnMut(&gix::oid, &'b mut Vec<u8>) -> StageResult<&'b [u8]>,
     ) -> StageResult<Vec<TreeEntry>> {
-        let mut tally = Tally::new(&self.access.limits, &self.access.stage, &self.path);
+        let mut tally = Tally::new(&self.access.limits, &self.access.stage, &self.name);
         let (mut buffer, mut recent) = (Vec::new(), Recent::default());
         let mut entries = Vec::new();
         // Entries wait in reverse, so that they come in the order of their paths.
@@ -95,7 +99,7 @@ impl Reader {
             };
             entries.push(entry(path, plain, mode, self.sha(id)?));
         }
-        Ok(in_order(entries, &self.path))
+        Ok(in_order(entries, &self.name))
     }
 
     /// Reads one folder's entries onto the end of `pending`. They are counted before they are kept.
@@ -109,7 +113,7 @@ impl Reader {
         let first = pending.len();
         for found in TreeRefIter::from_bytes(data, folder.id.kind()) {
             let found = found.map_err(|error| {
-                self.bad(format!("cannot read the tree {} of `{}`", folder.id, self.path)).caused_by(error)
+                self.bad(format!("cannot read the tree {} of `{}`", folder.id, self.name)).caused_by(error)
             })?;
             let mut path = Vec::with_capacity(folder.path.len() + 1 + found.filename.len());
             if !folder.path.is_empty() || folder.depth > 0 {
@@ -144,13 +148,17 @@ impl Reader {
         let id = gix::ObjectId::Sha1(commit.0);
         let data = self.object(repo, &id, Kind::Commit, buffer)?;
         CommitRefIter::from_bytes(data, id.kind()).tree_id().map_err(|error| {
-            self.bad(format!("cannot read the commit {commit} of `{}`", self.path)).caused_by(error)
+            self.bad(format!("cannot read the commit {commit} of `{}`", self.name)).caused_by(error)
         })
     }
 
     /// The tree's entries, files with their sizes. A blob that is not there has none; reading it
     /// will say so.
-    pub(super) fn tree(&self, commit: GitSha, stop: &CancellationToken) -> StageResult<Vec<TreeEntry>> {
+    pub(in crate::source) fn tree(
+        &self,
+        commit: GitSha,
+        stop: &CancellationToken,
+    ) -> StageResult<Vec<TreeEntry>> {
         let mut entries = self.entries(commit, stop)?;
         let mut repo = self.repo.to_thread_local();
         // In a partial clone each absent blob would otherwise look for new packs.
@@ -171,7 +179,7 @@ impl Reader {
     }
 
     /// An error when the work is not wanted any more.
-    pub(super) fn check(&self, stop: &CancellationToken) -> StageResult<()> {
+    pub(in crate::source) fn check(&self, stop: &CancellationToken) -> StageResult<()> {
         if stop.is_cancelled() { Err(StageError::cancelled(&self.access.stage)) } else { Ok(()) }
     }
 }
@@ -182,7 +190,7 @@ mod tests {
 
     use super::*;
     use crate::source::Limits;
-    use crate::source::git::open::{Access, Purpose};
+    use crate::source::objects::open::{Access, Purpose};
 
     /// A reader of a repository without objects.
     fn reader(folder: &std::path::Path, limits: Limits) -> Reader {

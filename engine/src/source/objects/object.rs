@@ -14,7 +14,7 @@ const MOST_TAGS: usize = 32;
 impl Reader {
     /// Reads a commit, tag or tree into `buffer`. Its content is checked against its id, so that a
     /// pack with a wrong index cannot pass one object off as another.
-    pub(super) fn object<'b>(
+    pub(in crate::source) fn object<'b>(
         &self,
         repo: &gix::Repository,
         id: &gix::oid,
@@ -23,7 +23,7 @@ impl Reader {
     ) -> StageResult<&'b [u8]> {
         let most = self.access.limits.object_bytes;
         let too_large = || self.beyond(&format!("the {kind} {id} has more than {most}"), "object_bytes");
-        let unreadable = || self.bad(format!("cannot read the {kind} {id} of `{}`", self.path));
+        let unreadable = || self.bad(format!("cannot read the {kind} {id} of `{}`", self.name));
         self.check_stored(repo, id)?;
         let found = match repo.objects.try_find(id, buffer) {
             Ok(Some(found)) => found,
@@ -59,22 +59,22 @@ impl Reader {
     }
 
     /// The refusal of a repository that is beyond the bound `key`.
-    pub(super) fn beyond(&self, what: &str, key: &str) -> StageError {
-        beyond(&self.access.stage, &self.path, what, key)
+    pub(in crate::source) fn beyond(&self, what: &str, key: &str) -> StageError {
+        beyond(&self.access.stage, &self.name, what, key)
     }
 
     /// The error for an object that is not in the repository.
-    pub(super) fn missing(&self, what: &str) -> StageError {
-        let error = self.bad(format!("{what} is not in `{}`", self.path));
+    pub(in crate::source) fn missing(&self, what: &str) -> StageError {
+        let error = self.bad(format!("{what} is not in `{}`", self.name));
         if self.is_partial() {
-            let error = self.refused(format!("`{}` is a partial clone: {what} is not in it", self.path));
+            let error = self.refused(format!("`{}` is a partial clone: {what} is not in it", self.name));
             return error.hint(self.complete_it());
         }
         error.hint("see what `git fsck` says of the repository; a shallow clone is completed by `git fetch --unshallow`")
     }
 
     /// The commit that an object is, or that a tag names.
-    pub(super) fn commit_of(
+    pub(in crate::source) fn commit_of(
         &self,
         repo: &gix::Repository,
         mut id: gix::ObjectId,
@@ -83,29 +83,29 @@ impl Reader {
         let mut buffer = Vec::new();
         for _ in 0..MOST_TAGS {
             let header = repo.try_find_header(id).map_err(|error| {
-                self.bad(format!("cannot read the object {id} of `{}`", self.path)).caused_by(error)
+                self.bad(format!("cannot read the object {id} of `{}`", self.name)).caused_by(error)
             })?;
             match header.map(|header| header.kind()) {
                 Some(Kind::Commit) => return Ok(id),
                 Some(Kind::Tag) => {
                     let tag = self.object(repo, &id, Kind::Tag, &mut buffer)?;
                     id = gix::objs::TagRefIter::from_bytes(tag, id.kind()).target_id().map_err(|error| {
-                        self.bad(format!("cannot read the tag {id} of `{}`", self.path)).caused_by(error)
+                        self.bad(format!("cannot read the tag {id} of `{}`", self.name)).caused_by(error)
                     })?;
                 }
                 Some(kind @ (Kind::Tree | Kind::Blob)) => {
                     return Err(self
-                        .refused(format!("{name} of `{}` names a {kind}, not a commit", self.path))
+                        .refused(format!("{name} of `{}` names a {kind}, not a commit", self.name))
                         .hint("name a branch, or a tag of a commit, in `branch`"));
                 }
                 None => return Err(self.missing(&format!("the object {id}, which {name} names,"))),
             }
         }
-        Err(self.refused(format!("{name} of `{}` names a chain of more than {MOST_TAGS} tags", self.path)))
+        Err(self.refused(format!("{name} of `{}` names a chain of more than {MOST_TAGS} tags", self.name)))
     }
 
     /// A file's content, checked against its blob id.
-    pub(super) fn content(&self, repo: &gix::Repository, entry: &TreeEntry) -> StageResult<Bytes> {
+    pub(in crate::source) fn content(&self, repo: &gix::Repository, entry: &TreeEntry) -> StageResult<Bytes> {
         let id = gix::ObjectId::Sha1(entry.sha.0);
         let unreadable = || self.bad(format!("cannot read object {id} of `{}`", entry.path));
         let fsck = "see what `git fsck` says of the repository";
@@ -130,10 +130,10 @@ impl Reader {
     }
 
     /// An object's id as RepoSync keeps it.
-    pub(super) fn sha(&self, id: gix::ObjectId) -> StageResult<GitSha> {
+    pub(in crate::source) fn sha(&self, id: gix::ObjectId) -> StageResult<GitSha> {
         match id.as_bytes().try_into() {
             Ok(bytes) => Ok(GitSha(bytes)),
-            Err(_) => Err(self.refused(format!("`{}` uses another object format than SHA-1", self.path))),
+            Err(_) => Err(self.refused(format!("`{}` uses another object format than SHA-1", self.name))),
         }
     }
 }

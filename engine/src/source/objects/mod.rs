@@ -1,0 +1,14 @@
+//! Objects of a Git repository on disk, read within bounds. Used by every source that has one.
+
+mod behind;
+mod contents;
+mod cost;
+mod files;
+mod object;
+mod open;
+mod outside;
+mod reading;
+mod tree;
+
+pub(super) use open::{Access, Purpose, Reader};
+pub(super) use reading::{blocking, with_reader};

@@ -1,0 +1,51 @@
+//! The threads on which repositories are read.
+
+use std::sync::{Arc, LazyLock};
+
+use tokio_util::sync::CancellationToken;
+
+use super::open::{Access, Purpose, Reader};
+use crate::blocking::Lane;
+use crate::model::{ErrorKind, StageError, StageResult};
+
+/// `spawn_blocking` with a concurrency limit for all reading of repositories, of all projects. It is
+/// above the number of cores, because a disk answers many reads at once, and above what one project
+/// uses (four repositories with two readers each), so that one slow disk does not stop the others.
+static READING: LazyLock<Lane> = LazyLock::new(|| Lane::of(16));
+
+/// Runs blocking work; a panic in it is a bug of ours, not the end of the program.
+pub(in crate::source) async fn blocking<T, F>(stage: &str, work: F) -> StageResult<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> StageResult<T> + Send + 'static,
+{
+    READING.run(work).await.unwrap_or_else(|error| Err(broken(stage, error)))
+}
+
+pub(super) fn broken(stage: &str, error: tokio::task::JoinError) -> StageError {
+    StageError::new(stage, ErrorKind::Bug, "reading the repository broke off").caused_by(error)
+}
+
+/// Runs `work` on the repository in the folder `path`, on a blocking thread. `work` is cancelled by `cancel`,
+/// and when the returned future is dropped.
+pub(in crate::source) async fn with_reader<T, F>(
+    access: &Arc<Access>,
+    cancel: &CancellationToken,
+    name: &str,
+    path: &str,
+    work: F,
+) -> StageResult<T>
+where
+    T: Send + 'static,
+    F: FnOnce(&Reader, &CancellationToken) -> StageResult<T> + Send + 'static,
+{
+    let (handed, name, path) = (Arc::clone(access), name.to_owned(), path.to_owned());
+    let stop = cancel.child_token();
+    let _stop_when_dropped = stop.clone().drop_guard();
+    let inner = stop.clone();
+    let work = move || work(&Reader::open_named(&handed, &name, &path, Purpose::Walk)?, &inner);
+    tokio::select! {
+        done = blocking(&access.stage, work) => done,
+        () = stop.cancelled() => Err(StageError::cancelled(&access.stage)),
+    }
+}
