@@ -69,24 +69,29 @@ fn tracked(root: &Path, paths: &[String]) -> StageResult<Option<String>> {
 }
 
 /// Whether a tracked entry is the database at `path`, or in its `.reposync`, or a link on the way to it.
-/// Case is ignored: some file systems do.
+/// Case is ignored: some file systems do. Called for every entry of an index, so it stops at the first
+/// name that differs and allocates nothing.
 fn concerns(entry: &[u8], is_link: bool, path: &str) -> bool {
-    let same = |path: &str| entry.eq_ignore_ascii_case(path.as_bytes());
-    let below = |folder: &str| {
-        let start = entry.get(..folder.len());
-        start.is_some_and(|start| start.eq_ignore_ascii_case(folder.as_bytes()))
-            && entry.get(folder.len()) == Some(&b'/')
-    };
     let mut end = 0;
     for name in path.split('/') {
         end += name.len();
-        let folder = &path[..end];
-        if (is_link && same(folder)) || (name == ".reposync" && (same(folder) || below(folder))) {
+        let Some(rest) = after(entry, &path[..end]) else { return false };
+        let (is_same, is_below) = (rest.is_empty(), rest.first() == Some(&b'/'));
+        if (is_link && is_same) || (name == ".reposync" && (is_same || is_below)) {
             return true;
         }
         end += 1;
     }
-    BESIDE_A_DATABASE.iter().any(|suffix| same(&format!("{path}{suffix}"))) || below(path)
+    after(entry, path).is_some_and(|rest| {
+        let is_file = BESIDE_A_DATABASE.iter().any(|suffix| rest.eq_ignore_ascii_case(suffix.as_bytes()));
+        is_file || rest.first() == Some(&b'/')
+    })
+}
+
+/// What follows `start` in `entry`, which begins with it.
+fn after<'a>(entry: &'a [u8], start: &str) -> Option<&'a [u8]> {
+    let (head, rest) = entry.split_at_checked(start.len())?;
+    head.eq_ignore_ascii_case(start.as_bytes()).then_some(rest)
 }
 
 /// The path without `.` and `..`.

@@ -42,9 +42,17 @@ impl Finding {
     }
 }
 
-/// Compiled rules.
+/// Finds secrets by the built-in rules, or by these and a configuration's own.
 #[derive(Debug, Clone)]
 pub struct Scanner {
+    /// `None`: the built-in rules alone.
+    own: Option<Arc<RuleSet>>,
+    identity: String,
+}
+
+/// Rules, ready for searching.
+#[derive(Debug)]
+struct RuleSet {
     rules: Arc<[Rule]>,
     placeholders: Arc<[String]>,
     /// The keywords of all rules.
@@ -53,19 +61,18 @@ pub struct Scanner {
     owners: Arc<[usize]>,
     /// Patterns of values that are not secrets.
     allow: Arc<[Regex]>,
-    identity: String,
 }
 
-static BUILT_IN: LazyLock<Scanner> = LazyLock::new(|| {
+/// Read from `rules.toml` when the first text is searched: a run that reads no content pays nothing.
+static BUILT_IN: LazyLock<RuleSet> = LazyLock::new(|| {
     let rules = Rules::built_in();
-    let identity = format!("secrets {}", rules.version);
-    Scanner::of(rules.list, rules.placeholders.into(), Arc::new([]), identity)
+    RuleSet::of(rules.list, rules.placeholders.into(), Arc::new([]))
 });
 
 impl Scanner {
     /// A scanner with the built-in rules.
     pub fn built_in() -> Self {
-        BUILT_IN.clone()
+        Self { own: None, identity: format!("secrets {}", rules::VERSION) }
     }
 
     /// A scanner with the built-in rules plus the rules and the allow list of a configuration.
@@ -76,26 +83,15 @@ impl Scanner {
         if *settings == SecretRules::default() {
             return Ok(built_in);
         }
-        let mut rules = built_in.rules.to_vec();
+        let mut rules = BUILT_IN.rules.to_vec();
         for rule in &settings.rules {
             rules.push(Rule::of_settings(rule)?);
         }
         let allow: Vec<Regex> =
             settings.allow.iter().map(|pattern| Regex::new(pattern)).collect::<Result<_, _>>()?;
         let identity = format!("{} {}", built_in.identity, settings.fingerprint());
-        Ok(Self::of(rules, built_in.placeholders, allow.into(), identity))
-    }
-
-    fn of(rules: Vec<Rule>, placeholders: Arc<[String]>, allow: Arc<[Regex]>, identity: String) -> Self {
-        let owned =
-            rules.iter().enumerate().flat_map(|(at, rule)| rule.keywords.iter().map(move |word| (at, word)));
-        let (owners, words): (Vec<usize>, Vec<&String>) = owned.unzip();
-        let keywords = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .match_kind(MatchKind::Standard)
-            .build(words)
-            .expect("a few hundred short keywords are within the limits of Aho-Corasick");
-        Self { rules: rules.into(), placeholders, keywords, owners: owners.into(), allow, identity }
+        let rules = RuleSet::of(rules, Arc::clone(&BUILT_IN.placeholders), allow.into());
+        Ok(Self { own: Some(Arc::new(rules)), identity })
     }
 
     /// Identifies the rules in recipes, because they determine what is redacted.
@@ -105,6 +101,42 @@ impl Scanner {
 
     /// The secrets in a text, in order and without overlap.
     pub fn find(&self, text: &str) -> Vec<Finding> {
+        self.own.as_deref().unwrap_or(&BUILT_IN).find(text)
+    }
+
+    /// Replaces every secret; the number of lines stays the same.
+    pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let found = self.find(text);
+        if found.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let mut out = String::with_capacity(text.len());
+        let mut from = 0;
+        for Finding { range, .. } in found {
+            out.push_str(&text[from..range.start]);
+            out.push_str(REDACTED);
+            out.extend(text[range.clone()].matches('\n'));
+            from = range.end;
+        }
+        out.push_str(&text[from..]);
+        Cow::Owned(out)
+    }
+}
+
+impl RuleSet {
+    fn of(rules: Vec<Rule>, placeholders: Arc<[String]>, allow: Arc<[Regex]>) -> Self {
+        let owned =
+            rules.iter().enumerate().flat_map(|(at, rule)| rule.keywords.iter().map(move |word| (at, word)));
+        let (owners, words): (Vec<usize>, Vec<&String>) = owned.unzip();
+        let keywords = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .match_kind(MatchKind::Standard)
+            .build(words)
+            .expect("a few hundred short keywords are within the limits of Aho-Corasick");
+        Self { rules: rules.into(), placeholders, keywords, owners: owners.into(), allow }
+    }
+
+    fn find(&self, text: &str) -> Vec<Finding> {
         let mut found = Vec::new();
         for (rule, windows) in self.rules.iter().zip(self.windows(text)) {
             for window in windows {
@@ -126,24 +158,6 @@ impl Scanner {
             }
         }
         merged
-    }
-
-    /// Replaces every secret; the number of lines stays the same.
-    pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let found = self.find(text);
-        if found.is_empty() {
-            return Cow::Borrowed(text);
-        }
-        let mut out = String::with_capacity(text.len());
-        let mut from = 0;
-        for Finding { range, .. } in found {
-            out.push_str(&text[from..range.start]);
-            out.push_str(REDACTED);
-            out.extend(text[range.clone()].matches('\n'));
-            from = range.end;
-        }
-        out.push_str(&text[from..]);
-        Cow::Owned(out)
     }
 
     /// For each rule, the parts of the text that may contain a match: around its keywords, in order and

@@ -11,12 +11,13 @@ use super::settings::SecretRule;
 
 /// The built-in rules.
 const BUILT_IN: &str = include_str!("rules.toml");
+/// The version that `rules.toml` states.
+pub(super) const VERSION: u32 = 2;
 /// Names of the capture groups that contain the secret; `bare` is an unquoted value.
 const GROUPS: [&str; 4] = ["secret", "single", "back", "bare"];
 
 /// A file of rules.
 pub(super) struct Rules {
-    pub(super) version: u32,
     pub(super) placeholders: Vec<String>,
     pub(super) list: Vec<Rule>,
 }
@@ -84,6 +85,7 @@ impl Rules {
     /// Loads the built-in rules.
     pub(super) fn built_in() -> Self {
         let raw: RawRules = toml::from_str(BUILT_IN).expect("a test parses the built-in rules");
+        debug_assert_eq!(raw.version, VERSION, "`VERSION` repeats what `rules.toml` states");
         let rule = |raw: RawRule| Rule {
             has_groups: has_groups(&raw.pattern),
             pattern: Pattern::built_in(&raw.pattern),
@@ -95,7 +97,7 @@ impl Rules {
             allow: raw.allow.iter().map(|text| Pattern::built_in(text)).collect(),
         };
         let rules = raw.rules.into_iter().map(rule).collect();
-        Self { version: raw.version, placeholders: raw.placeholders, list: rules }
+        Self { placeholders: raw.placeholders, list: rules }
     }
 }
 
