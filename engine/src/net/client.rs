@@ -1,6 +1,5 @@
 //! Building HTTP clients: one TLS stack, and no redirect that could carry a secret away.
 
-use std::sync::Once;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +7,7 @@ use url::Url;
 
 use super::body::{Collected, ReadError, collect};
 use super::proxy::Proxies;
+use super::tls::client_config;
 use crate::model::{StageError, StageResult, parse_endpoint};
 
 /// The client type that stages use.
@@ -16,22 +16,17 @@ pub type HttpClient = reqwest::Client;
 /// Time to connect.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// Makes ring the process's TLS provider, once.
-pub fn install_tls_provider() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // An error means that a provider is installed already, which is all that is wanted.
-        drop(rustls::crypto::ring::default_provider().install_default());
-    });
-}
-
 /// A client with our user agent that follows no redirects; callers follow them explicitly, without
 /// credentials. It uses the proxies of the environment, but never for loopback addresses. It has no time-out
 /// for answers: the caller sets one.
 pub fn http_client(stage: &str) -> StageResult<HttpClient> {
-    install_tls_provider();
+    let tls = client_config().map_err(|error| {
+        let hint = "install the system's CA certificates (package `ca-certificates`), or name a bundle by SSL_CERT_FILE";
+        StageError::local(stage, "cannot load the trusted certificates").caused_by(error).hint(hint)
+    })?;
     let proxies = Proxies::from_environment(stage)?;
     reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
         .proxy(reqwest::Proxy::custom(move |url| proxies.of(url)))
         .user_agent(concat!("reposync/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT)
