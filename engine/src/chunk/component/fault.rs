@@ -6,7 +6,7 @@ use std::time::Duration;
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use super::limits::{Refusal, WASM_STACK};
+use super::limits::{MAX_TABLE_ELEMENTS, Refusal, WASM_STACK};
 use super::said::{one_line, printable};
 use super::sandbox::State;
 use super::uncaught::Uncaught;
@@ -36,6 +36,7 @@ pub(super) enum FaultKind {
     Memory {
         allowed: usize,
     },
+    Table,
     Stack,
     Output {
         allowed: usize,
@@ -53,6 +54,7 @@ impl FaultKind {
             Self::Trap(_)
             | Self::Exit(_)
             | Self::Memory { .. }
+            | Self::Table
             | Self::Stack
             | Self::Output { .. }
             | Self::Broken(_) => false,
@@ -97,6 +99,7 @@ impl Fault {
             FaultKind::Memory { allowed } => {
                 format!("it exceeded its memory limit of {}", ByteSize(*allowed as u64))
             }
+            FaultKind::Table => format!("it wanted a table of more than {MAX_TABLE_ELEMENTS} elements"),
             FaultKind::Stack => format!("it exceeded its stack limit of {}", ByteSize(WASM_STACK as u64)),
             FaultKind::Output { allowed } => {
                 format!("it exceeded its output limit of {}", ByteSize(*allowed as u64))
@@ -132,6 +135,7 @@ impl Fault {
                 )
             }
             FaultKind::Stack => "look for infinite recursion in the component".to_owned(),
+            FaultKind::Table => "make the component use smaller tables".to_owned(),
             FaultKind::Trap(_) | FaultKind::Exit(_) | FaultKind::Fuel | FaultKind::Broken(_) => {
                 "this is a bug in the component; report it to its author".to_owned()
             }
@@ -149,6 +153,7 @@ impl Fault {
             FaultKind::Deadline(_)
             | FaultKind::Memory { .. }
             | FaultKind::Output { .. }
+            | FaultKind::Table
             | FaultKind::Stack => self.remedy(stage),
         }
     }
@@ -185,8 +190,10 @@ impl Fault {
 }
 
 fn kind(error: &wasmtime::Error, state: &State, bounds: &Bounds) -> FaultKind {
-    if let Some(Refusal::Memory { .. }) = state.limiter.refused() {
-        return FaultKind::Memory { allowed: bounds.memory };
+    match state.limiter.refused() {
+        Some(Refusal::Memory { .. }) => return FaultKind::Memory { allowed: bounds.memory },
+        Some(Refusal::Table) => return FaultKind::Table,
+        None => {}
     }
     if let Some(I32Exit(code)) = error.downcast_ref::<I32Exit>() {
         return FaultKind::Exit(*code);

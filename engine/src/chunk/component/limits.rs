@@ -32,6 +32,9 @@ pub(super) const WASM_STACK: usize = 1 << 20;
 /// 20.
 const MAX_INSTANCES: usize = 200;
 
+/// Maximum number of elements in one table; Python uses 20,000.
+pub(super) const MAX_TABLE_ELEMENTS: usize = 2 << 20;
+
 /// Size of a table element in bytes.
 const TABLE_ELEMENT: usize = size_of::<usize>();
 
@@ -69,12 +72,15 @@ pub(super) enum Refusal {
         /// Total number of bytes requested.
         wanted: usize,
     },
+    /// A table would have more than [`MAX_TABLE_ELEMENTS`].
+    Table,
 }
 
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Memory { wanted } => write!(f, "{wanted} bytes of memory were refused"),
+            Self::Table => write!(f, "a table of more than {MAX_TABLE_ELEMENTS} elements was refused"),
         }
     }
 }
@@ -107,12 +113,15 @@ impl Limiter {
     fn grow(&mut self, current: usize, desired: usize) -> wasmtime::Result<bool> {
         let wanted = self.used.saturating_sub(current).saturating_add(desired);
         if wanted > self.cap {
-            let refusal = Refusal::Memory { wanted };
-            self.refused = Some(refusal);
-            return Err(wasmtime::Error::new(refusal));
+            return self.refuse(Refusal::Memory { wanted });
         }
         self.used = wanted;
         Ok(true)
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> wasmtime::Result<bool> {
+        self.refused = Some(refusal);
+        Err(wasmtime::Error::new(refusal))
     }
 }
 
@@ -136,10 +145,13 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| desired > maximum) {
+        // The engine's own maximum, which holds where the component declares none, is a limit of the host.
+        let declared = maximum.filter(|maximum| *maximum < MAX_TABLE_ELEMENTS);
+        if declared.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
-        self.grow(current.saturating_mul(TABLE_ELEMENT), desired.saturating_mul(TABLE_ELEMENT))
+        let fits = self.grow(current.saturating_mul(TABLE_ELEMENT), desired.saturating_mul(TABLE_ELEMENT))?;
+        if desired > MAX_TABLE_ELEMENTS { self.refuse(Refusal::Table) } else { Ok(fits) }
     }
 
     fn instances(&self) -> usize {
@@ -167,6 +179,13 @@ mod tests {
         assert_eq!(limiter.used(), 600 + 50 * TABLE_ELEMENT);
         assert!(limiter.memory_growing(600, 601, None).is_err());
         assert_eq!(limiter.refused(), Some(Refusal::Memory { wanted: 601 + 50 * TABLE_ELEMENT }));
+        let mut limiter = Limiter::new(usize::MAX);
+        assert!(
+            limiter.table_growing(0, MAX_TABLE_ELEMENTS, Some(MAX_TABLE_ELEMENTS)).is_ok_and(|fits| fits)
+        );
+        assert!(limiter.table_growing(9, 20, Some(10)).is_ok_and(|fits| !fits), "as the component declares");
+        assert!(limiter.table_growing(9, MAX_TABLE_ELEMENTS + 1, Some(MAX_TABLE_ELEMENTS)).is_err());
+        assert_eq!(limiter.refused(), Some(Refusal::Table));
     }
 
     #[test]

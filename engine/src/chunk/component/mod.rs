@@ -18,6 +18,7 @@ mod folders;
 mod host;
 mod info;
 mod instance;
+mod instance_memory;
 mod limits;
 mod lock;
 mod matching;

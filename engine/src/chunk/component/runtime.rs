@@ -10,6 +10,7 @@ use wasmtime::{Config, Engine};
 use super::cache::Cache;
 use super::folders::Folders;
 use super::instance::Watch;
+use super::instance_memory;
 use super::limits::WASM_STACK;
 use super::sandbox::{self, State};
 use super::ticker::Ticker;
@@ -53,7 +54,7 @@ impl Runtime {
             .consume_fuel(options.deterministic)
             .concurrency_support(false)
             .max_wasm_stack(WASM_STACK);
-        let engine = Engine::new(&config).map_err(failed)?;
+        let engine = instance_memory::engine(config).map_err(failed)?;
         let mut linker = Linker::new(&engine);
         sandbox::link(&mut linker).map_err(failed)?;
         let clock = Ticker::start(engine.clone())
