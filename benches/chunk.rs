@@ -1,9 +1,9 @@
 //! Chunking speed, compared with the minimum that any indexer must do with the same bytes.
 //!
 //! `cargo bench --bench chunk` prints the throughput of each chunker (including cleaning, cutting and
-//! fitting) over sources of the Cargo registry, or of this repository if there is none. `lower_bound`
-//! checks UTF-8, counts lines and hashes with BLAKE3; `bare_parse` is tree-sitter alone over the same
-//! files as `code`.
+//! fitting) over sources of the Cargo registry, or of this repository if there is none. `secrets` is the
+//! scanner for keys and tokens. `lower_bound` checks UTF-8, counts lines and hashes with BLAKE3;
+//! `bare_parse` is tree-sitter alone over the same files as `code`.
 
 use std::fs;
 use std::hint::black_box;
@@ -14,7 +14,7 @@ use divan::Bencher;
 use divan::counter::BytesCount;
 use reposync::chunk::{
     Chunker, CodeChunker, CodeSettings, Limits, MarkdownChunker, MarkdownSettings, SentenceChunker,
-    SentenceSettings, clean, fit, language_of,
+    SentenceSettings, clean, fit, language_of, secrets,
 };
 use reposync::model::Document;
 
@@ -102,7 +102,7 @@ fn pieces(bencher: Bencher<'_, '_>, files: &'static [File], chunker: &dyn Chunke
 
 #[divan::bench_group(sample_count = 7)]
 mod mixed {
-    use super::{Bencher, MIXED, SentenceChunker, SentenceSettings, black_box, clean, pieces, size};
+    use super::{Bencher, MIXED, SentenceChunker, SentenceSettings, black_box, clean, pieces, secrets, size};
 
     #[divan::bench]
     fn lower_bound(bencher: Bencher<'_, '_>) {
@@ -114,6 +114,19 @@ mod mixed {
         bencher.counter(size(&MIXED)).bench(|| {
             for file in &*MIXED {
                 black_box(clean(&file.bytes).expect("the corpus is text"));
+            }
+        });
+    }
+
+    /// The scanner for `secrets = "skip"` and `"redact"`.
+    #[divan::bench]
+    fn secrets(bencher: Bencher<'_, '_>) {
+        let scanner = secrets::Scanner::built_in();
+        let texts: Vec<_> =
+            MIXED.iter().map(|file| clean(&file.bytes).expect("the corpus is text")).collect();
+        bencher.counter(size(&MIXED)).bench_local(|| {
+            for cleaned in &texts {
+                black_box(scanner.find(&cleaned.text));
             }
         });
     }

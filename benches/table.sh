@@ -6,6 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # bench | its path in the output | the bound's path | the stage | work that the bound leaves out
 pairs='chunk|mixed/sentence|mixed/lower_bound|sentence chunks|cleaning, cutting, fitting
+chunk|mixed/secrets|mixed/lower_bound|scanner for secrets|keywords, rules
 chunk|markdown/markdown|markdown/lower_bound|Markdown chunks|cleaning, block structure, fitting
 chunk|code/code|code/bare_parse|code chunks|cleaning, packing, fitting
 embed|wire/answer_100x1536_base64|wire/bound_base64_alone|embedding answer|the JSON around

@@ -5,7 +5,7 @@
 //! depend on the environment.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -16,9 +16,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 pub const SHORTEST_SECRET: usize = 8;
 /// The replacement of a secret.
 const MASK: &str = "***";
-/// Maximum number of values kept. A daemon that reads a new token every hour reaches it after a
-/// month.
-const MAX_VALUES: usize = 1000;
+/// Maximum number of issued tokens kept. They expire within hours; a daemon with an hourly token for each of
+/// ten GitHub Apps reaches it after ten hours.
+const MAX_ISSUED: usize = 100;
 /// Minimum length of a line of a multi-line value that is masked on its own.
 const MIN_LINE: usize = 16;
 /// Characters that are not percent-encoded in URLs.
@@ -26,16 +26,25 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove
 
 static PROCESS: RwLock<Option<Arc<Masker>>> = RwLock::new(None);
 
-/// Registers values, in every form that they may have in messages. They are masked from now on.
+/// Registers secrets of the configuration and the environment, in every form that they may have in messages.
+/// They are masked from now on until the process ends.
 pub fn register_secrets(values: impl IntoIterator<Item = String>) {
-    let values: Vec<String> = values.into_iter().collect();
+    register(values.into_iter().collect(), Known::add_own);
+}
+
+/// Registers a token that a service issued for a limited time. The oldest of these are forgotten first.
+pub fn register_issued_token(token: &str) {
+    register(vec![token.to_owned()], Known::add_issued);
+}
+
+fn register(values: Vec<String>, add: fn(&mut Known, &[String]) -> bool) {
     if values.is_empty() {
         return;
     }
     let mut process = PROCESS.write().unwrap_or_else(PoisonError::into_inner);
-    let mut masker = process.as_deref().map(|masker| masker.values.clone()).unwrap_or_default();
-    if add(&mut masker, &values) {
-        *process = Masker::new(masker).map(Arc::new);
+    let mut known = process.as_deref().map(|masker| masker.known.clone()).unwrap_or_default();
+    if add(&mut known, &values) {
+        *process = Masker::new(known).map(Arc::new);
     }
 }
 
@@ -48,18 +57,40 @@ pub fn mask_secrets(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Adds values and evicts the oldest beyond [`MAX_VALUES`]. Returns true if any is new.
-fn add(known: &mut VecDeque<String>, values: &[String]) -> bool {
-    let mut changed = false;
-    for value in values.iter().flat_map(|value| forms(value)) {
-        if !known.contains(&value) {
-            known.push_back(value);
-            changed = true;
-        }
+/// What is masked.
+#[derive(Debug, Clone, Default)]
+struct Known {
+    /// Every form of the secrets of configuration and environment.
+    own: BTreeSet<String>,
+    /// Tokens that services issued, the newest last.
+    issued: VecDeque<String>,
+}
+
+impl Known {
+    /// True if any value is new.
+    fn add_own(&mut self, values: &[String]) -> bool {
+        let before = self.own.len();
+        self.own.extend(values.iter().flat_map(|value| forms(value)));
+        self.own.len() > before
     }
-    let surplus = known.len().saturating_sub(MAX_VALUES);
-    known.drain(..surplus);
-    changed
+
+    /// True if any token is new.
+    fn add_issued(&mut self, tokens: &[String]) -> bool {
+        let before = self.issued.len();
+        for token in tokens.iter().flat_map(|token| forms(token)) {
+            if !self.own.contains(&token) && !self.issued.contains(&token) {
+                self.issued.push_back(token);
+            }
+        }
+        let is_changed = self.issued.len() > before;
+        let surplus = self.issued.len().saturating_sub(MAX_ISSUED);
+        self.issued.drain(..surplus);
+        is_changed
+    }
+
+    fn values(&self) -> impl Iterator<Item = &String> {
+        self.own.iter().chain(&self.issued)
+    }
 }
 
 /// The value as it is, JSON-escaped, percent-encoded, and line by line.
@@ -80,20 +111,20 @@ fn forms(value: &str) -> Vec<String> {
 
 /// Searches for all values in one pass.
 struct Masker {
-    values: VecDeque<String>,
+    known: Known,
     search: AhoCorasick,
 }
 
 impl Masker {
     /// `None` if there are no values.
-    fn new(values: VecDeque<String>) -> Option<Self> {
-        if values.is_empty() {
+    fn new(known: Known) -> Option<Self> {
+        if known.values().next().is_none() {
             return None;
         }
         // If one secret contains another, the longer one is masked as a whole.
-        let search = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&values);
+        let search = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(known.values());
         // Building fails only for more than about 2^31 bytes of values.
-        search.ok().map(|search| Self { values, search })
+        search.ok().map(|search| Self { known, search })
     }
 
     fn mask<'t>(&self, text: &'t str) -> Cow<'t, str> {
@@ -114,9 +145,8 @@ mod tests {
     use super::*;
 
     fn mask(values: &[&str], text: &str) -> String {
-        let mut known = VecDeque::new();
-        let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
-        add(&mut known, &values);
+        let mut known = Known::default();
+        known.add_own(&values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>());
         Masker::new(known).map_or_else(|| text.to_owned(), |masker| masker.mask(text).into_owned())
     }
 
@@ -138,12 +168,16 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_values_go_first() {
-        let mut known = VecDeque::new();
-        let values: Vec<String> = (0..MAX_VALUES + 5).map(|n| format!("secret{n:06}")).collect();
-        assert!(add(&mut known, &values));
-        assert_eq!((known.len(), known[0].as_str()), (MAX_VALUES, "secret000005"));
-        assert!(!add(&mut known, &["secret000005".to_owned()]), "known already");
+    fn issued_tokens_never_displace_secrets_of_the_configuration() {
+        let mut known = Known::default();
+        let own: Vec<String> = (0..5000).map(|n| format!("configured{n:06}")).collect();
+        assert!(known.add_own(&own));
+        assert!(!known.add_own(&own[..1]), "known already");
+        let issued: Vec<String> = (0..MAX_ISSUED + 5).map(|n| format!("issued{n:06}")).collect();
+        assert!(known.add_issued(&issued));
+        assert!(!known.add_issued(&issued[5..]), "known already");
+        assert_eq!((known.own.len(), known.issued.len()), (5000, MAX_ISSUED));
+        assert_eq!(known.issued[0], "issued000005", "the oldest went first");
     }
 
     #[test]

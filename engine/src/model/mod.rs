@@ -29,7 +29,7 @@ pub use event::{Event, EventSink, Phase, ServiceKind};
 pub use explain::{Explanation, FileFacts, ProjectExplanation};
 pub use git::{BranchRef, EntryMode, GitSha, RepoEntry, RepoRef, StoredAnswer, TreeEntry};
 pub use hash::{Fingerprint, chunk_id, file_prefix};
-pub use masking::{SHORTEST_SECRET, mask_secrets, register_secrets};
+pub use masking::{SHORTEST_SECRET, mask_secrets, register_issued_token, register_secrets};
 pub use path_matcher::{BadPattern, PathMatcher};
 pub use record::{Field, Match, Metadata, Place, Record, Vector};
 pub use report::{Counts, Failure, GuardKind, Outcome, ProjectReport, Report, SkipCount, Withheld};

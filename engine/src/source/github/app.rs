@@ -17,7 +17,7 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::model::{Secret, register_secrets};
+use crate::model::{Secret, register_issued_token};
 use crate::net::Transport;
 
 /// The web token is issued in the past, since clocks differ.
@@ -57,7 +57,7 @@ pub(super) struct Issued {
 impl Issued {
     /// The token, masked from now on in everything that is written.
     pub(super) fn secret(&self) -> Secret {
-        register_secrets([self.token.clone()]);
+        register_issued_token(&self.token);
         Secret::new(self.token.clone())
     }
 }
@@ -93,7 +93,7 @@ impl App {
         let mut signature = vec![0; self.key.public().modulus_len()];
         self.key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).ok()?;
         let token = format!("{signed}.{}", encode(&signature));
-        register_secrets([token.clone()]);
+        register_issued_token(&token);
         Some(Secret::new(token))
     }
 }
