@@ -12,10 +12,10 @@ use std::sync::{Arc, LazyLock};
 
 use divan::Bencher;
 use divan::counter::BytesCount;
-use reposync::chunk::{
-    Chunker, CodeChunker, CodeSettings, Limits, MarkdownChunker, MarkdownSettings, SentenceChunker,
-    SentenceSettings, clean, fit, language_of, secrets,
-};
+use reposync::chunk::code::{CodeChunker, CodeSettings};
+use reposync::chunk::markdown::{MarkdownChunker, MarkdownSettings};
+use reposync::chunk::sentence::{SentenceChunker, SentenceSettings};
+use reposync::chunk::{Chunker, Limits, clean, fit, language_of, secrets};
 use reposync::model::Document;
 
 /// Bytes of each corpus: larger than the CPU caches, small enough for a quick run.

@@ -14,8 +14,9 @@ use std::sync::Arc;
 use changelog::Changelog;
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
+use reposync::chunk::Chunker;
+use reposync::chunk::component::WasmSettings;
 use reposync::chunk::component::{ComponentChunker, ComponentHost, Folders, Trial};
-use reposync::chunk::{Chunker, WasmSettings};
 use reposync::model::Document;
 use reposync_plugin_sdk::Chunker as _;
 

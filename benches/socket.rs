@@ -12,7 +12,8 @@ use std::net::{TcpListener, TcpStream};
 use divan::Bencher;
 use divan::counter::BytesCount;
 use reposync::model::Record;
-use reposync::store::{PineconeStore, VectorStore};
+use reposync::store::VectorStore;
+use reposync::store::pinecone::PineconeStore;
 use tokio::runtime::Runtime;
 
 use records::{pinecone, records};

@@ -11,7 +11,8 @@ use std::sync::LazyLock;
 
 use divan::Bencher;
 use reposync::model::Vector;
-use reposync::store::{Query, SqliteStore, VectorStore};
+use reposync::store::sqlite::SqliteStore;
+use reposync::store::{Query, VectorStore};
 use rusqlite::{Connection, Transaction, params};
 use tokio::runtime::Runtime;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use reposync::model::{EventSink, Fingerprint, GitSha, Metadata, Record, Secret, Vector};
-use reposync::store::{PineconeSettings, PineconeStore};
+use reposync::store::pinecone::{PineconeSettings, PineconeStore};
 use tokio_util::sync::CancellationToken;
 
 /// Records of a file.

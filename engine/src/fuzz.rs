@@ -13,7 +13,7 @@ pub use crate::chunk::promises::{fuzz_clean as clean, fuzz_code as code};
 pub use crate::chunk::promises::{fuzz_markdown as markdown, fuzz_sentence as sentence};
 pub use crate::embed::fuzz as embeddings;
 pub use crate::source::github::{fuzz_answer as github, fuzz_archive as archive};
-pub use crate::store::fuzz_pinecone as pinecone;
+pub use crate::store::pinecone::fuzz as pinecone;
 
 /// A target: its name, which is also that of its corpus, and what it does with the bytes.
 pub type Target = (&'static str, fn(&[u8]));

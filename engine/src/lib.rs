@@ -11,6 +11,7 @@ pub mod config; // reposync.toml -> Config, reporting all problems at once
 mod cpu_time; // the CPU time of a thread, for limits
 pub mod daemon; // runs on a schedule, on pushes and on edits
 pub mod embed; // texts -> vectors, and their cache
+pub mod factory; // Config -> stages and projects
 #[cfg(any(test, fuzzing))]
 pub mod fuzz; // fuzz targets, for `fuzz/` and the tests that replay its corpus
 pub mod model; // shared data: entries, documents, chunks, records, errors, events
@@ -18,10 +19,12 @@ pub mod net; // HTTP for stages: clients, retries, limits
 pub mod notify; // notifications: Slack, webhooks
 pub mod plan; // listing + recorded files -> what to add, change, move, remove; pure
 mod private; // private permissions of the program's files
+mod registry; // the list of the kinds of stages
+mod settings; // reading a table of the configuration
 pub mod source; // sources of files: GitHub, local Git
 mod sqlite; // helpers for SQLite files
+mod stage; // what a kind of stage declares
 pub mod state; // what is stored, and the vectors that are paid for
 mod state_folder; // folders for the program's own files
 pub mod store; // vector stores: Pinecone, embedded SQLite
 pub mod sync; // executes runs
-pub mod wire; // composition root: Config -> stages

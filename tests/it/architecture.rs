@@ -15,13 +15,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sqlite", &[]),
     ("state_folder", &[]),
     ("net", &["model"]),
-    ("source", &["blocking", "cpu_time", "model", "net"]),
-    ("chunk", &["cpu_time", "model"]),
-    ("embed", &["blocking", "model", "net", "state"]),
-    ("store", &["blocking", "model", "net", "private", "sqlite", "state_folder"]),
-    ("notify", &["model", "net"]),
+    ("settings", &["model"]),
+    ("stage", &["model", "net", "settings"]),
+    ("source", &["blocking", "cpu_time", "model", "net", "settings", "stage"]),
+    ("chunk", &["cpu_time", "model", "settings", "stage"]),
+    ("embed", &["blocking", "model", "net", "settings", "stage", "state"]),
+    ("store", &["blocking", "model", "net", "private", "settings", "sqlite", "stage", "state_folder"]),
+    ("notify", &["model", "net", "settings", "stage"]),
     ("state", &["blocking", "model", "private", "sqlite", "state_folder"]),
-    ("config", &["model", "source", "chunk", "embed", "store", "notify"]),
+    ("registry", &["settings", "stage", "source", "chunk", "embed", "store", "notify"]),
+    ("config", &["model", "settings", "stage", "registry", "source", "chunk"]),
     ("plan", &["model"]),
     (
         "sync",
@@ -30,10 +33,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Compiled for tests and fuzzing only; passes input to the parsers.
     ("fuzz", &["api", "chunk", "config", "embed", "source", "store"]),
     (
-        "wire",
-        &["model", "net", "config", "source", "chunk", "embed", "store", "notify", "state", "plan", "sync"],
+        "factory",
+        &[
+            "model", "net", "stage", "config", "source", "chunk", "embed", "store", "notify", "state",
+            "plan", "sync",
+        ],
     ),
-    ("daemon", &["model", "private", "config", "wire", "plan", "sync", "state"]),
+    ("daemon", &["model", "private", "config", "factory", "plan", "sync", "state"]),
     ("api", &["model", "daemon"]),
     (
         "cli",
@@ -50,7 +56,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "plan",
             "sync",
-            "wire",
+            "factory",
             "daemon",
             "api",
             "state_folder",
@@ -77,7 +83,16 @@ const CRATES: &[(&str, &[&str])] = &[
     ("opentelemetry_sdk", &["cli/telemetry"]),
     ("ring", &["source/github/app"]),
     ("rusqlite", &["state/sqlite/", "store/sqlite", "sqlite"]),
-    ("toml", &["config/", "chunk/markdown/front_matter", "chunk/secrets/rules", "cli/plugin/template"]),
+    (
+        "toml",
+        &[
+            "config/",
+            "settings/",
+            "chunk/markdown/front_matter",
+            "chunk/secrets/rules",
+            "cli/plugin/template",
+        ],
+    ),
     ("rustix", &["api/serve", "chunk/component/cache", "cli/context", "config/find", "cpu_time", "private"]),
     ("tree_sitter", &["chunk/"]),
     ("wasmtime", &["chunk/component"]),
@@ -209,7 +224,7 @@ fn the_checks_can_fail() {
         ("plan/diff.rs", "use crate::model::toml::X; let toml = 1;", &[]),
         ("sync/run.rs", "println!(\"x\");", &["sync/run.rs:1: `println!` belongs in cli"]),
         ("sync/run.rs", "std::eprint!(\"x\");", &["sync/run.rs:1: `eprint!` belongs in cli"]),
-        ("cli/plan.rs", "println!(\"x\"); use clap::Args; use crate::wire::x;", &[]),
+        ("cli/plan.rs", "println!(\"x\"); use clap::Args; use crate::factory::x;", &[]),
     ];
     for (path, source, expected) in cases {
         assert_eq!(violations(path, source), *expected, "{path}: {source}");

@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use reposync::chunk::component::{ComponentChunker, ComponentHost, Folders};
-use reposync::chunk::{ChunkError, Chunker, OnError, WasmSettings};
+use reposync::chunk::component::{OnError, WasmSettings};
+use reposync::chunk::{ChunkError, Chunker};
 use reposync::model::{Body, Chunk, Document};
 
 use crate::support::component::{Fixture, Unit, settings};

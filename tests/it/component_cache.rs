@@ -3,8 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
+use reposync::chunk::Chunker;
+use reposync::chunk::component::WasmSettings;
 use reposync::chunk::component::{ComponentHost, Folders};
-use reposync::chunk::{Chunker, WasmSettings};
 use reposync::model::Document;
 
 use crate::support::component::{Fixture, settings};

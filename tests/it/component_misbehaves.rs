@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use reposync::chunk::component::WasmSettings;
 use reposync::chunk::component::{ComponentHost, Folders, HostOptions, RefusedConfig};
-use reposync::chunk::{ChunkError, Chunker, WasmSettings};
+use reposync::chunk::{ChunkError, Chunker};
 use reposync::model::{Document, StageError};
 
 use crate::support::component::{Fixture, Unit, settings};

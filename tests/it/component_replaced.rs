@@ -7,8 +7,8 @@ use std::path::Path;
 
 use reposync::chunk::component::Lock;
 use reposync::config::{self, Need};
+use reposync::factory::StageFactory;
 use reposync::model::EventSink;
-use reposync::wire::Workshop;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -197,14 +197,14 @@ async fn what_is_replaced_between_two_looks_is_refused() {
          repositories = [\"docs\"]\n"
     ));
     let config = config::load(&local.world.path("reposync.toml"), &Need::enabled()).expect("a good file");
-    let workshop = Workshop::new(CancellationToken::new(), EventSink::none());
+    let factory = StageFactory::new(CancellationToken::new(), EventSink::none());
     // Components for `reposync.lock` are loaded before the projects.
-    let lock = workshop.components(&config).expect("loads");
-    assert_eq!(lock, workshop.components(&config).expect("loads again"));
+    let lock = factory.components(&config).expect("loads");
+    assert_eq!(lock, factory.components(&config).expect("loads again"));
     install(&local.world, "whole");
-    let project = workshop.candidates(&config, &[]).remove(0).project;
+    let project = factory.candidates(&config, &[]).remove(0).project;
     let error = project.err().expect("another component").one_line();
     assert!(error.contains("was replaced while it was being loaded"), "{error}");
     // The next generation loads its components again.
-    assert!(workshop.next(&config).candidates(&config, &[]).remove(0).project.is_ok());
+    assert!(factory.next(&config).candidates(&config, &[]).remove(0).project.is_ok());
 }

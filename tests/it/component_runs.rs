@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use reposync::config::{self, Need};
+use reposync::factory::StageFactory;
 use reposync::model::{EventSink, Outcome};
 use reposync::plan::{Guard, SpendingGuard};
 use reposync::state::SqliteState;
 use reposync::sync::{Candidate, Options, run};
-use reposync::wire::Workshop;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::component::{Fixture, Unit};
@@ -214,14 +214,14 @@ async fn changelogs_indexed(native: bool) -> crate::support::local::Index {
     local.config(&format!("{STAGES}{stage}\n[projects.docs]\n{}", pipeline(&["log"])));
 
     let config = config::load(&local.world.path("reposync.toml"), &Need::enabled()).expect("a good file");
-    let workshop = Workshop::new(CancellationToken::new(), EventSink::none());
-    let mut project = workshop.project(&config, &config.projects[0]).expect("stages");
+    let factory = StageFactory::new(CancellationToken::new(), EventSink::none());
+    let mut project = factory.project(&config, &config.projects[0]).expect("stages");
     if native {
         let settings = serde_json::json!({ "split_above": 300 }).to_string();
         project.chunkers[0] = Arc::new(Twin::of(Arc::clone(&project.chunkers[0]), &settings));
     }
     let ledger = Arc::new(SqliteState::open(&config.engine.state).expect("a ledger"));
-    let engine = workshop.engine(&config, ledger, EventSink::none(), CancellationToken::new());
+    let engine = factory.engine(&config, ledger, EventSink::none(), CancellationToken::new());
     let candidate = Candidate { name: "docs".into(), project: Ok(Arc::new(project)) };
     let options = Options::new(
         Guard { max_delete_ratio: 0.5, allow_deletes: false },

@@ -4,9 +4,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use reposync::embed::{
-    AzureSettings, EmbedQueue, Embedder, OpenAiSettings, ServiceEmbedder, azure_embedder, openai_embedder,
-};
+use reposync::embed::azure::{AzureSettings, azure_embedder};
+use reposync::embed::openai::{OpenAiSettings, openai_embedder};
+use reposync::embed::{EmbedQueue, Embedder, ServiceEmbedder};
 use reposync::model::{ErrorKind, Event, EventSink, Secret, StageError};
 use reposync::net::{RetryPolicy, Timeouts};
 use tokio_util::sync::CancellationToken;

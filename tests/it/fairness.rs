@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reposync::chunk::{SentenceChunker, SentenceSettings};
+use reposync::chunk::sentence::{SentenceChunker, SentenceSettings};
 use reposync::embed::{EmbedQueue, Embedder as _};
 use reposync::model::{BranchRef, Event, EventSink, Fingerprint, Outcome, PathMatcher, SecretsMode};
 use reposync::plan::{Guard, Selector, SpendingGuard};

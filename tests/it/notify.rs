@@ -6,9 +6,9 @@ use std::time::Duration;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use reposync::model::{Counts, ErrorKind, EventSink, Outcome, ProjectReport, Report, Secret, StageError};
 use reposync::net::{RetryPolicy, Timeouts};
-use reposync::notify::{
-    Notifier, PostNotifier, SlackSettings, WebhookSettings, When, slack_notifier, webhook_notifier,
-};
+use reposync::notify::slack::{SlackSettings, slack_notifier};
+use reposync::notify::webhook::{WebhookSettings, webhook_notifier};
+use reposync::notify::{Notifier, PostNotifier, When};
 use sha2::Sha256;
 use tokio_util::sync::CancellationToken;
 

@@ -5,12 +5,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::join_all;
-use reposync::embed::{AzureSettings, Embedder, OpenAiSettings, azure_embedder, openai_embedder};
+use reposync::embed::Embedder;
+use reposync::embed::azure::{AzureSettings, azure_embedder};
+use reposync::embed::openai::{OpenAiSettings, openai_embedder};
 use reposync::model::{ErrorKind, Event, EventSink, GitSha, Secret, StageError, StageResult};
 use reposync::net::{RetryPolicy, Timeouts};
-use reposync::notify::{Notifier, SlackSettings, WebhookSettings, slack_notifier, webhook_notifier};
-use reposync::source::{GithubSource, Source};
-use reposync::store::{PineconeSettings, PineconeStore, VectorStore};
+use reposync::notify::Notifier;
+use reposync::notify::slack::{SlackSettings, slack_notifier};
+use reposync::notify::webhook::{WebhookSettings, webhook_notifier};
+use reposync::source::Source;
+use reposync::source::github::GithubSource;
+use reposync::store::VectorStore;
+use reposync::store::pinecone::{PineconeSettings, PineconeStore};
 use tokio_util::sync::CancellationToken;
 
 use crate::notify::report;

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use reposync::model::{BranchRef, EntryMode, ErrorKind, GitSha, MOST_COMMITS, RepoEntry, RepoRef, TreeEntry};
-use reposync::source::{GitSource, Head, Selection, Source};
+use reposync::source::git::GitSource;
+use reposync::source::{Head, Selection, Source};
 
 use crate::support::git_repo::{GitRepo, git};
 use crate::support::sources::{Answers, fetch};

@@ -6,7 +6,9 @@ use reposync::model::{
     BranchRef, EntryMode, ErrorKind, EventSink, GitSha, RepoEntry, RepoRef, StageError, TreeEntry,
 };
 use reposync::net::{RetryPolicy, Timeouts};
-use reposync::source::{GitSource, GithubSettings, GithubSource, Head, Listing, Selection, Source};
+use reposync::source::git::GitSource;
+use reposync::source::github::{GithubSettings, GithubSource};
+use reposync::source::{Head, Listing, Selection, Source};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::git_repo::GitRepo;

@@ -8,7 +8,8 @@ use reposync::model::{
     BranchRef, ErrorKind, Event, EventSink, GitSha, Secret, StageError, StageResult, TreeEntry,
 };
 use reposync::net::{RetryPolicy, Timeouts};
-use reposync::source::{GithubSettings, GithubSource, Head, Source};
+use reposync::source::github::{GithubSettings, GithubSource};
+use reposync::source::{Head, Source};
 use tokio_util::sync::CancellationToken;
 
 use crate::source_github::{awkward, entry, owner, source};

@@ -5,7 +5,8 @@ use std::io::Write as _;
 use std::path::Path;
 
 use reposync::model::{BranchRef, ByteSize, ErrorKind, GitSha, RepoEntry, RepoRef, StageError, TreeEntry};
-use reposync::source::{GitSource, Head, Limits, Selection, Source};
+use reposync::source::git::GitSource;
+use reposync::source::{Head, Limits, Selection, Source};
 use tokio_util::sync::CancellationToken;
 
 use crate::source_github::{entry as hub_entry, source as hub};

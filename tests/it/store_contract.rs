@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use reposync::model::{AttrValue, ErrorKind, Fingerprint, GitSha, Metadata, Record, Vector};
-use reposync::store::{MemoryStore, Query, SqliteStore, VectorStore};
+use reposync::store::sqlite::SqliteStore;
+use reposync::store::{MemoryStore, Query, VectorStore};
 use serde_json::json;
 
 /// A record of project `p` with every optional field set.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use reposync::model::{ErrorKind, EventSink, Record, StageError, StageResult, Vector};
 use reposync::net::{RetryPolicy, Timeouts};
-use reposync::store::{PineconeSettings, PineconeStore, Query, VectorStore};
+use reposync::store::pinecone::{PineconeSettings, PineconeStore};
+use reposync::store::{Query, VectorStore};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 

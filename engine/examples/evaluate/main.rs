@@ -16,9 +16,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
-use reposync::embed::{Embedder, LocalEmbedder};
+use reposync::embed::Embedder;
+use reposync::embed::local::LocalEmbedder;
 use reposync::model::{Fingerprint, GitSha, Metadata, Record, Vector};
-use reposync::store::{Query, SqliteStore, VectorStore};
+use reposync::store::sqlite::SqliteStore;
+use reposync::store::{Query, VectorStore};
 
 use items::{Item, Kind};
 

@@ -158,7 +158,7 @@ impl<'a> Shown<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chunk::{SentenceChunker, SentenceSettings};
+    use crate::chunk::sentence::{SentenceChunker, SentenceSettings};
 
     fn found(text: &str) -> Vec<Range<usize>> {
         Encoded::of(text).runs

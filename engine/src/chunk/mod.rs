@@ -8,8 +8,9 @@
 //! [`prepare`]: Chunker::prepare
 
 mod clean;
-mod code;
+pub mod code;
 pub mod component;
+mod config;
 pub mod encoded;
 mod fit;
 #[cfg(test)]
@@ -17,28 +18,24 @@ mod invariants;
 mod language;
 mod latin1;
 mod lines;
-mod markdown;
+pub mod markdown;
 #[cfg(any(test, fuzzing))]
 pub mod promises;
 mod script;
 pub mod secrets;
-mod sentence;
-mod settings;
+pub mod sentence;
 mod size;
+mod sizes;
 
 use std::sync::Arc;
 
 use crate::model::{Chunk, Cleaned, Document, PathMatcher, StageError, StageResult};
 
 pub use clean::clean;
-pub use code::CodeChunker;
-pub use component::{ComponentChunker, ComponentHost};
+pub use config::{ChunkerConfig, ChunkerContext};
 pub use fit::{BadChunk, Limits, Piece, fit};
 pub use language::{language_of, media_type_of};
-pub use markdown::MarkdownChunker;
 pub use script::language_in;
-pub use sentence::SentenceChunker;
-pub use settings::{CodeSettings, MarkdownSettings, OnError, SentenceSettings, WasmSettings};
 
 /// Why a chunker returned no chunks.
 #[derive(Debug)]
@@ -113,6 +110,11 @@ pub trait Chunker: Send + Sync {
     /// Chunker-specific cleaning before `chunk`; ranges and `text` refer to its result.
     fn prepare(&self, cleaned: Cleaned) -> Cleaned {
         cleaned
+    }
+
+    /// The description of the component that does the work; `None` for built-in chunkers.
+    fn component(&self) -> Option<&component::ComponentInfo> {
+        None
     }
 
     /// Called when a run begins; clears state of the previous run, such as a disabled component.

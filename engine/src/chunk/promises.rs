@@ -3,12 +3,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{
-    Chunker, CodeChunker, CodeSettings, Limits, MarkdownChunker, MarkdownSettings, SentenceChunker,
-    SentenceSettings, TokenCounter, clean,
-    encoded::{self, Encoded},
-    fit, language_of,
-};
+use super::code::{CodeChunker, CodeSettings};
+use super::encoded::{self, Encoded};
+use super::markdown::{MarkdownChunker, MarkdownSettings};
+use super::sentence::{SentenceChunker, SentenceSettings};
+use super::{Chunker, Limits, TokenCounter, clean, fit, language_of};
 use crate::model::fuzzed::Reader;
 use crate::model::{Body, Chunk, Cleaned, Document};
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crate::config::{self, Config, Need, Problems};
-use crate::wire::refuse_tracked_state;
+use crate::factory::refuse_tracked_state;
 
 use super::error::CommandError;
 use super::exit::Exit;

@@ -15,6 +15,7 @@ use crate::api;
 use crate::chunk::component::Lock;
 use crate::config::{Config, Need};
 use crate::daemon::{Daemon, DaemonRecord, Listening};
+use crate::factory::{self, RunFlags, StageFactory};
 use crate::model::{
     DeclaredProject, EventSink, Explanation, ProjectExplanation, Report, StageError, StatusView, VerifyReport,
 };
@@ -22,7 +23,6 @@ use crate::net::read_body;
 use crate::plan::{Plan, Prune};
 use crate::state::{RunLock, RunQuery, RunRow, SqliteState};
 use crate::sync::{self, Candidate, Options, PlanWriter, SavedPlan};
-use crate::wire::{self, RunFlags, Workshop};
 
 use super::daemon_client::DaemonClient;
 use super::render::history::PastRun;
@@ -74,31 +74,31 @@ pub(super) async fn plan(
     let PlanRequest { options: flags, exact, out } = request;
     check_names(config, &flags.projects.projects)?;
     let out = out.as_deref().map(PlanWriter::create).transpose()?;
-    let workshop = Arc::new(Workshop::new(cancel.clone(), events.clone()));
-    let candidates = candidates(&workshop, config, &flags.projects.projects).await?;
-    let engine = Arc::new(workshop.engine(config, read_ledger(&config.engine.state)?, events, cancel));
+    let factory = Arc::new(StageFactory::new(cancel.clone(), events.clone()));
+    let candidates = candidates(&factory, config, &flags.projects.projects).await?;
+    let engine = Arc::new(factory.engine(config, read_ledger(&config.engine.state)?, events, cancel));
     Ok(sync::plan(engine, candidates, options(config, &flags), exact, out).await?)
 }
 
 /// The projects of these names (all enabled ones if empty), with their stages.
 async fn candidates(
-    workshop: &Arc<Workshop>,
+    factory: &Arc<StageFactory>,
     config: &Config,
     names: &[String],
 ) -> anyhow::Result<Vec<Candidate>> {
     let names = names.to_vec();
-    off_executor(workshop, config, move |workshop, config| workshop.candidates(config, &names)).await
+    off_executor(factory, config, move |factory, config| factory.candidates(config, &names)).await
 }
 
 /// Makes stages on a blocking thread. Components are compiled and started then; on a thread of the
 /// executor one that prints would panic.
 async fn off_executor<T: Send + 'static>(
-    workshop: &Arc<Workshop>,
+    factory: &Arc<StageFactory>,
     config: &Config,
-    work: impl FnOnce(&Workshop, &Config) -> T + Send + 'static,
+    work: impl FnOnce(&StageFactory, &Config) -> T + Send + 'static,
 ) -> anyhow::Result<T> {
-    let (workshop, config) = (Arc::clone(workshop), config.clone());
-    tokio::task::spawn_blocking(move || work(&workshop, &config)).await.context("failed to make the stages")
+    let (factory, config) = (Arc::clone(factory), config.clone());
+    tokio::task::spawn_blocking(move || work(&factory, &config)).await.context("failed to make the stages")
 }
 
 /// Opens the ledger read-only; an empty one if it does not exist yet.
@@ -122,18 +122,18 @@ pub(super) async fn apply(
     check_names(config, &names)?;
     let lock = lock(&config.engine.state, wait).await?;
     let ledger = Arc::new(SqliteState::open_locked(&config.engine.state, &lock)?);
-    let workshop = Arc::new(Workshop::new(cancel.clone(), events.clone()));
+    let factory = Arc::new(StageFactory::new(cancel.clone(), events.clone()));
     let lock_file = config.path.with_file_name("reposync.lock");
-    let components = off_executor(&workshop, config, |workshop, config| {
-        wire::clear_leftovers(config);
-        workshop.components(config)
+    let components = off_executor(&factory, config, |factory, config| {
+        factory::clear_leftovers(config);
+        factory.components(config)
     })
     .await?;
     if locked {
         check_components(&lock_file, components.as_ref().map_err(Clone::clone)?)?;
     }
-    let selected = candidates(&workshop, config, &names).await?;
-    let engine = Arc::new(workshop.engine(config, ledger, events, cancel));
+    let selected = candidates(&factory, config, &names).await?;
+    let engine = Arc::new(factory.engine(config, ledger, events, cancel));
     let report = sync::run(engine, selected, options(config, &flags), saved, "apply").await?;
     // A component that cannot be loaded fails its projects, which is in the report.
     if let Ok(components) = components
@@ -167,7 +167,7 @@ fn options(config: &Config, flags: &RunOptions) -> Options {
         allow_cost: *allow_cost,
         whole_file: projects.projects.is_empty(),
     };
-    wire::options(config, flags)
+    factory::options(config, flags)
 }
 
 /// Takes the lock that allows one writing run at a time.
@@ -337,8 +337,8 @@ fn past(row: RunRow) -> PastRun {
 /// Executes a search.
 pub(super) async fn query(config: &Config, request: &QueryRequest) -> anyhow::Result<Answer> {
     check_names(config, &request.projects)?;
-    let workshop = Workshop::new(CancellationToken::new(), EventSink::none());
-    let projects = workshop.searches(config, &request.projects)?;
+    let factory = StageFactory::new(CancellationToken::new(), EventSink::none());
+    let projects = factory.searches(config, &request.projects)?;
     let matches = sync::search(&projects, &request.text, request.top_k, request.filter.as_ref()).await?;
     Ok(Answer { matches })
 }
@@ -361,8 +361,8 @@ pub(super) async fn explain(config: Config, names: Vec<String>, path: String) ->
     check_names(&config, &names)?;
     let explaining = tokio::task::spawn_blocking(move || {
         let ledger = read_ledger(&config.engine.state)?;
-        let workshop = Workshop::new(CancellationToken::new(), EventSink::none());
-        let projects = wire::chosen(&config, &names).map(|project| {
+        let factory = StageFactory::new(CancellationToken::new(), EventSink::none());
+        let projects = factory::chosen(&config, &names).map(|project| {
             let key = ledger.project_id(&project.name)?;
             let files = |repository: Option<&str>, path: &str| match key {
                 Some(id) => ledger.explain_file((id, &project.name), repository, path),
@@ -381,7 +381,7 @@ pub(super) async fn explain(config: Config, names: Vec<String>, path: String) ->
                 files: known,
                 ..ProjectExplanation::default()
             };
-            match workshop.files(&config, project) {
+            match factory.files(&config, project) {
                 Ok(files) => {
                     explained.left_out = files.left_out(sought);
                     explained.chunkers = files.chain(sought);
@@ -405,8 +405,8 @@ pub(super) async fn verify(
     cancel: CancellationToken,
 ) -> anyhow::Result<VerifyReport> {
     check_names(config, projects)?;
-    let workshop = Arc::new(Workshop::new(cancel.clone(), events.clone()));
-    let stores = workshop.stores(config, projects);
+    let factory = Arc::new(StageFactory::new(cancel.clone(), events.clone()));
+    let stores = factory.stores(config, projects);
     // Only the selected projects are written again; orphans are not touched.
     let options = Options { whole_file: false, ..options(config, &RunOptions::default()) };
     // Checking needs no lock; repairing is a writing run.
@@ -418,8 +418,8 @@ pub(super) async fn verify(
     let mut findings = sync::check(&ledger, &stores, &options.declared, &cancel).await;
     if repair && findings.iter().any(|finding| finding.report.is_open()) {
         sync::mend(&ledger, &stores, &mut findings).await?;
-        let again = candidates(&workshop, config, projects).await?;
-        let engine = Arc::new(workshop.engine(config, Arc::clone(&ledger), events, cancel.clone()));
+        let again = candidates(&factory, config, projects).await?;
+        let engine = Arc::new(factory.engine(config, Arc::clone(&ledger), events, cancel.clone()));
         sync::run(engine, again, options.clone(), None, "verify").await?;
         let after = sync::check(&ledger, &stores, &options.declared, &cancel).await;
         for (finding, after) in findings.iter_mut().zip(after) {

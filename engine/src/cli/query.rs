@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::config::{Need, Role};
-use crate::wire;
+use crate::factory;
 
 use super::context::Context;
 use super::engine::{self, QueryRequest};
@@ -63,7 +63,7 @@ pub(super) async fn run(context: &Context, args: QueryArgs) -> CommandResult {
         QueryRequest { text: args.text, projects: args.projects.projects, top_k: args.top_k, filter };
     let (answer, state, projects) = match basis {
         Basis::File(config) => {
-            let projects = wire::chosen(&config, &request.projects);
+            let projects = factory::chosen(&config, &request.projects);
             let projects: Vec<String> = projects.map(|project| project.name.clone()).collect();
             (engine::query(&config, &request).await?, config.engine.state, projects)
         }

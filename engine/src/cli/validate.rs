@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config, Need};
+use crate::factory::{self, StageFactory};
 use crate::model::{EventSink, StageError, mask_secrets};
 use crate::sync::{self, Probe};
-use crate::wire::{self, Workshop};
 
 use super::context::Context;
 use super::error::{CommandError, CommandResult};
@@ -113,11 +113,11 @@ pub(super) async fn run(context: &Context, args: ValidateArgs) -> CommandResult 
 
 /// Checks the components in use and their config. New components are compiled, off the executor.
 async fn component_faults(config: Config) -> anyhow::Result<(Config, Vec<Fault>)> {
-    let workshop = Workshop::new(CancellationToken::new(), EventSink::none());
+    let factory = StageFactory::new(CancellationToken::new(), EventSink::none());
     let faults = tokio::task::spawn_blocking(move || {
-        let faults = workshop.component_faults(&config);
+        let faults = factory.component_faults(&config);
         let faults =
-            faults.into_iter().map(|error| (wire::config_problems(&config, &error), error)).collect();
+            faults.into_iter().map(|error| (factory::config_problems(&config, &error), error)).collect();
         (config, faults)
     });
     faults.await.context("the check of components panicked")
@@ -136,9 +136,9 @@ fn findings((problems, error): &Fault) -> Vec<Finding> {
 
 /// Sends a request to each service of the enabled projects.
 async fn probe(config: &Config) -> anyhow::Result<Vec<Probe>> {
-    let workshop = Workshop::new(CancellationToken::new(), EventSink::none());
+    let factory = StageFactory::new(CancellationToken::new(), EventSink::none());
     let config = config.clone();
-    let candidates = tokio::task::spawn_blocking(move || workshop.candidates(&config, &[]));
+    let candidates = tokio::task::spawn_blocking(move || factory.candidates(&config, &[]));
     let candidates = candidates.await.context("the stages could not be made")?;
     Ok(sync::probe(&candidates).await)
 }

@@ -4,12 +4,9 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use super::check::absolute;
-use super::problem::Problem;
 use super::raw::RawApi;
-use super::shape::Shape;
-use super::table::Table;
 use super::{Api, TlsFiles};
+use crate::settings::{Problem, Shape, Table, absolute};
 
 /// Allowed range of `webhook_max_body` in bytes. GitHub delivers at most 25 MiB.
 const WEBHOOK_BODIES: RangeInclusive<u64> = 1 << 10..=25 << 20;

@@ -1,9 +1,8 @@
 //! Checks that `max_cost` is set only where the price of the embedder is known.
 
-use super::problem::Problem;
+use super::Project;
 use super::stages::Stages;
-use super::table::Table;
-use super::{Project, StageKind};
+use crate::settings::{Problem, Table};
 
 /// Reports every project with `max_cost` whose embedder has no price.
 pub(super) fn check_costs(
@@ -12,13 +11,9 @@ pub(super) fn check_costs(
     problems: &mut Vec<Problem>,
 ) {
     for (project, table) in projects.iter().filter(|(project, _)| project.max_cost.is_some()) {
-        let price = match stages.resolved(&project.embedder) {
-            Some(StageKind::AzureOpenAi(settings)) => settings.price_per_million_tokens,
-            Some(StageKind::OpenAi(settings)) => settings.price_per_million_tokens,
-            // The local model is free, and problems of a stage are reported with the stage.
-            _ => continue,
-        };
-        if price.is_none() {
+        let embedder = stages.resolved(&project.embedder).and_then(|stage| stage.embedder());
+        // Problems of a stage are reported with the stage.
+        if embedder.is_some_and(|embedder| embedder.price().is_none()) {
             table.flag(
                 problems,
                 "max_cost",

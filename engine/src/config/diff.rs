@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::{Config, Project, StageKind};
-use crate::model::{Secret, SecretsMode};
+use super::{Config, Project, StageSettings};
+use crate::model::SecretsMode;
+use crate::stage::Edits;
 
 /// The differences between two resolved configurations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -136,8 +137,7 @@ pub fn diff(old: &Config, new: &Config) -> ConfigDiff {
             out.projects.push(ProjectDiff { name: project.name.clone(), change: ProjectChange::Removed });
         }
     }
-    let same = |name: &str, kind: &StageKind| old.stage(name).is_some_and(|before| before.kind == *kind);
-    let rebuilt = new.stages.iter().filter(|stage| !same(&stage.name, &stage.kind));
+    let rebuilt = new.stages.iter().filter(|stage| old.stage(&stage.name) != Some(*stage));
     out.rebuilt_stages = rebuilt.map(|stage| stage.name.clone()).collect();
     process(old, new, &mut out);
     out
@@ -201,10 +201,10 @@ fn parts(old: &Config, before: &Project, new: &Config, after: &Project) -> BTree
     note(Part::Schedule, before.schedule != after.schedule);
     note(Part::Names, !before.stages().eq(after.stages()));
 
-    let kinds = |config: &Config, names: &[String]| -> Vec<StageKind> {
-        names.iter().filter_map(|name| config.stage(name)).map(|stage| stage.kind.clone()).collect()
+    let settings = |config: &Config, names: &[String]| -> Vec<StageSettings> {
+        names.iter().filter_map(|name| config.stage(name)).map(|stage| stage.settings.clone()).collect()
     };
-    note(Part::Notifiers, kinds(old, &before.notifiers) != kinds(new, &after.notifiers));
+    note(Part::Notifiers, settings(old, &before.notifiers) != settings(new, &after.notifiers));
     let one = std::slice::from_ref::<String>;
     for (part, before, after) in [
         (Part::Source, one(&before.source), one(&after.source)),
@@ -212,88 +212,25 @@ fn parts(old: &Config, before: &Project, new: &Config, after: &Project) -> BTree
         (Part::Embedder, one(&before.embedder), one(&after.embedder)),
         (Part::Store, one(&before.store), one(&after.store)),
     ] {
-        let (before, after) = (kinds(old, before), kinds(new, after));
-        if before == after {
-            continue;
-        }
-        let differ = |of: fn(&StageKind) -> StageKind| !before.iter().map(of).eq(after.iter().map(of));
-        let essential = differ(index_settings);
-        note(part, essential);
-        note(Part::Limits, !essential && differ(without_credentials));
-        note(Part::Credentials, !before.iter().map(credentials).eq(after.iter().map(credentials)));
+        let edits = edits(&settings(old, before), &settings(new, after));
+        note(part, edits.index);
+        note(Part::Limits, edits.limits && !edits.index);
+        note(Part::Credentials, edits.credentials);
     }
     parts
 }
 
-/// The settings that the index depends on: without credentials and limits.
-fn index_settings(kind: &StageKind) -> StageKind {
-    let mut kind = without_credentials(kind);
-    match &mut kind {
-        StageKind::AzureOpenAi(settings) => {
-            settings.batch_size = 0;
-            settings.requests_per_minute = None;
-            settings.tokens_per_minute = None;
-            settings.price_per_million_tokens = None;
-            // The version changes the form of the URL, not the model.
-            settings.api_version = None;
-        }
-        StageKind::OpenAi(settings) => {
-            settings.batch_size = 0;
-            settings.requests_per_minute = None;
-            settings.tokens_per_minute = None;
-            settings.price_per_million_tokens = None;
-        }
-        StageKind::Wasm(settings) => {
-            settings.memory.0 = 0;
-            settings.deadline.0 = std::time::Duration::ZERO;
-            settings.output.0 = 0;
-            // `sha256` only restricts which binary is accepted; the binary itself is part of the
-            // recipe.
-            settings.sha256 = None;
-        }
-        StageKind::Pinecone(settings) => {
-            settings.api_version.clear();
-            settings.create = None;
-        }
-        _ => {}
+/// What differs between the stages of one role before and after.
+fn edits(before: &[StageSettings], after: &[StageSettings]) -> Edits {
+    let mut edits = Edits::default();
+    for (before, after) in before.iter().zip(after) {
+        edits |= before.any().edits_to(after.any());
     }
-    kind
-}
-
-fn without_credentials(kind: &StageKind) -> StageKind {
-    let mut kind = kind.clone();
-    match &mut kind {
-        StageKind::Github(settings) => {
-            settings.token = None;
-            settings.app_id = None;
-            settings.installation_id = None;
-            settings.private_key = None;
-        }
-        StageKind::AzureOpenAi(settings) => {
-            settings.api_key = None;
-            settings.bearer_token = None;
-        }
-        StageKind::OpenAi(settings) => settings.api_key = None,
-        StageKind::Pinecone(settings) => settings.api_key = Secret::new(""),
-        _ => {}
+    if before.len() != after.len() {
+        edits.index = true;
+        edits.credentials |= before.iter().chain(after).any(|stage| stage.any().any_credentials());
     }
-    kind
-}
-
-/// Keys, tokens and account ids.
-fn credentials(kind: &StageKind) -> (Vec<Option<&Secret>>, [Option<u64>; 2]) {
-    match kind {
-        StageKind::Github(settings) => (
-            vec![settings.token.as_ref(), settings.private_key.as_ref()],
-            [settings.app_id, settings.installation_id],
-        ),
-        StageKind::AzureOpenAi(settings) => {
-            (vec![settings.api_key.as_ref(), settings.bearer_token.as_ref()], [None; 2])
-        }
-        StageKind::OpenAi(settings) => (vec![settings.api_key.as_ref()], [None; 2]),
-        StageKind::Pinecone(settings) => (vec![Some(&settings.api_key)], [None; 2]),
-        _ => (Vec::new(), [None; 2]),
-    }
+    edits
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::FILE_NAME;
-use super::problem::{Problem, Problems};
+use super::problems::Problems;
+use crate::settings::Problem;
 
 /// Finds the file: `explicit` if given, otherwise `reposync.toml` in `start` or its nearest parent
 /// folder, up to the top level of the Git checkout that contains `start`.

@@ -1,7 +1,6 @@
 //! Checks `[engine.limits]`.
 
-use super::problem::Problem;
-use super::table::Table;
+use crate::settings::{Problem, Table};
 use crate::source::Limits;
 
 /// Zero is rejected, since it would refuse every repository.

@@ -11,25 +11,22 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::api::read_api;
-use super::check::{absolute, check_home};
 use super::costs::check_costs;
-use super::env::Env;
-use super::explain::did_you_mean;
-use super::kinds::Role;
 use super::limits::check_limits;
 use super::places::check_shared;
-use super::problem::{Problem, Problems, line_of};
+use super::problems::{Problems, line_of};
 use super::raw::RawEngine;
-use super::secret_files::SecretFolders;
-use super::shape::{Shape, list, quoted};
 use super::stages::Stages;
-use super::surroundings::{Found, Surroundings};
-use super::table::Table;
 use super::values::is_name;
 use super::{Config, Engine, projects};
 use crate::chunk::component::default_compiled_cache;
 use crate::chunk::secrets::SecretRules;
 use crate::model::register_secrets;
+use crate::settings::{
+    Checker, Env, Found, Problem, SecretFolders, Shape, Surroundings, Table, absolute, did_you_mean, list,
+    quoted,
+};
+use crate::stage::Role;
 
 /// The name of the file that is searched for.
 pub const FILE_NAME: &str = "reposync.toml";
@@ -222,8 +219,8 @@ fn resolve(
             problems.extend(table.unresolved.iter().cloned());
         }
     }
-    stages.check_in_use(&|name| used.contains(name), problems);
-    let stages = stages.into_ready(&|name| used.contains(name) || enabled.contains(name));
+    stages.check_in_use(&|name| used.contains(name), &folder, problems);
+    let stages = stages.into_ready(&|name| used.contains(name) || enabled.contains(name), &folder);
     let projects = all.into_iter().map(|(project, _)| project).collect();
     Some(Config { path, engine: engine?, stages, projects, secrets: secrets?, api: api? })
 }
@@ -348,7 +345,9 @@ fn read_engine(
     for (key, path) in
         [("state", Some(&raw.state)), ("cache", Some(&raw.cache)), ("log_dir", raw.log_dir.as_ref())]
     {
-        check_home(&table, key, path.map(PathBuf::as_path), problems);
+        if let Some(path) = path {
+            Checker::new(&table, folder, problems).home(key, path);
+        }
     }
     let state = absolute(folder, &raw.state);
     let cache = absolute(folder, &raw.cache);

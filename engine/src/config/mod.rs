@@ -1,34 +1,23 @@
 //! Reads `reposync.toml` into a [`Config`]: parses, substitutes, resolves and checks it. All
-//! problems are reported at once, with their position. Depends on the settings of stages, not on
-//! the stages.
+//! problems are reported at once, with their position. Depends on what stages declare
+//! (`registry.rs`), not on the stages.
 
 mod api;
-mod check;
 mod costs;
 mod diff;
-mod env;
-mod explain;
 mod find;
-mod kinds;
 mod limits;
 mod load;
-mod mask;
 mod names;
 mod pipeline;
 mod place;
 mod places;
-mod problem;
+mod problems;
 mod projects;
 mod raw;
 mod schema;
-mod secret_files;
-mod secret_values;
-mod shape;
 mod show;
 mod stages;
-mod substitute;
-mod surroundings;
-mod table;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -37,24 +26,22 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::chunk::secrets::SecretRules;
-use crate::chunk::{CodeSettings, MarkdownSettings, SentenceSettings, WasmSettings};
-use crate::embed::{AzureSettings, LocalSettings, OpenAiSettings};
 use crate::model::{BranchRef, ByteSize, DeclaredProject, HumanDuration, Secret, SecretsMode};
-use crate::notify::{SlackSettings, WebhookSettings};
-use crate::source::{GitSettings, GithubSettings, Limits, Selection};
-use crate::store::{PineconeSettings, SqliteSettings};
+use crate::source::{Limits, Selection};
 
 pub use diff::{ConfigDiff, Part, ProjectChange, ProjectDiff, diff};
-pub use env::Env;
 pub use find::find;
-pub use kinds::Role;
 pub use load::{FILE_NAME, Need, load, parse_str};
 pub use names::project_names;
 pub use place::{component_files, line_of, problems_at};
-pub use problem::{Problem, Problems, Salvaged};
+pub use problems::{Problems, Salvaged};
 pub use schema::{add_component, schema};
 pub use show::show;
 pub use values::parse_schedule;
+
+pub use crate::registry::StageSettings;
+pub use crate::settings::{Env, Problem};
+pub use crate::stage::Role;
 
 /// A valid configuration with defaults filled in, absolute paths and resolved secrets.
 #[derive(Debug, Clone, PartialEq)]
@@ -141,39 +128,8 @@ pub struct Engine {
 pub struct Stage {
     /// Its name in the file.
     pub name: String,
-    /// Its kind and settings.
-    pub kind: StageKind,
-}
-
-/// The settings of a stage, by kind.
-#[derive(Debug, Clone, PartialEq)]
-pub enum StageKind {
-    /// `github`
-    Github(GithubSettings),
-    /// `git`
-    Git(GitSettings),
-    /// `sentence`
-    Sentence(SentenceSettings),
-    /// `markdown`
-    Markdown(MarkdownSettings),
-    /// `code`
-    Code(CodeSettings),
-    /// `wasm`
-    Wasm(WasmSettings),
-    /// `azure-openai`
-    AzureOpenAi(AzureSettings),
-    /// `openai`
-    OpenAi(OpenAiSettings),
-    /// `local`
-    Local(LocalSettings),
-    /// `pinecone`
-    Pinecone(PineconeSettings),
-    /// `sqlite`
-    Sqlite(SqliteSettings),
-    /// `slack`
-    Slack(SlackSettings),
-    /// `webhook`
-    Webhook(WebhookSettings),
+    /// Its settings, of any kind.
+    pub settings: StageSettings,
 }
 
 /// A project, with its pipeline split by role. Stage names refer to [`Config::stages`].

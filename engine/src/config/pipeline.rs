@@ -1,12 +1,10 @@
 //! Splits a project's pipeline by role: one source, one or more chunkers, one embedder, one store,
 //! any number of notifiers, in this order.
 
-use super::explain::did_you_mean;
-use super::kinds::{KINDS, Role};
-use super::problem::Problem;
-use super::shape::list;
 use super::stages::Stages;
-use super::table::Table;
+use crate::registry::KINDS;
+use crate::settings::{Problem, Table, did_you_mean, list};
+use crate::stage::Role;
 
 /// The names of stages by role.
 #[derive(Default)]

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::problem::{Problem, Problems};
-use super::shape::quoted;
+use super::problems::Problems;
+use crate::settings::{Problem, quoted};
 
 /// Turns problems that were found after parsing, each with the path of its key, into [`Problems`]
 /// that point at the value, or at the nearest enclosing key in the file.

@@ -3,11 +3,9 @@
 
 use std::collections::HashMap;
 
-use super::problem::Problem;
+use super::Project;
 use super::stages::Stages;
-use super::table::Table;
-use super::{Project, StageKind};
-use crate::model::parse_endpoint;
+use crate::settings::{Problem, Table};
 
 /// Reports each project whose model differs from that of the first project with the same place.
 pub(super) fn check_shared(
@@ -17,8 +15,10 @@ pub(super) fn check_shared(
 ) {
     let mut first = HashMap::new();
     for (project, table) in projects.iter().filter(|(_, table)| table.unresolved.is_empty()) {
-        let place = stages.resolved(&project.store).and_then(place);
-        let model = stages.resolved(&project.embedder).and_then(model);
+        let store = stages.resolved(&project.store).and_then(|stage| stage.store());
+        let embedder = stages.resolved(&project.embedder).and_then(|stage| stage.embedder());
+        let place = store.and_then(|store| Some((store.kind(), store.location()?)));
+        let model = embedder.and_then(|embedder| Some((embedder.kind(), embedder.identity()?)));
         let (Some(place), Some(model)) = (place, model) else { continue };
         let (owner, owners_model) =
             first.entry((place, &project.namespace)).or_insert_with(|| (&project.name, model.clone()));
@@ -34,48 +34,4 @@ pub(super) fn check_shared(
             );
         }
     }
-}
-
-/// The location of a store's vectors; `None` if it is known only to the service.
-fn place(kind: &StageKind) -> Option<[String; 3]> {
-    match kind {
-        StageKind::Pinecone(settings) => Some(match &settings.host {
-            Some(host) => ["host".into(), parse_endpoint(host).ok()?.into(), String::new()],
-            // An index name is unique within the account of an API key.
-            None => [
-                parse_endpoint(&settings.api_url).ok()?.into(),
-                settings.index.clone(),
-                settings.api_key.expose().to_owned(),
-            ],
-        }),
-        StageKind::Sqlite(settings) => {
-            Some(["file".into(), settings.path.to_string_lossy().into_owned(), String::new()])
-        }
-        _ => None,
-    }
-}
-
-/// What makes vectors comparable: kind, endpoint, deployment or model, dimensions.
-fn model(kind: &StageKind) -> Option<[String; 4]> {
-    let dimensions = |n: Option<u32>| n.map_or_else(String::new, |n| n.to_string());
-    Some(match kind {
-        StageKind::AzureOpenAi(settings) => [
-            kind.name().into(),
-            parse_endpoint(&settings.endpoint).ok()?.into(),
-            settings.deployment.clone(),
-            dimensions(settings.dimensions),
-        ],
-        StageKind::OpenAi(settings) => [
-            kind.name().into(),
-            parse_endpoint(&settings.base_url).ok()?.into(),
-            settings.model.clone(),
-            dimensions(settings.dimensions),
-        ],
-        StageKind::Local(settings) => {
-            let path =
-                settings.path.as_ref().map_or_else(String::new, |path| path.to_string_lossy().into_owned());
-            [kind.name().into(), path, String::new(), String::new()]
-        }
-        _ => return None,
-    })
 }

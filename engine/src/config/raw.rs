@@ -4,13 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
-use crate::model::SecretsMode;
-use crate::model::{ByteSize, HumanDuration, Secret};
-use crate::source::Limits;
+use crate::model::{ByteSize, HumanDuration, Secret, SecretsMode};
+use crate::source::{Limits, WrittenRepository};
 
 /// The default path of the ledger.
 pub(super) const DEFAULT_STATE: &str = ".reposync/state.db";
@@ -125,7 +122,7 @@ pub(super) struct RawProject {
     pub(super) organization: Option<String>,
     /// Single repositories: `owner/name`; for kind `git`, paths relative to this file.
     #[serde(default)]
-    pub(super) repositories: Option<Vec<RawRepository>>,
+    pub(super) repositories: Option<Vec<WrittenRepository>>,
     /// Restricts an organization to repositories with this in their name, description or topics.
     #[serde(default)]
     pub(super) filter_keyword: Option<String>,
@@ -158,45 +155,4 @@ pub(super) struct RawProject {
 
 fn yes() -> bool {
     true
-}
-
-/// A repository.
-#[derive(JsonSchema)]
-#[schemars(untagged, rename = "Repository")]
-pub(super) enum RawRepository {
-    /// `owner/name`, or a path for kind `git`.
-    Plain(String),
-    /// A path with an explicit name, for kind `git`.
-    Named(NamedRepository),
-}
-
-/// A local repository with an explicit name.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NamedRepository {
-    /// Its folder, relative to this file.
-    pub(super) path: String,
-    /// Its name. Default: the folder's name without `.git`.
-    #[serde(default)]
-    pub(super) name: Option<String>,
-}
-
-// Implemented manually rather than with `untagged`, so that errors keep their position.
-impl<'de> Deserialize<'de> for RawRepository {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = RawRepository;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a repository such as \"owner/name\" or { path = \"…\", name = \"…\" }")
-            }
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<RawRepository, E> {
-                Ok(RawRepository::Plain(text.to_owned()))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawRepository, A::Error> {
-                NamedRepository::deserialize(MapAccessDeserializer::new(map)).map(RawRepository::Named)
-            }
-        }
-        deserializer.deserialize_any(Either)
-    }
 }

@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::kinds::KINDS;
 use super::raw::{RawApi, RawEngine, RawProject};
-use super::shape::Shape;
 use crate::chunk::secrets::SecretRules;
+use crate::registry::KINDS;
+use crate::settings::Shape;
 
 /// The schema of `reposync.toml` for completion and validation in editors: closed lists of keys,
 /// descriptions, defaults.

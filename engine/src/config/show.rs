@@ -2,14 +2,11 @@
 
 use toml::Value;
 
-use super::shape::quoted;
-use super::{Config, Engine, Project, Stage, StageKind};
-use crate::chunk::OnError;
+use super::{Config, Engine, Project, Stage};
 use crate::chunk::secrets::SecretRules;
 use crate::model::{BranchRef, Secret};
-use crate::notify::When;
+use crate::settings::quoted;
 use crate::source::Selection;
-use crate::store::Metric;
 
 /// The configuration as TOML. Secrets are shown as `***`.
 pub fn show(config: &Config) -> String {
@@ -85,29 +82,6 @@ impl Lines {
     fn list(&mut self, key: &str, values: Option<&Vec<String>>) {
         self.maybe(key, values.cloned());
     }
-
-    fn chunker(&mut self, patterns: Option<&Vec<String>>, size: usize, tokens: Option<usize>) {
-        self.list("match", patterns);
-        if tokens.is_none() {
-            self.count("max_chunk_size", size);
-        }
-        self.maybe("max_tokens", tokens.and_then(|n| i64::try_from(n).ok()));
-    }
-
-    fn rates(&mut self, requests: Option<u32>, tokens: Option<u32>, price: Option<f64>) {
-        self.maybe("requests_per_minute", requests);
-        self.maybe("tokens_per_minute", tokens);
-        self.maybe("price_per_million_tokens", price);
-    }
-
-    fn on(&mut self, on: &[When]) {
-        let word = |when: &When| match when {
-            When::Changes => "changes",
-            When::Failure => "failure",
-            When::Always => "always",
-        };
-        self.put("on", on.iter().map(word).collect::<Vec<_>>());
-    }
 }
 
 fn engine(out: &mut Lines, engine: &Engine) {
@@ -139,101 +113,10 @@ fn engine(out: &mut Lines, engine: &Engine) {
 }
 
 fn stage(out: &mut Lines, stage: &Stage) {
-    out.put("kind", stage.kind.name());
-    match &stage.kind {
-        StageKind::Github(s) => {
-            out.secret("token", s.token.as_ref());
-            out.maybe("app_id", s.app_id.and_then(|n| i64::try_from(n).ok()));
-            out.maybe("installation_id", s.installation_id.and_then(|n| i64::try_from(n).ok()));
-            out.secret("private_key", s.private_key.as_ref());
-            out.text("api_url", &s.api_url);
-            out.put("forks", s.forks);
-            out.put("archived", s.archived);
-        }
-        StageKind::Git(s) => {
-            let folders = s.alternates.iter().map(|path| path.to_string_lossy().into_owned());
-            out.list("alternates", Some(&folders.collect()).filter(|folders: &&Vec<_>| !folders.is_empty()));
-        }
-        StageKind::Sentence(s) => {
-            out.chunker(s.patterns.as_ref(), s.max_chunk_size, s.max_tokens);
-            let key = if s.max_tokens.is_some() { "overlap_tokens" } else { "chunk_overlap" };
-            out.count(key, s.overlap());
-            out.put("normalize_whitespace", s.normalize_whitespace);
-        }
-        StageKind::Markdown(s) => out.chunker(s.patterns.as_ref(), s.max_chunk_size, s.max_tokens),
-        StageKind::Code(s) => out.chunker(s.patterns.as_ref(), s.max_chunk_size, s.max_tokens),
-        StageKind::Wasm(s) => {
-            out.path("component", &s.component);
-            out.maybe("sha256", s.sha256.clone());
-            out.list("match", s.patterns.as_ref());
-            if let Ok(config) = Value::try_from(s.shown_config()) {
-                out.put("config", config);
-            }
-            out.maybe("on_error", s.on_error.map(OnError::word));
-            out.text("memory", &s.memory);
-            out.text("deadline", &s.deadline);
-            out.text("output", &s.output);
-        }
-        StageKind::AzureOpenAi(s) => {
-            out.text("endpoint", &s.endpoint);
-            out.text("deployment", &s.deployment);
-            out.maybe("api_version", s.api_version.clone());
-            out.secret("api_key", s.api_key.as_ref());
-            out.secret("bearer_token", s.bearer_token.as_ref());
-            out.maybe("dimensions", s.dimensions);
-            out.count("batch_size", s.batch_size);
-            out.rates(s.requests_per_minute, s.tokens_per_minute, s.price_per_million_tokens);
-        }
-        StageKind::OpenAi(s) => {
-            out.text("base_url", &s.base_url);
-            out.text("model", &s.model);
-            out.secret("api_key", s.api_key.as_ref());
-            out.maybe("dimensions", s.dimensions);
-            out.count("batch_size", s.batch_size);
-            out.count("max_input_tokens", s.max_input_tokens);
-            out.rates(s.requests_per_minute, s.tokens_per_minute, s.price_per_million_tokens);
-        }
-        StageKind::Local(s) => {
-            if let Some(path) = &s.path {
-                out.path("path", path);
-            }
-        }
-        StageKind::Pinecone(s) => {
-            out.text("index", &s.index);
-            out.secret("api_key", Some(&s.api_key));
-            out.text("api_url", &s.api_url);
-            out.maybe("host", s.host.clone());
-            if let Some(create) = &s.create {
-                let metric = match create.metric {
-                    Metric::Cosine => "cosine",
-                    Metric::Dotproduct => "dotproduct",
-                    Metric::Euclidean => "euclidean",
-                };
-                let entries =
-                    [("cloud", create.cloud.as_str()), ("region", &create.region), ("metric", metric)];
-                out.put(
-                    "create",
-                    entries
-                        .map(|(key, value)| (key.to_owned(), value.into()))
-                        .into_iter()
-                        .collect::<toml::Table>(),
-                );
-            }
-            out.text("api_version", &s.api_version);
-        }
-        StageKind::Sqlite(s) => {
-            out.path("path", &s.path);
-            out.put("vector_weight", s.vector_weight);
-            out.put("text_weight", s.text_weight);
-        }
-        StageKind::Slack(s) => {
-            out.secret("webhook_url", Some(&s.webhook_url));
-            out.on(&s.on);
-        }
-        StageKind::Webhook(s) => {
-            out.secret("url", Some(&s.url));
-            out.secret("secret", s.secret.as_ref());
-            out.on(&s.on);
+    out.put("kind", stage.settings.kind());
+    for (key, value) in stage.settings.any().shown() {
+        if let Ok(value) = Value::try_from(value) {
+            out.put(&key, value);
         }
     }
 }

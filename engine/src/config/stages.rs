@@ -5,13 +5,10 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::check::{check_files, check_stage};
-use super::explain::{choice, did_you_mean};
-use super::kinds::{KINDS, Role};
-use super::problem::Problem;
-use super::surroundings::Surroundings;
-use super::table::Table;
-use super::{Stage, StageKind};
+use super::Stage;
+use crate::registry::{KINDS, Kind, StageSettings};
+use crate::settings::{Checker, Problem, Surroundings, Table, choice, did_you_mean, quoted};
+use crate::stage::Role;
 
 /// A stage, as far as it could be read.
 pub(super) struct Declared<'i> {
@@ -21,7 +18,7 @@ pub(super) struct Declared<'i> {
     pub(super) role: Option<Role>,
     /// `None` if the settings could not be read. If they have problems, invalid values are replaced
     /// by placeholders.
-    pub(super) kind: Option<StageKind>,
+    pub(super) settings: Option<StageSettings>,
 }
 
 pub(super) struct Stages<'i>(Vec<Declared<'i>>);
@@ -33,14 +30,11 @@ impl<'i> Stages<'i> {
         problems: &mut Vec<Problem>,
     ) -> Self {
         let read = |(name, header, table): (String, _, _)| {
-            let path = format!("stages.{}", super::shape::quoted(&name));
+            let path = format!("stages.{}", quoted(&name));
             let mut table = Table::new(path, header, table, around, problems);
             let found = kind_of(&mut table, problems);
-            let mut kind = found.and_then(|kind| (kind.read)(&mut table, &(kind.shape)(), problems));
-            if let Some(kind) = &mut kind {
-                check_stage(kind, &table, around.folder, problems);
-            }
-            Declared { name, table, role: found.map(|kind| kind.role), kind }
+            let settings = found.and_then(|kind| kind.read(&mut table, around.folder, problems));
+            Declared { name, table, role: found.map(|kind| kind.role), settings }
         };
         Self(tables.into_iter().map(read).collect())
     }
@@ -58,30 +52,37 @@ impl<'i> Stages<'i> {
     }
 
     /// The settings of a stage without unresolved references.
-    pub(super) fn resolved(&self, name: &str) -> Option<&StageKind> {
-        self.get(name).filter(|stage| stage.table.unresolved.is_empty() && !stage.table.left)?.kind.as_ref()
+    pub(super) fn resolved(&self, name: &str) -> Option<&StageSettings> {
+        let whole = |stage: &&Declared<'_>| stage.table.unresolved.is_empty() && !stage.table.left;
+        self.get(name).filter(whole)?.settings.as_ref()
     }
 
     /// Reports variables and files that the stages in use lack.
-    pub(super) fn check_in_use(&self, in_use: &dyn Fn(&str) -> bool, problems: &mut Vec<Problem>) {
+    pub(super) fn check_in_use(
+        &self,
+        in_use: &dyn Fn(&str) -> bool,
+        folder: &Path,
+        problems: &mut Vec<Problem>,
+    ) {
         for stage in self.0.iter().filter(|stage| in_use(&stage.name)) {
             problems.extend(stage.table.unresolved.iter().cloned());
-            if let Some(kind) = &stage.kind {
-                check_files(kind, &stage.table, problems);
+            if let Some(settings) = &stage.settings {
+                settings.any().files_exist(&mut Checker::new(&stage.table, folder, problems));
             }
         }
     }
 
     /// The wanted stages, and every store, since one may hold a place that no project uses any
     /// more. Stages that lack a variable or file are left out.
-    pub(super) fn into_ready(self, wanted: &dyn Fn(&str) -> bool) -> Vec<Stage> {
+    pub(super) fn into_ready(self, wanted: &dyn Fn(&str) -> bool, folder: &Path) -> Vec<Stage> {
         let ready = |stage: Declared<'_>| {
             let mut missing = stage.table.unresolved.clone();
-            let kind = stage.kind?;
-            check_files(&kind, &stage.table, &mut missing);
-            (missing.is_empty() && !stage.table.left).then_some(Stage { name: stage.name, kind })
+            let settings = stage.settings?;
+            settings.any().files_exist(&mut Checker::new(&stage.table, folder, &mut missing));
+            let whole = missing.is_empty() && !stage.table.left;
+            whole.then_some(Stage { name: stage.name, settings })
         };
-        let is_store = |stage: &Stage| stage.kind.role() == Role::Store;
+        let is_store = |stage: &Stage| stage.settings.role() == Role::Store;
         let stages = self.0.into_iter().map(|stage| (wanted(&stage.name), ready(stage)));
         stages.filter_map(|(wanted, stage)| stage.filter(|stage| wanted || is_store(stage))).collect()
     }
@@ -89,17 +90,18 @@ impl<'i> Stages<'i> {
     /// Reports stores that use the file of the ledger or of the vector cache.
     pub(super) fn check_files_apart(&self, state: &Path, cache: &Path, problems: &mut Vec<Problem>) {
         for stage in &self.0 {
-            if let Some(StageKind::Sqlite(settings)) = &stage.kind
-                && (settings.path == state || settings.path == cache.join("cache.db"))
+            let store = stage.settings.as_ref().and_then(StageSettings::store);
+            if let Some((key, path)) = store.and_then(|store| store.database())
+                && (path == state || path == cache.join("cache.db"))
             {
                 let hint = "give the store a file of its own, such as \".reposync/index.db\"";
-                stage.table.flag(problems, "path", "the ledger or the vector cache uses this file", hint);
+                stage.table.flag(problems, key, "the ledger or the vector cache uses this file", hint);
             }
         }
     }
 }
 
-fn kind_of(table: &mut Table<'_>, problems: &mut Vec<Problem>) -> Option<&'static super::kinds::Kind> {
+fn kind_of(table: &mut Table<'_>, problems: &mut Vec<Problem>) -> Option<&'static Kind> {
     let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
     let every = format!("the kinds are {}", choice(&names).replace(" or ", " and "));
     let path = format!("{}.kind", table.path);

@@ -6,6 +6,7 @@ mod sense;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::chunk::component::WasmSettings;
 
 /// Parses a text as `/example/reposync.toml`, with a few environment variables.
 fn read(text: &str) -> Result<Config, Problems> {
@@ -344,9 +345,8 @@ fn a_components_config_is_shown_as_written() {
     let shown = format!("{config:?}{}", show(&config));
     assert!(!shown.contains("sk-very-secret"), "{shown}");
     assert_eq!(shown.matches("<${KEY}>").count(), 2, "{shown}");
-    let Some(StageKind::Wasm(settings)) = config.stage("reported").map(|stage| &stage.kind) else {
-        panic!("a component")
-    };
+    let settings = config.stage("reported").expect("declared").settings.any().as_any();
+    let settings = settings.downcast_ref::<WasmSettings>().expect("a component");
     let reported = serde_json::json!({ "key": "<sk-very-secret>", "deep": [{ "key": "sk-very-secret" }, 1], "plain": "x" });
     assert_eq!(serde_json::Value::from(settings.config.clone()), reported);
 }
@@ -494,7 +494,7 @@ mod schema_and_keys {
             let documented = docs.contains(&format!("`{key}`")) || docs.contains(&format!(".{key}`"));
             assert!(documented, "docs/config.md does not describe {table}.{key}");
         }
-        for kind in kinds::KINDS {
+        for kind in crate::registry::KINDS {
             assert!(
                 docs.contains(&format!("\"{}\"", kind.name)),
                 "docs/config.md does not describe {}",

@@ -12,11 +12,10 @@ use tokio_util::sync::CancellationToken;
 use super::generation::Generation;
 use super::pending::{Pending, Pushed};
 use super::shared::{Observed, Shared};
-use crate::config::StageKind;
+use crate::factory::{self, RunFlags, standing_prune};
 use crate::model::{Counts, Event, EventSink, Outcome, ProjectReport, Report, StageError, StageResult};
 use crate::state::SqliteState;
 use crate::sync::{self, Candidate, Options};
-use crate::wire::{self, RunFlags, standing_prune};
 
 /// How long a cancelled run may take to finish the current batch, on a reload or at shutdown.
 /// Kubernetes kills after 30 s. Intents that stay open are closed by the next run.
@@ -113,7 +112,7 @@ async fn work(shared: &Arc<Shared>, job: Job) -> StageResult<Option<Report>> {
             shared.feeds.put(&run, event);
         })
     };
-    let engine = generation.workshop.engine(config, Arc::clone(&shared.ledger), events, cancel);
+    let engine = generation.factory.engine(config, Arc::clone(&shared.ledger), events, cancel);
     let flags = RunFlags {
         full: request.full,
         prune: standing_prune(config),
@@ -126,7 +125,7 @@ async fn work(shared: &Arc<Shared>, job: Job) -> StageResult<Option<Report>> {
         pushed: pushed.map(|(name, push)| (name, push.before.into_iter().next())).collect(),
         id: Some(request.run),
         request: Some(request.request),
-        ..wire::options(config, flags)
+        ..factory::options(config, flags)
     };
     let trigger = request.trigger.as_str();
     let candidates = project.into_iter().collect();
@@ -177,7 +176,7 @@ fn component_faults(generation: &Generation, report: &Report) -> BTreeMap<String
     let failures = report.projects.iter().flat_map(|part| &part.failures);
     for failure in failures {
         let stage = generation.config.stage(&failure.stage);
-        if stage.is_some_and(|stage| matches!(stage.kind, StageKind::Wasm(_))) {
+        if stage.and_then(|stage| stage.settings.chunker()?.component()).is_some() {
             *faults.entry(failure.stage.clone()).or_default() += 1;
         }
     }

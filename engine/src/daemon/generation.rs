@@ -2,13 +2,13 @@
 //! before it replaces the previous one.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::{self, Config, ConfigDiff, Need, StageKind};
+use crate::config::{self, Config, ConfigDiff, Need};
+use crate::factory::StageFactory;
 use crate::model::{StageError, StageResult};
 use crate::sync::{Candidate, Project};
-use crate::wire::Workshop;
 
 use super::token::ApiToken;
 
@@ -17,7 +17,7 @@ pub(crate) struct Generation {
     /// Counts the generations of this process, from 1.
     pub(crate) number: u64,
     pub(crate) config: Config,
-    pub(crate) workshop: Workshop,
+    pub(crate) factory: StageFactory,
     /// The token that API requests must carry.
     pub(super) token: ApiToken,
     /// The enabled projects: their stages, or the error that building them gave.
@@ -44,14 +44,14 @@ pub(super) struct Refused {
 impl Generation {
     /// The generation that the daemon starts with. A stage that cannot be built fails its project's
     /// runs, not the daemon.
-    pub(super) fn first(config: Config, token: ApiToken, workshop: Workshop) -> Self {
-        let projects = projects(&workshop, &config);
+    pub(super) fn first(config: Config, token: ApiToken, factory: StageFactory) -> Self {
+        let projects = projects(&factory, &config);
         for (name, project) in &projects {
             if let Err(error) = project {
                 tracing::error!(project = %name, error = %error.one_line(), "cannot build the project's stages");
             }
         }
-        Self { number: 1, config, workshop, token, projects }
+        Self { number: 1, config, factory, token, projects }
     }
 
     /// Builds the successor of this generation from the file on disk. Blocks, since components are
@@ -73,8 +73,8 @@ impl Generation {
         config.api.tls.clone_from(&self.config.api.tls);
         let token = self.token.next(&config);
         let token = token.map_err(|error| Refused { message: with_hint(&error), problems: Vec::new() })?;
-        let workshop = self.workshop.next(&config);
-        let projects = projects(&workshop, &config);
+        let factory = self.factory.next(&config);
+        let projects = projects(&factory, &config);
         let mut components = Vec::new();
         for (name, project) in &projects {
             match (project, self.projects.get(name)) {
@@ -93,7 +93,7 @@ impl Generation {
                 (Ok(_), _) => {}
             }
         }
-        let generation = Self { number: self.number + 1, config, workshop, token, projects };
+        let generation = Self { number: self.number + 1, config, factory, token, projects };
         Ok(Next { generation, diff, components })
     }
 
@@ -105,10 +105,8 @@ impl Generation {
 
     /// The files to watch: the configuration and the components that it names.
     pub(super) fn files(&self) -> Vec<PathBuf> {
-        let components = self.config.stages.iter().filter_map(|stage| match &stage.kind {
-            StageKind::Wasm(settings) => Some(settings.component.clone()),
-            _ => None,
-        });
+        let stages = self.config.stages.iter();
+        let components = stages.filter_map(|stage| stage.settings.chunker()?.component().map(Path::to_owned));
         std::iter::once(self.config.path.clone()).chain(components).collect()
     }
 
@@ -118,8 +116,8 @@ impl Generation {
     }
 }
 
-fn projects(workshop: &Workshop, config: &Config) -> BTreeMap<String, StageResult<Arc<Project>>> {
-    let made = workshop.candidates(config, &[]);
+fn projects(factory: &StageFactory, config: &Config) -> BTreeMap<String, StageResult<Arc<Project>>> {
+    let made = factory.candidates(config, &[]);
     made.into_iter().map(|candidate| (candidate.name, candidate.project)).collect()
 }
 

@@ -13,12 +13,11 @@ use super::message::{Accepted, Cause, Message, Refusal, ReloadOutcome};
 use super::pending::Pushed;
 use super::shared::Shared;
 use super::view::{RunState, View};
-use crate::config::StageKind;
+use crate::factory::{self, RunFlags, standing_prune};
 use crate::model::{BranchRef, EventSink, Outcome, Report, Running, StageResult, StatusView};
 use crate::plan::Plan;
 use crate::state::{RunQuery, RunRow, SqliteState};
 use crate::sync;
-use crate::wire::{self, RunFlags, standing_prune};
 
 /// A handle to the daemon. Cheap to clone.
 #[derive(Clone)]
@@ -175,7 +174,7 @@ impl Handle {
         // Cancels planning when the caller drops the request.
         let _stop = cancel.clone().drop_guard();
         let ledger = Arc::clone(&self.shared.reader);
-        let engine = generation.workshop.engine(config, ledger, EventSink::none(), cancel);
+        let engine = generation.factory.engine(config, ledger, EventSink::none(), cancel);
         let flags = RunFlags {
             full: false,
             prune: standing_prune(config),
@@ -183,7 +182,7 @@ impl Handle {
             allow_cost: false,
             whole_file: project.is_none(),
         };
-        let options = wire::options(config, flags);
+        let options = factory::options(config, flags);
         Ok(sync::plan(Arc::new(engine), candidates, options, exact, None).await)
     }
 
@@ -355,8 +354,7 @@ fn sum(id: &str, mut parts: Vec<RunView>) -> Option<RunView> {
 fn concerned(view: &View, push: &Push) -> Vec<String> {
     let config = &view.generation.config;
     let names = |project: &&crate::config::Project| {
-        let github =
-            config.stage(&project.source).is_some_and(|stage| matches!(stage.kind, StageKind::Github(_)));
+        let github = config.stage(&project.source).is_some_and(|stage| stage.settings.kind() == "github");
         let selected = project.may_select(&push.owner, push.repository.as_deref());
         let branch = match (&project.branch, &push.branch) {
             (_, None) => true,

@@ -3,7 +3,7 @@
 //!
 //! One task, the dispatcher, owns the state of all projects. Timers, the file watcher, signals and
 //! the API send it messages; readers get a snapshot ([`View`]). The daemon uses stages only through
-//! `wire` and `apply` and does not depend on HTTP: the API is built on its [`Handle`].
+//! `factory` and `sync` and does not depend on HTTP: the API is built on its [`Handle`].
 
 mod alias;
 mod behind;
@@ -38,9 +38,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Need};
+use crate::factory::{self, StageFactory};
 use crate::model::{ErrorKind, EventSink, StageError, StageResult};
 use crate::state::SqliteState;
-use crate::wire::{self, Workshop};
 
 use alias::Aliases;
 use dispatcher::Dispatcher;
@@ -143,7 +143,7 @@ fn open(
             feeds.shared(&event);
         })
     };
-    let workshop = Workshop::new(cancel.clone(), events);
+    let factory = StageFactory::new(cancel.clone(), events);
     let shared = Shared {
         need,
         now: Utc::now,
@@ -156,8 +156,8 @@ fn open(
         aliases: Aliases::default(),
         cancel,
     };
-    wire::clear_leftovers(&config);
-    let generation = Generation::first(config, token, workshop);
+    factory::clear_leftovers(&config);
+    let generation = Generation::first(config, token, factory);
     Ok((shared, claim, generation))
 }
 

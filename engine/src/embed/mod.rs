@@ -1,19 +1,20 @@
 //! Texts into vectors, and the cache that keeps them from being paid for twice.
 //! Knows nothing of files, stores or the ledger.
 
-mod azure;
+pub mod azure;
+mod body;
 mod classify;
+mod config;
 mod embedded;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 mod identifiers;
-mod local;
-mod openai;
+pub mod local;
+pub mod openai;
 mod queue;
 mod service;
-mod settings;
+mod service_settings;
 mod tokens;
-mod wire;
 mod words;
 
 use std::time::Duration;
@@ -22,17 +23,13 @@ use async_trait::async_trait;
 
 use crate::model::{Fingerprint, StageError, StageResult, Vector};
 
-pub use azure::azure_embedder;
+pub use body::{Answer, read_answer};
+pub use config::EmbedderConfig;
 pub use embedded::Embedded;
 #[cfg(any(test, fuzzing))]
 pub use fuzz::fuzz;
-pub use local::LocalEmbedder;
-pub use openai::openai_embedder;
 pub use queue::EmbedQueue;
 pub use service::ServiceEmbedder;
-pub use wire::{Answer, read_answer};
-
-pub use settings::{AzureSettings, LocalSettings, OpenAiSettings};
 
 /// How much an embedder takes at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

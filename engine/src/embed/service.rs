@@ -10,8 +10,8 @@ use reqwest::header::HeaderMap;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::body::{Answer, Request, read_answer};
 use super::classify::{self, Adjustment, Endpoint};
-use super::wire::{self, Answer, Request};
 use super::{EmbedLimits, Embedder, Embeddings, tokens};
 use crate::model::{ErrorKind, EventSink, Fingerprint, ServiceKind, StageError, StageResult};
 use crate::net::{
@@ -165,10 +165,10 @@ impl ServiceEmbedder {
             return Err(failed);
         }
         let answer = if body.len() <= SMALL_ANSWER {
-            wire::read_answer(&body, inputs)
+            read_answer(&body, inputs)
         } else {
             let parsed = body.clone();
-            let reading = tokio::task::spawn_blocking(move || wire::read_answer(&parsed, inputs));
+            let reading = tokio::task::spawn_blocking(move || read_answer(&parsed, inputs));
             reading.await.unwrap_or_else(|error| Err(error.to_string()))
         };
         let answer = answer.map_err(|why| self.endpoint.garbage(&why, &body))?;

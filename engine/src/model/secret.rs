@@ -3,12 +3,12 @@
 use std::fmt;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A secret string: a key, a token, a URL that carries one.
 ///
-/// It has no `Display` and no `Serialize`, and its `Debug` shows `***`, so that it cannot leak into
-/// a log, an error or the ledger. `PartialEq` is needed to compare configurations.
+/// It has no `Display`, and its `Debug` and `Serialize` give `***`, so that it cannot leak into a
+/// log, an error or the ledger. `PartialEq` is needed to compare configurations.
 #[derive(Clone, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(extend("format" = "password"))] // marks secret keys for the masking of `config`
@@ -23,6 +23,12 @@ impl Secret {
     /// The value itself. Use it only in the request that needs it.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("***")
     }
 }
 

@@ -1,18 +1,18 @@
 //! Telling people what a run did. A failing notifier never fails a run.
 
+mod config;
 mod post;
-mod settings;
-mod slack;
-mod webhook;
+pub mod slack;
+pub mod webhook;
+mod when;
 
 use async_trait::async_trait;
 
-use crate::model::{Outcome, ProjectReport, Report, StageResult};
+use crate::model::{ProjectReport, Report, StageResult};
 
+pub use config::NotifierConfig;
 pub use post::PostNotifier;
-pub use settings::{SlackSettings, WebhookSettings, When};
-pub use slack::slack_notifier;
-pub use webhook::webhook_notifier;
+pub use when::{When, wants};
 
 /// Sends a project's part of a finished run to somebody.
 #[async_trait]
@@ -25,16 +25,4 @@ pub trait Notifier: Send + Sync {
 
     /// Sends; retries what is transient. Called at most once for a project and a run.
     async fn send(&self, report: &Report, project: &ProjectReport) -> StageResult<()>;
-}
-
-/// True when a notifier that speaks on `on` should hear of this.
-pub fn wants(on: &[When], project: &ProjectReport) -> bool {
-    let counts = &project.counts;
-    let changed = counts.vectors_written + counts.vectors_deleted + counts.files_removed > 0;
-    let failed = project.outcome != Outcome::Done;
-    on.iter().any(|when| match when {
-        When::Always => true,
-        When::Changes => changed,
-        When::Failure => failed,
-    })
 }

@@ -2,13 +2,14 @@
 //! it knows nothing of chunks, vectors or the ledger.
 
 mod branch;
+mod config;
 mod diff;
-mod git;
+pub mod git;
 pub mod github;
 mod limits;
 mod objects;
 mod permalink;
-mod settings;
+mod selection;
 mod tracked;
 mod verify;
 
@@ -17,26 +18,10 @@ use bytes::Bytes;
 
 use crate::model::{BranchRef, GitSha, RepoEntry, RepoRef, StageError, StageResult, StoredAnswer, TreeEntry};
 
-pub use git::GitSource;
-pub use github::GithubSource;
+pub use config::{SourceConfig, SourceContext};
 pub use limits::Limits;
-pub use settings::{GitSettings, GithubSettings};
+pub use selection::{NamedRepository, Selection, WrittenRepository};
 pub use tracked::refuse_tracked;
-
-/// Which repositories a project wants.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Selection {
-    /// All repositories of an organisation or a user, narrowed by a keyword in name, description
-    /// or topics (ignoring case).
-    Owner {
-        /// The organisation or user.
-        owner: String,
-        /// The keyword.
-        keyword: Option<String>,
-    },
-    /// These repositories: `owner/name` for GitHub; name and path for local Git.
-    Named(Vec<RepoRef>),
-}
 
 /// A complete listing: a repository that is not in it does not exist. An incomplete listing is an error, never
 /// a shorter list.

@@ -1,23 +1,19 @@
 //! Vector stores. A store writes, deletes by id, lists, fetches and queries records in namespaces;
 //! it does not know files or plans.
 
+mod config;
 mod filter;
 mod memory;
-mod pinecone;
-mod settings;
-mod sqlite;
+pub mod pinecone;
+pub mod sqlite;
 
 use async_trait::async_trait;
 
 use crate::model::{Match, Place, Record, StageResult, Vector};
 
+pub use config::StoreConfig;
 pub use filter::Filter;
 pub use memory::MemoryStore;
-pub use pinecone::PineconeStore;
-#[cfg(any(test, fuzzing))]
-pub use pinecone::fuzz as fuzz_pinecone;
-pub use settings::{CreateIndex, Metric, PineconeSettings, SqliteSettings};
-pub use sqlite::SqliteStore;
 
 /// Limits of a store's calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use reposync::chunk::{Chunker, SentenceChunker, SentenceSettings};
+use reposync::chunk::Chunker;
+use reposync::chunk::sentence::{SentenceChunker, SentenceSettings};
 use reposync::embed::{EmbedQueue, Embedder as _};
 use reposync::model::{
     BranchRef, ByteSize, EventSink, Fingerprint, Outcome, PathMatcher, Report, SecretsMode, StageResult,

@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use reposync::chunk::WasmSettings;
 use reposync::chunk::component::WIT;
+use reposync::chunk::component::WasmSettings;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 

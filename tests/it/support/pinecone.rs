@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use reposync::store::{CreateIndex, Filter, Metric, PineconeSettings};
+use reposync::store::Filter;
+use reposync::store::pinecone::{CreateIndex, Metric, PineconeSettings};
 use serde_json::{Map, Value, json};
 
 use super::http::{Request, Response, Server};

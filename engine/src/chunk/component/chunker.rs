@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::super::{ChunkError, Chunker, Named, OnError, WasmSettings, media_type_of};
+use super::super::{ChunkError, Chunker, Named, media_type_of};
 use super::answer;
 use super::bindings::reposync::chunker::types::{ChunkError as Refusal, Diagnostic, Document as Given};
 use super::config_json::{ConfigProblem, canonical};
@@ -17,6 +17,7 @@ use super::matching::Matching;
 use super::offsets::{OffsetUnit, position};
 use super::replay;
 use super::said::{self, one_line};
+use super::settings::{OnError, WasmSettings};
 use super::starter::Starter;
 use crate::model::{Chunk, Document, Fingerprint, mask_secrets};
 
@@ -242,6 +243,10 @@ impl Chunker for ComponentChunker {
 
     fn reads_encoded(&self) -> bool {
         true
+    }
+
+    fn component(&self) -> Option<&ComponentInfo> {
+        Some(self.info())
     }
 
     fn begin_run(&self) {

@@ -4,7 +4,6 @@ use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::super::WasmSettings;
 use super::chunker::ComponentChunker;
 use super::compiled::{Binary, Compiled};
 use super::config_json::{ConfigProblem, RefusedConfig, canonical};
@@ -16,6 +15,7 @@ use super::matching::Matching;
 use super::outline::Unfit;
 use super::runtime::{HostOptions, Runtime};
 use super::said;
+use super::settings::WasmSettings;
 use super::starter::Starter;
 use crate::model::{StageError, StageResult};
 

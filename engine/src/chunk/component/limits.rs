@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
-use super::super::WasmSettings;
+use super::settings::WasmSettings;
 
 /// Period of the epoch clock, and so the resolution of deadlines.
 pub(super) const TICK: Duration = Duration::from_millis(10);

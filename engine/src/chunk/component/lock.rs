@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::chunker::ComponentChunker;
+use super::info::ComponentInfo;
 use super::whole::write_whole;
 
 /// A component that a run uses.
@@ -26,10 +26,8 @@ pub struct LockedComponent {
 }
 
 impl LockedComponent {
-    /// The component of a loaded stage; `folder` is the folder of `reposync.toml`.
-    pub fn of(chunker: &ComponentChunker, folder: &Path) -> Self {
-        let info = chunker.info();
-        let path = chunker.path();
+    /// The component in the file at `path`; `folder` is the folder of `reposync.toml`.
+    pub fn of(info: &ComponentInfo, path: &Path, folder: &Path) -> Self {
         let path = path.strip_prefix(folder).unwrap_or(path);
         Self {
             path: path.to_string_lossy().replace('\\', "/"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::chunk::WasmSettings;
+use crate::chunk::component::WasmSettings;
 use crate::chunk::component::{
     ComponentChunker, ComponentHost, Folders, HostOptions, default_compiled_cache,
 };

@@ -3,7 +3,9 @@
 //! Nothing of the repository is executed: no hook, no filter, no configured command, and only the
 //! repository's own configuration file is read. Uncommitted changes do not exist here.
 
+mod config;
 mod refs;
+mod settings;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
+
+pub use settings::GitSettings;
 
 use super::diff::changed_files;
 use super::objects::{Access, Purpose, Reader, blocking, with_reader};

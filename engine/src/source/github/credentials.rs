@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::app::App;
+use super::settings::GithubSettings;
 use crate::model::{Fingerprint, Secret, StageError, StageResult, register_secrets};
-use crate::source::GithubSettings;
 
 /// The credentials of a stage.
 #[derive(Clone)]

@@ -10,17 +10,20 @@ mod app;
 mod archive;
 mod blobs;
 mod client;
+mod config;
 mod credentials;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 mod link;
 mod listing;
 mod pages;
+mod settings;
 mod transport;
 mod trees;
 
 #[cfg(any(test, fuzzing))]
 pub use fuzz::{fuzz_answer, fuzz_archive};
+pub use settings::GithubSettings;
 
 use async_trait::async_trait;
 use http::StatusCode;
@@ -34,9 +37,7 @@ use self::credentials::Credentials;
 use super::branch::{Wanted, not_found, wanted};
 use super::diff::changed_files;
 use super::permalink::{blob_link, encode_segment};
-use super::{
-    AnswerCache, ChangedFile, ContentSink, GithubSettings, Head, Limits, Listing, Selection, Source,
-};
+use super::{AnswerCache, ChangedFile, ContentSink, Head, Limits, Listing, Selection, Source};
 use crate::model::{
     BranchRef, ErrorKind, EventSink, GitSha, MOST_COMMITS, RepoEntry, RepoRef, StageError, StageResult,
     TreeEntry,

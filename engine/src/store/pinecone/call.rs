@@ -9,12 +9,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use super::settings::PineconeSettings;
 use crate::model::{ErrorKind, StageError, StageResult};
 use crate::net::{
     Accepted, CallError, CallFailure, Classified, Service, ServiceRequest, ServiceResponse, one_line,
     secret_header,
 };
-use crate::store::PineconeSettings;
 
 /// No answer is longer: a hundred records of the most components and metadata take a third of it.
 const LONGEST_ANSWER: usize = 128 << 20;

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use url::Url;
 
+use super::settings::{Metric, PineconeSettings};
 use crate::model::{StageError, StageResult};
 use crate::net::{endpoint, host_of};
-use crate::store::{Metric, PineconeSettings};
 
+use super::body::Stats;
 use super::call::{Caller, Reply};
-use super::wire::Stats;
 
 /// How long an index may take to become ready. Serverless ones take seconds.
 const READY_WITHIN: Duration = Duration::from_secs(300);

@@ -1,8 +1,8 @@
 //! A fuzz target: Pinecone's answers of both planes, good and bad.
 
+use super::body::{Fetched, Listed, Matches, Stats, with_whole_numbers};
 use super::call::ErrorBody;
 use super::control::Described;
-use super::wire::{Fetched, Listed, Matches, Stats, with_whole_numbers};
 use crate::model::fuzzed::answer;
 use crate::model::register_secrets;
 use crate::net::{is_html, retry_after};

@@ -2,11 +2,13 @@
 //!
 //! The service is eventually consistent: what was written may be missing from the next read.
 
+mod body;
 mod call;
+mod config;
 mod control;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
-mod wire;
+mod settings;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,17 +26,16 @@ use crate::model::{
 };
 use crate::net::{Limiter, Service, Timeouts, endpoint, host_of, http_client};
 
-use super::{
-    Filter, IdPage, Metric, PineconeSettings, Query, StoreDescription, StoreLimits, StoredRecord, VectorStore,
-};
+use super::{Filter, IdPage, Query, StoreDescription, StoreLimits, StoredRecord, VectorStore};
 #[cfg(any(test, fuzzing))]
 pub use fuzz::fuzz;
+pub use settings::{CreateIndex, Metric, PineconeSettings};
 
-use call::{Caller, Reply};
-use control::{Index, at};
-use wire::{
+use body::{
     Accepted, Fetched, Listed, Matches, Stats, UpsertBody, next_body, upsert_bodies, with_whole_numbers,
 };
+use call::{Caller, Reply};
+use control::{Index, at};
 
 /// Records in an upsert, and ids in a delete.
 const MOST_RECORDS: usize = 1000;

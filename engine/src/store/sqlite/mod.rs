@@ -4,15 +4,19 @@
 //! file. A query with a text is also ranked by words, and both rankings are fused. Blocking work
 //! runs on tokio's blocking threads.
 
+mod config;
 mod database;
 mod read;
 mod search;
+mod settings;
 mod vector;
 mod words;
 mod write;
 
 #[cfg(test)]
 mod tests;
+
+pub use settings::SqliteSettings;
 
 use std::path::PathBuf;
 use std::sync::Arc;

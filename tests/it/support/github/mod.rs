@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use reposync::model::Secret;
-use reposync::source::GithubSettings;
+use reposync::source::github::GithubSettings;
 
 use super::http::{Exchange, Fault, Response, Server};
 

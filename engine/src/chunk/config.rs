@@ -1,0 +1,41 @@
+//! What a kind of chunker declares beside its settings.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::component::ComponentHost;
+use super::{Chunker, TokenCounter};
+use crate::model::StageResult;
+use crate::stage::AnyStageConfig;
+
+/// What a chunker is built with.
+pub struct ChunkerContext<'a> {
+    /// The stage's name in the file.
+    pub stage: &'a str,
+    /// Counts tokens as the pipeline's embedder does.
+    pub counter: TokenCounter,
+    /// Returns the process's host of components, which is started on first use.
+    pub host: &'a (dyn Fn() -> StageResult<&'a ComponentHost> + 'a),
+}
+
+impl ChunkerContext<'_> {
+    /// The host of components.
+    pub fn host(&self) -> StageResult<&ComponentHost> {
+        (self.host)()
+    }
+}
+
+/// The settings of a chunker.
+pub trait ChunkerConfig: AnyStageConfig {
+    /// Builds the chunker. May block: a component is compiled, started and configured.
+    fn build(&self, context: &ChunkerContext<'_>) -> StageResult<Arc<dyn Chunker>>;
+
+    /// The globs of `match`. They are no part of a chunker's identity, but they decide who takes a
+    /// file.
+    fn patterns(&self) -> Option<&[String]>;
+
+    /// The file of the component that the stage runs; `None` for built-in chunkers.
+    fn component(&self) -> Option<&Path> {
+        None
+    }
+}

@@ -1,0 +1,20 @@
+//! What a kind of embedder declares beside its settings.
+
+use std::sync::Arc;
+
+use super::Embedder;
+use crate::model::StageResult;
+use crate::stage::{AnyStageConfig, StageContext};
+
+/// The settings of an embedder.
+pub trait EmbedderConfig: AnyStageConfig {
+    /// Builds the embedder. Asks nothing of a service yet; a model in a folder is read, which blocks.
+    fn build(&self, context: StageContext) -> StageResult<Arc<dyn Embedder>>;
+
+    /// What makes vectors comparable: endpoint, model, dimensions. Projects that share a place must
+    /// agree in it. `None` if the settings have problems.
+    fn identity(&self) -> Option<Vec<String>>;
+
+    /// Price of a million tokens; `None` if it is not known.
+    fn price(&self) -> Option<f64>;
+}

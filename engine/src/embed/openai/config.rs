@@ -1,0 +1,26 @@
+//! How `kind = "openai"` is built, and what its vectors depend on.
+
+use std::sync::Arc;
+
+use super::openai_embedder;
+use super::settings::OpenAiSettings;
+use crate::embed::{Embedder, EmbedderConfig};
+use crate::model::{StageResult, parse_endpoint};
+use crate::stage::StageContext;
+
+impl EmbedderConfig for OpenAiSettings {
+    fn build(&self, context: StageContext) -> StageResult<Arc<dyn Embedder>> {
+        let embedder = openai_embedder(&context.stage, self, context.calls, context.cancel, context.events)?;
+        Ok(Arc::new(embedder.with_timeouts(context.timeouts)))
+    }
+
+    fn identity(&self) -> Option<Vec<String>> {
+        let endpoint = parse_endpoint(&self.base_url).ok()?;
+        let dimensions = self.dimensions.map_or_else(String::new, |n| n.to_string());
+        Some(vec![endpoint.into(), self.model.clone(), dimensions])
+    }
+
+    fn price(&self) -> Option<f64> {
+        self.price_per_million_tokens
+    }
+}

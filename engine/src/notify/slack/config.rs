@@ -1,0 +1,16 @@
+//! How `kind = "slack"` is built.
+
+use std::sync::Arc;
+
+use super::settings::SlackSettings;
+use super::slack_notifier;
+use crate::model::StageResult;
+use crate::notify::{Notifier, NotifierConfig};
+use crate::stage::StageContext;
+
+impl NotifierConfig for SlackSettings {
+    fn build(&self, context: StageContext) -> StageResult<Arc<dyn Notifier>> {
+        let notifier = slack_notifier(context.stage, self, context.cancel, context.events)?;
+        Ok(Arc::new(notifier.with_timeouts(context.timeouts)))
+    }
+}

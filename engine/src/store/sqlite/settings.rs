@@ -1,0 +1,51 @@
+//! Settings of `kind = "sqlite"`.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::settings::{Checker, lossy};
+use crate::stage::{StageConfig, edit_costs};
+
+/// `kind = "sqlite"`: embedded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SqliteSettings {
+    /// The database file, relative to `reposync.toml`.
+    #[serde(serialize_with = "lossy")]
+    pub path: PathBuf,
+    /// Weight of the ranking by vectors in a query; 0: words alone.
+    pub vector_weight: f64,
+    /// Weight of the ranking by words in a query; 0: vectors alone.
+    pub text_weight: f64,
+}
+
+impl Default for SqliteSettings {
+    fn default() -> Self {
+        Self { path: ".reposync/index.db".into(), vector_weight: 1.0, text_weight: 1.0 }
+    }
+}
+
+impl StageConfig for SqliteSettings {
+    const KIND: &'static str = "sqlite";
+
+    edit_costs! {
+        index: path, vector_weight, text_weight;
+    }
+
+    fn check(&mut self, check: &mut Checker<'_>) {
+        check.not_empty("path", self.path.as_os_str().is_empty());
+        check.home("path", &self.path);
+        self.path = check.absolute(&self.path);
+        let weights = [("vector_weight", self.vector_weight), ("text_weight", self.text_weight)];
+        for (key, _) in weights.iter().filter(|(_, weight)| !weight.is_finite() || *weight < 0.0) {
+            let hint = "a number, at least 0; 1 is the default, 0 leaves the ranking out";
+            check.flag(key, "not a weight", hint);
+        }
+        if weights.iter().all(|(_, weight)| *weight == 0.0) {
+            let hint = "leave one of them out for the default, 1";
+            check.flag("text_weight", "one of the weights must be more than zero", hint);
+        }
+    }
+}
