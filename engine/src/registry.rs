@@ -8,7 +8,7 @@ use crate::chunk::ChunkerConfig;
 use crate::embed::EmbedderConfig;
 use crate::notify::NotifierConfig;
 use crate::settings::{Checker, Problem, Shape, Table};
-use crate::source::SourceConfig;
+use crate::source::{SourceConfig, Webhook};
 use crate::stage::{AnyStageConfig, Role, StageConfig};
 use crate::store::StoreConfig;
 
@@ -39,15 +39,18 @@ pub(crate) struct Kind {
     pub(crate) shape: fn() -> Shape,
     /// Reads and checks the settings in a table without `kind`.
     read: Read,
+    /// How its host delivers webhooks.
+    webhook: fn() -> Option<&'static dyn Webhook>,
 }
 
 type Read = fn(&mut Table<'_>, &Path, &mut Vec<Problem>) -> Option<StageSettings>;
 
 impl Kind {
     const fn source<T: StageConfig + SourceConfig>() -> Self {
-        Self::of::<T>(Role::Source, |table, folder, problems| {
+        let kind = Self::of::<T>(Role::Source, |table, folder, problems| {
             read::<T>(table, folder, problems).map(|settings| StageSettings::Source(Arc::new(settings)))
-        })
+        });
+        Self { webhook: T::webhook, ..kind }
     }
 
     const fn chunker<T: StageConfig + ChunkerConfig>() -> Self {
@@ -75,7 +78,7 @@ impl Kind {
     }
 
     const fn of<T: StageConfig>(role: Role, read: Read) -> Self {
-        Self { name: T::KIND, role, shape: Shape::of::<T>, read }
+        Self { name: T::KIND, role, shape: Shape::of::<T>, read, webhook: || None }
     }
 
     /// Reads and checks the settings in a table without `kind`; `folder` is that of the file.
@@ -87,6 +90,11 @@ impl Kind {
     ) -> Option<StageSettings> {
         (self.read)(table, folder, problems)
     }
+}
+
+/// The kinds of sources whose hosts deliver webhooks, by the value of `kind`.
+pub fn webhooks() -> impl Iterator<Item = (&'static str, &'static dyn Webhook)> {
+    KINDS.iter().filter_map(|kind| Some((kind.name, (kind.webhook)()?)))
 }
 
 fn read<T: StageConfig>(table: &mut Table<'_>, folder: &Path, problems: &mut Vec<Problem>) -> Option<T> {

@@ -12,7 +12,6 @@ mod metrics;
 mod openapi;
 mod operations;
 mod page;
-mod payload;
 mod probe;
 mod projects;
 mod routes;

@@ -16,7 +16,7 @@ use super::{health, metrics, operations, page, projects, runs, sync, webhook};
         projects::projects, projects::plan, super::verify::verify,
         operations::repositories, operations::changes, operations::content, operations::process,
         operations::embeddings, operations::upsert, operations::delete, operations::query, operations::describe,
-        webhook::github,
+        webhook::deliver,
     ),
     security(("bearer" = [])),
     modifiers(&Bearer, &Errors),

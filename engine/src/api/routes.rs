@@ -50,7 +50,7 @@ pub(super) fn routes(app: App) -> Router {
     let open = Router::new()
         .route("/", get(page::page))
         .route("/health", get(health::health))
-        .route("/webhooks/github", post(webhook::github))
+        .merge(webhook::routes())
         .layer(from_fn(|request, next| within(TIME, request, next)));
     guarded
         .merge(open)

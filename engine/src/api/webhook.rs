@@ -1,10 +1,13 @@
-//! `POST /webhooks/github`: deliveries of GitHub. What can be refused by its head alone is refused before
-//! the body is read; nothing is remembered of an unsigned delivery.
+//! `POST /webhooks/KIND`: deliveries of the hosts of sources. What can be refused by its head alone is
+//! refused before the body is read; nothing is remembered of an unsigned delivery.
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::{Extension, Json};
+use axum::http::StatusCode;
+#[cfg(any(test, fuzzing))]
+use axum::http::{HeaderMap, HeaderName};
+use axum::routing::post;
+use axum::{Extension, Json, Router};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Serialize;
 use sha2::Sha256;
@@ -14,14 +17,12 @@ use super::App;
 use super::audit::Trail;
 use super::budget::{Held, Unread};
 use super::error::{ApiError, ApiResult, ErrorBody};
-use super::payload::{matters, read};
 use super::serve::Caller;
+use crate::daemon::{Webhook, WebhookEvent, webhooks};
 
 /// Bytes that are parsed in far less than a millisecond; larger payloads are parsed by the threads
 /// that do the daemon's work.
 const AT_ONCE: usize = 64 << 10;
-/// Bytes of a SHA-256 digest.
-const DIGEST: usize = 32;
 
 /// What became of a delivery.
 #[derive(Debug, Serialize, ToSchema)]
@@ -30,6 +31,21 @@ pub(super) struct WebhookBody {
     result: &'static str,
     /// The projects that will be run.
     projects: Vec<String>,
+}
+
+/// A kind of source, and how the deliveries of its host are read.
+#[derive(Clone, Copy)]
+pub(super) struct Hook {
+    kind: &'static str,
+    webhook: &'static dyn Webhook,
+}
+
+/// One route for each kind of source whose host delivers webhooks.
+pub(super) fn routes() -> Router<App> {
+    webhooks().fold(Router::new(), |router, (kind, webhook)| {
+        let delivery = post(deliver).layer(Extension(Hook { kind, webhook }));
+        router.route(&format!("/webhooks/{kind}"), delivery)
+    })
 }
 
 /// A delivery of GitHub. Needs its signature instead of the token.
@@ -45,8 +61,9 @@ pub(super) struct WebhookBody {
         (status = 408, description = "the body did not arrive", body = ErrorBody),
         (status = 413, description = "more than `[api] webhook_max_body`", body = ErrorBody),
         (status = 503, description = "too much arrives at once", body = ErrorBody)))]
-pub(super) async fn github(
+pub(super) async fn deliver(
     State(app): State<App>,
+    Extension(Hook { kind, webhook }): Extension<Hook>,
     Extension(caller): Extension<Caller>,
     Extension(trail): Extension<Trail>,
     request: Request,
@@ -55,33 +72,31 @@ pub(super) async fn github(
     let secret = view.api().webhook_secret.as_ref();
     let secret = secret.ok_or_else(|| ApiError::not_found("there is no such route"))?;
     let (parts, body) = request.into_parts();
-    let event = text(&parts.headers, "x-github-event").to_owned();
-    let Some(signature) = signature(text(&parts.headers, "x-hub-signature-256")) else {
-        let message = "`X-Hub-Signature-256` is not `sha256=` and 64 hex digits";
-        return Err(refused(&app, &caller, "unsigned", ApiError::unauthorized(message)));
-    };
-    if event != "ping" && !matters(&event) {
+    let event = webhook.event(&parts.headers);
+    let signature = webhook
+        .signature(&parts.headers)
+        .map_err(|why| refused(&app, &caller, "unsigned", ApiError::unauthorized(why)))?;
+    if event == WebhookEvent::Irrelevant {
         app.metrics.webhook("ignored");
         return Ok(answer(StatusCode::OK, "ignored", Vec::new()));
     }
     let mut mac = mac(secret.expose().as_bytes());
     let body = receive(&app, &caller, body, |part| mac.update(part)).await?;
     if mac.verify_slice(&signature).is_err() {
-        let message = "`X-Hub-Signature-256` is not that of `[api] webhook_secret`";
+        let message = format!("`{}` is not that of `[api] webhook_secret`", webhook.signature_header());
         return Err(refused(&app, &caller, "unsigned", ApiError::unauthorized(message)));
     }
-    if event == "ping" {
+    if event == WebhookEvent::Ping {
         return Ok(answer(StatusCode::OK, "pong", Vec::new()));
     }
-    let is_form = is_form(&parts.headers);
     let push = if body.len() <= AT_ONCE {
-        read(&event, &body, is_form)
+        webhook.read(&parts.headers, &body)
     } else {
-        let reading = app.workers.spawn_blocking(move || read(&event, &body, is_form));
+        let reading = app.workers.spawn_blocking(move || webhook.read(&parts.headers, &body));
         reading.await.map_err(|_| ApiError::stopping())?
     };
-    let projects = match push? {
-        Some(push) => app.handle.push(push).await,
+    let projects = match push.map_err(ApiError::bad_request)? {
+        Some(push) => app.handle.push(kind, push).await,
         None => Vec::new(),
     };
     if projects.is_empty() {
@@ -128,24 +143,6 @@ fn answer(
     (status, Json(WebhookBody { result, projects }))
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-}
-
-/// GitHub's default for new webhooks is a form.
-fn is_form(headers: &HeaderMap) -> bool {
-    let content_type = text(headers, header::CONTENT_TYPE.as_str());
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded")
-}
-
-/// The digest in `sha256=` and 64 hex digits; none for anything else.
-fn signature(text: &str) -> Option<[u8; DIGEST]> {
-    let mut digest = [0; DIGEST];
-    hex::decode_to_slice(text.strip_prefix("sha256=")?, &mut digest).ok()?;
-    Some(digest)
-}
-
 /// The HMAC of the raw body, which is compared in constant time.
 fn mac(secret: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(secret).expect("HMAC takes a key of any length")
@@ -155,23 +152,30 @@ fn mac(secret: &[u8]) -> Hmac<Sha256> {
 #[cfg(any(test, fuzzing))]
 pub fn fuzz(bytes: &[u8]) {
     const KEY: &[u8] = b"key";
+    let (_, github) = webhooks().find(|(kind, _)| *kind == "github").expect("a kind with a webhook");
     let mut parts = bytes.splitn(3, |&byte| byte == b'\n');
     let mut line = || String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
     let (event, given) = (line(), line());
     let body = parts.next().unwrap_or_default();
+    let headers = |list: &[(&'static str, &str)]| -> HeaderMap {
+        let header =
+            |(name, value): &(&'static str, &str)| Some((HeaderName::from_static(name), value.parse().ok()?));
+        list.iter().filter_map(header).collect()
+    };
+    let media_types = ["application/json", "application/x-www-form-urlencoded"];
+    let is_signed = |text: &str| {
+        let signature = github.signature(&headers(&[("x-hub-signature-256", text)]));
+        signature.is_ok_and(|signature| mac(KEY).chain_update(body).verify_slice(&signature).is_ok())
+    };
     let ours = mac(KEY).chain_update(body).finalize();
     let ours = format!("sha256={}", hex::encode(ours.into_bytes()));
-    let is_signed = |text: &str| {
-        let signature = signature(text);
-        signature.is_some_and(|signature| mac(KEY).chain_update(body).verify_slice(&signature).is_ok())
-    };
     assert!(is_signed(&ours), "signed with the secret");
     assert_eq!(is_signed(&given), given.eq_ignore_ascii_case(&ours) && given.starts_with("sha256="));
-    for push in [false, true].into_iter().filter_map(|is_form| read(&event, body, is_form).ok().flatten()) {
-        assert!(
-            push.repository.is_none_or(|name| name.starts_with(&push.owner)),
-            "the owner of the repository"
-        );
+    for media_type in media_types {
+        let headers = headers(&[("x-github-event", &event), ("content-type", media_type)]);
+        if let Ok(Some(push)) = github.read(&headers, body) {
+            assert!(event != "push" || push.branch.is_some(), "a push is one to a branch: {push:?}");
+        }
     }
 }
 
@@ -180,43 +184,16 @@ mod tests {
     use super::*;
 
     const SECRET: &[u8] = b"It's a Secret to Everybody";
-    const SIGNATURE: &str = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+    const SIGNATURE: &str = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
 
     #[test]
     fn the_documented_signature_and_no_other() {
         let is_signed = |body: &str, text: &str| {
-            let signature = signature(text).expect("well-formed");
+            let signature = hex::decode(text).expect("digits");
             mac(SECRET).chain_update(body).verify_slice(&signature).is_ok()
         };
         assert!(is_signed("Hello, World!", SIGNATURE));
         assert!(!is_signed("Hello, World?", SIGNATURE));
         assert!(!is_signed("Hello, World!", &SIGNATURE.replace("757", "857")));
-    }
-
-    #[test]
-    fn a_malformed_signature_is_none() {
-        for text in [
-            "",
-            "sha256=",
-            &SIGNATURE[..SIGNATURE.len() - 2],
-            &format!("{SIGNATURE}00"),
-            &SIGNATURE.replace("sha256", "sha1"),
-            &SIGNATURE.replace("757", "zzz"),
-        ] {
-            assert_eq!(signature(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_form_is_known_by_its_content_type() {
-        for (value, expected) in [
-            ("application/x-www-form-urlencoded", true),
-            ("Application/X-WWW-Form-Urlencoded; charset=utf-8", true),
-            ("application/json", false),
-        ] {
-            let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, value.parse().expect("a value"))]);
-            assert_eq!(is_form(&headers), expected, "{value}");
-        }
-        assert!(!is_form(&HeaderMap::new()));
     }
 }

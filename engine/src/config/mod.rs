@@ -39,8 +39,9 @@ pub use schema::{add_component, schema};
 pub use show::show;
 pub use values::parse_schedule;
 
-pub use crate::registry::StageSettings;
+pub use crate::registry::{StageSettings, webhooks};
 pub use crate::settings::{Env, Problem};
+pub use crate::source::{Webhook, WebhookEvent};
 pub use crate::stage::Role;
 
 /// A valid configuration with defaults filled in, absolute paths and resolved secrets.
@@ -169,20 +170,6 @@ pub struct Project {
 }
 
 impl Project {
-    /// True if the project may select this GitHub repository of this owner (`None`: any
-    /// repository). Ignores the keyword, which only the listing can evaluate.
-    pub fn may_select(&self, owner: &str, repository: Option<&str>) -> bool {
-        match (&self.selection, repository) {
-            (Selection::Owner { owner: own, .. }, _) => own.eq_ignore_ascii_case(owner),
-            (Selection::Named(repos), Some(name)) => {
-                repos.iter().any(|repo| repo.name.eq_ignore_ascii_case(name))
-            }
-            (Selection::Named(repos), None) => repos
-                .iter()
-                .any(|repo| repo.name.split('/').next().is_some_and(|own| own.eq_ignore_ascii_case(owner))),
-        }
-    }
-
     /// The names of its stages in pipeline order.
     pub fn stages(&self) -> impl Iterator<Item = &str> {
         self.stages_of(Role::ALL)

@@ -14,7 +14,9 @@ use super::pending::Pushed;
 use super::shared::Shared;
 use super::view::{RunState, View};
 use crate::factory::{self, RunFlags, standing_prune};
-use crate::model::{BranchRef, EventSink, Outcome, Report, Running, StageResult, StatusView};
+use crate::model::{
+    BranchRef, EventSink, Outcome, Push, PushSubject, Report, Running, StageResult, StatusView,
+};
 use crate::plan::Plan;
 use crate::state::{RunQuery, RunRow, SqliteState};
 use crate::sync;
@@ -25,19 +27,6 @@ pub struct Handle {
     pub(super) shared: Arc<Shared>,
     sender: mpsc::Sender<Message>,
     view: watch::Receiver<Arc<View>>,
-}
-
-/// A push, or another event of a repository, as a webhook reports it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Push {
-    /// `owner/name`; `None`: any repository of the owner.
-    pub repository: Option<String>,
-    /// The owner.
-    pub owner: String,
-    /// The branch, and whether it is the default branch; `None`: all branches.
-    pub branch: Option<(String, bool)>,
-    /// The head before the push; `None` if the branch is new.
-    pub before: Option<String>,
 }
 
 /// One run, or all runs of one request.
@@ -124,12 +113,16 @@ impl Handle {
         drop(self.sender.send(Message::Reload { cause, answer: None }).await);
     }
 
-    /// Handles a webhook event. Returns the projects that may index the repository.
-    pub async fn push(&self, push: Push) -> Vec<String> {
-        let projects = concerned(&self.view(), &push);
+    /// Handles what a webhook of a kind of source reports. Returns the projects that may index the
+    /// repository.
+    pub async fn push(&self, kind: &str, push: Push) -> Vec<String> {
+        let projects = concerned(&self.view(), kind, &push);
         if !projects.is_empty() {
             let before = push.before.into_iter().collect();
-            let pushed = push.repository.map(|name| (name, Pushed { before, asked: 0 }));
+            let pushed = match push.subject {
+                PushSubject::Repository(name) => Some((name, Pushed { before, asked: 0 })),
+                PushSubject::Owner(_) => None,
+            };
             let message =
                 Message::Changed { projects: projects.clone(), pushed: pushed.into_iter().collect() };
             drop(self.sender.send(message).await);
@@ -350,12 +343,11 @@ fn sum(id: &str, mut parts: Vec<RunView>) -> Option<RunView> {
     })
 }
 
-/// The enabled projects that may index this repository and branch.
-fn concerned(view: &View, push: &Push) -> Vec<String> {
+/// The enabled projects with a source of this kind that may index what a push is about.
+fn concerned(view: &View, kind: &str, push: &Push) -> Vec<String> {
     let config = &view.generation.config;
     let names = |project: &&crate::config::Project| {
-        let github = config.stage(&project.source).is_some_and(|stage| stage.settings.kind() == "github");
-        let selected = project.may_select(&push.owner, push.repository.as_deref());
+        let same_kind = config.stage(&project.source).is_some_and(|stage| stage.settings.kind() == kind);
         let branch = match (&project.branch, &push.branch) {
             (_, None) => true,
             (BranchRef::Default, Some((_, is_default))) => *is_default,
@@ -363,7 +355,7 @@ fn concerned(view: &View, push: &Push) -> Vec<String> {
                 wanted.strip_prefix("refs/heads/").unwrap_or(wanted) == branch
             }
         };
-        github && selected && branch
+        same_kind && branch && project.selection.may_select(&push.subject)
     };
     let enabled = config.projects.iter().filter(|project| project.enabled);
     enabled.filter(names).map(|project| project.name.clone()).collect()

@@ -51,10 +51,11 @@ use lag::LagTracker;
 use record::Claim;
 use shared::Shared;
 
+pub use crate::config::{Webhook, WebhookEvent, webhooks};
 pub use crate::plan::Plan;
 pub use crate::state::RunQuery;
 pub use feed::{Feed, Told};
-pub use handle::{Handle, Push, RunPage, RunView};
+pub use handle::{Handle, RunPage, RunView};
 pub use message::{Accepted, Cause, Refusal, ReloadOutcome};
 pub use operations::{
     ChangeView, ChangesView, ContentView, PlaceDescription, RepositoryView, Served, Unserved, Vectors, Which,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Limits, Source, WrittenRepository};
+use super::{Limits, Source, Webhook, WrittenRepository};
 use crate::model::{RepoRef, StageResult};
 use crate::settings::Objection;
 use crate::stage::{AnyStageConfig, StageContext};
@@ -23,6 +23,15 @@ pub struct SourceContext {
 pub trait SourceConfig: AnyStageConfig {
     /// Builds the source. Asks nothing of a service yet.
     fn build(&self, context: SourceContext) -> StageResult<Arc<dyn Source>>;
+
+    /// How the kind's host delivers webhooks, at `/webhooks/` and the value of `kind`; `None` if it
+    /// does not.
+    fn webhook() -> Option<&'static dyn Webhook>
+    where
+        Self: Sized,
+    {
+        None
+    }
 
     /// Checks the value of `organization`. Sources that list no owner's repositories refuse it.
     fn check_owner(&self, owner: &str) -> Result<(), Objection>;

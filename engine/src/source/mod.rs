@@ -12,6 +12,7 @@ mod permalink;
 mod selection;
 mod tracked;
 mod verify;
+mod webhook;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,6 +23,7 @@ pub use config::{SourceConfig, SourceContext};
 pub use limits::Limits;
 pub use selection::{NamedRepository, Selection, WrittenRepository};
 pub use tracked::refuse_tracked;
+pub use webhook::{SIGNATURE_BYTES, Webhook, WebhookEvent};
 
 /// A complete listing: a repository that is not in it does not exist. An incomplete listing is an error, never
 /// a shorter list.

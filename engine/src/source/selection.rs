@@ -5,7 +5,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::model::RepoRef;
+use crate::model::{PushSubject, RepoRef};
 
 /// Which repositories a project wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,29 @@ pub enum Selection {
     },
     /// These repositories: `owner/name` for GitHub; name and path for local Git.
     Named(Vec<RepoRef>),
+}
+
+impl Selection {
+    /// True if it may select what a push is about. Ignores the keyword, which only the listing can
+    /// evaluate.
+    pub fn may_select(&self, subject: &PushSubject) -> bool {
+        match (self, subject) {
+            (Self::Owner { owner, .. }, PushSubject::Owner(pushed)) => owner.eq_ignore_ascii_case(pushed),
+            (Self::Owner { owner, .. }, PushSubject::Repository(name)) => is_of_owner(name, owner),
+            (Self::Named(repositories), PushSubject::Repository(name)) => {
+                repositories.iter().any(|repo| repo.name.eq_ignore_ascii_case(name))
+            }
+            (Self::Named(repositories), PushSubject::Owner(owner)) => {
+                repositories.iter().any(|repo| is_of_owner(&repo.name, owner))
+            }
+        }
+    }
+}
+
+/// True if the name of a repository, a path of any depth, lies below the owner's.
+fn is_of_owner(name: &str, owner: &str) -> bool {
+    let above = name.get(..owner.len()).is_some_and(|above| above.eq_ignore_ascii_case(owner));
+    above && name[owner.len()..].starts_with('/')
 }
 
 /// A repository.
@@ -61,5 +84,32 @@ impl<'de> Deserialize<'de> for WrittenRepository {
             }
         }
         deserializer.deserialize_any(Either)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_push_concerns_what_lies_at_or_below_a_selection() {
+        let owner = Selection::Owner { owner: "acme".into(), keyword: Some("docs".into()) };
+        let named =
+            ["acme/docs", "group/sub/app"].map(|name| RepoRef { name: name.into(), key: String::new() });
+        let named = Selection::Named(named.into());
+        for (subject, of_owner, of_named) in [
+            (PushSubject::Repository("Acme/Docs".into()), true, true),
+            (PushSubject::Repository("acme/a/b".into()), true, false),
+            (PushSubject::Repository("acme2/docs".into()), false, false),
+            (PushSubject::Repository("acme".into()), false, false),
+            (PushSubject::Repository("group/sub/app".into()), false, true),
+            (PushSubject::Owner("ACME".into()), true, true),
+            (PushSubject::Owner("group".into()), false, true),
+            (PushSubject::Owner("group/sub".into()), false, true),
+            (PushSubject::Owner("acm\u{e9}".into()), false, false),
+        ] {
+            assert_eq!(owner.may_select(&subject), of_owner, "{subject:?}");
+            assert_eq!(named.may_select(&subject), of_named, "{subject:?}");
+        }
     }
 }

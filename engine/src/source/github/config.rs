@@ -5,15 +5,20 @@ use std::sync::Arc;
 
 use super::GithubSource;
 use super::settings::GithubSettings;
+use super::webhook::GithubWebhook;
 use crate::model::{RepoRef, StageResult};
 use crate::settings::Objection;
-use crate::source::{Source, SourceConfig, SourceContext, WrittenRepository};
+use crate::source::{Source, SourceConfig, SourceContext, Webhook, WrittenRepository};
 
 impl SourceConfig for GithubSettings {
     fn build(&self, context: SourceContext) -> StageResult<Arc<dyn Source>> {
         let stage = context.stage;
         let source = GithubSource::new(stage.stage, self, stage.calls, stage.cancel, stage.events)?;
         Ok(Arc::new(source.with_timeouts(stage.timeouts).with_limits(context.limits)))
+    }
+
+    fn webhook() -> Option<&'static dyn Webhook> {
+        Some(&GithubWebhook)
     }
 
     fn check_owner(&self, owner: &str) -> Result<(), Objection> {

@@ -20,6 +20,7 @@ mod pages;
 mod settings;
 mod transport;
 mod trees;
+mod webhook;
 
 #[cfg(any(test, fuzzing))]
 pub use fuzz::{fuzz_answer, fuzz_archive};
