@@ -2,6 +2,7 @@
 //! crate named outside its module, on printing outside `cli`, and on files that are too long.
 
 mod cycles;
+mod kinds;
 
 use std::fs;
 use std::path::{Path, PathBuf};

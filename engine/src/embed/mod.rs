@@ -2,6 +2,7 @@
 //! Knows nothing of files, stores or the ledger.
 
 pub mod azure;
+mod batcher;
 mod body;
 mod classify;
 mod config;
@@ -11,7 +12,7 @@ mod fuzz;
 mod identifiers;
 pub mod local;
 pub mod openai;
-mod queue;
+
 mod service;
 mod service_settings;
 mod tokens;
@@ -23,12 +24,12 @@ use async_trait::async_trait;
 
 use crate::model::{Fingerprint, StageError, StageResult, Vector};
 
+pub use batcher::EmbedQueue;
 pub use body::{Answer, read_answer};
 pub use config::EmbedderConfig;
 pub use embedded::Embedded;
 #[cfg(any(test, fuzzing))]
 pub use fuzz::fuzz;
-pub use queue::EmbedQueue;
 pub use service::ServiceEmbedder;
 
 /// How much an embedder takes at once.

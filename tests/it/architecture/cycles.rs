@@ -49,8 +49,8 @@ fn the_check_can_fail() {
     assert_eq!(cycles(&around), ["a/x.rs, b.rs"], "what `a` passes on is its file's");
 }
 
-/// Strongly connected groups of files, one line each.
-fn cycles(sources: &[(String, String)]) -> Vec<String> {
+/// The files that each file names, outside of its tests.
+pub(super) fn dependencies(sources: &[(String, String)]) -> BTreeMap<String, BTreeSet<String>> {
     let code: Vec<(&String, String)> =
         sources.iter().filter(|(path, _)| path != "main.rs").map(|(p, text)| (p, blank_out(text))).collect();
     let files = code.iter().map(|(path, _)| (module_of(path), (*path).clone())).collect();
@@ -65,8 +65,12 @@ fn cycles(sources: &[(String, String)]) -> Vec<String> {
             }
         }
     }
-    let needs: BTreeMap<String, BTreeSet<String>> =
-        code.iter().map(|(path, text)| ((*path).clone(), tree.needs(path, text))).collect();
+    code.iter().map(|(path, text)| ((*path).clone(), tree.needs(path, text))).collect()
+}
+
+/// Strongly connected groups of files, one line each.
+fn cycles(sources: &[(String, String)]) -> Vec<String> {
+    let needs = dependencies(sources);
     let reaches: BTreeMap<&String, BTreeSet<&String>> =
         needs.keys().map(|file| (file, reached(file, &needs))).collect();
     let mut found = BTreeSet::new();

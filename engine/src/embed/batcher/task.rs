@@ -58,7 +58,7 @@ struct Text {
     tokens: usize,
 }
 
-/// What a task of the desk came back with.
+/// What a task of the batcher returned.
 enum Done {
     LookedUp(Vec<(Text, Option<Vector>)>),
     Called { batch: Vec<Text>, outcome: StageResult<Answered>, took: Duration },
@@ -71,7 +71,7 @@ struct Answered {
     tokens: u64,
 }
 
-pub(super) struct Desk {
+pub(super) struct Batcher {
     embedder: Arc<dyn Embedder>,
     cache: Option<Arc<SqliteVectorCache>>,
     cancel: CancellationToken,
@@ -98,7 +98,7 @@ pub(super) struct Desk {
     refused_alone: usize,
 }
 
-impl Desk {
+impl Batcher {
     pub(super) fn new(
         embedder: Arc<dyn Embedder>,
         cache: Option<Arc<SqliteVectorCache>>,

@@ -6,7 +6,7 @@
 //! the state; callers send it messages. It ends, after the calls in flight, when the last handle
 //! is dropped.
 
-mod desk;
+mod task;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +20,7 @@ use super::embedded::{Embedded, is_usable};
 use crate::blocking::Lane;
 use crate::model::{ErrorKind, EventSink, StageError, StageResult, Vector};
 use crate::state::{CacheKey, SqliteVectorCache};
-use desk::{Desk, Message, Request};
+use task::{Batcher, Message, Request};
 
 /// Concurrent cache calls of projects: one running, one queued, since a cache serializes its calls. The
 /// queues' own cache calls are bounded by the number of their service calls.
@@ -28,7 +28,7 @@ static CACHE: LazyLock<Lane> = LazyLock::new(|| Lane::of(2));
 
 /// A handle on the queue of one embedder.
 pub struct EmbedQueue {
-    desk: mpsc::UnboundedSender<Message>,
+    task: mpsc::UnboundedSender<Message>,
     embedder: Arc<dyn Embedder>,
     cache: Option<Arc<SqliteVectorCache>>,
 }
@@ -43,10 +43,10 @@ impl EmbedQueue {
         cancel: CancellationToken,
         events: EventSink,
     ) -> Self {
-        let (desk, messages) = mpsc::unbounded_channel();
-        let owner = Desk::new(Arc::clone(&embedder), cache.clone(), cancel, events);
-        tokio::spawn(owner.run(messages));
-        Self { desk, embedder, cache }
+        let (task, messages) = mpsc::unbounded_channel();
+        let batcher = Batcher::new(Arc::clone(&embedder), cache.clone(), cancel, events);
+        tokio::spawn(batcher.run(messages));
+        Self { task, embedder, cache }
     }
 
     /// The embedder behind it.
@@ -67,7 +67,7 @@ impl EmbedQueue {
         let texts = inputs.into_iter().map(|text| (CacheKey::of(identity, &text), text.into())).collect();
         let (answer, answered) = oneshot::channel();
         let request = Request { project: project.to_owned(), texts, answer };
-        let sent = self.desk.send(Message::Embed(request));
+        let sent = self.task.send(Message::Embed(request));
         if let (Ok(()), Ok(results)) = (sent, answered.await) {
             return results;
         }
@@ -101,7 +101,7 @@ impl EmbedQueue {
     /// paid for gets into the cache.
     pub async fn settle(&self) {
         let (done, settled) = oneshot::channel();
-        if self.desk.send(Message::Settle(done)).is_ok() {
+        if self.task.send(Message::Settle(done)).is_ok() {
             // An error means that the task has ended: then nothing is in flight either.
             settled.await.unwrap_or_default();
         }
