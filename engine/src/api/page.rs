@@ -17,7 +17,7 @@ use super::error::{ApiResult, ErrorBody};
 use super::projects::{ProjectBody, project_bodies};
 use super::serve::Caller;
 use crate::daemon::View;
-use crate::model::{MOST_COMMITS, RepositoryState, RepositoryStatus};
+use crate::model::{MOST_COMMITS, ProjectState, RepositoryState, RepositoryStatus};
 
 const STYLE: &str = "
 :root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
@@ -112,11 +112,11 @@ fn head(view: &View, now: DateTime<Utc>) -> String {
 
 fn article(project: &ProjectBody, now: DateTime<Utc>) -> String {
     let colour = match project.state {
-        "current" => "good",
-        "running" => "busy",
-        "failed" => "bad",
-        "behind" | "partial" | "orphan" => "warn",
-        _ => "",
+        ProjectState::Current => "good",
+        ProjectState::Running => "busy",
+        ProjectState::Failed => "bad",
+        ProjectState::Behind | ProjectState::Partial | ProjectState::Orphan => "warn",
+        ProjectState::NeverRun | ProjectState::Disabled => "",
     };
     let mut rows = Rows::default();
     rows.row("indexed", &format!("{} vectors of {} files", project.vectors, project.files));
@@ -152,7 +152,7 @@ fn article(project: &ProjectBody, now: DateTime<Utc>) -> String {
     format!(
         "<article><h2>{}</h2>{}{}{}</article>\n",
         escape(&project.project),
-        badge(project.state, colour),
+        badge(project.state.as_str(), colour),
         rows.finish(),
         repositories(&project.repositories, now)
     )

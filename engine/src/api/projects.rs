@@ -11,7 +11,7 @@ use super::App;
 use super::error::{ApiResult, ErrorBody};
 use super::extract::Params;
 use crate::daemon::ProjectView;
-use crate::model::{LastRun, ProjectStatus, RepositoryStatus, StageResult};
+use crate::model::{LastRun, ProjectState, ProjectStatus, RepositoryStatus, StageResult};
 
 /// How a project stands.
 #[derive(Debug, Serialize, ToSchema)]
@@ -23,7 +23,8 @@ pub(super) struct ProjectBody {
     /// False for one that is in the ledger, but not in the file any more.
     pub(super) declared: bool,
     /// `current`, `behind`, `partial`, `failed`, `running`, `never_run`, `disabled` or `orphan`.
-    pub(super) state: &'static str,
+    #[schema(value_type = String)]
+    pub(super) state: ProjectState,
     /// Where its vectors live.
     pub(super) place: String,
     pub(super) files: u64,
@@ -119,16 +120,7 @@ fn project_body(status: ProjectStatus, view: &ProjectView) -> ProjectBody {
     let last_error =
         view.last_error.clone().or_else(|| status.last_run.as_ref().and_then(|run| run.error.clone()));
     let outcome = view.last_outcome.or(status.last_run.as_ref().map(|run| run.outcome));
-    let state = match outcome {
-        _ if !status.declared => "orphan",
-        _ if !status.enabled => "disabled",
-        _ if view.running.is_some() => "running",
-        None => "never_run",
-        Some(crate::model::Outcome::Failed) => "failed",
-        Some(crate::model::Outcome::Partial) => "partial",
-        Some(_) if status.is_current() => "current",
-        Some(_) => "behind",
-    };
+    let state = ProjectState::of(&status, outcome, view.running.is_some());
     let only = match status.repositories.as_slice() {
         [only] => Some(only),
         _ => None,

@@ -17,7 +17,8 @@ use crate::config::{Config, Need};
 use crate::daemon::{Daemon, DaemonRecord, Listening};
 use crate::factory::{self, RunFlags, StageFactory};
 use crate::model::{
-    DeclaredProject, EventSink, Explanation, ProjectExplanation, Report, StageError, StatusView, VerifyReport,
+    DeclaredProject, EventSink, Explanation, ProjectExplanation, Report, Running, StageError, StatusView,
+    VerifyReport,
 };
 use crate::net::read_body;
 use crate::plan::{Plan, Prune};
@@ -292,7 +293,7 @@ const TAKEN_UP: Duration = Duration::from_secs(8);
 /// How far each project is behind its repositories.
 pub(super) fn status(state: &Path, projects: &[DeclaredProject]) -> anyhow::Result<StatusView> {
     let mut view = read_ledger(state)?.status(projects, Utc::now())?;
-    view.running = RunLock::holder(state);
+    view.running = running(state);
     if let Some(daemon) = DaemonRecord::read(state) {
         view.refused_config = daemon.refused;
         for project in &mut view.projects {
@@ -300,6 +301,11 @@ pub(super) fn status(state: &Path, projects: &[DeclaredProject]) -> anyhow::Resu
         }
     }
     Ok(view)
+}
+
+/// The process that runs on this ledger, if any.
+pub(super) fn running(state: &Path) -> Option<Running> {
+    RunLock::holder(state)
 }
 
 /// A page of past runs, newest first. `None`: no run has the id `query.before`.

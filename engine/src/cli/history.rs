@@ -68,7 +68,8 @@ fn all(context: &Context, state: &Path, args: &HistoryArgs) -> CommandResult {
     if args.json {
         context.out.json(&runs)?;
     } else {
-        context.out.data(&render::history::render(&runs, &context.out.style))?;
+        let running = engine::running(state);
+        context.out.data(&render::history::render(&runs, running.as_ref(), &context.out.style))?;
         if let Some(last) = runs.last().filter(|_| more) {
             context.out.message(&format!("Older runs: `reposync history --before {}`\n", escape(&last.run)));
         }
@@ -89,7 +90,9 @@ fn one(context: &Context, state: &Path, run: &str, json: bool) -> CommandResult 
     match &past.report {
         _ if json => context.out.json(&past)?,
         Some(report) => context.out.data(&render::summary::render(report, style))?,
-        None => context.out.data(&render::history::render(&[past], style))?,
+        None => {
+            context.out.data(&render::history::render(&[past], engine::running(state).as_ref(), style))?
+        }
     }
     Ok(Exit::Done)
 }

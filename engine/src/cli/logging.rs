@@ -44,7 +44,9 @@ pub(super) fn start(
         None => (None, None),
         Some(folder) => {
             let (writer, worker) = tracing_appender::non_blocking(files(folder)?);
-            let layer = tracing_subscriber::fmt::layer().json().with_writer(Masked(writer)).with_filter(
+            // `spans` has the current span, too.
+            let layer = tracing_subscriber::fmt::layer().json().with_current_span(false);
+            let layer = layer.with_writer(Masked(writer)).with_filter(
                 filter(level(verbose).max(LevelFilter::INFO)).with_target(AUDIT, LevelFilter::INFO),
             );
             (Some(layer), Some(worker))

@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use console::Style as Paint;
 
+use crate::model::Outcome;
+
 /// Width in columns if neither the terminal nor `COLUMNS` gives one.
 const DEFAULT_WIDTH: usize = 100;
 
@@ -57,6 +59,15 @@ impl Style {
     /// For failures and removals.
     pub(crate) fn bad(&self, text: &str) -> String {
         self.paint(Paint::new().red().bold(), text)
+    }
+
+    /// In the colour of an outcome.
+    pub(crate) fn outcome(&self, outcome: Outcome, text: &str) -> String {
+        match outcome {
+            Outcome::Done => self.good(text),
+            Outcome::Partial | Outcome::Interrupted => self.warning(text),
+            Outcome::Failed => self.bad(text),
+        }
     }
 
     /// For hints and moves.

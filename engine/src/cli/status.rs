@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::config::Need;
-use crate::model::{Outcome, ProjectStatus, StatusView};
+use crate::model::{ProjectState, ProjectStatus, StatusView};
 
 use super::context::Context;
 use super::error::CommandResult;
@@ -48,10 +48,12 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> CommandResult {
 /// The exit status for the worst state of the enabled projects.
 fn check(status: &StatusView) -> Exit {
     let enabled = || status.projects.iter().filter(|project| project.declared && project.enabled);
-    let outcome = |project: &ProjectStatus| project.last_run.as_ref().map(|run| run.outcome);
-    if enabled().any(|project| outcome(project) == Some(Outcome::Failed)) {
+    let state = |project: &ProjectStatus| {
+        ProjectState::of(project, project.last_run.as_ref().map(|run| run.outcome), false)
+    };
+    if enabled().any(|project| state(project) == ProjectState::Failed) {
         Exit::Failed
-    } else if enabled().all(|project| outcome(project) == Some(Outcome::Done) && project.is_current()) {
+    } else if enabled().all(|project| state(project) == ProjectState::Current) {
         Exit::Done
     } else {
         Exit::Partial
@@ -63,7 +65,7 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::model::{LastRun, RepositoryStatus};
+    use crate::model::{LastRun, Outcome, RepositoryStatus};
 
     fn project(outcome: Option<Outcome>, behind: u64) -> ProjectStatus {
         let repository =

@@ -183,17 +183,21 @@ fn component_faults(generation: &Generation, report: &Report) -> BTreeMap<String
     faults
 }
 
-/// Logs the events that operators look for. Called from the task of the run, whose spans name the
-/// run.
+/// Logs the events that operators look for. Called within the spans of the run, which name run and project,
+/// and the repository while one is compared.
 fn log_event(event: &Event) {
     match event {
-        Event::RepositoryPlanned { project, repository, changes, removals } => {
-            tracing::info!(project, repository, changes, removals, "repository differs");
+        Event::RepositoryPlanned { changes, removals, .. } => {
+            tracing::info!(changes, removals, "repository differs");
         }
-        Event::Failed { project, repository, path, error } => {
-            tracing::warn!(project, repository, path, error, "failed");
+        Event::Failed { repository, path, error, .. } => {
+            // Files are written in groups that mix repositories, outside of the span of one.
+            let span = tracing::Span::current();
+            let is_named = span.metadata().is_some_and(|span| span.name() == "repository");
+            let repository = (!is_named).then_some(repository);
+            tracing::warn!(repository, path, error, "failed");
         }
-        Event::Note { project, message } => tracing::info!(project, note = message, "note"),
+        Event::Note { message, .. } => tracing::info!(note = message, "note"),
         _ => {}
     }
 }

@@ -12,6 +12,7 @@ mod git;
 mod hash;
 mod masking;
 mod path_matcher;
+mod project_state;
 mod push;
 mod record;
 mod report;
@@ -32,6 +33,7 @@ pub use git::{BranchRef, EntryMode, GitSha, RepoEntry, RepoRef, StoredAnswer, Tr
 pub use hash::{Fingerprint, chunk_id, file_prefix};
 pub use masking::{SHORTEST_SECRET, mask_secrets, register_issued_token, register_secrets};
 pub use path_matcher::{BadPattern, PathMatcher};
+pub use project_state::ProjectState;
 pub use push::{Push, PushSubject};
 pub use record::{Field, Match, Metadata, Place, Record, Vector};
 pub use report::{Counts, Failure, GuardKind, Outcome, ProjectReport, Report, SkipCount, Withheld};

@@ -65,7 +65,17 @@ pub(super) fn describe_transport_error(stage: &str, host: &str, error: reqwest::
     } else {
         "failed request to"
     };
-    StageError::transient(stage, format!("{what} {host}")).caused_by(error.without_url())
+    StageError::transient(stage, format!("{what} {host}"))
+        .caused_by(anyhow::Error::msg(root_cause(&error.without_url())))
+}
+
+/// The innermost cause of an error. The layers of an HTTP client above it only repeat that sending failed.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut root = error;
+    while let Some(cause) = root.source() {
+        root = cause;
+    }
+    root.to_string()
 }
 
 #[cfg(test)]

@@ -1,21 +1,12 @@
 //! Aggregates events into the progress of a run, and renders it as the live view or as plain lines.
 //! No I/O: callers pass the time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use crate::model::{Event, Outcome, Phase};
+use crate::model::{Event, Phase};
 
 use super::super::output::{Style, escape};
 use super::words::{clock, count, duration, noun_for, number};
-
-const PHASES: [(Phase, &str, &str); 6] = [
-    (Phase::List, "list", "repository"),
-    (Phase::Fetch, "fetch", "file"),
-    (Phase::Chunk, "chunk", "file"),
-    (Phase::Embed, "embed", "text"),
-    (Phase::Upsert, "upsert", "vector"),
-    (Phase::Commit, "record", "file"),
-];
 
 /// Minimum duration in seconds of a wait that is shown as a line.
 const SHORT_WAIT: f64 = 5.0;
@@ -23,10 +14,14 @@ const SHORT_WAIT: f64 = 5.0;
 /// Minimum number of files recorded between two lines of progress.
 const LINE_EVERY: u64 = 500;
 
+/// Seconds and files after which the remaining time is estimated.
+const ESTIMATE_AFTER: (f64, u64) = (2.0, 20);
+
 /// The progress of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    counters: [Counter; PHASES.len()],
+    /// By phase.
+    counters: HashMap<Phase, Counter>,
     waiting: BTreeMap<String, Wait>,
     running: Vec<String>,
     failed: u64,
@@ -53,8 +48,8 @@ impl Tally {
         match event {
             Event::ProjectStarted { project } => self.running.push(project.clone()),
             Event::ProjectFinished { project, .. } => self.running.retain(|running| running != project),
-            Event::Expected { phase, n } => self.counters[index(*phase)].expected += n,
-            Event::Done { phase, n } => self.counters[index(*phase)].done += n,
+            Event::Expected { phase, n } => self.counters.entry(*phase).or_default().expected += n,
+            Event::Done { phase, n } => self.counters.entry(*phase).or_default().done += n,
             Event::Waiting { stage, seconds, reason } => {
                 let wait = Wait { until: at + seconds, reason: reason.clone() };
                 self.waiting.insert(stage.clone(), wait);
@@ -77,7 +72,7 @@ impl Tally {
         match event {
             Event::ProjectStarted { project } => Some(format!("{at}: project `{}` started", escape(project))),
             Event::ProjectFinished { project, outcome } => {
-                Some(format!("{at}: project `{}` {}", escape(project), ended(*outcome)))
+                Some(format!("{at}: project `{}` {}", escape(project), outcome.as_str()))
             }
             Event::Waiting { stage, seconds, reason } if *seconds >= SHORT_WAIT => Some(format!(
                 "{at}: stage `{}` waits {}: {}",
@@ -86,12 +81,12 @@ impl Tally {
                 escape(reason)
             )),
             Event::Done { phase: Phase::Commit, .. } => {
-                let Counter { done, expected } = self.counters[index(Phase::Commit)];
+                let Counter { done, expected } = self.counter(Phase::Commit);
                 if done < self.last_line + LINE_EVERY {
                     return None;
                 }
                 self.last_line = done;
-                let embedded = self.counters[index(Phase::Embed)].done;
+                let embedded = self.counter(Phase::Embed).done;
                 Some(format!(
                     "{at}: {} of {} recorded, {} embedded{}",
                     number(done),
@@ -112,22 +107,19 @@ impl Tally {
             [project] => format!("project {}", escape(project)),
             many => count(many.len() as u64, "project"),
         };
-        lines.push(format!("{} · {}{}", style.strong(&projects), clock(at), self.failures()));
-        for (phase, verb, noun) in PHASES {
-            let Counter { done, expected } = self.counters[index(phase)];
-            if done + expected == 0 {
-                continue;
-            }
-            let expected = expected.max(done);
-            let mut line = format!("  {verb:<8}{}", meter(done, expected, style));
-            line.push_str(&format!(" {}/{} {}", number(done), number(expected), noun_for(expected, noun)));
-            if done < expected && at >= 1.0 {
-                line.push_str(&format!(", {}", rate(done, at)));
-            }
-            if phase == Phase::Embed && self.cached > 0 {
-                line.push_str(&format!(", {} from the cache", number(self.cached)));
-            }
-            lines.push(line);
+        let left = self.seconds_left(at).map(|left| format!(" · about {} left", clock(left.ceil())));
+        let left = left.unwrap_or_default();
+        lines.push(format!("{} · {}{left}{}", style.strong(&projects), clock(at), self.failures()));
+        let files = self.counter(Phase::Commit);
+        if files.expected > 0 {
+            let bar = meter(files.done, files.expected, style);
+            let of = format!("{}/{}", number(files.done), number(files.expected));
+            let rate = if at >= 1.0 { format!(", {}", rate(files.done, at)) } else { String::new() };
+            lines.push(format!("  {bar} {of} {}{rate}", noun_for(files.expected, "file")));
+        }
+        let details = self.details();
+        if !details.is_empty() {
+            lines.push(format!("  {}", style.dim(&details)));
         }
         for (stage, wait) in self.waiting.iter().filter(|(_, wait)| wait.until > at) {
             let left = clock((wait.until - at).ceil());
@@ -139,21 +131,44 @@ impl Tally {
         cut.join("\n")
     }
 
+    fn counter(&self, phase: Phase) -> Counter {
+        let Counter { done, expected } = self.counters.get(&phase).copied().unwrap_or_default();
+        Counter { done, expected: expected.max(done) }
+    }
+
+    /// What was done so far, in the order of the work.
+    fn details(&self) -> String {
+        let mut details = Vec::new();
+        let listed = self.counter(Phase::List);
+        if listed.expected > 1 {
+            let of = format!("{} of {}", number(listed.done), count(listed.expected, "repository"));
+            details.push(format!("{of} compared"));
+        }
+        let texts = self.counter(Phase::Embed);
+        if texts.expected > 0 {
+            details.push(format!("{} embedded", count(texts.done, "text")));
+        }
+        if self.cached > 0 {
+            details.push(format!("{} from the cache", number(self.cached)));
+        }
+        let vectors = self.counter(Phase::Upsert);
+        if vectors.done > 0 {
+            details.push(format!("{} written", count(vectors.done, "vector")));
+        }
+        details.join(", ")
+    }
+
+    /// Estimated seconds until the last file is recorded, at the rate so far. `None` until every repository is
+    /// compared, because the number of files is unknown before, and until enough files are recorded.
+    fn seconds_left(&self, at: f64) -> Option<f64> {
+        let (listed, files) = (self.counter(Phase::List), self.counter(Phase::Commit));
+        let is_known = listed.done > 0 && listed.done == listed.expected && files.done < files.expected;
+        let is_enough = at >= ESTIMATE_AFTER.0 && files.done >= ESTIMATE_AFTER.1;
+        (is_known && is_enough).then(|| at * (files.expected - files.done) as f64 / files.done as f64)
+    }
+
     fn failures(&self) -> String {
         if self.failed == 0 { String::new() } else { format!(", {} failed", number(self.failed)) }
-    }
-}
-
-fn index(phase: Phase) -> usize {
-    PHASES.iter().position(|(listed, ..)| *listed == phase).expect("every phase is listed")
-}
-
-fn ended(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Done => "done",
-        Outcome::Partial => "completed with failures",
-        Outcome::Failed => "failed",
-        Outcome::Interrupted => "interrupted",
     }
 }
 
@@ -173,6 +188,8 @@ fn rate(done: u64, seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::model::Outcome;
+
     use super::*;
 
     fn started() -> Tally {
@@ -181,8 +198,9 @@ mod tests {
             Event::ProjectStarted { project: "handbook".into() },
             Event::Expected { phase: Phase::List, n: 1 },
             Event::Done { phase: Phase::List, n: 1 },
-            Event::Expected { phase: Phase::Fetch, n: 2000 },
-            Event::Done { phase: Phase::Fetch, n: 1500 },
+            Event::Expected { phase: Phase::Commit, n: 2000 },
+            Event::Done { phase: Phase::Commit, n: 1500 },
+            Event::Done { phase: Phase::Upsert, n: 2600 },
             Event::Done { phase: Phase::Embed, n: 640 },
             Event::Expected { phase: Phase::Embed, n: 1280 },
             Event::CacheHits { project: "handbook".into(), n: 40 },
@@ -194,12 +212,22 @@ mod tests {
     }
 
     #[test]
-    fn the_live_view_counts_each_phase() {
+    fn the_live_view_has_one_bar_and_the_time_left() {
         insta::assert_snapshot!(started().view(4.0, &Style::plain(80)), @"
+        project handbook · 0:04 · about 0:02 left
+          ━━━━━━━━━━━━━━━····· 1,500/2,000 files, 375/s
+          640 texts embedded, 40 from the cache, 2,600 vectors written
+        ");
+    }
+
+    #[test]
+    fn the_time_left_is_unknown_while_repositories_are_compared() {
+        let mut tally = started();
+        tally.add(&Event::Expected { phase: Phase::List, n: 39 }, 4.0);
+        insta::assert_snapshot!(tally.view(4.0, &Style::plain(80)), @"
         project handbook · 0:04
-          list    ━━━━━━━━━━━━━━━━━━━━ 1/1 repository
-          fetch   ━━━━━━━━━━━━━━━····· 1,500/2,000 files, 375/s
-          embed   ━━━━━━━━━━·········· 640/1,280 texts, 160/s, 40 from the cache
+          ━━━━━━━━━━━━━━━····· 1,500/2,000 files, 375/s
+          1 of 40 repositories compared, 640 texts embedded, 40 from the cache, 2,600 v…
         ");
     }
 
@@ -216,10 +244,9 @@ mod tests {
         };
         tally.add(&failed, 5.0);
         insta::assert_snapshot!(tally.view(6.0, &Style::plain(80)), @"
-        project handbook · 0:06, 1 failed
-          list    ━━━━━━━━━━━━━━━━━━━━ 1/1 repository
-          fetch   ━━━━━━━━━━━━━━━····· 1,500/2,000 files, 250/s
-          embed   ━━━━━━━━━━·········· 640/1,280 texts, 107/s, 40 from the cache
+        project handbook · 0:06 · about 0:02 left, 1 failed
+          ━━━━━━━━━━━━━━━····· 1,500/2,000 files, 250/s
+          640 texts embedded, 40 from the cache, 2,600 vectors written
           ada waits, 0:10 left: 429
         ");
         assert!(!tally.view(17.0, &Style::plain(80)).contains("429"));

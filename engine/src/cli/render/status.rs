@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::model::{MOST_COMMITS, Outcome, ProjectStatus, RepositoryState, StatusView};
+use crate::model::{MOST_COMMITS, Outcome, ProjectState, ProjectStatus, RepositoryState, StatusView};
 
 use super::super::output::{Style, escape};
 use super::table::Table;
@@ -83,22 +83,22 @@ fn behind(project: &ProjectStatus) -> Option<String> {
 }
 
 fn verdict(project: &ProjectStatus, now: DateTime<Utc>, style: &Style) -> String {
-    if !project.declared {
-        return style.warning("orphan, no longer in the file; `reposync apply --prune` removes it");
-    }
-    let last = match &project.last_run {
-        None => style.warning("never run"),
-        Some(run) => {
-            let ended = ago(now, run.finished_at);
-            match run.outcome {
-                Outcome::Done => style.good(&format!("complete, run {ended}")),
-                Outcome::Partial => style.warning(&format!("incomplete, run {ended}")),
-                Outcome::Failed => style.bad(&format!("last run failed {ended}")),
-                Outcome::Interrupted => style.warning(&format!("last run interrupted {ended}")),
-            }
+    let outcome = project.last_run.as_ref().map(|run| run.outcome);
+    let state = ProjectState::of(project, outcome, false);
+    let word = match state {
+        ProjectState::Orphan => {
+            return style.warning("orphan, no longer in the file; `reposync apply --prune` removes it");
         }
+        ProjectState::Failed => style.bad(state.as_str()),
+        ProjectState::Partial | ProjectState::Behind | ProjectState::NeverRun => {
+            style.warning(state.as_str())
+        }
+        ProjectState::Current | ProjectState::Running => style.good(state.as_str()),
+        ProjectState::Disabled => style.dim(state.as_str()),
     };
-    if project.enabled { last } else { format!("{}; {last}", style.dim("disabled")) }
+    let Some(run) = &project.last_run else { return word };
+    let how = if run.outcome == Outcome::Interrupted { " interrupted" } else { "" };
+    format!("{word}, last run{how} {}", ago(now, run.finished_at))
 }
 
 fn repositories(project: &ProjectStatus, now: DateTime<Utc>, style: &Style) -> String {
@@ -142,7 +142,7 @@ fn repositories(project: &ProjectStatus, now: DateTime<Utc>, style: &Style) -> S
     if table.is_empty() {
         return String::new();
     }
-    let mut text = table.render(2) + &errors;
+    let mut text = table.render(2, style.width) + &errors;
     if shown < all.len() {
         let more = (all.len() - shown) as u64;
         text.push_str(&format!("  … {} more; `-v` lists them\n", number(more)));
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn every_project_says_how_current_it_is() {
         insta::assert_snapshot!(render(&status(), &Style::plain(100)), @"
-        handbook: incomplete, run 3 minutes ago
+        handbook: partial, last run 3 minutes ago
           indexed       16,800 vectors in 2,400 files
           place         sqlite:.reposync/index.db#handbook
           failed        1 file, retried by the next run
@@ -254,7 +254,8 @@ mod tests {
           acme/secret    failed   none yet                          0        0
           acme/fresh     behind   none yet                          0        0
           acme/handbook  behind   1a1a1a1a1a (head 2b2b2b2b2b)  1,200    8,400  3 minutes ago
-          acme/old       orphan   3c3c3c3c3c                    1,200    8,400  gone from the source, seen missing 9 days ago
+          acme/old       orphan   3c3c3c3c3c                    1,200    8,400  gone from the source, seen
+                                                                                missing 9 days ago
           acme/api       current  1a1a1a1a1a                    1,200    8,400  3 minutes ago
           acme/void      current  no commits                        0        0
           acme/secret: 403: the token may not read it
@@ -263,7 +264,7 @@ mod tests {
           indexed       16,800 vectors in 2,400 files
           place         sqlite:.reposync/index.db#handbook
 
-        new: disabled; never run
+        new: disabled
           indexed       0 vectors in 0 files
           place         sqlite:.reposync/index.db#handbook
 

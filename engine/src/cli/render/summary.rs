@@ -62,13 +62,8 @@ fn tokens(counts: &Counts) -> String {
 }
 
 fn verdict(report: &ProjectReport, style: &Style) -> String {
-    match report.outcome {
-        Outcome::Done if is_idle(&report.counts) => style.good("nothing to do"),
-        Outcome::Done => style.good("done"),
-        Outcome::Partial => style.warning("incomplete"),
-        Outcome::Failed => style.bad("failed"),
-        Outcome::Interrupted => style.warning("interrupted"),
-    }
+    let is_idle = report.outcome == Outcome::Done && is_idle(&report.counts);
+    style.outcome(report.outcome, if is_idle { "nothing to do" } else { report.outcome.as_str() })
 }
 
 fn is_idle(counts: &Counts) -> bool {
@@ -138,31 +133,33 @@ fn hidden_failures(project: &ProjectReport, shown: usize) -> u64 {
 
 fn total(report: &Report, style: &Style) -> String {
     let sum = |f: fn(&Counts) -> u64| report.projects.iter().map(|project| f(&project.counts)).sum::<u64>();
-    let (word, paint): (&str, fn(&Style, &str) -> String) = match report.outcome {
-        Outcome::Done if report.projects.iter().all(|project| is_idle(&project.counts)) => {
-            ("Nothing to do", Style::good)
-        }
-        Outcome::Done => ("Done", Style::good),
-        Outcome::Partial => ("Incomplete", Style::warning),
-        Outcome::Failed => ("Failed", Style::bad),
-        Outcome::Interrupted => ("Interrupted", Style::warning),
+    let word = match report.outcome {
+        Outcome::Done if report.projects.iter().all(|project| is_idle(&project.counts)) => "Nothing to do",
+        Outcome::Done => "Done",
+        Outcome::Partial => "Partial",
+        Outcome::Failed => "Failed",
+        Outcome::Interrupted => "Interrupted",
     };
-    let mut facts = Vec::new();
-    let written = sum(touched);
-    if written > 0 {
-        facts.push(format!("{} updated", count(written, "file")));
-    }
-    for (n, what) in [(sum(|c| c.files_unchanged), "unchanged"), (sum(|c| c.files_failed), "failed")] {
-        if n > 0 {
-            facts.push(format!("{} {what}", count(n, "file")));
-        }
+    let changes = [
+        (sum(|c| c.files_added), "added"),
+        (sum(|c| c.files_changed), "changed"),
+        (sum(|c| c.files_moved), "moved"),
+        (sum(|c| c.files_removed), "removed"),
+        (sum(|c| c.files_unchanged), "unchanged"),
+        (sum(|c| c.files_failed), "failed"),
+    ];
+    let mut facts: Vec<String> = Vec::new();
+    for (n, what) in changes.into_iter().filter(|(n, _)| *n > 0) {
+        // The noun stands once, at the first number.
+        let n = if facts.is_empty() { count(n, "file") } else { number(n) };
+        facts.push(format!("{n} {what}"));
     }
     let ended = report.projects.iter().filter(|project| project.error.is_some()).count() as u64;
     if ended > 0 {
         facts.push(format!("{} failed", count(ended, "project")));
     }
     let facts = if facts.is_empty() { String::new() } else { format!(": {}", facts.join(", ")) };
-    format!("{}{facts} in {}.", paint(style, word), duration(report.seconds))
+    format!("{}{facts} in {}.", style.outcome(report.outcome, word), duration(report.seconds))
 }
 
 fn advice(report: &Report, style: &Style) -> String {
@@ -266,7 +263,7 @@ mod tests {
           tokens        2,345,678, price 0.0469
           vectors       8,400 written
 
-        Done: 1,250 files updated in 42.6 s.
+        Done: 1,250 files added in 42.6 s.
         ");
     }
 
@@ -286,7 +283,7 @@ mod tests {
                         binary: `acme/api:logo.png`, `acme/api:\u{1b}c.ico`, …
                         too large: `acme/api:data.json`
 
-        Done: 1,250 files updated in 42.6 s.
+        Done: 1,250 files added in 42.6 s.
         ");
     }
 
@@ -338,7 +335,7 @@ mod tests {
         });
         let report = report(930.0, vec![partial, failed]);
         insta::assert_snapshot!(render(&report, &Style::plain(100)), @"
-        handbook: incomplete
+        handbook: partial
           repositories  1
           files         1 changed, 1 moved, 2 removed, 2 failed
           vectors       3 written, 5 deleted, 300 withheld by the deletion guard
@@ -350,7 +347,7 @@ mod tests {
         failed: `acme/api:docs/b.md`: stage `ada`: the content filter refused the text
         error: project `code` failed: stage `pinecone`: the API key was refused (401)
 
-        Failed: 4 files updated, 2 files failed, 1 project failed in 15m30s.
+        Failed: 1 file changed, 1 moved, 2 removed, 2 failed, 1 project failed in 15m30s.
         hint: take the text out, or exclude the file
         hint: check `api_key` of stage `pinecone`
         hint: `reposync apply --allow-deletes` removes what the deletion guard withheld

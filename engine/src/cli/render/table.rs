@@ -1,18 +1,24 @@
-//! Renders aligned columns without borders.
+//! Renders aligned columns without borders, in the width of the terminal.
 
-use console::measure_text_width;
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, presets};
 
-/// Rows of cells; the first row is the heading.
-#[derive(Debug, Default)]
+/// Columns between two cells.
+const GAP: u16 = 2;
+
+/// Rows of cells below a heading. Columns are as wide as their contents; only the last one wraps.
+#[derive(Debug)]
 pub(super) struct Table {
-    rows: Vec<Vec<String>>,
+    table: comfy_table::Table,
     right: Vec<usize>,
 }
 
 impl Table {
     /// A table with a heading.
     pub(super) fn new(heading: &[&str]) -> Self {
-        Self { rows: vec![heading.iter().map(|&cell| cell.to_owned()).collect()], right: Vec::new() }
+        let mut table = comfy_table::Table::new();
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header(heading);
+        Self { table, right: Vec::new() }
     }
 
     /// Right-aligns the columns with these indexes.
@@ -24,39 +30,30 @@ impl Table {
 
     /// Adds a row. Its cells are escaped already and may contain colour codes.
     pub(super) fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+        self.table.add_row(cells.into_iter().map(Cell::new));
     }
 
     /// True if there are no rows except the heading.
     pub(super) fn is_empty(&self) -> bool {
-        self.rows.len() < 2
+        self.table.is_empty()
     }
 
-    /// The text, with each line indented by this many columns.
-    pub(super) fn render(&self, indent: usize) -> String {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |column: usize| {
-            self.rows.iter().filter_map(|row| row.get(column)).map(|cell| measure_text_width(cell)).max()
-        };
-        let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-        let mut text = String::new();
-        for row in &self.rows {
-            let mut line = " ".repeat(indent);
-            for (column, cell) in row.iter().enumerate() {
-                let pad = " ".repeat(widths[column] - measure_text_width(cell));
-                if self.right.contains(&column) {
-                    line.push_str(&pad);
-                    line.push_str(cell);
-                } else {
-                    line.push_str(cell);
-                    line.push_str(&pad);
-                }
-                line.push_str("  ");
+    /// The text, with each line indented by `indent` columns, at most `width` columns wide if the last
+    /// column can be made narrow enough.
+    pub(super) fn render(mut self, indent: usize, width: usize) -> String {
+        self.table.set_width(u16::try_from(width.saturating_sub(indent)).unwrap_or(u16::MAX));
+        let last = self.table.column_count().saturating_sub(1);
+        for (index, column) in self.table.column_iter_mut().enumerate() {
+            column.set_padding((0, if index == last { 0 } else { GAP }));
+            if self.right.contains(&index) {
+                column.set_cell_alignment(CellAlignment::Right);
             }
-            text.push_str(line.trim_end());
-            text.push('\n');
+            if index != last {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
         }
-        text
+        let lines = self.table.lines().map(|line| format!("{:indent$}{}\n", "", line.trim_end()));
+        lines.collect()
     }
 }
 
@@ -70,8 +67,19 @@ mod tests {
         table.row(vec!["\u{1b}[31mred\u{1b}[0m".to_owned(), "7".to_owned()]);
         table.row(vec!["文書".to_owned(), "1,200".to_owned()]);
         assert_eq!(
-            console::strip_ansi_codes(&table.render(2)),
+            console::strip_ansi_codes(&table.render(2, 80)),
             "  name  files\n  red       7\n  文書  1,200\n"
         );
+    }
+
+    #[test]
+    fn the_last_column_wraps() {
+        let mut table = Table::new(&["run", "projects"]);
+        table.row(vec!["20261129T134708769".to_owned(), "handbook, code and 12 more".to_owned()]);
+        insta::assert_snapshot!(table.render(0, 36), @"
+        run                 projects
+        20261129T134708769  handbook, code
+                            and 12 more
+        ");
     }
 }
