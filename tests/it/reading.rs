@@ -80,7 +80,7 @@ fn with_a_daemon_a_refused_file_ends_no_reading_command() {
     local.config("[projects.docs]\nnonsense = 1\n");
     daemon.until("the refusal", |daemon| daemon.reloads("refused") > 0);
     for (command, shown) in [
-        (&["status"][..], "docs: complete"),
+        (&["status"][..], "docs: current"),
         (&["history"], "start"),
         (&["query", "where do I start?"], "guide/start.md"),
         (&["verify"], "Ledger and store agree"),
