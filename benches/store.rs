@@ -7,12 +7,13 @@
 mod records;
 
 use std::ops::Range;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use divan::Bencher;
 use reposync::model::Vector;
+use reposync::rank::Words;
 use reposync::store::sqlite::SqliteStore;
-use reposync::store::{Query, VectorStore};
+use reposync::store::{Query, Search, SearchScope, Selection, VectorStore};
 use rusqlite::{Connection, Transaction, params};
 use tokio::runtime::Runtime;
 
@@ -91,7 +92,7 @@ fn insert_plainly(bencher: Bencher, more: impl Fn(&Transaction<'_>, Range<usize>
             .execute_batch(
                 "CREATE TABLE r (n INTEGER PRIMARY KEY, id TEXT, v BLOB, m TEXT);
                  CREATE VIRTUAL TABLE w USING fts5(
-                     body, content='', contentless_delete=1, tokenize='porter unicode61'
+                     body, content='', tokenize='porter unicode61'
                  );",
             )
             .expect("tables");
@@ -126,16 +127,23 @@ fn delete_a_file(bencher: Bencher) {
 #[divan::bench(args = [10_000, 100_000], sample_count = 10, sample_size = 1)]
 fn query_vectors(bencher: Bencher, count: usize) {
     let (_folder, store) = filled(count);
-    let query = Query { vector: vector(count, 256), text: None, top_k: 10, filter: None };
+    let query = Query { vector: vector(count, 256), top_k: 10, filter: None };
     bencher.bench(|| RUNTIME.block_on(store.query("n", &query)).expect("query"));
 }
 
 #[divan::bench(args = [10_000], sample_count = 10, sample_size = 1)]
 fn query_vectors_and_text(bencher: Bencher, count: usize) {
     let (_folder, store) = filled(count);
-    let text = Some("how is page 4711 guarded?".into());
-    let query = Query { vector: vector(count, 256), text, top_k: 10, filter: None };
-    bencher.bench(|| RUNTIME.block_on(store.query("n", &query)).expect("query"));
+    let search = Search {
+        scopes: vec![SearchScope { namespace: "n".into(), project: "handbook".into() }],
+        vector: Some(vector(count, 256)),
+        words: Some(Arc::new(Words::new("how is page 4711 guarded?"))),
+        selection: Selection::default(),
+        filter: None,
+        symbol: None,
+        depth: 100,
+    };
+    bencher.bench(|| RUNTIME.block_on(store.search(&search)).expect("search"));
 }
 
 /// Lower bound of any store in an SQLite file: read every row and compute every dot product.

@@ -19,7 +19,9 @@ pub mod net; // HTTP for stages: clients, retries, limits
 pub mod notify; // notifications: Slack, webhooks
 pub mod plan; // listing + recorded files -> what to add, change, move, remove; pure
 mod private; // private permissions of the program's files
+pub mod rank; // candidates of a search -> ranking; pure
 mod registry; // the list of the kinds of stages
+pub mod search; // the use case of searching
 mod settings; // reading a table of the configuration
 pub mod source; // sources of files: GitHub, local Git
 mod sqlite; // helpers for SQLite files

@@ -14,7 +14,11 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Enables write-ahead logging, retrying for up to `patience`. The connection's busy time-out does
 /// not apply here: enabling it needs an exclusive lock after a shared one, and if two connections
 /// try at once SQLite returns `SQLITE_BUSY` to one of them immediately to avoid a deadlock.
+///
+/// Temporary tables and journals stay in memory: hardened containers have no writable temporary
+/// folder.
 pub(crate) fn use_wal(connection: &Connection, patience: Duration) -> rusqlite::Result<()> {
+    use_no_temporary_files(connection)?;
     let began = Instant::now();
     loop {
         match connection.pragma_update(None, "journal_mode", "WAL") {
@@ -27,6 +31,10 @@ pub(crate) fn use_wal(connection: &Connection, patience: Duration) -> rusqlite::
             done => return done,
         }
     }
+}
+
+fn use_no_temporary_files(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "temp_store", "MEMORY")
 }
 
 /// Copies the current content of the file to memory. Waits up to `patience` for locks of other
@@ -66,6 +74,7 @@ pub(crate) fn open_to_read(
     let open = |name: &Path, extra: OpenFlags| -> rusqlite::Result<Connection> {
         let connection = Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | extra)?;
         connection.busy_timeout(patience)?;
+        use_no_temporary_files(&connection)?;
         // Opening a connection does not read the file yet.
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         Ok(connection)

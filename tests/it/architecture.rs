@@ -21,7 +21,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("source", &["blocking", "cpu_time", "model", "net", "settings", "stage"]),
     ("chunk", &["cpu_time", "model", "settings", "stage"]),
     ("embed", &["blocking", "model", "net", "settings", "stage", "state"]),
-    ("store", &["blocking", "model", "net", "private", "settings", "sqlite", "stage", "state_folder"]),
+    ("rank", &["model"]),
+    (
+        "store",
+        &["blocking", "model", "net", "private", "rank", "settings", "sqlite", "stage", "state_folder"],
+    ),
     ("notify", &["model", "net", "settings", "stage"]),
     ("state", &["blocking", "model", "private", "sqlite", "state_folder"]),
     ("registry", &["settings", "stage", "source", "chunk", "embed", "store", "notify"]),
@@ -31,6 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "sync",
         &["blocking", "model", "private", "plan", "state", "source", "chunk", "embed", "store", "notify"],
     ),
+    ("search", &["embed", "model", "rank", "store", "sync"]),
     // Compiled for tests and fuzzing only; passes input to the parsers.
     ("fuzz", &["api", "chunk", "config", "embed", "source", "store"]),
     (
@@ -40,8 +45,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "plan", "sync",
         ],
     ),
-    ("daemon", &["model", "private", "config", "factory", "plan", "sync", "state"]),
-    ("api", &["model", "daemon"]),
+    ("daemon", &["model", "private", "config", "factory", "plan", "search", "sync", "state"]),
+    ("api", &["model", "daemon", "search"]),
     (
         "cli",
         &[
@@ -56,6 +61,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "state",
             "config",
             "plan",
+            "rank",
+            "search",
             "sync",
             "factory",
             "daemon",

@@ -72,9 +72,9 @@ fn usage_errors_exit_with_two() {
     exit: 2
     --- stderr
     error: the following required arguments were not provided:
-      <TEXT>
+      <WORDS>...
 
-    Usage: reposync query <TEXT>
+    Usage: reposync query <WORDS>...
 
     For more information, try '--help'.
     ");

@@ -40,7 +40,7 @@ pub(crate) fn record(id: &str, vector: &[f32], line: u32) -> Record {
 }
 
 fn nearest_to(vector: &[f32], filter: Option<serde_json::Value>) -> Query {
-    Query { vector: Vector::from(vector), text: None, top_k: 3, filter }
+    Query { vector: Vector::from(vector), top_k: 3, filter }
 }
 
 async fn ids_under(store: &dyn VectorStore, namespace: &str, prefix: &str) -> Vec<String> {

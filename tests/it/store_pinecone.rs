@@ -68,7 +68,7 @@ async fn the_place_is_the_same_with_and_without_a_configured_host() {
 
 /// One call of each operation, and whether its result was right.
 async fn every_operation(store: &PineconeStore, operation: &str) -> StageResult<()> {
-    let query = Query { vector: Vector::from([1.0, 0.0, 0.0]), text: None, top_k: 1, filter: None };
+    let query = Query { vector: Vector::from([1.0, 0.0, 0.0]), top_k: 1, filter: None };
     let ids = ["a".to_owned()];
     match operation {
         "describe" => store.check(3).await,
@@ -327,8 +327,7 @@ async fn counts_are_within_the_limits() {
     deleted.sort_unstable();
     assert_eq!(deleted, [100, 1000, 1000]);
     assert!(pinecone.ids("n").is_empty());
-    let all =
-        Query { vector: Vector::from([1.0, 0.0, 0.0]), text: None, top_k: 99_999, filter: Some(json!({})) };
+    let all = Query { vector: Vector::from([1.0, 0.0, 0.0]), top_k: 99_999, filter: Some(json!({})) };
     assert!(store.query("n", &all).await.expect("query").is_empty());
 }
 
@@ -380,7 +379,7 @@ async fn distances_are_turned_round() {
     let store = client(&pinecone.settings());
     let records = [record("near", &[1.0, 0.0, 0.0], 1), record("far", &[0.0, 5.0, 0.0], 2)];
     store.upsert("n", &records).await.expect("upsert");
-    let query = Query { vector: Vector::from([1.0, 0.1, 0.0]), text: None, top_k: 2, filter: None };
+    let query = Query { vector: Vector::from([1.0, 0.1, 0.0]), top_k: 2, filter: None };
     let matches = store.query("n", &query).await.expect("query");
     assert_eq!(matches[0].id, "near");
     assert!(matches[0].score > matches[1].score);

@@ -182,3 +182,42 @@ fn a_saved_plan_of_0_1_is_refused() {
     world.run(&["apply", "saved.plan"]).exits(1);
     assert_eq!(indexes(&world), before, "nothing was written");
 }
+
+/// The words and file numbers of an index, which 0.1 did not have.
+fn is_upgraded(world: &World, file: &str) -> bool {
+    let index = Connection::open(world.path(&format!(".reposync/{file}"))).expect("an index");
+    let count = |sql: &str| -> i64 { index.query_row(sql, [], |row| row.get(0)).expect("a count") };
+    let records = count("SELECT count(*) FROM records");
+    assert_eq!(count("SELECT sum(chunks) FROM files"), records);
+    assert_eq!(count("SELECT count(*) FROM vectors JOIN files ON number = file"), records);
+    index.execute("INSERT INTO words (words) VALUES ('integrity-check')", []).expect("an intact index");
+    records > 0 && count("SELECT count(*) FROM words WHERE words MATCH 'path : md'") > 0
+}
+
+#[test]
+fn a_query_upgrades_the_index_of_0_1() {
+    let world = world(&STATE);
+    let before = indexes(&world);
+    let found = world.ok(&["query", "how to install", "--json"]).json();
+    assert!(found["matches"].as_array().is_some_and(|matches| !matches.is_empty()), "{found}");
+    assert!(found.get("notes").is_none(), "{found}");
+    assert_eq!(version(&world, "index.db"), 2);
+    assert!(is_upgraded(&world, "index.db"));
+    assert_eq!(indexes(&world), before, "records and vectors are as they were");
+}
+
+/// The index cannot be written: the journal's file cannot be created.
+#[cfg(unix)]
+#[test]
+fn an_index_of_0_1_that_cannot_be_written_is_searched_by_vector() {
+    let world = world(&STATE);
+    for file in ["index.db", "second.db"] {
+        let link = world.path(&format!(".reposync/{file}-shm"));
+        std::os::unix::fs::symlink("/nowhere/at-all", link).expect("a link");
+    }
+    let ran = world.ok(&["query", "how to install"]);
+    assert!(ran.stdout.contains("1. "), "{}", ran.stdout);
+    assert!(ran.stderr.contains("words are not searched"), "{}", ran.stderr);
+    std::fs::remove_file(world.path(".reposync/index.db-shm")).expect("removed");
+    assert_eq!(version(&world, "index.db"), 1);
+}

@@ -19,8 +19,9 @@ use anyhow::{Context as _, bail};
 use reposync::embed::Embedder;
 use reposync::embed::local::LocalEmbedder;
 use reposync::model::{Fingerprint, GitSha, Metadata, Record, Vector};
+use reposync::rank::{Mode, Weights, Words, rank};
 use reposync::store::sqlite::SqliteStore;
-use reposync::store::{Query, VectorStore};
+use reposync::store::{Search, SearchScope, Selection, VectorStore};
 
 use items::{Item, Kind};
 
@@ -71,15 +72,17 @@ async fn run() -> anyhow::Result<()> {
         "\nMRR@{TOP}/recall@{TOP}    {}",
         Kind::ALL.map(|kind| format!("{:>11}", kind.name())).join(" ") + "         all   ms/query"
     );
-    for (name, words, vectors) in [
-        ("full text", 1.0, 0.0),
-        ("vectors", 0.0, 1.0),
-        ("both", 1.0, 1.0),
-        ("both, vectors x 0.7", 1.0, 0.7),
+    for (name, mode, without) in [
+        ("words", Mode::Keyword, ""),
+        ("vectors", Mode::Semantic, ""),
+        ("both", Mode::Hybrid, ""),
+        ("without adjacency", Mode::Hybrid, "a"),
+        ("without file", Mode::Hybrid, "f"),
+        ("without path", Mode::Hybrid, "pn"),
     ] {
-        let store = store.clone().weigh(vectors, words);
+        let weights = Weights { without, ..Weights::default() }.in_mode(mode);
         let started = Instant::now();
-        let ranks = ranks(&store, &embedder, &pool, words > 0.0).await?;
+        let ranks = ranks(&store, &embedder, &pool, &weights).await?;
         let each = started.elapsed().as_secs_f64() * 1000.0 / asked as f64;
         let column = |kind: Option<Kind>| {
             let ranks: Vec<Option<usize>> = ranks
@@ -158,17 +161,28 @@ async fn ranks(
     store: &SqliteStore,
     embedder: &LocalEmbedder,
     pool: &[Item],
-    with_text: bool,
+    weights: &Weights,
 ) -> anyhow::Result<Vec<(Kind, Option<usize>)>> {
     let mut ranks = Vec::new();
     for (number, item) in pool.iter().enumerate() {
         let Some(question) = &item.query else { continue };
         let input = embedder.input(None, question);
         let vector = embedder.embed(&[&input], 0).await?.vectors.remove(0);
-        let text = with_text.then(|| question.clone());
-        let matches = store.query(NAMESPACE, &Query { vector, text, top_k: TOP, filter: None }).await?;
+        let words = Arc::new(Words::new(question));
+        let scope = SearchScope { namespace: NAMESPACE.into(), project: NAMESPACE.into() };
+        let search = Search {
+            scopes: vec![scope],
+            vector: (weights.vectors > 0.0).then_some(vector),
+            words: (weights.words > 0.0).then(|| Arc::clone(&words)),
+            selection: Selection::default(),
+            filter: None,
+            symbol: None,
+            depth: 100,
+        };
+        let ranked = rank(&words, store.search(&search).await?, weights, false);
+        let matches: Vec<String> = ranked.into_iter().take(TOP).map(|one| one.candidate.id).collect();
         let id = id(number);
-        ranks.push((item.kind, matches.iter().position(|one| one.id == id)));
+        ranks.push((item.kind, matches.iter().position(|one| *one == id)));
     }
     Ok(ranks)
 }

@@ -14,6 +14,7 @@ mod operations;
 mod page;
 mod probe;
 mod projects;
+mod query;
 mod routes;
 mod runs;
 mod serve;
@@ -32,6 +33,7 @@ use budget::Budget;
 use throttle::Throttle;
 
 pub use metrics::Metrics;
+pub(crate) use query::QueryRequest;
 pub use serve::{Listen, Server, Serving, TlsFiles, bind};
 #[cfg(any(test, fuzzing))]
 pub use webhook::fuzz as fuzz_webhook;

@@ -6,7 +6,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{health, metrics, operations, page, projects, runs, sync, webhook};
+use super::{health, metrics, operations, page, projects, query, runs, sync, webhook};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -15,7 +15,7 @@ use super::{health, metrics, operations, page, projects, runs, sync, webhook};
         page::page, health::health, metrics::metrics, openapi, sync::sync, sync::reload, runs::runs, runs::run, runs::events,
         projects::projects, projects::plan, super::verify::verify,
         operations::repositories, operations::changes, operations::content, operations::process,
-        operations::embeddings, operations::upsert, operations::delete, operations::query, operations::describe,
+        operations::embeddings, operations::upsert, operations::delete, query::query, operations::describe,
         webhook::deliver,
     ),
     security(("bearer" = [])),

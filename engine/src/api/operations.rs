@@ -16,12 +16,10 @@ use super::audit::Subject;
 use super::error::{ApiError, ApiResult, ErrorBody};
 use super::extract::{Body, Params};
 use crate::daemon::{ChangesView, PlaceDescription, RepositoryView, Unserved, Which};
-use crate::model::{GitSha, Match};
+use crate::model::GitSha;
 
 /// Texts in a call of `/embeddings`, records in one of `/upsert`, ids in one of `/delete`.
 const ITEMS: usize = 1000;
-/// Matches of a query.
-const MATCHES: usize = 1000;
 
 impl From<Unserved> for ApiError {
     fn from(unserved: Unserved) -> Self {
@@ -48,7 +46,7 @@ macro_rules! subjects {
     )+};
 }
 
-subjects!(ProcessRequest, EmbeddingsRequest, UpsertRequest, DeleteRequest, QueryRequest);
+subjects!(ProcessRequest, EmbeddingsRequest, UpsertRequest, DeleteRequest);
 
 fn which(project: Option<String>, stage: Option<String>) -> Which {
     Which { project, stage }
@@ -354,52 +352,6 @@ pub(super) async fn delete(
     let which = which(request.project, request.stage);
     app.handle.delete(&which, &request.namespace, &request.ids).await?;
     Ok(Json(json!({ "deleted_count": request.ids.len() })))
-}
-
-/// A question.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct QueryRequest {
-    /// In words.
-    query: String,
-    /// The project to look in.
-    project: Option<String>,
-    /// How many matches, 1 to 1000; 5 when left out.
-    #[schema(minimum = 1, maximum = 1000)]
-    top_k: Option<usize>,
-    /// On the metadata, in Pinecone's language.
-    #[schema(value_type = Option<Object>)]
-    filter: Option<Map<String, Value>>,
-    /// A stage that only that project has.
-    stage: Option<String>,
-}
-
-/// Matches, best first.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct QueryBody {
-    #[schema(value_type = Vec<Object>)]
-    matches: Vec<Match>,
-}
-
-/// Search what a project has indexed.
-#[utoipa::path(post, path = "/query", tag = "operations", request_body = QueryRequest,
-    responses((status = 200, body = QueryBody), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
-        (status = 422, description = "the filter is not understood", body = ErrorBody), (status = 503, body = ErrorBody)))]
-pub(super) async fn query(
-    State(app): State<App>,
-    Body(request): Body<QueryRequest>,
-) -> ApiResult<Json<QueryBody>> {
-    let top_k = request.top_k.unwrap_or(5);
-    if request.query.trim().is_empty() {
-        return Err(ApiError::bad_request("`query` is empty"));
-    }
-    if !(1..=MATCHES).contains(&top_k) {
-        return Err(ApiError::bad_request(format!("`top_k` is 1 to {MATCHES}")));
-    }
-    let filter = request.filter.filter(|filter| !filter.is_empty()).map(Value::Object);
-    let which = which(request.project, request.stage);
-    let matches = app.handle.query(&which, &request.query, top_k, filter.as_ref()).await?;
-    Ok(Json(QueryBody { matches }))
 }
 
 /// Which store.

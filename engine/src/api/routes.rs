@@ -13,7 +13,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::error::{ApiError, ApiResult};
 use super::{
-    App, audit, auth, browser, health, metrics, openapi, operations, page, projects, runs, sync, webhook,
+    App, audit, auth, browser, health, metrics, openapi, operations, page, projects, query, runs, sync,
+    webhook,
 };
 
 /// Time for reading and answering a request.
@@ -43,7 +44,7 @@ pub(super) fn routes(app: App) -> Router {
         .route("/embeddings", post(operations::embeddings))
         .route("/upsert", post(operations::upsert))
         .route("/delete", delete(operations::delete))
-        .route("/query", post(operations::query))
+        .route("/query", post(query::query))
         .route("/describe", get(operations::describe))
         .layer(from_fn_with_state(app.clone(), by_workers));
     let guarded = quick.merge(slow).layer(from_fn_with_state(app.clone(), auth::require));

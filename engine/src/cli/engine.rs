@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use chrono::Utc;
 use futures::FutureExt as _;
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
@@ -22,12 +21,12 @@ use crate::model::{
 };
 use crate::net::read_body;
 use crate::plan::{Plan, Prune};
+use crate::search::{Answer, Request, search};
 use crate::state::{RunLock, RunQuery, RunRow, SqliteState};
 use crate::sync::{self, Candidate, Options, PlanWriter, SavedPlan};
 
 use super::daemon_client::DaemonClient;
 use super::render::history::PastRun;
-use super::render::query::Answer;
 use super::run_options::RunOptions;
 
 /// The arguments of `plan`.
@@ -50,19 +49,6 @@ pub(super) struct ApplyRequest {
     pub(super) locked: bool,
     /// Wait for another run to end instead of failing.
     pub(super) wait: bool,
-}
-
-/// The arguments of `query`.
-#[derive(Debug, Clone)]
-pub(super) struct QueryRequest {
-    /// The text to search for.
-    pub(super) text: String,
-    /// Projects to search; empty: all enabled ones.
-    pub(super) projects: Vec<String>,
-    /// Maximum number of matches.
-    pub(super) top_k: usize,
-    /// A metadata filter in Pinecone's syntax; `None`: no filter.
-    pub(super) filter: Option<Value>,
 }
 
 /// Plans a run. Needs no lock, and does not write to the ledger or to stores.
@@ -340,13 +326,20 @@ fn past(row: RunRow) -> PastRun {
     }
 }
 
-/// Executes a search.
-pub(super) async fn query(config: &Config, request: &QueryRequest) -> anyhow::Result<Answer> {
-    check_names(config, &request.projects)?;
+/// Executes searches over these projects (none: all enabled ones).
+pub(super) async fn query(
+    config: &Config,
+    names: &[String],
+    requests: &[Request],
+) -> anyhow::Result<Vec<Answer>> {
+    check_names(config, names)?;
     let factory = StageFactory::new(CancellationToken::new(), EventSink::none());
-    let projects = factory.searches(config, &request.projects)?;
-    let matches = sync::search(&projects, &request.text, request.top_k, request.filter.as_ref()).await?;
-    Ok(Answer { matches })
+    let projects = factory.searches(config, names)?;
+    let mut answers = Vec::with_capacity(requests.len());
+    for request in requests {
+        answers.push(search(&projects, request).await?);
+    }
+    Ok(answers)
 }
 
 /// True if the ledger records no vectors of these projects.

@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::api::QueryRequest;
 use crate::config::{Api, Config, Problems};
 use crate::daemon::DaemonRecord;
-use crate::model::{Match, VerifyReport};
+use crate::model::VerifyReport;
 use crate::net::read_body;
+use crate::search::{Answer, Request};
 
 use super::daemon_client::DaemonClient;
-use super::engine::QueryRequest;
 
 /// Maximum size of a response in bytes: matches with their texts, or examples of some hundreds of
 /// projects.
@@ -63,23 +64,15 @@ impl Serving {
         chosen
     }
 
-    /// Queries the projects and merges the matches by their rank in each, as a local search does.
-    pub(super) async fn query(&self, request: &QueryRequest) -> anyhow::Result<Vec<Match>> {
-        #[derive(serde::Deserialize)]
-        struct Body {
-            matches: Vec<Match>,
-        }
+    /// Lets the daemon search the projects, which it ranks together.
+    pub(super) async fn query(&self, names: &[String], requests: &[Request]) -> anyhow::Result<Vec<Answer>> {
         let daemon = DaemonClient::new(self.api.as_ref(), &self.record)?;
-        let mut ranked: Vec<(usize, Match)> = Vec::new();
-        for project in self.chosen(&request.projects) {
-            let body = json!({
-                "project": project, "query": request.text, "top_k": request.top_k, "filter": request.filter,
-            });
-            let answer: Body = ask(&daemon, daemon.post("/query").json(&body)).await?;
-            ranked.extend(answer.matches.into_iter().enumerate());
+        let mut answers = Vec::with_capacity(requests.len());
+        for request in requests {
+            let body = QueryRequest::of(request, self.chosen(names));
+            answers.push(ask(&daemon, daemon.post("/query").json(&body)).await?);
         }
-        ranked.sort_by_key(|(rank, _)| *rank);
-        Ok(ranked.into_iter().map(|(_, found)| found).take(request.top_k).collect())
+        Ok(answers)
     }
 
     /// Makes the daemon compare ledger and stores.

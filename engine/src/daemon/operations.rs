@@ -11,9 +11,10 @@ use serde_json::{Map, Value};
 use super::generation::Generation;
 use super::handle::Handle;
 use super::message::Refusal;
-use crate::model::{GitSha, Match, Metadata, Place, RepoEntry, SkipReason, StageError, StageResult};
+use crate::model::{GitSha, Metadata, Place, RepoEntry, SkipReason, StageError, StageResult};
+use crate::search::{Answer, Request, search};
 use crate::sync::operations as steps;
-use crate::sync::{Project, ProjectSearch, search};
+use crate::sync::{Project, ProjectSearch};
 
 /// Selects what serves a request. With neither field set, the only candidate serves it; more than
 /// one is an error.
@@ -258,16 +259,17 @@ impl Handle {
         Ok(steps::delete(&project, namespace, ids).await?)
     }
 
-    /// Finds the nearest chunks of a project.
-    pub async fn query(
-        &self,
-        which: &Which,
-        text: &str,
-        top_k: usize,
-        filter: Option<&Value>,
-    ) -> Served<Vec<Match>> {
-        let project = self.pick(which, Role::Whole)?;
-        Ok(search(&[ProjectSearch::from(&*project)], text, top_k, filter).await?)
+    /// Searches one project, or those of `names` together.
+    pub async fn query(&self, which: &Which, names: &[String], request: &Request) -> Served<Answer> {
+        let mut projects = Vec::new();
+        if names.is_empty() {
+            projects.push(ProjectSearch::from(&*self.pick(which, Role::Whole)?));
+        }
+        for name in names {
+            let which = Which { project: Some(name.clone()), stage: which.stage.clone() };
+            projects.push(ProjectSearch::from(&*self.pick(&which, Role::Whole)?));
+        }
+        Ok(search(&projects, request).await?)
     }
 
     /// Describes one store, or all of them.

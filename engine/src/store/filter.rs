@@ -6,8 +6,6 @@ use serde_json::{Map, Value};
 
 use crate::model::{ErrorKind, StageError, StageResult};
 
-use super::Query;
-
 /// Maximum nesting of `$and` and `$or`, so that a filter cannot overflow the stack.
 const MAX_DEPTH: usize = 32;
 
@@ -32,8 +30,8 @@ enum Test {
 
 impl Filter {
     /// The filter of a query. Without one every record passes.
-    pub fn of(stage: &str, query: &Query) -> StageResult<Self> {
-        let Some(filter) = &query.filter else {
+    pub fn of(stage: &str, filter: Option<&Value>) -> StageResult<Self> {
+        let Some(filter) = filter else {
             return Ok(Self(Node::All(Vec::new())));
         };
         Self::parse(filter).map_err(|why| {
@@ -52,6 +50,12 @@ impl Filter {
         self.0 == Node::All(Vec::new())
     }
 
+    /// Whether records pass of which only the fields in `known` are known, a field that is absent there
+    /// being unknown; `None`: it depends on other fields.
+    pub fn decide(&self, known: &Map<String, Value>) -> Option<bool> {
+        self.0.decide(known)
+    }
+
     /// True if a record with this metadata passes.
     ///
     /// `$eq` and `$in` match a list if they match any of its entries. An absent field equals
@@ -67,6 +71,30 @@ impl Node {
             Self::All(nodes) => nodes.iter().all(|node| node.matches(metadata)),
             Self::Any(nodes) => nodes.iter().any(|node| node.matches(metadata)),
             Self::Test { key, test } => test.passes(metadata.get(key)),
+        }
+    }
+}
+
+impl Node {
+    fn decide(&self, known: &Map<String, Value>) -> Option<bool> {
+        match self {
+            Self::All(nodes) => {
+                let answers = nodes.iter().map(|node| node.decide(known));
+                answers.fold(Some(true), |all, one| match (all, one) {
+                    (Some(false), _) | (_, Some(false)) => Some(false),
+                    (Some(true), Some(true)) => Some(true),
+                    _ => None,
+                })
+            }
+            Self::Any(nodes) => {
+                let answers = nodes.iter().map(|node| node.decide(known));
+                answers.fold(Some(false), |any, one| match (any, one) {
+                    (Some(true), _) | (_, Some(true)) => Some(true),
+                    (Some(false), Some(false)) => Some(false),
+                    _ => None,
+                })
+            }
+            Self::Test { key, test } => known.get(key).map(|value| test.passes(Some(value))),
         }
     }
 }
@@ -231,6 +259,22 @@ mod tests {
         ] {
             let parsed = Filter::parse(&filter).unwrap_or_else(|why| panic!("{filter}: {why}"));
             assert_eq!(parsed.matches(&metadata), passes, "{filter}");
+        }
+    }
+
+    #[test]
+    fn some_fields_may_decide() {
+        let Value::Object(known) = json!({"project": "p"}) else { unreachable!("an object was written") };
+        for (filter, decided) in [
+            (json!({}), Some(true)),
+            (json!({"project": "p"}), Some(true)),
+            (json!({"project": "q", "line": 1}), Some(false)),
+            (json!({"project": "p", "line": 1}), None),
+            (json!({"$or": [{"project": "p"}, {"line": 1}]}), Some(true)),
+            (json!({"$or": [{"project": "q"}, {"line": 1}]}), None),
+            (json!({"$or": [{"project": "q"}, {"project": "r"}]}), Some(false)),
+        ] {
+            assert_eq!(Filter::parse(&filter).expect("a filter").decide(&known), decided, "{filter}");
         }
     }
 

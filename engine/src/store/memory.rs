@@ -1,5 +1,4 @@
-//! An in-memory store for tests: the plainest implementation of [`VectorStore`]. A query's text is
-//! ignored.
+//! An in-memory store for tests: the plainest implementation of [`VectorStore`].
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -117,7 +116,7 @@ impl VectorStore for MemoryStore {
     }
 
     async fn query(&self, namespace: &str, query: &Query) -> StageResult<Vec<Match>> {
-        let filter = Filter::of(&self.stage, query)?;
+        let filter = Filter::of(&self.stage, query.filter.as_ref())?;
         self.check_length(query.vector.len())?;
         let namespaces = self.lock();
         let mut matches: Vec<Match> = namespaces

@@ -5,15 +5,21 @@ mod config;
 mod filter;
 mod memory;
 pub mod pinecone;
+mod selection;
 pub mod sqlite;
 
-use async_trait::async_trait;
+use std::sync::Arc;
 
-use crate::model::{Match, Place, Record, StageResult, Vector};
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use crate::model::{ErrorKind, Match, Place, Record, StageError, StageResult, Vector};
+use crate::rank::{Candidate, Candidates, Scale, Weights, Words};
 
 pub use config::StoreConfig;
 pub use filter::Filter;
 pub use memory::MemoryStore;
+pub use selection::{Facet, Selection, Selector};
 
 /// Limits of a store's calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,13 +63,39 @@ pub struct StoredRecord {
 pub struct Query {
     /// The query's vector.
     pub vector: Vector,
-    /// The query's text, for stores with full-text search; `None`: rank by vector alone.
-    pub text: Option<String>,
     /// Maximum number of matches.
     pub top_k: usize,
     /// A metadata filter in Pinecone's syntax (`$eq`, `$ne`, `$in`, `$nin`, `$gt`, `$gte`, `$lt`,
     /// `$lte`, `$exists`, `$and`, `$or`; top-level keys are ANDed). `None`: no filter.
     pub filter: Option<serde_json::Value>,
+}
+
+/// The records of one project in one namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SearchScope {
+    /// The namespace.
+    pub namespace: String,
+    /// The project; other projects may share the namespace.
+    pub project: String,
+}
+
+/// A search for candidates over one or several namespaces.
+#[derive(Debug, Clone)]
+pub struct Search {
+    /// What is searched.
+    pub scopes: Vec<SearchScope>,
+    /// The query's vector; `None` or a zero vector: by words alone.
+    pub vector: Option<Vector>,
+    /// The query's words; `None`: by vector alone.
+    pub words: Option<Arc<Words>>,
+    /// Filters.
+    pub selection: Selection,
+    /// A filter in Pinecone's syntax, as in [`Query`].
+    pub filter: Option<Value>,
+    /// A symbol whose definitions are candidates whatever their similarity.
+    pub symbol: Option<String>,
+    /// How many of the nearest, and how many of the best by words, are candidates.
+    pub depth: usize,
 }
 
 /// A store's dimension and contents.
@@ -118,6 +150,53 @@ pub trait VectorStore: Send + Sync {
     /// The nearest records, best first.
     async fn query(&self, namespace: &str, query: &Query) -> StageResult<Vec<Match>>;
 
+    /// Candidates for a ranking, over several namespaces on one scale. A store without full-text
+    /// search gives the nearest and says in a note that words are not searched.
+    async fn search(&self, search: &Search) -> StageResult<Candidates> {
+        search_by_vector(self, search).await
+    }
+
+    /// How much the terms of a ranking count, by the stage's settings.
+    fn weights(&self) -> Weights {
+        Weights::default()
+    }
+
     /// Dimension and counts.
     async fn describe(&self) -> StageResult<StoreDescription>;
+}
+
+/// [`VectorStore::search`] for stores that only rank by vector.
+async fn search_by_vector<S: VectorStore + ?Sized>(store: &S, search: &Search) -> StageResult<Candidates> {
+    const OVERFETCH: usize = 5;
+    let Some(vector) = search.vector.as_ref().filter(|vector| vector.iter().any(|x| *x != 0.0)) else {
+        let message = "this store searches by vector alone, and the query has no vector";
+        return Err(StageError::new(store.stage(), ErrorKind::BadInput, message)
+            .hint("use `--mode semantic` or `--mode hybrid`, or a store with full-text search"));
+    };
+    let selector = search.selection.selector(store.stage())?;
+    let mut candidates = Candidates::default();
+    for scope in &search.scopes {
+        let mut parts = vec![json!({ "project": { "$eq": scope.project } })];
+        parts.extend(search.selection.as_filter());
+        parts.extend(search.filter.clone());
+        // Globs are evaluated here, so that more than the wanted number must be asked for.
+        let more = if search.selection.is_empty() { 1 } else { OVERFETCH };
+        let query = Query {
+            vector: Arc::clone(vector),
+            top_k: search.depth.saturating_mul(more),
+            filter: Some(json!({ "$and": parts })),
+        };
+        let matches = store.query(&scope.namespace, &query).await?;
+        let passing = matches.into_iter().filter(|one| selector.passes(&one.metadata)).take(search.depth);
+        candidates.list.extend(passing.map(|one| Candidate {
+            id: one.id,
+            metadata: one.metadata,
+            cosine: Some(one.score),
+            file_cosine: None,
+            bm25: 0.0,
+        }));
+    }
+    candidates.scale = Scale::default();
+    candidates.notes.push(format!("`{}` searches by vector alone: words are not looked up", store.stage()));
+    Ok(candidates)
 }

@@ -407,7 +407,7 @@ impl VectorStore for PineconeStore {
     }
 
     async fn query(&self, namespace: &str, query: &Query) -> StageResult<Vec<Match>> {
-        Filter::of(self.stage(), query)?; // what is not understood is refused in our words
+        Filter::of(self.stage(), query.filter.as_ref())?; // what is not understood is refused in our words
         if query.top_k == 0 {
             return Ok(Vec::new());
         }

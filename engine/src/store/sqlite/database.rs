@@ -12,47 +12,21 @@ use crate::private;
 use crate::sqlite::{Unlocked, open_to_read, use_wal};
 use crate::state_folder;
 
-/// Identifies the file as ours (`PRAGMA application_id`): "RSix".
-const APPLICATION_ID: i32 = 0x5253_6978;
-/// The version of the schema (`PRAGMA user_version`).
-const VERSION: i32 = 1;
+use super::codes::Large;
+use super::failed::Failed;
+use super::schema::{self, VERSION, is_new, version};
+
 /// How long a writer waits for another process's transaction. Ours take well under a second.
 const BUSY: Duration = Duration::from_secs(30);
 /// Page size in bytes. 8 KiB hold seven vectors of 256 components with little waste.
 const PAGE: u32 = 8192;
+/// Pages of the write-ahead log after which they are copied to the file: 32 MB. Pages that are written
+/// often are copied once.
+const CHECKPOINT: u32 = 4000;
 /// Maximum number of concurrent readers, each with a pooled connection.
 const READERS: usize = 4;
 /// Maximum number of threads for writes: one writes, and the next waits for the connection.
 const WRITERS: usize = 2;
-
-/// Row numbers are the namespace's number times 2^40 plus a counter. The rows of a namespace are
-/// therefore contiguous, and scanning one namespace does not read the others.
-pub(super) const NAMESPACE_SHIFT: u32 = 40;
-
-/// `vectors` is separate from `records` so that a scan reads only vectors. `facts` is the metadata
-/// without `text`, so that filters parse little JSON. `words` uses the same row numbers.
-const SCHEMA: &str = "
-    CREATE TABLE namespaces (
-        number INTEGER PRIMARY KEY,
-        name   TEXT NOT NULL UNIQUE
-    );
-    CREATE TABLE records (
-        row       INTEGER PRIMARY KEY,
-        namespace INTEGER NOT NULL,
-        id        TEXT NOT NULL,
-        facts     TEXT NOT NULL,
-        text      TEXT NOT NULL,
-        UNIQUE (namespace, id)
-    );
-    CREATE TABLE vectors (
-        row    INTEGER PRIMARY KEY,
-        norm   REAL NOT NULL,
-        vector BLOB NOT NULL
-    );
-    CREATE VIRTUAL TABLE words USING fts5(
-        body, content='', contentless_delete=1, tokenize='porter unicode61'
-    );
-";
 
 /// The file of an embedded store. Opened on first use and shared by all calls.
 #[derive(Debug)]
@@ -61,6 +35,10 @@ pub(super) struct Database {
     path: PathBuf,
     writer: Mutex<Option<Connection>>,
     readers: Mutex<Vec<Reader>>,
+    /// Maximum number of pooled connections: each reader may scan on all cores.
+    most_readers: usize,
+    /// When vectors get codes.
+    pub(super) large: Large,
     /// Concurrency limits for calls of [`Database::write`] and [`Database::read`].
     pub(super) writes: Lane,
     pub(super) reads: Lane,
@@ -70,17 +48,21 @@ pub(super) struct Database {
 #[derive(Debug)]
 struct Reader {
     connection: Connection,
+    /// Why the index could not be upgraded, if it has an older version.
+    outdated: Option<String>,
     /// Set if the file could only be opened without locks.
     unlocked: Option<Unlocked>,
 }
 
 impl Database {
-    pub(super) fn new(stage: String, path: PathBuf) -> Arc<Self> {
+    pub(super) fn new(stage: String, path: PathBuf, large: Large) -> Arc<Self> {
         Arc::new(Self {
+            large,
             stage,
             path,
             writer: Mutex::new(None),
             readers: Mutex::new(Vec::new()),
+            most_readers: READERS + threads(),
             writes: Lane::of(WRITERS),
             reads: Lane::of(READERS),
         })
@@ -124,6 +106,15 @@ impl Database {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Failed>,
     ) -> StageResult<Option<T>> {
+        self.read_any(|transaction, _| work(transaction))
+    }
+
+    /// Like [`Database::read`]. `work` is also told why the index has an older version, if it has one:
+    /// it cannot be written, or there is no space.
+    pub(super) fn read_any<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>, Option<&str>) -> Result<T, Failed>,
+    ) -> StageResult<Option<T>> {
         let pooled = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut reader = match pooled {
             Some(reader) => reader,
@@ -132,7 +123,13 @@ impl Database {
                 None => return Ok(None),
             },
         };
-        let result = (|| work(&reader.connection.transaction()?))();
+        let result = {
+            let Reader { connection, outdated, .. } = &mut reader;
+            connection
+                .transaction()
+                .map_err(Failed::from)
+                .and_then(|transaction| work(&transaction, outdated.as_deref()))
+        };
         if reader.unlocked.as_ref().is_some_and(Unlocked::was_changed) {
             return Err(StageError::transient(
                 &self.stage,
@@ -143,13 +140,22 @@ impl Database {
         match result {
             Ok(value) => {
                 let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-                if readers.len() < READERS {
+                // An index that could not be upgraded is looked at again.
+                if readers.len() < self.most_readers && reader.outdated.is_none() {
                     readers.push(reader);
                 }
                 Ok(Some(value))
             }
             Err(error) => Err(self.describe("read", error)),
         }
+    }
+
+    /// Runs `work` on a connection that helps a reader; `None` if there is none.
+    pub(super) fn help<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Failed>,
+    ) -> StageResult<Option<T>> {
+        self.read(|transaction| work(transaction))
     }
 
     fn create(&self) -> StageResult<Connection> {
@@ -173,20 +179,21 @@ impl Database {
             connection.busy_timeout(BUSY)?;
             // Checked first, so that a file of another program is not modified.
             if !is_new(&connection)? {
-                check_version(&connection)?;
+                version(&connection)?;
             }
             connection.pragma_update(None, "page_size", PAGE)?; // no effect on an existing file
             use_wal(&connection, BUSY)?;
             // FULL: a commit is on disk when it returns, as the trait promises.
             connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
             // Deleted or redacted text must not stay readable in free pages.
             connection.pragma_update(None, "secure_delete", "ON")?;
-            connection.set_prepared_statement_cache_capacity(32);
+            connection.set_prepared_statement_cache_capacity(48);
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             if is_new(&transaction)? {
-                transaction.execute_batch(SCHEMA)?;
-                transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-                transaction.pragma_update(None, "user_version", VERSION)?;
+                schema::create(&transaction)?;
+            } else if version(&transaction)? < VERSION {
+                schema::upgrade(&transaction, self.large)?;
             }
             transaction.commit()?;
             Ok(connection)
@@ -201,15 +208,23 @@ impl Database {
         let open = || -> Result<Option<Reader>, Failed> {
             let (connection, unlocked) = open_to_read(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE, BUSY)?;
             connection.pragma_update(None, "query_only", true)?;
-            connection.set_prepared_statement_cache_capacity(32);
+            connection.set_prepared_statement_cache_capacity(48);
             if is_new(&connection)? {
                 // Another process ended while it created the file; the next writer completes it.
                 return Ok(None);
             }
-            check_version(&connection)?;
-            Ok(Some(Reader { connection, unlocked }))
+            let mut outdated = None;
+            if version(&connection)? < VERSION {
+                outdated = self.upgrade().err().map(|error| error.message);
+            }
+            Ok(Some(Reader { connection, outdated, unlocked }))
         };
         open().map_err(|error| self.describe("open", error))
+    }
+
+    /// Upgrades the file, as opening it for writing does.
+    fn upgrade(&self) -> StageResult<()> {
+        self.write(|_| Ok(()))
     }
 
     fn describe(&self, doing: &str, failed: Failed) -> StageError {
@@ -261,43 +276,7 @@ impl Database {
     }
 }
 
-#[derive(Debug)]
-pub(super) enum Failed {
-    /// An error of SQLite.
-    Sqlite(rusqlite::Error),
-    /// An error that we raised.
-    Stage(StageError),
-    /// The database belongs to another program.
-    Foreign,
-    /// The schema has this newer version.
-    Newer(i32),
-}
-
-impl From<rusqlite::Error> for Failed {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-impl From<StageError> for Failed {
-    fn from(error: StageError) -> Self {
-        Self::Stage(error)
-    }
-}
-
-/// True for an empty database: no application id, no table.
-fn is_new(connection: &Connection) -> Result<bool, Failed> {
-    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    let mark: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    Ok(tables == 0 && mark == 0)
-}
-
-fn check_version(connection: &Connection) -> Result<(), Failed> {
-    let mark: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    match version {
-        _ if mark != APPLICATION_ID => Err(Failed::Foreign),
-        VERSION => Ok(()),
-        newer => Err(Failed::Newer(newer)),
-    }
+/// How many threads scan vectors.
+pub(super) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

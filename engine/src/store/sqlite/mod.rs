@@ -1,16 +1,22 @@
 //! The embedded store: one SQLite file with vectors, metadata and a full-text index.
 //!
-//! Nearest neighbours are exact: a query compares every vector of its namespace, streamed from the
-//! file. A query with a text is also ranked by words, and both rankings are fused. Blocking work
-//! runs on tokio's blocking threads.
+//! Nearest neighbours are exact: a query compares every vector of its namespaces, or their 8-bit codes
+//! where there are many. Blocking work runs on tokio's blocking threads.
 
+mod candidates;
+mod codes;
 mod config;
 mod database;
+mod failed;
+mod files;
+mod lexical;
+mod namespaces;
 mod read;
-mod search;
+mod scan;
+mod schema;
+mod searched;
 mod settings;
 mod vector;
-mod words;
 mod write;
 
 #[cfg(test)]
@@ -27,14 +33,14 @@ use rusqlite::Transaction;
 use crate::blocking::Lane;
 use crate::model::{ErrorKind, Match, Place, Record, StageError, StageResult};
 
-use super::{Filter, IdPage, Query, StoreDescription, StoreLimits, StoredRecord, VectorStore};
-use database::{Database, Failed};
-use search::Weights;
+use crate::rank::{Candidates, Weights};
+
+use super::{Filter, IdPage, Query, Search, StoreDescription, StoreLimits, StoredRecord, VectorStore};
+use codes::Large;
+use database::Database;
+use failed::Failed;
 
 /// A vector store in a local file.
-///
-/// Scores are the cosine similarity (-1 to 1) for queries without a text, otherwise the fused rank,
-/// which is 1 for a record that is first by vector and by words.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
     database: Arc<Database>,
@@ -44,17 +50,19 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// A store in the file at `path`, which is opened or created (with its folder) on first use.
     pub fn open(stage: impl Into<String>, path: impl Into<PathBuf>) -> Self {
-        let path = path.into();
-        // A place needs an absolute path that is the same before and after the file exists.
-        let path = std::path::absolute(&path).unwrap_or(path);
-        Self { database: Database::new(stage.into(), path), weights: Weights { vectors: 1.0, words: 1.0 } }
+        Self::open_with(stage.into(), path.into(), Large::default())
     }
 
-    /// Sets the weights of the rankings by vector and by words for queries with a text. Zero leaves
-    /// a ranking out.
+    fn open_with(stage: String, path: PathBuf, large: Large) -> Self {
+        // A place needs an absolute path that is the same before and after the file exists.
+        let path = std::path::absolute(&path).unwrap_or(path);
+        Self { database: Database::new(stage, path, large), weights: Weights::default() }
+    }
+
+    /// Sets how much the terms by vectors and by words count. Zero leaves them out.
     #[must_use]
     pub fn weigh(mut self, vectors: f64, words: f64) -> Self {
-        self.weights = Weights { vectors, words };
+        self.weights = Weights { vectors, words, ..self.weights };
         self
     }
 
@@ -74,6 +82,15 @@ impl SqliteStore {
         let database = Arc::clone(&self.database);
         let lane = &self.database.reads;
         self.blocking(lane, move || Ok(database.read(work)?.unwrap_or_default())).await
+    }
+
+    async fn read_any<T: Default + Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>, Option<&str>) -> Result<T, Failed> + Send + 'static,
+    ) -> StageResult<T> {
+        let database = Arc::clone(&self.database);
+        let lane = &self.database.reads;
+        self.blocking(lane, move || Ok(database.read_any(work)?.unwrap_or_default())).await
     }
 
     async fn blocking<T: Send + 'static>(
@@ -133,7 +150,7 @@ impl VectorStore for SqliteStore {
 
     async fn delete(&self, namespace: &str, ids: &[String]) -> StageResult<()> {
         let (namespace, ids) = (namespace.to_owned(), ids.to_vec());
-        self.write(move |_, transaction| write::delete(transaction, &namespace, &ids)).await
+        self.write(move |database, transaction| write::delete(database, transaction, &namespace, &ids)).await
     }
 
     async fn list(&self, namespace: &str, prefix: &str, after: Option<String>) -> StageResult<IdPage> {
@@ -147,16 +164,27 @@ impl VectorStore for SqliteStore {
     }
 
     async fn query(&self, namespace: &str, query: &Query) -> StageResult<Vec<Match>> {
-        let filter = Filter::of(self.stage(), query)?;
-        let (namespace, query, weights) = (namespace.to_owned(), query.clone(), self.weights);
+        let filter = Filter::of(self.stage(), query.filter.as_ref())?;
+        let (namespace, query) = (namespace.to_owned(), query.clone());
         let database = Arc::clone(&self.database);
-        self.read(move |transaction| {
-            if query.vector.iter().any(|component| *component != 0.0) {
-                write::check_dimension(&database, transaction, query.vector.len())?;
-            }
-            search::query(transaction, &namespace, &query, &filter, weights)
+        self.read_any(move |transaction, outdated| {
+            candidates::query(&database, transaction, &namespace, &query, &filter, outdated.is_none())
         })
         .await
+    }
+
+    async fn search(&self, search: &Search) -> StageResult<Candidates> {
+        let filter = Filter::of(self.stage(), search.filter.as_ref())?;
+        let selector = search.selection.selector(self.stage())?;
+        let (search, database) = (search.clone(), Arc::clone(&self.database));
+        self.read_any(move |transaction, outdated| {
+            candidates::search(&database, transaction, &search, &selector, &filter, outdated)
+        })
+        .await
+    }
+
+    fn weights(&self) -> Weights {
+        self.weights
     }
 
     async fn describe(&self) -> StageResult<StoreDescription> {

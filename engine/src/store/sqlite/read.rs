@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 
 use crate::store::{IdPage, StoredRecord};
 
-use super::database::Failed;
+use super::failed::Failed;
+use super::namespaces::known_namespace;
 use super::vector::decode;
-use super::write::known_namespace;
 
 /// Ids per page of a listing, about 70 KB.
 const PAGE: i64 = 1000;

@@ -8,6 +8,8 @@ use serde_json::json;
 
 use super::*;
 use crate::model::{Fingerprint, GitSha, Metadata, Vector};
+use crate::rank::{Ranked, Words, rank};
+use crate::store::{SearchScope, Selection};
 
 fn record(id: &str, vector: [f32; 2], text: &str) -> Record {
     Record {
@@ -35,12 +37,35 @@ fn record(id: &str, vector: [f32; 2], text: &str) -> Record {
     }
 }
 
-fn about(text: &str, vector: [f32; 2]) -> Query {
-    Query { vector: Vector::from(vector), text: Some(text.into()), top_k: 10, filter: None }
+/// A search of project `p` in namespace `n`, by words and by vector.
+fn about(text: &str, vector: [f32; 2]) -> Search {
+    Search {
+        scopes: vec![SearchScope { namespace: "n".into(), project: "p".into() }],
+        vector: Some(Vector::from(vector)),
+        words: Some(Arc::new(Words::new(text))),
+        selection: Selection::default(),
+        filter: None,
+        symbol: None,
+        depth: 100,
+    }
 }
 
-async fn ids(store: &SqliteStore, query: &Query) -> Vec<String> {
-    store.query("n", query).await.expect("query").into_iter().map(|one| one.id).collect()
+async fn ranked(store: &SqliteStore, search: &Search) -> Vec<Ranked> {
+    let found = store.search(search).await.expect("search");
+    let words = search.words.clone().unwrap_or_else(|| Arc::new(Words::new("")));
+    rank(&words, found, &store.weights(), false)
+}
+
+/// The ids of what a search finds, best first.
+async fn ids(store: &SqliteStore, search: &Search) -> Vec<String> {
+    ranked(store, search).await.into_iter().map(|one| one.candidate.id).collect()
+}
+
+/// The ids of what has a word, sorted.
+async fn with_word(store: &SqliteStore, text: &str) -> Vec<String> {
+    let mut ids = ids(store, &Search { vector: None, ..about(text, [0.0, 0.0]) }).await;
+    ids.sort();
+    ids
 }
 
 fn in_folder() -> (tempfile::TempDir, SqliteStore) {
@@ -50,7 +75,7 @@ fn in_folder() -> (tempfile::TempDir, SqliteStore) {
 }
 
 #[tokio::test]
-async fn words_and_vectors_are_fused() {
+async fn words_and_vectors_rank_together() {
     let (_folder, store) = in_folder();
     let records = [
         record("near", [1.0, 0.0], "nothing of the kind"),
@@ -59,38 +84,228 @@ async fn words_and_vectors_are_fused() {
         record("far", [-1.0, 0.0], "unrelated"),
     ];
     store.upsert("n", &records).await.expect("upsert");
-    let query = about("guarded deletion", [1.0, 0.0]);
-    assert_eq!(ids(&store, &query).await[0], "both");
-    let best = &store.query("n", &query).await.expect("query")[0];
-    assert!(best.score < 1.0 && best.score > 0.9, "{}", best.score);
-
-    let words_alone = store.clone().weigh(0.0, 1.0);
-    assert_eq!(ids(&words_alone, &query).await, ["both", "wordy"]);
-    let vectors_alone = store.clone().weigh(1.0, 0.0);
-    assert_eq!(ids(&vectors_alone, &query).await, ["near", "both", "wordy", "far"]);
+    let search = about("guarded deletion", [1.0, 0.0]);
+    let found = ranked(&store, &search).await;
+    assert_eq!(found[0].candidate.id, "both");
+    assert_eq!(found.len(), 4);
+    assert!((found[0].candidate.cosine.expect("compared") - 0.993_883).abs() < 1e-5);
+    assert_eq!(with_word(&store, "guarded deletion").await, ["both", "wordy"]);
     // A text without words is ranked by vector alone, a zero vector by words alone.
     assert_eq!(ids(&store, &about("??", [1.0, 0.0])).await, ["near", "both", "wordy", "far"]);
     assert_eq!(ids(&store, &about("somebody", [0.0, 0.0])).await, ["wordy"]);
     // Filters apply to both rankings.
     let filter = Some(json!({"text": "unrelated"}));
-    assert_eq!(ids(&store, &Query { filter, ..query }).await, ["far"]);
+    assert_eq!(ids(&store, &Search { filter, ..search.clone() }).await, ["far"]);
+    let mut selection = Selection::default();
+    selection.paths.add("!src/");
+    assert_eq!(ids(&store, &Search { selection, ..search }).await, [""; 0]);
 }
 
 #[tokio::test]
 async fn words_follow_their_record() {
     let (_folder, store) = in_folder();
-    let words = |text| about(text, [0.0, 0.0]);
     store
         .upsert("n", &[record("a", [1.0, 0.0], "alpha"), record("b", [1.0, 0.0], "alpha")])
         .await
         .expect("upsert");
     store.upsert("other", &[record("c", [1.0, 0.0], "alpha")]).await.expect("upsert");
-    assert_eq!(ids(&store, &words("alpha")).await, ["a", "b"]);
+    assert_eq!(with_word(&store, "alpha").await, ["a", "b"]);
     store.upsert("n", &[record("a", [1.0, 0.0], "beta")]).await.expect("upsert");
-    assert_eq!(ids(&store, &words("alpha")).await, ["b"]);
-    assert_eq!(ids(&store, &words("beta")).await, ["a"]);
+    assert_eq!(with_word(&store, "alpha").await, ["b"]);
+    assert_eq!(with_word(&store, "beta").await, ["a"]);
     store.delete("n", &["a".into(), "b".into()]).await.expect("delete");
-    assert_eq!(ids(&store, &words("alpha beta")).await, [""; 0]);
+    assert_eq!(with_word(&store, "alpha beta").await, [""; 0]);
+    check_words(&store);
+}
+
+#[tokio::test]
+async fn words_of_every_script_are_found() {
+    let (_folder, store) = in_folder();
+    let texts = [
+        ("ja", "全文検索の索引を作る"),
+        ("zh", "数据库连接池的大小"),
+        ("th", "การค้นหาข้อความ"),
+        ("ko", "검색을 위한 색인"),
+        ("full", "ＦＵＬＬ　ＷＩＤＴＨ"),
+        ("zero", "pass\u{200b}word"),
+        ("accent", "Übergrößenträger"),
+        ("hindi", "हिन्दी में खोज"),
+    ];
+    let records: Vec<Record> = texts.iter().map(|(id, text)| record(id, [1.0, 0.0], text)).collect();
+    store.upsert("n", &records).await.expect("upsert");
+    for (text, id) in [
+        ("検索", "ja"),
+        ("索引", "ja"),
+        ("索", "ja"),
+        ("る", "ja"),
+        ("连接池", "zh"),
+        ("小", "zh"),
+        ("ค้นหา", "th"),
+        ("검색", "ko"),
+        ("full width", "full"),
+        ("ｆｕｌｌ", "full"),
+        ("password", "zero"),
+        ("pass\u{200b}word", "zero"),
+        ("ubergroßentrager", "accent"),
+        ("हिन्दी", "hindi"),
+        ("खोज", "hindi"),
+    ] {
+        assert!(with_word(&store, text).await.contains(&id.to_owned()), "{text}");
+    }
+    assert_eq!(with_word(&store, "検閲").await, [""; 0]);
+    let all: Vec<String> = records.into_iter().map(|record| record.id).collect();
+    store.delete("n", &all).await.expect("delete");
+    check_words(&store);
+}
+
+/// The full-text index agrees with itself: every removed word was one that had been added.
+fn check_words(store: &SqliteStore) {
+    let check = store.database.write(|transaction| {
+        transaction.execute("INSERT INTO words (words) VALUES ('integrity-check')", [])?;
+        Ok(())
+    });
+    check.expect("an intact index");
+}
+
+fn count(store: &SqliteStore, sql: &str) -> i64 {
+    let counted = store.database.read(|transaction| Ok(transaction.query_row(sql, [], |row| row.get(0))?));
+    counted.expect("read").expect("a file")
+}
+
+#[tokio::test]
+async fn files_are_numbered_and_counted() {
+    let (_folder, store) = in_folder();
+    let of = |id: &str, path: &str| {
+        let mut one = record(id, [1.0, 0.0], "text");
+        Arc::make_mut(&mut one.metadata).file_path = path.into();
+        one
+    };
+    store.upsert("n", &[of("a1", "a"), of("a2", "a"), of("b1", "b")]).await.expect("upsert");
+    assert_eq!(count(&store, "SELECT count(*) FROM files"), 2);
+    assert_eq!(count(&store, "SELECT chunks FROM files WHERE path = 'a'"), 2);
+    // A record that moves to another file takes its count along.
+    store.upsert("n", &[of("a1", "b")]).await.expect("upsert");
+    assert_eq!(count(&store, "SELECT chunks FROM files WHERE path = 'b'"), 2);
+    store.delete("n", &["a2".into()]).await.expect("delete");
+    assert_eq!(count(&store, "SELECT count(*) FROM files WHERE path = 'a'"), 0);
+    assert_eq!(count(&store, "SELECT records FROM namespaces"), 2);
+}
+
+#[tokio::test]
+async fn a_file_is_measured_by_its_three_best_chunks() {
+    let (_folder, store) = in_folder();
+    let of = |id: &str, path: &str, vector| {
+        let mut one = record(id, vector, "text");
+        Arc::make_mut(&mut one.metadata).file_path = path.into();
+        one
+    };
+    let records = [
+        of("1", "a", [1.0, 0.0]),
+        of("2", "a", [0.6, 0.8]),
+        of("3", "a", [0.0, 1.0]),
+        of("4", "a", [-1.0, 0.0]),
+        of("5", "b", [0.6, 0.8]),
+    ];
+    store.upsert("n", &records).await.expect("upsert");
+    let found = store.search(&about("none", [1.0, 0.0])).await.expect("search");
+    let file =
+        |id: &str| found.list.iter().find(|one| one.id == id).and_then(|one| one.file_cosine).expect(id);
+    assert!((file("4") - 1.6 / 3.0).abs() < 1e-6);
+    assert!((file("5") - 0.6 * (1.0 + 0.8 + 0.64) / 3.0).abs() < 1e-6);
+    let files = found.scale.files.expect("measured");
+    assert!((files.max - file("4")).abs() < 1e-6);
+    assert_eq!((files.count, found.scale.chunks.expect("measured").count), (2, 5));
+}
+
+/// Only facts differ: neither vector nor words are written.
+#[tokio::test]
+async fn moved_lines_write_facts_alone() {
+    let (_folder, store) = in_folder();
+    let all: Vec<Record> = (0..50).map(|n| record(&format!("{n}"), [1.0, n as f32], "some words")).collect();
+    store.upsert("n", &all).await.expect("upsert");
+    let changes = |store: &SqliteStore| count(store, "SELECT count(*) FROM words_data");
+    let before = changes(&store);
+    let moved: Vec<Record> = all
+        .iter()
+        .cloned()
+        .map(|mut one| {
+            Arc::make_mut(&mut one.metadata).start_line += 7;
+            one
+        })
+        .collect();
+    store.upsert("n", &moved).await.expect("upsert");
+    assert_eq!(changes(&store), before, "no segment of words was added");
+    let stored = store.fetch("n", &["3".into()]).await.expect("fetch").remove(0);
+    assert_eq!(stored.metadata["start_line"], 8);
+    assert_eq!(with_word(&store, "words").await.len(), 50);
+}
+
+/// Codes find exactly what a scan of all vectors finds, whatever was written in between.
+#[tokio::test]
+async fn codes_find_the_same_as_vectors() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let large = Large { above: 300, below: 200 };
+    let coded = SqliteStore::open_with("index".into(), folder.path().join("coded.db"), large);
+    let plain = SqliteStore::open("index", folder.path().join("plain.db"));
+    let mut seed = 7u32;
+    let mut next = || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    let mut vector = |n: usize| -> Vector { (0..n).map(|_| next()).collect() };
+    let make = |id: usize, vector: Vector| {
+        let mut one = record(&format!("{id:04}"), [1.0, 0.0], "text");
+        one.vector = vector;
+        Arc::make_mut(&mut one.metadata).file_path = format!("{}", id % 40);
+        one
+    };
+    let all: Vec<Record> = (0..500).map(|id| make(id, vector(48))).collect();
+    let again: Vec<Record> = (100..160).map(|id| make(id, vector(48))).collect();
+    let gone: Vec<String> = (200..260).map(|id| format!("{id:04}")).collect();
+    for store in [&coded, &plain] {
+        for batch in all.chunks(90) {
+            store.upsert("n", batch).await.expect("upsert");
+        }
+        store.upsert("n", &again).await.expect("upsert");
+        store.delete("n", &gone).await.expect("delete");
+    }
+    assert!(count(&coded, "SELECT count(*) FROM codes") > 0);
+    assert_eq!(count(&plain, "SELECT count(*) FROM codes"), 0);
+    for _ in 0..20 {
+        let asked = vector(48);
+        let query = Query { vector: asked.clone(), top_k: 30, filter: None };
+        let of = async |store: &SqliteStore| -> Vec<(String, f64)> {
+            let matches = store.query("n", &query).await.expect("query");
+            matches.into_iter().map(|one| (one.id, one.score)).collect()
+        };
+        assert_eq!(of(&coded).await, of(&plain).await);
+        let search = Search { vector: Some(asked), depth: 20, ..about("none", [0.0, 0.0]) };
+        let (a, b) =
+            (coded.search(&search).await.expect("search"), plain.search(&search).await.expect("search"));
+        let mean = |scale: crate::rank::Scale| scale.chunks.expect("compared").mean;
+        assert!((mean(a.scale) - mean(b.scale)).abs() < 0.01, "the mean may come from the codes");
+    }
+    let most: Vec<String> = (0..400).map(|id| format!("{id:04}")).collect();
+    coded.delete("n", &most).await.expect("delete");
+    assert_eq!(count(&coded, "SELECT count(*) FROM codes"), 0, "a small namespace needs none");
+}
+
+#[tokio::test]
+async fn a_symbol_is_found_by_its_name() {
+    let (_folder, store) = in_folder();
+    let of = |id: &str, name: &str| {
+        let mut one = record(id, [-1.0, 0.0], "other text");
+        let metadata = Arc::make_mut(&mut one.metadata);
+        (metadata.name, metadata.kind) = (Some(name.into()), Some("function".into()));
+        one
+    };
+    let mut records: Vec<Record> = (0..150).map(|n| record(&format!("r{n}"), [1.0, 0.0], "filler")).collect();
+    records.extend([of("a", "Guard::parseHeader"), of("b", "parse_header"), of("c", "parseHeaders")]);
+    store.upsert("n", &records).await.expect("upsert");
+    let search = |symbol: &str| Search { symbol: Some(symbol.into()), depth: 10, ..about("xyz", [1.0, 0.0]) };
+    let found = ids(&store, &search("parseHeader")).await;
+    assert!(found.contains(&"a".into()) && !found.contains(&"b".into()) && !found.contains(&"c".into()));
+    assert!(ids(&store, &search("\"' OR *")).await.len() == 10, "FTS5 syntax is not understood");
 }
 
 #[tokio::test]
@@ -175,7 +390,7 @@ async fn a_newer_file_is_refused() {
     Connection::open(&path).expect("open").pragma_update(None, "user_version", 7).expect("update");
     let error = SqliteStore::open("index", &path).check(2).await.expect_err("newer");
     assert_eq!(error.kind, ErrorKind::Misconfigured);
-    assert!(error.message.contains("newer RepoSync (format 7; this one knows 1)"), "{error}");
+    assert!(error.message.contains("newer RepoSync (format 7; this one knows 2)"), "{error}");
 }
 
 #[tokio::test]
@@ -221,9 +436,8 @@ async fn a_crash_at_any_moment_leaves_whole_batches() {
         let store = SqliteStore::open("index", after.path().join("index.db"));
         let count = store.describe().await.expect("describe").namespaces.get("n").copied().unwrap_or(0);
         assert_eq!(count % BATCH, 0, "cut at {cut}");
-        let by_words = Query { top_k: 100, ..about("word", [0.0, 0.0]) };
-        assert_eq!(ids(&store, &by_words).await.len() as u64, count, "cut at {cut}");
-        let by_vector = Query { vector: Vector::from([1.0, 0.0]), text: None, ..by_words };
+        assert_eq!(with_word(&store, "word").await.len() as u64, count, "cut at {cut}");
+        let by_vector = Search { words: None, ..about("", [1.0, 0.0]) };
         assert_eq!(ids(&store, &by_vector).await.len() as u64, count, "cut at {cut}");
         store.upsert("n", &[record("next", [1.0, 0.0], "word")]).await.expect("it goes on");
         seen.insert(count);
@@ -259,4 +473,142 @@ async fn deleted_text_is_overwritten() {
     checkpoint.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("checkpoint");
     let bytes = std::fs::read(&path).expect("the file");
     assert!(!bytes.windows(19).any(|window| window == b"text that was taken"));
+}
+
+/// Neither can words of a removed text be read from the full-text index. (FTS5 keeps the first word
+/// of a page of its index as a separator until the page is rewritten; these words fit one page.)
+#[tokio::test]
+async fn deleted_words_are_overwritten() {
+    let (folder, store) = in_folder();
+    let words = |from: usize| (from..from + 60).map(|n| format!("secretword{n}x ")).collect::<String>();
+    let kept = record("kept", [0.0, 1.0], "keptword");
+    let records = [record("gone", [1.0, 0.0], &words(0)), record("redacted", [1.0, 0.0], &words(1000)), kept];
+    store.upsert("n", &records).await.expect("in");
+    store.upsert("n", &[record("redacted", [1.0, 0.0], "nothing")]).await.expect("redacted");
+    store.delete("n", &["gone".to_owned()]).await.expect("out");
+    assert_eq!(with_word(&store, "keptword").await, ["kept"]);
+    check_words(&store);
+    drop(store);
+    let path = folder.path().join("index.db");
+    let checkpoint = Connection::open(&path).expect("opened");
+    checkpoint.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("checkpoint");
+    let bytes = std::fs::read(&path).expect("the file");
+    let has = |word: &[u8]| bytes.windows(word.len()).any(|window| window == word);
+    assert!(has(b"keptword"), "words stand in the file as they are");
+    assert!(!has(b"secretword"));
+}
+
+#[tokio::test]
+async fn no_temporary_files_are_needed() {
+    let (_folder, store) = in_folder();
+    store.check(2).await.expect("create");
+    let memory = 2;
+    assert_eq!(count(&store, "PRAGMA temp_store"), memory);
+    let writer = store
+        .database
+        .write(|transaction| Ok(transaction.query_row("PRAGMA temp_store", [], |row| row.get::<_, i64>(0))?));
+    assert_eq!(writer.expect("read"), memory);
+}
+
+/// An index that RepoSync 0.1 wrote, in a folder of its own.
+fn of_version_1() -> (tempfile::TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("index.db");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/0.1/index.db");
+    std::fs::copy(fixture, &path).expect("copied");
+    (folder, path)
+}
+
+/// What an index holds, and a question that it answers.
+fn held(path: &Path) -> (Vec<(String, i64)>, SearchScope, Vector) {
+    let index = Connection::open(path).expect("open");
+    let mut select = index
+        .prepare("SELECT name, count(*) FROM records JOIN namespaces ON number = namespace GROUP BY name ORDER BY 2 DESC")
+        .expect("tables");
+    let counts = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
+    let counts: Vec<(String, i64)> = counts.collect::<Result<_, _>>().expect("rows");
+    let namespace = counts[0].0.clone();
+    let (facts, vector): (String, Vec<u8>) = index
+        .query_row(
+            "SELECT facts, vector FROM records JOIN vectors ON vectors.row = records.row
+             JOIN namespaces ON number = namespace WHERE name = ?1",
+            [&namespace],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .expect("a record");
+    let facts: serde_json::Value = serde_json::from_str(&facts).expect("JSON");
+    let project = facts["project"].as_str().expect("a project").to_owned();
+    (counts, SearchScope { namespace, project }, vector::decode(&vector))
+}
+
+#[tokio::test]
+async fn an_index_of_version_1_is_upgraded_when_it_is_searched() {
+    let (_folder, path) = of_version_1();
+    let (before, scope, vector) = held(&path);
+    let store = SqliteStore::open("index", &path);
+    let search = Search { scopes: vec![scope], vector: Some(vector), ..about("install", [0.0, 0.0]) };
+    let found = store.search(&search).await.expect("search");
+    assert!(found.notes.is_empty(), "{:?}", found.notes);
+    assert!(found.list.iter().any(|one| one.bm25 > 0.0) && found.scale.files.is_some());
+    assert_eq!(held(&path).0, before);
+    check_words(&store);
+    let all: Vec<String> = found.list.iter().map(|one| one.id.clone()).collect();
+    store.delete(&search.scopes[0].namespace, &all).await.expect("delete");
+    check_words(&store);
+}
+
+#[tokio::test]
+async fn a_full_disk_in_mid_upgrade_leaves_the_old_index() {
+    let (_folder, path) = of_version_1();
+    let (before, ..) = held(&path);
+    let mut index = Connection::open(&path).expect("open");
+    let pages: i64 = index.query_row("PRAGMA page_count", [], |row| row.get(0)).expect("a count");
+    index
+        .query_row(&format!("PRAGMA max_page_count = {}", pages + 2), [], |row| row.get::<_, i64>(0))
+        .expect("bounded");
+    let transaction = index.transaction().expect("begin");
+    let error = schema::upgrade(&transaction, Large::default()).expect_err("full");
+    assert!(format!("{error:?}").contains("DiskFull"), "{error:?}");
+    drop(transaction);
+    drop(index);
+    assert_eq!(held(&path).0, before);
+    let index = Connection::open(&path).expect("open");
+    let version: i64 = index.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a version");
+    let words: i64 = index
+        .query_row("SELECT count(*) FROM words WHERE words MATCH 'install'", [], |row| row.get(0))
+        .expect("the old words");
+    assert_eq!((version, words > 0), (1, true));
+    drop(index);
+    // With space again, it is upgraded.
+    SqliteStore::open("index", &path).check(256).await.expect("upgraded");
+    assert_eq!(held(&path).0, before);
+}
+
+/// An index of version 1 that cannot be written is searched by vector, and that is said.
+#[tokio::test]
+async fn an_index_of_version_1_that_cannot_be_written_is_searched_by_vector() {
+    let (_folder, path) = of_version_1();
+    let (before, scope, vector) = held(&path);
+    let store = SqliteStore::open("index", &path);
+    let connection = Connection::open(&path).expect("open");
+    let selection = Selection::default();
+    let selector = selection.selector("index").expect("no glob");
+    let search =
+        Search { scopes: vec![scope], vector: Some(vector), selection, ..about("install", [0.0, 0.0]) };
+    let filter = Filter::of("index", None).expect("no filter");
+    let mut connection = connection;
+    let transaction = connection.transaction().expect("begin");
+    let found = candidates::search(
+        &store.database,
+        &transaction,
+        &search,
+        &selector,
+        &filter,
+        Some("it is read-only"),
+    )
+    .expect("searched");
+    assert!(!found.list.is_empty() && found.list.iter().all(|one| one.bm25 == 0.0 && one.cosine.is_some()));
+    assert!(found.notes[0].contains("it is read-only") && found.notes[0].contains("words are not searched"));
+    drop(transaction);
+    assert_eq!(held(&path).0, before);
 }

@@ -1,15 +1,24 @@
 //! Writing and deleting records. Vector, metadata and words of a record change in one transaction.
 
-use rusqlite::types::{ToSqlOutput, ValueRef};
+use std::collections::BTreeSet;
+
 use rusqlite::{OptionalExtension as _, Transaction, params};
+use serde_json::{Map, Value};
 
 use crate::model::{Record, StageError};
 
-use super::database::{Database, Failed, NAMESPACE_SHIFT};
+use super::codes::{self, Large};
+use super::database::Database;
+use super::failed::Failed;
+use super::files::Files;
+use super::namespaces::{known_namespace, namespace_number, rows_of};
+use super::searched::Searched;
 use super::vector::{encode, norm};
-use super::words::split_identifiers;
 
 /// Inserts records, replacing those with the same id.
+///
+/// Of a known record only what differs is written: if only line numbers or other facts moved, neither
+/// its vector nor its words are.
 pub(super) fn upsert(
     database: &Database,
     transaction: &Transaction<'_>,
@@ -21,61 +30,169 @@ pub(super) fn upsert(
     };
     check_dimension(database, transaction, first.vector.len())?;
     let number = namespace_number(transaction, namespace)?;
-    let first_row = number << NAMESPACE_SHIFT;
+    let mut batch = Batch::new(database, transaction, number);
+    let (first_row, last_row) = rows_of(number);
     let mut next: i64 = transaction
         .prepare_cached("SELECT max(row) FROM records WHERE row BETWEEN ?1 AND ?2")?
-        .query_row(params![first_row, first_row + (1 << NAMESPACE_SHIFT) - 1], |row| {
-            row.get::<_, Option<i64>>(0)
-        })?
+        .query_row([first_row, last_row], |row| row.get::<_, Option<i64>>(0))?
         .map_or(first_row, |last| last + 1);
-
-    let mut find = transaction.prepare_cached("SELECT row FROM records WHERE namespace = ?1 AND id = ?2")?;
-    let mut write_record = transaction.prepare_cached(
-        "INSERT OR REPLACE INTO records (row, namespace, id, facts, text) VALUES (?1, ?2, ?3, ?4, ?5)",
-    )?;
-    let mut write_vector = transaction
-        .prepare_cached("INSERT OR REPLACE INTO vectors (row, norm, vector) VALUES (?1, ?2, ?3)")?;
-    let mut forget_words = transaction.prepare_cached("DELETE FROM words WHERE rowid = ?1")?;
-    let mut write_words = transaction.prepare_cached("INSERT INTO words (rowid, body) VALUES (?1, ?2)")?;
-
     let mut facts = Vec::new();
     for record in records {
         let norm = checked_norm(database.stage(), record, first.vector.len())?;
-        let known: Option<i64> = find.query_row(params![number, record.id], |row| row.get(0)).optional()?;
-        let row = if let Some(row) = known {
-            forget_words.execute([row])?;
-            row
-        } else {
-            next += 1;
-            next - 1
-        };
         facts.clear();
         record.metadata.write_json(&mut facts, |key, _| key != "text");
-        let told = ToSqlOutput::Borrowed(ValueRef::Text(&facts));
-        write_record.execute(params![row, number, record.id, told, record.metadata.text])?;
-        write_vector.execute(params![row, norm, encode(&record.vector)])?;
-        write_words.execute(params![row, searchable(record)])?;
+        let facts = std::str::from_utf8(&facts).expect("JSON is UTF-8");
+        if let Some(known) = batch.find(&record.id)? {
+            batch.update(known, record, facts, norm)?;
+        } else {
+            batch.insert(next, record, facts, norm)?;
+            next += 1;
+        }
     }
-    Ok(())
+    batch.finish()
 }
 
 /// Deletes records by id. Unknown ids are ignored.
-pub(super) fn delete(transaction: &Transaction<'_>, namespace: &str, ids: &[String]) -> Result<(), Failed> {
+pub(super) fn delete(
+    database: &Database,
+    transaction: &Transaction<'_>,
+    namespace: &str,
+    ids: &[String],
+) -> Result<(), Failed> {
     let Some(number) = known_namespace(transaction, namespace)? else {
         return Ok(());
     };
-    let mut forget =
-        transaction.prepare_cached("DELETE FROM records WHERE namespace = ?1 AND id = ?2 RETURNING row")?;
-    let mut forget_vector = transaction.prepare_cached("DELETE FROM vectors WHERE row = ?1")?;
-    let mut forget_words = transaction.prepare_cached("DELETE FROM words WHERE rowid = ?1")?;
+    let mut batch = Batch::new(database, transaction, number);
     for id in ids {
-        let row: Option<i64> = forget.query_row(params![number, id], |row| row.get(0)).optional()?;
-        if let Some(row) = row {
-            forget_vector.execute([row])?;
-            forget_words.execute([row])?;
+        if let Some(known) = batch.find(id)? {
+            batch.delete(known)?;
         }
     }
-    Ok(())
+    batch.finish()
+}
+
+/// The writes to one namespace in one transaction, with what follows from them at its end.
+struct Batch<'a> {
+    large: Large,
+    transaction: &'a Transaction<'a>,
+    namespace: i64,
+    files: Files,
+    /// Blocks of codes that are out of date.
+    blocks: BTreeSet<i64>,
+    /// Change of the number of records.
+    records: i64,
+}
+
+/// A stored record.
+struct Known {
+    row: i64,
+    facts: String,
+    text: String,
+}
+
+impl<'a> Batch<'a> {
+    fn new(database: &Database, transaction: &'a Transaction<'a>, namespace: i64) -> Self {
+        let large = database.large;
+        Self { large, transaction, namespace, files: Files::default(), blocks: BTreeSet::new(), records: 0 }
+    }
+
+    fn find(&self, id: &str) -> Result<Option<Known>, Failed> {
+        let mut find = self
+            .transaction
+            .prepare_cached("SELECT row, facts, text FROM records WHERE namespace = ?1 AND id = ?2")?;
+        let known = find.query_row(params![self.namespace, id], |row| {
+            Ok(Known { row: row.get(0)?, facts: row.get(1)?, text: row.get(2)? })
+        });
+        Ok(known.optional()?)
+    }
+
+    fn insert(&mut self, row: i64, record: &Record, facts: &str, norm: f32) -> Result<(), Failed> {
+        let searched = Searched::of_written(&record.metadata);
+        let file = self.files.add(self.transaction, self.namespace, searched.file(), 1)?;
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO records (row, namespace, id, facts, text) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![row, self.namespace, record.id, facts, record.metadata.text])?;
+        self.transaction
+            .prepare_cached("INSERT INTO vectors (row, file, norm, vector) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![row, file, norm, encode(&record.vector)])?;
+        searched.insert(self.transaction, row)?;
+        self.blocks.insert(codes::block_of(row));
+        self.records += 1;
+        Ok(())
+    }
+
+    fn update(&mut self, known: Known, record: &Record, facts: &str, norm: f32) -> Result<(), Failed> {
+        let Known { row, facts: old_facts, text: old_text } = known;
+        let text = &record.metadata.text;
+        if *text != old_text {
+            self.transaction
+                .prepare_cached("UPDATE records SET facts = ?2, text = ?3 WHERE row = ?1")?
+                .execute(params![row, facts, text])?;
+        } else if facts != old_facts {
+            self.transaction
+                .prepare_cached("UPDATE records SET facts = ?2 WHERE row = ?1")?
+                .execute(params![row, facts])?;
+        }
+        let old_facts = parsed(&old_facts);
+        let before = Searched::of_stored(&old_facts, &old_text);
+        let after = Searched::of_written(&record.metadata);
+        if !after.has_words_of(&before) {
+            before.delete(self.transaction, row)?;
+            after.insert(self.transaction, row)?;
+        }
+        let bytes = encode(&record.vector);
+        let mut select =
+            self.transaction.prepare_cached("SELECT file, norm, vector FROM vectors WHERE row = ?1")?;
+        let (old_file, same_vector): (i64, bool) = select.query_row([row], |old| {
+            let old_norm: f32 = old.get(1)?;
+            Ok((old.get(0)?, old_norm.to_bits() == norm.to_bits() && old.get_ref(2)?.as_blob()? == bytes))
+        })?;
+        let file = if before.file() == after.file() {
+            old_file
+        } else {
+            self.files.take(old_file);
+            self.files.add(self.transaction, self.namespace, after.file(), 1)?
+        };
+        if same_vector && file == old_file {
+            return Ok(());
+        }
+        self.transaction
+            .prepare_cached("UPDATE vectors SET file = ?2, norm = ?3, vector = ?4 WHERE row = ?1")?
+            .execute(params![row, file, norm, bytes])?;
+        self.blocks.insert(codes::block_of(row));
+        Ok(())
+    }
+
+    fn delete(&mut self, known: Known) -> Result<(), Failed> {
+        let Known { row, facts, text } = known;
+        Searched::of_stored(&parsed(&facts), &text).delete(self.transaction, row)?;
+        self.transaction.prepare_cached("DELETE FROM records WHERE row = ?1")?.execute([row])?;
+        let file: i64 = self
+            .transaction
+            .prepare_cached("DELETE FROM vectors WHERE row = ?1 RETURNING file")?
+            .query_row([row], |row| row.get(0))?;
+        self.files.take(file);
+        self.blocks.insert(codes::block_of(row));
+        self.records -= 1;
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), Failed> {
+        self.files.finish(self.transaction)?;
+        if self.records != 0 {
+            self.transaction
+                .prepare_cached("UPDATE namespaces SET records = records + ?2 WHERE number = ?1")?
+                .execute([self.namespace, self.records])?;
+        }
+        codes::refresh(self.transaction, self.namespace, &self.blocks, self.large)
+    }
+}
+
+/// Facts as they are stored. We wrote this JSON ourselves, so an error means a damaged file.
+fn parsed(facts: &str) -> Map<String, Value> {
+    serde_json::from_str(facts).unwrap_or_default()
 }
 
 /// Rejects vectors whose dimension differs from those in the file. An empty file accepts any.
@@ -110,20 +227,6 @@ pub(super) fn stored_dimension(transaction: &Transaction<'_>) -> Result<Option<u
     Ok(bytes.map(|bytes| bytes as usize / 4))
 }
 
-/// The number of a namespace; `None` if it was never written to.
-pub(super) fn known_namespace(transaction: &Transaction<'_>, name: &str) -> Result<Option<i64>, Failed> {
-    let mut find = transaction.prepare_cached("SELECT number FROM namespaces WHERE name = ?1")?;
-    Ok(find.query_row([name], |row| row.get(0)).optional()?)
-}
-
-fn namespace_number(transaction: &Transaction<'_>, name: &str) -> Result<i64, Failed> {
-    if let Some(number) = known_namespace(transaction, name)? {
-        return Ok(number);
-    }
-    transaction.execute("INSERT INTO namespaces (name) VALUES (?1)", [name])?;
-    Ok(transaction.last_insert_rowid())
-}
-
 fn checked_norm(stage: &str, record: &Record, dimension: usize) -> Result<f32, StageError> {
     let of = |what| {
         StageError::new(stage, crate::model::ErrorKind::Bug, format!("the vector of `{}` {what}", record.id))
@@ -132,16 +235,4 @@ fn checked_norm(stage: &str, record: &Record, dimension: usize) -> Result<f32, S
         return Err(of("has another dimension than the others"));
     }
     norm(&record.vector).ok_or_else(|| of("is zero or not finite"))
-}
-
-/// The text that full-text search indexes: path, heading or signature, and body.
-fn searchable(record: &Record) -> String {
-    let metadata = &record.metadata;
-    let context = metadata.context.as_deref().unwrap_or_default();
-    let mut text = String::with_capacity(metadata.text.len() + context.len() + metadata.file_path.len() + 32);
-    for part in [metadata.file_path.as_str(), context, metadata.text.as_str()] {
-        text.push_str(&split_identifiers(part));
-        text.push('\n');
-    }
-    text
 }

@@ -1,0 +1,126 @@
+//! The text of a record that full-text search indexes.
+
+use std::borrow::Cow;
+
+use rusqlite::{Transaction, params};
+use serde_json::{Map, Value};
+
+use crate::model::Metadata;
+use crate::rank::searchable;
+
+use super::failed::Failed;
+
+/// The columns of `words` for one record.
+///
+/// FTS5 does not keep the text of its words: to remove a record's words it must be given exactly what
+/// it was given when they were added. So this depends only on what `records` holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Searched<'a> {
+    project: &'a str,
+    repository: &'a str,
+    path: &'a str,
+    name: &'a str,
+    context: &'a str,
+    text: &'a str,
+}
+
+impl<'a> Searched<'a> {
+    /// Of a record that is written.
+    pub(super) fn of_written(metadata: &'a Metadata) -> Self {
+        if let Some(foreign) = &metadata.foreign {
+            return Self::of_stored(foreign, &metadata.text);
+        }
+        Self {
+            project: &metadata.project,
+            repository: &metadata.repository,
+            path: &metadata.file_path,
+            name: metadata.name.as_deref().unwrap_or_default(),
+            context: metadata.context.as_deref().unwrap_or_default(),
+            text: &metadata.text,
+        }
+    }
+
+    /// Of a record that is stored.
+    pub(super) fn of_stored(facts: &'a Map<String, Value>, text: &'a str) -> Self {
+        let of = |key: &str| facts.get(key).and_then(Value::as_str).unwrap_or_default();
+        Self {
+            project: of("project"),
+            repository: of("repository"),
+            path: of("file_path"),
+            name: of("name"),
+            context: of("context"),
+            text,
+        }
+    }
+
+    /// What identifies the record's file in its namespace.
+    pub(super) fn file(&self) -> [&'a str; 3] {
+        [self.project, self.repository, self.path]
+    }
+
+    /// True if both have the same words.
+    pub(super) fn has_words_of(&self, other: &Searched<'_>) -> bool {
+        let words = |one: &Searched<'_>| {
+            [one.repository, one.path, one.name, one.context, one.text].map(str::to_owned)
+        };
+        words(self) == words(other)
+    }
+
+    /// Adds the words of a row.
+    pub(super) fn insert(&self, transaction: &Transaction<'_>, row: i64) -> Result<(), Failed> {
+        let [path, name, context, body] = self.columns();
+        transaction
+            .prepare_cached(
+                "INSERT INTO words (rowid, path, name, context, body) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![row, path, name, context, body])?;
+        Ok(())
+    }
+
+    /// Removes the words of a row, which are these.
+    pub(super) fn delete(&self, transaction: &Transaction<'_>, row: i64) -> Result<(), Failed> {
+        let [path, name, context, body] = self.columns();
+        transaction
+            .prepare_cached(
+                "INSERT INTO words (words, rowid, path, name, context, body)
+                 VALUES ('delete', ?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![row, path, name, context, body])?;
+        Ok(())
+    }
+
+    fn columns(&self) -> [Cow<'a, str>; 4] {
+        let path = format!("{} {}", searchable(self.repository), searchable(self.path));
+        [Cow::Owned(path), searchable(self.name), searchable(self.context), searchable(self.text)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::{Fingerprint, GitSha};
+
+    #[test]
+    fn a_record_has_the_same_words_before_and_after_it_is_stored() {
+        let foreign = serde_json::json!({
+            "project": "x", "repository": "r", "file_path": "a.md", "name": "n", "context": "c", "text": "t", "z": 1,
+        });
+        let foreign = foreign.as_object().expect("an object").clone();
+        let own = Metadata {
+            foreign: None,
+            blob_sha: GitSha([0; 20]),
+            recipe: Fingerprint::of(["r"]),
+            name: Some("naïve".into()),
+            context: Some("A > B".into()),
+            ..Metadata::foreign(foreign.clone())
+        };
+        for metadata in [own, Metadata::foreign(foreign)].map(Arc::new) {
+            let mut facts = Vec::new();
+            metadata.write_json(&mut facts, |key, _| key != "text");
+            let facts: Map<String, Value> = serde_json::from_slice(&facts).expect("JSON");
+            assert_eq!(Searched::of_written(&metadata), Searched::of_stored(&facts, &metadata.text));
+        }
+    }
+}
