@@ -238,7 +238,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::{Need, parse_str};
+    use crate::config::{Need, Role, parse_str};
 
     const FILE: &str = r#"
 [engine]
@@ -347,6 +347,71 @@ token = "api"
             let diff = diff(&read(FILE), &read(&FILE.replacen(from, to, 1)));
             assert_eq!(summary(&diff), what, "{from} -> {to}");
             assert_eq!(diff.is_empty(), what.is_empty());
+        }
+    }
+
+    /// The settings of a stage in a project whose other stages are the simplest.
+    fn settings(role: Role, table: &str) -> StageSettings {
+        let others = [
+            (Role::Source, "git"),
+            (Role::Chunker, "code"),
+            (Role::Embedder, "local"),
+            (Role::Store, "sqlite"),
+        ];
+        let names = others.map(|(other, kind)| if other == role { "x" } else { kind });
+        let declared = others.map(|(_, kind)| format!("[stages.{kind}]\nkind = \"{kind}\"\n")).concat();
+        let github = table.contains("\"github\"");
+        let selection = if github { "organization = \"a\"" } else { "repositories = [\".\"]" };
+        let text =
+            format!("{declared}[stages.x]\n{table}\n[projects.p]\npipeline = {names:?}\n{selection}\n");
+        read(&text).stage("x").expect("used").settings.clone()
+    }
+
+    fn cost(role: Role, before: &str, after: &str) -> String {
+        let edits = edits(&[settings(role, before)], &[settings(role, after)]);
+        let named = [(edits.index, "index"), (edits.limits, "limits"), (edits.credentials, "credentials")];
+        named.into_iter().filter(|(differs, _)| *differs).map(|(_, name)| name).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn an_edit_of_a_stage_costs_what_its_keys_declare() {
+        let azure = "kind = \"azure-openai\"\nendpoint = \"a.example\"\ndeployment = \"d\"\napi_key = \"k\"";
+        let openai = "kind = \"openai\"\nmodel = \"m\"\napi_key = \"k\"";
+        let pinecone = "kind = \"pinecone\"\nindex = \"docs\"\napi_key = \"k\"";
+        let folder = env!("CARGO_MANIFEST_DIR");
+        let wasm = &format!("kind = \"wasm\"\ncomponent = \"{folder}/Cargo.toml\"");
+        let model = &format!("path = \"{folder}\"");
+        let (github, local) = ("kind = \"github\"", "kind = \"local\"");
+        let app = "app_id = 1\ninstallation_id = 2\nprivate_key = \"-----BEGIN\"";
+        for (role, stage, edit, expected) in [
+            (Role::Source, github, app, "credentials"),
+            (Role::Source, github, "archived = false", "index"),
+            (Role::Source, github, "forks = false\ntoken = \"t\"", "index credentials"),
+            (Role::Embedder, azure, "dimensions = 8", "index"),
+            (Role::Embedder, azure, "api_version = \"2024-10-21\"", "limits"),
+            (Role::Embedder, azure, "batch_size = 8\ndimensions = 8", "index limits"),
+            (Role::Embedder, openai, "max_input_tokens = 8", "index"),
+            (Role::Embedder, openai, "tokens_per_minute = 8\nrequests_per_minute = 8", "limits"),
+            (Role::Embedder, openai, "price_per_million_tokens = 0.1", "limits"),
+            (Role::Embedder, local, model, "index"),
+            (Role::Store, pinecone, "create = { cloud = \"aws\", region = \"r\" }", "limits"),
+            (Role::Store, pinecone, "api_version = \"2026-01\"", "limits"),
+            (Role::Store, pinecone, "host = \"h.example\"", "index"),
+            (Role::Chunker, wasm, "on_error = \"fail\"", "index"),
+            (Role::Chunker, wasm, "config = { a = 1 }", "index"),
+            (Role::Chunker, wasm, "memory = \"1 MiB\"\ndeadline = \"1s\"\noutput = \"1 MiB\"", "limits"),
+        ] {
+            assert_eq!(cost(role, stage, &format!("{stage}\n{edit}")), expected, "{stage} -> {edit}");
+        }
+        let other_key = openai.replace("\"k\"", "\"new\"");
+        for (role, before, after, expected) in [
+            (Role::Source, "kind = \"git\"", github, "index credentials"),
+            (Role::Embedder, openai, local, "index credentials"),
+            (Role::Embedder, openai, &other_key, "credentials"),
+            (Role::Store, pinecone, "kind = \"sqlite\"", "index credentials"),
+            (Role::Chunker, "kind = \"sentence\"", "kind = \"code\"", "index"),
+        ] {
+            assert_eq!(cost(role, before, after), expected, "{before} -> {after}");
         }
     }
 

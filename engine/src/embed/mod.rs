@@ -12,7 +12,6 @@ mod fuzz;
 mod identifiers;
 pub mod local;
 pub mod openai;
-
 mod service;
 mod service_settings;
 mod tokens;

@@ -29,21 +29,21 @@ static PROCESS: RwLock<Option<Arc<Masker>>> = RwLock::new(None);
 /// Registers secrets of the configuration and the environment, in every form that they may have in messages.
 /// They are masked from now on until the process ends.
 pub fn register_secrets(values: impl IntoIterator<Item = String>) {
-    register(values.into_iter().collect(), Known::add_own);
+    register(&values.into_iter().collect::<Vec<_>>(), Known::add_own);
 }
 
 /// Registers a token that a service issued for a limited time. The oldest of these are forgotten first.
 pub fn register_issued_token(token: &str) {
-    register(vec![token.to_owned()], Known::add_issued);
+    register(&[token.to_owned()], Known::add_issued);
 }
 
-fn register(values: Vec<String>, add: fn(&mut Known, &[String]) -> bool) {
+fn register(values: &[String], add: fn(&mut Known, &[String]) -> bool) {
     if values.is_empty() {
         return;
     }
     let mut process = PROCESS.write().unwrap_or_else(PoisonError::into_inner);
     let mut known = process.as_deref().map(|masker| masker.known.clone()).unwrap_or_default();
-    if add(&mut known, &values) {
+    if add(&mut known, values) {
         *process = Masker::new(known).map(Arc::new);
     }
 }
@@ -118,9 +118,7 @@ struct Masker {
 impl Masker {
     /// `None` if there are no values.
     fn new(known: Known) -> Option<Self> {
-        if known.values().next().is_none() {
-            return None;
-        }
+        known.values().next()?;
         // If one secret contains another, the longer one is masked as a whole.
         let search = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(known.values());
         // Building fails only for more than about 2^31 bytes of values.
