@@ -15,7 +15,8 @@ use divan::{Bencher, black_box};
 use reposync::embed::local::LocalEmbedder;
 use reposync::embed::{EmbedLimits, EmbedQueue, Embedder, Embeddings, read_answer};
 use reposync::model::{ByteSize, EventSink, Fingerprint, StageResult, Vector};
-use reposync::state::{CacheKey, SqliteVectorCache};
+use reposync::state::sqlite::SqliteVectorCache;
+use reposync::state::{CacheKey, VectorCache};
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -223,8 +224,13 @@ mod queue {
 
 mod cache {
     use super::{
-        Arc, Bencher, ByteSize, CacheKey, Fingerprint, ItemsCount, SqliteVectorCache, Vector, black_box,
+        Arc, Bencher, ByteSize, CacheKey, Fingerprint, ItemsCount, SqliteVectorCache, Vector, VectorCache,
+        black_box,
     };
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().build().expect("a runtime")
+    }
 
     const HELD: usize = 20_000;
     const ROOMY: ByteSize = ByteSize::mib(1024);
@@ -239,7 +245,7 @@ mod cache {
         let folder = tempfile::tempdir().expect("temp dir");
         let cache = SqliteVectorCache::open(folder.path(), ROOMY);
         for from in (0..HELD).step_by(1000) {
-            cache.put_many(&entries(from, 1000, dimensions));
+            runtime().block_on(cache.put_many(entries(from, 1000, dimensions)));
         }
         (folder, cache)
     }
@@ -249,27 +255,34 @@ mod cache {
         let (_folder, cache) = filled(dimensions);
         let keys: Vec<CacheKey> =
             entries(0, HELD, dimensions).iter().step_by(HELD / 1000).map(|(key, _)| *key).collect();
-        bencher.counter(ItemsCount::new(keys.len())).bench_local(|| cache.get_many(black_box(&keys)));
+        let runtime = runtime();
+        bencher
+            .counter(ItemsCount::new(keys.len()))
+            .bench_local(|| runtime.block_on(cache.get_many(black_box(&keys).clone())));
     }
 
     #[divan::bench]
     fn miss_1000(bencher: Bencher) {
         let (_folder, cache) = filled(256);
         let keys: Vec<CacheKey> = entries(HELD, 1000, 1).iter().map(|(key, _)| *key).collect();
-        bencher.counter(ItemsCount::new(keys.len())).bench_local(|| cache.get_many(black_box(&keys)));
+        let runtime = runtime();
+        bencher
+            .counter(ItemsCount::new(keys.len()))
+            .bench_local(|| runtime.block_on(cache.get_many(black_box(&keys).clone())));
     }
 
     #[divan::bench(args = [256, 1536], sample_count = 50, sample_size = 1)]
     fn put_256(bencher: Bencher, dimensions: usize) {
         let (_folder, cache) = filled(dimensions);
         let mut from = HELD;
+        let runtime = runtime();
         bencher
             .counter(ItemsCount::new(256usize))
             .with_inputs(|| {
                 from += 256;
                 entries(from, 256, dimensions)
             })
-            .bench_local_values(|entries| cache.put_many(&entries));
+            .bench_local_values(|entries| runtime.block_on(cache.put_many(entries)));
     }
 
     /// The lower bound of any cache in an SQLite file: the same rows read by key and copied, with the

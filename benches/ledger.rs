@@ -8,7 +8,10 @@ use std::path::Path;
 use chrono::Utc;
 use divan::Bencher;
 use reposync::model::{Fingerprint, GitSha, Place};
-use reposync::state::{FileRow, FileStatus, ProjectRow, SqliteState, StoredChunk};
+use reposync::state::sqlite::SqliteState;
+use reposync::state::{
+    FileKey, FileRow, FileStatus, Files as _, ProjectRow, Projects as _, State as _, StoredChunk,
+};
 use rusqlite::{Connection, params};
 
 fn main() {
@@ -20,8 +23,7 @@ const CHUNKS: usize = 8;
 
 fn rows() -> Vec<FileRow> {
     let file = |n: usize| FileRow {
-        repository: "acme/docs".into(),
-        path: format!("docs/part-{}/page-{n}.md", n % 50),
+        file: FileKey::new("acme/docs", format!("docs/part-{}/page-{n}.md", n % 50)),
         commit: GitSha([2; 20]),
         blob_sha: GitSha([u8::try_from(n % 251).expect("a byte"); 20]),
         recipe: Fingerprint::of(["recipe"]),
@@ -41,16 +43,21 @@ fn chunk_of(file: usize, chunk: usize) -> StoredChunk {
 #[divan::bench(sample_count = 10, sample_size = 1)]
 fn record_1000_files(bencher: Bencher) {
     let rows = rows();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     bencher
         .with_inputs(|| {
             let folder = tempfile::tempdir().expect("a folder");
             let ledger = SqliteState::open(&folder.path().join("state.db")).expect("a ledger");
-            let project = ledger.put_project(&project(), Utc::now()).expect("a project");
-            let place = ledger.place_id(&place()).expect("a place");
-            (folder, ledger, project, place)
+            let entered = runtime.block_on(async {
+                let lease = ledger.lease(&[]).await.expect("asked").expect("free");
+                ledger.enter_project(lease.fence(), &project(), &place(), Utc::now()).await.map(|()| lease)
+            });
+            (folder, ledger, entered.expect("a project"), rows.clone())
         })
-        .bench_values(|(folder, ledger, project, place)| {
-            ledger.commit_files((project, "docs"), place, &rows, Utc::now()).expect("recorded");
+        .bench_values(|(folder, ledger, lease, rows)| {
+            let place = place();
+            let recorded = ledger.commit_files(lease.fence(), "docs", &place, rows, Utc::now());
+            runtime.block_on(recorded).expect("recorded");
             (folder, ledger)
         });
 }
@@ -72,8 +79,8 @@ fn bound_one_transaction_of_plain_rows(bencher: Bencher) {
                     .and_then(|mut insert| {
                         insert.execute(params![
                             number,
-                            row.repository,
-                            row.path,
+                            row.file.repository,
+                            row.file.path,
                             row.commit.to_string(),
                             row.blob_sha.to_string()
                         ])

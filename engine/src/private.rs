@@ -2,7 +2,7 @@
 //! for their owner alone, unless the owner opened them to a group.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 /// From here on, whatever the process creates is for its user alone; also what libraries create,
@@ -161,4 +161,11 @@ mod tests {
         assert_eq!(mode(&path), 0o644);
         narrow(&folder.path().join("none")).expect("nothing there");
     }
+}
+
+/// Makes `text` the whole of an open file.
+pub(crate) fn rewrite(file: &mut File, text: &[u8]) -> io::Result<()> {
+    file.set_len(0)?;
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(text)
 }

@@ -481,7 +481,7 @@ fn requests_made_of_the_document_find_no_fault() {
 fn an_event_stream_shows_a_run_as_it_goes_and_ends_with_the_daemon() {
     let local = Local::new();
     local.config(&project(API));
-    let lock = reposync::state::RunLock::take(&local.world.path(".reposync/state.db")).expect("free");
+    let lock = reposync::state::sqlite::RunLock::take(&local.world.path(".reposync/state.db")).expect("free");
     let mut daemon = Daemon::start(&local.world);
     daemon.until("a run", |daemon| !daemon.runs().is_empty());
     let run = daemon.runs()[0]["run"].as_str().expect("an id").to_owned();

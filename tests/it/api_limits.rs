@@ -41,7 +41,7 @@ fn half_sent_heads_make_room_for_each_other_and_keep_nobody_out() {
 fn authorized_connections_have_a_bound_and_streams_are_not_closed_for_newcomers() {
     let local = Local::new();
     local.config(&project(&format!("{API}max_connections = 2\n")));
-    let lock = reposync::state::RunLock::take(&local.world.path(".reposync/state.db")).expect("free");
+    let lock = reposync::state::sqlite::RunLock::take(&local.world.path(".reposync/state.db")).expect("free");
     let mut daemon = Daemon::start(&local.world);
     daemon.until("a run", |daemon| !daemon.runs().is_empty());
     let run = daemon.runs()[0]["run"].as_str().expect("an id").to_owned();

@@ -3,7 +3,7 @@
 
 use std::process::Stdio;
 
-use reposync::state::RunLock;
+use reposync::state::sqlite::RunLock;
 use rusqlite::Connection;
 use serde_json::Value;
 

@@ -120,6 +120,10 @@ const UNSAFE: &[(&str, usize)] = &[
     ("plugin-sdk/src/export/handed.rs", 9),
 ];
 
+/// The places that may name an implementation of the state; all others see its traits. The tests of the
+/// batcher need a cache.
+const STATE_MAKERS: &[&str] = &["state/", "factory/state", "embed/batcher/tests"];
+
 /// Macros that print.
 const PRINTING: &[&str] = &["print!", "println!", "eprint!", "eprintln!", "dbg!"];
 
@@ -230,6 +234,12 @@ fn the_checks_can_fail() {
             &["chunk/sentence.rs:1: `wasmtime` may be named only in chunk/component"],
         ),
         ("plan/diff.rs", "use crate::model::toml::X; let toml = 1;", &[]),
+        ("factory/state.rs", "use crate::state::sqlite::SqliteState;", &[]),
+        (
+            "sync/run.rs",
+            "use crate::state::sqlite::SqliteState;",
+            &["sync/run.rs:1: the implementation of the state may be named only in factory/state"],
+        ),
         ("sync/run.rs", "println!(\"x\");", &["sync/run.rs:1: `println!` belongs in cli"]),
         ("sync/run.rs", "std::eprint!(\"x\");", &["sync/run.rs:1: `eprint!` belongs in cli"]),
         ("cli/plan.rs", "println!(\"x\"); use clap::Args; use crate::factory::x;", &[]),
@@ -263,6 +273,14 @@ fn violations(path: &str, source: &str) -> Vec<String> {
             if is_path && !is_inner {
                 found.push(format!("{}: `{name}` may be named only in {}", place(at), places.join(", ")));
             }
+        }
+    }
+    if !STATE_MAKERS.iter().any(|allowed| path.starts_with(allowed)) {
+        for (at, _) in code.match_indices("state::sqlite") {
+            found.push(format!(
+                "{}: the implementation of the state may be named only in factory/state",
+                place(at)
+            ));
         }
     }
     if module != "cli" {

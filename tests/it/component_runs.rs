@@ -9,7 +9,6 @@ use reposync::config::{self, Need};
 use reposync::factory::StageFactory;
 use reposync::model::{EventSink, Outcome};
 use reposync::plan::{Guard, SpendingGuard};
-use reposync::state::SqliteState;
 use reposync::sync::{Candidate, Options, run};
 use tokio_util::sync::CancellationToken;
 
@@ -220,15 +219,17 @@ async fn changelogs_indexed(native: bool) -> crate::support::local::Index {
         let settings = serde_json::json!({ "split_above": 300 }).to_string();
         project.chunkers[0] = Arc::new(Twin::of(Arc::clone(&project.chunkers[0]), &settings));
     }
-    let ledger = Arc::new(SqliteState::open(&config.engine.state).expect("a ledger"));
-    let engine = factory.engine(&config, ledger, EventSink::none(), CancellationToken::new());
+    let (state, lease) =
+        reposync::factory::open_for_run(&config.engine.state, false).await.expect("a ledger");
+    let engine = factory.engine(&config, state, EventSink::none(), CancellationToken::new());
     let candidate = Candidate { name: "docs".into(), project: Ok(Arc::new(project)) };
     let options = Options::new(
         Guard { max_delete_ratio: 0.5, allow_deletes: false },
         SpendingGuard { max_new_texts_ratio: 0.5, allow_cost: false },
         vec!["docs".to_owned()],
     );
-    let report = run(Arc::new(engine), vec![candidate], options, None, "test").await.expect("a run");
+    let report =
+        run(Arc::new(engine), lease.fence(), vec![candidate], options, None, "test").await.expect("a run");
     assert_eq!(report.outcome, Outcome::Done, "{report:?}");
     read_index(&local.world.path(".reposync/index.db"))
 }

@@ -1,6 +1,6 @@
 //! The daemon keeps indexes up to date: which triggers start runs, and that no request is lost.
 
-use reposync::state::RunLock;
+use reposync::state::sqlite::RunLock;
 use serde_json::{Value, json};
 
 use crate::support::daemon::{API, Daemon};

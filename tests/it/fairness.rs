@@ -8,7 +8,8 @@ use reposync::embed::{EmbedQueue, Embedder as _};
 use reposync::model::{BranchRef, Event, EventSink, Fingerprint, Outcome, PathMatcher, SecretsMode};
 use reposync::plan::{Guard, Selector, SpendingGuard};
 use reposync::source::Selection;
-use reposync::state::{ProjectRow, SqliteState};
+use reposync::state::ProjectRow;
+use reposync::state::sqlite::SqliteState;
 use reposync::sync::{Bounds, Candidate, Engine, Options, Project, run};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -90,13 +91,14 @@ async fn hung_projects_leave_room_for_another() {
         }
     });
     let engine = Arc::new(Engine {
-        ledger: Arc::new(SqliteState::in_memory().expect("a ledger")),
+        state: Arc::new(SqliteState::in_memory().expect("a ledger")),
         stores: Vec::new(),
         bounds: Bounds::default(),
         history: Duration::from_secs(3600),
         events,
         cancel: CancellationToken::new(),
     });
+    let fence = engine.state.lease(&[]).await.expect("asked").expect("free").fence();
     let options = Options::new(
         Guard { max_delete_ratio: 0.5, allow_deletes: false },
         SpendingGuard { max_new_texts_ratio: 0.5, allow_cost: false },
@@ -104,7 +106,7 @@ async fn hung_projects_leave_room_for_another() {
     );
     let hung = tokio::spawn({
         let (engine, options) = (Arc::clone(&engine), options.clone());
-        async move { run(engine, candidates, options, None, "test").await }
+        async move { run(engine, fence, candidates, options, None, "test").await }
     });
     // Wait until they hold their whole share of the budget.
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -112,7 +114,7 @@ async fn hung_projects_leave_room_for_another() {
     let healthy = project("healthy", &Lab::default(), 6, 40, 4000);
     let report = tokio::time::timeout(
         Duration::from_secs(60),
-        run(Arc::clone(&engine), vec![healthy], options, None, "test"),
+        run(Arc::clone(&engine), fence, vec![healthy], options, None, "test"),
     );
     let report = report.await.expect("in time").expect("a ledger in order");
     assert_eq!(report.outcome, Outcome::Done, "{report:?}");

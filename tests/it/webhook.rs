@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 
 use hmac::{Hmac, KeyInit, Mac};
-use reposync::state::RunLock;
+use reposync::state::sqlite::RunLock;
 use serde_json::{Value, json};
 use sha2::Sha256;
 

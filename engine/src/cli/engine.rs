@@ -22,7 +22,7 @@ use crate::model::{
 use crate::net::read_body;
 use crate::plan::{Plan, Prune};
 use crate::search::{Answer, Request, search};
-use crate::state::{RunLock, RunQuery, RunRow, SqliteState};
+use crate::state::{RunQuery, RunRow};
 use crate::sync::{self, Candidate, Options, PlanWriter, SavedPlan};
 
 use super::daemon_client::DaemonClient;
@@ -63,7 +63,12 @@ pub(super) async fn plan(
     let out = out.as_deref().map(PlanWriter::create).transpose()?;
     let factory = Arc::new(StageFactory::new(cancel.clone(), events.clone()));
     let candidates = candidates(&factory, config, &flags.projects.projects).await?;
-    let engine = Arc::new(factory.engine(config, read_ledger(&config.engine.state)?, events, cancel));
+    let engine = Arc::new(factory.engine(
+        config,
+        factory::open_for_reading(&config.engine.state).await?,
+        events,
+        cancel,
+    ));
     Ok(sync::plan(engine, candidates, options(config, &flags), exact, out).await?)
 }
 
@@ -88,15 +93,6 @@ async fn off_executor<T: Send + 'static>(
     tokio::task::spawn_blocking(move || work(&factory, &config)).await.context("failed to make the stages")
 }
 
-/// Opens the ledger read-only; an empty one if it does not exist yet.
-fn read_ledger(state: &Path) -> anyhow::Result<Arc<SqliteState>> {
-    let ledger = match SqliteState::open_read_only(state)? {
-        Some(ledger) => ledger,
-        None => SqliteState::in_memory()?,
-    };
-    Ok(Arc::new(ledger))
-}
-
 /// Executes a run.
 pub(super) async fn apply(
     config: &Config,
@@ -107,8 +103,7 @@ pub(super) async fn apply(
     let ApplyRequest { options: flags, saved, locked, wait } = request;
     let names = saved.as_ref().map_or_else(|| flags.projects.projects.clone(), SavedPlan::projects);
     check_names(config, &names)?;
-    let lock = lock(&config.engine.state, wait).await?;
-    let ledger = Arc::new(SqliteState::open_locked(&config.engine.state, &lock)?);
+    let (state, lease) = factory::open_for_run(&config.engine.state, wait).await?;
     let factory = Arc::new(StageFactory::new(cancel.clone(), events.clone()));
     let lock_file = config.path.with_file_name("reposync.lock");
     let components = off_executor(&factory, config, |factory, config| {
@@ -120,8 +115,8 @@ pub(super) async fn apply(
         check_components(&lock_file, components.as_ref().map_err(Clone::clone)?)?;
     }
     let selected = candidates(&factory, config, &names).await?;
-    let engine = Arc::new(factory.engine(config, ledger, events, cancel));
-    let report = sync::run(engine, selected, options(config, &flags), saved, "apply").await?;
+    let engine = Arc::new(factory.engine(config, state, events, cancel));
+    let report = sync::run(engine, lease.fence(), selected, options(config, &flags), saved, "apply").await?;
     // A component that cannot be loaded fails its projects, which is in the report.
     if let Ok(components) = components
         && (components != Lock::default() || lock_file.exists())
@@ -155,15 +150,6 @@ fn options(config: &Config, flags: &RunOptions) -> Options {
         whole_file: projects.projects.is_empty(),
     };
     factory::options(config, flags)
-}
-
-/// Takes the lock that allows one writing run at a time.
-async fn lock(state: &Path, wait: bool) -> anyhow::Result<RunLock> {
-    let state = state.to_owned();
-    let taken = tokio::task::spawn_blocking(move || {
-        if wait { RunLock::take(&state).map(Ok) } else { RunLock::try_take(&state) }
-    });
-    taken.await??.map_err(|holder| RunLock::held_by(holder).into())
 }
 
 /// Checks that the selected projects exist.
@@ -277,10 +263,11 @@ const LONGEST_ANSWER: usize = 4 << 20;
 const TAKEN_UP: Duration = Duration::from_secs(8);
 
 /// How far each project is behind its repositories.
-pub(super) fn status(state: &Path, projects: &[DeclaredProject]) -> anyhow::Result<StatusView> {
-    let mut view = read_ledger(state)?.status(projects, Utc::now())?;
-    view.running = running(state);
-    if let Some(daemon) = DaemonRecord::read(state) {
+pub(super) async fn status(path: &Path, projects: &[DeclaredProject]) -> anyhow::Result<StatusView> {
+    let state = factory::open_for_reading(path).await?;
+    let mut view = state.status(projects, Utc::now()).await?;
+    view.running = state.holder().await?;
+    if let Some(daemon) = DaemonRecord::read(path) {
         view.refused_config = daemon.refused;
         for project in &mut view.projects {
             project.next_run = daemon.next_runs.get(&project.project).copied();
@@ -290,28 +277,19 @@ pub(super) fn status(state: &Path, projects: &[DeclaredProject]) -> anyhow::Resu
 }
 
 /// The process that runs on this ledger, if any.
-pub(super) fn running(state: &Path) -> Option<Running> {
-    RunLock::holder(state)
+pub(super) async fn running(state: &Path) -> anyhow::Result<Option<Running>> {
+    Ok(factory::open_for_reading(state).await?.holder().await?)
 }
 
 /// A page of past runs, newest first. `None`: no run has the id `query.before`.
-pub(super) fn history(state: &Path, query: &RunQuery) -> anyhow::Result<Option<Vec<PastRun>>> {
-    let ledger = read_ledger(state)?;
-    if let Some(before) = &query.before
-        && !ledger.knows_run(before)?
-    {
-        return Ok(None);
-    }
-    Ok(Some(ledger.runs(query)?.into_iter().map(past).collect()))
+pub(super) async fn history(state: &Path, query: &RunQuery) -> anyhow::Result<Option<Vec<PastRun>>> {
+    let rows = factory::open_for_reading(state).await?.runs(query).await?;
+    Ok(rows.map(|rows| rows.into_iter().map(past).collect()))
 }
 
 /// A past run by its id or a prefix of it; `None` if there is none.
-pub(super) fn past_run(state: &Path, run: &str) -> anyhow::Result<Option<PastRun>> {
-    let ledger = read_ledger(state)?;
-    if let Some(row) = ledger.run(run)? {
-        return Ok(Some(past(row)));
-    }
-    Ok(ledger.run_with_prefix(run)?.map(past))
+pub(super) async fn past_run(state: &Path, run: &str) -> anyhow::Result<Option<PastRun>> {
+    Ok(factory::open_for_reading(state).await?.run_like(run).await?.map(past))
 }
 
 fn past(row: RunRow) -> PastRun {
@@ -343,56 +321,42 @@ pub(super) async fn query(
 }
 
 /// True if the ledger records no vectors of these projects.
-pub(super) fn nothing_indexed(state: &Path, projects: &[String]) -> anyhow::Result<bool> {
-    let ledger = read_ledger(state)?;
-    for project in projects {
-        if let Some(id) = ledger.project_id(project)?
-            && ledger.vector_count(id)? > 0
-        {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+pub(super) async fn nothing_indexed(state: &Path, projects: &[String]) -> anyhow::Result<bool> {
+    let recorded = factory::open_for_reading(state).await?.projects().await?;
+    Ok(recorded.iter().all(|project| project.vectors == 0 || !projects.contains(&project.name)))
 }
 
 /// Explains how files with a path are treated. Components are loaded off the executor.
 pub(super) async fn explain(config: Config, names: Vec<String>, path: String) -> anyhow::Result<Explanation> {
     check_names(&config, &names)?;
-    let explaining = tokio::task::spawn_blocking(move || {
-        let ledger = read_ledger(&config.engine.state)?;
-        let factory = StageFactory::new(CancellationToken::new(), EventSink::none());
-        let projects = factory::chosen(&config, &names).map(|project| {
-            let key = ledger.project_id(&project.name)?;
-            let files = |repository: Option<&str>, path: &str| match key {
-                Some(id) => ledger.explain_file((id, &project.name), repository, path),
-                None => Ok(Vec::new()),
-            };
-            let (mut sought, mut known) = (path.as_str(), files(None, &path)?);
-            // `REPOSITORY:PATH`, unless the colon is part of the path.
-            if known.is_empty()
-                && let Some((repository, rest)) = path.split_once(':')
-                && !rest.is_empty()
-            {
-                (sought, known) = (rest, files(Some(repository), rest)?);
+    let state = factory::open_for_reading(&config.engine.state).await?;
+    let factory = Arc::new(StageFactory::new(CancellationToken::new(), EventSink::none()));
+    let mut projects = Vec::new();
+    for project in factory::chosen(&config, &names) {
+        let (mut sought, mut known) = (path.as_str(), state.explain_file(&project.name, None, &path).await?);
+        // `REPOSITORY:PATH`, unless the colon is part of the path.
+        if known.is_empty()
+            && let Some((repository, rest)) = path.split_once(':')
+            && !rest.is_empty()
+        {
+            (sought, known) = (rest, state.explain_file(&project.name, Some(repository), rest).await?);
+        }
+        let mut explained = ProjectExplanation {
+            project: project.name.clone(),
+            files: known,
+            ..ProjectExplanation::default()
+        };
+        let own = project.clone();
+        match off_executor(&factory, &config, move |factory, config| factory.files(config, &own)).await? {
+            Ok(files) => {
+                explained.left_out = files.left_out(sought);
+                explained.chunkers = files.chain(sought);
             }
-            let mut explained = ProjectExplanation {
-                project: project.name.clone(),
-                files: known,
-                ..ProjectExplanation::default()
-            };
-            match factory.files(&config, project) {
-                Ok(files) => {
-                    explained.left_out = files.left_out(sought);
-                    explained.chunkers = files.chain(sought);
-                }
-                Err(error) => explained.error = Some(error.one_line()),
-            }
-            Ok(explained)
-        });
-        let projects = projects.collect::<anyhow::Result<Vec<_>>>()?;
-        Ok(Explanation { path, projects })
-    });
-    explaining.await.context("the explanation broke off")?
+            Err(error) => explained.error = Some(error.one_line()),
+        }
+        projects.push(explained);
+    }
+    Ok(Explanation { path, projects })
 }
 
 /// Compares ledger and stores, and repairs differences with `repair`.
@@ -409,18 +373,22 @@ pub(super) async fn verify(
     // Only the selected projects are written again; orphans are not touched.
     let options = Options { whole_file: false, ..options(config, &RunOptions::default()) };
     // Checking needs no lock; repairing is a writing run.
-    let lock = if repair { Some(lock(&config.engine.state, false).await?) } else { None };
-    let ledger = match &lock {
-        Some(lock) => Arc::new(SqliteState::open_locked(&config.engine.state, lock)?),
-        None => read_ledger(&config.engine.state)?,
+    let path = &config.engine.state;
+    let (state, lease) = if repair {
+        let (state, lease) = factory::open_for_run(path, false).await?;
+        (state, Some(lease))
+    } else {
+        (factory::open_for_reading(path).await?, None)
     };
-    let mut findings = sync::check(&ledger, &stores, &options.declared, &cancel).await;
-    if repair && findings.iter().any(|finding| finding.report.is_open()) {
-        sync::mend(&ledger, &stores, &mut findings).await?;
+    let mut findings = sync::check(&*state, &stores, &options.declared, &cancel).await;
+    if let Some(lease) = lease
+        && findings.iter().any(|finding| finding.report.is_open())
+    {
+        sync::mend(&*state, lease.fence(), &stores, &mut findings).await?;
         let again = candidates(&factory, config, projects).await?;
-        let engine = Arc::new(factory.engine(config, Arc::clone(&ledger), events, cancel.clone()));
-        sync::run(engine, again, options.clone(), None, "verify").await?;
-        let after = sync::check(&ledger, &stores, &options.declared, &cancel).await;
+        let engine = Arc::new(factory.engine(config, Arc::clone(&state), events, cancel.clone()));
+        sync::run(engine, lease.fence(), again, options.clone(), None, "verify").await?;
+        let after = sync::check(&*state, &stores, &options.declared, &cancel).await;
         for (finding, after) in findings.iter_mut().zip(after) {
             let left = after.report.missing.min(finding.report.missing);
             finding.report.written = finding.report.missing - left;

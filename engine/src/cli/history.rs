@@ -43,24 +43,24 @@ Examples:
 ";
 
 /// Runs the command.
-pub(super) fn run(context: &Context, args: &HistoryArgs) -> CommandResult {
+pub(super) async fn run(context: &Context, args: &HistoryArgs) -> CommandResult {
     let state = match context.load_or_serving(&Need::enabled().only(&[]))? {
         Basis::File(config) => config.engine.state,
         Basis::Daemon(serving) => serving.state,
     };
     match &args.run {
-        Some(run) => one(context, &state, run, args.json),
-        None => all(context, &state, args),
+        Some(run) => one(context, &state, run, args.json).await,
+        None => all(context, &state, args).await,
     }
 }
 
-fn all(context: &Context, state: &Path, args: &HistoryArgs) -> CommandResult {
+async fn all(context: &Context, state: &Path, args: &HistoryArgs) -> CommandResult {
     let query = RunQuery {
         limit: args.limit.saturating_add(1),
         before: args.before.clone(),
         project: args.project.clone(),
     };
-    let Some(mut runs) = engine::history(state, &query)? else {
+    let Some(mut runs) = engine::history(state, &query).await? else {
         return Err(no_run(args.before.as_deref().unwrap_or_default()));
     };
     let more = runs.len() > args.limit;
@@ -68,7 +68,7 @@ fn all(context: &Context, state: &Path, args: &HistoryArgs) -> CommandResult {
     if args.json {
         context.out.json(&runs)?;
     } else {
-        let running = engine::running(state);
+        let running = engine::running(state).await?;
         context.out.data(&render::history::render(&runs, running.as_ref(), &context.out.style))?;
         if let Some(last) = runs.last().filter(|_| more) {
             context.out.message(&format!("Older runs: `reposync history --before {}`\n", escape(&last.run)));
@@ -82,17 +82,19 @@ fn no_run(run: &str) -> CommandError {
     error.hint("`reposync history` lists the runs")
 }
 
-fn one(context: &Context, state: &Path, run: &str, json: bool) -> CommandResult {
-    let Some(past) = engine::past_run(state, run)? else {
+async fn one(context: &Context, state: &Path, run: &str, json: bool) -> CommandResult {
+    let Some(past) = engine::past_run(state, run).await? else {
         return Err(no_run(run));
     };
     let style = &context.out.style;
     match &past.report {
         _ if json => context.out.json(&past)?,
         Some(report) => context.out.data(&render::summary::render(report, style))?,
-        None => {
-            context.out.data(&render::history::render(&[past], engine::running(state).as_ref(), style))?
-        }
+        None => context.out.data(&render::history::render(
+            &[past],
+            engine::running(state).await?.as_ref(),
+            style,
+        ))?,
     }
     Ok(Exit::Done)
 }

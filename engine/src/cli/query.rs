@@ -118,7 +118,9 @@ pub(super) async fn run(context: &Context, args: QueryArgs) -> CommandResult {
         }
     };
     print(context, &args, &requests, &answers)?;
-    if answers.iter().all(|answer| answer.matches.is_empty()) && engine::nothing_indexed(&state, &projects)? {
+    if answers.iter().all(|answer| answer.matches.is_empty())
+        && engine::nothing_indexed(&state, &projects).await?
+    {
         let style = &context.out.error_style;
         context.out.message(&format!(
             "{} nothing is indexed yet: `reposync plan` shows what would be done and what it costs, \

@@ -31,11 +31,12 @@ Examples:
 ";
 
 /// Runs the command.
-pub(super) fn run(context: &Context, args: &StatusArgs) -> CommandResult {
-    let status = match context.load_or_serving(&Need::enabled().only(&[]))? {
-        Basis::File(config) => engine::status(&config.engine.state, &config.declared())?,
-        Basis::Daemon(serving) => engine::status(&serving.state, &serving.record.projects)?,
+pub(super) async fn run(context: &Context, args: &StatusArgs) -> CommandResult {
+    let (state, projects) = match context.load_or_serving(&Need::enabled().only(&[]))? {
+        Basis::File(config) => (config.engine.state.clone(), config.declared()),
+        Basis::Daemon(serving) => (serving.state, serving.record.projects),
     };
+    let status = engine::status(&state, &projects).await?;
     let exit = if args.check { check(&status) } else { Exit::Done };
     if args.json {
         context.out.json(&status)?;

@@ -16,7 +16,7 @@ pub(super) async fn count(handle: Handle, cancel: CancellationToken) {
             for project in generation.projects.values().flatten() {
                 // Not an error here: the run reports an unreachable service, and the next run
                 // triggers another count.
-                if let Err(error) = sync::count_behind(project, &handle.shared.ledger).await {
+                if let Err(error) = sync::count_behind(project, &*handle.shared.state).await {
                     tracing::debug!(project = project.name(), error = %error.one_line(), "cannot count commits");
                 }
             }

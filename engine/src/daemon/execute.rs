@@ -14,7 +14,7 @@ use super::pending::{Pending, Pushed};
 use super::shared::{Observed, Shared};
 use crate::factory::{self, RunFlags, standing_prune};
 use crate::model::{Counts, Event, EventSink, Outcome, ProjectReport, Report, StageError, StageResult};
-use crate::state::SqliteState;
+use crate::state::{Fence, Lease};
 use crate::sync::{self, Candidate, Options};
 
 /// How long a cancelled run may take to finish the current batch, on a reload or at shutdown.
@@ -47,24 +47,34 @@ pub(super) async fn execute(shared: Arc<Shared>, job: Job) -> Ended {
     let pushed = job.request.pushed.clone();
     shared.feeds.begin(&run, project.as_deref());
     let (cancel, generation) = (job.cancel.clone(), Arc::clone(&job.generation));
-    let result = {
-        let working = AssertUnwindSafe(work(&shared, job)).catch_unwind();
-        tokio::select! {
-            result = working => result.unwrap_or_else(|_| {
-                Err(StageError::new("daemon", crate::model::ErrorKind::Bug, "the run panicked"))
-            }),
-            () = overdue(&cancel) => Err(StageError::cancelled("daemon")),
-        }
+    let entered = tokio::select! {
+        lease = shared.gate.enter() => lease.map(Some),
+        () = cancel.cancelled() => Ok(None),
     };
+    let result = match &entered {
+        Ok(Some(lease)) => {
+            let working = AssertUnwindSafe(work(&shared, lease.fence(), job)).catch_unwind();
+            tokio::select! {
+                result = working => result.unwrap_or_else(|_| {
+                    Err(StageError::new("daemon", crate::model::ErrorKind::Bug, "the run panicked"))
+                }),
+                () = overdue(&cancel) => Err(StageError::cancelled("daemon")),
+            }
+        }
+        Ok(None) => Ok(None),
+        Err(error) => Err(error.clone()),
+    };
+    let fence = entered.iter().flatten().next().map(Lease::fence);
     let report = match result {
         Ok(report) => report,
         Err(error) => {
             if error.kind != crate::model::ErrorKind::Cancelled {
                 tracing::error!(run, project, error = %error.one_line(), "the run failed");
             }
-            Some(record_end(&shared, &run, project.as_deref(), &error).await)
+            Some(record_end(&shared, fence, &run, project.as_deref(), &error).await)
         }
     };
+    drop(entered);
     if let Some(report) = &report {
         log(report);
         (shared.observer)(&Observed::Run(report, component_faults(&generation, report)));
@@ -88,16 +98,12 @@ async fn overdue(cancel: &CancellationToken) {
     tokio::time::sleep(GRACE).await;
 }
 
-async fn work(shared: &Arc<Shared>, job: Job) -> StageResult<Option<Report>> {
+async fn work(shared: &Arc<Shared>, fence: Fence, job: Job) -> StageResult<Option<Report>> {
     let Job { project, request, generation, cancel } = job;
-    let _lock = tokio::select! {
-        lock = shared.gate.enter() => lock?,
-        () = cancel.cancelled() => return Ok(None),
-    };
     let config = &generation.config;
     if project.is_none() {
-        let declared = generation.declared();
-        if shared.ledger.call(move |ledger| ledger.orphan_projects(&declared)).await?.is_empty() {
+        let orphans = sync::orphans(&*shared.state, &generation.declared()).await?;
+        if orphans.is_empty() {
             return Ok(None);
         }
     }
@@ -112,7 +118,7 @@ async fn work(shared: &Arc<Shared>, job: Job) -> StageResult<Option<Report>> {
             shared.feeds.put(&run, event);
         })
     };
-    let engine = generation.factory.engine(config, Arc::clone(&shared.ledger), events, cancel);
+    let engine = generation.factory.engine(config, Arc::clone(&shared.state), events, cancel);
     let flags = RunFlags {
         full: request.full,
         prune: standing_prune(config),
@@ -129,17 +135,20 @@ async fn work(shared: &Arc<Shared>, job: Job) -> StageResult<Option<Report>> {
     };
     let trigger = request.trigger.as_str();
     let candidates = project.into_iter().collect();
-    sync::run(Arc::new(engine), candidates, options, None, trigger).await.map(Some)
+    sync::run(Arc::new(engine), fence, candidates, options, None, trigger).await.map(Some)
 }
 
-/// Records the end of a run that failed before it could do so itself.
-async fn record_end(shared: &Shared, run: &str, project: Option<&str>, error: &StageError) -> Report {
+/// Records the end of a run that failed before it could do so itself. Without a lease it is only reported.
+async fn record_end(
+    shared: &Shared,
+    fence: Option<Fence>,
+    run: &str,
+    project: Option<&str>,
+    error: &StageError,
+) -> Report {
     let cancelled = error.kind == crate::model::ErrorKind::Cancelled;
     let outcome = if cancelled { Outcome::Interrupted } else { Outcome::Failed };
-    let known = {
-        let run = run.to_owned();
-        shared.ledger.call(move |ledger| ledger.run(&run)).await.ok().flatten()
-    };
+    let known = shared.state.runs_of(vec![run.to_owned()]).await.ok().and_then(|mut rows| rows.pop());
     let started_at = known.as_ref().and_then(|row| row.started_at.parse().ok()).unwrap_or_else(Utc::now);
     let trigger = known.as_ref().map(|row| row.trigger.clone()).unwrap_or_default();
     let part = ProjectReport {
@@ -162,9 +171,9 @@ async fn record_end(shared: &Shared, run: &str, project: Option<&str>, error: &S
     let seconds = (Utc::now() - started_at).as_seconds_f64().max(0.0);
     let projects = vec![part];
     let report = Report { run: run.to_owned(), trigger, started_at, seconds, outcome, projects };
-    let recorded = report.clone();
-    let result = shared.ledger.call(move |ledger| ledger.finish_run(&recorded, &[], Utc::now())).await;
-    if let Err(error) = result {
+    if let Some(fence) = fence
+        && let Err(error) = shared.state.finish_run(fence, &report, Vec::new(), Utc::now()).await
+    {
         tracing::error!(run, error = %error.one_line(), "cannot record the run's end");
     }
     report
@@ -237,8 +246,9 @@ async fn still_before(
     if pushed.values().all(|push| push.before.is_empty()) {
         return BTreeMap::new();
     }
-    let name = project.to_owned();
-    let heads = shared.ledger.call(move |ledger| heads(ledger, &name)).await.unwrap_or_default();
+    let rows = shared.state.repositories(project).await.unwrap_or_default().into_iter();
+    let heads: BTreeMap<String, String> =
+        rows.filter_map(|row| Some((row.name, row.head?.to_string()))).collect();
     let stale = |name: &String, push: &Pushed| heads.get(name).is_some_and(|head| push.before.contains(head));
     let mut stale: BTreeMap<_, _> = pushed.into_iter().filter(|(name, push)| stale(name, push)).collect();
     let asked: BTreeSet<&String> = stale.keys().collect();
@@ -249,10 +259,4 @@ async fn still_before(
         push.asked += 1;
     }
     stale
-}
-
-fn heads(ledger: &SqliteState, project: &str) -> StageResult<BTreeMap<String, String>> {
-    let Some(id) = ledger.project_id(project)? else { return Ok(BTreeMap::new()) };
-    let rows = ledger.repositories(id)?;
-    Ok(rows.into_iter().filter_map(|row| Some((row.name, row.head?.to_string()))).collect())
 }

@@ -1,7 +1,7 @@
 //! The interface that the API is built on: sends requests to the dispatcher, answers queries from
 //! its snapshot and the ledger.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::Utc;
@@ -18,7 +18,7 @@ use crate::model::{
     BranchRef, EventSink, Outcome, Push, PushSubject, Report, Running, StageResult, StatusView,
 };
 use crate::plan::Plan;
-use crate::state::{RunQuery, RunRow, SqliteState};
+use crate::state::{RunQuery, RunRow, State};
 use crate::sync;
 
 /// A handle to the daemon. Cheap to clone.
@@ -134,7 +134,7 @@ impl Handle {
     pub async fn status(&self) -> StageResult<StatusView> {
         let view = self.view();
         let declared = view.generation.config.declared();
-        let mut status = self.shared.reader.call(move |ledger| ledger.status(&declared, Utc::now())).await?;
+        let mut status = self.shared.reader.status(&declared, Utc::now()).await?;
         for project in &mut status.projects {
             project.next_run = view.projects.get(&project.project).and_then(|state| state.next_run);
         }
@@ -166,8 +166,8 @@ impl Handle {
         let cancel = self.shared.cancel.child_token();
         // Cancels planning when the caller drops the request.
         let _stop = cancel.clone().drop_guard();
-        let ledger = Arc::clone(&self.shared.reader);
-        let engine = generation.factory.engine(config, ledger, EventSink::none(), cancel);
+        let state = Arc::clone(&self.shared.reader);
+        let engine = generation.factory.engine(config, state, EventSink::none(), cancel);
         let flags = RunFlags {
             full: false,
             prune: standing_prune(config),
@@ -186,7 +186,7 @@ impl Handle {
         let active: Vec<String> =
             view.runs.iter().filter(|(_, run)| wanted(run)).map(|(id, _)| id.clone()).collect();
         let limit = query.limit;
-        let read = self.shared.reader.call(move |ledger| front_and_rows(ledger, active, query)).await?;
+        let read = front_and_rows(&*self.shared.reader, active, query).await?;
         let Some((front, rows)) = read else { return Ok(None) };
         let front = front.iter().map(|run| active_run(&view, run));
         let mut runs: Vec<RunView> = front.chain(rows.into_iter().map(|row| past(&view, row))).collect();
@@ -201,10 +201,10 @@ impl Handle {
         let view = self.view();
         let ids = self.parts(id).await?;
         let mut parts = Vec::new();
+        let rows = self.shared.reader.runs_of(ids.clone()).await?;
+        let mut rows: BTreeMap<String, RunRow> = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
         for part in ids {
-            let run = part.clone();
-            let row = self.shared.reader.call(move |ledger| ledger.run(&run)).await?;
-            match row {
+            match rows.remove(&part) {
                 Some(row) => parts.push(past(&view, row)),
                 None if view.runs.contains_key(&part) => parts.push(active_run(&view, &part)),
                 None => {}
@@ -228,9 +228,8 @@ impl Handle {
         if view.runs.contains_key(id) {
             return Ok(vec![id.to_owned()]);
         }
-        let own = id.to_owned();
-        let mut parts: BTreeSet<String> =
-            self.shared.reader.call(move |ledger| ledger.runs_of(&own)).await?.into_iter().collect();
+        let rows = self.shared.reader.runs_of(vec![id.to_owned()]).await?;
+        let mut parts: BTreeSet<String> = rows.into_iter().map(|row| row.id).collect();
         if !parts.contains(id) {
             parts.extend(view.runs.iter().filter(|(_, run)| run.request == id).map(|(run, _)| run.clone()));
         }
@@ -238,34 +237,31 @@ impl Handle {
     }
 }
 
-/// The `active` runs that the ledger does not hold yet, and one row more than a page of the
-/// ledger's runs. `None`: no run has the id `before`.
-fn front_and_rows(
-    ledger: &SqliteState,
+/// The `active` runs that the history does not hold yet, and one row more than a page of the history.
+/// `None`: no run has the id `before`.
+async fn front_and_rows(
+    state: &dyn State,
     active: Vec<String>,
     query: RunQuery,
 ) -> StageResult<Option<(Vec<String>, Vec<RunRow>)>> {
-    let mut front = Vec::new();
-    for id in active {
-        if !ledger.knows_run(&id)? {
-            front.push(id);
-        }
-    }
+    let recorded = state.runs_of(active.clone()).await?;
+    let mut front = active;
+    front.retain(|id| recorded.iter().all(|row| row.id != *id));
     front.sort_unstable_by(|a, b| b.cmp(a));
     let RunQuery { limit, before, project } = query;
     let mut page = RunQuery { limit: limit.saturating_add(1), before: None, project };
     if let Some(before) = before {
         if let Some(at) = front.iter().position(|id| *id == before) {
-            // Queued runs are newer than every run in the ledger.
+            // Queued runs are newer than every run in the history.
             front.drain(..=at);
-        } else if ledger.knows_run(&before)? {
+        } else {
             front.clear();
             page.before = Some(before);
-        } else {
-            return Ok(None);
         }
     }
-    let rows = ledger.runs(&page)?;
+    let Some(rows) = state.runs(&page).await? else { return Ok(None) };
+    // Some may have begun since.
+    front.retain(|id| rows.iter().all(|row| row.id != *id));
     Ok(Some((front, rows)))
 }
 

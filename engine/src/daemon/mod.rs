@@ -40,7 +40,6 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Need};
 use crate::factory::{self, StageFactory};
 use crate::model::{ErrorKind, EventSink, StageError, StageResult};
-use crate::state::SqliteState;
 
 use alias::Aliases;
 use dispatcher::Dispatcher;
@@ -131,11 +130,10 @@ fn open(
     observer: Observer,
     cancel: CancellationToken,
 ) -> StageResult<(Shared, Claim, Generation)> {
-    let state = config.engine.state.clone();
-    let ledger = Arc::new(SqliteState::open(&state)?);
-    let claim = Claim::take(&state)?;
+    let path = config.engine.state.clone();
+    let (state, reader) = factory::open_for_service(&path)?;
+    let claim = Claim::take(&path)?;
     let token = ApiToken::of(&config)?;
-    let reader = SqliteState::open_read_only(&state)?.map_or_else(|| Arc::clone(&ledger), Arc::new);
     let feeds = Feeds::default();
     let events = {
         let (observer, feeds) = (Arc::clone(&observer), feeds.clone());
@@ -148,9 +146,9 @@ fn open(
     let shared = Shared {
         need,
         now: Utc::now,
-        ledger,
+        gate: Gate::new(Arc::clone(&state)),
+        state,
         reader,
-        gate: Gate::new(&state),
         feeds,
         observer,
         lagging: LagTracker::default(),

@@ -345,7 +345,7 @@ impl Handle {
                 return Err(Unserved::Owned(other.name.clone()));
             }
         }
-        let owners = self.shared.reader.call(move |ledger| ledger.owners_of_place(&place)).await?;
+        let owners = self.shared.reader.owners_of_place(&place).await?;
         owners.into_iter().next().map_or(Ok(()), |owner| Err(Unserved::Owned(owner)))
     }
 }

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{DeclaredProject, StageError, StageResult};
 use crate::private;
-use crate::state::rewrite;
 
 /// Where the API of a daemon listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,7 +113,7 @@ impl Claim {
             return Ok(());
         }
         let text = serde_json::to_vec(&record).unwrap_or_default();
-        rewrite(&mut self.file, &text).map_err(|error| {
+        private::rewrite(&mut self.file, &text).map_err(|error| {
             StageError::local("daemon", format!("cannot write `{}`", self.path.display())).caused_by(error)
         })?;
         self.written = Some(record);

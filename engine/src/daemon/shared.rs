@@ -12,7 +12,7 @@ use super::gate::Gate;
 use super::lag::LagTracker;
 use crate::config::Need;
 use crate::model::{Event, Report};
-use crate::state::SqliteState;
+use crate::state::State;
 
 /// What the daemon reports for metrics.
 #[derive(Debug)]
@@ -32,10 +32,10 @@ pub(super) struct Shared {
     pub(super) need: Need,
     /// The clock for schedules; tests replace it.
     pub(super) now: fn() -> DateTime<Utc>,
-    /// The connection for runs.
-    pub(super) ledger: Arc<SqliteState>,
-    /// The read-only connection, which never waits for a run's transaction.
-    pub(super) reader: Arc<SqliteState>,
+    /// What is recorded of all projects.
+    pub(super) state: Arc<dyn State>,
+    /// The same for reading, which never waits for a run's transaction.
+    pub(super) reader: Arc<dyn State>,
     pub(super) gate: Gate,
     pub(super) feeds: Feeds,
     pub(super) observer: Observer,

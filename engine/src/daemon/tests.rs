@@ -99,7 +99,7 @@ async fn twenty_four_days_of_schedules_have_every_run_and_leave_nothing_behind()
     assert_eq!(view.generation(), 1);
     let shared = simulation.end().await;
 
-    let runs = shared.ledger.runs(&crate::state::RunQuery::newest(usize::MAX)).expect("the history");
+    let runs = shared.state.runs(&RunQuery::newest(usize::MAX)).await.expect("read").expect("a page");
     let ended = |project: &str, trigger: &str| {
         let of = |row: &&crate::state::RunRow| {
             let report = row.report.as_ref().expect("it ended");
@@ -131,7 +131,7 @@ async fn a_failed_run_is_retried_until_it_is_done() {
     assert_eq!((repaired.last_outcome, repaired.retry_at), (Some(Outcome::Done), None));
     assert!(!simulation.view().is_degraded());
     let shared = simulation.end().await;
-    let runs = shared.ledger.runs(&crate::state::RunQuery::newest(usize::MAX)).expect("the history");
+    let runs = shared.state.runs(&RunQuery::newest(usize::MAX)).await.expect("read").expect("a page");
     let of_daily =
         |row: &&crate::state::RunRow| row.report.as_ref().expect("it ended").projects[0].project == "daily";
     let mut triggers: Vec<&str> = runs.iter().filter(of_daily).map(|row| row.trigger.as_str()).collect();

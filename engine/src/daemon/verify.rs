@@ -1,7 +1,5 @@
 //! Compares ledger and stores on request, with the stages of the running generation.
 
-use std::sync::Arc;
-
 use super::handle::Handle;
 use super::message::Refusal;
 use crate::model::{StageResult, VerifyReport};
@@ -30,8 +28,7 @@ impl Handle {
         let cancel = self.shared.cancel.child_token();
         // Cancels the comparison when the caller drops the request.
         let _stop = cancel.clone().drop_guard();
-        let ledger = Arc::clone(&self.shared.reader);
-        let findings = sync::check(&ledger, &stores, &generation.declared(), &cancel).await;
+        let findings = sync::check(&*self.shared.reader, &stores, &generation.declared(), &cancel).await;
         let projects = findings.into_iter().map(|finding| finding.report).collect();
         Ok(VerifyReport { repair: false, projects })
     }

@@ -9,6 +9,7 @@ mod components;
 mod options;
 mod projects;
 mod stages;
+mod state;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -20,11 +21,12 @@ use crate::chunk::component::ComponentHost;
 use crate::config::{self, Config, Stage};
 use crate::model::{ErrorKind, EventSink, StageError, StageResult};
 use crate::source::refuse_tracked;
-use crate::state::{SqliteState, SqliteVectorCache};
+use crate::state::{State, VectorCache};
 use crate::sync::{Bounds, Engine};
 
 pub use components::{clear_leftovers, config_problems};
 pub use options::{RunFlags, options, standing_prune};
+pub use state::{open_for_reading, open_for_run, open_for_service};
 
 /// Builds stages, and caches them.
 pub struct StageFactory {
@@ -32,7 +34,7 @@ pub struct StageFactory {
     events: EventSink,
     bounds: Bounds,
     host: OnceLock<ComponentHost>,
-    vector_cache: OnceLock<Arc<SqliteVectorCache>>,
+    vector_cache: OnceLock<Arc<dyn VectorCache>>,
     built: Mutex<StageCache>,
     /// By stage, the digest of the component that was loaded first. Projects, checks and
     /// `reposync.lock` read the file one after the other, and must speak of the same one.
@@ -73,13 +75,13 @@ impl StageFactory {
     pub fn engine(
         &self,
         config: &Config,
-        ledger: Arc<SqliteState>,
+        state: Arc<dyn State>,
         events: EventSink,
         cancel: CancellationToken,
     ) -> Engine {
         let stores = config.stages.iter().filter_map(|stage| self.store(config, stage).ok()).collect();
         Engine {
-            ledger,
+            state,
             stores,
             bounds: self.bounds.clone(),
             history: config.engine.history.0,

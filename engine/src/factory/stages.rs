@@ -4,6 +4,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::StageFactory;
 use super::cache::{StageCache, wrong_role};
+use super::state::open_cache;
 use crate::chunk::{Chunker, ChunkerContext, TokenCounter};
 use crate::config::{Config, Role, Stage};
 use crate::embed::{EmbedQueue, Embedder};
@@ -12,7 +13,7 @@ use crate::net::{RetryPolicy, Timeouts};
 use crate::notify::Notifier;
 use crate::source::{Source, SourceContext, refuse_tracked};
 use crate::stage::StageContext;
-use crate::state::SqliteVectorCache;
+use crate::state::VectorCache;
 use crate::store::VectorStore;
 
 impl StageFactory {
@@ -80,9 +81,8 @@ impl StageFactory {
         }
     }
 
-    fn vector_cache(&self, config: &Config) -> Arc<SqliteVectorCache> {
-        let open = || Arc::new(SqliteVectorCache::open(&config.engine.cache, config.engine.cache_size));
-        Arc::clone(self.vector_cache.get_or_init(open))
+    fn vector_cache(&self, config: &Config) -> Arc<dyn VectorCache> {
+        Arc::clone(self.vector_cache.get_or_init(|| open_cache(config)))
     }
 
     pub(super) fn built(&self) -> MutexGuard<'_, StageCache> {

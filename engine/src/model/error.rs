@@ -51,6 +51,8 @@ pub enum ErrorKind {
     Misconfigured,
     /// A local failure that ends the run: a full disk, an unreadable ledger (exit 1).
     Local,
+    /// The lease on the work was taken over by another process; nothing was changed (exit 1).
+    Fenced,
     /// The run was interrupted (exit 130).
     Cancelled,
     /// An internal error of RepoSync (exit 1).

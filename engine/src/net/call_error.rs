@@ -73,6 +73,7 @@ impl From<StageError> for CallError {
             | ErrorKind::BadInput
             | ErrorKind::Misconfigured
             | ErrorKind::Local
+            | ErrorKind::Fenced
             | ErrorKind::Cancelled
             | ErrorKind::Bug => CallFailure::Refused,
         };

@@ -65,11 +65,12 @@ pub struct ChangedFile {
 
 /// Answers that a source may keep between runs to ask conditionally: an ETag and what it stood for.
 /// The ledger implements it. Losing an entry costs a request, never correctness.
+#[async_trait]
 pub trait AnswerCache: Send + Sync {
     /// The stored answer for a key.
-    fn get(&self, key: &str) -> Option<StoredAnswer>;
+    async fn get(&self, key: &str) -> Option<StoredAnswer>;
     /// Replaces the answer for a key.
-    fn put(&self, key: &str, answer: &StoredAnswer);
+    async fn put(&self, key: &str, answer: &StoredAnswer);
 }
 
 /// Takes contents as they are read. `put` waits while too many bytes are in flight.

@@ -1,6 +1,101 @@
-//! Files and their chunks, as the state records them.
+//! Files and their chunks: what the index holds of each.
 
-use crate::model::{Fingerprint, GitSha};
+use std::collections::{BTreeSet, HashMap};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::fence::Fence;
+use super::ids::{FileIds, FileKey, HeldIds, IdsOf, PlacedIds};
+use crate::model::{FileFacts, Fingerprint, GitSha, Place, StageResult};
+
+/// Files of projects.
+#[async_trait]
+pub trait Files {
+    /// All files of a repository, by path, as they are recorded for a place.
+    async fn known_files(&self, project: &str, repository: &str, place: &Place) -> StageResult<KnownFiles>;
+
+    /// What may be in a place for each of these files, in their order.
+    async fn held_ids_many(
+        &self,
+        project: &str,
+        place: &Place,
+        files: Vec<FileKey>,
+    ) -> StageResult<Vec<HeldIds>>;
+
+    /// Record ids of a project in every place, by file.
+    async fn ids(&self, project: &str, of: IdsOf) -> StageResult<Vec<PlacedIds>>;
+
+    /// Records, durably, that records with these ids are about to be written to a place, or deleted from it. One
+    /// call for each upsert batch, before it is sent.
+    async fn open_intents(
+        &self,
+        fence: Fence,
+        project: &str,
+        place: &Place,
+        intents: Vec<FileIds>,
+    ) -> StageResult<()>;
+
+    /// Records files as done: their rows and chunks are replaced and their intents closed. Ids that a file
+    /// leaves behind in another place become leftovers.
+    async fn commit_files(
+        &self,
+        fence: Fence,
+        project: &str,
+        place: &Place,
+        rows: Vec<FileRow>,
+        now: DateTime<Utc>,
+    ) -> StageResult<()>;
+
+    /// Records that the last try to index a file failed. What the index holds of it stays recorded.
+    async fn record_failure(
+        &self,
+        fence: Fence,
+        project: &str,
+        file: &FileKey,
+        error: &str,
+    ) -> StageResult<()>;
+
+    /// Marks files as damaged: the next run that selects them writes all their records again.
+    async fn mark_damaged(&self, fence: Fence, project: &str, files: Damaged) -> StageResult<()>;
+
+    /// Deletes the rows of files whose vectors are deleted from the stores. `left`: ids that could not be
+    /// reached; they stay recorded, to be deleted later.
+    async fn remove_files(
+        &self,
+        fence: Fence,
+        project: &str,
+        files: Vec<FileKey>,
+        left: Vec<PlacedIds>,
+    ) -> StageResult<()>;
+
+    /// Deletes the record of leftovers that are deleted from their place.
+    async fn close_leftovers(
+        &self,
+        fence: Fence,
+        project: &str,
+        place: &Place,
+        ids: Vec<String>,
+    ) -> StageResult<()>;
+
+    /// The files of a project that the index holds with one of these contents.
+    async fn files_of_blobs(&self, project: &str, blobs: Vec<GitSha>) -> StageResult<Vec<BlobFile>>;
+
+    /// What recipes are made of, as JSON; those that are not known are left out.
+    async fn recipes(&self, recipes: Vec<Fingerprint>) -> StageResult<HashMap<Fingerprint, String>>;
+
+    /// Records what recipes are made of.
+    async fn record_recipes(&self, fence: Fence, recipes: Vec<(Fingerprint, String)>) -> StageResult<()>;
+
+    /// What is known of the files of a project with this path, in one repository or in all of them, by
+    /// repository.
+    async fn explain_file(
+        &self,
+        project: &str,
+        repository: Option<&str>,
+        path: &str,
+    ) -> StageResult<Vec<FileFacts>>;
+}
 
 /// How a file stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,7 +135,17 @@ impl FileStatus {
     }
 }
 
-/// A file as the ledger knows it.
+/// The files of a repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KnownFiles {
+    /// Those with a row, by path.
+    pub files: Vec<KnownFile>,
+    /// Paths with open intents: whatever else is recorded of them, they are to be written again. Some have no
+    /// row.
+    pub unfinished: BTreeSet<String>,
+}
+
+/// A recorded file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownFile {
     /// The path.
@@ -49,8 +154,8 @@ pub struct KnownFile {
     pub blob_sha: Option<GitSha>,
     /// The recipe it was made by.
     pub recipe: Option<Fingerprint>,
-    /// Where its vectors are.
-    pub place: Option<i64>,
+    /// True if its vectors are in the place that was asked about.
+    pub in_place: bool,
     /// How many vectors it has.
     pub vectors: u64,
     /// How it stands.
@@ -71,10 +176,8 @@ pub struct StoredChunk {
 /// A file to be recorded: its vectors are in, the old ones are out.
 #[derive(Debug, Clone)]
 pub struct FileRow {
-    /// The repository's name.
-    pub repository: String,
-    /// The path.
-    pub path: String,
+    /// The file.
+    pub file: FileKey,
     /// The commit that was indexed.
     pub commit: GitSha,
     /// The blob.
@@ -89,26 +192,22 @@ pub struct FileRow {
     pub chunks: Vec<StoredChunk>,
 }
 
-/// The ids of one file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileIds {
-    /// The repository.
-    pub repository: String,
-    /// The path.
-    pub path: String,
-    /// The ids.
-    pub ids: Vec<String>,
+/// Which files are damaged.
+#[derive(Debug, Clone)]
+pub enum Damaged {
+    /// All files of the project: its removal begins.
+    All,
+    /// These.
+    Files(Vec<FileKey>),
 }
 
-/// A record of this project that was found in a place.
+/// A file that holds one of the contents that were asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AdoptedRecord {
-    /// Its id.
-    pub id: String,
-    /// Its `repository`.
-    pub repository: String,
-    /// Its `file_path`.
-    pub path: String,
-    /// Of its metadata, without `commit_sha` and `url`.
-    pub fingerprint: Fingerprint,
+pub struct BlobFile {
+    /// The content.
+    pub blob: GitSha,
+    /// The recipe it was made by.
+    pub recipe: Option<Fingerprint>,
+    /// The file.
+    pub file: FileKey,
 }

@@ -1,6 +1,13 @@
 //! State: what the program believes is stored, file by file, chunk by chunk, and the vectors that it has paid
 //! for. Nothing else says that a file is done, and it is written last.
+//!
+//! The traits have one call for each thing that a run or a reader needs. Each call is one transaction: all of
+//! it, durably, or nothing. Calls do not block the executor. Implementations are tested by one suite, in
+//! `conformance`.
 
+#[cfg(test)]
+mod conformance;
+mod fence;
 mod file;
 mod ids;
 mod project;
@@ -9,12 +16,50 @@ mod run;
 pub mod sqlite;
 mod vector_cache;
 
-pub use file::{AdoptedRecord, FileIds, FileRow, FileStatus, KnownFile, StoredChunk};
-pub use ids::Leftover;
-pub(crate) use ids::{FileKey, HeldIds};
-pub use project::{OrphanProject, ProjectRow};
-pub use repository::{RepositoryRow, RepositorySync, SelectedRepository, Uncounted};
-pub use run::{NewRun, RunQuery, RunRow};
-pub(crate) use sqlite::rewrite;
-pub use sqlite::{Moment, ProjectKey, RunLock, SqliteState, SqliteVectorCache};
-pub use vector_cache::CacheKey;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use crate::model::{DeclaredProject, Running, StageResult, StatusView, StoredAnswer};
+
+pub use fence::{Fence, Held, Lease, Scope};
+pub use file::{BlobFile, Damaged, FileRow, FileStatus, Files, KnownFile, KnownFiles, StoredChunk};
+pub use ids::{FileIds, FileKey, HeldIds, IdsOf, Leftover, PlacedIds};
+pub use project::{AdoptedRecord, Believed, ProjectEnd, ProjectRow, ProjectState, Projects, RecordedProject};
+pub use repository::{Repositories, RepositoryRow, RepositorySync, SelectedRepository, Uncounted};
+pub use run::{History, NewRun, RunQuery, RunRow};
+pub use vector_cache::{CacheKey, Claim, Claimant, VectorCache};
+
+/// The name that errors of the state carry instead of a stage's.
+pub(crate) const STAGE: &str = "ledger";
+
+/// The state of all projects. The calls on projects, repositories, files and runs are in the traits above it.
+#[async_trait]
+pub trait State: Projects + Repositories + Files + History + fmt::Debug + Send + Sync {
+    /// Takes a lease on these projects, which allows writing to them; an empty list means all projects, also
+    /// those that are not declared. Does not wait: returns the holder if another one has a lease on any of them.
+    async fn lease(&self, projects: &[String]) -> StageResult<Result<Lease, Held>>;
+
+    /// A process that holds a lease now. It may end, and another may begin, at any time.
+    async fn holder(&self) -> StageResult<Option<Running>>;
+
+    /// The status of the declared projects, in their order, then of those that only the state knows.
+    async fn status(&self, declared: &[DeclaredProject], now: DateTime<Utc>) -> StageResult<StatusView>;
+
+    /// The stored answer of a service for a key; see `source::AnswerCache`.
+    async fn answer(&self, key: &str) -> StageResult<Option<StoredAnswer>>;
+
+    /// Replaces the stored answer for a key, and deletes answers that were not replaced for a month.
+    async fn put_answer(
+        &self,
+        fence: Fence,
+        key: &str,
+        answer: &StoredAnswer,
+        now: DateTime<Utc>,
+    ) -> StageResult<()>;
+
+    /// An empty state in memory, for planning a project that this one does not know.
+    fn scratch(&self) -> StageResult<Arc<dyn State>>;
+}

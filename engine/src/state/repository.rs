@@ -1,8 +1,87 @@
 //! Repositories of a project: which commit is indexed, and what was seen when.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use crate::model::{GitSha, RepoEntry, RepoRef};
+use super::fence::Fence;
+use crate::model::{GitSha, RepoEntry, RepoRef, StageResult};
+
+/// Repositories of projects.
+#[async_trait]
+pub trait Repositories {
+    /// The recorded repositories of a project, by name.
+    async fn repositories(&self, project: &str) -> StageResult<Vec<RepositoryRow>>;
+
+    /// Records which repositories a listing selects, and the fingerprint of the selection if none is recorded
+    /// yet. What is known of a repository that stays selected is kept.
+    async fn record_listing(
+        &self,
+        fence: Fence,
+        project: &str,
+        names: BTreeSet<String>,
+        selection: &str,
+    ) -> StageResult<()>;
+
+    /// Records what a run found out about selected repositories. `complete`: the run came to its end, so that
+    /// nothing is wrong with those that `found` does not name.
+    async fn record_findings(
+        &self,
+        fence: Fence,
+        project: &str,
+        found: BTreeMap<String, SelectedRepository>,
+        complete: bool,
+    ) -> StageResult<()>;
+
+    /// Records that a repository exists, and its head. It is no orphan any more; the number of commits to its
+    /// head is unknown if the head is another one.
+    async fn saw_head(
+        &self,
+        fence: Fence,
+        project: &str,
+        entry: &RepoEntry,
+        head: GitSha,
+        now: DateTime<Utc>,
+    ) -> StageResult<()>;
+
+    /// Records that a repository's files are about to change: until its sync is finished, it is not settled,
+    /// whatever its head and basis are.
+    async fn begin_repository(&self, fence: Fence, project: &str, repository: &str) -> StageResult<()>;
+
+    /// Records that a repository's sync is finished.
+    async fn finish_repository(
+        &self,
+        fence: Fence,
+        project: &str,
+        sync: RepositorySync,
+        now: DateTime<Utc>,
+    ) -> StageResult<()>;
+
+    /// Records that repositories are missing; returns since when each of them is.
+    async fn mark_orphans(
+        &self,
+        fence: Fence,
+        project: &str,
+        repositories: Vec<String>,
+        now: DateTime<Utc>,
+    ) -> StageResult<BTreeMap<String, DateTime<Utc>>>;
+
+    /// Deletes a repository of which the index holds nothing any more.
+    async fn remove_repository(&self, fence: Fence, project: &str, repository: &str) -> StageResult<()>;
+
+    /// The repositories of a project that are behind their heads by an unknown number of commits.
+    async fn uncounted(&self, project: &str, limit: usize) -> StageResult<Vec<Uncounted>>;
+
+    /// Records the number of commits between the indexed commit and the head; `None`: it cannot be determined.
+    /// Has no effect if either has changed since, so it needs no lease.
+    async fn count_commits(
+        &self,
+        project: &str,
+        counted: &Uncounted,
+        commits: Option<u64>,
+    ) -> StageResult<()>;
+}
 
 /// A repository of a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +108,10 @@ pub struct RepositoryRow {
     pub basis: Option<String>,
     /// Since when it is missing from complete listings.
     pub orphan_since: Option<DateTime<Utc>>,
+    /// True if a file of it failed, is adopted or damaged, or has open intents.
+    pub unsettled_files: bool,
+    /// Grows with every change of what is recorded of its files.
+    pub revision: u64,
 }
 
 /// The end of a repository's sync.

@@ -1,11 +1,49 @@
 //! The history of runs.
 
-use crate::model::Report;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::fence::Fence;
+use crate::model::{Event, Report, StageResult};
+
+/// The history of runs.
+#[async_trait]
+pub trait History {
+    /// Records a run that begins, and deletes old runs: those older than `keep`, except for the newest of each
+    /// project, and those beyond the newest 1,000 of this project.
+    async fn start_run(
+        &self,
+        fence: Fence,
+        run: &NewRun,
+        keep: Duration,
+        now: DateTime<Utc>,
+    ) -> StageResult<()>;
+
+    /// Records a run's end, with those of its events that report problems.
+    async fn finish_run(
+        &self,
+        fence: Fence,
+        report: &Report,
+        events: Vec<(DateTime<Utc>, Event)>,
+        now: DateTime<Utc>,
+    ) -> StageResult<()>;
+
+    /// A page of the history, newest run first. `None`: the history has no run with the id `query.before`.
+    async fn runs(&self, query: &RunQuery) -> StageResult<Option<Vec<RunRow>>>;
+
+    /// The runs that these ids refer to: each id is that of a run, or of a request and so of all its runs.
+    async fn runs_of(&self, ids: Vec<String>) -> StageResult<Vec<RunRow>>;
+
+    /// The run with this id, or the newest one whose id begins with it.
+    async fn run_like(&self, prefix: &str) -> StageResult<Option<RunRow>>;
+}
 
 /// A run that begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRun {
-    /// Its id, unique in the ledger.
+    /// Its id, unique in the state.
     pub id: String,
     /// The id of the request that asked for it. A request over several projects has a run for each;
     /// for a request with a single run this is the run's own id.
@@ -42,8 +80,7 @@ pub struct RunRow {
 pub struct RunQuery {
     /// At most this many runs.
     pub limit: usize,
-    /// Only runs older than the run with this id: the next page. An id that the history does not hold
-    /// gives no runs.
+    /// Only runs older than the run with this id: the next page.
     pub before: Option<String>,
     /// Only runs in which this project took part.
     pub project: Option<String>,

@@ -1,6 +1,55 @@
-//! Keys of cached vectors.
+//! The vector cache, which avoids paying twice for the embedding of the same text.
 
-use crate::model::Fingerprint;
+use std::fmt;
+
+use async_trait::async_trait;
+
+use crate::model::{Fingerprint, Vector};
+
+/// Vectors by the embedder's identity and the exact input text. Losing them costs money but not correctness, so
+/// no call fails: a cache that cannot be used finds nothing and stores nothing.
+#[async_trait]
+pub trait VectorCache: fmt::Debug + Send + Sync {
+    /// Looks up keys and records their use. The result is in the order of the keys.
+    async fn get_many(&self, keys: Vec<CacheKey>) -> Vec<Option<Vector>>;
+
+    /// Which keys are cached. Changes nothing.
+    async fn contains_many(&self, keys: Vec<CacheKey>) -> Vec<bool>;
+
+    /// Claims keys whose texts are about to be embedded, so that nobody else embeds them meanwhile. A claim ends
+    /// with `put_many` or `release_many`; one that is not ended lapses after some minutes, longer than a call
+    /// to an embedder takes. The result is in the order of the keys.
+    async fn claim_many(&self, claimant: Claimant, keys: Vec<CacheKey>) -> Vec<Claim>;
+
+    /// Stores vectors, and ends the claims on their keys.
+    async fn put_many(&self, vectors: Vec<(CacheKey, Vector)>);
+
+    /// Ends claims for which no vector will be stored. Claims of others stay.
+    async fn release_many(&self, claimant: Claimant, keys: Vec<CacheKey>);
+}
+
+/// Who claims keys: one batcher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Claimant(pub u64);
+
+impl Claimant {
+    /// A new claimant, different from all others of all processes.
+    #[expect(clippy::new_without_default, reason = "each one is different")]
+    pub fn new() -> Self {
+        Self(getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id())))
+    }
+}
+
+/// The answer to a claim on a key.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Claim {
+    /// Its vector is cached by now.
+    Cached(Vector),
+    /// The claim is given: the claimant embeds the text.
+    Given,
+    /// Another claimant embeds the text; ask again later.
+    Taken,
+}
 
 /// The key of a cached vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -9,20 +9,17 @@ use serde_json::{Map, Value};
 use super::prepare::stored_fingerprint;
 use super::project_run::ProjectRun;
 use crate::model::{StageResult, Vector};
-use crate::state::AdoptedRecord;
+use crate::state::{AdoptedRecord, ProjectState};
 use crate::store::StoredRecord;
 
 /// Ids in a fetch: what the smallest store takes by URL.
 const FETCH: usize = 100;
 
-/// Adopts the project's place, unless the ledger knows it already.
-pub(crate) async fn adopt(run: &Arc<ProjectRun>) -> StageResult<()> {
-    if run.dry && !(run.is_scratch() && run.store_exists) {
-        return Ok(());
-    }
-    let place = run.place_id;
-    if run.ledger(move |ledger, (id, _)| ledger.is_adopted(id, place)).await? {
-        return Ok(());
+/// Adopts the project's place, unless the state knows it already; returns how the project stands.
+pub(crate) async fn adopt(run: &Arc<ProjectRun>) -> StageResult<ProjectState> {
+    let state = run.project_state().await?;
+    if state.adopted || run.dry && !(run.is_scratch() && run.store_exists) {
+        return Ok(state);
     }
     let store = &run.project.store;
     let namespace = run.place.namespace.as_str();
@@ -58,7 +55,8 @@ pub(crate) async fn adopt(run: &Arc<ProjectRun>) -> StageResult<()> {
             if foreign > 0 { format!("; {foreign} of others are left alone") } else { String::new() },
         ));
     }
-    run.ledger(move |ledger, project| ledger.adopt(project, place, found, Utc::now())).await
+    run.state.adopt(run.fence()?, run.name(), &run.place, found, Utc::now()).await?;
+    run.project_state().await
 }
 
 type Remembered = (String, Vector);

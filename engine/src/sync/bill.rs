@@ -1,9 +1,10 @@
 //! The bill of a plan: chunks, texts after cache hits, tokens, vectors.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::project_run::ProjectRun;
-use crate::model::{Fingerprint, GitSha};
+use crate::model::{Fingerprint, GitSha, Place};
 use crate::plan::{Estimate, SecretFound};
 use crate::state::Leftover;
 
@@ -71,12 +72,12 @@ impl<'a> Bill<'a> {
     /// `reaches` names.
     pub(crate) fn deletions(
         &mut self,
-        place: i64,
+        place: &Place,
         removed: Vec<Leftover>,
         leftovers: Vec<Leftover>,
-        reaches: &HashSet<i64>,
+        reaches: &HashSet<Arc<Place>>,
     ) {
-        let is_settled = |one: &Leftover| one.place == place && self.settled.contains(&one.id);
+        let is_settled = |one: &Leftover| *one.place == *place && self.settled.contains(&one.id);
         let leftovers = leftovers.into_iter().filter(|one| !is_settled(one));
         let mut all: HashSet<Leftover> = removed.into_iter().chain(leftovers).collect();
         all.extend(std::mem::take(&mut self.elsewhere));
@@ -85,8 +86,8 @@ impl<'a> Bill<'a> {
     }
 
     /// Places in which vectors of written files are deleted.
-    pub(crate) fn places(&self) -> impl Iterator<Item = i64> {
-        self.elsewhere.iter().map(|one| one.place)
+    pub(crate) fn places(&self) -> impl Iterator<Item = Arc<Place>> {
+        self.elsewhere.iter().map(|one| Arc::clone(&one.place))
     }
 
     /// The sum, with price and requests.

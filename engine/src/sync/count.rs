@@ -16,7 +16,7 @@ use crate::chunk::clean;
 use crate::model::{GitSha, RepoRef, SecretsMode, SkipReason, StageError, StageResult, TreeEntry};
 use crate::plan::{Estimate, RepositoryTask, SecretFound, Write};
 use crate::source::ContentSink;
-use crate::state::FileKey;
+use crate::state::{FileKey, IdsOf, PlacedIds};
 
 /// Files whose content turned out not to be for the index, by path.
 pub(crate) type LeftOut = BTreeMap<String, SkipReason>;
@@ -142,15 +142,12 @@ impl Counting<'_, '_> {
 
     async fn count(&mut self, write: &Write, drafts: &[Draft]) -> StageResult<()> {
         let run = self.run;
-        let (place, repository, path) =
-            (run.place_id, self.repo.name.clone(), write.desired.entry.path.clone());
-        let (held, all) = run
-            .ledger(move |ledger, project| {
-                let key = FileKey { repository: &repository, path: &path };
-                Ok((ledger.held_ids(project, place, &key)?, ledger.all_ids(project, &key)?))
-            })
-            .await?;
-        self.bill.elsewhere.extend(all.into_iter().filter(|one| one.place != place));
+        let files = vec![FileKey::new(&self.repo.name, &write.desired.entry.path)];
+        let held =
+            run.state.held_ids_many(run.name(), &run.place, files.clone()).await?.pop().unwrap_or_default();
+        let all = run.state.ids(run.name(), IdsOf::Files(files)).await?;
+        let elsewhere = all.into_iter().filter(|ids| *ids.place != run.place);
+        self.bill.elsewhere.extend(elsewhere.flat_map(PlacedIds::each));
         let records = drafts.iter().map(|draft| (draft.id.as_str(), &draft.fingerprint));
         let step = step(records, believes(write, run.options.full), &held);
         let estimate = &mut self.bill.estimate;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::inspect::recorded_files;
 use super::project_run::ProjectRun;
-use super::survey::{report_empty, report_orphan};
+use super::survey::{report_empty, report_orphans};
 use crate::model::{GitSha, RepoEntry, StageResult};
 use crate::plan::{Fate, GuardDecision, Missing, Removal, apply_guard};
+use crate::state::FileKey;
 
 /// What the repositories of a project came to, before anything is removed.
 #[derive(Default)]
@@ -59,12 +60,12 @@ pub(crate) async fn decide_removals(
     absent.extend(vanished.iter().map(|(name, _)| name.clone()));
     let vanished = vanished.into_iter().map(|(name, cause)| Missing::vanished(name, cause));
     let mut removals: Vec<Removal> = ended.iter().flat_map(|end| end.removals.iter().cloned()).collect();
-    let mut dissolved = Vec::new();
+    let (mut dissolved, mut orphans) = (Vec::new(), Vec::new());
     for missing in missing.into_iter().chain(vanished) {
         let name = missing.name.as_str();
         match missing.fate(&absent, &incomplete, run.options.prune) {
             Fate::Wait => {}
-            Fate::Orphan => report_orphan(run, name, missing.cause).await?,
+            Fate::Orphan => orphans.push((missing.name, missing.cause)),
             Fate::Dissolve { counted, renamed_to } => {
                 if let Some(to) = renamed_to {
                     run.note(format!("repository `{name}` is now `{to}`"));
@@ -77,6 +78,7 @@ pub(crate) async fn decide_removals(
             }
         }
     }
+    report_orphans(run, orphans).await?;
     let removals = with_successors(run, removals, arriving).await?;
     let guard = apply_guard(removals, vectors_before, &run.options.guard).keeping(&withheld);
     if let Some(report) = &guard.report {
@@ -91,20 +93,20 @@ async fn with_successors(
     removals: Vec<Removal>,
     arriving: BTreeSet<GitSha>,
 ) -> StageResult<Vec<(Removal, bool)>> {
-    let key = |file: &Removal| (file.repository.clone(), file.path.clone());
-    let leaving: BTreeSet<(String, String)> = removals.iter().map(key).collect();
-    run.ledger(move |ledger, (id, _)| {
-        let with = |file: Removal| {
-            let has_successor = match file.blob_sha {
-                Some(blob) if arriving.contains(&blob) => true,
-                Some(blob) if file.counted => {
-                    ledger.files_of_blob(id, blob)?.iter().any(|other| !leaving.contains(other))
-                }
-                _ => false,
-            };
-            Ok((file, has_successor))
-        };
-        removals.into_iter().map(with).collect()
-    })
-    .await
+    let key = |file: &Removal| FileKey::new(&file.repository, &file.path);
+    let leaving: BTreeSet<FileKey> = removals.iter().map(key).collect();
+    let counted = removals.iter().filter(|file| file.counted).filter_map(|file| file.blob_sha);
+    let asked: BTreeSet<GitSha> = counted.filter(|blob| !arriving.contains(blob)).collect();
+    let mut staying = arriving;
+    if !asked.is_empty() {
+        let files = run.state.files_of_blobs(run.name(), asked.into_iter().collect()).await?;
+        staying.extend(files.into_iter().filter(|one| !leaving.contains(&one.file)).map(|one| one.blob));
+    }
+    Ok(removals
+        .into_iter()
+        .map(|file| {
+            let has_successor = file.blob_sha.is_some_and(|blob| staying.contains(&blob));
+            (file, has_successor)
+        })
+        .collect())
 }

@@ -1,6 +1,7 @@
 //! The bill of one repository's task: exact where contents are read, else an estimate from sizes and a
 //! sample.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::bill::Bill;
@@ -70,8 +71,10 @@ async fn by_size(
     samples: &mut Samples,
 ) -> StageResult<()> {
     let size = run.project.source.sample().min(SAMPLE);
-    let contents: Vec<(GitSha, Fingerprint)> = task.diff.writes.iter().map(content).collect();
-    let held = run.ledger(move |ledger, (id, _)| ledger.held_contents(id, contents)).await?;
+    let blobs: HashSet<GitSha> = task.diff.writes.iter().map(|write| write.desired.entry.sha).collect();
+    let held = run.state.files_of_blobs(run.name(), blobs.into_iter().collect()).await?;
+    let held: HashSet<(GitSha, Fingerprint)> =
+        held.into_iter().filter_map(|file| Some((file.blob, file.recipe?))).collect();
     for write in &task.diff.writes {
         if is_binary_by_name(&write.desired.entry.path) {
             bill.estimate.vectors_deleted += write.vectors_before;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::Utc;
 
 use super::decide::{Removals, RepositoryEnd};
 use super::file::{FailedFiles, Files};
@@ -15,6 +16,7 @@ use super::setup::selection_fingerprint;
 use super::writer::Writer;
 use crate::model::{Event, Phase, StageError, StageResult};
 use crate::plan::{GuardDecision, RepositoryTask};
+use crate::state::ProjectEnd;
 
 /// Carries out tasks.
 pub(crate) struct Execute {
@@ -40,7 +42,7 @@ impl Consumer for Execute {
 
     async fn removals(&self, removals: Removals) -> StageResult<()> {
         let (run, Removals { guard, ended, dissolved }) = (&self.run, removals);
-        remember_recipes(run).await?;
+        record_recipes(run).await?;
         let GuardDecision { removed, withheld, .. } = guard;
         remove_files(run, removed).await?;
         let kept: BTreeSet<&str> = withheld.iter().map(|file| file.repository.as_str()).collect();
@@ -53,12 +55,13 @@ impl Consumer for Execute {
             if kept.contains(name.as_str()) {
                 postponed = true;
             } else {
-                run.ledger(move |ledger, (id, _)| ledger.remove_repository(id, &name)).await?;
+                run.state.remove_repository(run.fence()?, run.name(), &name).await?;
             }
         }
         if !postponed {
-            let selection = selection_fingerprint(&run.project.selection).to_string();
-            run.ledger(move |ledger, (id, _)| ledger.set_selection(id, &selection)).await?;
+            let selection = Some(selection_fingerprint(&run.project.selection).to_string());
+            let end = ProjectEnd { selection, ..ProjectEnd::default() };
+            run.state.finish_project(run.fence()?, run.name(), end, Utc::now()).await?;
         }
         Ok(())
     }
@@ -73,14 +76,14 @@ async fn record_end(run: &Arc<ProjectRun>, end: &RepositoryEnd, settled: bool) -
 }
 
 /// Keeps what each recipe is made of, for the reasons of later plans.
-async fn remember_recipes(run: &Arc<ProjectRun>) -> StageResult<()> {
+async fn record_recipes(run: &Arc<ProjectRun>) -> StageResult<()> {
     let recipes: Vec<_> = run
         .recipes
         .all()
         .iter()
         .map(|recipe| (recipe.fingerprint.clone(), serde_json::to_string(&recipe.parts).unwrap_or_default()))
         .collect();
-    run.ledger(move |ledger, _| ledger.remember_recipes(&recipes)).await
+    run.state.record_recipes(run.fence()?, recipes).await
 }
 
 /// Fetches and writes a repository's files.
@@ -105,8 +108,7 @@ async fn write(run: &Arc<ProjectRun>, writer: &Writer, task: RepositoryTask) -> 
     if changes > 0 || !removals.is_empty() {
         // If the process is killed from here on and the edit is reverted, the next run must undo what was
         // written although head and basis look unchanged.
-        let name = repository.to_owned();
-        run.ledger(move |ledger, (id, _)| ledger.unsettle(id, &name)).await?;
+        run.state.begin_repository(run.fence()?, run.name(), repository).await?;
     }
     let mut failed = FailedFiles::default();
     if !diff.writes.is_empty() {

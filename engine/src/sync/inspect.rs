@@ -1,6 +1,5 @@
 //! One repository: whether it differs from the index, and in what.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -14,7 +13,7 @@ use super::survey::Listed;
 use crate::model::{ErrorKind, GitSha, RepoEntry, RepoRef, SkipReason, StageError, StageResult, TreeEntry};
 use crate::plan::{Attributes, Desired, Recorded, RecordedState, RepositoryTask, basis, diff};
 use crate::source::{ContentSink, Head};
-use crate::state::{FileStatus, KnownFile, RepositoryRow, RepositorySync};
+use crate::state::{FileStatus, KnownFiles, RepositoryRow, RepositorySync};
 
 /// Bytes of all `.gitattributes` files of a tree, which are held in memory together.
 const MOST_ATTRIBUTE_BYTES: u64 = 16 << 20;
@@ -41,13 +40,10 @@ pub(crate) enum RepoState {
 pub(crate) async fn inspect(run: &Arc<ProjectRun>, listed: Listed) -> StageResult<RepoState> {
     let Listed { entry, known } = listed;
     let name = entry.repo.name.clone();
-    let unsettled = {
-        let name = name.clone();
-        run.ledger(move |ledger, project| ledger.has_unsettled_files(project, &name)).await?
-    };
     let believed = known.as_ref().filter(|_| !run.options.full);
-    let settled = believed
-        .is_some_and(|row| row.settled && !unsettled && row.basis.as_deref() == Some(run.basis.as_str()));
+    let settled = believed.is_some_and(|row| {
+        row.settled && !row.unsettled_files && row.basis.as_deref() == Some(run.basis.as_str())
+    });
     let pushed = run.options.pushed.contains_key(&name);
     if settled && !pushed && believed.is_some_and(|row| listing_suffices(row, &entry, Utc::now())) {
         return Ok(RepoState::Unchanged);
@@ -76,8 +72,7 @@ pub(crate) async fn inspect(run: &Arc<ProjectRun>, listed: Listed) -> StageResul
         }
     };
     if !run.dry {
-        let seen = entry.clone();
-        run.ledger(move |ledger, (id, _)| ledger.saw_head(id, &seen, commit, Utc::now())).await?;
+        run.state.saw_head(run.fence()?, run.name(), &entry, commit, Utc::now()).await?;
     }
     if settled && last_commit == Some(commit) {
         if !run.dry {
@@ -118,7 +113,7 @@ pub(crate) async fn finish(
 ) -> StageResult<()> {
     let basis = run.basis.to_string();
     let sync = RepositorySync { entry: entry.clone(), commit, settled, basis };
-    run.ledger(move |ledger, (id, _)| ledger.finish_repository(id, &sync, Utc::now())).await
+    run.state.finish_repository(run.fence()?, run.name(), sync, Utc::now()).await
 }
 
 async fn read_tree(
@@ -163,16 +158,11 @@ fn select(
 
 /// What the ledger knows of a repository's files.
 pub(crate) async fn recorded_files(run: &Arc<ProjectRun>, repository: &str) -> StageResult<Vec<Recorded>> {
-    let repository = repository.to_owned();
-    let (files, unfinished) = run
-        .ledger(move |ledger, (id, name)| {
-            Ok((ledger.known_files(id, &repository)?, ledger.unfinished_files(name, &repository)?))
-        })
-        .await?;
-    Ok(merge(files, unfinished, run.place_id))
+    run.state.known_files(run.name(), repository, &run.place).await.map(merge)
 }
 
-fn merge(files: Vec<KnownFile>, mut unfinished: BTreeSet<String>, place: i64) -> Vec<Recorded> {
+fn merge(known: KnownFiles) -> Vec<Recorded> {
+    let KnownFiles { files, mut unfinished } = known;
     let mut known: Vec<Recorded> = files
         .into_iter()
         .map(|file| {
@@ -193,7 +183,7 @@ fn merge(files: Vec<KnownFile>, mut unfinished: BTreeSet<String>, place: i64) ->
                 path: file.path,
                 blob_sha: file.blob_sha,
                 recipe: file.recipe,
-                in_place: file.place == Some(place),
+                in_place: file.in_place,
                 vectors: file.vectors,
                 state,
             }

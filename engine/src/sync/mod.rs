@@ -37,6 +37,7 @@ mod writer;
 
 pub use behind::count_behind;
 pub use budget::Bounds;
+pub use orphans::orphans;
 pub use parts::{ProjectFiles, ProjectSearch, ProjectStore};
 pub use planning::plan;
 pub use probe::{Probe, probe};

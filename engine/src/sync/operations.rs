@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::inspect::read_attributes;
 use super::prepare::{CORES, Origin, Prepared, prepare};
-use super::project_run::LedgerAnswers;
+use super::project_run::StateAnswers;
 use super::setup::{Project, Recipes};
 use crate::chunk::clean;
 use crate::embed::Embedded;
@@ -20,44 +20,44 @@ use crate::model::{
 };
 use crate::plan::Attributes;
 use crate::source::{ChangedFile, ContentSink, Head, Selection};
-use crate::state::SqliteState;
+use crate::state::State;
 use crate::store::{StoreDescription, StoreLimits};
 
 /// The repositories that a project selects, or those of an owner through the project's source.
 pub async fn repositories(
     project: &Project,
-    ledger: &Arc<SqliteState>,
+    state: &Arc<dyn State>,
     owner: Option<(String, Option<String>)>,
 ) -> StageResult<Vec<RepoEntry>> {
     let selection = match owner {
         Some((owner, keyword)) => Selection::Owner { owner, keyword },
         None => project.selection.clone(),
     };
-    list(project, ledger, &selection).await
+    list(project, state, &selection).await
 }
 
 async fn list(
     project: &Project,
-    ledger: &Arc<SqliteState>,
+    state: &Arc<dyn State>,
     selection: &Selection,
 ) -> StageResult<Vec<RepoEntry>> {
-    let answers = LedgerAnswers { ledger: Arc::clone(ledger), dry: true };
+    let answers = StateAnswers { state: Arc::clone(state), fence: None };
     Ok(project.source.list(selection, &answers, false).await?.repositories)
 }
 
 /// A repository of this name, where the project selects it.
 pub async fn selected(
     project: &Project,
-    ledger: &Arc<SqliteState>,
+    state: &Arc<dyn State>,
     name: &str,
 ) -> StageResult<Option<RepoEntry>> {
     let same = |repo: &RepoRef| repo.name.eq_ignore_ascii_case(name);
     let listed = match &project.selection {
         Selection::Named(repos) => match repos.iter().find(|repo| same(repo)) {
-            Some(repo) => list(project, ledger, &Selection::Named(vec![repo.clone()])).await?,
+            Some(repo) => list(project, state, &Selection::Named(vec![repo.clone()])).await?,
             None => return Ok(None),
         },
-        selection @ Selection::Owner { .. } => list(project, ledger, selection).await?,
+        selection @ Selection::Owner { .. } => list(project, state, selection).await?,
     };
     Ok(listed.into_iter().find(|entry| same(&entry.repo)))
 }

@@ -1,23 +1,31 @@
 //! Projects that the ledger knows and the file does not: reported, kept, removed with `--prune`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::setup::{Engine, Options};
 use super::stats::RunStats;
-use crate::model::{ErrorKind, Event, ProjectReport, StageError, StageResult};
+use crate::model::{ErrorKind, Event, Place, ProjectReport, StageError, StageResult};
 use crate::plan::{Action, FilePlan, OrphanFate, ProjectPlan, RepositoryPlan, orphan_fate};
-use crate::state::{Leftover, OrphanProject};
+use crate::state::{Damaged, Fence, FileKey, IdsOf, RecordedProject, State};
+
+/// The recorded projects that are not declared.
+pub async fn orphans(state: &dyn State, declared: &[String]) -> StageResult<Vec<RecordedProject>> {
+    let mut recorded = state.projects().await?;
+    recorded.retain(|project| !declared.contains(&project.name));
+    Ok(recorded)
+}
 
 /// Deals with the projects that are not declared any more; one report for each of which something
 /// is in the index.
 /// `planned`: those that a saved plan removes; no others are.
 pub(crate) async fn orphan_projects(
     engine: &Engine,
+    fence: Fence,
     options: &Options,
     planned: Option<&BTreeSet<String>>,
 ) -> Vec<ProjectReport> {
-    let declared = options.declared.clone();
-    let orphans = match engine.ledger.call(move |ledger| ledger.orphan_projects(&declared)).await {
+    let orphans = match orphans(&*engine.state, &options.declared).await {
         Ok(orphans) => orphans,
         Err(error) => return vec![RunStats::default().report("(orphans)", Some(&error), false)],
     };
@@ -27,7 +35,7 @@ pub(crate) async fn orphan_projects(
             continue;
         }
         let stats = RunStats::default();
-        match deal_with(engine, options, &orphan, &stats).await {
+        match deal_with(engine, fence, options, &orphan, &stats).await {
             Ok(false) => {}
             Ok(true) => reports.push(stats.report(&orphan.name, None, false)),
             Err(error) => {
@@ -41,12 +49,10 @@ pub(crate) async fn orphan_projects(
 
 /// What a run would do about them; those of which nothing is in the index are left out.
 pub(crate) async fn preview_orphans(engine: &Engine, options: &Options) -> StageResult<Vec<ProjectPlan>> {
-    let declared = options.declared.clone();
-    let orphans = engine.ledger.call(move |ledger| ledger.orphan_projects(&declared)).await?;
     let mut plans = Vec::new();
-    for orphan in orphans {
-        let (id, name) = (orphan.id, orphan.name.clone());
-        if engine.ledger.call(move |ledger| ledger.ids_of_project((id, &name))).await?.is_empty() {
+    for orphan in orphans(&*engine.state, &options.declared).await? {
+        let held = engine.state.ids(&orphan.name, IdsOf::Project).await?;
+        if held.is_empty() {
             continue;
         }
         let mut plan = ProjectPlan { orphan: true, ..ProjectPlan::of(&orphan.name) };
@@ -66,8 +72,9 @@ pub(crate) async fn preview_orphans(engine: &Engine, options: &Options) -> Stage
                 Action::Remove
             }
         };
-        let files = engine.ledger.call(move |ledger| ledger.paths_of_project(id)).await?;
-        for (repository, path) in files {
+        let files: BTreeSet<FileKey> =
+            held.into_iter().filter(|ids| ids.recorded).map(|ids| ids.file).collect();
+        for FileKey { repository, path } in files {
             if plan.repositories.last().is_none_or(|last| last.repository != repository) {
                 plan.repositories.push(RepositoryPlan::leaving(&repository));
             }
@@ -83,14 +90,15 @@ pub(crate) async fn preview_orphans(engine: &Engine, options: &Options) -> Stage
 /// False: nothing of it is in the index; it is forgotten without a word.
 async fn deal_with(
     engine: &Engine,
+    fence: Fence,
     options: &Options,
-    orphan: &OrphanProject,
+    orphan: &RecordedProject,
     stats: &RunStats,
 ) -> StageResult<bool> {
-    let (id, name) = (orphan.id, orphan.name.clone());
-    let ids = engine.ledger.call(move |ledger| ledger.ids_of_project((id, &name))).await?;
-    if ids.is_empty() {
-        forget(engine, orphan).await?;
+    let state = &engine.state;
+    let held = state.ids(&orphan.name, IdsOf::Project).await?;
+    if held.is_empty() {
+        state.remove_project(fence, &orphan.name).await?;
         return Ok(false);
     }
     let event = |message: &str| {
@@ -111,14 +119,13 @@ async fn deal_with(
         }
     }
     // Back in the file after a kill in the middle of this, it is written again.
-    engine.ledger.call(move |ledger| ledger.mark_project_damaged(id)).await?;
+    state.mark_damaged(fence, &orphan.name, Damaged::All).await?;
     let mut out_of_reach = false;
-    let mut by_place: BTreeMap<i64, Vec<Leftover>> = BTreeMap::new();
-    for id in ids {
-        by_place.entry(id.place).or_default().push(id);
+    let mut by_place: BTreeMap<Arc<Place>, Vec<String>> = BTreeMap::new();
+    for held in held {
+        by_place.entry(held.place).or_default().extend(held.ids);
     }
-    for (number, ids) in by_place {
-        let place = engine.ledger.call(move |ledger| ledger.place(number)).await?;
+    for (place, ids) in by_place {
         let Some(store) = engine.store_of(&place).await else {
             out_of_reach = true;
             stats.note(format!(
@@ -134,20 +141,14 @@ async fn deal_with(
             if engine.cancel.is_cancelled() {
                 return Err(StageError::cancelled("engine"));
             }
-            let names: Vec<String> = batch.iter().map(|id| id.id.clone()).collect();
-            store.delete(&place.namespace, &names).await?;
-            stats.count(|counts| counts.vectors_deleted += names.len() as u64);
+            store.delete(&place.namespace, batch).await?;
+            stats.count(|counts| counts.vectors_deleted += batch.len() as u64);
         }
     }
     if !out_of_reach {
-        let files = forget(engine, orphan).await?;
+        let files = state.remove_project(fence, &orphan.name).await?;
         stats.count(|counts| counts.files_removed += files);
         stats.note(format!("project `{}` was removed", orphan.name));
     }
     Ok(true)
-}
-
-async fn forget(engine: &Engine, orphan: &OrphanProject) -> StageResult<u64> {
-    let (id, name) = (orphan.id, orphan.name.clone());
-    engine.ledger.call(move |ledger| ledger.remove_project((id, &name))).await
 }

@@ -16,7 +16,6 @@ use super::setup::{Candidate, Engine, Options, Project};
 use super::stats::failure;
 use crate::model::{Fingerprint, StageError, StageResult};
 use crate::plan::{Plan, ProjectPlan};
-use crate::state::SqliteState;
 
 /// Plans these projects. `exact`: contents are fetched and chunked, so that chunks, texts and
 /// tokens are counted; without it they are, where reading contents costs nothing (local Git).
@@ -33,11 +32,13 @@ pub async fn plan(
     }
     let options = Arc::new(options);
     let mut projects = Vec::new();
-    let mut basis = vec![engine.ledger.call(SqliteState::revision).await?.to_string()];
+    let mut basis = Vec::new();
     let mut all_exact = true;
     let mut sent = Sent::default();
     for candidate in candidates {
         basis.push(candidate.name.clone());
+        let recorded = engine.state.repositories(&candidate.name).await?;
+        basis.extend(recorded.iter().map(|row| format!("{} {}", row.name, row.revision)));
         let planned = match candidate.project {
             Ok(project) => {
                 basis.push(project.basis.to_string());
@@ -84,7 +85,7 @@ async fn plan_project(
     out: Option<&mut PlanWriter>,
 ) -> StageResult<ProjectPlan> {
     let name = project.name().to_owned();
-    let run = match ProjectRun::begin(Arc::clone(engine), project, Arc::clone(options), true).await {
+    let run = match ProjectRun::begin(Arc::clone(engine), project, Arc::clone(options), None).await {
         Ok(run) => run,
         Err(error) => return Ok(failed(&name, &error)),
     };

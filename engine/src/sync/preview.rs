@@ -1,5 +1,6 @@
 //! Adds up what a run would do: the bill, the files with their reasons, and the plan to be saved.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,7 +14,7 @@ use super::project::Consumer;
 use super::project_run::ProjectRun;
 use super::remove::{preview_deletions, reached};
 use super::saved::{PlanWriter, ProjectEnd};
-use crate::model::StageResult;
+use crate::model::{Fingerprint, Place, StageResult};
 use crate::plan::{
     Action, FilePlan, ProjectPlan, Reason, RecipeParts, RecordedState, Removal, RepositoryPlan,
     RepositoryTask, Write,
@@ -90,9 +91,10 @@ impl Consumer for Preview<'_> {
         let samples = std::mem::take(&mut sums.samples);
         add_samples(&self.run, samples, &mut sums.bill).await?;
         let (removed, leftovers) = preview_deletions(&self.run, &guard.removed).await?;
-        let places = removed.iter().chain(&leftovers).map(|one| one.place).chain(sums.bill.places());
-        let reaches = reached(&self.run, places.collect::<Vec<_>>()).await?;
-        sums.bill.deletions(self.run.place_id, removed, leftovers, &reaches);
+        let places = removed.iter().chain(&leftovers).map(|one| Arc::clone(&one.place));
+        let places: BTreeSet<Arc<Place>> = places.chain(sums.bill.places()).collect();
+        let reaches = reached(&self.run, places).await?;
+        sums.bill.deletions(&self.run.place, removed, leftovers, &reaches);
         let plan = &mut sums.plan;
         list(plan, &guard.removed, Action::Remove);
         list(plan, &guard.withheld, Action::Withhold);
@@ -138,6 +140,12 @@ fn leave_out(repository: &mut RepositoryPlan, left_out: &LeftOut) {
 }
 
 async fn repository_plan(run: &Arc<ProjectRun>, task: &RepositoryTask) -> StageResult<RepositoryPlan> {
+    let before = task.diff.writes.iter().filter_map(|write| match &write.reason {
+        Reason::Recipe(old) => Some(old.clone()),
+        _ => None,
+    });
+    let before: HashSet<Fingerprint> = before.collect();
+    let before = run.state.recipes(before.into_iter().collect()).await?;
     let mut files = Vec::with_capacity(task.diff.writes.len());
     for write in &task.diff.writes {
         let action = match (write.is_new, &write.moved_from) {
@@ -149,7 +157,7 @@ async fn repository_plan(run: &Arc<ProjectRun>, task: &RepositoryTask) -> StageR
             action,
             path: write.desired.entry.path.clone(),
             from: write.moved_from.clone(),
-            reason: reason(run, write).await?,
+            reason: reason(run, write, &before),
         });
     }
     Ok(RepositoryPlan {
@@ -161,8 +169,9 @@ async fn repository_plan(run: &Arc<ProjectRun>, task: &RepositoryTask) -> StageR
     })
 }
 
-async fn reason(run: &Arc<ProjectRun>, write: &Write) -> StageResult<String> {
-    Ok(match &write.reason {
+/// The reason to write a file. `before`: what the recipes of the recorded files are made of.
+fn reason(run: &ProjectRun, write: &Write, before: &HashMap<Fingerprint, String>) -> String {
+    match &write.reason {
         Reason::New if write.moved_from.is_some() => "moved".to_owned(),
         Reason::New => "new".to_owned(),
         Reason::Content => "content".to_owned(),
@@ -177,13 +186,11 @@ async fn reason(run: &Arc<ProjectRun>, write: &Write) -> StageResult<String> {
         }
         .to_owned(),
         Reason::Recipe(old) => {
-            let old = old.clone();
-            let parts = run.ledger(move |ledger, _| ledger.recipe_parts(&old)).await?;
-            let old: Option<RecipeParts> = parts.and_then(|json| serde_json::from_str(&json).ok());
+            let old: Option<RecipeParts> = before.get(old).and_then(|json| serde_json::from_str(json).ok());
             match (old, run.recipes.of(&write.desired.entry.path)) {
                 (Some(old), Some(new)) => FilePlan::recipe_reason(&new.parts.difference(&old)),
                 _ => "recipe".to_owned(),
             }
         }
-    })
+    }
 }

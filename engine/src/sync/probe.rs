@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use async_trait::async_trait;
+
 use super::setup::{Candidate, Project};
 use crate::model::{StageError, StageResult, StoredAnswer};
 use crate::source::AnswerCache;
@@ -80,10 +82,11 @@ async fn probe_project(project: &Project, asked: &mut BTreeSet<String>, probes: 
 /// Asks without conditions, and keeps nothing.
 struct NoAnswers;
 
+#[async_trait]
 impl AnswerCache for NoAnswers {
-    fn get(&self, _key: &str) -> Option<StoredAnswer> {
+    async fn get(&self, _key: &str) -> Option<StoredAnswer> {
         None
     }
 
-    fn put(&self, _key: &str, _answer: &StoredAnswer) {}
+    async fn put(&self, _key: &str, _answer: &StoredAnswer) {}
 }

@@ -47,9 +47,8 @@ pub(crate) async fn drive(
     saved: Option<SavedProject>,
     consumer: &dyn Consumer,
 ) -> StageResult<()> {
-    adopt(run).await?;
-    let vectors_before = run.ledger(|ledger, (id, _)| ledger.vector_count(id)).await?;
-    let Discovery { listed, mut missing } = survey(run).await?;
+    let before = adopt(run).await?;
+    let Discovery { listed, mut missing } = survey(run, before.selection.clone()).await?;
     run.stats.count(|counts| counts.repositories = listed.len() as u64);
     let ends = Mutex::new(Ends::default());
     if let Some(saved) = saved {
@@ -64,7 +63,7 @@ pub(crate) async fn drive(
         as_they_come(run, tasks.map_ok(Origin::Saved).boxed(), consumer, &ends).await?;
     } else {
         run.emit(Event::Expected { phase: Phase::List, n: listed.len() as u64 });
-        let budget = spending::budget(run).await?;
+        let budget = spending::budget(run, &before);
         let origins = listed.into_iter().map(|listed| Origin::Listed(Box::new(listed)));
         if run.options.spending.is_idle(budget) {
             as_they_come(run, stream::iter(origins.map(Ok)).boxed(), consumer, &ends).await?;
@@ -74,7 +73,7 @@ pub(crate) async fn drive(
     }
     run.check_stopped()?;
     let ends = ends.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let removals = decide_removals(run, ends, missing, vectors_before).await?;
+    let removals = decide_removals(run, ends, missing, before.vectors).await?;
     consumer.removals(removals).await
 }
 

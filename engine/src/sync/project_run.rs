@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use async_trait::async_trait;
 use chrono::Utc;
 use tokio_util::sync::CancellationToken;
 
@@ -9,22 +10,21 @@ use super::budget::Share;
 use super::findings::Findings;
 use super::setup::{Engine, Options, Project, Recipes};
 use super::stats::RunStats;
-use crate::model::{Event, Fingerprint, Place, StageError, StageResult, Withheld};
+use crate::model::{ErrorKind, Event, Fingerprint, Place, StageError, StageResult, StoredAnswer, Withheld};
 use crate::source::AnswerCache;
-use crate::state::{ProjectKey, SqliteState};
+use crate::state::{Fence, FileKey, ProjectState, State};
 
 /// What the tasks of one project's run share.
 pub(crate) struct ProjectRun {
     pub(crate) engine: Arc<Engine>,
     pub(crate) project: Arc<Project>,
     pub(crate) options: Arc<Options>,
-    ledger: Arc<SqliteState>,
-    /// The project's number in the ledger.
-    pub(crate) id: i64,
+    /// What is recorded of the project: the engine's state, or a scratch one for a plan of a new project.
+    pub(crate) state: Arc<dyn State>,
+    /// Allows writing to the state; `None` for a plan that may not.
+    fence: Option<Fence>,
     /// Where its vectors belong.
     pub(crate) place: Place,
-    /// The same by its number in the ledger.
-    pub(crate) place_id: i64,
     pub(crate) recipes: Recipes,
     /// Components of a vector.
     pub(crate) dimensions: usize,
@@ -48,15 +48,16 @@ pub(crate) struct ProjectRun {
 }
 
 impl ProjectRun {
-    /// Checks, before any cost, that embedder and store fit together, and enters the project and
-    /// its place into the ledger. A plan (`dry`) enters nothing: where the ledger does not know the
-    /// project, it works on a scratch ledger in memory.
+    /// Checks, before any cost, that embedder and store fit together, and records the project and its place in
+    /// the state. A plan has no `fence` and records nothing: if the state does not know the project, it works
+    /// on a scratch state in memory.
     pub(crate) async fn begin(
         engine: Arc<Engine>,
         project: Arc<Project>,
         options: Arc<Options>,
-        dry: bool,
+        fence: Option<Fence>,
     ) -> StageResult<Arc<Self>> {
+        let dry = fence.is_none();
         let dimensions = project.embedder().dimensions().await?;
         let store_exists = if dry {
             project.store.peek(dimensions).await?
@@ -65,16 +66,15 @@ impl ProjectRun {
             true
         };
         let place = project.store.place(&project.row.namespace).await?;
-        let entered = if dry { peek(&engine, &project, &place).await? } else { None };
-        let (ledger, (id, place_id)) = match entered {
-            Some(ids) => (Arc::clone(&engine.ledger), ids),
-            None if dry => {
-                let scratch = Arc::new(SqliteState::in_memory()?);
-                let ids = enter(&scratch, &project, &place).await?;
-                (scratch, ids)
-            }
-            None => (Arc::clone(&engine.ledger), enter(&engine.ledger, &project, &place).await?),
-        };
+        let mut state = Arc::clone(&engine.state);
+        let mut own_fence = fence;
+        if dry && state.project(project.name(), &place).await?.is_none() {
+            state = state.scratch()?;
+            own_fence = Some(state.lease(&[]).await?.map_err(StageError::from)?.fence());
+        }
+        if let Some(fence) = own_fence {
+            state.enter_project(fence, &project.row, &place, Utc::now()).await?;
+        }
         let stop = engine.cancel.child_token();
         let recipes = Recipes::new(Arc::clone(&project));
         let basis = recipes.basis();
@@ -84,10 +84,9 @@ impl ProjectRun {
             engine,
             project,
             options,
-            ledger,
-            id,
+            state,
+            fence: own_fence,
             place,
-            place_id,
             recipes,
             dimensions,
             in_flight,
@@ -103,9 +102,9 @@ impl ProjectRun {
         }))
     }
 
-    /// True for a plan on a scratch ledger, into which it may write.
+    /// True for a plan on a scratch state, into which it may write.
     pub(crate) fn is_scratch(&self) -> bool {
-        !Arc::ptr_eq(&self.ledger, &self.engine.ledger)
+        self.dry && self.fence.is_some()
     }
 
     /// The project's name.
@@ -113,19 +112,17 @@ impl ProjectRun {
         self.project.name()
     }
 
-    /// How the ledger wants the project.
-    pub(crate) fn key(&self) -> ProjectKey<'_> {
-        (self.id, self.name())
+    /// What allows writing to the state.
+    pub(crate) fn fence(&self) -> StageResult<Fence> {
+        self.fence.ok_or_else(|| {
+            StageError::new("engine", ErrorKind::Bug, "a plan was about to write to the state")
+        })
     }
 
-    /// Blocking work on the ledger.
-    pub(crate) async fn ledger<T, F>(self: &Arc<Self>, work: F) -> StageResult<T>
-    where
-        T: Send + 'static,
-        F: FnOnce(&SqliteState, ProjectKey<'_>) -> StageResult<T> + Send + 'static,
-    {
-        let run = Arc::clone(self);
-        self.ledger.call(move |ledger| work(ledger, run.key())).await
+    /// How the project stands.
+    pub(crate) async fn project_state(&self) -> StageResult<ProjectState> {
+        let state = self.state.project(self.name(), &self.place).await?;
+        Ok(state.unwrap_or_default())
     }
 
     pub(crate) fn emit(&self, event: Event) {
@@ -159,8 +156,7 @@ impl ProjectRun {
             path: Some(path.to_owned()),
             error: line.clone(),
         });
-        let (repository, path) = (repository.to_owned(), path.to_owned());
-        self.ledger(move |ledger, (id, _)| ledger.record_failure(id, &repository, &path, &line)).await
+        self.state.record_failure(self.fence()?, self.name(), &FileKey::new(repository, path), &line).await
     }
 
     pub(crate) fn note(&self, note: String) {
@@ -222,45 +218,23 @@ impl ProjectRun {
     }
 }
 
-/// The numbers of a project and its place, entered where they are new.
-async fn enter(ledger: &Arc<SqliteState>, project: &Arc<Project>, place: &Place) -> StageResult<(i64, i64)> {
-    let (project, place) = (Arc::clone(project), place.clone());
-    ledger
-        .call(move |ledger| Ok((ledger.put_project(&project.row, Utc::now())?, ledger.place_id(&place)?)))
-        .await
+/// Conditional answers kept in the state. A failing state only costs requests here; it fails the run where it
+/// matters.
+pub(crate) struct StateAnswers {
+    pub(crate) state: Arc<dyn State>,
+    /// `None`: nothing is written.
+    pub(crate) fence: Option<Fence>,
 }
 
-/// The same without entering anything; none: the ledger does not know the project. A place that it
-/// does not know holds nothing: -1 is no place's number.
-async fn peek(engine: &Engine, project: &Arc<Project>, place: &Place) -> StageResult<Option<(i64, i64)>> {
-    let (project, place) = (Arc::clone(project), place.clone());
-    engine
-        .ledger
-        .call(move |ledger| {
-            let Some(id) = ledger.project_id(project.name())? else { return Ok(None) };
-            Ok(Some((id, ledger.find_place(&place)?.unwrap_or(-1))))
-        })
-        .await
-}
-
-/// Conditional answers kept in the ledger. A failing ledger only costs requests here; it fails the
-/// run where it matters.
-pub(crate) struct LedgerAnswers {
-    pub(crate) ledger: Arc<SqliteState>,
-    /// True for a plan: nothing is written.
-    pub(crate) dry: bool,
-}
-
-impl AnswerCache for LedgerAnswers {
-    fn get(&self, key: &str) -> Option<crate::model::StoredAnswer> {
-        self.ledger.answer(key).ok().flatten()
+#[async_trait]
+impl AnswerCache for StateAnswers {
+    async fn get(&self, key: &str) -> Option<StoredAnswer> {
+        self.state.answer(key).await.ok().flatten()
     }
 
-    fn put(&self, key: &str, answer: &crate::model::StoredAnswer) {
-        if self.dry {
-            return;
-        }
-        if let Err(error) = self.ledger.put_answer(key, answer) {
+    async fn put(&self, key: &str, answer: &StoredAnswer) {
+        let Some(fence) = self.fence else { return };
+        if let Err(error) = self.state.put_answer(fence, key, answer, Utc::now()).await {
             tracing::warn!(error = %error.one_line(), "cannot keep an answer");
         }
     }

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::project_run::ProjectRun;
-use crate::model::{Event, StageError, StageResult};
+use crate::model::{Event, Place, StageError, StageResult};
 use crate::plan::Removal;
-use crate::state::{FileKey, Leftover, ProjectKey, SqliteState};
+use crate::state::{Damaged, FileKey, IdsOf, Leftover, PlacedIds};
 use crate::store::VectorStore;
 
 /// Deletes the vectors of files, wherever they are, then forgets the files.
@@ -17,29 +17,22 @@ pub(crate) async fn remove_files(run: &Arc<ProjectRun>, files: Vec<Removal>) -> 
     // Enough files that their ids fill one or two calls of any store.
     for batch in files.chunks(200) {
         run.check_stopped()?;
-        let keys: Vec<(String, String)> =
-            batch.iter().map(|file| (file.repository.clone(), file.path.clone())).collect();
-        let asked = keys.clone();
-        let ids = run
-            .ledger(move |ledger, project| {
-                // A file that is wanted again after a kill in the middle of this is not whole.
-                ledger.mark_damaged(project.0, &asked)?;
-                ids_of(ledger, project, asked)
-            })
-            .await?;
-        let mut by_place: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+        let keys: Vec<FileKey> = batch.iter().map(key).collect();
+        // A file that is wanted again after a kill in the middle of this is not whole.
+        run.state.mark_damaged(run.fence()?, run.name(), Damaged::Files(keys.clone())).await?;
+        let mut by_place: BTreeMap<Arc<Place>, Vec<String>> = BTreeMap::new();
         let mut left = Vec::new();
-        for (leftover, repository, path) in ids {
-            if stores.of(run, leftover.place).await?.is_some() {
-                by_place.entry(leftover.place).or_default().push(leftover.id);
+        for ids in run.state.ids(run.name(), IdsOf::Files(keys.clone())).await? {
+            if stores.of(run, &ids.place).await.is_some() {
+                by_place.entry(ids.place).or_default().extend(ids.ids);
             } else {
-                left.push((leftover, repository, path));
+                left.push(ids);
             }
         }
         for (place, ids) in by_place {
-            delete(run, &mut stores, place, &ids).await?;
+            delete(run, &mut stores, &place, &ids).await?;
         }
-        run.ledger(move |ledger, project| ledger.remove_files(project, &keys, &left)).await?;
+        run.state.remove_files(run.fence()?, run.name(), keys, left).await?;
         for file in batch {
             // A path that never had vectors was never in the index.
             if file.vectors > 0 && !file.moved {
@@ -55,19 +48,8 @@ pub(crate) async fn remove_files(run: &Arc<ProjectRun>, files: Vec<Removal>) -> 
     Ok(())
 }
 
-/// Every id of these files, in whatever place, each with repository and path.
-fn ids_of(
-    ledger: &SqliteState,
-    project: ProjectKey<'_>,
-    files: Vec<(String, String)>,
-) -> StageResult<Vec<(Leftover, String, String)>> {
-    let mut ids = Vec::new();
-    for (repository, path) in files {
-        for id in ledger.all_ids(project, &FileKey { repository: &repository, path: &path })? {
-            ids.push((id, repository.clone(), path.clone()));
-        }
-    }
-    Ok(ids)
+fn key(file: &Removal) -> FileKey {
+    FileKey::new(&file.repository, &file.path)
 }
 
 /// What [`remove_files`] and [`clean_leftovers`] would delete: the ids of the files, and those that
@@ -76,24 +58,21 @@ pub(crate) async fn preview_deletions(
     run: &Arc<ProjectRun>,
     removed: &[Removal],
 ) -> StageResult<(Vec<Leftover>, Vec<Leftover>)> {
-    let keys: Vec<(String, String)> =
-        removed.iter().map(|file| (file.repository.clone(), file.path.clone())).collect();
-    run.ledger(move |ledger, project| {
-        let removed = ids_of(ledger, project, keys)?.into_iter().map(|(id, ..)| id).collect();
-        Ok((removed, ledger.leftovers(project.1)?))
-    })
-    .await
+    let removed = run.state.ids(run.name(), IdsOf::Files(removed.iter().map(key).collect())).await?;
+    let leftovers = run.state.ids(run.name(), IdsOf::Leftovers).await?;
+    let each = |ids: Vec<PlacedIds>| ids.into_iter().flat_map(PlacedIds::each).collect();
+    Ok((each(removed), each(leftovers)))
 }
 
 /// Those of the places that a store of the file reaches.
 pub(crate) async fn reached(
     run: &Arc<ProjectRun>,
-    places: impl IntoIterator<Item = i64>,
-) -> StageResult<HashSet<i64>> {
+    places: BTreeSet<Arc<Place>>,
+) -> StageResult<HashSet<Arc<Place>>> {
     let mut stores = Stores::default();
     let mut reached = HashSet::new();
-    for place in places.into_iter().collect::<BTreeSet<i64>>() {
-        if stores.of(run, place).await?.is_some() {
+    for place in places {
+        if stores.of(run, &place).await.is_some() {
             reached.insert(place);
         }
     }
@@ -102,37 +81,39 @@ pub(crate) async fn reached(
 
 /// Deletes what moved files left behind in other places; reports places that nothing reaches.
 pub(crate) async fn clean_leftovers(run: &Arc<ProjectRun>) -> StageResult<()> {
-    let leftovers = run.ledger(|ledger, (_, name)| ledger.leftovers(name)).await?;
-    let mut by_place: BTreeMap<i64, Vec<Leftover>> = BTreeMap::new();
+    let leftovers = run.state.ids(run.name(), IdsOf::Leftovers).await?;
+    let mut by_place: BTreeMap<Arc<Place>, Vec<String>> = BTreeMap::new();
     for leftover in leftovers {
-        by_place.entry(leftover.place).or_default().push(leftover);
+        by_place.entry(leftover.place).or_default().extend(leftover.ids);
     }
     let mut stores = Stores::default();
-    for (place, leftovers) in by_place {
+    for (place, ids) in by_place {
         run.check_stopped()?;
-        if stores.of(run, place).await?.is_none() {
-            let place = run.ledger(move |ledger, _| ledger.place(place)).await?;
+        if stores.of(run, &place).await.is_none() {
             run.note(format!(
                 "orphan place {place}: no stage of the file reaches it any more; {} vectors of `{}` are left there. \
                  To clean it, put a stage back that reaches it (kind `{}`) and run again",
-                leftovers.len(),
+                ids.len(),
                 run.name(),
                 place.kind,
             ));
             continue;
         }
-        for batch in leftovers.chunks(1000) {
-            let ids: Vec<String> = batch.iter().map(|leftover| leftover.id.clone()).collect();
-            delete(run, &mut stores, place, &ids).await?;
-            let done = batch.to_vec();
-            run.ledger(move |ledger, _| ledger.close_leftovers(&done)).await?;
+        for batch in ids.chunks(1000) {
+            delete(run, &mut stores, &place, batch).await?;
+            run.state.close_leftovers(run.fence()?, run.name(), &place, batch.to_vec()).await?;
         }
     }
     Ok(())
 }
 
-async fn delete(run: &Arc<ProjectRun>, stores: &mut Stores, place: i64, ids: &[String]) -> StageResult<()> {
-    let Some((store, namespace)) = stores.of(run, place).await? else {
+async fn delete(
+    run: &Arc<ProjectRun>,
+    stores: &mut Stores,
+    place: &Arc<Place>,
+    ids: &[String],
+) -> StageResult<()> {
+    let Some((store, namespace)) = stores.of(run, place).await else {
         return Err(StageError::local("engine", "a place went out of reach"));
     };
     for batch in ids.chunks(store.limits().ids_per_delete.max(1)) {
@@ -142,32 +123,30 @@ async fn delete(run: &Arc<ProjectRun>, stores: &mut Stores, place: i64, ids: &[S
     Ok(())
 }
 
-type Reached = Option<(Arc<dyn VectorStore>, String)>;
-
 /// The stores that reach places, asked once for each.
 #[derive(Default)]
 struct Stores {
-    known: HashMap<i64, Reached>,
+    known: HashMap<Arc<Place>, Option<Arc<dyn VectorStore>>>,
 }
 
 impl Stores {
-    async fn of(
+    /// The store that reaches a place, and the place's namespace.
+    async fn of<'a>(
         &mut self,
         run: &Arc<ProjectRun>,
-        place: i64,
-    ) -> StageResult<Option<(&Arc<dyn VectorStore>, &str)>> {
-        let reached = match self.known.entry(place) {
+        place: &'a Arc<Place>,
+    ) -> Option<(Arc<dyn VectorStore>, &'a str)> {
+        let reached = match self.known.entry(Arc::clone(place)) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => {
-                let reached = if place == run.place_id {
-                    Some((Arc::clone(&run.project.store), run.place.namespace.clone()))
+                let reached = if **place == run.place {
+                    Some(Arc::clone(&run.project.store))
                 } else {
-                    let place = run.ledger(move |ledger, _| ledger.place(place)).await?;
-                    run.engine.store_of(&place).await.map(|store| (store, place.namespace))
+                    run.engine.store_of(place).await
                 };
                 unknown.insert(reached)
             }
         };
-        Ok(reached.as_ref().map(|(store, namespace)| (store, namespace.as_str())))
+        reached.clone().map(|store| (store, place.namespace.as_str()))
     }
 }

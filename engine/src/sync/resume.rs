@@ -79,8 +79,7 @@ pub(crate) async fn resume(run: &Arc<ProjectRun>, saved: Resumable) -> StageResu
             "repository `{name}` has moved on to {head} since the plan was made; the next run indexes that"
         ));
     }
-    let seen = entry.clone();
-    run.ledger(move |ledger, (id, _)| ledger.saw_head(id, &seen, head, Utc::now())).await?;
+    run.state.saw_head(run.fence()?, run.name(), &entry, head, Utc::now()).await?;
     task.entry = entry;
     Ok(RepoState::Changed(Box::new(task)))
 }

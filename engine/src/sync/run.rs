@@ -21,7 +21,7 @@ use super::setup::{Candidate, Engine, Options, Project};
 use super::stats::RunStats;
 use super::writer::Writer;
 use crate::model::{ErrorKind, Event, EventSink, Outcome, ProjectReport, Report, StageError, StageResult};
-use crate::state::NewRun;
+use crate::state::{Fence, NewRun, ProjectEnd};
 
 /// Events kept for the history of a run.
 const KEPT_EVENTS: usize = 200;
@@ -30,9 +30,10 @@ const KEPT_EVENTS: usize = 200;
 /// options, and does nothing else.
 ///
 /// Fails, before anything was done, if the ledger cannot be used or the saved plan is refused. Whatever happens
-/// in a project is in its part of the report. The caller holds the run lock.
+/// in a project is in its part of the report. `fence` is that of a lease on all of them.
 pub async fn run(
     engine: Arc<Engine>,
+    fence: Fence,
     candidates: Vec<Candidate>,
     options: Options,
     saved: Option<SavedPlan>,
@@ -48,11 +49,12 @@ pub async fn run(
     let started_at = Utc::now();
     let id = options.id.clone().unwrap_or_else(|| run_id(started_at));
     let span = tracing::info_span!("run", run = %id, trigger);
-    run_all(engine, candidates, options, saved, (id, trigger, started_at)).instrument(span).await
+    run_all(engine, fence, candidates, options, saved, (id, trigger, started_at)).instrument(span).await
 }
 
 async fn run_all(
     engine: Arc<Engine>,
+    fence: Fence,
     candidates: Vec<Candidate>,
     options: Options,
     saved: Option<SavedPlan>,
@@ -65,8 +67,7 @@ async fn run_all(
         project: only_one(&candidates),
         trigger: trigger.to_owned(),
     };
-    let keep = engine.history;
-    engine.ledger.call(move |ledger| ledger.start_run(&begun, keep, started_at)).await?;
+    engine.state.start_run(fence, &begun, engine.history, started_at).await?;
     let (engine, kept) = keep_events(&engine);
 
     let options = Arc::new(options);
@@ -79,7 +80,7 @@ async fn run_all(
                     (Arc::clone(&engine), Arc::clone(project), Arc::clone(&options));
                 let span = tracing::info_span!("project", project = project.name());
                 let part = saved.as_ref().map(|saved| saved.project(project.name()));
-                let work = async move { (index, run_project(engine, project, options, part).await) };
+                let work = async move { (index, run_project(engine, fence, project, options, part).await) };
                 tasks.spawn(work.instrument(span));
             }
             Err(error) => {
@@ -109,7 +110,7 @@ async fn run_all(
     settle(&candidates, &parts).await;
     if options.whole_file {
         let planned = saved.as_ref().map(SavedPlan::orphans);
-        parts.extend(orphan_projects(&engine, &options, planned).await);
+        parts.extend(orphan_projects(&engine, fence, &options, planned).await);
     }
     let outcome = parts.iter().map(|project| project.outcome).max().unwrap_or(Outcome::Done);
     let report = Report {
@@ -121,10 +122,7 @@ async fn run_all(
         projects: parts,
     };
     let events = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
-    let recorded = report.clone();
-    if let Err(error) =
-        engine.ledger.call(move |ledger| ledger.finish_run(&recorded, &events, Utc::now())).await
-    {
+    if let Err(error) = engine.state.finish_run(fence, &report, events, Utc::now()).await {
         // What was done is recorded file by file; only the history lacks this run.
         tracing::error!(error = %error.one_line(), "cannot record the run's end");
     }
@@ -140,11 +138,12 @@ fn only_one(candidates: &[Candidate]) -> Option<String> {
     }
 }
 
-/// A new run's id: sortable by time, unique among processes and within this one.
-pub fn run_id(now: chrono::DateTime<Utc>) -> String {
+/// A new run's id: sortable by time, and unique among all processes of all machines.
+pub fn run_id(now: DateTime<Utc>) -> String {
     static MADE: AtomicU32 = AtomicU32::new(0);
     let made = MADE.fetch_add(1, Ordering::Relaxed) & 0xfff;
-    format!("{}-{:05x}{made:03x}", now.format("%Y%m%dT%H%M%S%3f"), std::process::id() & 0xf_ffff)
+    let random = getrandom::u32().unwrap_or_else(|_| std::process::id());
+    format!("{}-{random:08x}{made:03x}", now.format("%Y%m%dT%H%M%S%3f"))
 }
 
 type Kept = Arc<Mutex<Vec<(chrono::DateTime<Utc>, Event)>>>;
@@ -192,6 +191,7 @@ async fn notify(candidates: &[Candidate], report: &Report) {
 
 async fn run_project(
     engine: Arc<Engine>,
+    fence: Fence,
     project: Arc<Project>,
     options: Arc<Options>,
     saved: Option<SavedProject>,
@@ -200,8 +200,8 @@ async fn run_project(
     for chunker in &project.chunkers {
         chunker.begin_run();
     }
-    let (events, ledger) = (engine.events.clone(), Arc::clone(&engine.ledger));
-    let report = match ProjectRun::begin(engine, Arc::clone(&project), options, false).await {
+    let (events, state) = (engine.events.clone(), Arc::clone(&engine.state));
+    let report = match ProjectRun::begin(engine, Arc::clone(&project), options, Some(fence)).await {
         Ok(run) => {
             let error = work(&run, saved).await.err();
             // The first fatal error is the cause; what came after it are its consequences.
@@ -222,7 +222,7 @@ async fn run_project(
     };
     if report.outcome != Outcome::Done
         && project.source.reads_are_free()
-        && let Err(error) = count_behind(&project, &ledger).await
+        && let Err(error) = count_behind(&project, &*state).await
     {
         tracing::debug!(error = %error.one_line(), "cannot count commits");
     }
@@ -240,7 +240,8 @@ async fn work(run: &Arc<ProjectRun>, saved: Option<SavedProject>) -> StageResult
     while writers.join_next().await.is_some() {}
     result?;
     if !run.is_embedding_withheld() {
-        run.ledger(|ledger, (id, _)| ledger.first_run_ended(id, Utc::now())).await?;
+        let end = ProjectEnd { first_run_over: true, ..ProjectEnd::default() };
+        run.state.finish_project(run.fence()?, run.name(), end, Utc::now()).await?;
     }
     clean_leftovers(run).await
 }

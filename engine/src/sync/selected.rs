@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::project_run::ProjectRun;
+use super::setup::selection_fingerprint;
 use crate::model::StageResult;
 use crate::source::Listing;
 
@@ -17,11 +18,12 @@ pub(crate) async fn record_listing(run: &Arc<ProjectRun>, listing: &Listing) -> 
     let missing = listing.missing.iter().map(|repo| &repo.name);
     let refused = listing.refused.iter().map(|(repo, _)| &repo.name);
     let names: BTreeSet<String> = listed.chain(missing).chain(refused).cloned().collect();
-    run.ledger(move |ledger, (id, _)| ledger.record_selected(id, &names)).await
+    let selection = selection_fingerprint(&run.project.selection);
+    run.state.record_listing(run.fence()?, run.name(), names, selection.as_str()).await
 }
 
 /// Records what was found out. `complete`: the run came to its end.
 pub(crate) async fn record_findings(run: &Arc<ProjectRun>, complete: bool) -> StageResult<()> {
     let found = run.findings.take();
-    run.ledger(move |ledger, (id, _)| ledger.record_findings(id, &found, complete)).await
+    run.state.record_findings(run.fence()?, run.name(), found, complete).await
 }

@@ -15,7 +15,7 @@ use crate::model::{BranchRef, EventSink, Fingerprint, Place, SecretsMode, StageR
 use crate::notify::Notifier;
 use crate::plan::{Guard, Prune, RecipePart, RecipeParts, Selector, SpendingGuard};
 use crate::source::{Selection, Source};
-use crate::state::{ProjectRow, SqliteState};
+use crate::state::{ProjectRow, State};
 use crate::store::VectorStore;
 
 /// Bytes of metadata that are not the chunk's own: project, repository, path, ids, links. Paths
@@ -64,8 +64,8 @@ pub struct Candidate {
 /// What all projects of a run share.
 #[derive(Clone)]
 pub struct Engine {
-    /// The ledger.
-    pub ledger: Arc<SqliteState>,
+    /// What is recorded of all projects.
+    pub state: Arc<dyn State>,
     /// Every store that the file reaches, for cleaning places that projects have left.
     pub stores: Vec<Arc<dyn VectorStore>>,
     /// Bounds that all projects share.

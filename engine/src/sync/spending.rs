@@ -8,20 +8,17 @@ use super::project_run::ProjectRun;
 use crate::model::{GuardKind, StageResult, Withheld};
 pub(crate) use crate::plan::Budget;
 use crate::plan::{Exceeded, RepositoryTask, Spending, Write};
+use crate::state::ProjectState;
 
 /// Bytes of text in a chunk where the project has none to compare with; see `estimate`.
 const BYTES_PER_CHUNK: f64 = 900.0;
 /// How far the count from sizes may be below the true one, for chunks much smaller than before.
 const MARGIN: f64 = 8.0;
 
-/// What the guard compares with, read before the run's first write.
-pub(crate) async fn budget(run: &Arc<ProjectRun>) -> StageResult<Budget> {
-    let chunks = run
-        .ledger(|ledger, (id, _)| {
-            Ok(if ledger.first_run_is_over(id)? { Some(ledger.vector_count(id)?) } else { None })
-        })
-        .await?;
-    Ok(Budget { chunks, max_cost: run.project.max_cost })
+/// What the guard compares with: how the project stood before the run's first write.
+pub(crate) fn budget(run: &ProjectRun, before: &ProjectState) -> Budget {
+    let chunks = before.first_run_over.then_some(before.vectors);
+    Budget { chunks, max_cost: run.project.max_cost }
 }
 
 /// Decides whether the embeddings of these repositories are withheld. Contents are read and cut

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
-use super::project_run::{LedgerAnswers, ProjectRun};
+use super::project_run::{ProjectRun, StateAnswers};
 use super::selected::record_listing;
 use super::setup::{named, selection_fingerprint};
 use crate::model::{RepoEntry, StageError, StageResult};
@@ -30,25 +30,16 @@ pub(crate) struct Listed {
     pub(crate) known: Option<RepositoryRow>,
 }
 
-/// Lists what is selected and compares it with what the ledger knows.
-pub(crate) async fn survey(run: &Arc<ProjectRun>) -> StageResult<Discovery> {
+/// Lists what is selected and compares it with what is recorded. `last_selection`: the fingerprint of the
+/// selection of the last finished run.
+pub(crate) async fn survey(run: &Arc<ProjectRun>, last_selection: Option<String>) -> StageResult<Discovery> {
     let project = &run.project;
-    let answers = LedgerAnswers { ledger: Arc::clone(&run.engine.ledger), dry: run.dry };
+    let fence = if run.dry { None } else { Some(run.fence()?) };
+    let answers = StateAnswers { state: Arc::clone(&run.engine.state), fence };
     let listing = project.source.list(&project.selection, &answers, run.options.full).await?;
     record_listing(run, &listing).await?;
-    let (dry, selection) = (run.dry, selection_fingerprint(&project.selection).to_string());
-    let (mut rows, last_selection) = run
-        .ledger(move |ledger, (id, _)| {
-            let rows: BTreeMap<String, RepositoryRow> =
-                ledger.repositories(id)?.into_iter().map(|row| (row.name.clone(), row)).collect();
-            let last = ledger.last_selection(id)?;
-            // Recorded at the first listing, so that an edit before the first run has finished is detected.
-            if last.is_none() && !dry {
-                ledger.set_selection(id, &selection)?;
-            }
-            Ok((rows, last))
-        })
-        .await?;
+    let rows = run.state.repositories(run.name()).await?.into_iter();
+    let mut rows: BTreeMap<String, RepositoryRow> = rows.map(|row| (row.name.clone(), row)).collect();
 
     for (repo, error) in &listing.refused {
         rows.remove(&repo.name);
@@ -105,27 +96,32 @@ pub(crate) async fn survey(run: &Arc<ProjectRun>) -> StageResult<Discovery> {
     Ok(Discovery { listed, missing })
 }
 
-/// Reports a vanished repository, with its age.
-pub(crate) async fn report_orphan(run: &Arc<ProjectRun>, name: &str, cause: &str) -> StageResult<()> {
-    let repository = name.to_owned();
-    let dry = run.dry;
-    let since = run
-        .ledger(move |ledger, (id, _)| {
-            if dry {
-                return Ok(ledger.repository(id, &repository)?.and_then(|row| row.orphan_since));
-            }
-            ledger.mark_orphan(id, &repository, Utc::now()).map(Some)
-        })
-        .await?;
-    let days = since.map_or(0, |since| (Utc::now() - since).num_days());
-    let age = match days {
-        0 => "since today".to_owned(),
-        1 => "for 1 day".to_owned(),
-        n => format!("for {n} days"),
+/// Reports repositories that vanished, each with the cause, and since when they are missing.
+pub(crate) async fn report_orphans(
+    run: &Arc<ProjectRun>,
+    orphans: Vec<(String, &'static str)>,
+) -> StageResult<()> {
+    if orphans.is_empty() {
+        return Ok(());
+    }
+    let since: BTreeMap<String, DateTime<Utc>> = if run.dry {
+        let rows = run.state.repositories(run.name()).await?.into_iter();
+        rows.filter_map(|row| Some((row.name, row.orphan_since?))).collect()
+    } else {
+        let names = orphans.iter().map(|(name, _)| name.clone()).collect();
+        run.state.mark_orphans(run.fence()?, run.name(), names, Utc::now()).await?
     };
-    run.note(format!(
-        "repository `{name}` {cause} ({age}): its files stay searchable; remove them with `reposync apply --prune`"
-    ));
+    for (name, cause) in orphans {
+        let days = since.get(&name).map_or(0, |since| (Utc::now() - since).num_days());
+        let age = match days {
+            0 => "since today".to_owned(),
+            1 => "for 1 day".to_owned(),
+            n => format!("for {n} days"),
+        };
+        run.note(format!(
+            "repository `{name}` {cause} ({age}): its files stay searchable; remove them with `reposync apply --prune`"
+        ));
+    }
     Ok(())
 }
 

@@ -1,7 +1,6 @@
 //! Ledger and store side by side: holes and orphans; and mending them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -9,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::parts::ProjectStore;
 use super::stats::failure;
-use crate::model::{Place, ProjectVerify, StageError, StageResult};
-use crate::state::{FileIds, SqliteState};
+use crate::model::{ProjectVerify, StageError, StageResult};
+use crate::state::{Believed, Damaged, Fence, FileIds, FileKey, State};
 
 /// Ids in a fetch: what the smallest store takes by URL.
 const FETCH: usize = 100;
@@ -23,15 +22,15 @@ const SECOND_LOOK: Duration = Duration::from_secs(2);
 pub struct Finding {
     /// For the report.
     pub report: ProjectVerify,
-    /// Files with holes: repository and path.
-    pub damaged: Vec<(String, String)>,
+    /// Files with holes.
+    pub damaged: Vec<FileKey>,
     orphans: Vec<String>,
 }
 
 /// Compares what the ledger believes to be in each project's place with what is there. Writes
 /// nothing. `declared`: the names of all projects of the file.
 pub async fn check(
-    ledger: &Arc<SqliteState>,
+    state: &dyn State,
     projects: &[(String, StageResult<ProjectStore>)],
     declared: &[String],
     cancel: &CancellationToken,
@@ -44,7 +43,7 @@ pub async fn check(
             orphans: Vec::new(),
         };
         let result = match project {
-            Ok(project) => check_project(ledger, project, declared, cancel, &mut finding).await,
+            Ok(project) => check_project(state, project, declared, cancel, &mut finding).await,
             Err(error) => Err(error.clone()),
         };
         if let Err(error) = result {
@@ -56,7 +55,7 @@ pub async fn check(
 }
 
 async fn check_project(
-    ledger: &Arc<SqliteState>,
+    state: &dyn State,
     project: &ProjectStore,
     declared: &[String],
     cancel: &CancellationToken,
@@ -65,14 +64,12 @@ async fn check_project(
     let ProjectStore { project: name, namespace, store } = project;
     let place = store.place(namespace).await?;
     finding.report.place = place.to_string();
-    let (key, sought) = (name.clone(), place.clone());
-    let ids = ledger.call(move |ledger| believed(ledger, &key, &sought)).await?;
-    let Some(((all, open), own)) = ids else {
+    let Some(Believed { recorded, open, files: own }) = state.believed(name, &place).await? else {
         return Err(StageError::local("ledger", format!("the ledger knows nothing of {place} yet"))
             .hint("run `reposync apply` first: it takes in what the store holds"));
     };
     finding.report.checked = own.iter().map(|file| file.ids.len() as u64).sum();
-    let known: BTreeSet<String> = all.into_iter().chain(open).collect();
+    let known: BTreeSet<String> = recorded.into_iter().chain(open).collect();
 
     // What is there.
     let mut missing: HashMap<&str, &FileIds> =
@@ -123,32 +120,14 @@ async fn check_project(
     }
     let mut files: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     for file in missing.values() {
-        *files.entry((file.repository.as_str(), file.path.as_str())).or_default() += 1;
+        *files.entry((file.file.repository.as_str(), file.file.path.as_str())).or_default() += 1;
     }
     finding.report.missing = missing.len() as u64;
     for ((repository, path), holes) in files {
         example(&mut finding.report, || format!("missing: {holes} of {repository}:{path}"));
-        finding.damaged.push((repository.to_owned(), path.to_owned()));
+        finding.damaged.push(FileKey::new(repository, path));
     }
     Ok(())
-}
-
-/// The ids that the ledger believes to be in a place (of all projects: recorded, and of unknown state),
-/// and the files of this project there. `None`: it does not know the place; everything in the store
-/// would look like an orphan.
-#[expect(clippy::type_complexity, reason = "two lists of ids and the files")]
-fn believed(
-    ledger: &SqliteState,
-    project: &str,
-    place: &Place,
-) -> StageResult<Option<((Vec<String>, Vec<String>), Vec<FileIds>)>> {
-    let (Some(id), Some(place)) = (ledger.project_id(project)?, ledger.find_place(place)?) else {
-        return Ok(None);
-    };
-    if !ledger.is_adopted(id, place)? {
-        return Ok(None);
-    }
-    Ok(Some((ledger.ids_in_place(place)?, ledger.ids_of_files(id, place)?)))
 }
 
 fn example(report: &mut ProjectVerify, text: impl FnOnce() -> String) {
@@ -158,9 +137,10 @@ fn example(report: &mut ProjectVerify, text: impl FnOnce() -> String) {
 }
 
 /// Deletes orphans and marks files with holes, so that the next run writes them again (their
-/// vectors come from the cache). The caller holds the run lock, runs, and checks again.
+/// vectors come from the cache). The caller has the lease, runs, and checks again.
 pub async fn mend(
-    ledger: &Arc<SqliteState>,
+    state: &dyn State,
+    fence: Fence,
     projects: &[(String, StageResult<ProjectStore>)],
     findings: &mut [Finding],
 ) -> StageResult<()> {
@@ -170,13 +150,9 @@ pub async fn mend(
             project.store.delete(&project.namespace, ids).await?;
             finding.report.deleted += ids.len() as u64;
         }
-        let (name, damaged) = (name.clone(), finding.damaged.clone());
-        ledger
-            .call(move |ledger| match ledger.project_id(&name)? {
-                Some(id) => ledger.mark_damaged(id, &damaged),
-                None => Ok(()),
-            })
-            .await?;
+        if !finding.damaged.is_empty() {
+            state.mark_damaged(fence, name, Damaged::Files(finding.damaged.clone())).await?;
+        }
     }
     Ok(())
 }

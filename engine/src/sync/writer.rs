@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 use super::project_run::ProjectRun;
 use crate::model::{Event, Fingerprint, GitSha, Phase, Record, SkipReason, StageError, StageResult};
 use crate::plan::{Reason, RecordedState, Write};
-use crate::state::{FileKey, FileRow, FileStatus, HeldIds, StoredChunk};
+use crate::state::{FileIds, FileKey, FileRow, FileStatus, HeldIds, StoredChunk};
 
 /// How long a group that is not full waits for another file.
 const LINGER: Duration = Duration::from_millis(20);
@@ -36,8 +36,8 @@ pub(crate) struct FileWrite {
 }
 
 impl FileWrite {
-    fn key(&self) -> FileKey<'_> {
-        FileKey { repository: &self.repository, path: &self.write.desired.entry.path }
+    fn key(&self) -> FileKey {
+        FileKey::new(&self.repository, &self.write.desired.entry.path)
     }
 
     fn records(&self) -> impl Iterator<Item = (&str, &Fingerprint)> + Clone {
@@ -99,20 +99,16 @@ async fn write_all(run: Arc<ProjectRun>, mut queue: mpsc::Receiver<(FileWrite, A
 
 async fn write_group(run: Arc<ProjectRun>, group: Vec<(FileWrite, Answer)>, _call: OwnedSemaphorePermit) {
     let (files, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
-    let files = Arc::new(files);
-    let results = match write_files(&run, Arc::clone(&files)).await {
+    let results = match write_files(&run, &files).await {
         Ok(()) => files.iter().map(|_| Ok(())).collect(),
         // Something in the group is refused: find out what, file by file.
-        Err(error) if error.kind.is_item() && files.len() > 1 => match Arc::try_unwrap(files) {
-            Ok(files) => {
-                let mut results = Vec::with_capacity(files.len());
-                for file in files {
-                    results.push(write_files(&run, Arc::new(vec![file])).await);
-                }
-                results
+        Err(error) if error.kind.is_item() && files.len() > 1 => {
+            let mut results = Vec::with_capacity(files.len());
+            for file in &files {
+                results.push(write_files(&run, std::slice::from_ref(file)).await);
             }
-            Err(files) => files.iter().map(|_| Err(error.clone())).collect(),
-        },
+            results
+        }
         Err(error) => files.iter().map(|_| Err(error.clone())).collect::<Vec<_>>(),
     };
     for (answer, result) in answers.into_iter().zip(results) {
@@ -130,33 +126,22 @@ pub(crate) struct Step {
 }
 
 /// The four steps. A kill after any of them leaves open intents, and the next run finishes them.
-async fn write_files(run: &Arc<ProjectRun>, files: Arc<Vec<FileWrite>>) -> StageResult<()> {
-    let place = run.place_id;
-    let planned = Arc::clone(&files);
-    let steps = run
-        .ledger(move |ledger, project| {
-            planned
-                .iter()
-                .map(|file| {
-                    Ok(step(file.records(), file.believe(), &ledger.held_ids(project, place, &file.key())?))
-                })
-                .collect::<StageResult<Vec<Step>>>()
-        })
-        .await?;
-    let steps = Arc::new(steps);
+async fn write_files(run: &Arc<ProjectRun>, files: &[FileWrite]) -> StageResult<()> {
+    let (fence, project, place) = (run.fence()?, run.name(), &run.place);
+    let keys = files.iter().map(FileWrite::key).collect();
+    let held = run.state.held_ids_many(project, place, keys).await?;
+    let steps = files.iter().zip(&held).map(|(file, held)| step(file.records(), file.believe(), held));
+    let steps: Vec<Step> = steps.collect();
 
     // (1) The intents: of what is about to exist, and of what is about to be deleted. Without the
     // latter, a file that goes back to what is recorded after a kill would be taken for whole.
-    let (planned, these) = (Arc::clone(&files), Arc::clone(&steps));
-    if steps.iter().any(|step| !(step.upsert.is_empty() && step.stale.is_empty())) {
-        run.ledger(move |ledger, (_, project)| {
-            let intents = planned.iter().zip(these.iter()).map(|(file, step)| {
-                let upserted = step.upsert.iter().map(|&at| file.records[at].0.id.as_str());
-                (file.key(), upserted.chain(step.stale.iter().map(String::as_str)).collect())
-            });
-            ledger.open_intents(project, place, intents)
-        })
-        .await?;
+    let intents = files.iter().zip(&steps).map(|(file, step)| {
+        let upserted = step.upsert.iter().map(|&at| &file.records[at].0.id);
+        FileIds { file: file.key(), ids: upserted.chain(&step.stale).cloned().collect() }
+    });
+    let intents: Vec<FileIds> = intents.filter(|intent| !intent.ids.is_empty()).collect();
+    if !intents.is_empty() {
+        run.state.open_intents(fence, project, place, intents).await?;
     }
 
     // (2) The upsert.
@@ -181,13 +166,9 @@ async fn write_files(run: &Arc<ProjectRun>, files: Arc<Vec<FileWrite>>) -> Stage
     }
 
     // (4) The rows, and the intents closed.
-    let planned = Arc::clone(&files);
-    run.ledger(move |ledger, project| {
-        let rows: Vec<FileRow> = planned.iter().map(row).collect();
-        ledger.commit_files(project, place, &rows, Utc::now())
-    })
-    .await?;
-    for file in files.iter() {
+    let rows = files.iter().map(row).collect();
+    run.state.commit_files(fence, project, place, rows, Utc::now()).await?;
+    for file in files {
         recorded(run, file);
     }
     Ok(())
@@ -222,8 +203,7 @@ pub(crate) fn believes(write: &Write, full: bool) -> bool {
 
 fn row(file: &FileWrite) -> FileRow {
     FileRow {
-        repository: file.repository.clone(),
-        path: file.write.desired.entry.path.clone(),
+        file: file.key(),
         commit: file.commit,
         blob_sha: file.write.desired.entry.sha,
         recipe: file.write.desired.recipe.clone(),

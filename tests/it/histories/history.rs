@@ -9,11 +9,13 @@ use reposync::chunk::Chunker;
 use reposync::chunk::sentence::{SentenceChunker, SentenceSettings};
 use reposync::embed::{EmbedQueue, Embedder as _};
 use reposync::model::{
-    BranchRef, ByteSize, EventSink, Fingerprint, Outcome, PathMatcher, Report, SecretsMode, StageResult,
+    BranchRef, ByteSize, EventSink, Fingerprint, Outcome, PathMatcher, Report, SecretsMode, StageError,
+    StageResult,
 };
 use reposync::plan::{Action, Guard, Plan, Prune, Selector, SpendingGuard};
 use reposync::source::Selection;
-use reposync::state::{CacheKey, ProjectRow, SqliteState, SqliteVectorCache};
+use reposync::state::sqlite::{SqliteState, SqliteVectorCache};
+use reposync::state::{CacheKey, ProjectRow, State, VectorCache};
 use reposync::store::VectorStore;
 use reposync::sync::{Bounds, Candidate, Engine, Options, Project, plan, run};
 use serde_json::{Map, Value};
@@ -40,10 +42,10 @@ struct Settings {
 struct History {
     lab: Lab,
     settings: Settings,
-    ledger: Arc<SqliteState>,
-    cache: Arc<SqliteVectorCache>,
+    ledger: Arc<dyn State>,
     store: Arc<LabStore>,
-    _folder: tempfile::TempDir,
+    /// Of the cache.
+    folder: tempfile::TempDir,
 }
 
 type Index = BTreeMap<String, BTreeMap<String, (Vec<f32>, Map<String, Value>)>>;
@@ -76,9 +78,13 @@ impl History {
             ledger: lab.ledger(),
             lab,
             settings: Settings { chunk_size: 0, component: None, namespace: 0, model: 0 },
-            cache: Arc::new(SqliteVectorCache::open(folder.path(), ByteSize::mib(64))),
-            _folder: folder,
+            folder,
         }
+    }
+
+    /// The cache, as a new process opens it.
+    fn cache(&self) -> Arc<dyn VectorCache> {
+        Arc::new(SqliteVectorCache::open(self.folder.path(), ByteSize::mib(64)))
     }
 
     fn chunkers(&self) -> Vec<Arc<dyn Chunker>> {
@@ -98,7 +104,7 @@ impl History {
         &self,
         store: Arc<dyn VectorStore>,
         embedder: LabEmbedder,
-        cache: Option<Arc<SqliteVectorCache>>,
+        cache: Option<Arc<dyn VectorCache>>,
     ) -> Project {
         let wanted = self.lab.lock().wanted.clone();
         let exclude_patterns: Vec<String> =
@@ -152,7 +158,7 @@ impl History {
         let killed = self.lab.begin(fault, prune != Prune::No);
         let report = runtime().block_on(async {
             let embedder = LabEmbedder::new(Some(self.lab.clone()), self.settings.model);
-            let project = self.project(self.store.clone(), embedder, Some(self.cache.clone()));
+            let project = self.project(self.store.clone(), embedder, Some(self.cache()));
             tokio::select! {
                 biased;
                 () = killed.cancelled() => None,
@@ -174,7 +180,8 @@ impl History {
         let keys: Vec<CacheKey> =
             embedded.iter().map(|(identity, text)| CacheKey::of(identity, text)).collect();
         let mut lost = 0;
-        for (key, kept) in embedded.into_iter().zip(self.cache.contains_many(&keys)) {
+        let cached = runtime().block_on(self.cache().contains_many(keys));
+        for (key, kept) in embedded.into_iter().zip(cached) {
             let paid = outside.embedded[&key];
             let allowed = outside.allowed.entry(key).or_default();
             if !kept && *allowed < paid {
@@ -375,7 +382,7 @@ impl History {
         self.lab.begin(None, prune != Prune::No);
         runtime().block_on(async {
             let embedder = LabEmbedder::new(Some(self.lab.clone()), self.settings.model);
-            let project = self.project(self.store.clone(), embedder, Some(self.cache.clone()));
+            let project = self.project(self.store.clone(), embedder, Some(self.cache()));
             let (engine, candidates, options) = setup(Arc::clone(&self.ledger), project, full, prune);
             plan(engine, candidates, options, true, None).await.expect("a plan")
         })
@@ -400,7 +407,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 /// An engine over one project, and the options of a run.
 fn setup(
-    ledger: Arc<SqliteState>,
+    state: Arc<dyn State>,
     project: Project,
     full: bool,
     prune: Prune,
@@ -409,7 +416,7 @@ fn setup(
     let spending = SpendingGuard { max_new_texts_ratio: 0.5, allow_cost: false };
     let options = Options { full, prune, ..Options::new(guard, spending, vec![PROJECT.into()]) };
     let engine = Engine {
-        ledger,
+        state,
         stores: vec![Arc::clone(&project.store)],
         bounds: Bounds::default(),
         history: Duration::from_secs(3600),
@@ -420,9 +427,10 @@ fn setup(
     (Arc::new(engine), vec![candidate], options)
 }
 
-async fn go(ledger: Arc<SqliteState>, project: Project, full: bool, prune: Prune) -> StageResult<Report> {
-    let (engine, candidates, options) = setup(ledger, project, full, prune);
-    run(engine, candidates, options, None, "test").await
+async fn go(state: Arc<dyn State>, project: Project, full: bool, prune: Prune) -> StageResult<Report> {
+    let lease = state.lease(&[]).await?.map_err(StageError::from)?;
+    let (engine, candidates, options) = setup(state, project, full, prune);
+    run(engine, lease.fence(), candidates, options, None, "test").await
 }
 
 /// An undisturbed run does exactly what was planned.

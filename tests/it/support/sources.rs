@@ -44,12 +44,13 @@ impl Answers {
     }
 }
 
+#[async_trait]
 impl AnswerCache for Answers {
-    fn get(&self, key: &str) -> Option<StoredAnswer> {
+    async fn get(&self, key: &str) -> Option<StoredAnswer> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
-    fn put(&self, key: &str, answer: &StoredAnswer) {
+    async fn put(&self, key: &str, answer: &StoredAnswer) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), answer.clone());
     }
 }

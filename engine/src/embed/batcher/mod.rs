@@ -10,27 +10,22 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::Embedder;
 use super::embedded::{Embedded, is_usable};
-use crate::blocking::Lane;
 use crate::model::{ErrorKind, EventSink, StageError, StageResult, Vector};
-use crate::state::{CacheKey, SqliteVectorCache};
+use crate::state::{CacheKey, VectorCache};
 use task::{Batcher, Message, Request};
-
-/// Concurrent cache calls of projects: one running, one queued, since a cache serializes its calls. The
-/// queues' own cache calls are bounded by the number of their service calls.
-static CACHE: LazyLock<Lane> = LazyLock::new(|| Lane::of(2));
 
 /// A handle on the queue of one embedder.
 pub struct EmbedQueue {
     task: mpsc::UnboundedSender<Message>,
     embedder: Arc<dyn Embedder>,
-    cache: Option<Arc<SqliteVectorCache>>,
+    cache: Option<Arc<dyn VectorCache>>,
 }
 
 impl EmbedQueue {
@@ -39,7 +34,7 @@ impl EmbedQueue {
     /// with `Cancelled`.
     pub fn new(
         embedder: Arc<dyn Embedder>,
-        cache: Option<Arc<SqliteVectorCache>>,
+        cache: Option<Arc<dyn VectorCache>>,
         cancel: CancellationToken,
         events: EventSink,
     ) -> Self {
@@ -80,8 +75,7 @@ impl EmbedQueue {
         let n = inputs.len();
         let Some(cache) = self.cache.clone() else { return vec![false; n] };
         let identity = self.embedder.identity();
-        let keys: Vec<CacheKey> = inputs.iter().map(|input| CacheKey::of(identity, input)).collect();
-        CACHE.run(move || cache.contains_many(&keys)).await.unwrap_or_else(|_| vec![false; n])
+        cache.contains_many(inputs.iter().map(|input| CacheKey::of(identity, input)).collect()).await
     }
 
     /// Puts vectors into the cache that were found elsewhere: in a store, under the same recipe.
@@ -93,8 +87,7 @@ impl EmbedQueue {
             .filter(|(_, vector)| is_usable(vector))
             .map(|(input, vector)| (CacheKey::of(identity, &input), vector))
             .collect();
-        // Cache errors are ignored: a vector that is not stored is embedded again when needed.
-        CACHE.run(move || cache.put_many(&keyed)).await.unwrap_or_default();
+        cache.put_many(keyed).await;
     }
 
     /// Waits until nothing is waiting or in flight. For the end of an interrupted run: what is

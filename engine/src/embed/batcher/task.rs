@@ -18,12 +18,14 @@ use tokio_util::sync::CancellationToken;
 use crate::embed::embedded::{Embedded, is_usable};
 use crate::embed::{EmbedLimits, Embedder, Embeddings};
 use crate::model::{ErrorKind, Event, EventSink, ServiceKind, StageError, StageResult, Vector};
-use crate::state::{CacheKey, SqliteVectorCache};
+use crate::state::{CacheKey, Claim, Claimant, VectorCache};
 
 /// Maximum number of linger periods before a batch is sent, so that a steady trickle cannot delay it forever.
 const LONGEST_LINGER: u32 = 20;
 /// If this many texts were refused individually and none was ever accepted, the cause is not the texts.
 const HOPELESS: usize = 8;
+/// How long texts wait that another claimant embeds, before they are looked up again.
+const TAKEN_PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) type Answers = Vec<StageResult<Embedded>>;
 
@@ -61,10 +63,23 @@ struct Text {
 /// What a task of the batcher returned.
 enum Done {
     LookedUp(Vec<(Text, Option<Vector>)>),
-    Called { batch: Vec<Text>, outcome: StageResult<Answered>, took: Duration },
+    Called(Called),
+}
+
+/// The result of a call.
+struct Called {
+    /// Texts that another claimant has embedded since they were looked up.
+    cached: Vec<(Text, Vector)>,
+    /// Texts that another claimant embeds now.
+    taken: Vec<Text>,
+    /// Texts that were sent.
+    batch: Vec<Text>,
+    outcome: StageResult<Answered>,
+    took: Duration,
 }
 
 /// A call's answer, checked and cached.
+#[derive(Default)]
 struct Answered {
     /// For each text its vector; none where it was zero or not finite.
     vectors: Vec<Option<Vector>>,
@@ -73,7 +88,8 @@ struct Answered {
 
 pub(super) struct Batcher {
     embedder: Arc<dyn Embedder>,
-    cache: Option<Arc<SqliteVectorCache>>,
+    cache: Option<Arc<dyn VectorCache>>,
+    claimant: Claimant,
     cancel: CancellationToken,
     events: EventSink,
     stage: String,
@@ -84,6 +100,9 @@ pub(super) struct Batcher {
     /// To be looked up, in the next lookup.
     asked: Vec<Text>,
     looking_up: bool,
+    /// Texts that another claimant embeds, and when they are looked up again.
+    taken: Vec<Text>,
+    taken_until: Instant,
     pending: VecDeque<Text>,
     pending_tokens: usize,
     /// Parts of refused batches; they go first.
@@ -101,7 +120,7 @@ pub(super) struct Batcher {
 impl Batcher {
     pub(super) fn new(
         embedder: Arc<dyn Embedder>,
-        cache: Option<Arc<SqliteVectorCache>>,
+        cache: Option<Arc<dyn VectorCache>>,
         cancel: CancellationToken,
         events: EventSink,
     ) -> Self {
@@ -110,6 +129,7 @@ impl Batcher {
             stage: embedder.stage().to_owned(),
             embedder,
             cache,
+            claimant: Claimant::new(),
             cancel,
             events,
             next_request: 0,
@@ -117,6 +137,8 @@ impl Batcher {
             wanted: HashMap::new(),
             asked: Vec::new(),
             looking_up: false,
+            taken: Vec::new(),
+            taken_until: now,
             pending: VecDeque::new(),
             pending_tokens: 0,
             parts: Vec::new(),
@@ -135,8 +157,12 @@ impl Batcher {
         let mut arrived = Vec::new();
         let mut listening = true;
         while listening || !self.is_settled() {
+            if self.taken_until <= Instant::now() {
+                self.asked.append(&mut self.taken);
+            }
             self.look_up();
-            let due = self.make_calls();
+            let taken_until = (!self.taken.is_empty()).then_some(self.taken_until);
+            let due = self.make_calls().into_iter().chain(taken_until).min();
             if self.is_settled() {
                 // An error means that the caller has stopped waiting.
                 self.settling.drain(..).for_each(|done| done.send(()).unwrap_or_default());
@@ -166,7 +192,9 @@ impl Batcher {
     }
 
     fn has_unsent(&self) -> bool {
-        !(self.asked.is_empty() && self.pending.is_empty() && self.parts.is_empty())
+        let unsent =
+            [self.asked.is_empty(), self.taken.is_empty(), self.pending.is_empty(), self.parts.is_empty()];
+        unsent.contains(&false)
     }
 
     fn accept(&mut self, message: Message) {
@@ -196,10 +224,12 @@ impl Batcher {
         let texts = std::mem::take(&mut self.asked);
         let (cache, embedder) = (self.cache.clone(), Arc::clone(&self.embedder));
         self.tasks.spawn(async move {
+            let found = match cache {
+                Some(cache) => cache.get_many(texts.iter().map(|text| text.key).collect()).await,
+                None => vec![None; texts.len()],
+            };
             let uncounted = texts.clone();
-            let looked_up = tokio::task::spawn_blocking(move || {
-                let keys: Vec<CacheKey> = texts.iter().map(|text| text.key).collect();
-                let found = cache.map_or_else(|| vec![None; keys.len()], |cache| cache.get_many(&keys));
+            let counted = tokio::task::spawn_blocking(move || {
                 let count = |(mut text, vector): (Text, Option<Vector>)| {
                     if vector.is_none() {
                         text.tokens = embedder.count_tokens(&text.input);
@@ -210,7 +240,7 @@ impl Batcher {
             });
             // A lookup that panicked has found nothing.
             let nothing = |_| uncounted.into_iter().map(|text| (text, None)).collect();
-            Done::LookedUp(looked_up.await.unwrap_or_else(nothing))
+            Done::LookedUp(counted.await.unwrap_or_else(nothing))
         });
     }
 
@@ -276,23 +306,25 @@ impl Batcher {
 
     fn call(&mut self, batch: Vec<Text>) {
         self.calls += 1;
-        let (embedder, cache) = (Arc::clone(&self.embedder), self.cache.clone());
-        self.tasks.spawn(async move {
-            let start = Instant::now();
-            let call = AssertUnwindSafe(call(&*embedder, cache, &batch)).catch_unwind();
-            let outcome = call.await.unwrap_or_else(|_| {
-                Err(StageError::new(embedder.stage(), ErrorKind::Bug, "the embedder panicked"))
-            });
-            Done::Called { batch, outcome, took: start.elapsed() }
-        });
+        let (embedder, cache, claimant) = (Arc::clone(&self.embedder), self.cache.clone(), self.claimant);
+        self.tasks
+            .spawn(async move { Done::Called(claim_and_call(&*embedder, cache, claimant, batch).await) });
     }
 
     fn finish(&mut self, done: Done) {
         match done {
             Done::LookedUp(texts) => self.looked_up(texts),
-            Done::Called { batch, outcome, took } => {
+            Done::Called(Called { cached, taken, batch, outcome, took }) => {
                 self.calls -= 1;
+                for (text, vector) in cached {
+                    self.answer_cached(&text.key, &vector);
+                }
+                if self.taken.is_empty() {
+                    self.taken_until = Instant::now() + TAKEN_PAUSE;
+                }
+                self.taken.extend(taken);
                 match outcome {
+                    Ok(_) if batch.is_empty() => {}
                     Ok(answered) => self.called(&batch, &answered, took),
                     Err(error) if error.kind.is_item() => self.refused(batch, error),
                     Err(error) => {
@@ -311,9 +343,7 @@ impl Batcher {
         let most = self.embedder.limits().tokens_per_input;
         for (text, vector) in texts {
             if let Some(vector) = vector {
-                self.answer(&text.key, |_| {
-                    Ok(Embedded { vector: Arc::clone(&vector), cached: true, tokens: 0 })
-                });
+                self.answer_cached(&text.key, &vector);
             } else if text.input.is_empty() {
                 self.fail(&text.key, &StageError::refused(&self.stage, "an empty text has no vector"));
             } else if text.tokens > most {
@@ -388,11 +418,16 @@ impl Batcher {
     fn fail_unsent(&mut self, error: &StageError) {
         self.pending_tokens = 0;
         let mut unsent = std::mem::take(&mut self.asked);
+        unsent.append(&mut self.taken);
         unsent.extend(self.pending.drain(..));
         unsent.extend(self.parts.drain(..).flatten());
         for text in unsent {
             self.fail(&text.key, error);
         }
+    }
+
+    fn answer_cached(&mut self, key: &CacheKey, vector: &Vector) {
+        self.answer(key, |_| Ok(Embedded { vector: Arc::clone(vector), cached: true, tokens: 0 }));
     }
 
     fn fail(&mut self, key: &CacheKey, error: &StageError) {
@@ -421,10 +456,50 @@ impl Batcher {
     }
 }
 
+/// Claims the texts of a batch and sends those that nobody else embeds.
+async fn claim_and_call(
+    embedder: &dyn Embedder,
+    cache: Option<Arc<dyn VectorCache>>,
+    claimant: Claimant,
+    texts: Vec<Text>,
+) -> Called {
+    let keys = |texts: &[Text]| texts.iter().map(|text| text.key).collect::<Vec<CacheKey>>();
+    let claims = match &cache {
+        Some(cache) => cache.claim_many(claimant, keys(&texts)).await,
+        None => vec![Claim::Given; texts.len()],
+    };
+    let (mut cached, mut taken, mut batch) = (Vec::new(), Vec::new(), Vec::new());
+    for (text, claim) in texts.into_iter().zip(claims) {
+        match claim {
+            Claim::Cached(vector) => cached.push((text, vector)),
+            Claim::Taken => taken.push(text),
+            Claim::Given => batch.push(text),
+        }
+    }
+    let start = Instant::now();
+    let outcome = if batch.is_empty() {
+        Ok(Answered::default())
+    } else {
+        let call = AssertUnwindSafe(call(embedder, cache.clone(), &batch)).catch_unwind();
+        call.await.unwrap_or_else(|_| {
+            Err(StageError::new(embedder.stage(), ErrorKind::Bug, "the embedder panicked"))
+        })
+    };
+    let took = start.elapsed();
+    // Claims on texts with a vector ended when it was put into the cache.
+    if let Some(cache) = cache {
+        let is_whole = |answered: &Answered| answered.vectors.iter().all(Option::is_some);
+        if !outcome.as_ref().is_ok_and(is_whole) {
+            cache.release_many(claimant, keys(&batch)).await;
+        }
+    }
+    Called { cached, taken, batch, outcome, took }
+}
+
 /// One call, its answer checked and put into the cache.
 async fn call(
     embedder: &dyn Embedder,
-    cache: Option<Arc<SqliteVectorCache>>,
+    cache: Option<Arc<dyn VectorCache>>,
     batch: &[Text],
 ) -> StageResult<Answered> {
     let inputs: Vec<&str> = batch.iter().map(|text| &*text.input).collect();
@@ -441,13 +516,9 @@ async fn call(
     }
     let vectors: Vec<_> = vectors.into_iter().map(|vector| is_usable(&vector).then_some(vector)).collect();
     if let Some(cache) = cache {
-        let entries: Vec<(CacheKey, Vector)> = batch
-            .iter()
-            .zip(&vectors)
-            .filter_map(|(text, vector)| Some((text.key, Arc::clone(vector.as_ref()?))))
-            .collect();
-        // A cache that panics is no worse than none.
-        tokio::task::spawn_blocking(move || cache.put_many(&entries)).await.unwrap_or_default();
+        let entries = batch.iter().zip(&vectors);
+        let entries = entries.filter_map(|(text, vector)| Some((text.key, Arc::clone(vector.as_ref()?))));
+        cache.put_many(entries.collect()).await;
     }
     Ok(Answered { vectors, tokens })
 }

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::embed::{EmbedLimits, Embeddings};
 use crate::model::{ByteSize, Event, Fingerprint};
+use crate::state::sqlite::SqliteVectorCache;
 
 /// An embedder that records what it is sent. Its vectors tell the text; its tokens are the bytes
 /// of a text and one more for each call (so that a service's count differs from ours).
@@ -108,7 +109,7 @@ fn texts(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|n| format!("text {n}")).collect()
 }
 
-fn start(fake: &Arc<Fake>, cache: Option<Arc<SqliteVectorCache>>) -> EmbedQueue {
+fn start(fake: &Arc<Fake>, cache: Option<Arc<dyn VectorCache>>) -> EmbedQueue {
     let embedder: Arc<dyn Embedder> = Arc::clone(fake) as _;
     EmbedQueue::new(embedder, cache, CancellationToken::new(), EventSink::none())
 }
@@ -175,7 +176,7 @@ async fn equal_texts_are_sent_once_and_say_so() {
 #[tokio::test]
 async fn the_cache_is_asked_first_and_filled_before_the_answer() {
     let folder = tempfile::tempdir().expect("temp dir");
-    let cache = Arc::new(SqliteVectorCache::open(folder.path(), ByteSize::mib(8)));
+    let cache: Arc<dyn VectorCache> = Arc::new(SqliteVectorCache::open(folder.path(), ByteSize::mib(8)));
     let fake = Arc::new(Fake::new(100, 2));
     let queue = start(&fake, Some(Arc::clone(&cache)));
     queue.embed("p", texts(0..5)).await;
@@ -248,7 +249,7 @@ async fn unusable_texts_and_vectors_are_refused_alone() {
 #[tokio::test(start_paused = true)]
 async fn cancelling_finishes_what_is_in_flight() {
     let folder = tempfile::tempdir().expect("temp dir");
-    let cache = Arc::new(SqliteVectorCache::open(folder.path(), ByteSize::mib(8)));
+    let cache: Arc<dyn VectorCache> = Arc::new(SqliteVectorCache::open(folder.path(), ByteSize::mib(8)));
     let fake = Arc::new(Fake { latency: Duration::from_secs(5), ..Fake::new(10, 1) });
     let cancel = CancellationToken::new();
     let queue = EmbedQueue::new(Arc::clone(&fake) as _, Some(cache), cancel.clone(), EventSink::none());
@@ -312,8 +313,9 @@ fn text_of(n: u8) -> String {
 
 async fn hold(scenario: Scenario) {
     let folder = tempfile::tempdir().expect("temp dir");
-    let cache =
-        scenario.with_cache.then(|| Arc::new(SqliteVectorCache::open(folder.path(), ByteSize::mib(8))));
+    let cache = scenario
+        .with_cache
+        .then(|| Arc::new(SqliteVectorCache::open(folder.path(), ByteSize::mib(8))) as Arc<dyn VectorCache>);
     let mut fake = Fake::new(scenario.inputs_per_call, scenario.calls);
     fake.limits.tokens_per_call = scenario.tokens_per_call;
     fake.fails_call = scenario.fails_call;

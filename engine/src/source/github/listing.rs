@@ -133,6 +133,7 @@ impl GithubSource {
         let known: Option<OwnerKind> = memory
             .answers
             .get(&key)
+            .await
             .filter(|_| !memory.fresh)
             .and_then(|stored| serde_json::from_slice(&stored.body).ok());
         let mut tried = None;
@@ -153,7 +154,7 @@ impl GithubSource {
         }
         if !matches!(owned, Owned::Denied(_)) {
             let body = serde_json::to_vec(&kind).unwrap_or_default();
-            memory.answers.put(&key, &StoredAnswer { etag: String::new(), body });
+            memory.answers.put(&key, &StoredAnswer { etag: String::new(), body }).await;
         }
         Ok(owned)
     }

@@ -75,6 +75,8 @@ struct Page {
     date: Option<SystemTime>,
     /// True where the server said that it is as stored.
     unchanged: bool,
+    /// With which it is to be stored.
+    etag: Option<String>,
 }
 
 /// An answer to a request for pages.
@@ -166,12 +168,12 @@ impl Client {
 
     async fn page(&self, path: &str, memory: Memory<'_>) -> StageResult<Asked> {
         let key = self.memory_key(path);
-        let stored = memory.answers.get(&key).filter(|_| !memory.fresh).and_then(|stored| {
+        let stored = memory.answers.get(&key).await.filter(|_| !memory.fresh).and_then(|stored| {
             let content: Stored = serde_json::from_slice(&stored.body).ok()?;
             Some((stored.etag, content))
         });
         let ask = Ask { etag: stored.as_ref().map(|(etag, _)| etag.as_str()), ..Ask::json("list", path) };
-        self.ask(ask, |answer| match answer.status.as_u16() {
+        let asked = self.ask(ask, |answer| match answer.status.as_u16() {
             200 => {
                 self.refuse_partial(&answer)?;
                 let repositories = match self.parse(&answer)? {
@@ -186,11 +188,8 @@ impl Client {
                         .and_then(|header| link::target(header, "last"))
                         .and_then(link::page_number),
                 };
-                if let Some(etag) = answer.header("etag") {
-                    let body = serde_json::to_vec(&content).unwrap_or_default();
-                    memory.answers.put(&key, &StoredAnswer { etag: etag.to_owned(), body });
-                }
-                Ok(Asked::Page(Page { content, date: answer.date(), unchanged: false }))
+                let etag = answer.header("etag").map(str::to_owned);
+                Ok(Asked::Page(Page { content, date: answer.date(), unchanged: false, etag }))
             }
             304 => {
                 let Some((_, mut content)) = stored.clone() else {
@@ -199,11 +198,16 @@ impl Client {
                 if let Some(next) = self.next_page(&answer, path)? {
                     content.next = Some(next);
                 }
-                Ok(Asked::Page(Page { content, date: answer.date(), unchanged: true }))
+                Ok(Asked::Page(Page { content, date: answer.date(), unchanged: true, etag: None }))
             }
             _ => Ok(Asked::Denied(answer)),
-        })
-        .await
+        });
+        let asked = asked.await?;
+        if let Asked::Page(Page { content, etag: Some(etag), .. }) = &asked {
+            let body = serde_json::to_vec(content).unwrap_or_default();
+            memory.answers.put(&key, &StoredAnswer { etag: etag.clone(), body }).await;
+        }
+        Ok(asked)
     }
 
     /// The next page as the server names it, never built, and only on the API's own host.

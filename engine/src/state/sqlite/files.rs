@@ -1,187 +1,280 @@
 //! Files and their chunks: what the index holds of each.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap};
 
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{ProjectKey, SqliteState, timestamp, touch};
-use crate::model::{Fingerprint, GitSha, StageResult};
-use crate::state::file::{FileRow, FileStatus, KnownFile};
-use crate::state::ids::Leftover;
+use super::rows::{entered, place_id, project_id, put_place, timestamp, touch, touch_all};
+use super::store::SqliteState;
+use super::{explain, ids};
+use crate::model::{FileFacts, Fingerprint, GitSha, Place, StageResult};
+use crate::state::fence::Fence;
+use crate::state::file::{BlobFile, Damaged, FileRow, FileStatus, Files, KnownFile, KnownFiles};
+use crate::state::ids::{FileIds, FileKey, HeldIds, IdsOf, PlacedIds};
 
-impl SqliteState {
-    /// All files of a repository, by path.
-    pub fn known_files(&self, project: i64, repository: &str) -> StageResult<Vec<KnownFile>> {
-        self.read("read the known files", |conn| {
-            let mut statement = conn.prepare_cached(
-                "SELECT file_path, blob_sha, recipe, place_id, embedding_count, status, detail FROM sync_metadata
-                 WHERE project_id = ?1 AND repository = ?2 ORDER BY file_path",
-            )?;
-            statement.query_map(params![project, repository], known_file)?.collect()
-        })
+#[async_trait]
+impl Files for SqliteState {
+    async fn known_files(&self, project: &str, repository: &str, place: &Place) -> StageResult<KnownFiles> {
+        let (project, repository, place) = (project.to_owned(), repository.to_owned(), place.clone());
+        self.read("read the known files", move |conn| known_files(conn, &project, &repository, &place)).await
     }
 
-    /// Records files as done, in one transaction: their rows and chunks are replaced and their
-    /// intents closed. Ids that a file leaves behind in another place become leftovers.
-    pub fn commit_files(
+    async fn held_ids_many(
         &self,
-        project: ProjectKey<'_>,
-        place: i64,
-        rows: &[FileRow],
-        now: chrono::DateTime<chrono::Utc>,
-    ) -> StageResult<()> {
-        let now = timestamp(now);
-        self.write("record files", |tx| {
-            for row in rows {
-                commit_file(tx, project, place, row, &now)?;
-            }
-            touch(tx)
-        })
+        project: &str,
+        place: &Place,
+        files: Vec<FileKey>,
+    ) -> StageResult<Vec<HeldIds>> {
+        let (project, place) = (project.to_owned(), place.clone());
+        self.read("read the ids of files", move |conn| ids::held(conn, &project, &place, &files)).await
     }
 
-    /// Records that a file's last try failed. What the index holds of it stays recorded.
-    pub fn record_failure(&self, project: i64, repository: &str, path: &str, error: &str) -> StageResult<()> {
-        self.write("record a failed file", |tx| {
-            tx.execute(
+    async fn ids(&self, project: &str, of: IdsOf) -> StageResult<Vec<PlacedIds>> {
+        let project = project.to_owned();
+        self.read("read ids", move |conn| ids::ids(conn, &project, &of)).await
+    }
+
+    async fn open_intents(
+        &self,
+        fence: Fence,
+        project: &str,
+        place: &Place,
+        intents: Vec<FileIds>,
+    ) -> StageResult<()> {
+        let (project, place) = (project.to_owned(), place.clone());
+        self.write(fence, "record intents", move |conn| ids::open_intents(conn, &project, &place, &intents))
+            .await
+    }
+
+    async fn commit_files(
+        &self,
+        fence: Fence,
+        project: &str,
+        place: &Place,
+        rows: Vec<FileRow>,
+        now: DateTime<Utc>,
+    ) -> StageResult<()> {
+        let (project, place) = (project.to_owned(), place.clone());
+        self.write(fence, "record files", move |conn| {
+            let (id, place, now) = (entered(conn, &project)?, put_place(conn, &place)?, timestamp(now));
+            for row in &rows {
+                commit_file(conn, (id, &project), place, row, &now)?;
+            }
+            touch_all(conn, id, rows.iter().map(|row| row.file.repository.as_str()))
+        })
+        .await
+    }
+
+    async fn record_failure(
+        &self,
+        fence: Fence,
+        project: &str,
+        file: &FileKey,
+        error: &str,
+    ) -> StageResult<()> {
+        let (project, file, error) = (project.to_owned(), file.clone(), error.to_owned());
+        self.write(fence, "record a failed file", move |conn| {
+            let id = entered(conn, &project)?;
+            conn.prepare_cached(
                 "INSERT INTO sync_metadata (project_id, repository, file_path, embedding_count, status, detail)
                  VALUES (?1, ?2, ?3, 0, 'failed', ?4)
                  ON CONFLICT (project_id, repository, file_path) DO UPDATE SET status = 'failed', detail = excluded.detail",
-                params![project, repository, path, error],
-            )?;
-            touch(tx)
-        })
-    }
-
-    /// Marks files as damaged: the next run that selects them writes all their records again.
-    pub fn mark_damaged(&self, project: i64, files: &[(String, String)]) -> StageResult<()> {
-        self.write("mark damaged files", |tx| {
-            for (repository, path) in files {
-                tx.execute(
-                    "UPDATE sync_metadata SET status = 'damaged' WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3",
-                    params![project, repository, path],
-                )?;
-                tx.execute("UPDATE repositories SET settled = 0 WHERE project_id = ?1 AND name = ?2", params![project, repository])?;
-                // What is missing in the store must not be taken for being there.
-                tx.execute(
-                    "UPDATE chunks SET fingerprint = '' WHERE file_id =
-                     (SELECT id FROM sync_metadata WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3)",
-                    params![project, repository, path],
-                )?;
-            }
-            touch(tx)
-        })
-    }
-
-    /// Marks all files of a project as damaged: its removal begins.
-    pub fn mark_project_damaged(&self, project: i64) -> StageResult<()> {
-        self.write("mark a project's files", |tx| {
-            tx.execute("UPDATE sync_metadata SET status = 'damaged' WHERE project_id = ?1", [project])?;
-            tx.execute("UPDATE repositories SET settled = 0 WHERE project_id = ?1", [project])?;
-            tx.execute(
-                "UPDATE chunks SET fingerprint = '' WHERE file_id IN
-                 (SELECT id FROM sync_metadata WHERE project_id = ?1)",
-                [project],
-            )?;
-            touch(tx)
-        })
-    }
-
-    /// Forgets files whose vectors are out of the store; `left` are those that could not be reached
-    /// and stay to be deleted.
-    pub fn remove_files(
-        &self,
-        project: ProjectKey<'_>,
-        files: &[(String, String)],
-        left: &[(Leftover, String, String)],
-    ) -> StageResult<()> {
-        self.write("remove files", |tx| {
-            for (repository, path) in files {
-                tx.prepare_cached(
-                    "DELETE FROM sync_metadata WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3",
-                )?
-                .execute(params![project.0, repository, path])?;
-                close_intents(tx, project.1, repository, path)?;
-                tx.prepare_cached(
-                    "DELETE FROM leftovers WHERE project = ?1 AND repository = ?2 AND file_path = ?3",
-                )?
-                .execute(params![project.1, repository, path])?;
-            }
-            for (leftover, repository, path) in left {
-                tx.prepare_cached("INSERT OR IGNORE INTO leftovers VALUES (?1, ?2, ?3, ?4, ?5)")?
-                    .execute(params![leftover.place, leftover.id, project.1, repository, path])?;
-            }
-            touch(tx)
-        })
-    }
-
-    /// Files of a project that hold a blob's content: repository and path of each.
-    pub fn files_of_blob(&self, project: i64, blob: GitSha) -> StageResult<Vec<(String, String)>> {
-        self.read("look for a file's successor", |conn| {
-            conn.prepare_cached(
-                "SELECT repository, file_path FROM sync_metadata WHERE project_id = ?1 AND blob_sha = ?2 AND embedding_count > 0",
             )?
-            .query_map(params![project, blob.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect()
+            .execute(params![id, file.repository, file.path, error])?;
+            touch(conn, id, &file.repository)
         })
+        .await
     }
 
-    /// Those of the contents, each with a recipe, that the index holds for a project.
-    pub fn held_contents(
-        &self,
-        project: i64,
-        contents: Vec<(GitSha, Fingerprint)>,
-    ) -> StageResult<HashSet<(GitSha, Fingerprint)>> {
-        self.read("look for known contents", |conn| {
-            let mut held = conn.prepare_cached(
-                "SELECT 1 FROM sync_metadata
-                 WHERE project_id = ?1 AND blob_sha = ?2 AND recipe = ?3 AND embedding_count > 0",
-            )?;
-            let mut known = HashSet::new();
-            for (blob, recipe) in contents {
-                if held.exists(params![project, blob.to_string(), recipe.as_str()])? {
-                    known.insert((blob, recipe));
-                }
+    async fn mark_damaged(&self, fence: Fence, project: &str, files: Damaged) -> StageResult<()> {
+        let project = project.to_owned();
+        self.write(fence, "mark damaged files", move |conn| {
+            let id = entered(conn, &project)?;
+            match files {
+                Damaged::All => damage_all(conn, id),
+                Damaged::Files(files) => files.iter().try_for_each(|file| damage(conn, id, file)),
             }
-            Ok(known)
         })
+        .await
     }
 
-    /// What became of recipes: which parts the recipe of a fingerprint was made of, as JSON.
-    pub fn recipe_parts(&self, recipe: &Fingerprint) -> StageResult<Option<String>> {
-        self.read("read a recipe", |conn| {
-            conn.query_row("SELECT parts FROM recipes WHERE fingerprint = ?1", [recipe.as_str()], |row| {
-                row.get(0)
-            })
-            .optional()
-        })
+    async fn remove_files(
+        &self,
+        fence: Fence,
+        project: &str,
+        files: Vec<FileKey>,
+        left: Vec<PlacedIds>,
+    ) -> StageResult<()> {
+        let project = project.to_owned();
+        self.write(fence, "remove files", move |conn| remove(conn, &project, &files, &left)).await
     }
 
-    /// Remembers what recipes are made of.
-    pub fn remember_recipes(&self, recipes: &[(Fingerprint, String)]) -> StageResult<()> {
-        self.write("remember recipes", |tx| {
-            for (fingerprint, parts) in recipes {
-                tx.execute(
-                    "INSERT OR IGNORE INTO recipes VALUES (?1, ?2)",
-                    params![fingerprint.as_str(), parts],
-                )?;
+    async fn close_leftovers(
+        &self,
+        fence: Fence,
+        project: &str,
+        place: &Place,
+        ids: Vec<String>,
+    ) -> StageResult<()> {
+        let (project, place) = (project.to_owned(), place.clone());
+        self.write(fence, "close leftovers", move |conn| {
+            let place = place_id(conn, &place)?;
+            let mut delete = conn
+                .prepare_cached("DELETE FROM leftovers WHERE place_id = ?1 AND id = ?2 AND project = ?3")?;
+            for id in ids {
+                delete.execute(params![place, id, project])?;
             }
             Ok(())
         })
+        .await
     }
 
-    /// How many vectors the index holds for a project.
-    pub fn vector_count(&self, project: i64) -> StageResult<u64> {
-        self.read("count vectors", |conn| {
-            conn.query_row(
-                "SELECT coalesce(sum(embedding_count), 0) FROM sync_metadata WHERE project_id = ?1",
-                [project],
-                |row| row.get(0),
-            )
+    async fn files_of_blobs(&self, project: &str, blobs: Vec<GitSha>) -> StageResult<Vec<BlobFile>> {
+        let project = project.to_owned();
+        self.read("look for known contents", move |conn| files_of_blobs(conn, &project, blobs)).await
+    }
+
+    async fn recipes(&self, recipes: Vec<Fingerprint>) -> StageResult<HashMap<Fingerprint, String>> {
+        self.read("read recipes", move |conn| {
+            let mut select = conn.prepare_cached("SELECT parts FROM recipes WHERE fingerprint = ?1")?;
+            let mut found = HashMap::new();
+            for recipe in recipes {
+                if let Some(parts) = select.query_row([recipe.as_str()], |row| row.get(0)).optional()? {
+                    found.insert(recipe, parts);
+                }
+            }
+            Ok(found)
         })
+        .await
+    }
+
+    async fn record_recipes(&self, fence: Fence, recipes: Vec<(Fingerprint, String)>) -> StageResult<()> {
+        self.write(fence, "record recipes", move |conn| {
+            let mut insert = conn.prepare_cached("INSERT OR IGNORE INTO recipes VALUES (?1, ?2)")?;
+            for (fingerprint, parts) in recipes {
+                insert.execute(params![fingerprint.as_str(), parts])?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn explain_file(
+        &self,
+        project: &str,
+        repository: Option<&str>,
+        path: &str,
+    ) -> StageResult<Vec<FileFacts>> {
+        let (project, repository, path) =
+            (project.to_owned(), repository.map(str::to_owned), path.to_owned());
+        self.read("read what is known of a file", move |conn| {
+            explain::files(conn, &project, repository.as_deref(), &path)
+        })
+        .await
     }
 }
 
-fn known_file(row: &Row<'_>) -> rusqlite::Result<KnownFile> {
+fn known_files(
+    conn: &Connection,
+    project: &str,
+    repository: &str,
+    place: &Place,
+) -> rusqlite::Result<KnownFiles> {
+    let Some(id) = project_id(conn, project)? else { return Ok(KnownFiles::default()) };
+    let place = place_id(conn, place)?;
+    let files = conn
+        .prepare_cached(
+            "SELECT file_path, blob_sha, recipe, place_id, embedding_count, status, detail FROM sync_metadata
+             WHERE project_id = ?1 AND repository = ?2 ORDER BY file_path",
+        )?
+        .query_map(params![id, repository], |row| known_file(row, place))?
+        .collect::<Result<_, _>>()?;
+    let unfinished = conn
+        .prepare_cached("SELECT DISTINCT file_path FROM intents WHERE project = ?1 AND repository = ?2")?
+        .query_map(params![project, repository], |row| row.get(0))?
+        .collect::<Result<BTreeSet<String>, _>>()?;
+    Ok(KnownFiles { files, unfinished })
+}
+
+fn files_of_blobs(conn: &Connection, project: &str, blobs: Vec<GitSha>) -> rusqlite::Result<Vec<BlobFile>> {
+    let Some(id) = project_id(conn, project)? else { return Ok(Vec::new()) };
+    let mut select = conn.prepare_cached(
+        "SELECT recipe, repository, file_path FROM sync_metadata
+         WHERE project_id = ?1 AND blob_sha = ?2 AND embedding_count > 0",
+    )?;
+    let mut found = Vec::new();
+    for blob in blobs {
+        let mut rows = select.query(params![id, blob.to_string()])?;
+        while let Some(row) = rows.next()? {
+            found.push(BlobFile {
+                blob,
+                recipe: row.get::<_, Option<String>>(0)?.map(Fingerprint::from_stored),
+                file: FileKey { repository: row.get(1)?, path: row.get(2)? },
+            });
+        }
+    }
+    Ok(found)
+}
+
+fn damage(conn: &Connection, project: i64, file: &FileKey) -> rusqlite::Result<()> {
+    let key = params![project, file.repository, file.path];
+    conn.prepare_cached(
+        "UPDATE sync_metadata SET status = 'damaged' WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3",
+    )?
+    .execute(key)?;
+    conn.prepare_cached(
+        "UPDATE repositories SET settled = 0, revision = revision + 1 WHERE project_id = ?1 AND name = ?2",
+    )?
+    .execute(params![project, file.repository])?;
+    // What is missing in the store must not be taken for being there.
+    conn.prepare_cached(
+        "UPDATE chunks SET fingerprint = '' WHERE file_id =
+         (SELECT id FROM sync_metadata WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3)",
+    )?
+    .execute(key)
+    .map(drop)
+}
+
+fn damage_all(conn: &Connection, project: i64) -> rusqlite::Result<()> {
+    conn.execute("UPDATE sync_metadata SET status = 'damaged' WHERE project_id = ?1", [project])?;
+    conn.execute(
+        "UPDATE repositories SET settled = 0, revision = revision + 1 WHERE project_id = ?1",
+        [project],
+    )?;
+    conn.execute(
+        "UPDATE chunks SET fingerprint = '' WHERE file_id IN
+         (SELECT id FROM sync_metadata WHERE project_id = ?1)",
+        [project],
+    )
+    .map(drop)
+}
+
+fn remove(conn: &Connection, project: &str, files: &[FileKey], left: &[PlacedIds]) -> rusqlite::Result<()> {
+    let id = entered(conn, project)?;
+    for FileKey { repository, path } in files {
+        conn.prepare_cached(
+            "DELETE FROM sync_metadata WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3",
+        )?
+        .execute(params![id, repository, path])?;
+        close_intents(conn, project, repository, path)?;
+        conn.prepare_cached(
+            "DELETE FROM leftovers WHERE project = ?1 AND repository = ?2 AND file_path = ?3",
+        )?
+        .execute(params![project, repository, path])?;
+    }
+    let mut keep = conn.prepare_cached("INSERT OR IGNORE INTO leftovers VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    for PlacedIds { place, file, ids, .. } in left {
+        let place = put_place(conn, place)?;
+        for one in ids {
+            keep.execute(params![place, one, project, file.repository, file.path])?;
+        }
+    }
+    touch_all(conn, id, files.iter().map(|file| file.repository.as_str()))
+}
+
+fn known_file(row: &Row<'_>, place: Option<i64>) -> rusqlite::Result<KnownFile> {
     let blob: Option<String> = row.get(1)?;
     let recipe: Option<String> = row.get(2)?;
     let status: String = row.get(5)?;
@@ -189,7 +282,7 @@ fn known_file(row: &Row<'_>) -> rusqlite::Result<KnownFile> {
         path: row.get(0)?,
         blob_sha: blob.and_then(|text| text.parse().ok()),
         recipe: recipe.map(Fingerprint::from_stored),
-        place: row.get(3)?,
+        in_place: place.is_some() && row.get::<_, Option<i64>>(3)? == place,
         vectors: row.get(4)?,
         status: FileStatus::parse(&status),
         detail: row.get(6)?,
@@ -197,39 +290,38 @@ fn known_file(row: &Row<'_>) -> rusqlite::Result<KnownFile> {
 }
 
 fn commit_file(
-    tx: &Transaction<'_>,
-    project: ProjectKey<'_>,
+    conn: &Connection,
+    (project_id, project_name): (i64, &str),
     place: i64,
     row: &FileRow,
     now: &str,
 ) -> rusqlite::Result<()> {
-    let (project_id, project_name) = project;
-    let known: Option<(i64, Option<i64>)> = tx
+    let known: Option<(i64, Option<i64>)> = conn
         .prepare_cached("SELECT id, place_id FROM sync_metadata WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3")?
-        .query_row(params![project_id, row.repository, row.path], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(params![project_id, row.file.repository, row.file.path], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     if let Some((file, Some(old_place))) = known
         && old_place != place
     {
-        tx.prepare_cached(
+        conn.prepare_cached(
             "INSERT OR IGNORE INTO leftovers SELECT ?1, id, ?3, ?4, ?5 FROM chunks WHERE file_id = ?2",
         )?
-        .execute(params![old_place, file, project_name, row.repository, row.path])?;
+        .execute(params![old_place, file, project_name, row.file.repository, row.file.path])?;
     }
     // An interrupted upsert to another place may have left vectors there.
-    tx.prepare_cached(
+    conn.prepare_cached(
         "INSERT OR IGNORE INTO leftovers SELECT place_id, id, project, repository, file_path FROM intents
          WHERE project = ?1 AND repository = ?2 AND file_path = ?3 AND place_id <> ?4",
     )?
-    .execute(params![project_name, row.repository, row.path, place])?;
-    close_intents(tx, project_name, &row.repository, &row.path)?;
+    .execute(params![project_name, row.file.repository, row.file.path, place])?;
+    close_intents(conn, project_name, &row.file.repository, &row.file.path)?;
     // Back in a place it had left: what was left there was replaced or deleted with this write.
-    tx.prepare_cached(
+    conn.prepare_cached(
         "DELETE FROM leftovers WHERE place_id = ?1 AND project = ?2 AND repository = ?3 AND file_path = ?4",
     )?
-    .execute(params![place, project_name, row.repository, row.path])?;
+    .execute(params![place, project_name, row.file.repository, row.file.path])?;
 
-    let file: i64 = tx
+    let file: i64 = conn
         .prepare_cached(
             "INSERT INTO sync_metadata (project_id, repository, file_path, last_commit_sha, last_synced_at,
                  embedding_count, status, blob_sha, recipe, place_id, detail)
@@ -243,8 +335,8 @@ fn commit_file(
         .query_row(
             params![
                 project_id,
-                row.repository,
-                row.path,
+                row.file.repository,
+                row.file.path,
                 row.commit.to_string(),
                 now,
                 row.chunks.len(),
@@ -256,16 +348,16 @@ fn commit_file(
             ],
             |row| row.get(0),
         )?;
-    tx.prepare_cached("DELETE FROM chunks WHERE file_id = ?1")?.execute([file])?;
-    let mut insert = tx.prepare_cached("INSERT INTO chunks VALUES (?1, ?2, ?3)")?;
+    conn.prepare_cached("DELETE FROM chunks WHERE file_id = ?1")?.execute([file])?;
+    let mut insert = conn.prepare_cached("INSERT INTO chunks VALUES (?1, ?2, ?3)")?;
     for chunk in &row.chunks {
         insert.execute(params![file, chunk.id, chunk.fingerprint.as_str()])?;
     }
     Ok(())
 }
 
-fn close_intents(tx: &Transaction<'_>, project: &str, repository: &str, path: &str) -> rusqlite::Result<()> {
-    tx.prepare_cached("DELETE FROM intents WHERE project = ?1 AND repository = ?2 AND file_path = ?3")?
+fn close_intents(conn: &Connection, project: &str, repository: &str, path: &str) -> rusqlite::Result<()> {
+    conn.prepare_cached("DELETE FROM intents WHERE project = ?1 AND repository = ?2 AND file_path = ?3")?
         .execute(params![project, repository, path])
         .map(drop)
 }

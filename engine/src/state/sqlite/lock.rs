@@ -1,14 +1,14 @@
 //! One writing run per ledger at a time: an operating-system lock that ends with its holder.
 
 use std::fs::{File, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
 
-use super::STAGE;
 use crate::model::{Running, StageError, StageResult};
 use crate::private;
+use crate::state::STAGE;
 use crate::state_folder;
 
 /// The right to write to a ledger and the places it describes. Dropping it gives it back; so does
@@ -47,15 +47,6 @@ impl RunLock {
             Ok(()) => None,
             Err(_) => read_holder(&mut file),
         }
-    }
-
-    /// The error of a second run.
-    pub fn held_by(holder: Option<Running>) -> StageError {
-        let who = holder.map_or_else(String::new, |holder| {
-            format!(" (process {}, since {})", holder.process, holder.since.format("%Y-%m-%dT%H:%M:%SZ"))
-        });
-        StageError::local(STAGE, format!("another run is in progress{who}"))
-            .hint("wait for it, or run with `--wait`")
     }
 }
 
@@ -103,14 +94,7 @@ fn open(ledger: &Path) -> StageResult<(File, PathBuf)> {
 fn sign(file: &mut File, path: &Path) -> StageResult<()> {
     let holder = Running { process: std::process::id(), since: Utc::now() };
     let text = serde_json::to_vec(&holder).unwrap_or_default();
-    rewrite(file, &text).map_err(|error| cannot(path, error))
-}
-
-/// Makes `text` the whole of an open file.
-pub(crate) fn rewrite(file: &mut File, text: &[u8]) -> io::Result<()> {
-    file.set_len(0)?;
-    file.seek(SeekFrom::Start(0))?;
-    file.write_all(text)
+    private::rewrite(file, &text).map_err(|error| cannot(path, error))
 }
 
 fn read_holder(file: &mut File) -> Option<Running> {
@@ -128,6 +112,7 @@ fn cannot(path: &Path, error: io::Error) -> StageError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::Held;
 
     #[test]
     fn a_second_run_is_told_who_holds_the_lock() {
@@ -136,7 +121,7 @@ mod tests {
         let first = RunLock::try_take(&ledger).expect("io").expect("free");
         let holder = RunLock::try_take(&ledger).expect("io").expect_err("held").expect("signed");
         assert_eq!(holder.process, std::process::id());
-        let message = RunLock::held_by(Some(holder)).message;
+        let message = StageError::from(Held(Some(holder))).message;
         assert!(message.starts_with("another run is in progress (process "), "{message}");
         drop(first);
         assert!(RunLock::try_take(&ledger).expect("io").is_ok());

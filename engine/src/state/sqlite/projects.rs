@@ -1,181 +1,173 @@
 //! Projects and places.
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{ProjectKey, SqliteState, timestamp, touch};
+use super::rows::{entered, place_id, put_place, timestamp};
+use super::store::SqliteState;
+use super::{adopt, verify};
 use crate::model::{Place, StageResult};
-use crate::state::ids::Leftover;
-use crate::state::project::{OrphanProject, ProjectRow};
+use crate::state::fence::Fence;
+use crate::state::project::{
+    AdoptedRecord, Believed, ProjectEnd, ProjectRow, ProjectState, Projects, RecordedProject,
+};
 
-impl SqliteState {
-    /// Enters or updates a project; returns its number.
-    pub fn put_project(&self, project: &ProjectRow, now: DateTime<Utc>) -> StageResult<i64> {
-        let json = |list: &[String]| serde_json::to_string(list).unwrap_or_default();
-        self.write("record a project", |tx| {
-            tx.query_row(
-                "INSERT INTO projects (name, organization, filter_keyword, namespace, enabled, allowed_extensions,
-                     exclude_patterns, created_at, updated_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)
-                 ON CONFLICT (name) DO UPDATE SET organization = excluded.organization,
-                     filter_keyword = excluded.filter_keyword, namespace = excluded.namespace, enabled = excluded.enabled,
-                     allowed_extensions = excluded.allowed_extensions, exclude_patterns = excluded.exclude_patterns,
-                     updated_at = excluded.updated_at
-                 RETURNING id",
-                params![
-                    project.name,
-                    project.organization,
-                    project.filter_keyword,
-                    project.namespace,
-                    project.enabled,
-                    project.allowed_extensions.as_deref().map(json),
-                    json(&project.exclude_patterns),
-                    timestamp(now),
-                ],
-                |row| row.get(0),
-            )
-        })
-    }
-
-    /// A project's number; none: it never ran.
-    pub fn project_id(&self, name: &str) -> StageResult<Option<i64>> {
-        self.read("read a project", |conn| {
-            conn.query_row("SELECT id FROM projects WHERE name = ?1", [name], |row| row.get(0)).optional()
-        })
-    }
-
-    /// The selection of the project's last finished run, as a fingerprint.
-    pub fn last_selection(&self, project: i64) -> StageResult<Option<String>> {
-        self.read("read a project", |conn| {
-            conn.query_row("SELECT selection FROM projects WHERE id = ?1", [project], |row| row.get(0))
-                .optional()
-                .map(Option::flatten)
-        })
-    }
-
-    /// Records the selection of a finished run.
-    pub fn set_selection(&self, project: i64, selection: &str) -> StageResult<()> {
-        self.write("record a selection", |tx| {
-            tx.execute("UPDATE projects SET selection = ?2 WHERE id = ?1", params![project, selection])
-                .map(drop)
-        })
-    }
-
-    /// True once a run of the project came to its end, with nothing withheld from embedding.
-    pub fn first_run_is_over(&self, project: i64) -> StageResult<bool> {
-        self.read("read a project", |conn| {
-            conn.query_row("SELECT first_run_ended_at FROM projects WHERE id = ?1", [project], |row| {
-                row.get::<_, Option<String>>(0)
+#[async_trait]
+impl Projects for SqliteState {
+    async fn project(&self, project: &str, place: &Place) -> StageResult<Option<ProjectState>> {
+        let (project, place) = (project.to_owned(), place.clone());
+        self.read("read a project", move |conn| {
+            let place = place_id(conn, &place)?;
+            conn.prepare_cached(
+                "SELECT selection, first_run_ended_at IS NOT NULL,
+                     EXISTS (SELECT 1 FROM adoptions WHERE project_id = projects.id AND place_id = ?2),
+                     (SELECT coalesce(sum(embedding_count), 0) FROM sync_metadata WHERE project_id = projects.id)
+                 FROM projects WHERE name = ?1",
+            )?
+            .query_row(params![project, place], |row| {
+                Ok(ProjectState {
+                    selection: row.get(0)?,
+                    first_run_over: row.get(1)?,
+                    adopted: row.get(2)?,
+                    vectors: row.get(3)?,
+                })
             })
             .optional()
-            .map(|at| at.flatten().is_some())
         })
+        .await
     }
 
-    /// Records that a run of the project came to its end; the first one counts.
-    pub fn first_run_ended(&self, project: i64, now: DateTime<Utc>) -> StageResult<()> {
-        if self.first_run_is_over(project)? {
-            return Ok(());
-        }
-        self.write("record the end of a first run", |tx| {
-            tx.execute(
-                "UPDATE projects SET first_run_ended_at = ?2 WHERE id = ?1",
-                params![project, timestamp(now)],
+    async fn projects(&self) -> StageResult<Vec<RecordedProject>> {
+        self.read("read projects", recorded_projects).await
+    }
+
+    async fn enter_project(
+        &self,
+        fence: Fence,
+        project: &ProjectRow,
+        place: &Place,
+        now: DateTime<Utc>,
+    ) -> StageResult<()> {
+        let (project, place) = (project.clone(), place.clone());
+        self.write(fence, "record a project", move |conn| {
+            put_place(conn, &place)?;
+            put_project(conn, &project, now)
+        })
+        .await
+    }
+
+    async fn finish_project(
+        &self,
+        fence: Fence,
+        project: &str,
+        end: ProjectEnd,
+        now: DateTime<Utc>,
+    ) -> StageResult<()> {
+        let name = project.to_owned();
+        let (project, wanted) = (name.clone(), end.clone());
+        let differs = move |conn: &Connection| {
+            conn.query_row(
+                "SELECT (?2 IS NOT NULL AND selection IS NOT ?2) OR (?3 AND first_run_ended_at IS NULL)
+                 FROM projects WHERE name = ?1",
+                params![project, wanted.selection, wanted.first_run_over],
+                |row| row.get(0),
+            )
+        };
+        self.write_if(fence, "record the end of a project's run", differs, move |conn| {
+            let ended = end.first_run_over.then(|| timestamp(now));
+            conn.execute(
+                "UPDATE projects SET selection = coalesce(?2, selection),
+                     first_run_ended_at = coalesce(first_run_ended_at, ?3) WHERE name = ?1",
+                params![name, end.selection, ended],
             )
             .map(drop)
         })
+        .await
     }
 
-    /// Projects of the ledger that are not among `declared`.
-    pub fn orphan_projects(&self, declared: &[String]) -> StageResult<Vec<OrphanProject>> {
-        self.read("read projects", |conn| {
-            let all: Vec<OrphanProject> = conn
-                .prepare_cached(
-                    "SELECT projects.id, name, coalesce(sum(embedding_count), 0) FROM projects
-                     LEFT JOIN sync_metadata ON project_id = projects.id GROUP BY projects.id ORDER BY name",
-                )?
-                .query_map([], |row| {
-                    Ok(OrphanProject { id: row.get(0)?, name: row.get(1)?, vectors: row.get(2)? })
-                })?
-                .collect::<Result<_, _>>()?;
-            Ok(all.into_iter().filter(|project| !declared.contains(&project.name)).collect())
-        })
-    }
-
-    /// Every id of a project in every place: chunks, open intents, leftovers.
-    pub fn ids_of_project(&self, project: ProjectKey<'_>) -> StageResult<Vec<Leftover>> {
-        self.read("read a project's ids", |conn| {
-            conn.prepare_cached(
-                "SELECT place_id, chunks.id FROM sync_metadata JOIN chunks ON file_id = sync_metadata.id WHERE project_id = ?1
-                 UNION SELECT place_id, id FROM intents WHERE project = ?2
-                 UNION SELECT place_id, id FROM leftovers WHERE project = ?2",
-            )?
-            .query_map(params![project.0, project.1], |row| Ok(Leftover { place: row.get(0)?, id: row.get(1)? }))?
-            .collect()
-        })
-    }
-
-    /// The files of a project that have vectors: repository and path, in this order.
-    pub fn paths_of_project(&self, project: i64) -> StageResult<Vec<(String, String)>> {
-        self.read("read a project's files", |conn| {
-            conn.prepare_cached(
-                "SELECT repository, file_path FROM sync_metadata
-                 WHERE project_id = ?1 AND embedding_count > 0 ORDER BY repository, file_path",
-            )?
-            .query_map([project], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect()
-        })
-    }
-
-    /// Forgets a project of which the stores hold nothing any more; returns how many files it had.
-    pub fn remove_project(&self, project: ProjectKey<'_>) -> StageResult<u64> {
-        self.write("remove a project", |tx| {
-            let files = tx.query_row(
+    async fn remove_project(&self, fence: Fence, project: &str) -> StageResult<u64> {
+        let project = project.to_owned();
+        self.write(fence, "remove a project", move |conn| {
+            let id = entered(conn, &project)?;
+            let files = conn.query_row(
                 "SELECT count(*) FROM sync_metadata WHERE project_id = ?1 AND embedding_count > 0",
-                [project.0],
+                [id],
                 |row| row.get(0),
             )?;
-            tx.execute("DELETE FROM projects WHERE id = ?1", [project.0])?;
-            tx.execute("DELETE FROM intents WHERE project = ?1", [project.1])?;
-            tx.execute("DELETE FROM leftovers WHERE project = ?1", [project.1])?;
-            touch(tx)?;
+            conn.execute("DELETE FROM projects WHERE id = ?1", [id])?;
+            conn.execute("DELETE FROM intents WHERE project = ?1", [&project])?;
+            conn.execute("DELETE FROM leftovers WHERE project = ?1", [&project])?;
             Ok(files)
         })
+        .await
     }
 
-    /// The number of a place; entered when it is new.
-    pub fn place_id(&self, place: &Place) -> StageResult<i64> {
-        self.write("record a place", |tx| {
-            tx.execute(
-                "INSERT OR IGNORE INTO places (kind, host, idx, namespace) VALUES (?1, ?2, ?3, ?4)",
-                params![place.kind, place.host, place.index, place.namespace],
-            )?;
-            tx.query_row(
-                "SELECT id FROM places WHERE kind = ?1 AND host = ?2 AND idx = ?3 AND namespace = ?4",
-                params![place.kind, place.host, place.index, place.namespace],
-                |row| row.get(0),
-            )
+    async fn adopt(
+        &self,
+        fence: Fence,
+        project: &str,
+        place: &Place,
+        records: Vec<AdoptedRecord>,
+        now: DateTime<Utc>,
+    ) -> StageResult<()> {
+        let (project, place) = (project.to_owned(), place.clone());
+        self.write(fence, "record what the store holds", move |conn| {
+            adopt::adopt(conn, &project, &place, records, now)
         })
+        .await
     }
 
-    /// The number of a place that the ledger may know; enters nothing.
-    pub fn find_place(&self, place: &Place) -> StageResult<Option<i64>> {
-        self.read("read a place", |conn| {
-            conn.query_row(
-                "SELECT id FROM places WHERE kind = ?1 AND host = ?2 AND idx = ?3 AND namespace = ?4",
-                params![place.kind, place.host, place.index, place.namespace],
-                |row| row.get(0),
-            )
-            .optional()
+    async fn owners_of_place(&self, place: &Place) -> StageResult<Vec<String>> {
+        let place = place.clone();
+        self.read("read a place's projects", move |conn| {
+            conn.prepare_cached(
+                "SELECT name FROM projects WHERE id IN (
+                     SELECT project_id FROM adoptions WHERE place_id = ?1
+                     UNION SELECT project_id FROM sync_metadata WHERE place_id = ?1)
+                 ORDER BY name",
+            )?
+            .query_map([place_id(conn, &place)?], |row| row.get(0))?
+            .collect()
         })
+        .await
     }
 
-    /// A place by its number.
-    pub fn place(&self, id: i64) -> StageResult<Place> {
-        self.read("read a place", |conn| {
-            conn.query_row("SELECT kind, host, idx, namespace FROM places WHERE id = ?1", [id], |row| {
-                Ok(Place { kind: row.get(0)?, host: row.get(1)?, index: row.get(2)?, namespace: row.get(3)? })
-            })
-        })
+    async fn believed(&self, project: &str, place: &Place) -> StageResult<Option<Believed>> {
+        let (project, place) = (project.to_owned(), place.clone());
+        self.read("read the ids of a place", move |conn| verify::believed(conn, &project, &place)).await
     }
+}
+
+pub(super) fn recorded_projects(conn: &Connection) -> rusqlite::Result<Vec<RecordedProject>> {
+    conn.prepare_cached(
+        "SELECT name, coalesce(sum(embedding_count), 0) FROM projects
+         LEFT JOIN sync_metadata ON project_id = projects.id GROUP BY projects.id ORDER BY name",
+    )?
+    .query_map([], |row| Ok(RecordedProject { name: row.get(0)?, vectors: row.get(1)? }))?
+    .collect()
+}
+
+fn put_project(conn: &Connection, project: &ProjectRow, now: DateTime<Utc>) -> rusqlite::Result<()> {
+    let json = |list: &[String]| serde_json::to_string(list).unwrap_or_default();
+    conn.execute(
+        "INSERT INTO projects (name, organization, filter_keyword, namespace, enabled, allowed_extensions,
+             exclude_patterns, created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)
+         ON CONFLICT (name) DO UPDATE SET organization = excluded.organization,
+             filter_keyword = excluded.filter_keyword, namespace = excluded.namespace, enabled = excluded.enabled,
+             allowed_extensions = excluded.allowed_extensions, exclude_patterns = excluded.exclude_patterns,
+             updated_at = excluded.updated_at",
+        params![
+            project.name,
+            project.organization,
+            project.filter_keyword,
+            project.namespace,
+            project.enabled,
+            project.allowed_extensions.as_deref().map(json),
+            json(&project.exclude_patterns),
+            timestamp(now),
+        ],
+    )
+    .map(drop)
 }

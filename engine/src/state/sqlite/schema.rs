@@ -1,12 +1,17 @@
 //! The tables, and how an older ledger becomes a newer one.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, TransactionBehavior};
+
+/// How long to wait for another process's short transaction.
+pub(super) const BUSY: Duration = Duration::from_secs(10);
 
 /// `PRAGMA application_id`: "RSyn". Tells a ledger from any other SQLite file.
 const APPLICATION_ID: i32 = 0x5253_796e;
 
 /// One script for each version; the ledger's `user_version` says how many were run.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 /// `projects` and `sync_metadata` begin with the original system's columns, so that what was
 /// written against them goes on working.
@@ -173,6 +178,12 @@ UPDATE projects SET first_run_ended_at = updated_at
 WHERE id IN (SELECT project_id FROM repositories WHERE last_commit_sha IS NOT NULL);
 ";
 
+/// A revision for each repository instead of one for the whole ledger, which every transaction had to change.
+const VERSION_4: &str = "
+ALTER TABLE repositories ADD COLUMN revision INTEGER NOT NULL DEFAULT 0; -- grows with its files' records
+DROP TABLE counters;
+";
+
 /// Why a file cannot be used as the ledger.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unusable {
@@ -249,10 +260,11 @@ mod tests {
 
     use super::*;
     use crate::model::DeclaredProject;
+    use crate::state::State as _;
     use crate::state::sqlite::SqliteState;
 
-    #[test]
-    fn an_older_ledger_is_brought_up_whoever_opens_it() {
+    #[tokio::test]
+    async fn an_older_ledger_is_brought_up_whoever_opens_it() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("state.db");
         let conn = Connection::open(&path).expect("created");
@@ -266,9 +278,9 @@ mod tests {
             conn.execute(sql, [run, &at, outcome, &report]).expect("a run");
         }
         drop(conn);
-        let ledger = SqliteState::open_read_only(&path).expect("opened").expect("there");
+        let ledger = SqliteState::open_read_only(&path).expect("opened");
         let declared = [DeclaredProject { name: "p".into(), enabled: true, repositories: Vec::new() }];
-        let status = ledger.status(&declared, chrono::Utc::now()).expect("read");
+        let status = ledger.status(&declared, chrono::Utc::now()).await.expect("read");
         let last = status.projects[0].last_run.as_ref().expect("it ran");
         assert_eq!((last.run.as_str(), last.outcome), ("2", crate::model::Outcome::Partial));
         assert_eq!(last.error.as_deref(), Some("2"));
@@ -276,7 +288,7 @@ mod tests {
         let conn = Connection::open(&path).expect("opened");
         assert!(is_older(&conn).expect("read"));
         let ledger = SqliteState::open(&path).expect("opened");
-        assert!(ledger.status(&declared, chrono::Utc::now()).is_ok());
+        assert!(ledger.status(&declared, chrono::Utc::now()).await.is_ok());
         assert!(!is_older(&conn).expect("read"));
     }
 }

@@ -5,90 +5,92 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::SqliteState;
-use super::repositories::parse_time;
+use super::rows::{parse_time, place_at, project_id};
+use super::{findings, projects, repositories};
 use crate::model::{
-    DeclaredProject, LastRun, OrphanPlace, Outcome, Place, ProjectStatus, RepositoryStatus, StageResult,
-    StatusView,
+    DeclaredProject, LastRun, OrphanPlace, Outcome, Place, ProjectStatus, RepositoryStatus, StatusView,
 };
 
-impl SqliteState {
-    /// The status of the declared projects, in that order, then of those that only the ledger knows.
-    pub fn status(&self, declared: &[DeclaredProject], now: DateTime<Utc>) -> StageResult<StatusView> {
-        let runs = self.read("read the last runs", last_runs)?;
-        let names: Vec<String> = declared.iter().map(|project| project.name.clone()).collect();
-        let mut projects = Vec::new();
-        for project in declared {
-            let mut status = self.project_status(&project.name, &project.repositories)?;
-            (status.enabled, status.declared) = (project.enabled, true);
-            projects.push(status);
-        }
-        for orphan in self.orphan_projects(&names)? {
-            let mut status = self.project_status(&orphan.name, &[])?;
+/// The status of the declared projects, in that order, then of those that only the ledger knows.
+pub(super) fn status(
+    conn: &Connection,
+    declared: &[DeclaredProject],
+    now: DateTime<Utc>,
+) -> rusqlite::Result<StatusView> {
+    let runs = last_runs(conn)?;
+    let mut projects = Vec::new();
+    for project in declared {
+        let mut status = project_status(conn, &project.name, &project.repositories)?;
+        (status.enabled, status.declared) = (project.enabled, true);
+        projects.push(status);
+    }
+    for recorded in projects::recorded_projects(conn)? {
+        if declared.iter().all(|project| project.name != recorded.name) {
+            let mut status = project_status(conn, &recorded.name, &[])?;
             (status.enabled, status.declared) = (true, false);
             projects.push(status);
         }
-        for project in &mut projects {
-            project.last_run = runs.get(&project.project).cloned();
-            project.sum_up_behind(now);
-        }
-        let orphan_places = self.read("read leftovers", left_behind)?;
-        Ok(StatusView { at: now, projects, running: None, orphan_places, refused_config: None })
     }
+    for project in &mut projects {
+        project.last_run = runs.get(&project.project).cloned();
+        project.sum_up_behind(now);
+    }
+    let orphan_places = left_behind(conn)?;
+    Ok(StatusView { at: now, projects, running: None, orphan_places, refused_config: None })
+}
 
-    fn project_status(&self, name: &str, named: &[String]) -> StageResult<ProjectStatus> {
-        let mut status = ProjectStatus { project: name.to_owned(), ..ProjectStatus::default() };
-        let mut repositories: BTreeMap<String, RepositoryStatus> = BTreeMap::new();
-        let mut enter = |name: &String| {
-            repositories.insert(name.clone(), RepositoryStatus::unknown(name.clone()));
-        };
-        let Some(id) = self.project_id(name)? else {
-            named.iter().for_each(enter);
-            status.repositories = sorted(repositories);
-            return Ok(status);
-        };
-        status.open_intents = self.open_intents_count(name)?;
-        let selected = self.selected_repositories(id)?;
-        // Before the first listing there are only the names of the file.
-        if selected.is_empty() {
-            named.iter().for_each(&mut enter);
-        } else {
-            selected.keys().for_each(enter);
-        }
-        let (counts, place) =
-            self.read("count files", |conn| Ok((counts(conn, id)?, newest_place(conn, id)?)))?;
-        for row in self.repositories(id)? {
-            let (files, vectors, failed_files) = counts.get(&row.name).copied().unwrap_or_default();
-            status.files += files;
-            status.vectors += vectors;
-            status.failed_files += failed_files;
-            let repository = RepositoryStatus {
-                commits_behind: row
-                    .last_commit
-                    .and_then(|indexed| if row.head == Some(indexed) { Some(0) } else { row.commits_behind }),
-                indexed: row.last_commit,
-                head: row.head,
-                synced_at: parse_time(row.last_synced_at),
-                files,
-                vectors,
-                failed_files,
-                orphan_since: row.orphan_since,
-                ..RepositoryStatus::unknown(row.name.clone())
-            };
-            repositories.insert(row.name, repository);
-        }
-        for (name, found) in selected {
-            let Some(repository) = repositories.get_mut(&name) else { continue };
-            repository.error = found.error;
-            if found.empty && repository.indexed.is_none() {
-                repository.empty = true;
-                repository.commits_behind = Some(0);
-            }
-        }
-        status.repositories = sorted(repositories);
-        status.place = place.map(|place| place.to_string()).unwrap_or_default();
-        Ok(status)
+fn project_status(conn: &Connection, name: &str, named: &[String]) -> rusqlite::Result<ProjectStatus> {
+    let mut status = ProjectStatus { project: name.to_owned(), ..ProjectStatus::default() };
+    let mut rows: BTreeMap<String, RepositoryStatus> = BTreeMap::new();
+    let mut enter = |name: &String| {
+        rows.insert(name.clone(), RepositoryStatus::unknown(name.clone()));
+    };
+    let Some(id) = project_id(conn, name)? else {
+        named.iter().for_each(enter);
+        status.repositories = sorted(rows);
+        return Ok(status);
+    };
+    status.open_intents =
+        conn.query_row("SELECT count(*) FROM intents WHERE project = ?1", [name], |row| row.get(0))?;
+    let selected = findings::selected(conn, id)?;
+    // Before the first listing there are only the names of the file.
+    if selected.is_empty() {
+        named.iter().for_each(&mut enter);
+    } else {
+        selected.keys().for_each(enter);
     }
+    let (counts, place) = (counts(conn, id)?, newest_place(conn, id)?);
+    for row in repositories::rows(conn, id)? {
+        let (files, vectors, failed_files) = counts.get(&row.name).copied().unwrap_or_default();
+        status.files += files;
+        status.vectors += vectors;
+        status.failed_files += failed_files;
+        let repository = RepositoryStatus {
+            commits_behind: row
+                .last_commit
+                .and_then(|indexed| if row.head == Some(indexed) { Some(0) } else { row.commits_behind }),
+            indexed: row.last_commit,
+            head: row.head,
+            synced_at: parse_time(row.last_synced_at),
+            files,
+            vectors,
+            failed_files,
+            orphan_since: row.orphan_since,
+            ..RepositoryStatus::unknown(row.name.clone())
+        };
+        rows.insert(row.name, repository);
+    }
+    for (name, found) in selected {
+        let Some(repository) = rows.get_mut(&name) else { continue };
+        repository.error = found.error;
+        if found.empty && repository.indexed.is_none() {
+            repository.empty = true;
+            repository.commits_behind = Some(0);
+        }
+    }
+    status.repositories = sorted(rows);
+    status.place = place.map(|place| place.to_string()).unwrap_or_default();
+    Ok(status)
 }
 
 /// What needs attention first, then by name.
@@ -115,7 +117,7 @@ fn left_behind(conn: &Connection) -> rusqlite::Result<Vec<OrphanPlace>> {
         "SELECT kind, host, idx, namespace, count(*) FROM leftovers JOIN places ON places.id = place_id GROUP BY place_id",
     )?
     .query_map([], |row| {
-        let place = Place { kind: row.get(0)?, host: row.get(1)?, index: row.get(2)?, namespace: row.get(3)? };
+        let place = place_at(row, 0)?;
         let remedy = format!("put a stage of kind `{}` back that reaches it, and run `reposync apply`", place.kind);
         Ok(OrphanPlace { place: place.to_string(), vectors: row.get(4)?, remedy })
     })?
@@ -128,7 +130,7 @@ fn newest_place(conn: &Connection, project: i64) -> rusqlite::Result<Option<Plac
         "SELECT kind, host, idx, namespace FROM adoptions JOIN places ON places.id = place_id
          WHERE project_id = ?1 ORDER BY adopted_at DESC LIMIT 1",
         params![project],
-        |row| Ok(Place { kind: row.get(0)?, host: row.get(1)?, index: row.get(2)?, namespace: row.get(3)? }),
+        |row| place_at(row, 0),
     )
     .optional()
 }

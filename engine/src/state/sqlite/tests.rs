@@ -1,110 +1,39 @@
-//! The ledger's promises, one by one.
+//! The state and the vector cache in SQLite files: the suites, and what concerns the files alone.
 
-use chrono::Utc;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
-use crate::model::{Fingerprint, GitSha, Place};
-use crate::state::{AdoptedRecord, FileKey, FileRow, FileStatus, Leftover, ProjectRow, StoredChunk};
+use crate::model::{ByteSize, Fingerprint};
+use crate::state::conformance::{World, cache_cases, state_cases};
+use crate::state::{CacheKey, Claim, Claimant, Projects as _, State, VectorCache};
 
-fn place(ledger: &SqliteState, namespace: &str) -> i64 {
-    let place =
-        Place { kind: "k".into(), host: "h".into(), index: String::new(), namespace: namespace.into() };
-    ledger.place_id(&place).expect("place")
+/// A ledger in a folder of its own.
+fn ledger() -> World<dyn State> {
+    let folder = tempfile::tempdir().expect("a folder");
+    World::new(move || -> Arc<dyn State> {
+        Arc::new(SqliteState::open(&folder.path().join("state.db")).expect("opened"))
+    })
 }
 
-fn project(ledger: &SqliteState) -> i64 {
-    let row = ProjectRow {
-        name: "p".into(),
-        organization: None,
-        filter_keyword: None,
-        namespace: "n".into(),
-        enabled: true,
-        allowed_extensions: None,
-        exclude_patterns: Vec::new(),
-    };
-    ledger.put_project(&row, Utc::now()).expect("project")
+/// A cache in a folder of its own.
+fn cache() -> World<dyn VectorCache> {
+    let folder = tempfile::tempdir().expect("a folder");
+    World::new(move || -> Arc<dyn VectorCache> {
+        Arc::new(SqliteVectorCache::open(folder.path(), ByteSize::mib(64)))
+    })
 }
 
-fn row(path: &str, ids: &[&str]) -> FileRow {
-    FileRow {
-        repository: "r".into(),
-        path: path.into(),
-        commit: GitSha([1; 20]),
-        blob_sha: GitSha([2; 20]),
-        recipe: Fingerprint::of(["recipe"]),
-        status: FileStatus::Synced,
-        detail: None,
-        chunks: ids
-            .iter()
-            .map(|id| StoredChunk { id: (*id).into(), fingerprint: Fingerprint::of([id]) })
-            .collect(),
-    }
+mod state {
+    use super::{ledger, state_cases};
+
+    state_cases!(ledger());
 }
 
-const FILE: FileKey<'static> = FileKey { repository: "r", path: "a.md" };
+mod vectors {
+    use super::{cache, cache_cases};
 
-#[test]
-fn intents_stay_open_until_the_file_is_recorded() {
-    let ledger = SqliteState::in_memory().expect("ledger");
-    let (project, place) = (project(&ledger), place(&ledger, "n"));
-    ledger.open_intents("p", place, [(FILE, vec!["1", "2"])]).expect("intents");
-    assert_eq!(ledger.unfinished_files("p", "r").expect("read").into_iter().collect::<Vec<_>>(), ["a.md"]);
-    let held = ledger.held_ids((project, "p"), place, &FILE).expect("held");
-    assert!(held.chunks.is_empty());
-    assert_eq!(held.open.len(), 2);
-
-    ledger.commit_files((project, "p"), place, &[row("a.md", &["1", "2"])], Utc::now()).expect("commit");
-    assert!(ledger.unfinished_files("p", "r").expect("read").is_empty());
-    let held = ledger.held_ids((project, "p"), place, &FILE).expect("held");
-    assert_eq!((held.chunks.len(), held.open.len()), (2, 0));
-    assert_eq!(ledger.vector_count(project).expect("count"), 2);
-}
-
-#[test]
-fn a_file_that_moves_leaves_its_ids_behind_until_they_are_deleted() {
-    let ledger = SqliteState::in_memory().expect("ledger");
-    let (project, old, new) = (project(&ledger), place(&ledger, "old"), place(&ledger, "new"));
-    ledger.commit_files((project, "p"), old, &[row("a.md", &["1"])], Utc::now()).expect("commit");
-    ledger.commit_files((project, "p"), new, &[row("a.md", &["1"])], Utc::now()).expect("commit");
-    let leftovers = ledger.leftovers("p").expect("read");
-    assert_eq!(leftovers, [Leftover { place: old, id: "1".into() }]);
-
-    // Back before anything was deleted: nothing may be deleted then.
-    ledger.commit_files((project, "p"), old, &[row("a.md", &["1"])], Utc::now()).expect("commit");
-    assert_eq!(ledger.leftovers("p").expect("read"), [Leftover { place: new, id: "1".into() }]);
-    ledger.close_leftovers(&[Leftover { place: new, id: "1".into() }]).expect("close");
-    assert!(ledger.leftovers("p").expect("read").is_empty());
-}
-
-#[test]
-fn a_failure_keeps_what_the_index_holds() {
-    let ledger = SqliteState::in_memory().expect("ledger");
-    let (project, place) = (project(&ledger), place(&ledger, "n"));
-    ledger.commit_files((project, "p"), place, &[row("a.md", &["1"])], Utc::now()).expect("commit");
-    ledger.record_failure(project, "r", "a.md", "refused").expect("failure");
-    ledger.record_failure(project, "r", "b.md", "refused").expect("failure");
-    let known = ledger.known_files(project, "r").expect("read");
-    assert_eq!(known[0].blob_sha, Some(GitSha([2; 20])));
-    assert_eq!((known[0].status, known[0].vectors), (FileStatus::Failed, 1));
-    assert_eq!((known[1].blob_sha, known[1].vectors), (None, 0));
-    assert!(ledger.has_unsettled_files((project, "p"), "r").expect("read"));
-}
-
-#[test]
-fn adoption_is_whole_and_happens_once() {
-    let ledger = SqliteState::in_memory().expect("ledger");
-    let (project, place) = (project(&ledger), place(&ledger, "n"));
-    assert!(!ledger.is_adopted(project, place).expect("read"));
-    let record = AdoptedRecord {
-        id: "1".into(),
-        repository: "r".into(),
-        path: "a.md".into(),
-        fingerprint: Fingerprint::of(["x"]),
-    };
-    ledger.adopt((project, "p"), place, vec![record], Utc::now()).expect("adopt");
-    assert!(ledger.is_adopted(project, place).expect("read"));
-    let known = ledger.known_files(project, "r").expect("read");
-    assert_eq!((known[0].status, known[0].vectors), (FileStatus::Adopted, 1));
+    cache_cases!(cache());
 }
 
 #[test]
@@ -136,10 +65,35 @@ fn a_newer_or_foreign_file_is_refused_and_left_alone() {
 fn a_second_opening_changes_nothing() {
     let dir = tempfile::tempdir().expect("temp dir");
     let path = dir.path().join("folder/state.db");
-    let ledger = SqliteState::open(&path).expect("created");
-    let revision = ledger.revision().expect("read");
-    drop(ledger);
-    assert_eq!(SqliteState::open(&path).expect("opened").revision().expect("read"), revision);
-    assert!(SqliteState::open_read_only(&path).expect("opened").is_some());
-    assert!(SqliteState::open_read_only(&dir.path().join("none.db")).expect("opened").is_none());
+    drop(SqliteState::open(&path).expect("created"));
+    let before = std::fs::read(&path).expect("bytes");
+    drop(SqliteState::open(&path).expect("opened"));
+    assert_eq!(std::fs::read(&path).expect("bytes"), before);
+}
+
+#[tokio::test]
+async fn a_ledger_that_is_not_there_yet_is_read_as_an_empty_one() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let path = dir.path().join("state.db");
+    let reader = SqliteState::open_read_only(&path).expect("opened");
+    assert!(reader.projects().await.expect("read").is_empty());
+    let lock = RunLock::take(&path).expect("free");
+    assert!(reader.holder().await.expect("read").is_some(), "the first run is under way");
+    drop(lock);
+    assert!(!path.exists());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_of_a_claimant_that_is_gone_lapses() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cache = SqliteVectorCache::open(folder.path(), ByteSize::mib(64));
+    let keys = || vec![CacheKey::of(&Fingerprint::of(["test"]), "text")];
+    assert_eq!(cache.claim_many(Claimant(1), keys()).await, [Claim::Given]);
+    tokio::time::advance(Duration::from_secs(599)).await;
+    assert_eq!(cache.claim_many(Claimant(2), keys()).await, [Claim::Taken]);
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert_eq!(cache.claim_many(Claimant(2), keys()).await, [Claim::Given]);
+    // The former claimant comes back too late to give up the claim of its successor.
+    cache.release_many(Claimant(1), keys()).await;
+    assert_eq!(cache.claim_many(Claimant(3), keys()).await, [Claim::Taken]);
 }

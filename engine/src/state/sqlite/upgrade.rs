@@ -7,18 +7,13 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+use super::error::cannot_open;
 use super::lock::{RunLock, daemon_of, with_suffix as beside};
-use super::{BUSY, STAGE, SqliteState, cannot_open, schema};
+use super::schema::{self, BUSY};
 use crate::model::{Running, StageError, StageResult};
 use crate::private;
 use crate::sqlite::copy_into;
-
-impl SqliteState {
-    /// Opens the ledger for writing like [`SqliteState::open`], for a caller that holds the run lock.
-    pub fn open_locked(path: &Path, lock: &RunLock) -> StageResult<Self> {
-        Self::open_for(path, Some(lock))
-    }
-}
+use crate::state::STAGE;
 
 /// Prepares the migration of an existing ledger of an older version: refuses it while an older program
 /// is at work, and copies the ledger to `state.db.vN.bak`. The run lock is held until the returned
@@ -123,6 +118,13 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::sqlite::SqliteState;
+    use crate::state::{History as _, RunRow};
+
+    /// The run that [`old`] left.
+    async fn run(ledger: &SqliteState) -> RunRow {
+        ledger.runs_of(vec!["20.docs".into()]).await.expect("read").pop().expect("kept")
+    }
 
     /// A ledger as version 2 left it, with one run in its history.
     fn old(folder: &Path) -> PathBuf {
@@ -142,12 +144,12 @@ mod tests {
         schema::version(&Connection::open(path).expect("opened")).expect("read")
     }
 
-    #[test]
-    fn a_copy_of_the_old_ledger_is_left_behind() {
+    #[tokio::test]
+    async fn a_copy_of_the_old_ledger_is_left_behind() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = old(folder.path());
         let ledger = SqliteState::open(&path).expect("brought up");
-        let run = ledger.run("20.docs").expect("read").expect("kept");
+        let run = run(&ledger).await;
         assert_eq!((run.request.as_str(), run.project.as_deref()), ("20", Some("docs")));
         let copy = folder.path().join("state.db.v2.bak");
         assert_eq!(version(&copy), 2);
@@ -161,7 +163,7 @@ mod tests {
         drop(ledger);
         std::fs::remove_file(&path).expect("removed");
         std::fs::copy(&copy, &path).expect("put back");
-        assert!(SqliteState::open(&path).expect("brought up").run("20.docs").expect("read").is_some());
+        assert_eq!(self::run(&SqliteState::open(&path).expect("brought up")).await.id, "20.docs");
     }
 
     #[test]
@@ -176,8 +178,8 @@ mod tests {
         assert_eq!(names.collect::<Vec<_>>(), ["state.db"]);
     }
 
-    #[test]
-    fn a_full_disk_in_the_middle_leaves_the_old_ledger_usable() {
+    #[tokio::test]
+    async fn a_full_disk_in_the_middle_leaves_the_old_ledger_usable() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = old(folder.path());
         let mut conn = Connection::open(&path).expect("opened");
@@ -191,7 +193,7 @@ mod tests {
         let conn = Connection::open(&path).expect("opened");
         conn.execute("UPDATE runs SET outcome = 'done'", []).expect("usable");
         drop(conn);
-        let run = SqliteState::open(&path).expect("room again").run("20.docs").expect("read").expect("kept");
+        let run = run(&SqliteState::open(&path).expect("room again")).await;
         assert_eq!(run.outcome.as_deref(), Some("done"));
     }
 
@@ -210,18 +212,19 @@ mod tests {
     fn an_older_program_at_work_is_noticed() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = old(folder.path());
-        let run = RunLock::take(&path).expect("free");
+        let run = || RunLock::take(&path).expect("free");
+        let held = run();
         let error = SqliteState::open(&path).expect_err("a run is at work");
         assert!(error.message.contains("while another run is at work (process "), "{}", error.message);
         // The run itself may bring it up, once no daemon is there.
         let daemon = File::create(beside(&path, ".daemon")).expect("made");
         daemon.lock().expect("locked");
-        let error = SqliteState::open_locked(&path, &run).expect_err("a daemon is at work");
+        let error = SqliteState::open_locked(&path, held).expect_err("a daemon is at work");
         assert!(error.hint.as_deref().is_some_and(|hint| hint.starts_with("stop the daemon")), "{error:?}");
         assert_eq!(version(&path), 2);
         drop(daemon);
-        drop(SqliteState::open_locked(&path, &run).expect("brought up"));
-        assert_eq!(version(&path), 3);
+        drop(SqliteState::open_locked(&path, run()).expect("brought up"));
+        assert_eq!(version(&path), 4);
         // Whoever is at work on a ledger of this version is no obstacle.
         drop(SqliteState::open(&path).expect("opened"));
     }

@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reposync::model::{Fingerprint, GitSha, StageError, StageResult, file_prefix};
-use reposync::state::{Moment, SqliteState};
+use reposync::state::State;
+use reposync::state::sqlite::{Moment, SqliteState};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use chunker::LabComponent;
@@ -134,7 +135,7 @@ impl Lab {
     }
 
     /// A ledger in memory whose writes the faults strike.
-    pub(crate) fn ledger(&self) -> Arc<SqliteState> {
+    pub(crate) fn ledger(&self) -> Arc<dyn State> {
         let lab = self.clone();
         let striking = Mutex::new(Turn::Go);
         let ledger = SqliteState::in_memory().expect("a ledger");

@@ -1,0 +1,530 @@
+//! The file of the vector cache, with a size bound.
+//!
+//! Content-addressed: a key is a hash of (embedder identity, exact input). A damaged or foreign file is moved
+//! aside and replaced by an empty one, and on a full or read-only disk the run continues without the cache.
+//! Calls block. Several processes may share one file.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
+
+use crate::model::{ByteSize, Vector};
+use crate::private;
+use crate::sqlite::{open_to_read, use_wal};
+use crate::state::vector_cache::CacheKey;
+use crate::state_folder;
+
+/// Identifies the file as ours (`PRAGMA application_id`): "RSvc".
+const APPLICATION_ID: i32 = 0x5253_7663;
+/// Increase when the schema or the format of a row changes. Files of another version are replaced.
+const VERSION: i32 = 1;
+/// Length in bytes of a row's checksum over key and vector. SQLite does not detect flipped bits in
+/// values, and a wrong vector would get into the index.
+const CHECK: usize = 8;
+/// Rows evicted per step.
+const EVICT_STEP: i64 = 1000;
+
+/// How long to wait for another process's transaction.
+const BUSY: Duration = Duration::from_secs(5);
+
+const SCHEMA: &str = "
+    CREATE TABLE vectors (
+        id     INTEGER PRIMARY KEY,
+        key    BLOB    NOT NULL UNIQUE,
+        used   INTEGER NOT NULL,  -- day of the last use, days since 1970
+        vector BLOB    NOT NULL   -- check, then f32 little-endian
+    ) STRICT;
+    CREATE INDEX vectors_by_use ON vectors (used);
+";
+
+/// An opened cache.
+#[derive(Debug)]
+pub(super) struct CacheFile {
+    path: PathBuf,
+    bound: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// `None`: the cache is disabled for this process.
+    connection: Option<Connection>,
+    /// False after a write failed because the disk is full or read-only.
+    writable: bool,
+    /// How often the file was moved aside. The second time in one process disables the cache.
+    recreated: u32,
+}
+
+impl CacheFile {
+    /// Opens `cache.db` in a folder, which is created if missing. Never fails: an unusable file is
+    /// moved aside and replaced, or else the cache is disabled.
+    pub(super) fn open(folder: &Path, bound: ByteSize) -> Self {
+        let cache = Self {
+            path: folder.join("cache.db"),
+            bound: bound.0,
+            state: Mutex::new(State { connection: None, writable: true, recreated: 0 }),
+        };
+        cache.connect(&mut cache.lock());
+        cache
+    }
+
+    /// Looks up keys and marks the entries as used today. The result is in the order of the keys.
+    pub(super) fn get_many(&self, keys: &[CacheKey]) -> Vec<Option<Vector>> {
+        let mut found = vec![None; keys.len()];
+        self.attempt("read", |state, connection| {
+            let today = today();
+            let mut stale = Vec::new();
+            {
+                let transaction = connection.unchecked_transaction()?;
+                let mut select =
+                    transaction.prepare_cached("SELECT id, used, vector FROM vectors WHERE key = ?1")?;
+                for (key, found) in keys.iter().zip(&mut found) {
+                    let mut rows = select.query([key.bytes()])?;
+                    let Some(row) = rows.next()? else { continue };
+                    *found = row.get_ref(2)?.as_blob().ok().and_then(|blob| decode(key, blob));
+                    if found.is_some() && row.get::<_, i64>(1)? < today {
+                        stale.push(row.get::<_, i64>(0)?);
+                    }
+                }
+            }
+            if state.writable && !stale.is_empty() {
+                let transaction = connection.unchecked_transaction()?;
+                {
+                    let mut update =
+                        transaction.prepare_cached("UPDATE vectors SET used = ?1 WHERE id = ?2")?;
+                    for id in stale {
+                        update.execute([today, id])?;
+                    }
+                }
+                transaction.commit()?;
+            }
+            Ok(())
+        });
+        found
+    }
+
+    /// Returns which keys are cached. Read-only.
+    pub(super) fn contains_many(&self, keys: &[CacheKey]) -> Vec<bool> {
+        let mut found = vec![false; keys.len()];
+        self.attempt("read", |_, connection| {
+            let transaction = connection.unchecked_transaction()?;
+            let mut select = transaction.prepare_cached("SELECT 1 FROM vectors WHERE key = ?1")?;
+            for (key, found) in keys.iter().zip(&mut found) {
+                *found = select.query_row([key.bytes()], |_| Ok(())).optional()?.is_some();
+            }
+            Ok(())
+        });
+        found
+    }
+
+    /// Stores vectors in one transaction, then evicts least recently used entries until the size
+    /// bound holds.
+    pub(super) fn put_many(&self, vectors: &[(CacheKey, Vector)]) {
+        let mut sorted: Vec<_> = vectors.iter().collect();
+        sorted.sort_unstable_by_key(|(key, _)| *key); // writes neighbours in the index together
+        self.attempt("write", |state, connection| {
+            if !state.writable {
+                return Ok(());
+            }
+            let today = today();
+            let transaction = connection.unchecked_transaction()?;
+            {
+                let mut insert = transaction.prepare_cached(
+                    "INSERT INTO vectors (key, used, vector) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (key) DO UPDATE SET used = excluded.used, vector = excluded.vector",
+                )?;
+                let mut blob = Vec::new();
+                for (key, vector) in sorted {
+                    encode(key, vector, &mut blob);
+                    insert.execute(params![key.bytes(), today, blob])?;
+                }
+            }
+            transaction.commit()?;
+            evict(connection, self.bound)
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs an operation on the file, if the cache is enabled, and handles its errors.
+    fn attempt(&self, what: &str, operation: impl FnOnce(&State, &Connection) -> rusqlite::Result<()>) {
+        let mut state = self.lock();
+        let Some(connection) = &state.connection else { return };
+        let Err(error) = operation(&state, connection) else { return };
+        let path = self.path.display();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                tracing::debug!(%path, %error, "the vector cache is busy; skipping it for this call");
+            }
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                self.recreate(&mut state, &error.to_string());
+            }
+            Some(ErrorCode::DiskFull | ErrorCode::ReadOnly) => {
+                tracing::warn!(%path, %error, "cannot write the vector cache; new vectors are not cached");
+                state.writable = false;
+            }
+            _ => {
+                tracing::warn!(%path, %error, "cannot {what} the vector cache; continuing without it");
+                state.connection = None;
+            }
+        }
+    }
+
+    fn connect(&self, state: &mut State) {
+        // SQLite's busy time-out does not cover two processes that create the file at the same
+        // moment.
+        let mut tries = 50;
+        let mut opened = open_file(&self.path, self.bound);
+        while matches!(opened, Err(Unusable::Busy)) && tries > 0 {
+            tries -= 1;
+            std::thread::sleep(Duration::from_millis(20));
+            opened = open_file(&self.path, self.bound);
+        }
+        match opened {
+            Ok(connection) => state.connection = Some(connection),
+            Err(Unusable::Busy) => {
+                tracing::warn!(path = %self.path.display(), "the vector cache is locked; continuing without it");
+            }
+            Err(Unusable::Content(why)) => self.recreate(state, &why),
+            Err(Unusable::Place(why)) => {
+                if let Some(connection) = open_read_only(&self.path) {
+                    state.connection = Some(connection);
+                    state.writable = false;
+                    return;
+                }
+                let path = self.path.display();
+                tracing::warn!(%path, error = %why, "cannot open the vector cache; continuing without it");
+            }
+        }
+    }
+
+    /// Moves the file aside and creates a new one.
+    fn recreate(&self, state: &mut State, why: &str) {
+        state.connection = None;
+        state.recreated += 1;
+        let aside = self.path.with_extension("db.unusable");
+        let path = self.path.display();
+        if state.recreated > 1 {
+            tracing::warn!(%path, error = why, "the vector cache is damaged again; continuing without it");
+            return;
+        }
+        tracing::warn!(%path, error = why, moved_to = %aside.display(), "the vector cache is unusable; starting with an empty one");
+        if let Err(error) = std::fs::rename(&self.path, &aside) {
+            tracing::warn!(%path, %error, "cannot move the vector cache aside; continuing without it");
+            return;
+        }
+        for companion in ["cache.db-wal", "cache.db-shm"] {
+            // Usually absent. SQLite would apply a leftover WAL to the new file.
+            if let Err(error) = std::fs::remove_file(self.path.with_file_name(companion))
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                tracing::warn!(%path, %error, "cannot remove `{companion}`; continuing without a vector cache");
+                return;
+            }
+        }
+        self.connect(state);
+    }
+}
+
+enum Unusable {
+    /// Its content: damaged, foreign, of another version.
+    Content(String),
+    /// Its location: no permission, no space, a folder of this name.
+    Place(String),
+    /// Another process has locked it.
+    Busy,
+}
+
+impl From<rusqlite::Error> for Unusable {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Content(error.to_string()),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            _ => Self::Place(error.to_string()),
+        }
+    }
+}
+
+/// Opens the cache for reading only, on a read-only medium or as another user. A vector that a
+/// concurrent writer is changing fails its checksum and counts as missing.
+fn open_read_only(path: &Path) -> Option<Connection> {
+    let (connection, _) = open_to_read(path, OpenFlags::SQLITE_OPEN_READ_ONLY, BUSY).ok()?;
+    connection.set_prepared_statement_cache_capacity(8);
+    is_ours(&connection).ok()?.then_some(connection)
+}
+
+fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
+    let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i32>(0));
+    Ok(number("PRAGMA application_id")? == APPLICATION_ID && number("PRAGMA user_version")? == VERSION)
+}
+
+fn open_file(path: &Path, bound: u64) -> Result<Connection, Unusable> {
+    if let Some(folder) = path.parent() {
+        state_folder::make(folder).map_err(|error| Unusable::Place(error.to_string()))?;
+    }
+    // A cache that other users can read is not used.
+    private::create(path)
+        .and_then(|()| private::narrow_database(path))
+        .map_err(|error| Unusable::Place(error.to_string()))?;
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(8);
+    // The page size suits vectors of 1 KB and of 6 KB, and applies only to a new file. A commit
+    // need not survive a power failure, so it does not sync. Keys are random, so that every commit
+    // changes most pages of the index; checkpointing late (after 4096 pages, 64 MiB) writes each
+    // page back less often.
+    connection.execute_batch("PRAGMA page_size = 16384; PRAGMA auto_vacuum = INCREMENTAL")?;
+    use_wal(&connection, BUSY)?;
+    connection.execute_batch(
+        "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -4096; PRAGMA wal_autocheckpoint = 4096;
+         PRAGMA journal_size_limit = 67108864;",
+    )?;
+    let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i32>(0));
+    if !is_ours(&connection)? {
+        // Another process may be creating the file; check again under the write lock.
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        if !is_ours(&connection)? {
+            if number("SELECT count(*) FROM sqlite_schema")? > 0 {
+                return Err(Unusable::Content("not a vector cache of this version".into()));
+            }
+            connection.execute_batch(SCHEMA)?;
+            connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+            connection.pragma_update(None, "user_version", VERSION)?;
+        }
+        connection.execute_batch("COMMIT")?;
+    }
+    connection.query_row("SELECT id, key, used, vector FROM vectors LIMIT 1", [], |_| Ok(())).optional()?;
+    evict(&connection, bound)?;
+    Ok(connection)
+}
+
+/// Evicts least recently used rows if the bound is exceeded, down to nine tenths of it so that
+/// not every write evicts.
+fn evict(connection: &Connection, bound: u64) -> rusqlite::Result<()> {
+    let number =
+        |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs);
+    let page = number("PRAGMA page_size")?;
+    let pages = number("PRAGMA page_count")?;
+    if pages * page <= bound {
+        return Ok(());
+    }
+    let used = || number("PRAGMA freelist_count").map(|free| pages.saturating_sub(free) * page);
+    if used()? <= bound {
+        return Ok(());
+    }
+    let mut delete = connection.prepare_cached(
+        "DELETE FROM vectors WHERE id IN (SELECT id FROM vectors ORDER BY used, id LIMIT ?1)",
+    )?;
+    while used()? > bound / 10 * 9 && delete.execute([EVICT_STEP])? > 0 {}
+    // The other free pages are reused.
+    let over = pages - bound / page;
+    let mut vacuum = connection.prepare(&format!("PRAGMA incremental_vacuum({over})"))?;
+    let mut steps = vacuum.query([])?; // each step frees one page
+    while steps.next()?.is_some() {}
+    Ok(())
+}
+
+/// Days since 1970. Uses are recorded by day, so that most reads do not write.
+fn today() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs() / 86_400).unwrap_or(i64::MAX)
+}
+
+fn check(key: &CacheKey, components: &[u8]) -> [u8; CHECK] {
+    let hash = blake3::keyed_hash(key.bytes(), components);
+    std::array::from_fn(|at| hash.as_bytes()[at])
+}
+
+fn encode(key: &CacheKey, vector: &[f32], blob: &mut Vec<u8>) {
+    blob.clear();
+    blob.resize(CHECK + 4 * vector.len(), 0);
+    for (bytes, x) in blob[CHECK..].as_chunks_mut::<4>().0.iter_mut().zip(vector) {
+        *bytes = x.to_le_bytes();
+    }
+    let check = check(key, &blob[CHECK..]);
+    blob[..CHECK].copy_from_slice(&check);
+}
+
+/// The vector of a row; `None` if its checksum does not match.
+fn decode(key: &CacheKey, blob: &[u8]) -> Option<Vector> {
+    let (stored, components) = blob.split_first_chunk::<CHECK>()?;
+    let (components_4, rest) = components.as_chunks::<4>();
+    if !rest.is_empty() || components_4.is_empty() || *stored != check(key, components) {
+        return None;
+    }
+    Some(components_4.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::Fingerprint;
+
+    const ROOMY: ByteSize = ByteSize::mib(64);
+
+    fn key(n: u64) -> CacheKey {
+        CacheKey::of(&Fingerprint::of(["test"]), &n.to_string())
+    }
+
+    fn vector(n: u64, length: usize) -> Vector {
+        (0..length).map(|i| (n as f32).mul_add(0.5, i as f32)).collect()
+    }
+
+    fn numbers(range: std::ops::Range<u64>) -> Vec<(CacheKey, Vector)> {
+        range.map(|n| (key(n), vector(n, 256))).collect()
+    }
+
+    fn count(cache: &CacheFile, range: std::ops::Range<u64>) -> usize {
+        let keys: Vec<_> = range.map(key).collect();
+        cache.contains_many(&keys).into_iter().filter(|there| *there).count()
+    }
+
+    #[test]
+    fn keys_depend_on_both_parts() {
+        let (a, b) = (Fingerprint::of(["a"]), Fingerprint::of(["b"]));
+        assert_eq!(CacheKey::of(&a, "x"), CacheKey::of(&a, "x"));
+        assert_ne!(CacheKey::of(&a, "x"), CacheKey::of(&b, "x"));
+        assert_ne!(CacheKey::of(&a, "x"), CacheKey::of(&a, "x "));
+    }
+
+    proptest! {
+        #[test]
+        fn bits_round_trip(bits in proptest::collection::vec(any::<u32>(), 1..40)) {
+            let vector: Vector = bits.iter().map(|bits| f32::from_bits(*bits)).collect();
+            let mut blob = Vec::new();
+            encode(&key(1), &vector, &mut blob);
+            let back = decode(&key(1), &blob).expect("whole");
+            prop_assert_eq!(back.iter().map(|x| x.to_bits()).collect::<Vec<_>>(), bits);
+            prop_assert!(decode(&key(2), &blob).is_none());
+            for at in 0..blob.len() {
+                blob[at] ^= 1;
+                prop_assert!(decode(&key(1), &blob).is_none());
+                blob[at] ^= 1;
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_put_is_got_also_after_reopening() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let path = folder.path().join("deeper");
+        CacheFile::open(&path, ROOMY).put_many(&numbers(0..10));
+        let cache = CacheFile::open(&path, ROOMY);
+        cache.put_many(&[(key(3), vector(33, 8))]);
+        let found = cache.get_many(&[key(9), key(10), key(3)]);
+        assert_eq!(found, [Some(vector(9, 256)), None, Some(vector(33, 8))]);
+        assert_eq!(count(&cache, 0..20), 10);
+    }
+
+    #[test]
+    fn the_bound_holds_and_the_least_recently_used_go() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let bound = ByteSize::mib(4);
+        let cache = CacheFile::open(folder.path(), bound);
+        cache.put_many(&numbers(0..1000));
+        let age = "UPDATE vectors SET used = used - 10";
+        cache.lock().connection.as_ref().expect("open").execute_batch(age).expect("aged");
+        let kept: Vec<_> = (0..100).map(key).collect();
+        assert_eq!(cache.get_many(&kept).iter().flatten().count(), 100);
+        for start in (1000..6000).step_by(500) {
+            cache.put_many(&numbers(start..start + 500));
+        }
+        let size = std::fs::metadata(&cache.path).expect("there").len();
+        assert!(size <= bound.0 + (1 << 20), "{size}");
+        assert_eq!(count(&cache, 100..1000), 0, "the unused went first");
+        assert!(count(&cache, 5500..6000) == 500, "the newest stay");
+        drop(cache);
+        let smaller = CacheFile::open(folder.path(), ByteSize::mib(1));
+        drop(smaller);
+        let size = std::fs::metadata(folder.path().join("cache.db")).expect("there").len();
+        assert!(size <= 1 << 20, "a lowered bound shrinks the file: {size}");
+    }
+
+    #[test]
+    fn unusable_files_are_moved_aside() {
+        let foreign = |path: &Path| {
+            Connection::open(path).and_then(|c| c.execute_batch("CREATE TABLE mine (x)")).expect("made");
+        };
+        let newer = |path: &Path| {
+            drop(CacheFile::open(path.parent().expect("folder"), ROOMY));
+            Connection::open(path)
+                .and_then(|c| c.pragma_update(None, "user_version", VERSION + 1))
+                .expect("made");
+        };
+        let garbage =
+            |path: &Path| std::fs::write(path, "not a database, but long enough ".repeat(900)).expect("made");
+        let damaged = |path: &Path| {
+            CacheFile::open(path.parent().expect("folder"), ROOMY).put_many(&numbers(0..200));
+            let mut bytes = std::fs::read(path).expect("read");
+            bytes[100..2000].fill(0x5a); // the root page of the schema
+            std::fs::write(path, bytes).expect("written");
+        };
+        let makers: [&dyn Fn(&Path); 4] = [&foreign, &newer, &garbage, &damaged];
+        for (what, make) in ["foreign", "newer", "garbage", "damaged"].into_iter().zip(makers) {
+            let folder = tempfile::tempdir().expect("temp dir");
+            make(&folder.path().join("cache.db"));
+            let cache = CacheFile::open(folder.path(), ROOMY);
+            assert_eq!(count(&cache, 0..200), 0, "{what}");
+            cache.put_many(&numbers(0..5));
+            assert_eq!(count(&cache, 0..5), 5, "{what}");
+            assert!(folder.path().join("cache.db.unusable").exists(), "{what}");
+        }
+    }
+
+    #[test]
+    fn damage_found_in_mid_run_is_survived() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        CacheFile::open(folder.path(), ROOMY).put_many(&numbers(0..2000));
+        let path = folder.path().join("cache.db");
+        let mut bytes = std::fs::read(&path).expect("read");
+        let half = bytes.len() / 2;
+        bytes[half..].fill(0x5a);
+        std::fs::write(&path, bytes).expect("written");
+        let cache = CacheFile::open(folder.path(), ROOMY);
+        let keys: Vec<_> = (0..2000).map(key).collect();
+        for (n, found) in (0..).zip(cache.get_many(&keys)) {
+            assert!(found.is_none_or(|found| found == vector(n, 256)), "never a wrong vector");
+        }
+        cache.put_many(&numbers(0..5));
+        assert_eq!(count(&cache, 0..5), 5);
+    }
+
+    #[test]
+    fn without_a_place_there_is_no_cache_and_no_error() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let file = folder.path().join("a file, not a folder");
+        std::fs::write(&file, "x").expect("written");
+        let cache = CacheFile::open(&file, ROOMY);
+        cache.put_many(&numbers(0..5));
+        assert_eq!(count(&cache, 0..5), 0);
+    }
+
+    #[test]
+    fn two_at_once_share_the_file() {
+        let folder = Arc::new(tempfile::tempdir().expect("temp dir"));
+        let threads: Vec<_> = (0..4)
+            .map(|n| {
+                let folder = Arc::clone(&folder);
+                std::thread::spawn(move || {
+                    let cache = CacheFile::open(folder.path(), ROOMY);
+                    for start in (n * 1000..n * 1000 + 500).step_by(50) {
+                        cache.put_many(&numbers(start..start + 50));
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().expect("no panic");
+        }
+        let cache = CacheFile::open(folder.path(), ROOMY);
+        assert_eq!((0..4).map(|n| count(&cache, n * 1000..n * 1000 + 500)).sum::<usize>(), 2000);
+    }
+}
