@@ -120,7 +120,8 @@ pub(super) struct RawProject {
     /// A GitHub organization or user: all its repositories. Alternative to `repositories`.
     #[serde(default)]
     pub(super) organization: Option<String>,
-    /// Single repositories: `owner/name`; for kind `git`, paths relative to this file.
+    /// Single repositories: `owner/name`; for kind `git`, paths relative to this file; for kind `git-remote`,
+    /// paths on the server.
     #[serde(default)]
     pub(super) repositories: Option<Vec<WrittenRepository>>,
     /// Restricts an organization to repositories with this in their name, description or topics.

@@ -18,7 +18,7 @@ pub fn show(config: &Config) -> String {
     }
     for one in &config.projects {
         out.header(&format!("projects.{}", quoted(&one.name)));
-        project(&mut out, one);
+        project(&mut out, config, one);
     }
     if config.secrets != SecretRules::default()
         && let Ok(Value::Table(rules)) = Value::try_from(&config.secrets)
@@ -121,7 +121,7 @@ fn stage(out: &mut Lines, stage: &Stage) {
     }
 }
 
-fn project(out: &mut Lines, project: &Project) {
+fn project(out: &mut Lines, config: &Config, project: &Project) {
     out.put("pipeline", project.stages().map(str::to_owned).collect::<Vec<_>>());
     match &project.selection {
         Selection::Owner { owner, keyword } => {
@@ -129,11 +129,13 @@ fn project(out: &mut Lines, project: &Project) {
             out.maybe("filter_keyword", keyword.clone());
         }
         Selection::Named(repositories) => {
+            let source = config.stage(&project.source).and_then(|stage| stage.settings.source());
+            let place = source.map_or("path", |source| source.repository_key());
             let one = |repo: &crate::model::RepoRef| -> Value {
                 if repo.key.is_empty() {
                     return repo.name.as_str().into();
                 }
-                let entries = [("path", &repo.key), ("name", &repo.name)];
+                let entries = [(place, &repo.key), ("name", &repo.name)];
                 Value::Table(
                     entries.map(|(key, value)| (key.to_owned(), value.as_str().into())).into_iter().collect(),
                 )

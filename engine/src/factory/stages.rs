@@ -20,9 +20,10 @@ impl StageFactory {
     pub(super) fn source(&self, config: &Config, stage: &Stage) -> StageResult<Arc<dyn Source>> {
         let settings = stage.settings.source().ok_or_else(|| wrong_role(stage, Role::Source))?;
         let (limits, max_file_bytes) = (config.engine.limits.clone(), config.engine.max_file_bytes.0);
-        let context = format!("{} {limits:?} {max_file_bytes}", described(config));
+        let data = config.engine.cache.clone();
+        let context = format!("{} {limits:?} {max_file_bytes} {}", described(config), data.display());
         self.built().sources.get_or_build(stage, context, || {
-            settings.build(SourceContext { stage: self.context(config, stage), limits, max_file_bytes })
+            settings.build(SourceContext { stage: self.context(config, stage), limits, max_file_bytes, data })
         })
     }
 

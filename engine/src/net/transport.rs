@@ -1,4 +1,5 @@
-//! What carries a request to its service. Usually [`HttpClient`]; GitHub's requests go through octocrab.
+//! What carries a request to its service. Usually [`HttpClient`]; GitHub's requests go through octocrab, those
+//! of Git over ssh through the program `ssh`.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -27,6 +28,8 @@ pub enum TransportError {
     Http(reqwest::Error),
     /// A layer above it could not read the response.
     Unreadable,
+    /// By a transport that is no HTTP client: what went wrong, in its own words.
+    Failed(Box<CallError>),
 }
 
 impl TransportError {
@@ -37,6 +40,7 @@ impl TransportError {
                 let failure = if error.is_timeout() { CallFailure::Timeout } else { CallFailure::Connection };
                 CallError::new(failure, describe_transport_error(stage, host, error))
             }
+            Self::Failed(error) => *error,
             Self::Unreadable => CallError::new(
                 CallFailure::InvalidAnswer,
                 StageError::transient(stage, format!("{host} sent an answer that cannot be read")),

@@ -1,6 +1,6 @@
 //! What a kind of source declares beside its settings.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Limits, Source, Webhook, WrittenRepository};
@@ -17,6 +17,8 @@ pub struct SourceContext {
     pub limits: Limits,
     /// Maximum size of a file that is indexed.
     pub max_file_bytes: u64,
+    /// Folder for what the source stores on disk between runs. Losing it costs time, never correctness.
+    pub data: PathBuf,
 }
 
 /// The settings of a source.
@@ -44,6 +46,11 @@ pub trait SourceConfig: AnyStageConfig {
 
     /// The form in which names are compared: two of one form in a project are a problem.
     fn comparable(&self, name: &str) -> String;
+
+    /// The key that names the place of a repository in a table: `{ path = "…", name = "…" }`.
+    fn repository_key(&self) -> &'static str {
+        "path"
+    }
 
     /// What to do about two repositories of one name.
     fn on_same_name(&self) -> &'static str;

@@ -96,6 +96,11 @@ pub trait Source: Send + Sync {
         false
     }
 
+    /// True where counting commits costs neither requests nor time worth naming.
+    fn counts_are_free(&self) -> bool {
+        self.reads_are_free()
+    }
+
     /// Maximum number of files of a project that a plan may read to estimate the others.
     fn sample(&self) -> usize {
         0

@@ -18,7 +18,7 @@ pub enum Selection {
         /// The keyword.
         keyword: Option<String>,
     },
-    /// These repositories: `owner/name` for GitHub; name and path for local Git.
+    /// These repositories: `owner/name` for GitHub; name and path for local Git; name and address for others.
     Named(Vec<RepoRef>),
 }
 
@@ -50,19 +50,23 @@ fn is_of_owner(name: &str, owner: &str) -> bool {
 #[serde(untagged)]
 #[schemars(untagged, rename = "Repository")]
 pub enum WrittenRepository {
-    /// `owner/name`, or a path for kind `git`.
+    /// `owner/name` for kind `github`, a folder for kind `git`, a path on the server for kind `git-remote`.
     Plain(String),
-    /// A path with an explicit name, for kind `git`.
+    /// A repository with an explicit name, for kinds `git` and `git-remote`.
     Named(NamedRepository),
 }
 
-/// A local repository with an explicit name.
+/// A repository with an explicit name.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NamedRepository {
-    /// Its folder, relative to this file.
-    pub path: String,
-    /// Its name. Default: the folder's name without `.git`.
+    /// For kind `git`: its folder, relative to this file.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// For kind `git-remote`: its address, or its path below `base_url`.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// Its name. Default: that of the folder, or the path on the server, without `.git`.
     #[serde(default)]
     pub name: Option<String>,
 }

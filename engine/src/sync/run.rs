@@ -221,7 +221,7 @@ async fn run_project(
         }
     };
     if report.outcome != Outcome::Done
-        && project.source.reads_are_free()
+        && project.source.counts_are_free()
         && let Err(error) = count_behind(&project, &*state).await
     {
         tracing::debug!(error = %error.one_line(), "cannot count commits");

@@ -29,7 +29,13 @@ impl SourceConfig for GitSettings {
     fn repository(&self, written: &WrittenRepository, folder: &Path) -> Result<RepoRef, Objection> {
         let found = match written {
             WrittenRepository::Plain(path) => local(path, None, folder),
-            WrittenRepository::Named(one) => local(&one.path, one.name.as_deref(), folder),
+            WrittenRepository::Named(one) => match (&one.path, &one.url) {
+                (Some(path), None) => local(path, one.name.as_deref(), folder),
+                _ => Err((
+                    "kind `git` takes a `path`, and no `url`",
+                    "a server's repositories need kind `git-remote`",
+                )),
+            },
         };
         found.map_err(|(message, hint)| Objection::new(message, hint))
     }

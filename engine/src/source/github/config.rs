@@ -42,7 +42,7 @@ impl SourceConfig for GithubSettings {
                 return Ok(RepoRef { name: name.clone(), key: String::new() });
             }
             WrittenRepository::Plain(_) => "not a repository's name",
-            WrittenRepository::Named(_) => "a path and a name are for kind `git`",
+            WrittenRepository::Named(_) => "a table is for kinds `git` and `git-remote`",
         };
         Err(Objection::new(message, "write it like \"acme/handbook\""))
     }
