@@ -16,6 +16,7 @@ use crate::store::StoreConfig;
 pub(crate) static KINDS: &[Kind] = &[
     Kind::source::<crate::source::github::GithubSettings>(),
     Kind::source::<crate::source::git::GitSettings>(),
+    Kind::source::<crate::source::git_remote::GitRemoteSettings>(),
     Kind::chunker::<crate::chunk::sentence::SentenceSettings>(),
     Kind::chunker::<crate::chunk::markdown::MarkdownSettings>(),
     Kind::chunker::<crate::chunk::code::CodeSettings>(),

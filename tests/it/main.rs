@@ -23,6 +23,7 @@ mod daemon;
 mod deploy;
 mod embed_services;
 mod fairness;
+mod git_servers;
 mod histories;
 mod language;
 mod notify;
@@ -41,6 +42,9 @@ mod service_scenarios;
 mod services;
 mod shutdown;
 mod source_git;
+mod source_git_remote;
+#[cfg(unix)]
+mod source_git_ssh;
 mod source_github;
 mod source_github_faults;
 mod source_hostile;

@@ -5,6 +5,7 @@ mod branch;
 mod config;
 mod diff;
 pub mod git;
+pub mod git_remote;
 pub mod github;
 mod limits;
 mod objects;

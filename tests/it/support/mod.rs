@@ -2,6 +2,7 @@
 
 pub(crate) mod component;
 pub(crate) mod daemon;
+pub(crate) mod git_host;
 pub(crate) mod git_repo;
 pub(crate) mod github;
 pub(crate) mod http;
@@ -13,5 +14,8 @@ pub(crate) mod pinecone;
 pub(crate) mod services;
 pub(crate) mod slack;
 pub(crate) mod sources;
+#[cfg(unix)]
+pub(crate) mod sshd;
+pub(crate) mod tls_front;
 pub(crate) mod twin;
 pub(crate) mod world;
