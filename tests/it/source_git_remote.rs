@@ -8,13 +8,13 @@ use reposync::model::{
 };
 use reposync::net::{RetryPolicy, Timeouts};
 use reposync::source::git_remote::{GitRemoteSettings, GitRemoteSource};
-use reposync::source::{Head, Limits, Source};
+use reposync::source::{Head, Limits, Selection, Source};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::git_host::{Asked, GitHost};
 use crate::support::git_repo::GitRepo;
 use crate::support::http::{Fault, Response, Server};
-use crate::support::sources::fetch;
+use crate::support::sources::{Answers, fetch};
 
 /// Files of more bytes are not indexed.
 const MAX_FILE_BYTES: u64 = 1000;
@@ -284,6 +284,30 @@ async fn what_is_not_there_is_told_apart() {
     };
     let head = lab.source.head(&entry, &BranchRef::Default, Some(first)).await;
     assert_eq!(head.expect("an answer"), Head::Missing);
+}
+
+#[tokio::test]
+async fn a_fresh_listing_asks_every_repository() {
+    let host = GitHost::start();
+    two_files(&host, "app");
+    host.repo("empty");
+    let lab = Lab::of(&host.url());
+    host.server.fail("GET /forbidden", Fault::status(403));
+    let wanted = ["forbidden", "empty", "app", "absent"].map(|path| lab.repo(path)).to_vec();
+    let selection = Selection::Named(wanted);
+    let listing = lab.source.list(&selection, &Answers::default(), false).await.expect("a listing");
+    assert_eq!(listing.repositories.len(), 4);
+    assert_eq!(host.asked(), Asked::default());
+    let listing = lab.source.list(&selection, &Answers::default(), true).await.expect("a listing");
+    let names = |repos: Vec<&RepoRef>| repos.iter().map(|repo| repo.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(listing.repositories.iter().map(|entry| &entry.repo).collect()), ["app", "empty"]);
+    assert_eq!(names(listing.missing.iter().collect()), ["absent"]);
+    assert_eq!(names(listing.refused.iter().map(|(repo, _)| repo).collect()), ["forbidden"]);
+    host.demand("me", "correct horse");
+    let token = Some(Secret::new("wrong horse"));
+    let lab = Lab::new(GitRemoteSettings { token, ..settings(&host.url()) });
+    let error = lab.source.list(&selection, &Answers::default(), true).await.expect_err("wrong");
+    assert_eq!(error.kind, ErrorKind::Misconfigured);
 }
 
 #[tokio::test]

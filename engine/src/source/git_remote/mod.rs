@@ -27,6 +27,7 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 use http::HeaderValue;
 use tokio_util::sync::CancellationToken;
 
@@ -51,6 +52,8 @@ use crate::net::{Limiter, Service, Timeouts, Transport, http_client, secret_head
 const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Commits that a request names as being here. More would not make the pack smaller.
 const MOST_HELD: usize = 3;
+/// Repositories that a fresh listing asks at once; the calls at once are fewer where the stage says so.
+const ASKED_AT_ONCE: usize = 32;
 /// The user name that goes with a token or password without one.
 const USERNAME: &str = "git";
 /// Appended to the name of a clone: that of the one that holds commits alone.
@@ -206,6 +209,11 @@ impl GitRemoteSource {
         self.remote.fetch(repository, wanted, &received.file, self.clones.most(), store).await
     }
 
+    async fn is_there(&self, repo: &RepoRef) -> StageResult<bool> {
+        let repository = self.repository(repo)?;
+        Ok(self.remote.references(&repository, &["HEAD".to_owned()]).await?.is_some())
+    }
+
     async fn evict(&self) -> StageResult<()> {
         let clones = self.clones.clone();
         blocking(&self.access.stage, move || {
@@ -281,26 +289,37 @@ impl Source for GitRemoteSource {
         false
     }
 
-    /// What the project names. No request is sent: that a repository is not there shows when its head is asked.
+    /// What the project names. Without `fresh` no request is sent: that a repository is not there shows when its
+    /// head is asked.
     async fn list(
         &self,
         selection: &Selection,
         _answers: &dyn AnswerCache,
-        _fresh: bool,
+        fresh: bool,
     ) -> StageResult<Listing> {
         let Selection::Named(wanted) = selection else {
             return Err(StageError::refused(self.stage(), "the server has no owners to list")
                 .hint("name the repositories in the project: repositories = [\"group/app\", …]"));
         };
-        let entry = |repo: &RepoRef| RepoEntry {
-            repo: repo.clone(),
-            default_branch: String::new(),
-            pushed_at: None,
-            pushed_at_settled: false,
-        };
-        let mut repositories: Vec<RepoEntry> = wanted.iter().map(entry).collect();
-        repositories.sort_by(|a, b| a.repo.name.cmp(&b.repo.name));
-        Ok(Listing { repositories, ..Listing::default() })
+        let mut listing = Listing::default();
+        let mut asked = stream::iter(wanted.iter().cloned())
+            .map(|repo| async move { (if fresh { self.is_there(&repo).await } else { Ok(true) }, repo) })
+            .buffered(ASKED_AT_ONCE);
+        while let Some((there, repo)) = asked.next().await {
+            match there {
+                Ok(true) => listing.repositories.push(RepoEntry {
+                    repo,
+                    default_branch: String::new(),
+                    pushed_at: None,
+                    pushed_at_settled: false,
+                }),
+                Ok(false) => listing.missing.push(repo),
+                Err(error) if error.kind.is_item() => listing.refused.push((repo, error)),
+                Err(error) => return Err(error),
+            }
+        }
+        listing.repositories.sort_by(|a, b| a.repo.name.cmp(&b.repo.name));
+        Ok(listing)
     }
 
     async fn head(&self, repo: &RepoEntry, branch: &BranchRef, known: Option<GitSha>) -> StageResult<Head> {
