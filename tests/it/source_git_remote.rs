@@ -452,7 +452,7 @@ async fn what_is_no_git_server_is_named_as_such() {
 async fn limits_hold_before_anything_is_stored() {
     let host = GitHost::start();
     let repo = host.repo("app");
-    let many: String = (0..2000).map(|n| format!("{n}\n")).collect();
+    let many = (0..2000).map(|n| n.to_string()).collect::<Vec<_>>().join("\n") + "\n";
     for folder in ["a", "b", "c"] {
         repo.write(&format!("{folder}/x.md"), folder);
     }
