@@ -12,7 +12,7 @@ use crate::store::{StoreConfig, VectorStore};
 impl StoreConfig for SqliteSettings {
     fn build(&self, context: StageContext) -> StageResult<Arc<dyn VectorStore>> {
         let store = SqliteStore::open(context.stage, &self.path);
-        Ok(Arc::new(store.weigh(self.vector_weight, self.text_weight)))
+        Ok(Arc::new(store.weigh(self.vector_weight, self.text_weight).with_penalties(self.penalties)))
     }
 
     fn place(&self) -> Vec<String> {

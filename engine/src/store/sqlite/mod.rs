@@ -66,6 +66,13 @@ impl SqliteStore {
         self
     }
 
+    /// Sets whether tests and files of low value score less.
+    #[must_use]
+    pub fn with_penalties(mut self, penalties: bool) -> Self {
+        self.weights.penalties = penalties;
+        self
+    }
+
     async fn write(
         &self,
         work: impl FnOnce(&Database, &Transaction<'_>) -> Result<(), Failed> + Send + 'static,

@@ -19,6 +19,12 @@ pub(super) const VERSION: i32 = 2;
 /// less often: this halves what a first run writes.
 const WORDS_IN_MEMORY: u32 = 8 << 20;
 
+/// Segments of equal level that FTS5 merges at once. Every commit adds a segment; by its default of 4, a
+/// first run would write each of them several times.
+const MERGED: u32 = 16;
+/// Segments of equal level at which FTS5 merges within the writing statement.
+const MERGED_AT_ONCE: u32 = 32;
+
 /// `vectors` is separate from `records` so that a scan reads only vectors; each has the number of its
 /// file beside it, by which a query measures files. `facts` is the metadata without `text`, so that
 /// filters parse little JSON. `words` uses the row numbers of `records`. `codes` exists only for large
@@ -83,7 +89,11 @@ pub(super) fn create(transaction: &Transaction<'_>) -> Result<(), Failed> {
 
 fn add_tables(transaction: &Transaction<'_>) -> Result<(), Failed> {
     transaction.execute_batch(TABLES)?;
-    transaction.execute("INSERT INTO words (words, rank) VALUES ('hashsize', ?1)", [WORDS_IN_MEMORY])?;
+    for (option, value) in
+        [("hashsize", WORDS_IN_MEMORY), ("automerge", MERGED), ("crisismerge", MERGED_AT_ONCE)]
+    {
+        transaction.execute("INSERT INTO words (words, rank) VALUES (?1, ?2)", params![option, value])?;
+    }
     Ok(())
 }
 

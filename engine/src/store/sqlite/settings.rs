@@ -15,15 +15,17 @@ pub struct SqliteSettings {
     /// The database file, relative to `reposync.toml`.
     #[serde(serialize_with = "lossy")]
     pub path: PathBuf,
-    /// Weight of the ranking by vectors in a query; 0: words alone.
+    /// Weight of the terms by vectors in a query; 0: words alone.
     pub vector_weight: f64,
-    /// Weight of the ranking by words in a query; 0: vectors alone.
+    /// Weight of the terms by words in a query; 0: vectors alone.
     pub text_weight: f64,
+    /// Whether tests and files of low value (vendored, generated, changelogs, …) score less.
+    pub penalties: bool,
 }
 
 impl Default for SqliteSettings {
     fn default() -> Self {
-        Self { path: ".reposync/index.db".into(), vector_weight: 1.0, text_weight: 1.0 }
+        Self { path: ".reposync/index.db".into(), vector_weight: 1.0, text_weight: 1.0, penalties: true }
     }
 }
 
@@ -31,7 +33,8 @@ impl StageConfig for SqliteSettings {
     const KIND: &'static str = "sqlite";
 
     edit_costs! {
-        index: path, vector_weight, text_weight;
+        index: path;
+        limits: vector_weight, text_weight, penalties;
     }
 
     fn check(&mut self, check: &mut Checker<'_>) {
