@@ -93,6 +93,12 @@ pub trait Embedder: Send + Sync {
         }
     }
 
+    /// The cosine below which a text is hardly nearer to a query than the nearest of texts that do not
+    /// answer it; `None`: not measured for this model.
+    fn weak_below(&self) -> Option<f64> {
+        None
+    }
+
     /// Number of components of a vector. If it is not configured, the service may be asked once, with one
     /// short text.
     async fn dimensions(&self) -> StageResult<usize>;

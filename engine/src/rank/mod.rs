@@ -17,7 +17,7 @@ mod words;
 
 pub use candidate::{Candidate, Candidates, Scale, Span};
 pub use identifiers::{is_identifier, last_part};
-pub use penalty::Penalties;
+pub use penalty::{Penalties, is_source_path};
 pub use per_file::{PerFile, limit_per_file};
 pub use score::{Mode, Ranked, Terms, Weights, rank};
 pub use similar::FILE_CHUNKS;

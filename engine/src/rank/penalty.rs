@@ -158,6 +158,11 @@ pub(super) fn of(words: &Words, candidate: &Candidate, tests: bool) -> Penalties
     Penalties { test, low: is_low(path) }
 }
 
+/// True for a path without a penalty: neither a test nor a file of low value.
+pub fn is_source_path(path: &str) -> bool {
+    !is_test_path(path) && !is_low(path)
+}
+
 fn is_test_path(path: &str) -> bool {
     let (folders, name) = split(path);
     if folders.split('/').any(|folder| TEST_FOLDERS.contains(&folder.to_ascii_lowercase().as_str())) {

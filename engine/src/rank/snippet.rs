@@ -10,6 +10,9 @@ use super::words::Words;
 pub struct Snippet {
     /// The lines, in order and without gaps.
     pub lines: Vec<SnippetLine>,
+    /// How many different words of the query the lines have.
+    #[serde(default)]
+    pub words: usize,
     /// Lines of the chunk before the first.
     pub before: usize,
     /// Lines of the chunk after the last.
@@ -52,12 +55,15 @@ pub fn snippet(words: &Words, text: &str, start: u64, most: usize) -> Snippet {
     let (_, _, mut from) = best;
     from = from.min(all.len().saturating_sub(most)).max(first_full.min(from));
     let until = (from + most).min(all.len());
+    let mut seen: Vec<usize> = found[from..until].iter().flatten().map(|(word, ..)| *word).collect();
+    seen.sort_unstable();
+    seen.dedup();
     let lines = (from..until).map(|at| SnippetLine {
         line: if start == 0 { 0 } else { start + at as u64 },
         text: all[at].to_owned(),
         matches: found[at].iter().map(|(_, from, to)| (*from, *to)).collect(),
     });
-    Snippet { lines: lines.collect(), before: from, after: all.len() - until }
+    Snippet { lines: lines.collect(), words: seen.len(), before: from, after: all.len() - until }
 }
 
 /// The words of the query in a line: which one, and its byte range.

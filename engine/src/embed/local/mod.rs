@@ -194,6 +194,11 @@ impl Embedder for LocalEmbedder {
         &self.label
     }
 
+    /// Measured with the built-in model.
+    fn weak_below(&self) -> Option<f64> {
+        self.folder.is_none().then_some(0.35)
+    }
+
     fn limits(&self) -> EmbedLimits {
         EmbedLimits {
             inputs_per_call: INPUTS_PER_CALL,
