@@ -11,6 +11,7 @@ pub mod config; // reposync.toml -> Config, reporting all problems at once
 mod cpu_time; // the CPU time of a thread, for limits
 pub mod daemon; // runs on a schedule, on pushes and on edits
 pub mod embed; // texts -> vectors, and their cache
+pub mod evaluate; // how well questions find their files
 pub mod factory; // Config -> stages and projects
 #[cfg(any(test, fuzzing))]
 pub mod fuzz; // fuzz targets, for `fuzz/` and the tests that replay its corpus

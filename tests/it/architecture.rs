@@ -36,6 +36,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["blocking", "model", "private", "plan", "state", "source", "chunk", "embed", "store", "notify"],
     ),
     ("search", &["embed", "model", "rank", "store", "sync"]),
+    ("evaluate", &["chunk", "model", "rank", "search", "source", "state", "store", "sync"]),
     // Compiled for tests and fuzzing only; passes input to the parsers.
     ("fuzz", &["api", "chunk", "config", "embed", "source", "store"]),
     (
@@ -56,6 +57,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "source",
             "chunk",
             "embed",
+            "evaluate",
             "store",
             "notify",
             "state",
@@ -100,6 +102,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "chunk/markdown/front_matter",
             "chunk/secrets/rules",
             "cli/plugin/template",
+            "evaluate/questions",
         ],
     ),
     ("rustix", &["api/serve", "chunk/component/cache", "cli/context", "config/find", "cpu_time", "private"]),

@@ -35,6 +35,7 @@ mod proxies;
 mod reading;
 mod references;
 mod reload;
+mod search;
 mod secrets;
 mod service_calls;
 mod service_faults;

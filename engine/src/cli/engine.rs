@@ -23,7 +23,7 @@ use crate::net::read_body;
 use crate::plan::{Plan, Prune};
 use crate::search::{Answer, Request, search};
 use crate::state::{RunQuery, RunRow};
-use crate::sync::{self, Candidate, Options, PlanWriter, SavedPlan};
+use crate::sync::{self, Candidate, Options, PlanWriter, ProjectSearch, SavedPlan};
 
 use super::daemon_client::DaemonClient;
 use super::render::history::PastRun;
@@ -140,7 +140,7 @@ fn check_components(lock_file: &Path, components: &Lock) -> anyhow::Result<()> {
 }
 
 /// The options of a run, from the file and the command line.
-fn options(config: &Config, flags: &RunOptions) -> Options {
+pub(super) fn options(config: &Config, flags: &RunOptions) -> Options {
     let RunOptions { projects, full, prune, allow_deletes, allow_cost } = flags;
     let flags = RunFlags {
         full: *full,
@@ -310,14 +310,23 @@ pub(super) async fn query(
     names: &[String],
     requests: &[Request],
 ) -> anyhow::Result<Vec<Answer>> {
-    check_names(config, names)?;
     let factory = StageFactory::new(CancellationToken::new(), EventSink::none());
-    let projects = factory.searches(config, names)?;
+    let projects = searches(&factory, config, names)?;
     let mut answers = Vec::with_capacity(requests.len());
     for request in requests {
         answers.push(search(&projects, request).await?);
     }
     Ok(answers)
+}
+
+/// These projects (none: all enabled ones), as a search wants them.
+pub(super) fn searches(
+    factory: &StageFactory,
+    config: &Config,
+    names: &[String],
+) -> anyhow::Result<Vec<ProjectSearch>> {
+    check_names(config, names)?;
+    Ok(factory.searches(config, names)?)
 }
 
 /// True if the ledger records no vectors of these projects.

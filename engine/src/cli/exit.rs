@@ -48,7 +48,7 @@ impl Exit {
             Self::Partial => {
                 "No project failed, but a repository, file or text failed, a guard \
                  withheld something, `verify` found differences, `status --check` found a project that is \
-                 behind or partial, or `query` found nothing indexed."
+                 behind or partial, `query` found nothing indexed, or `eval` is below `--min-mrr`."
             }
             Self::Interrupted => "Interrupted; the next run continues.",
         }
@@ -172,7 +172,8 @@ mod tests {
             2  The command line or `reposync.toml` is invalid.
             3  No project failed, but a repository, file or text failed, a guard
                withheld something, `verify` found differences, `status --check` found a
-               project that is behind or partial, or `query` found nothing indexed.
+               project that is behind or partial, `query` found nothing indexed, or
+               `eval` is below `--min-mrr`.
           130  Interrupted; the next run continues.
         ");
         insta::assert_snapshot!(detailed_help_table(), @"

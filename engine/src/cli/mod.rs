@@ -10,6 +10,7 @@ mod daemon;
 mod daemon_client;
 mod engine;
 mod error;
+mod eval;
 mod exit;
 mod explain;
 mod global;
@@ -95,6 +96,8 @@ enum Command {
     History(history::HistoryArgs),
     /// Search what is indexed
     Query(query::QueryArgs),
+    /// Measure how well questions find their files
+    Eval(eval::EvalArgs),
     /// Explain why a file is in the index or not: chunker, recipe, chunks, last error
     Explain(explain::ExplainArgs),
     /// Compare the ledger with the contents of the stores
@@ -163,6 +166,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Comma
         Command::Status(args) => status::run(context, &args).await,
         Command::History(args) => history::run(context, &args).await,
         Command::Query(args) => query::run(context, args).await,
+        Command::Eval(args) => eval::run(context, args).await,
         Command::Explain(args) => explain::run(context, args).await,
         Command::Verify(args) => verify::run(context, args).await,
         Command::Plugin(command) => plugin::run(context, command).await,

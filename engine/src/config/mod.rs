@@ -165,6 +165,10 @@ pub struct Project {
     pub secrets: SecretsMode,
     /// Maximum cost of a run's embeddings; `None`: unlimited.
     pub max_cost: Option<f64>,
+    /// The questions of `reposync eval`.
+    pub golden: Option<PathBuf>,
+    /// The mean reciprocal rank that an evaluation must reach.
+    pub min_mrr: Option<f64>,
     /// Disabled projects are ignored.
     pub enabled: bool,
 }

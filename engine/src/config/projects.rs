@@ -47,6 +47,10 @@ pub(super) fn read(
         let hint = "an amount, at least 0, such as 5.0, in the currency of `price_per_million_tokens`";
         table.flag(problems, "max_cost", "not a price", hint);
     }
+    if raw.min_mrr.is_some_and(|least| !(0.0..=1.0).contains(&least)) {
+        let hint = "a mean reciprocal rank: a number from 0 to 1, such as 0.5";
+        table.flag(problems, "min_mrr", "not a mean reciprocal rank", hint);
+    }
     check_globs(table, "exclude_patterns", problems);
     check_extensions(table, problems);
     Some(Project {
@@ -66,6 +70,8 @@ pub(super) fn read(
         schedule: raw.schedule,
         secrets: raw.secrets,
         max_cost: raw.max_cost,
+        golden: raw.golden.map(|path| folder.join(path)),
+        min_mrr: raw.min_mrr,
         enabled: raw.enabled,
     })
 }

@@ -149,6 +149,12 @@ pub(super) struct RawProject {
     /// `price_per_million_tokens`. Default: no limit.
     #[serde(default)]
     pub(super) max_cost: Option<f64>,
+    /// The questions of `reposync eval`, in a file relative to `reposync.toml`.
+    #[serde(default)]
+    pub(super) golden: Option<PathBuf>,
+    /// The mean reciprocal rank below which `reposync eval` exits with 3.
+    #[serde(default)]
+    pub(super) min_mrr: Option<f64>,
     /// A disabled project is ignored.
     #[serde(default = "yes")]
     pub(super) enabled: bool,

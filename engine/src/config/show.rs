@@ -152,5 +152,7 @@ fn project(out: &mut Lines, config: &Config, project: &Project) {
     out.maybe("schedule", project.schedule.clone());
     out.put("secrets", project.secrets.as_str());
     out.maybe("max_cost", project.max_cost);
+    out.maybe("golden", project.golden.as_ref().map(|path| path.to_string_lossy().into_owned()));
+    out.maybe("min_mrr", project.min_mrr);
     out.put("enabled", project.enabled);
 }

@@ -64,6 +64,17 @@ pub struct ChangedFile {
     pub blob_sha: Option<GitSha>,
 }
 
+/// A commit that is no merge, with what it changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastCommit {
+    /// Its parent.
+    pub parent: GitSha,
+    /// The first line of its message.
+    pub subject: String,
+    /// The files that it changed.
+    pub files: Vec<ChangedFile>,
+}
+
 /// Answers that a source may keep between runs to ask conditionally: an ETag and what it stood for.
 /// The ledger implements it. Losing an entry costs a request, never correctness.
 #[async_trait]
@@ -138,6 +149,17 @@ pub trait Source: Send + Sync {
     /// How many commits `head` is ahead of `base`, counted to [`MOST_COMMITS`](crate::model::MOST_COMMITS);
     /// `None` if it does not descend from it, or if that is unknown.
     async fn commits_between(&self, repo: &RepoRef, base: GitSha, head: GitSha) -> StageResult<Option<u64>>;
+
+    /// The commits before and including `head`, newest first, along first parents and without merges, of
+    /// at most `most`; `None` if the source does not give them.
+    async fn history(
+        &self,
+        _repo: &RepoRef,
+        _head: GitSha,
+        _most: usize,
+    ) -> StageResult<Option<Vec<PastCommit>>> {
+        Ok(None)
+    }
 
     /// A permalink to lines (1-based, inclusive) of a file at a commit; empty where there is none.
     fn permalink(&self, repo: &RepoRef, commit: GitSha, path: &str, lines: (u32, u32)) -> String;

@@ -12,6 +12,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("chunk/code", &["chunk/promises.rs"]),
     ("chunk/markdown", &["chunk/promises.rs"]),
     ("chunk/sentence", &["chunk/promises.rs"]),
+    // The temporary index of an evaluation.
+    ("store/sqlite", &["cli/eval.rs"]),
     // What runs components (host, description, lock file), which the commands for their authors use.
     (
         "chunk/component",

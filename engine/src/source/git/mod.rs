@@ -19,7 +19,7 @@ pub use settings::GitSettings;
 use super::diff::changed_files;
 use super::objects::{Access, Purpose, Reader, blocking, with_reader};
 use super::permalink::blob_link;
-use super::{AnswerCache, ChangedFile, ContentSink, Head, Limits, Listing, Selection, Source};
+use super::{AnswerCache, ChangedFile, ContentSink, Head, Limits, Listing, PastCommit, Selection, Source};
 use crate::model::{BranchRef, GitSha, RepoEntry, RepoRef, StageError, StageResult, TreeEntry};
 
 /// A file that is indexed has at most this many bytes, unless `with_limits` says otherwise.
@@ -166,6 +166,15 @@ impl Source for GitSource {
             Ok(reader.commits_between(base, head, stop).ok().flatten())
         };
         self.with_repository(repo, count).await
+    }
+
+    async fn history(
+        &self,
+        repo: &RepoRef,
+        head: GitSha,
+        most: usize,
+    ) -> StageResult<Option<Vec<PastCommit>>> {
+        self.with_repository(repo, move |reader, stop| reader.history(head, most, stop).map(Some)).await
     }
 
     fn permalink(&self, repo: &RepoRef, commit: GitSha, path: &str, lines: (u32, u32)) -> String {

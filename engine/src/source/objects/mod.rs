@@ -4,6 +4,7 @@ mod behind;
 mod contents;
 mod cost;
 mod files;
+mod history;
 mod object;
 mod open;
 mod outside;

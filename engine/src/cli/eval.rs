@@ -1,0 +1,171 @@
+//! `reposync eval`
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use crate::config::{self, Config, Need};
+use crate::evaluate::{
+    EvaluationReport, HistoryIndex, build_history_index, compare, evaluate, parse_questions,
+};
+use crate::factory::StageFactory;
+use crate::model::EventSink;
+use crate::store::sqlite::SqliteStore;
+use crate::sync::ProjectSearch;
+
+use super::context::Context;
+use super::engine;
+use super::error::{CommandError, CommandResult};
+use super::exit::Exit;
+use super::interrupt::Interrupt;
+use super::projects::Projects;
+use super::render;
+use super::run_options::RunOptions;
+
+/// Arguments of `eval`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct EvalArgs {
+    /// Questions with their answers: TOML with `[[queries]]`, or a JSON object on each line [default: `golden` of the
+    /// project]
+    #[arg(value_name = "FILE", conflicts_with = "history")]
+    file: Option<PathBuf>,
+    /// Ask the subjects of the last N commits for the files that they changed, of a temporary index of the
+    /// tree before them
+    #[arg(long, value_name = "N", value_parser = super::positive)]
+    history: Option<usize>,
+    #[command(flatten)]
+    projects: Projects,
+    /// Exit with 3 if the mean reciprocal rank is lower [default: `min_mrr` of the project]
+    #[arg(long, value_name = "MRR")]
+    min_mrr: Option<f64>,
+    /// Compare with an earlier report, written by `--json`
+    #[arg(long, value_name = "RUN")]
+    compare: Option<PathBuf>,
+    /// Build the temporary index of `--history` also if its embeddings are paid for
+    #[arg(long)]
+    allow_cost: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+A question: [[queries]]
+            query = \"how is a deletion guarded?\"
+            paths = [\"src/guard.rs\"]     # or symbols = [\"Guard::check\"]
+
+Examples:
+  reposync eval queries.toml --min-mrr 0.5
+  reposync eval --history 100 --project api --json > run.json
+  reposync eval --history 100 --project api --compare run.json
+";
+
+/// Runs the command.
+pub(super) async fn run(context: &Context, args: EvalArgs) -> CommandResult {
+    let earlier = args.compare.as_ref().map(|path| read_report(path)).transpose()?;
+    let names = &args.projects.projects;
+    let config = context.load(&Need::selected(names))?;
+    let only = match crate::factory::chosen(&config, names).collect::<Vec<_>>().as_slice() {
+        [project] => Some(((*project).golden.clone(), project.min_mrr)),
+        _ => None,
+    };
+    let (golden, min_mrr) = only.unwrap_or_default();
+    let file = args.file.clone().or_else(|| golden.filter(|_| args.history.is_none()));
+    let report = match (&file, args.history) {
+        (_, Some(most)) => by_history(context, &config, &args, most).await?,
+        (Some(file), None) => {
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("cannot read `{}`", file.display()))
+                .map_err(|error| CommandError::new(Exit::Invalid, error))?;
+            let questions = parse_questions(&text).map_err(|why| {
+                CommandError::invalid(format!("`{}`: {why}", file.display())).hint(
+                    "write `[[queries]]` with `query` and `paths` or `symbols`; see `reposync eval --help`",
+                )
+            })?;
+            let factory = StageFactory::new(tokio_util::sync::CancellationToken::new(), EventSink::none());
+            let projects = engine::searches(&factory, &config, names)?;
+            evaluate(&projects, &questions).await.map_err(anyhow::Error::from)?
+        }
+        (None, None) => {
+            return Err(CommandError::invalid("there are no questions")
+                .hint("name a file with questions, set `golden` of the project, or use `--history 100`"));
+        }
+    };
+    let comparison = earlier.map(|earlier| compare(&earlier, &report));
+    if args.json {
+        context.out.json(&report)?;
+        if let Some(comparison) = &comparison {
+            context.out.message(&render::eval::comparison(comparison));
+        }
+    } else {
+        context.out.data(&render::eval::render(&report, comparison.as_ref(), &context.out.style))?;
+    }
+    match args.min_mrr.or(min_mrr) {
+        Some(least) if report.figures.mrr < least => {
+            context.out.message(&format!("MRR {:.3} is below {least}\n", report.figures.mrr));
+            Ok(Exit::Partial)
+        }
+        _ => Ok(Exit::Done),
+    }
+}
+
+fn read_report(path: &std::path::Path) -> Result<EvaluationReport, CommandError> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()));
+    let text = text.map_err(|error| CommandError::new(Exit::Invalid, error))?;
+    serde_json::from_str(&text).map_err(|error| {
+        CommandError::invalid(format!("`{}` is no report of `reposync eval`: {error}", path.display()))
+            .hint("write one with `reposync eval … --json > run.json`")
+    })
+}
+
+/// Builds the temporary index of one project and asks it.
+async fn by_history(
+    context: &Context,
+    config: &Config,
+    args: &EvalArgs,
+    most: usize,
+) -> Result<EvaluationReport, CommandError> {
+    let chosen: Vec<&config::Project> = crate::factory::chosen(config, &args.projects.projects).collect();
+    let [project] = chosen.as_slice() else {
+        return Err(
+            CommandError::invalid("`--history` evaluates one project").hint("name it with `--project`")
+        );
+    };
+    let interrupt = Interrupt::listen(&context.progress)?;
+    let shown = context.progress.show(context.display(args.json));
+    let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
+    let factory = Arc::new(StageFactory::new(interrupt.token(), shown.sink()));
+    let made = {
+        let (factory, config, project) = (Arc::clone(&factory), config.clone(), (*project).clone());
+        tokio::task::spawn_blocking(move || factory.project(&config, &project))
+            .await
+            .context("the project's stages could not be built")?
+            .map_err(anyhow::Error::from)?
+    };
+    if made.embedder().price_per_million_tokens() > 0.0 && !args.allow_cost {
+        return Err(CommandError::invalid(format!(
+            "the temporary index needs embeddings of {}, which are paid for",
+            made.embedder().label()
+        ))
+        .hint("add `--allow-cost`; vectors that are in the cache cost nothing"));
+    }
+    let (state, lease) = crate::factory::open_for_run(&folder.path().join("state.db"), false).await?;
+    let store = Arc::new(SqliteStore::open("index", folder.path().join("index.db")));
+    let index = HistoryIndex {
+        engine: Arc::new(factory.engine(config, state, shown.sink(), interrupt.token())),
+        options: engine::options(
+            config,
+            &RunOptions { projects: args.projects.clone(), allow_cost: true, ..RunOptions::default() },
+        ),
+        fence: lease.fence(),
+        project: made,
+        store,
+    };
+    let (past, project) = build_history_index(index, most).await.map_err(anyhow::Error::from)?;
+    drop(shown);
+    let searched = [ProjectSearch::from(&*project)];
+    Ok(evaluate(&searched, &past.questions).await.map_err(anyhow::Error::from)?)
+}
