@@ -31,7 +31,7 @@ impl StageFactory {
 
     pub(super) fn component(&self, config: &Config, stage: &Stage) -> StageResult<Arc<dyn Chunker>> {
         let settings = stage.settings.chunker().ok_or_else(|| wrong_role(stage, Role::Chunker))?;
-        let counter = Arc::new(|_: &str| 0); // a component counts as it likes
+        let counter = Arc::new(|_: &str| 0); // components count nothing
         let context = ChunkerContext { stage: &stage.name, counter, host: &|| self.host(config) };
         let chunker = settings.build(&context).map_err(|error| with_lines(config, &stage.name, error))?;
         let (Some(info), Some(file)) = (chunker.component(), settings.component()) else {
@@ -94,7 +94,7 @@ fn with_lines(config: &Config, stage: &str, mut error: StageError) -> StageError
     if hint.is_empty() { error } else { error.hint(hint) }
 }
 
-/// What is wrong with a stage's `config`, where that is why it cannot be made: with file, line and
+/// What is wrong with a stage's `config`, where that is why it cannot be built: with file, line and
 /// snippet.
 pub fn config_problems(config: &Config, error: &StageError) -> Option<config::Problems> {
     let refused = error.source.as_ref()?.downcast_ref::<RefusedConfig>()?;

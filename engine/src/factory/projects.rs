@@ -26,14 +26,14 @@ impl StageFactory {
     }
 
     /// The projects of these names (none: all enabled ones), each with its store or with what is wrong
-    /// with it. No other stage is made.
+    /// with it. No other stage is built.
     pub fn stores(&self, config: &Config, names: &[String]) -> Vec<(String, StageResult<ProjectStore>)> {
         let chosen = chosen(config, names);
         chosen.map(|project| (project.name.clone(), self.project_store(config, project))).collect()
     }
 
     /// The projects of these names (none: all enabled ones), as a search wants them. No source and no
-    /// chunkers are made.
+    /// chunkers are built.
     pub fn searches(&self, config: &Config, names: &[String]) -> StageResult<Vec<ProjectSearch>> {
         let search = |project: &config::Project| {
             let place = self.project_store(config, project)?;

@@ -35,7 +35,7 @@ impl StageConfig for GitSettings {
 
     fn adjust_shown(&self, shown: &mut Map<String, Value>) {
         if self.alternates.is_empty() {
-            shown.clear();
+            shown.shift_remove("alternates");
         }
     }
 }
