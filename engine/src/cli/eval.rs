@@ -69,7 +69,7 @@ pub(super) async fn run(context: &Context, args: EvalArgs) -> CommandResult {
     let names = &args.projects.projects;
     let config = context.load(&Need::selected(names))?;
     let only = match crate::factory::chosen(&config, names).collect::<Vec<_>>().as_slice() {
-        [project] => Some(((*project).golden.clone(), project.min_mrr)),
+        [project] => Some((project.golden.clone(), project.min_mrr)),
         _ => None,
     };
     let (golden, min_mrr) = only.unwrap_or_default();

@@ -16,6 +16,7 @@ use super::serving::Basis;
 
 /// Arguments of `query`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[command(after_help = EXAMPLES)]
 pub(super) struct QueryArgs {
     /// The words to search for; filters such as `lang:rust` may stand among them

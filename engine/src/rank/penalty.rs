@@ -173,8 +173,7 @@ fn is_test_path(path: &str) -> bool {
     lower.ends_with("_test")
         || lower.ends_with("_tests")
         || lower.ends_with("_spec")
-        || lower.ends_with(".test")
-        || lower.ends_with(".spec")
+        || matches!(lower.rsplit_once('.'), Some((_, "test" | "spec")))
         || (lower.starts_with("test_") && matches!(extension, "py" | "pyi" | "rb" | "sh"))
         || name == "conftest.py"
         || (matches!(stem, "test" | "tests") && matches!(extension, "rs" | "py" | "js" | "ts"))

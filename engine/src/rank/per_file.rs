@@ -67,7 +67,7 @@ mod tests {
             for file in 0u8..4 {
                 let path = format!("{file}.rs");
                 let shown = kept.iter().filter(|one| one.shown.candidate.text("file_path") == path).count();
-                let total = files.iter().filter(|one| **one == file).count();
+                let total = files.iter().filter(|one| **one == file).collect::<Vec<_>>().len();
                 prop_assert_eq!(shown, if most == 0 { total } else { total.min(most) });
                 let hides = kept.iter().filter(|one| one.shown.candidate.text("file_path") == path && !one.hidden.is_empty());
                 prop_assert!(hides.count() <= 1);

@@ -251,13 +251,13 @@ mod tests {
             let list: Vec<Candidate> = cosines
                 .iter()
                 .enumerate()
-                .map(|(n, cosine)| candidate(&char::from(b'a' + n as u8).to_string(), "x", "word", *cosine, (n % 3) as f64))
+                .map(|(n, cosine)| candidate(&format!("{n:02}"), "x", "word", *cosine, (n % 3) as f64))
                 .collect();
             let mut other = list.clone();
             let length = other.len();
             other.rotate_left(rotate % length);
             let first = ids("word", list, &Weights::default());
-            prop_assert_eq!(first.len(), length);
+            prop_assert_eq!(first.len(), 2 * length);
             prop_assert_eq!(first, ids("word", other, &Weights::default()));
         }
     }

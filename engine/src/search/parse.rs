@@ -54,7 +54,7 @@ impl Parsed {
             }
             _ => return false,
         };
-        let list = if before != inside { &mut facet.exclude } else { &mut facet.include };
+        let list = if before == inside { &mut facet.include } else { &mut facet.exclude };
         list.push(value.to_owned());
         true
     }

@@ -78,25 +78,25 @@ impl Node {
 impl Node {
     fn decide(&self, known: &Map<String, Value>) -> Option<bool> {
         match self {
-            Self::All(nodes) => {
-                let answers = nodes.iter().map(|node| node.decide(known));
-                answers.fold(Some(true), |all, one| match (all, one) {
-                    (Some(false), _) | (_, Some(false)) => Some(false),
-                    (Some(true), Some(true)) => Some(true),
-                    _ => None,
-                })
-            }
-            Self::Any(nodes) => {
-                let answers = nodes.iter().map(|node| node.decide(known));
-                answers.fold(Some(false), |any, one| match (any, one) {
-                    (Some(true), _) | (_, Some(true)) => Some(true),
-                    (Some(false), Some(false)) => Some(false),
-                    _ => None,
-                })
-            }
+            Self::All(nodes) => decided(nodes, known, false),
+            Self::Any(nodes) => decided(nodes, known, true),
             Self::Test { key, test } => known.get(key).map(|value| test.passes(Some(value))),
         }
     }
+}
+
+/// The answer of nodes of which one that gives `deciding` decides; `None` where one is unknown and none
+/// decides.
+fn decided(nodes: &[Node], known: &Map<String, Value>, deciding: bool) -> Option<bool> {
+    let mut all_known = true;
+    for node in nodes {
+        match node.decide(known) {
+            Some(answer) if answer == deciding => return Some(deciding),
+            Some(_) => {}
+            None => all_known = false,
+        }
+    }
+    all_known.then_some(!deciding)
 }
 
 impl Test {

@@ -9,9 +9,8 @@ const LISTED: usize = 10;
 
 pub(crate) fn render(report: &EvaluationReport, comparison: Option<&Comparison>, style: &Style) -> String {
     let mut text = format!("{} questions\n\n", report.questions.len());
-    text.push_str(
-        &style.strong(&format!("{:<24}{}", "", "  MRR         recall@1  @5    @10   hit@5")).to_string(),
-    );
+    let heading = format!("{:<24}{}", "", "  MRR         recall@1  @5    @10   hit@5");
+    text.push_str(&style.strong(&heading));
     text.push('\n');
     text.push_str(&line("query", &report.figures));
     for (name, figures) in &report.modes {

@@ -26,7 +26,12 @@ pub(crate) fn files(answer: &Answer) -> String {
     let mut seen = BTreeSet::new();
     let several = has_several_repositories(answer);
     let paths = answer.matches.iter().map(|found| path(found, several)).filter(|path| !path.is_empty());
-    paths.filter(|path| seen.insert(path.clone())).map(|path| format!("{}\n", escape(&path))).collect()
+    let mut text = String::new();
+    for path in paths.filter(|path| seen.insert(path.clone())) {
+        text.push_str(&escape(&path));
+        text.push('\n');
+    }
+    text
 }
 
 /// `path:line:column:text` for each line of a snippet that matches; its first line if none does.

@@ -482,7 +482,8 @@ async fn deleted_text_is_overwritten() {
 #[tokio::test]
 async fn deleted_words_are_overwritten() {
     let (folder, store) = in_folder();
-    let words = |from: usize| (from..from + 60).map(|n| format!("secretword{n}x ")).collect::<String>();
+    let words =
+        |from: usize| (from..from + 60).map(|n| format!("secretword{n}x")).collect::<Vec<_>>().join(" ");
     let kept = record("kept", [0.0, 1.0], "keptword");
     let records = [record("gone", [1.0, 0.0], &words(0)), record("redacted", [1.0, 0.0], &words(1000)), kept];
     store.upsert("n", &records).await.expect("in");
