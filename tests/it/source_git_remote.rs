@@ -504,6 +504,32 @@ async fn limits_hold_before_anything_is_stored() {
 }
 
 #[tokio::test]
+async fn packs_that_were_made_to_harm_are_refused() {
+    let host = GitHost::start();
+    let (_repo, first) = two_files(&host, "app");
+    let answer = |objects: &[u8]| {
+        let pack = [b"\x01PACK\0\0\0\x02\0\0\0\x01", objects, &[0; 20]].concat();
+        let line = format!("{:04x}", pack.len() + 4);
+        let body = [b"000dpackfile\n", line.as_bytes(), &pack, b"0000"].concat();
+        Fault::Answer(Response::of(200, "application/x-git-upload-pack-result", body))
+    };
+    let lab = Lab::of(&host.url());
+    lab.head("app").await.expect("a head");
+    // A file of 2^40 bytes: kind and size, seven bits at a time.
+    host.server.fail("POST", answer(b"\xb0\x80\x80\x80\x80\x80\x01"));
+    let error = lab.source.tree(&lab.repo("app"), first).await.expect_err("too large");
+    assert_eq!(error.kind, ErrorKind::Refused);
+    assert!(error.message.contains("a file in its pack has"), "{}", error.message);
+    // One that differs from something before the pack, again and again.
+    host.server.fail_times("POST", 3, answer(b"\x61\x7f"));
+    let error = lab.source.tree(&lab.repo("app"), first).await.expect_err("damaged");
+    assert!(matches!(error.kind, ErrorKind::Transient { .. }));
+    assert_eq!(error.message, "the server sent a damaged pack for `app`");
+    assert!(packs(lab.clones.path()).is_empty(), "nothing is stored");
+    assert_eq!(lab.files("app", first).await.expect("files").len(), 2, "the server is well again");
+}
+
+#[tokio::test]
 async fn larger_files_are_fetched_once_they_may_be_indexed() {
     let host = GitHost::start();
     let (repo, _) = two_files(&host, "app");

@@ -360,8 +360,11 @@ token = "api"
         ];
         let names = others.map(|(other, kind)| if other == role { "x" } else { kind });
         let declared = others.map(|(_, kind)| format!("[stages.{kind}]\nkind = \"{kind}\"\n")).concat();
-        let github = table.contains("\"github\"");
-        let selection = if github { "organization = \"a\"" } else { "repositories = [\".\"]" };
+        let selection = match table {
+            github if github.contains("\"github\"") => "organization = \"a\"",
+            remote if remote.contains("\"git-remote\"") => "repositories = [\"a\"]",
+            _ => "repositories = [\".\"]",
+        };
         let text =
             format!("{declared}[stages.x]\n{table}\n[projects.p]\npipeline = {names:?}\n{selection}\n");
         read(&text).stage("x").expect("used").settings.clone()
@@ -382,11 +385,15 @@ token = "api"
         let wasm = &format!("kind = \"wasm\"\ncomponent = \"{folder}/Cargo.toml\"");
         let model = &format!("path = \"{folder}\"");
         let (github, local) = ("kind = \"github\"", "kind = \"local\"");
+        let remote = "kind = \"git-remote\"\nbase_url = \"https://git.example\"";
         let app = "app_id = 1\ninstallation_id = 2\nprivate_key = \"-----BEGIN\"";
         for (role, stage, edit, expected) in [
             (Role::Source, github, app, "credentials"),
             (Role::Source, github, "archived = false", "index"),
             (Role::Source, github, "forks = false\ntoken = \"t\"", "index credentials"),
+            (Role::Source, remote, "links = \"gitlab\"", "index"),
+            (Role::Source, remote, "clones = \"1 GiB\"", "limits"),
+            (Role::Source, remote, "username = \"u\"\ntoken = \"t\"", "credentials"),
             (Role::Embedder, azure, "dimensions = 8", "index"),
             (Role::Embedder, azure, "api_version = \"2024-10-21\"", "limits"),
             (Role::Embedder, azure, "batch_size = 8\ndimensions = 8", "index limits"),
