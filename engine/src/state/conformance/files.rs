@@ -114,13 +114,14 @@ pub(crate) async fn a_batch_over_several_repositories_is_one_change_of_each(worl
 }
 
 pub(crate) async fn damaged_files_are_not_believed(world: World<dyn State>) {
+    use FileStatus::{Damaged as Bad, Synced};
+
     let writer = world.writer().await;
     writer.see(REPOSITORY).await;
     writer.commit("n", vec![row("a.md", &["1"]), row("b.md", &["2"]), row("c.md", &["3"])]).await;
     let some = Damaged::Files(vec![file("b.md")]);
     writer.state.mark_damaged(writer.fence, PROJECT, some).await.expect("marked");
     let statuses = |known: KnownFiles| known.files.iter().map(|file| file.status).collect::<Vec<_>>();
-    use FileStatus::{Damaged as Bad, Synced};
     assert_eq!(statuses(writer.known().await), [Synced, Bad, Synced]);
     // The id stays known, to be replaced or deleted; its metadata is written again.
     let held = writer.held("b.md").await;

@@ -25,7 +25,7 @@ pub(super) fn adopt(
     for ((repository, path), records) in &files {
         let row: Option<i64> = conn
             .prepare_cached(
-                "INSERT INTO sync_metadata (project_id, repository, file_path, embedding_count, status, place_id)
+                "INSERT INTO files (project_id, repository, file_path, embedding_count, status, place_id)
                  VALUES (?1, ?2, ?3, ?4, 'adopted', ?5)
                  ON CONFLICT DO NOTHING RETURNING id",
             )?

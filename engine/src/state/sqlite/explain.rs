@@ -17,11 +17,11 @@ pub(super) fn files(
         "SELECT file.repository, status, detail, blob_sha, last_commit_sha, last_synced_at,
              (SELECT count(*) FROM chunks WHERE file_id = file.id),
              kind, host, idx, places.namespace, parts,
-             (SELECT count(*) FROM intents WHERE intents.project = projects.name
+             (SELECT count(*) FROM intents WHERE intents.project = project_rows.name
                  AND intents.repository = file.repository AND intents.file_path = file.file_path)
-         FROM projects JOIN sync_metadata AS file ON project_id = projects.id
+         FROM project_rows JOIN files AS file ON project_id = project_rows.id
              LEFT JOIN places ON places.id = place_id LEFT JOIN recipes ON fingerprint = recipe
-         WHERE projects.name = ?1 AND file_path = ?3 AND (?2 IS NULL OR file.repository = ?2)
+         WHERE project_rows.name = ?1 AND file_path = ?3 AND (?2 IS NULL OR file.repository = ?2)
          ORDER BY file.repository",
     )?
     .query_map(params![project, repository, path], |row| {

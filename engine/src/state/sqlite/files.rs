@@ -78,7 +78,7 @@ impl Files for SqliteState {
         self.write(fence, "record a failed file", move |conn| {
             let id = entered(conn, &project)?;
             conn.prepare_cached(
-                "INSERT INTO sync_metadata (project_id, repository, file_path, embedding_count, status, detail)
+                "INSERT INTO files (project_id, repository, file_path, embedding_count, status, detail)
                  VALUES (?1, ?2, ?3, 0, 'failed', ?4)
                  ON CONFLICT (project_id, repository, file_path) DO UPDATE SET status = 'failed', detail = excluded.detail",
             )?
@@ -186,7 +186,7 @@ fn known_files(
     let place = place_id(conn, place)?;
     let files = conn
         .prepare_cached(
-            "SELECT file_path, blob_sha, recipe, place_id, embedding_count, status, detail FROM sync_metadata
+            "SELECT file_path, blob_sha, recipe, place_id, embedding_count, status, detail FROM files
              WHERE project_id = ?1 AND repository = ?2 ORDER BY file_path",
         )?
         .query_map(params![id, repository], |row| known_file(row, place))?
@@ -201,7 +201,7 @@ fn known_files(
 fn files_of_blobs(conn: &Connection, project: &str, blobs: Vec<GitSha>) -> rusqlite::Result<Vec<BlobFile>> {
     let Some(id) = project_id(conn, project)? else { return Ok(Vec::new()) };
     let mut select = conn.prepare_cached(
-        "SELECT recipe, repository, file_path FROM sync_metadata
+        "SELECT recipe, repository, file_path FROM files
          WHERE project_id = ?1 AND blob_sha = ?2 AND embedding_count > 0",
     )?;
     let mut found = Vec::new();
@@ -221,7 +221,7 @@ fn files_of_blobs(conn: &Connection, project: &str, blobs: Vec<GitSha>) -> rusql
 fn damage(conn: &Connection, project: i64, file: &FileKey) -> rusqlite::Result<()> {
     let key = params![project, file.repository, file.path];
     conn.prepare_cached(
-        "UPDATE sync_metadata SET status = 'damaged' WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3",
+        "UPDATE files SET status = 'damaged' WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3",
     )?
     .execute(key)?;
     conn.prepare_cached(
@@ -231,21 +231,21 @@ fn damage(conn: &Connection, project: i64, file: &FileKey) -> rusqlite::Result<(
     // What is missing in the store must not be taken for being there.
     conn.prepare_cached(
         "UPDATE chunks SET fingerprint = '' WHERE file_id =
-         (SELECT id FROM sync_metadata WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3)",
+         (SELECT id FROM files WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3)",
     )?
     .execute(key)
     .map(drop)
 }
 
 fn damage_all(conn: &Connection, project: i64) -> rusqlite::Result<()> {
-    conn.execute("UPDATE sync_metadata SET status = 'damaged' WHERE project_id = ?1", [project])?;
+    conn.execute("UPDATE files SET status = 'damaged' WHERE project_id = ?1", [project])?;
     conn.execute(
         "UPDATE repositories SET settled = 0, revision = revision + 1 WHERE project_id = ?1",
         [project],
     )?;
     conn.execute(
         "UPDATE chunks SET fingerprint = '' WHERE file_id IN
-         (SELECT id FROM sync_metadata WHERE project_id = ?1)",
+         (SELECT id FROM files WHERE project_id = ?1)",
         [project],
     )
     .map(drop)
@@ -255,7 +255,7 @@ fn remove(conn: &Connection, project: &str, files: &[FileKey], left: &[PlacedIds
     let id = entered(conn, project)?;
     for FileKey { repository, path } in files {
         conn.prepare_cached(
-            "DELETE FROM sync_metadata WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3",
+            "DELETE FROM files WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3",
         )?
         .execute(params![id, repository, path])?;
         close_intents(conn, project, repository, path)?;
@@ -297,8 +297,12 @@ fn commit_file(
     now: &str,
 ) -> rusqlite::Result<()> {
     let known: Option<(i64, Option<i64>)> = conn
-        .prepare_cached("SELECT id, place_id FROM sync_metadata WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3")?
-        .query_row(params![project_id, row.file.repository, row.file.path], |row| Ok((row.get(0)?, row.get(1)?)))
+        .prepare_cached(
+            "SELECT id, place_id FROM files WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3",
+        )?
+        .query_row(params![project_id, row.file.repository, row.file.path], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()?;
     if let Some((file, Some(old_place))) = known
         && old_place != place
@@ -323,7 +327,7 @@ fn commit_file(
 
     let file: i64 = conn
         .prepare_cached(
-            "INSERT INTO sync_metadata (project_id, repository, file_path, last_commit_sha, last_synced_at,
+            "INSERT INTO files (project_id, repository, file_path, last_commit_sha, last_synced_at,
                  embedding_count, status, blob_sha, recipe, place_id, detail)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
              ON CONFLICT (project_id, repository, file_path) DO UPDATE SET

@@ -28,7 +28,9 @@ pub(super) fn listing_differs(
 ) -> rusqlite::Result<bool> {
     let Some(id) = project_id(conn, project)? else { return Ok(true) };
     let has_selection: bool =
-        conn.query_row("SELECT selection IS NOT NULL FROM projects WHERE id = ?1", [id], |row| row.get(0))?;
+        conn.query_row("SELECT selection IS NOT NULL FROM project_rows WHERE id = ?1", [id], |row| {
+            row.get(0)
+        })?;
     Ok(!has_selection || !selected(conn, id)?.keys().eq(names))
 }
 
@@ -42,7 +44,7 @@ pub(super) fn record_listing(
     let id = entered(conn, project)?;
     // Recorded at the first listing, so that an edit before the first run has finished is detected.
     conn.execute(
-        "UPDATE projects SET selection = ?2 WHERE id = ?1 AND selection IS NULL",
+        "UPDATE project_rows SET selection = ?2 WHERE id = ?1 AND selection IS NULL",
         params![id, selection],
     )?;
     let mut delete =

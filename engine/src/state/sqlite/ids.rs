@@ -37,7 +37,7 @@ pub(super) fn held(
         return Ok(vec![HeldIds::default(); files.len()]);
     };
     let mut chunks = conn.prepare_cached(
-        "SELECT chunks.id, chunks.fingerprint FROM sync_metadata JOIN chunks ON file_id = sync_metadata.id
+        "SELECT chunks.id, chunks.fingerprint FROM files JOIN chunks ON file_id = files.id
          WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3 AND place_id = ?4",
     )?;
     let mut open = conn.prepare_cached(
@@ -71,11 +71,12 @@ pub(super) fn ids(conn: &Connection, project: &str, of: &IdsOf) -> rusqlite::Res
                 conn,
                 true,
                 "SELECT place_id, chunks.id, repository, file_path
-                 FROM sync_metadata JOIN chunks ON file_id = sync_metadata.id WHERE project_id = ?1",
+                 FROM files JOIN chunks ON file_id = files.id WHERE project_id = ?1",
                 params![id],
             )?;
             for table in ["intents", "leftovers"] {
-                let sql = format!("SELECT place_id, id, repository, file_path FROM {table} WHERE project = ?1");
+                let sql =
+                    format!("SELECT place_id, id, repository, file_path FROM {table} WHERE project = ?1");
                 found.add(conn, false, &sql, params![project])?;
             }
         }
@@ -85,7 +86,7 @@ pub(super) fn ids(conn: &Connection, project: &str, of: &IdsOf) -> rusqlite::Res
                     conn,
                     true,
                     "SELECT place_id, chunks.id, repository, file_path
-                     FROM sync_metadata JOIN chunks ON file_id = sync_metadata.id
+                     FROM files JOIN chunks ON file_id = files.id
                      WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3",
                     params![id, file.repository, file.path],
                 )?;
@@ -102,9 +103,9 @@ pub(super) fn ids(conn: &Connection, project: &str, of: &IdsOf) -> rusqlite::Res
             conn,
             false,
             "SELECT place_id, id, repository, file_path FROM leftovers WHERE project = ?1 AND NOT EXISTS (
-                 SELECT 1 FROM sync_metadata JOIN projects ON projects.id = project_id
-                 WHERE name = ?1 AND sync_metadata.repository = leftovers.repository
-                   AND sync_metadata.file_path = leftovers.file_path AND status NOT IN ('synced', 'skipped'))",
+                 SELECT 1 FROM files JOIN project_rows ON project_rows.id = project_id
+                 WHERE name = ?1 AND files.repository = leftovers.repository
+                   AND files.file_path = leftovers.file_path AND status NOT IN ('synced', 'skipped'))",
             params![project],
         )?,
     }

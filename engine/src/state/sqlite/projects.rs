@@ -21,9 +21,9 @@ impl Projects for SqliteState {
             let place = place_id(conn, &place)?;
             conn.prepare_cached(
                 "SELECT selection, first_run_ended_at IS NOT NULL,
-                     EXISTS (SELECT 1 FROM adoptions WHERE project_id = projects.id AND place_id = ?2),
-                     (SELECT coalesce(sum(embedding_count), 0) FROM sync_metadata WHERE project_id = projects.id)
-                 FROM projects WHERE name = ?1",
+                     EXISTS (SELECT 1 FROM adoptions WHERE project_id = project_rows.id AND place_id = ?2),
+                     (SELECT coalesce(sum(embedding_count), 0) FROM files WHERE project_id = project_rows.id)
+                 FROM project_rows WHERE name = ?1",
             )?
             .query_row(params![project, place], |row| {
                 Ok(ProjectState {
@@ -69,7 +69,7 @@ impl Projects for SqliteState {
         let differs = move |conn: &Connection| {
             conn.query_row(
                 "SELECT (?2 IS NOT NULL AND selection IS NOT ?2) OR (?3 AND first_run_ended_at IS NULL)
-                 FROM projects WHERE name = ?1",
+                 FROM project_rows WHERE name = ?1",
                 params![project, wanted.selection, wanted.first_run_over],
                 |row| row.get(0),
             )
@@ -77,7 +77,7 @@ impl Projects for SqliteState {
         self.write_if(fence, "record the end of a project's run", differs, move |conn| {
             let ended = end.first_run_over.then(|| timestamp(now));
             conn.execute(
-                "UPDATE projects SET selection = coalesce(?2, selection),
+                "UPDATE project_rows SET selection = coalesce(?2, selection),
                      first_run_ended_at = coalesce(first_run_ended_at, ?3) WHERE name = ?1",
                 params![name, end.selection, ended],
             )
@@ -91,11 +91,11 @@ impl Projects for SqliteState {
         self.write(fence, "remove a project", move |conn| {
             let id = entered(conn, &project)?;
             let files = conn.query_row(
-                "SELECT count(*) FROM sync_metadata WHERE project_id = ?1 AND embedding_count > 0",
+                "SELECT count(*) FROM files WHERE project_id = ?1 AND embedding_count > 0",
                 [id],
                 |row| row.get(0),
             )?;
-            conn.execute("DELETE FROM projects WHERE id = ?1", [id])?;
+            conn.execute("DELETE FROM project_rows WHERE id = ?1", [id])?;
             conn.execute("DELETE FROM intents WHERE project = ?1", [&project])?;
             conn.execute("DELETE FROM leftovers WHERE project = ?1", [&project])?;
             Ok(files)
@@ -122,9 +122,9 @@ impl Projects for SqliteState {
         let place = place.clone();
         self.read("read a place's projects", move |conn| {
             conn.prepare_cached(
-                "SELECT name FROM projects WHERE id IN (
+                "SELECT name FROM project_rows WHERE id IN (
                      SELECT project_id FROM adoptions WHERE place_id = ?1
-                     UNION SELECT project_id FROM sync_metadata WHERE place_id = ?1)
+                     UNION SELECT project_id FROM files WHERE place_id = ?1)
                  ORDER BY name",
             )?
             .query_map([place_id(conn, &place)?], |row| row.get(0))?
@@ -141,8 +141,8 @@ impl Projects for SqliteState {
 
 pub(super) fn recorded_projects(conn: &Connection) -> rusqlite::Result<Vec<RecordedProject>> {
     conn.prepare_cached(
-        "SELECT name, coalesce(sum(embedding_count), 0) FROM projects
-         LEFT JOIN sync_metadata ON project_id = projects.id GROUP BY projects.id ORDER BY name",
+        "SELECT name, coalesce(sum(embedding_count), 0) FROM project_rows
+         LEFT JOIN files ON project_id = project_rows.id GROUP BY project_rows.id ORDER BY name",
     )?
     .query_map([], |row| Ok(RecordedProject { name: row.get(0)?, vectors: row.get(1)? }))?
     .collect()
@@ -151,7 +151,7 @@ pub(super) fn recorded_projects(conn: &Connection) -> rusqlite::Result<Vec<Recor
 fn put_project(conn: &Connection, project: &ProjectRow, now: DateTime<Utc>) -> rusqlite::Result<()> {
     let json = |list: &[String]| serde_json::to_string(list).unwrap_or_default();
     conn.execute(
-        "INSERT INTO projects (name, organization, filter_keyword, namespace, enabled, allowed_extensions,
+        "INSERT INTO project_rows (name, organization, filter_keyword, namespace, enabled, allowed_extensions,
              exclude_patterns, created_at, updated_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)
          ON CONFLICT (name) DO UPDATE SET organization = excluded.organization,

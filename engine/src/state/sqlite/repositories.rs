@@ -154,7 +154,7 @@ impl Repositories for SqliteState {
             database.write("record how far a head is away", |conn| {
                 conn.execute(
                     "UPDATE repositories SET commits_behind = ?5
-                     WHERE project_id = (SELECT id FROM projects WHERE name = ?1) AND name = ?2
+                     WHERE project_id = (SELECT id FROM project_rows WHERE name = ?1) AND name = ?2
                          AND last_commit_sha = ?3 AND head_sha = ?4",
                     params![
                         project,
@@ -176,10 +176,10 @@ pub(super) fn rows(conn: &Connection, project: i64) -> rusqlite::Result<Vec<Repo
     conn.prepare_cached(
         "SELECT name, key, entry, last_commit_sha, last_synced_at, head_sha, head_asked_at, settled, basis,
              orphan_since, commits_behind,
-             EXISTS (SELECT 1 FROM sync_metadata AS file WHERE file.project_id = own.project_id
+             EXISTS (SELECT 1 FROM files AS file WHERE file.project_id = own.project_id
                  AND file.repository = own.name AND status NOT IN ('synced', 'skipped'))
              OR EXISTS (SELECT 1 FROM intents WHERE intents.repository = own.name
-                 AND intents.project = (SELECT name FROM projects WHERE id = own.project_id)),
+                 AND intents.project = (SELECT name FROM project_rows WHERE id = own.project_id)),
              revision
          FROM repositories AS own WHERE project_id = ?1 ORDER BY name",
     )?
@@ -215,8 +215,8 @@ fn finish(
 fn uncounted(conn: &Connection, project: &str, limit: usize) -> rusqlite::Result<Vec<Uncounted>> {
     conn.prepare_cached(
         "SELECT repositories.name, key, last_commit_sha, head_sha
-         FROM repositories JOIN projects ON projects.id = project_id
-         WHERE projects.name = ?1 AND last_commit_sha <> head_sha AND commits_behind IS NULL
+         FROM repositories JOIN project_rows ON project_rows.id = project_id
+         WHERE project_rows.name = ?1 AND last_commit_sha <> head_sha AND commits_behind IS NULL
              AND orphan_since IS NULL
          ORDER BY repositories.name LIMIT ?2",
     )?

@@ -11,14 +11,14 @@ use crate::model::Place;
 
 /// A project's number; `None`: it never ran.
 pub(super) fn project_id(conn: &Connection, name: &str) -> rusqlite::Result<Option<i64>> {
-    conn.prepare_cached("SELECT id FROM projects WHERE name = ?1")?
+    conn.prepare_cached("SELECT id FROM project_rows WHERE name = ?1")?
         .query_row([name], |row| row.get(0))
         .optional()
 }
 
 /// The number of a project that is entered.
 pub(super) fn entered(conn: &Connection, name: &str) -> rusqlite::Result<i64> {
-    conn.prepare_cached("SELECT id FROM projects WHERE name = ?1")?.query_row([name], |row| row.get(0))
+    conn.prepare_cached("SELECT id FROM project_rows WHERE name = ?1")?.query_row([name], |row| row.get(0))
 }
 
 /// A place's number; `None`: no project uses it.

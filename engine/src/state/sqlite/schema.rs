@@ -13,8 +13,7 @@ const APPLICATION_ID: i32 = 0x5253_796e;
 /// One script for each version; the ledger's `user_version` says how many were run.
 const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
-/// `projects` and `sync_metadata` begin with the original system's columns, so that what was
-/// written against them goes on working.
+/// `projects` and `sync_metadata` begin with the original system's columns; see version 4.
 const VERSION_1: &str = "
 CREATE TABLE projects (
     id                 INTEGER PRIMARY KEY,
@@ -178,10 +177,22 @@ UPDATE projects SET first_run_ended_at = updated_at
 WHERE id IN (SELECT project_id FROM repositories WHERE last_commit_sha IS NOT NULL);
 ";
 
-/// A revision for each repository instead of one for the whole ledger, which every transaction had to change.
+/// A revision for each repository instead of one for the whole ledger, which every transaction had to change;
+/// and the original system's tables as views with its columns and text ids, so that queries written for it
+/// work.
 const VERSION_4: &str = "
 ALTER TABLE repositories ADD COLUMN revision INTEGER NOT NULL DEFAULT 0; -- grows with its files' records
 DROP TABLE counters;
+ALTER TABLE projects RENAME TO project_rows;
+ALTER TABLE sync_metadata RENAME TO files;
+CREATE VIEW projects AS
+SELECT name AS id, name, organization, filter_keyword, namespace, enabled, allowed_extensions, exclude_patterns,
+       created_at, updated_at
+FROM project_rows;
+CREATE VIEW sync_metadata AS
+SELECT project_rows.name AS project_id, repository, file_path, last_commit_sha, last_synced_at, embedding_count,
+       status
+FROM files JOIN project_rows ON project_rows.id = files.project_id;
 ";
 
 /// Why a file cannot be used as the ledger.

@@ -105,7 +105,7 @@ fn counts(conn: &Connection, project: i64) -> rusqlite::Result<BTreeMap<String, 
     conn.prepare_cached(
         "SELECT repository, count(*) FILTER (WHERE embedding_count > 0), sum(embedding_count),
                 count(*) FILTER (WHERE status = 'failed')
-         FROM sync_metadata WHERE project_id = ?1 GROUP BY repository",
+         FROM files WHERE project_id = ?1 GROUP BY repository",
     )?
     .query_map([project], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?, row.get(3)?))))?
     .collect()

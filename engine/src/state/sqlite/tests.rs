@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::model::{ByteSize, Fingerprint};
+use crate::model::{ByteSize, Fingerprint, GitSha, Place};
 use crate::state::conformance::{World, cache_cases, state_cases};
-use crate::state::{CacheKey, Claim, Claimant, Projects as _, State, VectorCache};
+use crate::state::{
+    CacheKey, Claim, Claimant, FileKey, FileRow, FileStatus, Files as _, ProjectRow, Projects as _, State,
+    StoredChunk, VectorCache,
+};
 
 /// A ledger in a folder of its own.
 fn ledger() -> World<dyn State> {
@@ -81,6 +84,57 @@ async fn a_ledger_that_is_not_there_yet_is_read_as_an_empty_one() {
     assert!(reader.holder().await.expect("read").is_some(), "the first run is under way");
     drop(lock);
     assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn the_originals_tables_are_views_with_its_columns_and_text_ids() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let path = dir.path().join("state.db");
+    let ledger = SqliteState::open(&path).expect("created");
+    let fence = ledger.lease(&[]).await.expect("asked").expect("free").fence();
+    let place = Place { kind: "k".into(), host: "h".into(), index: String::new(), namespace: "n".into() };
+    let project = ProjectRow {
+        name: "docs".into(),
+        organization: Some("acme".into()),
+        filter_keyword: None,
+        namespace: "n".into(),
+        enabled: true,
+        allowed_extensions: Some(vec![".md".into()]),
+        exclude_patterns: Vec::new(),
+    };
+    let row = FileRow {
+        file: FileKey::new("acme/docs", "a.md"),
+        commit: GitSha([1; 20]),
+        blob_sha: GitSha([2; 20]),
+        recipe: Fingerprint::of(["recipe"]),
+        status: FileStatus::Synced,
+        detail: None,
+        chunks: vec![StoredChunk { id: "1".into(), fingerprint: Fingerprint::of(["1"]) }],
+    };
+    let now = chrono::Utc::now();
+    ledger.enter_project(fence, &project, &place, now).await.expect("entered");
+    ledger.commit_files(fence, "docs", &place, vec![row], now).await.expect("recorded");
+    let conn = rusqlite::Connection::open(&path).expect("opened");
+    let columns = |view: &str| -> Vec<String> {
+        let select = conn.prepare(&format!("SELECT * FROM {view}")).expect("a view");
+        select.column_names().into_iter().map(str::to_owned).collect()
+    };
+    let names = "id name organization filter_keyword namespace enabled allowed_extensions exclude_patterns created_at \
+                 updated_at";
+    assert_eq!(columns("projects").join(" "), names);
+    let names = "project_id repository file_path last_commit_sha last_synced_at embedding_count status";
+    assert_eq!(columns("sync_metadata").join(" "), names);
+    let sql = "SELECT typeof(id), organization, allowed_extensions, file_path, last_commit_sha, embedding_count, status
+               FROM sync_metadata JOIN projects ON projects.id = project_id WHERE project_id = 'docs'";
+    let found: (String, String, String, String, String, u64, String) = conn
+        .query_row(sql, [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
+        })
+        .expect("the file");
+    let text = |text: &str| text.to_owned();
+    let commit = GitSha([1; 20]).to_string();
+    let expected = (text("text"), text("acme"), text("[\".md\"]"), text("a.md"), commit, 1, text("synced"));
+    assert_eq!(found, expected);
 }
 
 #[tokio::test(start_paused = true)]

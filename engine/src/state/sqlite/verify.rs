@@ -28,9 +28,7 @@ pub(super) fn believed(
         conn.prepare_cached(sql)?.query_map([place], |row| row.get(0))?.collect()
     };
     Ok(Some(Believed {
-        recorded: ids(
-            "SELECT chunks.id FROM sync_metadata JOIN chunks ON file_id = sync_metadata.id WHERE place_id = ?1",
-        )?,
+        recorded: ids("SELECT chunks.id FROM files JOIN chunks ON file_id = files.id WHERE place_id = ?1")?,
         open: ids(
             "SELECT id FROM intents WHERE place_id = ?1 UNION SELECT id FROM leftovers WHERE place_id = ?1",
         )?,
@@ -42,18 +40,17 @@ pub(super) fn believed(
 fn files(conn: &Connection, project: i64, place: i64) -> rusqlite::Result<Vec<FileIds>> {
     let mut files: BTreeMap<i64, FileIds> = BTreeMap::new();
     let mut statement = conn.prepare_cached(
-        "SELECT file_id, repository, file_path, chunks.id FROM sync_metadata JOIN chunks ON file_id = sync_metadata.id
+        "SELECT file_id, repository, file_path, chunks.id FROM files JOIN chunks ON file_id = files.id
          WHERE project_id = ?1 AND place_id = ?2",
     )?;
     let mut rows = statement.query([project, place])?;
     while let Some(row) = rows.next()? {
         let (file, id): (i64, String) = (row.get(0)?, row.get(3)?);
-        match files.get_mut(&file) {
-            Some(entry) => entry.ids.push(id),
-            None => {
-                let key = FileKey { repository: row.get(1)?, path: row.get(2)? };
-                files.insert(file, FileIds { file: key, ids: vec![id] });
-            }
+        if let Some(entry) = files.get_mut(&file) {
+            entry.ids.push(id);
+        } else {
+            let key = FileKey { repository: row.get(1)?, path: row.get(2)? };
+            files.insert(file, FileIds { file: key, ids: vec![id] });
         }
     }
     Ok(files.into_values().collect())
