@@ -4,6 +4,7 @@
 //! `tests/it/architecture.rs` enforces which may use which; `docs/architecture.md` describes them.
 
 pub mod api; // the daemon's HTTP API
+pub mod app; // the use cases, which commands, daemon and API call
 mod blocking; // `spawn_blocking` with a limit per kind of work
 pub mod chunk; // a file's text -> chunks: built-in chunkers and WASM components
 pub mod cli; // one file per command

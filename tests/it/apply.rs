@@ -474,7 +474,7 @@ fn verify_finds_holes_and_orphans_and_repairs_them() {
     db.execute_batch(
         "CREATE TEMP TABLE one AS SELECT * FROM records WHERE facts LIKE '%README.md%';
          INSERT INTO records SELECT row + 1000, namespace, 'orphan-' || id, facts, text FROM one;
-         INSERT INTO vectors SELECT row + 1000, norm, vector FROM vectors WHERE row IN (SELECT row FROM one);
+         INSERT INTO vectors SELECT row + 1000, file, norm, vector FROM vectors WHERE row IN (SELECT row FROM one);
          DELETE FROM vectors WHERE row IN (SELECT row FROM one);
          DELETE FROM records WHERE row IN (SELECT row FROM one);",
     )

@@ -46,8 +46,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "plan", "sync",
         ],
     ),
-    ("daemon", &["model", "private", "config", "factory", "plan", "search", "sync", "state"]),
-    ("api", &["model", "daemon", "search"]),
+    (
+        "app",
+        &[
+            "chunk", "config", "embed", "factory", "model", "plan", "search", "source", "state", "store",
+            "sync",
+        ],
+    ),
+    ("daemon", &["model", "private", "app", "config", "factory", "plan", "sync", "state"]),
+    ("api", &["model", "app", "daemon", "search"]),
     (
         "cli",
         &[
@@ -66,6 +73,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "rank",
             "search",
             "sync",
+            "app",
             "factory",
             "daemon",
             "api",

@@ -203,6 +203,8 @@ mod tests {
         let to = log.clone();
         let subscriber = tracing_subscriber::fmt().with_writer(move || to.clone()).with_ansi(false).finish();
         let _logged = tracing::subscriber::set_default(subscriber);
+        // Another test may have met the call site at this moment, without a subscriber.
+        tracing::callsite::rebuild_interest_cache();
         let asked = || answering(Method::POST, "/upsert", |trail| trail.accepted("api"));
         let answered = asked().until(async { Response::new(axum::body::Body::empty()) });
         assert_eq!(answered.await.status(), 200);

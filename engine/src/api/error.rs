@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::budget::Unread;
+use crate::app::AppError;
 use crate::daemon::Refusal;
 use crate::model::{ByteSize, ErrorKind, StageError, mask_secrets};
 
@@ -88,6 +89,22 @@ impl ApiError {
         let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the daemon is about to end");
         error.retry_after = Some(5);
         error
+    }
+}
+
+impl From<AppError> for ApiError {
+    fn from(error: AppError) -> Self {
+        match error {
+            AppError::NoProject { name, .. } => Refusal::NoProject(name).into(),
+            AppError::Disabled(name) => Refusal::Disabled(name).into(),
+            AppError::Absent(message) => Self::not_found(message),
+            AppError::Ambiguous(message) | AppError::Invalid(message) => Self::bad_request(message),
+            AppError::Owned(project) => {
+                let message = format!("project `{project}` owns this namespace; its runs alone write there");
+                Self::new(StatusCode::CONFLICT, "owned", message)
+            }
+            AppError::Stage(error) => error.into(),
+        }
     }
 }
 

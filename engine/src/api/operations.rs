@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -15,26 +14,11 @@ use super::App;
 use super::audit::Subject;
 use super::error::{ApiError, ApiResult, ErrorBody};
 use super::extract::{Body, Params};
-use crate::daemon::{ChangesView, PlaceDescription, RepositoryView, Unserved, Which};
+use crate::app::{ChangesView, PlaceDescription, RepositoryView, Scope};
 use crate::model::GitSha;
 
 /// Texts in a call of `/embeddings`, records in one of `/upsert`, ids in one of `/delete`.
 const ITEMS: usize = 1000;
-
-impl From<Unserved> for ApiError {
-    fn from(unserved: Unserved) -> Self {
-        match unserved {
-            Unserved::Project(refusal) => refusal.into(),
-            Unserved::Absent(message) => Self::not_found(message),
-            Unserved::Ambiguous(message) | Unserved::Invalid(message) => Self::bad_request(message),
-            Unserved::Owned(project) => {
-                let message = format!("project `{project}` owns this namespace; its runs alone write there");
-                Self::new(StatusCode::CONFLICT, "owned", message)
-            }
-            Unserved::Stage(error) => error.into(),
-        }
-    }
-}
 
 macro_rules! subjects {
     ($($body:ty),+) => {$(
@@ -48,8 +32,8 @@ macro_rules! subjects {
 
 subjects!(ProcessRequest, EmbeddingsRequest, UpsertRequest, DeleteRequest);
 
-fn which(project: Option<String>, stage: Option<String>) -> Which {
-    Which { project, stage }
+fn scope(project: Option<String>, stage: Option<String>) -> Scope {
+    Scope { project, stage }
 }
 
 fn sha(name: &str, text: &str) -> ApiResult<GitSha> {
@@ -97,7 +81,7 @@ pub(super) async fn repositories(
     if org.is_none() && keyword.is_some() {
         return Err(ApiError::bad_request("`keyword` goes with `org`"));
     }
-    let repositories = app.handle.repositories(&which(project, stage), org, keyword).await?;
+    let repositories = app.handle.app().repositories(&scope(project, stage), org, keyword).await?;
     Ok(Json(RepositoriesBody { repositories }))
 }
 
@@ -126,7 +110,7 @@ pub(super) async fn changes(
 ) -> ApiResult<Json<ChangesView>> {
     let base = params.last_commit.as_deref().filter(|text| !text.is_empty());
     let base = base.map(|text| sha("last_commit", text)).transpose()?;
-    Ok(Json(app.handle.changes(&which(params.project, params.stage), &params.repo, base).await?))
+    Ok(Json(app.handle.app().changes(&scope(params.project, params.stage), &params.repo, base).await?))
 }
 
 /// Which file.
@@ -169,8 +153,8 @@ pub(super) async fn content(
     Params(params): Params<ContentParams>,
 ) -> ApiResult<Json<ContentBody>> {
     let commit = params.commit.as_deref().map(|text| sha("commit", text)).transpose()?;
-    let which = which(params.project, params.stage);
-    let found = app.handle.content(&which, &params.repo, &params.path, commit).await?;
+    let scope = scope(params.project, params.stage);
+    let found = app.handle.app().content(&scope, &params.repo, &params.path, commit).await?;
     let size = found.bytes.len();
     let (encoding, content) = match String::from_utf8(found.bytes.to_vec()) {
         Ok(text) => ("utf-8", text),
@@ -216,7 +200,7 @@ pub(super) async fn process(
     Body(request): Body<ProcessRequest>,
 ) -> ApiResult<Json<ProcessBody>> {
     let path = request.path.unwrap_or_else(|| "text.md".to_owned());
-    let chunks = app.handle.process(&which(request.project, request.stage), path, request.text).await?;
+    let chunks = app.handle.app().process(&scope(request.project, request.stage), path, request.text).await?;
     let own = |key: &str| {
         let named = ["chunk_index", "text", "start_line", "end_line", "language", "context", "kind", "name"];
         named.contains(&key) || key.starts_with("attr_")
@@ -271,7 +255,7 @@ pub(super) async fn embeddings(
     Body(request): Body<EmbeddingsRequest>,
 ) -> ApiResult<Json<EmbeddingsBody>> {
     check_count("texts", request.texts.len())?;
-    let made = app.handle.embed(&which(request.project, request.stage), &request.texts).await?;
+    let made = app.handle.app().embed(&scope(request.project, request.stage), &request.texts).await?;
     Ok(Json(EmbeddingsBody {
         dimensions: made.vectors.first().map_or(0, Vec::len),
         embeddings: made.vectors,
@@ -321,8 +305,8 @@ pub(super) async fn upsert(
 ) -> ApiResult<Json<Value>> {
     check_count("vectors", request.vectors.len())?;
     let records = request.vectors.into_iter().map(|record| (record.id, record.values, record.metadata));
-    let which = which(request.project, request.stage);
-    let n = app.handle.upsert(&which, &request.namespace, records.collect()).await?;
+    let scope = scope(request.project, request.stage);
+    let n = app.handle.app().upsert(&scope, &request.namespace, records.collect()).await?;
     Ok(Json(json!({ "upserted_count": n })))
 }
 
@@ -349,8 +333,8 @@ pub(super) async fn delete(
     Body(request): Body<DeleteRequest>,
 ) -> ApiResult<Json<Value>> {
     check_count("ids", request.ids.len())?;
-    let which = which(request.project, request.stage);
-    app.handle.delete(&which, &request.namespace, &request.ids).await?;
+    let scope = scope(request.project, request.stage);
+    app.handle.app().delete(&scope, &request.namespace, &request.ids).await?;
     Ok(Json(json!({ "deleted_count": request.ids.len() })))
 }
 
@@ -383,7 +367,7 @@ pub(super) async fn describe(
     State(app): State<App>,
     Params(params): Params<DescribeParams>,
 ) -> ApiResult<Json<DescribeBody>> {
-    let places = app.handle.describe(&which(params.project, params.stage)).await?;
+    let places = app.handle.app().describe(&scope(params.project, params.stage)).await?;
     let mut namespaces = BTreeMap::new();
     for (name, n) in places.iter().flat_map(|place| &place.namespaces) {
         *namespaces.entry(name.clone()).or_default() += n;

@@ -101,7 +101,7 @@ pub(super) async fn plan(
     State(app): State<App>,
     Params(params): Params<PlanParams>,
 ) -> ApiResult<Json<crate::daemon::Plan>> {
-    Ok(Json(app.handle.plan(params.project.as_deref(), params.exact).await??))
+    Ok(Json(app.handle.plan(params.project.as_deref(), params.exact).await?))
 }
 
 /// Every project as the ledger and the dispatcher know it.

@@ -10,7 +10,7 @@ use super::App;
 use super::audit::Subject;
 use super::error::{ApiError, ApiResult, ErrorBody};
 use super::extract::Body;
-use crate::daemon::Which;
+use crate::app::Scope;
 use crate::search::{Answer, Mode, Request, Selection};
 
 /// Matches of a query, and chunks around each.
@@ -139,10 +139,10 @@ pub(super) async fn query(
     if !names.is_empty() && body.project.is_some() {
         return Err(ApiError::bad_request("give either `project` or `projects`"));
     }
-    let which = Which { project: body.project.clone(), stage: body.stage.clone() };
+    let scope = Scope { project: body.project.clone(), stage: body.stage.clone() };
     let mut answers = Vec::with_capacity(requests.len());
     for request in &requests {
-        answers.push(app.handle.query(&which, names, request).await?);
+        answers.push(app.handle.app().query(&scope, names, request).await?);
     }
     let one = if body.queries.is_empty() { answers.pop() } else { None };
     Ok(Json(match one {

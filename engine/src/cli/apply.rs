@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::app::{App, ApplyRequest};
 use crate::config::Need;
+use crate::factory::RunFlags;
 use crate::model::{ErrorKind, GuardKind, Outcome, Report};
 use crate::sync::SavedPlan;
 
 use super::context::Context;
-use super::engine::{self, ApplyRequest};
 use super::error::{CommandError, CommandResult};
 use super::exit::Exit;
 use super::interrupt::Interrupt;
@@ -56,15 +57,15 @@ pub(super) async fn run(context: &Context, args: ApplyArgs) -> CommandResult {
     let interrupt = Interrupt::listen(&context.progress)?;
     let asks = !args.json && saved.is_none();
     let ApplyArgs { options, locked, wait, .. } = args;
-    let again = RunOptions { allow_cost: true, ..options.clone() };
-    let request = ApplyRequest { options, saved, locked, wait };
-    let run = async |request: ApplyRequest| {
+    let run = async |flags: RunFlags, saved: Option<SavedPlan>| -> Result<Report, CommandError> {
         let shown = context.progress.show(context.display(args.json));
-        engine::apply(&config, request, shown.sink(), interrupt.token()).await
+        let (app, lease) = App::for_run(config.clone(), wait, shown.sink(), interrupt.token()).await?;
+        let request = ApplyRequest { projects: options.projects.projects.clone(), flags, saved, locked };
+        Ok(app.apply(lease.fence(), request).await?)
     };
-    let mut report = run(request).await?;
+    let mut report = run(options.flags(), saved).await?;
     if asks && asks_to_spend(&report)? {
-        report = run(ApplyRequest { options: again, saved: None, locked, wait }).await?;
+        report = run(RunFlags { allow_cost: true, ..options.flags() }, None).await?;
     }
     if args.json {
         context.out.json(&report)?;

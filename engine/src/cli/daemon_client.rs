@@ -18,6 +18,9 @@ use crate::daemon::{ApiToken, DaemonRecord};
 use crate::model::Secret;
 use crate::net::install_tls_provider;
 
+/// Maximum response in bytes: every problem of a file with some hundreds of projects.
+pub(super) const LONGEST_ANSWER: usize = 4 << 20;
+
 /// Time-out of a response. A reload may compile components.
 const ANSWER: Duration = Duration::from_secs(120);
 

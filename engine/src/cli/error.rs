@@ -1,6 +1,7 @@
 //! Errors of commands and how they are printed: `error:`, the `caused by:` chain, a blank line,
 //! `hint:`.
 
+use crate::app::AppError;
 use crate::model::{ErrorKind, StageError, mask_secrets};
 
 use super::exit::Exit;
@@ -103,6 +104,21 @@ impl From<anyhow::Error> for CommandError {
 impl From<StageError> for CommandError {
     fn from(error: StageError) -> Self {
         anyhow::Error::from(error).into()
+    }
+}
+
+impl From<AppError> for CommandError {
+    fn from(error: AppError) -> Self {
+        let message = match error {
+            AppError::Stage(error) => return error.into(),
+            AppError::NoProject { name, known } => {
+                format!("there is no project `{name}` in the file; it has {}", known.join(", "))
+            }
+            AppError::Disabled(name) => format!("project `{name}` is disabled"),
+            AppError::Owned(project) => format!("project `{project}` owns this namespace"),
+            AppError::Absent(message) | AppError::Ambiguous(message) | AppError::Invalid(message) => message,
+        };
+        anyhow::Error::msg(message).into()
     }
 }
 

@@ -6,17 +6,17 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Args;
 
+use crate::app;
 use crate::config::{self, Config, Need};
 use crate::evaluate::{
     EvaluationReport, HistoryIndex, build_history_index, compare, evaluate, parse_questions,
 };
-use crate::factory::StageFactory;
+use crate::factory::{self, StageFactory};
 use crate::model::EventSink;
 use crate::store::sqlite::SqliteStore;
 use crate::sync::ProjectSearch;
 
 use super::context::Context;
-use super::engine;
 use super::error::{CommandError, CommandResult};
 use super::exit::Exit;
 use super::interrupt::Interrupt;
@@ -68,7 +68,7 @@ pub(super) async fn run(context: &Context, args: EvalArgs) -> CommandResult {
     let earlier = args.compare.as_ref().map(|path| read_report(path)).transpose()?;
     let names = &args.projects.projects;
     let config = context.load(&Need::selected(names))?;
-    let only = match crate::factory::chosen(&config, names).collect::<Vec<_>>().as_slice() {
+    let only = match factory::chosen(&config, names).collect::<Vec<_>>().as_slice() {
         [project] => Some((project.golden.clone(), project.min_mrr)),
         _ => None,
     };
@@ -85,8 +85,8 @@ pub(super) async fn run(context: &Context, args: EvalArgs) -> CommandResult {
                     "write `[[queries]]` with `query` and `paths` or `symbols`; see `reposync eval --help`",
                 )
             })?;
-            let factory = StageFactory::new(tokio_util::sync::CancellationToken::new(), EventSink::none());
-            let projects = engine::searches(&factory, &config, names)?;
+            let stages = StageFactory::new(tokio_util::sync::CancellationToken::new(), EventSink::none());
+            let projects = app::searches(&stages, &config, names)?;
             evaluate(&projects, &questions).await.map_err(anyhow::Error::from)?
         }
         (None, None) => {
@@ -128,7 +128,7 @@ async fn by_history(
     args: &EvalArgs,
     most: usize,
 ) -> Result<EvaluationReport, CommandError> {
-    let chosen: Vec<&config::Project> = crate::factory::chosen(config, &args.projects.projects).collect();
+    let chosen: Vec<&config::Project> = factory::chosen(config, &args.projects.projects).collect();
     let [project] = chosen.as_slice() else {
         return Err(
             CommandError::invalid("`--history` evaluates one project").hint("name it with `--project`")
@@ -137,9 +137,9 @@ async fn by_history(
     let interrupt = Interrupt::listen(&context.progress)?;
     let shown = context.progress.show(context.display(args.json));
     let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
-    let factory = Arc::new(StageFactory::new(interrupt.token(), shown.sink()));
+    let stages = Arc::new(StageFactory::new(interrupt.token(), shown.sink()));
     let made = {
-        let (factory, config, project) = (Arc::clone(&factory), config.clone(), (*project).clone());
+        let (factory, config, project) = (Arc::clone(&stages), config.clone(), (*project).clone());
         tokio::task::spawn_blocking(move || factory.project(&config, &project))
             .await
             .context("the project's stages could not be built")?
@@ -152,13 +152,13 @@ async fn by_history(
         ))
         .hint("add `--allow-cost`; vectors that are in the cache cost nothing"));
     }
-    let (state, lease) = crate::factory::open_for_run(&folder.path().join("state.db"), false).await?;
+    let (state, lease) = factory::open_for_run(&folder.path().join("state.db"), false).await?;
     let store = Arc::new(SqliteStore::open("index", folder.path().join("index.db")));
     let index = HistoryIndex {
-        engine: Arc::new(factory.engine(config, state, shown.sink(), interrupt.token())),
-        options: engine::options(
+        engine: Arc::new(stages.engine(config, state, shown.sink(), interrupt.token())),
+        options: factory::options(
             config,
-            &RunOptions { projects: args.projects.clone(), allow_cost: true, ..RunOptions::default() },
+            RunOptions { projects: args.projects.clone(), allow_cost: true, ..RunOptions::default() }.flags(),
         ),
         fence: lease.fence(),
         project: made,

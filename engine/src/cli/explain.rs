@@ -1,14 +1,17 @@
 //! `reposync explain`
 
 use clap::Args;
+use tokio_util::sync::CancellationToken;
 
+use crate::app::App;
 use crate::config::{Need, Role};
+use crate::model::EventSink;
 
 use super::context::Context;
 use super::error::{CommandError, CommandResult};
 use super::exit::Exit;
 use super::projects::Projects;
-use super::{engine, render};
+use super::render;
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
@@ -40,7 +43,8 @@ pub(super) async fn run(context: &Context, args: ExplainArgs) -> CommandResult {
     let projects = args.projects.projects;
     let need = Need::selected(&projects).only(&[Role::Chunker, Role::Embedder]);
     let config = context.load_to_read(&need)?;
-    let explanation = engine::explain(config, projects, args.path).await?;
+    let app = App::for_reading(config, EventSink::none(), CancellationToken::new()).await?;
+    let explanation = app.explain(&projects, args.path).await?;
     if args.json {
         context.out.json(&explanation)?;
     } else {

@@ -1,18 +1,18 @@
 //! `reposync history`
 
-use std::path::Path;
-
 use clap::Args;
 
 use crate::config::Need;
-use crate::state::RunQuery;
+use crate::factory;
+use crate::state::{RunQuery, RunRow, State};
 
 use super::context::Context;
 use super::error::{CommandError, CommandResult};
 use super::exit::Exit;
 use super::output::escape;
+use super::render;
+use super::render::history::PastRun;
 use super::serving::Basis;
-use super::{engine, render};
 
 /// Arguments of `history`.
 #[derive(Debug, Args)]
@@ -48,27 +48,29 @@ pub(super) async fn run(context: &Context, args: &HistoryArgs) -> CommandResult 
         Basis::File(config) => config.engine.state,
         Basis::Daemon(serving) => serving.state,
     };
+    let state = factory::open_for_reading(&state).await?;
     match &args.run {
-        Some(run) => one(context, &state, run, args.json).await,
-        None => all(context, &state, args).await,
+        Some(run) => one(context, &*state, run, args.json).await,
+        None => all(context, &*state, args).await,
     }
 }
 
-async fn all(context: &Context, state: &Path, args: &HistoryArgs) -> CommandResult {
+async fn all(context: &Context, state: &dyn State, args: &HistoryArgs) -> CommandResult {
     let query = RunQuery {
         limit: args.limit.saturating_add(1),
         before: args.before.clone(),
         project: args.project.clone(),
     };
-    let Some(mut runs) = engine::history(state, &query).await? else {
+    let Some(rows) = state.runs(&query).await? else {
         return Err(no_run(args.before.as_deref().unwrap_or_default()));
     };
+    let mut runs: Vec<PastRun> = rows.into_iter().map(past).collect();
     let more = runs.len() > args.limit;
     runs.truncate(args.limit);
     if args.json {
         context.out.json(&runs)?;
     } else {
-        let running = engine::running(state).await?;
+        let running = state.holder().await?;
         context.out.data(&render::history::render(&runs, running.as_ref(), &context.out.style))?;
         if let Some(last) = runs.last().filter(|_| more) {
             context.out.message(&format!("Older runs: `reposync history --before {}`\n", escape(&last.run)));
@@ -82,19 +84,31 @@ fn no_run(run: &str) -> CommandError {
     error.hint("`reposync history` lists the runs")
 }
 
-async fn one(context: &Context, state: &Path, run: &str, json: bool) -> CommandResult {
-    let Some(past) = engine::past_run(state, run).await? else {
+/// One run, by its id or a prefix of it.
+async fn one(context: &Context, state: &dyn State, run: &str, json: bool) -> CommandResult {
+    let Some(past) = state.run_like(run).await?.map(past) else {
         return Err(no_run(run));
     };
     let style = &context.out.style;
     match &past.report {
         _ if json => context.out.json(&past)?,
         Some(report) => context.out.data(&render::summary::render(report, style))?,
-        None => context.out.data(&render::history::render(
-            &[past],
-            engine::running(state).await?.as_ref(),
-            style,
-        ))?,
+        None => {
+            let running = state.holder().await?;
+            context.out.data(&render::history::render(&[past], running.as_ref(), style))?;
+        }
     }
     Ok(Exit::Done)
+}
+
+fn past(row: RunRow) -> PastRun {
+    let started_at = row.started_at.parse().unwrap_or_default();
+    PastRun {
+        run: row.id,
+        request: row.request,
+        project: row.project,
+        trigger: row.trigger,
+        started_at,
+        report: row.report,
+    }
 }

@@ -8,7 +8,6 @@ mod completions;
 mod context;
 mod daemon;
 mod daemon_client;
-mod engine;
 mod error;
 mod eval;
 mod exit;

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::app::{App, PlanRequest};
 use crate::config::Need;
 
 use super::context::Context;
-use super::engine::{self, PlanRequest};
 use super::error::CommandError;
 use super::exit::{Detailed, Exit};
 use super::interrupt::Interrupt;
@@ -47,8 +47,11 @@ pub(super) async fn run(context: &Context, args: PlanArgs) -> Result<ExitCode, C
     let config = context.load_to_read(&Need::selected(&args.options.projects.projects))?;
     let interrupt = Interrupt::listen(&context.progress)?;
     let shown = context.progress.show(context.display(args.json));
-    let request = PlanRequest { options: args.options, exact: args.exact, out: args.out };
-    let plan = engine::plan(&config, request, shown.sink(), interrupt.token()).await;
+    let flags = args.options.flags();
+    let projects = args.options.projects.projects;
+    let request = PlanRequest { projects, flags, exact: args.exact, out: args.out };
+    let app = App::for_reading(config, shown.sink(), interrupt.token()).await?;
+    let plan = app.plan(request).await;
     drop(shown);
     let plan = plan?;
     if args.json {

@@ -1,13 +1,16 @@
 //! `reposync query`
 
+use std::path::Path;
+
 use clap::{Args, ValueEnum};
 
+use crate::app;
 use crate::config::{Need, Role};
 use crate::factory;
+use crate::model::StageResult;
 use crate::search::{Answer, Mode, Request, Selection};
 
 use super::context::Context;
-use super::engine;
 use super::error::{CommandError, CommandResult};
 use super::exit::Exit;
 use super::projects::Projects;
@@ -111,7 +114,7 @@ pub(super) async fn run(context: &Context, args: QueryArgs) -> CommandResult {
     let (answers, state, projects) = match basis {
         Basis::File(config) => {
             let projects = factory::chosen(&config, names).map(|project| project.name.clone()).collect();
-            (engine::query(&config, names, &requests).await?, config.engine.state, projects)
+            (app::query(&config, names, &requests).await?, config.engine.state, projects)
         }
         Basis::Daemon(serving) => {
             let projects: Vec<String> = serving.chosen(names);
@@ -119,9 +122,7 @@ pub(super) async fn run(context: &Context, args: QueryArgs) -> CommandResult {
         }
     };
     print(context, &args, &requests, &answers)?;
-    if answers.iter().all(|answer| answer.matches.is_empty())
-        && engine::nothing_indexed(&state, &projects).await?
-    {
+    if answers.iter().all(|answer| answer.matches.is_empty()) && nothing_indexed(&state, &projects).await? {
         let style = &context.out.error_style;
         context.out.message(&format!(
             "{} nothing is indexed yet: `reposync plan` shows what would be done and what it costs, \
@@ -131,6 +132,12 @@ pub(super) async fn run(context: &Context, args: QueryArgs) -> CommandResult {
         return Ok(Exit::Partial);
     }
     Ok(Exit::Done)
+}
+
+/// True if the ledger records no vectors of these projects.
+async fn nothing_indexed(state: &Path, projects: &[String]) -> StageResult<bool> {
+    let recorded = factory::open_for_reading(state).await?.projects().await?;
+    Ok(recorded.iter().all(|project| project.vectors == 0 || !projects.contains(&project.name)))
 }
 
 fn print(

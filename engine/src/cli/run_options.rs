@@ -3,6 +3,8 @@
 use clap::Args;
 
 use super::projects::Projects;
+use crate::factory::RunFlags;
+use crate::plan::Prune;
 
 /// The scope of a run, and what it may do.
 #[derive(Debug, Clone, Default, Args)]
@@ -22,4 +24,17 @@ pub(super) struct RunOptions {
     /// Override the spending guard
     #[arg(long)]
     pub(super) allow_cost: bool,
+}
+
+impl RunOptions {
+    /// What a run with these options may do.
+    pub(super) fn flags(&self) -> RunFlags {
+        RunFlags {
+            full: self.full,
+            prune: if self.prune { Prune::Asked } else { Prune::No },
+            allow_deletes: self.allow_deletes,
+            allow_cost: self.allow_cost,
+            whole_file: self.projects.projects.is_empty(),
+        }
+    }
 }

@@ -1,15 +1,20 @@
 //! `reposync status`
 
+use std::path::Path;
+
 use clap::Args;
 
+use crate::app;
 use crate::config::Need;
-use crate::model::{ProjectState, ProjectStatus, StatusView};
+use crate::daemon::DaemonRecord;
+use crate::factory;
+use crate::model::{DeclaredProject, ProjectState, ProjectStatus, StageResult, StatusView};
 
 use super::context::Context;
 use super::error::CommandResult;
 use super::exit::Exit;
+use super::render;
 use super::serving::Basis;
-use super::{engine, render};
 
 /// Arguments of `status`.
 #[derive(Debug, Args)]
@@ -36,7 +41,7 @@ pub(super) async fn run(context: &Context, args: &StatusArgs) -> CommandResult {
         Basis::File(config) => (config.engine.state.clone(), config.declared()),
         Basis::Daemon(serving) => (serving.state, serving.record.projects),
     };
-    let status = engine::status(&state, &projects).await?;
+    let status = status(&state, &projects).await?;
     let exit = if args.check { check(&status) } else { Exit::Done };
     if args.json {
         context.out.json(&status)?;
@@ -44,6 +49,18 @@ pub(super) async fn run(context: &Context, args: &StatusArgs) -> CommandResult {
         context.out.data(&render::status::render(&status, &context.out.style))?;
     }
     Ok(exit)
+}
+
+/// The recorded status, with what a running daemon adds.
+async fn status(path: &Path, projects: &[DeclaredProject]) -> StageResult<StatusView> {
+    let mut view = app::status(&*factory::open_for_reading(path).await?, projects).await?;
+    if let Some(daemon) = DaemonRecord::read(path) {
+        view.refused_config = daemon.refused;
+        for project in &mut view.projects {
+            project.next_run = daemon.next_runs.get(&project.project).copied();
+        }
+    }
+    Ok(view)
 }
 
 /// The exit status for the worst state of the enabled projects.

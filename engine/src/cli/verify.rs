@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use crate::config::{Need, Role};
+use crate::app::App;
+use crate::config::{Config, Need, Role};
 use crate::model::VerifyReport;
 
 use super::context::Context;
@@ -10,8 +11,8 @@ use super::error::CommandResult;
 use super::exit::Exit;
 use super::interrupt::Interrupt;
 use super::projects::Projects;
+use super::render;
 use super::serving::Basis;
-use super::{engine, render};
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
@@ -38,13 +39,19 @@ pub(super) async fn run(context: &Context, args: VerifyArgs) -> CommandResult {
     let interrupt = Interrupt::listen(&context.progress)?;
     let shown = context.progress.show(context.display(args.json));
     let report = match &basis {
-        Basis::File(config) => {
-            engine::verify(config, &projects, args.repair, shown.sink(), interrupt.token()).await
+        Basis::File(config) if args.repair => {
+            // Repairing is a writing run.
+            let (app, lease) =
+                App::for_run(Config::clone(config), false, shown.sink(), interrupt.token()).await?;
+            app.repair(lease.fence(), &projects).await?
         }
-        Basis::Daemon(serving) => serving.verify(&projects).await,
+        Basis::File(config) => {
+            let app = App::for_reading(Config::clone(config), shown.sink(), interrupt.token()).await?;
+            app.verify(&projects).await?
+        }
+        Basis::Daemon(serving) => serving.verify(&projects).await?,
     };
     drop(shown);
-    let report = report?;
     let exit = exit(&report);
     if args.json {
         context.out.json(&report)?;

@@ -118,7 +118,7 @@ async fn work(shared: &Arc<Shared>, fence: Fence, job: Job) -> StageResult<Optio
             shared.feeds.put(&run, event);
         })
     };
-    let engine = generation.factory.engine(config, Arc::clone(&shared.state), events, cancel);
+    let app = generation.app(&shared.state, cancel.clone()).with(events, cancel);
     let flags = RunFlags {
         full: request.full,
         prune: standing_prune(config),
@@ -135,7 +135,7 @@ async fn work(shared: &Arc<Shared>, fence: Fence, job: Job) -> StageResult<Optio
     };
     let trigger = request.trigger.as_str();
     let candidates = project.into_iter().collect();
-    sync::run(Arc::new(engine), fence, candidates, options, None, trigger).await.map(Some)
+    app.run(fence, candidates, options, None, trigger).await.map(Some)
 }
 
 /// Records the end of a run that failed before it could do so itself. Without a lease it is only reported.

@@ -1,14 +1,17 @@
 //! One resolved state of the file, with everything built from it. A generation is built completely
 //! before it replaces the previous one.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{App, BuiltProjects};
 use crate::config::{self, Config, ConfigDiff, Need};
 use crate::factory::StageFactory;
-use crate::model::{StageError, StageResult};
-use crate::sync::{Candidate, Project};
+use crate::model::StageError;
+use crate::state::State;
+use crate::sync::Candidate;
 
 use super::token::ApiToken;
 
@@ -16,12 +19,12 @@ use super::token::ApiToken;
 pub(crate) struct Generation {
     /// Counts the generations of this process, from 1.
     pub(crate) number: u64,
-    pub(crate) config: Config,
-    pub(crate) factory: StageFactory,
+    pub(crate) config: Arc<Config>,
+    pub(crate) factory: Arc<StageFactory>,
     /// The token that API requests must carry.
     pub(super) token: ApiToken,
     /// The enabled projects: their stages, or the error that building them gave.
-    pub(crate) projects: BTreeMap<String, StageResult<Arc<Project>>>,
+    pub(crate) projects: Arc<BuiltProjects>,
 }
 
 /// A candidate for the next generation, and its differences from the current one.
@@ -51,7 +54,13 @@ impl Generation {
                 tracing::error!(project = %name, error = %error.one_line(), "cannot build the project's stages");
             }
         }
-        Self { number: 1, config, factory, token, projects }
+        Self {
+            number: 1,
+            config: Arc::new(config),
+            factory: Arc::new(factory),
+            token,
+            projects: Arc::new(projects),
+        }
     }
 
     /// Builds the successor of this generation from the file on disk. Blocks, since components are
@@ -93,8 +102,20 @@ impl Generation {
                 (Ok(_), _) => {}
             }
         }
-        let generation = Self { number: self.number + 1, config, factory, token, projects };
+        let generation = Self {
+            number: self.number + 1,
+            config: Arc::new(config),
+            factory: Arc::new(factory),
+            token,
+            projects: Arc::new(projects),
+        };
         Ok(Next { generation, diff, components })
+    }
+
+    /// The use cases on this generation.
+    pub(super) fn app(&self, state: &Arc<dyn State>, cancel: CancellationToken) -> App {
+        let (config, factory) = (Arc::clone(&self.config), Arc::clone(&self.factory));
+        App::of_built(config, factory, Arc::clone(&self.projects), Arc::clone(state), cancel)
     }
 
     /// The enabled project of this name, in the form that runs take.
@@ -116,7 +137,7 @@ impl Generation {
     }
 }
 
-fn projects(factory: &StageFactory, config: &Config) -> BTreeMap<String, StageResult<Arc<Project>>> {
+fn projects(factory: &StageFactory, config: &Config) -> BuiltProjects {
     let made = factory.candidates(config, &[]);
     made.into_iter().map(|candidate| (candidate.name, candidate.project)).collect()
 }

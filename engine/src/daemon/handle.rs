@@ -13,13 +13,13 @@ use super::message::{Accepted, Cause, Message, Refusal, ReloadOutcome};
 use super::pending::Pushed;
 use super::shared::Shared;
 use super::view::{RunState, View};
-use crate::factory::{self, RunFlags, standing_prune};
+use crate::app::{App, AppResult, PlanRequest};
+use crate::factory::{RunFlags, standing_prune};
 use crate::model::{
-    BranchRef, EventSink, Outcome, Push, PushSubject, Report, Running, StageResult, StatusView,
+    BranchRef, Outcome, Push, PushSubject, Report, Running, StageResult, StatusView, VerifyReport,
 };
 use crate::plan::Plan;
 use crate::state::{RunQuery, RunRow, State};
-use crate::sync;
 
 /// A handle to the daemon. Cheap to clone.
 #[derive(Clone)]
@@ -147,36 +147,36 @@ impl Handle {
         Ok(status)
     }
 
+    /// The use cases on the running generation, for requests that end when they are dropped.
+    pub fn app(&self) -> App {
+        self.view().generation.app(&self.shared.reader, self.shared.cancel.child_token())
+    }
+
     /// Plans a run without executing it.
-    pub async fn plan(&self, project: Option<&str>, exact: bool) -> Result<StageResult<Plan>, Refusal> {
+    pub async fn plan(&self, project: Option<&str>, exact: bool) -> AppResult<Plan> {
         let view = self.view();
-        let generation = &view.generation;
-        let names: Vec<&String> = match project {
-            None => generation.projects.keys().collect(),
-            Some(name) => match generation.projects.get_key_value(name) {
-                Some((name, _)) => vec![name],
-                None if generation.config.project(name).is_some() => {
-                    return Err(Refusal::Disabled(name.to_owned()));
-                }
-                None => return Err(Refusal::NoProject(name.to_owned())),
-            },
-        };
-        let candidates = names.into_iter().filter_map(|name| generation.candidate(name)).collect();
-        let config = &generation.config;
-        let cancel = self.shared.cancel.child_token();
-        // Cancels planning when the caller drops the request.
-        let _stop = cancel.clone().drop_guard();
-        let state = Arc::clone(&self.shared.reader);
-        let engine = generation.factory.engine(config, state, EventSink::none(), cancel);
         let flags = RunFlags {
             full: false,
-            prune: standing_prune(config),
+            prune: standing_prune(&view.generation.config),
             allow_deletes: false,
             allow_cost: false,
             whole_file: project.is_none(),
         };
-        let options = factory::options(config, flags);
-        Ok(sync::plan(Arc::new(engine), candidates, options, exact, None).await)
+        let projects = project.map(str::to_owned).into_iter().collect();
+        let cancel = self.shared.cancel.child_token();
+        // Cancels planning when the caller drops the request.
+        let _stop = cancel.clone().drop_guard();
+        let app = view.generation.app(&self.shared.reader, cancel);
+        app.plan(PlanRequest { projects, flags, exact, out: None }).await
+    }
+
+    /// Compares the vectors that the state records with those in the stores. Read-only.
+    pub async fn verify(&self, project: Option<&str>) -> AppResult<VerifyReport> {
+        let projects: Vec<String> = project.map(str::to_owned).into_iter().collect();
+        let cancel = self.shared.cancel.child_token();
+        // Cancels the comparison when the caller drops the request.
+        let _stop = cancel.clone().drop_guard();
+        self.view().generation.app(&self.shared.reader, cancel).verify(&projects).await
     }
 
     /// A page of runs, newest first, queued runs included. `None`: no run has the id `before`.

@@ -15,7 +15,6 @@ mod generation;
 mod handle;
 mod lag;
 mod message;
-mod operations;
 mod pending;
 mod record;
 mod reload;
@@ -26,7 +25,6 @@ mod state;
 mod swap;
 mod systemd;
 mod token;
-mod verify;
 mod view;
 mod watch;
 
@@ -56,9 +54,6 @@ pub use crate::state::RunQuery;
 pub use feed::{Feed, Told};
 pub use handle::{Handle, RunPage, RunView};
 pub use message::{Accepted, Cause, Refusal, ReloadOutcome};
-pub use operations::{
-    ChangeView, ChangesView, ContentView, PlaceDescription, RepositoryView, Served, Unserved, Vectors, Which,
-};
 pub use pending::Trigger;
 pub use record::{DaemonRecord, Listening};
 pub use shared::{Observed, Observer};

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::inspect::{RepoState, recorded_files};
-use super::operations::reaches;
 use super::project_run::ProjectRun;
-use super::setup::item_or_fatal;
+use super::setup::{Project, item_or_fatal};
 use super::survey::Listed;
-use crate::model::{StageError, StageResult};
+use crate::model::{GitSha, RepoRef, StageError, StageResult};
 use crate::plan::{RepositoryTask, basis};
 use crate::source::Head;
 use crate::state::RepositoryRow;
@@ -92,4 +91,14 @@ fn is_done(run: &ProjectRun, row: &RepositoryRow, task: &RepositoryTask, planned
         && row.last_commit == Some(task.commit)
         && row.basis.as_deref() == Some(run.basis.as_str())
         && (!run.options.full || since_the_plan)
+}
+
+/// True where the history of `head` holds `commit`.
+pub(crate) async fn reaches(
+    project: &Project,
+    repo: &RepoRef,
+    commit: GitSha,
+    head: GitSha,
+) -> StageResult<bool> {
+    Ok(commit == head || project.source.commits_between(repo, commit, head).await?.is_some())
 }

@@ -174,19 +174,22 @@ async fn settle(candidates: &[Candidate], parts: &[ProjectReport]) {
     }
 }
 
+/// Calls all notifiers at once, so that one that does not answer delays no other.
 async fn notify(candidates: &[Candidate], report: &Report) {
+    let mut sent = Vec::new();
     for (candidate, part) in candidates.iter().zip(&report.projects) {
-        // A project whose stages cannot be made has no notifiers either.
+        // A project whose stages cannot be built has no notifiers either.
         let Ok(project) = &candidate.project else { continue };
-        for notifier in &project.notifiers {
-            if !crate::notify::wants(notifier.on(), part) {
-                continue;
-            }
-            if let Err(error) = notifier.send(report, part).await {
-                tracing::warn!(project = project.name(), stage = notifier.stage(), error = %error.one_line(), "cannot notify");
-            }
+        for notifier in project.notifiers.iter().filter(|notifier| crate::notify::wants(notifier.on(), part))
+        {
+            sent.push(async move {
+                if let Err(error) = notifier.send(report, part).await {
+                    tracing::warn!(project = project.name(), stage = notifier.stage(), error = %error.one_line(), "cannot notify");
+                }
+            });
         }
     }
+    futures::future::join_all(sent).await;
 }
 
 async fn run_project(

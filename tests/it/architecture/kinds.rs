@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "chunk/component",
         &[
+            "app/apply.rs",
             "chunk/config.rs",
             "chunk/mod.rs",
             "cli/",

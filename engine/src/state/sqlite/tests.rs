@@ -117,7 +117,7 @@ async fn the_originals_tables_are_views_with_its_columns_and_text_ids() {
     let conn = rusqlite::Connection::open(&path).expect("opened");
     let columns = |view: &str| -> Vec<String> {
         let select = conn.prepare(&format!("SELECT * FROM {view}")).expect("a view");
-        select.column_names().into_iter().map(str::to_owned).collect()
+        select.column_names().map(str::to_owned).collect()
     };
     let names = "id name organization filter_keyword namespace enabled allowed_extensions exclude_patterns created_at \
                  updated_at";

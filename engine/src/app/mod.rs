@@ -1,0 +1,168 @@
+//! The use cases: what users and programs can ask of the engine, each in one place. The command line, the daemon
+//! and its API call them, and only translate arguments and results.
+//!
+//! An [`App`] is a configuration with its stages and the state. A command makes one and builds the stages that
+//! it uses; the daemon has one for each generation of the file, with all stages built.
+
+mod apply;
+mod chunks;
+mod contents;
+mod error;
+mod explain;
+mod plan;
+mod query;
+mod repositories;
+mod scope;
+mod status;
+mod vectors;
+mod verify;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::factory::{self, RunFlags, StageFactory};
+use crate::model::{ErrorKind, EventSink, StageError, StageResult};
+use crate::state::{Lease, State};
+use crate::sync::{Candidate, Project, ProjectStore};
+
+pub use apply::ApplyRequest;
+pub use contents::{ChangeView, ChangesView, ContentView};
+pub use error::{AppError, AppResult};
+pub use plan::PlanRequest;
+pub use query::{query, searches};
+pub use repositories::RepositoryView;
+pub use scope::Scope;
+pub use status::status;
+pub use vectors::{ForeignRecord, PlaceDescription, Vectors};
+
+/// The enabled projects, each with its stages or with why they cannot be built.
+pub type BuiltProjects = BTreeMap<String, StageResult<Arc<Project>>>;
+
+/// What the use cases work on. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    config: Arc<Config>,
+    factory: Arc<StageFactory>,
+    state: Arc<dyn State>,
+    /// `None`: stages are built when they are used.
+    built: Option<Arc<BuiltProjects>>,
+    events: EventSink,
+    cancel: CancellationToken,
+}
+
+impl App {
+    /// For a command that reads. The state is empty if there is none yet.
+    pub async fn for_reading(
+        config: Config,
+        events: EventSink,
+        cancel: CancellationToken,
+    ) -> StageResult<Self> {
+        let state = factory::open_for_reading(&config.engine.state).await?;
+        Ok(Self::of_command(config, state, events, cancel))
+    }
+
+    /// For a command that writes, with a lease on all projects. `wait`: waits for another run to end instead of
+    /// failing.
+    pub async fn for_run(
+        config: Config,
+        wait: bool,
+        events: EventSink,
+        cancel: CancellationToken,
+    ) -> StageResult<(Self, Lease)> {
+        let (state, lease) = factory::open_for_run(&config.engine.state, wait).await?;
+        Ok((Self::of_command(config, state, events, cancel), lease))
+    }
+
+    fn of_command(
+        config: Config,
+        state: Arc<dyn State>,
+        events: EventSink,
+        cancel: CancellationToken,
+    ) -> Self {
+        let factory = Arc::new(StageFactory::new(cancel.clone(), events.clone()));
+        Self { config: Arc::new(config), factory, state, built: None, events, cancel }
+    }
+
+    /// For a process whose stages are built.
+    pub fn of_built(
+        config: Arc<Config>,
+        factory: Arc<StageFactory>,
+        built: Arc<BuiltProjects>,
+        state: Arc<dyn State>,
+        cancel: CancellationToken,
+    ) -> Self {
+        Self { config, factory, state, built: Some(built), events: EventSink::none(), cancel }
+    }
+
+    /// The same, with other events and another end.
+    #[must_use]
+    pub fn with(self, events: EventSink, cancel: CancellationToken) -> Self {
+        Self { events, cancel, ..self }
+    }
+
+    /// Checks that these projects are in the file, and enabled where the stages of enabled ones alone are built.
+    fn check_names(&self, names: &[String]) -> AppResult<()> {
+        check_declared(&self.config, names)?;
+        let disabled =
+            names.iter().find(|name| self.built.as_ref().is_some_and(|built| !built.contains_key(*name)));
+        disabled.map_or(Ok(()), |name| Err(AppError::Disabled(name.clone())))
+    }
+
+    /// The projects of these names (all enabled ones if empty), with their stages.
+    async fn candidates(&self, names: &[String]) -> StageResult<Vec<Candidate>> {
+        if let Some(built) = &self.built {
+            let chosen = built.iter().filter(|(name, _)| names.is_empty() || names.contains(name));
+            let candidate = |(name, project): (&String, &StageResult<Arc<Project>>)| Candidate {
+                name: name.clone(),
+                project: project.clone(),
+            };
+            return Ok(chosen.map(candidate).collect());
+        }
+        let names = names.to_vec();
+        self.off_executor(move |factory, config| factory.candidates(config, &names)).await
+    }
+
+    /// The projects of these names (all enabled ones if empty), with their stores.
+    fn stores(&self, names: &[String]) -> Vec<(String, StageResult<ProjectStore>)> {
+        let Some(built) = &self.built else { return self.factory.stores(&self.config, names) };
+        let chosen = built.iter().filter(|(name, _)| names.is_empty() || names.contains(name));
+        let store = |(name, project): (&String, &StageResult<Arc<Project>>)| {
+            let store = project.as_ref().map(|project| ProjectStore::from(&**project));
+            (name.clone(), store.map_err(Clone::clone))
+        };
+        chosen.map(store).collect()
+    }
+
+    /// What a run over the file shares.
+    fn engine(&self) -> Arc<crate::sync::Engine> {
+        let (state, events, cancel) = (Arc::clone(&self.state), self.events.clone(), self.cancel.clone());
+        Arc::new(self.factory.engine(&self.config, state, events, cancel))
+    }
+
+    /// The options of a run, from the file and what was asked for.
+    fn options(&self, flags: RunFlags) -> crate::sync::Options {
+        factory::options(&self.config, flags)
+    }
+
+    /// Builds stages on a blocking thread. Components are compiled and started then; on a thread of the
+    /// executor one that prints would panic.
+    async fn off_executor<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&StageFactory, &Config) -> T + Send + 'static,
+    ) -> StageResult<T> {
+        let (factory, config) = (Arc::clone(&self.factory), Arc::clone(&self.config));
+        tokio::task::spawn_blocking(move || work(&factory, &config)).await.map_err(|error| {
+            StageError::new("engine", ErrorKind::Bug, "building the stages panicked").caused_by(error)
+        })
+    }
+}
+
+/// Checks that these projects are in the file.
+fn check_declared(config: &Config, names: &[String]) -> AppResult<()> {
+    let Some(name) = names.iter().find(|name| config.project(name).is_none()) else { return Ok(()) };
+    let known = config.projects.iter().map(|project| project.name.clone()).collect();
+    Err(AppError::NoProject { name: name.clone(), known })
+}
