@@ -65,7 +65,8 @@ impl Weights {
     }
 }
 
-/// The terms of a score, each 0 to 1 (`chunk` and `file` are negative below the mean).
+/// The terms of a score, each 0 to 1 (`chunk` and `file` are negative below the mean, and small where not even the
+/// nearest chunk is near).
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Terms {
     /// BM25, as a share of the query's best.
@@ -107,8 +108,9 @@ pub fn rank(words: &Words, candidates: Candidates, weights: &Weights, tests: boo
     let best = list.iter().map(|one| one.bm25).fold(0.0, f64::max);
     let whole = [('b', WORDS), ('c', CHUNK), ('f', FILE), ('p', PATH), ('n', NAME), ('a', ADJACENT)];
     let whole: f64 = whole.iter().map(|(letter, weight)| weights.of(*letter, *weight)).sum();
+    let trust = scale.chunks.map_or(0.0, |chunks| similar::trust(chunks.max));
     let place = |span: Option<super::Span>, value: Option<f64>| match (span, value) {
-        (Some(span), Some(value)) => span.place(value),
+        (Some(span), Some(value)) => span.place(value) * trust,
         _ => 0.0,
     };
     let mut ranked: Vec<Ranked> = list
@@ -179,6 +181,18 @@ mod tests {
         let candidates = Candidates { list, scale: Scale { chunks, files: chunks }, notes: Vec::new() };
         let ranked = rank(&Words::new("retry policy"), candidates, &Weights::default(), false);
         assert!((ranked[0].score - 1.0).abs() < 1e-12, "{:?}", ranked[0]);
+    }
+
+    #[test]
+    fn words_decide_where_nothing_is_near() {
+        let list = || {
+            vec![
+                candidate("a", "zh/retry.md", "当服务返回限流错误时", -0.04, 6.6),
+                candidate("b", "other/18.md", "Some English words", 0.08, 0.0),
+            ]
+        };
+        assert_eq!(ids("限流错误", list(), &Weights::default()), "ab");
+        assert_eq!(ids("限流错误", list(), &Weights::default().in_mode(Mode::Semantic)), "ba");
     }
 
     #[test]

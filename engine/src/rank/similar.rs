@@ -9,6 +9,18 @@ pub const FILE_CHUNKS: usize = 3;
 /// What a missing chunk of a file counts, as a share of the last that exists.
 const MISSING: f64 = 0.8;
 
+/// Up to this cosine the nearest of many unrelated texts comes by chance: the cosines of random vectors of 256
+/// dimensions have a standard deviation of 1/16.
+const CHANCE: f64 = 0.1;
+/// What cosines by chance still count, so that they keep an order.
+const LEAST: f64 = 0.05;
+
+/// How much the terms by vectors count in a search, 0 to 1: less where not even the nearest chunk is near. A model
+/// that knows no word of the query, such as one in a language it did not learn, would otherwise outrank the words.
+pub(super) fn trust(nearest: f64) -> f64 {
+    ((nearest - CHANCE) / CHANCE).clamp(LEAST, 1.0)
+}
+
 /// The measure of a file: the mean of its best cosines, given best first and at most
 /// [`FILE_CHUNKS`]. `None` without a cosine.
 pub(crate) fn file_cosine(best: &[f64]) -> Option<f64> {
@@ -57,6 +69,13 @@ fn estimate(cosines: impl Iterator<Item = f64> + Clone) -> Option<Span> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cosines_by_chance_hardly_count() {
+        for (nearest, expected) in [(-0.2, LEAST), (0.08, LEAST), (0.15, 0.5), (0.2, 1.0), (0.9, 1.0)] {
+            assert!((trust(nearest) - expected).abs() < 1e-9, "{nearest}");
+        }
+    }
 
     #[test]
     fn missing_chunks_count_less_than_the_last() {
