@@ -60,10 +60,11 @@ impl<'a> Searched<'a> {
 
     /// True if both have the same words.
     pub(super) fn has_words_of(&self, other: &Searched<'_>) -> bool {
-        let words = |one: &Searched<'_>| {
-            [one.repository, one.path, one.name, one.context, one.text].map(str::to_owned)
-        };
-        words(self) == words(other)
+        self.texts() == other.texts()
+    }
+
+    fn texts(&self) -> [&str; 5] {
+        [self.repository, self.path, self.name, self.context, self.text]
     }
 
     /// Adds the words of a row.
