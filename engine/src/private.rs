@@ -105,7 +105,7 @@ pub(crate) fn narrow(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The same for a database and what SQLite keeps beside it.
+/// The same for a database with its `-wal` and `-shm` files.
 pub(crate) fn narrow_database(path: &Path) -> io::Result<()> {
     for suffix in ["", "-wal", "-shm"] {
         let mut name = path.as_os_str().to_owned();
@@ -115,7 +115,7 @@ pub(crate) fn narrow_database(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The same for a ledger, what lies beside it, and its folder where that is one of ours.
+/// The same for a ledger, its lock and daemon record, and its folder if that is `.reposync`.
 pub(crate) fn narrow_state(ledger: &Path) -> io::Result<()> {
     narrow_database(ledger)?;
     for suffix in [".lock", ".daemon"] {

@@ -66,7 +66,7 @@ pub trait StageConfig:
         let _ = check;
     }
 
-    /// Adjusts what is shown, such as by removing keys that have no effect beside the others.
+    /// Adjusts what is shown, such as by removing keys that the other keys make ineffective.
     fn adjust_shown(&self, shown: &mut Map<String, Value>) {
         let _ = shown;
     }

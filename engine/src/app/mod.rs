@@ -163,6 +163,5 @@ impl App {
 /// Checks that these projects are in the file.
 fn check_declared(config: &Config, names: &[String]) -> AppResult<()> {
     let Some(name) = names.iter().find(|name| config.project(name).is_none()) else { return Ok(()) };
-    let known = config.projects.iter().map(|project| project.name.clone()).collect();
-    Err(AppError::NoProject { name: name.clone(), known })
+    Err(AppError::NoProject { name: name.clone(), known: config.project_names() })
 }

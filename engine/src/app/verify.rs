@@ -13,7 +13,7 @@ impl App {
     pub async fn verify(&self, projects: &[String]) -> AppResult<VerifyReport> {
         self.check_names(projects)?;
         let stores = self.stores(projects);
-        let findings = sync::check(&*self.state, &stores, &self.declared(), &self.cancel).await;
+        let findings = sync::check(&*self.state, &stores, &self.config.project_names(), &self.cancel).await;
         Ok(report(false, findings))
     }
 
@@ -21,7 +21,7 @@ impl App {
     /// unknown ones.
     pub async fn repair(&self, fence: Fence, projects: &[String]) -> AppResult<VerifyReport> {
         self.check_names(projects)?;
-        let (stores, declared) = (self.stores(projects), self.declared());
+        let (stores, declared) = (self.stores(projects), self.config.project_names());
         let mut findings = sync::check(&*self.state, &stores, &declared, &self.cancel).await;
         if findings.iter().any(|finding| finding.report.is_open()) {
             sync::mend(&*self.state, fence, &stores, &mut findings).await?;
@@ -46,10 +46,6 @@ impl App {
             allow_cost: false,
             whole_file: false,
         })
-    }
-
-    fn declared(&self) -> Vec<String> {
-        self.config.projects.iter().map(|project| project.name.clone()).collect()
     }
 }
 

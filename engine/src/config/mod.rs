@@ -69,6 +69,11 @@ impl Config {
         self.stages.iter().find(|stage| stage.name == name)
     }
 
+    /// The names of all projects. Other projects in the state are orphans.
+    pub fn project_names(&self) -> Vec<String> {
+        self.projects.iter().map(|project| project.name.clone()).collect()
+    }
+
     /// All projects in the form that the status uses.
     pub fn declared(&self) -> Vec<DeclaredProject> {
         let named = |project: &Project| match &project.selection {

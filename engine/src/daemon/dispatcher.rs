@@ -336,7 +336,7 @@ impl Dispatcher {
             return;
         }
         let Some((_, request)) = self.orphans.due.take() else { return };
-        let declared = self.generation.declared().into_iter().collect();
+        let declared = self.generation.config.project_names().into_iter().collect();
         let cancel = self.shared.cancel.child_token();
         self.orphans.active = Some((declared, cancel.clone()));
         let generation = Arc::clone(&self.generation);

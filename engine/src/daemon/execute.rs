@@ -102,7 +102,7 @@ async fn work(shared: &Arc<Shared>, fence: Fence, job: Job) -> StageResult<Optio
     let Job { project, request, generation, cancel } = job;
     let config = &generation.config;
     if project.is_none() {
-        let orphans = sync::orphans(&*shared.state, &generation.declared()).await?;
+        let orphans = sync::orphans(&*shared.state, &config.project_names()).await?;
         if orphans.is_empty() {
             return Ok(None);
         }

@@ -130,11 +130,6 @@ impl Generation {
         let components = stages.filter_map(|stage| stage.settings.chunker()?.component().map(Path::to_owned));
         std::iter::once(self.config.path.clone()).chain(components).collect()
     }
-
-    /// The names of all projects in the file. Other projects in the ledger are orphans.
-    pub(super) fn declared(&self) -> Vec<String> {
-        self.config.projects.iter().map(|project| project.name.clone()).collect()
-    }
 }
 
 fn projects(factory: &StageFactory, config: &Config) -> BuiltProjects {

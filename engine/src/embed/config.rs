@@ -1,4 +1,4 @@
-//! What a kind of embedder declares beside its settings.
+//! What a kind of embedder declares in addition to its settings.
 
 use std::sync::Arc;
 

@@ -37,7 +37,7 @@ pub struct Past {
 pub struct HistoryIndex {
     /// The project; its source and its store are replaced.
     pub project: Project,
-    /// Bounds, a ledger of its own.
+    /// The temporary ledger, and the bounds of the run.
     pub engine: Arc<Engine>,
     /// The right to write to that ledger.
     pub fence: Fence,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct Question {
     /// The question.
     pub query: String,
-    /// Paths of files that answer it; the repository's name may stand before the path.
+    /// Paths of files that answer it; the repository's name may precede the path.
     #[serde(default)]
     pub paths: Vec<String>,
     /// Names of symbols that answer it.

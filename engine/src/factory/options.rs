@@ -25,8 +25,7 @@ pub fn options(config: &Config, flags: RunFlags) -> Options {
     let RunFlags { full, prune, allow_deletes, allow_cost, whole_file } = flags;
     let guard = Guard { max_delete_ratio: config.engine.max_delete_ratio, allow_deletes };
     let spending = SpendingGuard { max_new_texts_ratio: config.engine.max_new_texts_ratio, allow_cost };
-    let declared = config.projects.iter().map(|project| project.name.clone()).collect();
-    Options { full, prune, whole_file, ..Options::new(guard, spending, declared) }
+    Options { full, prune, whole_file, ..Options::new(guard, spending, config.project_names()) }
 }
 
 /// What a daemon does about orphans.

@@ -1,4 +1,4 @@
-//! What a kind of notifier declares beside its settings.
+//! What a kind of notifier declares in addition to its settings.
 
 use std::sync::Arc;
 

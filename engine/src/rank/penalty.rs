@@ -1,4 +1,4 @@
-//! Penalties for chunks that are rarely the answer: tests, and files that are not written by hand or
+//! Penalties for chunks that are rarely the answer: tests, and files that are generated or
 //! not part of the program.
 
 use super::candidate::Candidate;

@@ -98,7 +98,7 @@ fn pairs(words: &Words, run: &str, start: usize, found: &mut Vec<(usize, usize, 
     }
 }
 
-/// The words of a line as they stand there: identifiers in their parts.
+/// The words of a line as written; identifiers are split into their parts.
 fn pieces(line: &str) -> Vec<&str> {
     let mut pieces = Vec::new();
     let mut from = None;

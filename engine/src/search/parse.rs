@@ -14,7 +14,7 @@ pub(super) struct Parsed {
 }
 
 /// Takes the filters out of a text. A filter is `KEY:VALUE` without a space after the colon; `!` or
-/// `-` before key or value excludes the value; a value with spaces stands in quotes.
+/// `-` before key or value excludes the value; a value with spaces must be quoted.
 pub(super) fn parse(text: &str, selection: &Selection) -> Parsed {
     let mut parsed = Parsed { selection: selection.clone(), ..Parsed::default() };
     let mut words: Vec<&str> = Vec::new();

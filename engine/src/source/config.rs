@@ -1,4 +1,4 @@
-//! What a kind of source declares beside its settings.
+//! What a kind of source declares in addition to its settings.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -140,7 +140,7 @@ impl FileStatus {
 pub struct KnownFiles {
     /// Those with a row, by path.
     pub files: Vec<KnownFile>,
-    /// Paths with open intents: whatever else is recorded of them, they are to be written again. Some have no
+    /// Paths with open intents: they must be written again, whatever else is recorded of them. Some have no
     /// row.
     pub unfinished: BTreeSet<String>,
 }

@@ -16,7 +16,7 @@ pub trait VectorCache: fmt::Debug + Send + Sync {
     /// Which keys are cached. Changes nothing.
     async fn contains_many(&self, keys: Vec<CacheKey>) -> Vec<bool>;
 
-    /// Claims keys whose texts are about to be embedded, so that nobody else embeds them meanwhile. A claim ends
+    /// Claims keys whose texts are about to be embedded, so that no other caller embeds them. A claim ends
     /// with `put_many` or `release_many`; one that is not ended lapses after some minutes, longer than a call
     /// to an embedder takes. The result is in the order of the keys.
     async fn claim_many(&self, claimant: Claimant, keys: Vec<CacheKey>) -> Vec<Claim>;

@@ -1,4 +1,4 @@
-//! What a kind of store declares beside its settings.
+//! What a kind of store declares in addition to its settings.
 
 use std::path::Path;
 use std::sync::Arc;

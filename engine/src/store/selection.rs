@@ -96,7 +96,7 @@ fn is_glob(pattern: &str) -> bool {
     pattern.contains(['*', '?', '[', '{'])
 }
 
-/// A pattern; one that is no glob also stands for everything below a folder of that name.
+/// A pattern; one that is no glob also matches everything below a folder of that name.
 fn with_folder(pattern: &str, folders: bool) -> Vec<String> {
     let mut globs = vec![pattern.to_owned()];
     if folders && !is_glob(pattern) && !pattern.ends_with('/') && !pattern.is_empty() {

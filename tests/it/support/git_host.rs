@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::git_repo::GitRepo;
 use super::http::{Exchange, Request, Response, Server};
 
-/// What a host does beside serving.
+/// How a host behaves.
 #[derive(Debug, Default)]
 struct Ways {
     /// `USER:PASSWORD` that it asks for.

@@ -122,7 +122,7 @@ fn program() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")]);
     let program = folders.map(|folder| folder.join("sshd")).find(|program| program.is_file())?;
-    // As root it needs a folder of its own, which a service manager makes elsewhere.
+    // As root it needs its run-time folder, which a service manager usually creates.
     let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
     (!root || Path::new("/run/sshd").is_dir()).then_some(program)
 }

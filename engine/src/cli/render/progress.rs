@@ -136,7 +136,7 @@ impl Tally {
         Counter { done, expected: expected.max(done) }
     }
 
-    /// What was done so far, in the order of the work.
+    /// Counts of finished work: repositories, texts, vectors.
     fn details(&self) -> String {
         let mut details = Vec::new();
         let listed = self.counter(Phase::List);
@@ -158,7 +158,7 @@ impl Tally {
         details.join(", ")
     }
 
-    /// Estimated seconds until the last file is recorded, at the rate so far. `None` until every repository is
+    /// Estimated seconds until the last file is recorded, at the average rate. `None` until every repository is
     /// compared, because the number of files is unknown before, and until enough files are recorded.
     fn seconds_left(&self, at: f64) -> Option<f64> {
         let (listed, files) = (self.counter(Phase::List), self.counter(Phase::Commit));

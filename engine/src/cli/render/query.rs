@@ -1,4 +1,4 @@
-//! Renders the matches of a query: position, score, the lines that match.
+//! Renders the matches of a query: position, score, matching lines.
 
 use std::collections::BTreeSet;
 
@@ -120,7 +120,7 @@ fn terms_line(bm25: f64, terms: &serde_json::Value) -> String {
     parts.join("  ")
 }
 
-/// The lines that match; the whole chunk with `-v`, the whole symbol or the neighbours if they were
+/// The matching lines; the whole chunk with `-v`, the whole symbol or the neighbours if they were
 /// asked for.
 fn body(found: &Found, style: &Style) -> String {
     if let Some(whole) = &found.expanded {

@@ -456,7 +456,7 @@ impl Batcher {
     }
 }
 
-/// Claims the texts of a batch and sends those that nobody else embeds.
+/// Claims the texts of a batch and sends those that are not claimed by others.
 async fn claim_and_call(
     embedder: &dyn Embedder,
     cache: Option<Arc<dyn VectorCache>>,

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::{EventSink, Failure, Outcome, ProjectReport, Report, StageResult};
 
 use super::post::{Post, PostNotifier};
+use crate::net::one_line;
 
 /// Slack takes about one message in a second.
 const MESSAGES_PER_MINUTE: u32 = 60;
@@ -102,14 +103,7 @@ fn failure(failure: &Failure) -> String {
 
 /// A text of a repository or service as one line of mrkdwn, shortened and without any markup.
 fn line(text: &str) -> String {
-    let words: Vec<&str> =
-        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
-    let mut line = words.join(" ");
-    if let Some((at, _)) = line.char_indices().nth(LONGEST_LINE) {
-        line.truncate(at);
-        line.push('…');
-    }
-    escaped(&line)
+    escaped(&one_line(text, LONGEST_LINE))
 }
 
 /// What Slack would read as markup: `<!channel>`, links and mentions, and the code marks that a

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::settings::Checker;
 use crate::stage::{StageConfig, edit_costs};
 
-/// `kind = "git"`: local repositories; the paths stand with the project.
+/// `kind = "git"`: local repositories; the project lists their paths.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GitSettings {

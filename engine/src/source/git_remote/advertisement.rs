@@ -56,7 +56,7 @@ impl Advertisement {
     pub(super) fn parse(message: &[u8]) -> Result<Self, BadAnswer> {
         let lines = pkt::lines(message)?;
         let mut lines = lines.as_slice();
-        // Over HTTP the name of the service may come first, as a message of its own.
+        // Over HTTP a separate first message may name the service.
         if let [Pkt::Data(first), Pkt::Flush, rest @ ..] = lines
             && first.starts_with(b"# service=git-upload-pack")
         {
@@ -83,7 +83,7 @@ impl Advertisement {
         self.capabilities.iter().any(|(known, _)| known == name)
     }
 
-    /// Whether the list that a capability stands for holds a word: `fetch=shallow filter`.
+    /// Whether a capability's list of words contains a word: `fetch=shallow filter`.
     pub(super) fn lists(&self, name: &str, word: &str) -> bool {
         self.value(name).is_some_and(|value| value.split(' ').any(|one| one == word))
     }
@@ -146,7 +146,7 @@ fn old(lines: &[Pkt]) -> Result<Advertisement, BadAnswer> {
         };
         let capabilities = pkt::text(&capabilities).ok_or(BadAnswer::Malformed)?;
         found.capabilities.extend(capabilities.split(' ').filter(|text| !text.is_empty()).map(capability));
-        // A name that is not UTF-8 cannot stand in the configuration either.
+        // The configuration cannot contain a name that is not UTF-8.
         let Some(text) = pkt::text(&reference) else { continue };
         let Some((id, name)) = text.split_once(' ') else { return Err(BadAnswer::Malformed) };
         if id == "shallow" || name == "capabilities^{}" {

@@ -1,5 +1,5 @@
-//! Clones on this machine's disk: bare repositories with the commits that were fetched, the least recently used
-//! removed first when they outgrow their room.
+//! Clones on disk: bare repositories with the fetched commits. When their total size exceeds the limit, the least
+//! recently used are removed first.
 //!
 //! Several processes may share the folder. Each clone has two files to lock: who adds to it or removes it holds
 //! `NAME.write` alone; who reads it holds `NAME.use`, shared; who removes it holds both, alone, and waits for
@@ -48,7 +48,7 @@ pub(super) struct Held {
     _in_use: File,
 }
 
-/// A clone that nobody else adds to while this is held.
+/// A clone that no other process writes to while this is held.
 #[derive(Debug)]
 pub(super) struct Writing<'a> {
     clones: &'a Clones,

@@ -19,7 +19,7 @@ pub(super) fn cannot_write(stage: &str, path: &Path, error: Error) -> StageError
     StageError::local(stage, format!("cannot write `{path}`")).caused_by(error).hint(hint)
 }
 
-/// The same for an error that holds one of the disk somewhere below; gives back any other.
+/// The same for an error with a disk error among its causes; returns any other error unchanged.
 pub(super) fn of_disk(stage: &str, path: &Path, error: anyhow::Error) -> Result<StageError, anyhow::Error> {
     let cause = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
     match cause.filter(|cause| is_full(cause)) {

@@ -24,7 +24,7 @@ pub(super) async fn head(remote: &Remote, repository: &Repository, branch: &Bran
     let any =
         |found: &[Reference]| found.iter().any(|one| one.name == "HEAD" || one.name.starts_with(BRANCHES));
     if !any(&found) {
-        // `HEAD` may name a branch that is not there beside others that are.
+        // `HEAD` may name a missing branch although other branches exist.
         match remote.references(repository, &[BRANCHES.to_owned()]).await? {
             None => return Ok(Head::Missing),
             Some(found) if !any(&found) => return Ok(Head::Empty),

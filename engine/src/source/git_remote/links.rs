@@ -119,7 +119,7 @@ fn data_center(name: &str) -> Option<String> {
     })
 }
 
-/// Over ssh, `v3/ORGANIZATION/PROJECT/NAME` stands for `ORGANIZATION/PROJECT/_git/NAME`.
+/// Over ssh, `ORGANIZATION/PROJECT/_git/NAME` is written `v3/ORGANIZATION/PROJECT/NAME`.
 fn azure_name(name: &str) -> String {
     match name.strip_prefix("v3/").and_then(|rest| rest.rsplit_once('/')) {
         Some((project, repository)) => format!("{project}/_git/{repository}"),

@@ -10,15 +10,15 @@ use tokio_util::sync::CancellationToken;
 
 /// Differences in one chain. Git itself writes no longer ones, whatever `pack.depth` says.
 const LONGEST_CHAIN: u16 = 4095;
-/// Objects resolved at once have, together with those that they differ from, at most so many times
+/// Maximum size of the objects that are resolved at once, together with their bases, in multiples of
 /// `object_bytes`: they are in memory.
 const CHAIN_FACTOR: u64 = 8;
 /// The same for objects that name what they differ from by its id: which chains they form is not known before
 /// they are resolved, so all of a pack count together. Few servers send such packs.
 const BY_ID_FACTOR: u64 = 32;
-/// A blob has at most so many times `object_bytes`.
+/// Maximum size of a blob in multiples of `object_bytes`.
 const BLOB_FACTOR: u64 = 4;
-/// All objects together have at most so many times `object_bytes`, and so many times the bytes of the pack. A
+/// Maximum size of all objects together, in multiples of `object_bytes` plus multiples of the pack's size. A
 /// checkout has up to 20 times the bytes of its pack.
 const ALL_FACTOR: u64 = 256;
 const INFLATION: u64 = 64;
@@ -48,7 +48,7 @@ pub(super) enum Fault {
     Beyond(String, &'static str),
     /// It is damaged.
     Damaged(&'static str),
-    /// Nobody wants it any more.
+    /// The scan was cancelled.
     Stopped,
     /// It cannot be read.
     Unreadable(io::Error),

@@ -31,7 +31,7 @@ pub struct GitRemoteSettings {
     /// `ssh_key`.
     #[serde(serialize_with = "lossy_path")]
     pub known_hosts: Option<PathBuf>,
-    /// Room for clones on this machine's disk. When they outgrow it, the least recently used are removed.
+    /// Maximum size of all clones on disk. Beyond it, the least recently used are removed.
     pub clones: ByteSize,
     /// How permalinks are formed: `gitlab`, `gitea`, `bitbucket`, `azure`, or a template with `{host}`,
     /// `{repository}`, `{commit}`, `{path}`, `{first}` and `{last}`. Left out: records have no link.

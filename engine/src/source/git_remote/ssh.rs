@@ -108,7 +108,7 @@ impl SshTransport {
         Session::of(child).ok_or(TransportError::Unreadable)
     }
 
-    /// The command line. Everything that the configuration decides stands in options; the host follows `--`.
+    /// The command line. Values of the configuration are passed as options; the host follows `--`.
     fn command(&self, url: &Url) -> Command {
         let mut command = Command::new("ssh");
         command.env_clear();

@@ -54,7 +54,7 @@ pub(super) async fn store(received: Received, cancel: &CancellationToken) -> Sta
     }
 }
 
-/// Stops the indexing of a pack that nobody waits for.
+/// Stops the indexing of a pack when its caller is dropped.
 struct Interrupt(Arc<AtomicBool>);
 
 impl Drop for Interrupt {

@@ -75,7 +75,7 @@ struct Page {
     date: Option<SystemTime>,
     /// True where the server said that it is as stored.
     unchanged: bool,
-    /// With which it is to be stored.
+    /// The ETag to store it with.
     etag: Option<String>,
 }
 

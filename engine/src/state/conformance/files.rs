@@ -57,7 +57,7 @@ pub(crate) async fn a_file_that_moves_leaves_its_ids_behind_until_they_are_delet
     // Back before anything was deleted: nothing may be deleted then.
     writer.commit("old", vec![row("a.md", &["1"])]).await;
     assert_eq!(writer.leftovers().await, left("n"));
-    // A file that is to be written again may still need them.
+    // A file that will be written again may still need them.
     writer.state.record_failure(writer.fence, PROJECT, &file("a.md"), "refused").await.expect("recorded");
     assert!(writer.leftovers().await.is_empty());
     writer.commit("old", vec![row("a.md", &["1"])]).await;

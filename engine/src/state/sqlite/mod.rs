@@ -1,7 +1,7 @@
 //! The state in an SQLite file, the ledger, and the vector cache in another.
 //!
 //! One process writes to a ledger at a time: the lease is an operating-system lock that ends with its holder.
-//! Blocking work runs on a pool of its own, see [`SqliteState`].
+//! Blocking work runs on a dedicated pool, see [`SqliteState`].
 
 mod adopt;
 mod cache_file;

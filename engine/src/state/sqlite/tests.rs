@@ -11,7 +11,7 @@ use crate::state::{
     StoredChunk, VectorCache,
 };
 
-/// A ledger in a folder of its own.
+/// A ledger in a temporary folder.
 fn ledger() -> World<dyn State> {
     let folder = tempfile::tempdir().expect("a folder");
     World::new(move || -> Arc<dyn State> {
@@ -19,7 +19,7 @@ fn ledger() -> World<dyn State> {
     })
 }
 
-/// A cache in a folder of its own.
+/// A cache in a temporary folder.
 fn cache() -> World<dyn VectorCache> {
     let folder = tempfile::tempdir().expect("a folder");
     World::new(move || -> Arc<dyn VectorCache> {

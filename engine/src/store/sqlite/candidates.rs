@@ -178,7 +178,7 @@ impl Rows<'_> {
         most: usize,
     ) -> Result<Vec<(i64, f32)>, Failed> {
         let mut found: Vec<(f32, i64)> = Vec::new();
-        // The lowest of the best `most` so far: what cannot reach it is not compared exactly.
+        // The lowest of the best `most` found: what cannot reach it is not compared exactly.
         let mut floor = f32::NEG_INFINITY;
         for near in scanned.by_promise() {
             if found.len() >= most && near.cosine + near.slack < floor {

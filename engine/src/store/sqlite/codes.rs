@@ -1,7 +1,7 @@
 //! Vectors as 8-bit codes, in blocks, for namespaces so large that a scan of all components takes
 //! long.
 //!
-//! A code gives the cosine to within a bound that is stored beside it. A query ranks by codes and
+//! A code gives the cosine to within a bound that is stored with it. A query ranks by codes and
 //! compares exactly those that may be among the nearest, so the result is that of an exact scan.
 
 use std::collections::BTreeSet;

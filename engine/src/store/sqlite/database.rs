@@ -109,7 +109,7 @@ impl Database {
         self.read_any(|transaction, _| work(transaction))
     }
 
-    /// Like [`Database::read`]. `work` is also told why the index has an older version, if it has one:
+    /// Like [`Database::read`]. `work` also gets the reason why the index has an older version, if it has one:
     /// it cannot be written, or there is no space.
     pub(super) fn read_any<T>(
         &self,

@@ -1,4 +1,4 @@
-//! Numbers of files. Each vector has the number of its file beside it, so that a scan can measure
+//! Numbers of files. Each vector is stored with the number of its file, so that a scan can measure
 //! files and leave some of them out without reading records.
 
 use std::collections::HashMap;

@@ -26,7 +26,7 @@ const MERGED: u32 = 16;
 const MERGED_AT_ONCE: u32 = 32;
 
 /// `vectors` is separate from `records` so that a scan reads only vectors; each has the number of its
-/// file beside it, by which a query measures files. `facts` is the metadata without `text`, so that
+/// file, by which a query measures files. `facts` is the metadata without `text`, so that
 /// filters parse little JSON. `words` uses the row numbers of `records`. `codes` exists only for large
 /// namespaces.
 const TABLES: &str = "

@@ -14,12 +14,12 @@ use crate::source::git_remote::disk::cannot_write;
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Locks a file for its only holder, once nobody else holds it.
+/// Takes an exclusive lock on a file; waits for all other holders.
 pub(super) async fn alone(stage: &str, path: &Path, cancel: &CancellationToken) -> StageResult<File> {
     wait(stage, path, cancel, File::try_lock).await
 }
 
-/// Locks a file together with others, once nobody holds it alone.
+/// Takes a shared lock on a file; waits for an exclusive holder.
 pub(super) async fn shared(stage: &str, path: &Path, cancel: &CancellationToken) -> StageResult<File> {
     wait(stage, path, cancel, File::try_lock_shared).await
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// An index that RepoSync 0.1 wrote, in a folder of its own.
+/// An index that RepoSync 0.1 wrote, in a temporary folder.
 fn of_version_1() -> (tempfile::TempDir, std::path::PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("index.db");
