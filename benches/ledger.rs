@@ -50,7 +50,16 @@ fn record_1000_files(bencher: Bencher) {
             let ledger = SqliteState::open(&folder.path().join("state.db")).expect("a ledger");
             let entered = runtime.block_on(async {
                 let lease = ledger.lease(&[]).await.expect("asked").expect("free");
-                ledger.enter_project(lease.fence(), &project(), &place(), Utc::now()).await.map(|()| lease)
+                ledger
+                    .enter_project(
+                        lease.fence(),
+                        &project(),
+                        &place(),
+                        &Fingerprint::of(["recipe"]),
+                        Utc::now(),
+                    )
+                    .await
+                    .map(|()| lease)
             });
             (folder, ledger, entered.expect("a project"), rows.clone())
         })

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use reposync::chunk::sentence::{SentenceChunker, SentenceSettings};
 use reposync::embed::{EmbedQueue, Embedder as _};
-use reposync::model::{BranchRef, Event, EventSink, Fingerprint, Outcome, PathMatcher, SecretsMode};
-use reposync::plan::{Guard, Selector, SpendingGuard};
+use reposync::model::{BranchRef, Event, EventSink, Outcome, PathMatcher, SecretsMode};
+use reposync::plan::{Basis, Guard, Selector, SpendingGuard};
 use reposync::source::Selection;
 use reposync::state::ProjectRow;
 use reposync::state::sqlite::SqliteState;
@@ -60,7 +60,7 @@ fn project(name: &str, lab: &Lab, repositories: usize, files: usize, bytes: usiz
         secrets: SecretsMode::Off,
         scanner: reposync::chunk::secrets::Scanner::built_in(),
         max_cost: None,
-        basis: Fingerprint::of([name, embedder.identity().as_str()]),
+        basis: Basis::default().with("embedder", &(name, embedder.identity().as_str())),
         source: Arc::new(LabSource(lab.clone())),
         chunkers: vec![Arc::new(SentenceChunker::new("prose", &settings, None).expect("a chunker"))],
         queue: Arc::new(EmbedQueue::new(

@@ -135,6 +135,9 @@ fn article(project: &ProjectBody, now: DateTime<Utc>) -> String {
         let (outcome, ended) = (run.outcome.as_str(), at(run.finished_at, now));
         rows.row("last run", &format!("{outcome}, {ended} ({})", run.run));
     }
+    for withheld in project.last_run.iter().flat_map(|run| &run.withheld) {
+        rows.row("withheld", &withheld.message);
+    }
     if let Some(error) = &project.last_error {
         rows.row("last error", error);
     }

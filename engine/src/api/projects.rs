@@ -11,7 +11,7 @@ use super::App;
 use super::error::{ApiResult, ErrorBody};
 use super::extract::Params;
 use crate::daemon::ProjectView;
-use crate::model::{LastRun, ProjectState, ProjectStatus, RepositoryStatus, StageResult};
+use crate::model::{LastRun, ProjectState, ProjectStatus, RepositoryStatus, StageResult, Target};
 
 /// How a project stands.
 #[derive(Debug, Serialize, ToSchema)]
@@ -27,6 +27,9 @@ pub(super) struct ProjectBody {
     pub(super) state: ProjectState,
     /// Where its vectors live.
     pub(super) place: String,
+    /// The places that it has not left: the `live` one, and one that is `building`, that is being filled.
+    #[schema(value_type = Vec<Object>)]
+    pub(super) targets: Vec<Target>,
     pub(super) files: u64,
     pub(super) vectors: u64,
     /// Files that failed and are tried again by the next run.
@@ -47,7 +50,7 @@ pub(super) struct ProjectBody {
     /// `behind`, `orphan`, `current`), indexed commit, head as last seen, error, when it was synced.
     #[schema(value_type = Vec<Object>)]
     pub(super) repositories: Vec<RepositoryStatus>,
-    /// The last run: id, end, outcome, error.
+    /// The last run: id, end, outcome, error, what the guards withheld.
     #[schema(value_type = Option<Object>)]
     pub(super) last_run: Option<LastRun>,
     /// Why the last run ended early, or its first failure.
@@ -142,6 +145,7 @@ fn project_body(status: ProjectStatus, view: &ProjectView) -> ProjectBody {
         enabled: status.enabled,
         declared: status.declared,
         place: status.place,
+        targets: status.targets,
         files: status.files,
         vectors: status.vectors,
         failed_files: status.failed_files,

@@ -93,6 +93,7 @@ mod tests {
             finished_at: DateTime::UNIX_EPOCH,
             outcome,
             error: None,
+            withheld: Vec::new(),
         });
         ProjectStatus {
             enabled: true,

@@ -3,7 +3,6 @@
 //! A [`StageFactory`] belongs to the process. A stage whose settings did not change is the same object
 //! in the next generation of the configuration: its client, its rate budget, its pool live on.
 
-mod basis;
 mod cache;
 mod components;
 mod options;

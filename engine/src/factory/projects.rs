@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::basis::{self, Basis, ChunkerBasis};
+use super::cache::wrong_role;
 use super::{StageFactory, chosen, stage};
 use crate::chunk::secrets::Scanner;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Role};
 use crate::model::{BranchRef, PathMatcher, SecretsMode, StageError, StageResult};
-use crate::plan::Selector;
+use crate::plan::{Basis, Selector};
 use crate::source::Selection;
 use crate::state::ProjectRow;
 use crate::sync::{Candidate, Project, ProjectFiles, ProjectSearch, ProjectStore};
@@ -72,29 +72,22 @@ impl StageFactory {
         for name in &project.chunkers {
             let stage = stage(name)?;
             let chunker = self.chunker(config, stage, queue.embedder())?;
-            chunker_bases
-                .push(ChunkerBasis { identity: chunker.identity().to_owned(), patterns: patterns(stage) });
+            chunker_bases.push((chunker.identity().to_owned(), patterns(stage)));
             chunkers.push(chunker);
         }
         let store_stage = stage(&project.store)?;
         let scanner = Scanner::with(&config.secrets)
             .map_err(|error| StageError::misconfigured(&project.name, format!("`[secrets]`: {error}")))?;
-        let basis = Basis {
-            version: basis::VERSION,
-            branch: match &project.branch {
-                BranchRef::Default => None,
-                BranchRef::Named(branch) => Some(branch),
-            },
-            chunkers: chunker_bases,
-            embedder: queue.embedder().identity().as_str(),
-            place: basis::place(store_stage, &project.namespace)?,
-            allowed_extensions: project.allowed_extensions.as_deref(),
-            exclude_patterns: &project.exclude_patterns,
-            max_file_bytes: config.engine.max_file_bytes.0,
-            secrets: project.secrets.as_str(),
-            secret_rules: (project.secrets != SecretsMode::Off).then(|| scanner.identity()),
-        };
-        let basis = basis.fingerprint();
+        let secret_rules = (project.secrets != SecretsMode::Off).then(|| scanner.identity());
+        let basis = Basis::default()
+            .with("branch", &branch(project))
+            .with("chunkers", &chunker_bases)
+            .with("embedder", &queue.embedder().identity().as_str())
+            .with("store", &place(store_stage, &project.namespace)?)
+            .with("allowed_extensions", &project.allowed_extensions)
+            .with("exclude_patterns", &project.exclude_patterns)
+            .with("max_file_bytes", &config.engine.max_file_bytes.0)
+            .with("secrets", &(project.secrets.as_str(), secret_rules));
         Ok(Project {
             row: row(project),
             selection: project.selection.clone(),
@@ -115,6 +108,21 @@ impl StageFactory {
                 .collect::<StageResult<_>>()?,
         })
     }
+}
+
+/// The branch that the file names.
+fn branch(project: &config::Project) -> Option<&str> {
+    match &project.branch {
+        BranchRef::Default => None,
+        BranchRef::Named(branch) => Some(branch),
+    }
+}
+
+/// What the file says of where a project's vectors belong.
+fn place(stage: &config::Stage, namespace: &str) -> StageResult<Vec<String>> {
+    let store = stage.settings.store().ok_or_else(|| wrong_role(stage, Role::Store))?;
+    let kind = store.kind().to_owned();
+    Ok([kind].into_iter().chain(store.place()).chain([namespace.to_owned()]).collect())
 }
 
 /// Which files a chunker stage takes is no part of its identity, but it decides who takes a file.

@@ -42,7 +42,7 @@ pub use secrets_mode::SecretsMode;
 pub use skip::SkipReason;
 pub use status::{
     DeclaredProject, LastRun, MOST_COMMITS, OrphanPlace, ProjectStatus, RepositoryState, RepositoryStatus,
-    Running, StatusView,
+    Running, StatusView, Target, TargetState,
 };
 pub use units::{ByteSize, HumanDuration};
 pub use verify::{ProjectVerify, VerifyReport};

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{GitSha, Outcome};
+use super::{GitSha, Outcome, Withheld};
 
 /// The ledger's records of every project.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -63,6 +63,8 @@ pub struct ProjectStatus {
     pub declared: bool,
     /// The place of its vectors.
     pub place: String,
+    /// The places that it has not left: the live one, and one that is being filled.
+    pub targets: Vec<Target>,
     /// Files indexed.
     pub files: u64,
     /// Vectors stored.
@@ -84,6 +86,47 @@ pub struct ProjectStatus {
     /// Every repository that the project selects or still has files of, sorted by
     /// [`RepositoryState`], then by name.
     pub repositories: Vec<RepositoryStatus>,
+}
+
+/// A place of a project's vectors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Target {
+    /// The place in the form shown to users.
+    pub place: String,
+    /// How far it is.
+    pub state: TargetState,
+}
+
+/// How far a target is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetState {
+    /// Runs write to it, and none has yet reached the end of everything that the project selects.
+    Building,
+    /// It holds everything that the project selected at the end of a run.
+    Live,
+    /// The project has moved to another place; what is left here is to be deleted.
+    Retired,
+}
+
+impl TargetState {
+    /// The word in the ledger and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Building => "building",
+            Self::Live => "live",
+            Self::Retired => "retired",
+        }
+    }
+
+    /// The state of a word in the ledger. An unknown word is no proof that everything is there.
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "live" => Self::Live,
+            "retired" => Self::Retired,
+            _ => Self::Building,
+        }
+    }
 }
 
 /// Cap of the number of commits behind, since counting more costs time and tells users nothing.
@@ -126,6 +169,8 @@ pub struct LastRun {
     pub outcome: Outcome,
     /// The error that failed the run, or the first failure of an item.
     pub error: Option<String>,
+    /// What the guards withheld, which stays as it is until it is allowed.
+    pub withheld: Vec<Withheld>,
 }
 
 /// The status of a repository of a project.
@@ -263,8 +308,13 @@ mod tests {
 
     #[test]
     fn a_first_run_that_failed_is_not_behind_nothing() {
-        let run =
-            |outcome| LastRun { run: "1".into(), finished_at: DateTime::UNIX_EPOCH, outcome, error: None };
+        let run = |outcome| LastRun {
+            run: "1".into(),
+            finished_at: DateTime::UNIX_EPOCH,
+            outcome,
+            error: None,
+            withheld: Vec::new(),
+        };
         for (outcome, behind) in [(Outcome::Failed, None), (Outcome::Done, Some(0))] {
             let mut status = ProjectStatus { last_run: Some(run(outcome)), ..ProjectStatus::default() };
             status.sum_up_behind(DateTime::UNIX_EPOCH);

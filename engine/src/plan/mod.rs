@@ -2,6 +2,7 @@
 //! plan out; no I/O, no stage.
 
 mod attributes;
+mod basis;
 mod binary;
 mod decide;
 mod diff;
@@ -12,6 +13,7 @@ mod shown;
 mod task;
 
 pub use attributes::Attributes;
+pub use basis::Basis;
 pub use binary::is_binary_by_name;
 pub use decide::{
     Fate, GuardDecision, Missing, MissingReason, OrphanFate, Prune, Removal, apply_guard, orphan_fate,

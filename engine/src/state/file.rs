@@ -47,11 +47,13 @@ pub trait Files {
         now: DateTime<Utc>,
     ) -> StageResult<()>;
 
-    /// Records that the last try to index a file failed. What the index holds of it stays recorded.
+    /// Records that the last try to index a file into a place failed. What the index holds of it, there or in
+    /// another place, stays recorded.
     async fn record_failure(
         &self,
         fence: Fence,
         project: &str,
+        place: &Place,
         file: &FileKey,
         error: &str,
     ) -> StageResult<()>;

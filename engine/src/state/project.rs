@@ -16,20 +16,24 @@ pub trait Projects {
     /// All recorded projects, by name.
     async fn projects(&self) -> StageResult<Vec<RecordedProject>>;
 
-    /// Records a project as it is declared, and its place.
+    /// Records a project as it is declared, and the target that its runs write to from now on: its place, and
+    /// the fingerprint of what decides, besides the trees, what is written there (`recipe`).
     async fn enter_project(
         &self,
         fence: Fence,
         project: &ProjectRow,
         place: &Place,
+        recipe: &Fingerprint,
         now: DateTime<Utc>,
     ) -> StageResult<()>;
 
-    /// Records what a run of the project came to.
+    /// Records what a run of the project to a place came to. If everything that the project selects is done, the
+    /// target becomes the live one, and those of other places are retired.
     async fn finish_project(
         &self,
         fence: Fence,
         project: &str,
+        place: &Place,
         end: ProjectEnd,
         now: DateTime<Utc>,
     ) -> StageResult<()>;

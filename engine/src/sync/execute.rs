@@ -61,7 +61,7 @@ impl Consumer for Execute {
         if !postponed {
             let selection = Some(selection_fingerprint(&run.project.selection).to_string());
             let end = ProjectEnd { selection, ..ProjectEnd::default() };
-            run.state.finish_project(run.fence()?, run.name(), end, Utc::now()).await?;
+            run.state.finish_project(run.fence()?, run.name(), &run.place, end, Utc::now()).await?;
         }
         Ok(())
     }

@@ -42,7 +42,7 @@ pub(crate) async fn inspect(run: &Arc<ProjectRun>, listed: Listed) -> StageResul
     let name = entry.repo.name.clone();
     let believed = known.as_ref().filter(|_| !run.options.full);
     let settled = believed.is_some_and(|row| {
-        row.settled && !row.unsettled_files && row.basis.as_deref() == Some(run.basis.as_str())
+        row.settled && !row.unsettled_files && row.basis.as_deref() == Some(run.recorded_basis.as_str())
     });
     let pushed = run.options.pushed.contains_key(&name);
     if settled && !pushed && believed.is_some_and(|row| listing_suffices(row, &entry, Utc::now())) {
@@ -80,6 +80,9 @@ pub(crate) async fn inspect(run: &Arc<ProjectRun>, listed: Listed) -> StageResul
         }
         return Ok(RepoState::Unchanged);
     }
+    if let Some(changed) = believed.and_then(|row| run.basis.difference(row.basis.as_deref()?)) {
+        run.note_changed_basis(&changed);
+    }
     match item_or_fatal(read_tree(run, entry, commit, last_commit).await)? {
         Ok(task) => Ok(RepoState::Changed(Box::new(task))),
         Err(error) => {
@@ -111,7 +114,7 @@ pub(crate) async fn finish(
     commit: GitSha,
     settled: bool,
 ) -> StageResult<()> {
-    let basis = run.basis.to_string();
+    let basis = run.recorded_basis.clone();
     let sync = RepositorySync { entry: entry.clone(), commit, settled, basis };
     run.state.finish_repository(run.fence()?, run.name(), sync, Utc::now()).await
 }
@@ -132,7 +135,7 @@ async fn read_tree(
         StageError::new("engine", ErrorKind::Bug, "selecting files panicked").caused_by(error)
     })?;
     let recorded = recorded_files(run, &entry.repo.name).await?;
-    let basis = run.dry.then(|| basis(&run.basis, previous, &recorded));
+    let basis = run.dry.then(|| basis(&run.basis.fingerprint(), previous, &recorded));
     let diff = diff(wanted, recorded, run.options.full);
     Ok(RepositoryTask { entry, commit, previous, basis, diff, skipped })
 }

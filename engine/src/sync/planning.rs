@@ -41,7 +41,7 @@ pub async fn plan(
         basis.extend(recorded.iter().map(|row| format!("{} {}", row.name, row.revision)));
         let planned = match candidate.project {
             Ok(project) => {
-                basis.push(project.basis.to_string());
+                basis.push(project.basis.fingerprint().to_string());
                 let exact = exact || project.source.reads_are_free();
                 all_exact &= exact;
                 plan_project(&engine, project, &options, exact, &mut sent, out.as_mut()).await?

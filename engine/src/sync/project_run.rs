@@ -1,6 +1,6 @@
 //! One project in one run: what its tasks share.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use chrono::Utc;
@@ -10,7 +10,8 @@ use super::budget::Share;
 use super::findings::Findings;
 use super::setup::{Engine, Options, Project, Recipes};
 use super::stats::RunStats;
-use crate::model::{ErrorKind, Event, Fingerprint, Place, StageError, StageResult, StoredAnswer, Withheld};
+use crate::model::{ErrorKind, Event, Place, StageError, StageResult, StoredAnswer, Withheld};
+use crate::plan::Basis;
 use crate::source::AnswerCache;
 use crate::state::{Fence, FileKey, ProjectState, State};
 
@@ -33,7 +34,11 @@ pub(crate) struct ProjectRun {
     /// Its share of the repositories that are read at once.
     pub(crate) fetches: Share,
     /// What decides, besides the trees, which files are indexed and how.
-    pub(crate) basis: Fingerprint,
+    pub(crate) basis: Basis,
+    /// The same, as it is recorded of each repository.
+    pub(crate) recorded_basis: String,
+    /// Set once the change of the basis is told.
+    told_basis: Once,
     pub(crate) stats: RunStats,
     pub(crate) findings: Findings,
     /// True for a plan: nothing is written.
@@ -72,12 +77,12 @@ impl ProjectRun {
             state = state.scratch()?;
             own_fence = Some(state.lease(&[]).await?.map_err(StageError::from)?.fence());
         }
-        if let Some(fence) = own_fence {
-            state.enter_project(fence, &project.row, &place, Utc::now()).await?;
-        }
-        let stop = engine.cancel.child_token();
         let recipes = Recipes::new(Arc::clone(&project));
         let basis = recipes.basis();
+        if let Some(fence) = own_fence {
+            state.enter_project(fence, &project.row, &place, &basis.fingerprint(), Utc::now()).await?;
+        }
+        let stop = engine.cancel.child_token();
         let (stats, fatal) = (RunStats::default(), Mutex::default());
         let (in_flight, fetches) = (engine.bounds.in_flight.share(), engine.bounds.fetches.share());
         Ok(Arc::new(Self {
@@ -91,7 +96,9 @@ impl ProjectRun {
             dimensions,
             in_flight,
             fetches,
+            recorded_basis: basis.recorded(),
             basis,
+            told_basis: Once::new(),
             stats,
             findings: Findings::default(),
             dry,
@@ -156,12 +163,25 @@ impl ProjectRun {
             path: Some(path.to_owned()),
             error: line.clone(),
         });
-        self.state.record_failure(self.fence()?, self.name(), &FileKey::new(repository, path), &line).await
+        let file = FileKey::new(repository, path);
+        self.state.record_failure(self.fence()?, self.name(), &self.place, &file, &line).await
     }
 
     pub(crate) fn note(&self, note: String) {
         self.emit(Event::Note { project: self.name().to_owned(), message: note.clone() });
         self.stats.note(note);
+    }
+
+    /// Why trees are read again that did not change: told once, for the first repository.
+    pub(crate) fn note_changed_basis(&self, changed: &[&str]) {
+        if !changed.is_empty() {
+            self.told_basis.call_once(|| {
+                self.note(format!(
+                    "all files are compared again: changed since the last run: {}",
+                    changed.join(", ")
+                ));
+            });
+        }
     }
 
     /// Notes on single files, of which there may be many: the first ones are shown, the rest is counted.

@@ -46,7 +46,7 @@ pub(crate) async fn resume(run: &Arc<ProjectRun>, saved: Resumable) -> StageResu
     }
     let indexed = known.as_ref().filter(|_| !run.options.full).and_then(|row| row.last_commit);
     let recorded = recorded_files(run, &name).await?;
-    if task.basis.as_ref() != Some(&basis(&run.basis, indexed, &recorded)) {
+    if task.basis.as_ref() != Some(&basis(&run.basis.fingerprint(), indexed, &recorded)) {
         return refused("its index has changed since the plan was made".to_owned());
     }
     let head = item_or_fatal(run.project.source.head(&entry, &run.project.branch, None).await)?;
@@ -89,7 +89,7 @@ fn is_done(run: &ProjectRun, row: &RepositoryRow, task: &RepositoryTask, planned
     let since_the_plan = synced.is_some_and(|at| at > planned_at);
     row.settled
         && row.last_commit == Some(task.commit)
-        && row.basis.as_deref() == Some(run.basis.as_str())
+        && row.basis.as_deref() == Some(run.recorded_basis.as_str())
         && (!run.options.full || since_the_plan)
 }
 

@@ -244,7 +244,7 @@ async fn work(run: &Arc<ProjectRun>, saved: Option<SavedProject>) -> StageResult
     result?;
     if !run.is_embedding_withheld() {
         let end = ProjectEnd { first_run_over: true, ..ProjectEnd::default() };
-        run.state.finish_project(run.fence()?, run.name(), end, Utc::now()).await?;
+        run.state.finish_project(run.fence()?, run.name(), &run.place, end, Utc::now()).await?;
     }
     clean_leftovers(run).await
 }

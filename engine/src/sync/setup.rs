@@ -13,7 +13,7 @@ use crate::chunk::{Chunker, Limits, TokenCounter};
 use crate::embed::{EmbedQueue, Embedder};
 use crate::model::{BranchRef, EventSink, Fingerprint, Place, SecretsMode, StageResult};
 use crate::notify::Notifier;
-use crate::plan::{Guard, Prune, RecipePart, RecipeParts, Selector, SpendingGuard};
+use crate::plan::{Basis, Guard, Prune, RecipePart, RecipeParts, Selector, SpendingGuard};
 use crate::source::{Selection, Source};
 use crate::state::{ProjectRow, State};
 use crate::store::VectorStore;
@@ -38,9 +38,8 @@ pub struct Project {
     pub scanner: Scanner,
     /// What the embeddings of one run may cost, in the currency of `price_per_million_tokens`.
     pub max_cost: Option<f64>,
-    /// Fingerprint of everything except the trees that decides which files are indexed and how. If neither it
-    /// nor the head changed, a repository is unchanged.
-    pub basis: Fingerprint,
+    /// What decides, except the trees, which files are indexed and how.
+    pub basis: Basis,
     /// Where files come from.
     pub source: Arc<dyn Source>,
     /// The first one that matches and does not decline takes the file.
@@ -105,7 +104,7 @@ pub struct Options {
 impl Project {
     /// How its index is made, and of which repositories: a saved plan is refused where this differs.
     pub(crate) fn whole_basis(self: &Arc<Self>) -> Fingerprint {
-        let recipes = Recipes::new(Arc::clone(self)).basis();
+        let recipes = Recipes::new(Arc::clone(self)).basis().fingerprint();
         Fingerprint::of([recipes.as_str(), selection_fingerprint(&self.selection).as_str()])
     }
 
@@ -194,8 +193,8 @@ impl Recipes {
 
     /// The project's basis, with what every recipe is made of: a newer program's steps and other
     /// limits of the services concern files that did not change, too.
-    pub(crate) fn basis(&self) -> Fingerprint {
-        Fingerprint::of([self.project.basis.as_str(), self.make(&[]).fingerprint.as_str()])
+    pub(crate) fn basis(&self) -> Basis {
+        self.project.basis.clone().with("the program's own steps", &self.make(&[]).fingerprint)
     }
 
     fn make(&self, chain: &[(usize, String)]) -> Recipe {

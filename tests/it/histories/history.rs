@@ -12,7 +12,7 @@ use reposync::model::{
     BranchRef, ByteSize, EventSink, Fingerprint, Outcome, PathMatcher, Report, SecretsMode, StageError,
     StageResult,
 };
-use reposync::plan::{Action, Guard, Plan, Prune, Selector, SpendingGuard};
+use reposync::plan::{Action, Basis, Guard, Plan, Prune, Selector, SpendingGuard};
 use reposync::source::Selection;
 use reposync::state::sqlite::{SqliteState, SqliteVectorCache};
 use reposync::state::{CacheKey, ProjectRow, State, VectorCache};
@@ -112,11 +112,11 @@ impl History {
         let allowed_extensions = wanted.extension.clone().map(|extension| vec![extension]);
         let namespace = format!("n{}", self.settings.namespace);
         let chunkers = self.chunkers();
-        let basis = chunkers
-            .iter()
-            .map(|chunker| chunker.identity().to_owned())
-            .chain([format!("{wanted:?} {namespace}"), embedder.identity().to_string()]);
-        let basis = Fingerprint::of(basis);
+        let chunker_identities: Vec<&str> = chunkers.iter().map(|chunker| chunker.identity()).collect();
+        let basis = Basis::default()
+            .with("chunkers", &chunker_identities)
+            .with("selection", &format!("{wanted:?} {namespace}"))
+            .with("embedder", &embedder.identity().as_str());
         Project {
             row: ProjectRow {
                 name: PROJECT.into(),

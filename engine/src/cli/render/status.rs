@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::model::{MOST_COMMITS, Outcome, ProjectState, ProjectStatus, RepositoryState, StatusView};
+use crate::model::{
+    MOST_COMMITS, Outcome, ProjectState, ProjectStatus, RepositoryState, StatusView, Target, TargetState,
+};
 
 use super::super::output::{Style, escape};
 use super::table::Table;
@@ -48,6 +50,10 @@ fn render_project(project: &ProjectStatus, now: DateTime<Utc>, style: &Style) ->
     let mut line = |label: &str, value: &str| text.push_str(&field(label, value));
     line("indexed", &format!("{} in {}", count(project.vectors, "vector"), count(project.files, "file")));
     line("place", &escape(&project.place));
+    if let Some(left) = left_place(project) {
+        let moving = format!("from {}, which is kept until a run has brought everything here", escape(left));
+        line("moving", &style.warning(&moving));
+    }
     if project.failed_files > 0 {
         line("failed", &format!("{}, retried by the next run", count(project.failed_files, "file")));
     }
@@ -60,11 +66,21 @@ fn render_project(project: &ProjectStatus, now: DateTime<Utc>, style: &Style) ->
     if let Some(error) = project.last_run.as_ref().and_then(|run| run.error.as_deref()) {
         line("last error", &style.bad(&escape(error)));
     }
+    for withheld in project.last_run.iter().flat_map(|run| &run.withheld) {
+        line("withheld", &style.warning(&escape(&withheld.message)));
+    }
     if let Some(next) = project.next_run {
         line("next run", &moment(next));
     }
     text.push_str(&repositories(project, now, style));
     text
+}
+
+/// The place that the project is about to leave.
+fn left_place(project: &ProjectStatus) -> Option<&str> {
+    let is_live = |target: &&Target| target.state == TargetState::Live;
+    let moves = project.targets.iter().any(|target| target.state == TargetState::Building);
+    project.targets.iter().find(is_live).filter(|_| moves).map(|live| live.place.as_str())
 }
 
 /// How far the index is behind the last seen heads; `None` if it is not.
@@ -163,7 +179,7 @@ fn state(state: RepositoryState, style: &Style) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{GitSha, LastRun, OrphanPlace, RepositoryStatus, Running};
+    use crate::model::{GitSha, GuardKind, LastRun, OrphanPlace, RepositoryStatus, Running, Withheld};
 
     fn status() -> StatusView {
         let at = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
@@ -177,6 +193,7 @@ mod tests {
             orphan_since: orphan.map(|days| at - TimeDelta::days(days)),
             ..RepositoryStatus::unknown(name.to_owned())
         };
+        let target = |place: &str, state| Target { place: place.to_owned(), state };
         let mut refused = RepositoryStatus::unknown("acme/secret".to_owned());
         refused.error = Some("403: the token may not read it".to_owned());
         let empty = RepositoryStatus {
@@ -192,6 +209,10 @@ mod tests {
             enabled: true,
             declared: true,
             place: "sqlite:.reposync/index.db#handbook".to_owned(),
+            targets: vec![
+                target("sqlite:.reposync/index.db#old", TargetState::Live),
+                target("sqlite:.reposync/index.db#handbook", TargetState::Building),
+            ],
             files: 2_400,
             vectors: 16_800,
             failed_files: 1,
@@ -201,6 +222,12 @@ mod tests {
                 finished_at: at - TimeDelta::minutes(3),
                 outcome: Outcome::Partial,
                 error: Some("`docs/a.md`: the content filter refused the text".to_owned()),
+                withheld: vec![Withheld {
+                    guard: GuardKind::Deletion,
+                    amount: 900,
+                    message: "900 of 1,000 vectors were not deleted; `--allow-deletes` deletes them"
+                        .to_owned(),
+                }],
             }),
             next_run: Some(at + TimeDelta::hours(1)),
             seconds_behind: Some(180),
@@ -215,6 +242,7 @@ mod tests {
             ],
         };
         let mut orphan = ProjectStatus { project: "guide".to_owned(), declared: false, ..handbook.clone() };
+        orphan.targets.remove(0);
         (orphan.last_run, orphan.next_run, orphan.repositories) = (None, None, Vec::new());
         (orphan.seconds_behind, orphan.commits_behind) = (None, None);
         (orphan.failed_files, orphan.open_intents) = (0, 0);
@@ -245,10 +273,12 @@ mod tests {
         handbook: partial, last run 3 minutes ago
           indexed       16,800 vectors in 2,400 files
           place         sqlite:.reposync/index.db#handbook
+          moving        from sqlite:.reposync/index.db#old, which is kept until a run has brought everything here
           failed        1 file, retried by the next run
           open          2 intents, closed by the next run
           behind        12 commits, 3 minutes
           last error    `docs/a.md`: the content filter refused the text
+          withheld      900 of 1,000 vectors were not deleted; `--allow-deletes` deletes them
           next run      2024-10-04 01:00:00 UTC
           repository     state    commit                        files  vectors  synced
           acme/secret    failed   none yet                          0        0

@@ -58,7 +58,11 @@ pub(crate) async fn a_file_that_moves_leaves_its_ids_behind_until_they_are_delet
     writer.commit("old", vec![row("a.md", &["1"])]).await;
     assert_eq!(writer.leftovers().await, left("n"));
     // A file that will be written again may still need them.
-    writer.state.record_failure(writer.fence, PROJECT, &file("a.md"), "refused").await.expect("recorded");
+    writer
+        .state
+        .record_failure(writer.fence, PROJECT, &place("n"), &file("a.md"), "refused")
+        .await
+        .expect("recorded");
     assert!(writer.leftovers().await.is_empty());
     writer.commit("old", vec![row("a.md", &["1"])]).await;
     let done = vec!["1".to_owned()];
@@ -71,7 +75,8 @@ pub(crate) async fn a_failure_keeps_what_the_index_holds(world: World<dyn State>
     writer.commit("n", vec![row("a.md", &["1"])]).await;
     for path in ["a.md", "b.md"] {
         let file = file(path);
-        let failed = writer.state.record_failure(writer.fence, PROJECT, &file, "refused");
+        let place = place("n");
+        let failed = writer.state.record_failure(writer.fence, PROJECT, &place, &file, "refused");
         failed.await.expect("recorded");
     }
     let known = writer.known().await.files;

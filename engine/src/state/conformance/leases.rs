@@ -25,6 +25,7 @@ pub(crate) async fn one_process_has_the_lease_until_it_is_dropped(world: World<d
 /// What the calls are given.
 struct Given {
     here: Place,
+    recipe: Fingerprint,
     entered: ProjectRow,
     listed: RepoEntry,
     key: FileKey,
@@ -37,6 +38,7 @@ impl Given {
     fn new() -> Self {
         Self {
             here: place("n"),
+            recipe: recipe(),
             entered: super::project("new"),
             listed: entry("new"),
             key: file("a.md"),
@@ -59,7 +61,7 @@ type Write<'a> = (&'static str, BoxFuture<'a, StageResult<()>>);
 /// Every call that takes a fence.
 fn writes<'a>(state: &'a dyn State, fence: Fence, given: &'a Given) -> Vec<Write<'a>> {
     let (project, docs) = (PROJECT, REPOSITORY);
-    let Given { here, entered, listed, key, report, begun, answer } = given;
+    let Given { here, recipe, entered, listed, key, report, begun, answer } = given;
     let end = ProjectEnd { selection: Some("other".into()), first_run_over: true };
     let adopted = AdoptedRecord {
         id: "9".into(),
@@ -77,8 +79,8 @@ fn writes<'a>(state: &'a dyn State, fence: Fence, given: &'a Given) -> Vec<Write
     let orphaned =
         async move { state.mark_orphans(fence, project, vec![docs.to_owned()], at(1)).await.map(drop) };
     vec![
-        ("enter_project", state.enter_project(fence, entered, here, at(1))),
-        ("finish_project", state.finish_project(fence, project, end, at(1))),
+        ("enter_project", state.enter_project(fence, entered, here, recipe, at(1))),
+        ("finish_project", state.finish_project(fence, project, here, end, at(1))),
         ("remove_project", Box::pin(removed)),
         ("adopt", state.adopt(fence, project, here, vec![adopted], at(1))),
         ("record_listing", state.record_listing(fence, project, names(&["new"]), "s")),
@@ -90,7 +92,7 @@ fn writes<'a>(state: &'a dyn State, fence: Fence, given: &'a Given) -> Vec<Write
         ("remove_repository", state.remove_repository(fence, project, docs)),
         ("open_intents", state.open_intents(fence, project, here, intents)),
         ("commit_files", state.commit_files(fence, project, here, vec![row("a.md", &["9"])], at(1))),
-        ("record_failure", state.record_failure(fence, project, key, "refused")),
+        ("record_failure", state.record_failure(fence, project, here, key, "refused")),
         ("mark_damaged", state.mark_damaged(fence, project, Damaged::All)),
         ("remove_files", state.remove_files(fence, project, vec![file("a.md")], Vec::new())),
         ("close_leftovers", state.close_leftovers(fence, project, here, vec!["1".into()])),

@@ -48,6 +48,7 @@ macro_rules! state_cases {
             projects:
                 adoption_is_whole_and_recorded
                 a_project_begins_ends_and_is_removed
+                a_target_is_built_goes_live_and_is_retired
                 what_is_believed_to_be_in_a_place;
             repositories:
                 a_listing_is_kept_with_what_was_found_out
@@ -108,7 +109,7 @@ impl World<dyn State> {
         let state = self.process();
         let lease = state.lease(&[]).await.expect("asked").expect("free");
         let fence = lease.fence();
-        state.enter_project(fence, &project(PROJECT), &place("n"), at(0)).await.expect("entered");
+        state.enter_project(fence, &project(PROJECT), &place("n"), &recipe(), at(0)).await.expect("entered");
         Writer { state, fence, _lease: lease }
     }
 }
@@ -163,6 +164,11 @@ fn project(name: &str) -> ProjectRow {
         allowed_extensions: None,
         exclude_patterns: Vec::new(),
     }
+}
+
+/// What decides what a project's runs write.
+fn recipe() -> Fingerprint {
+    Fingerprint::of(["recipe"])
 }
 
 fn entry(repository: &str) -> RepoEntry {

@@ -1,6 +1,7 @@
 //! Projects, places and adoption.
 
 use super::*;
+use crate::model::{DeclaredProject, TargetState};
 
 fn adopted(id: &str, path: &str) -> AdoptedRecord {
     AdoptedRecord {
@@ -41,15 +42,15 @@ pub(crate) async fn a_project_begins_ends_and_is_removed(world: World<dyn State>
     assert_eq!(stands().await, ProjectState::default());
 
     let selected = ProjectEnd { selection: Some("s".into()), first_run_over: false };
-    state.finish_project(fence, PROJECT, selected, at(1)).await.expect("recorded");
+    state.finish_project(fence, PROJECT, &place("n"), selected, at(1)).await.expect("recorded");
     let ended = ProjectEnd { selection: None, first_run_over: true };
-    state.finish_project(fence, PROJECT, ended, at(2)).await.expect("recorded");
+    state.finish_project(fence, PROJECT, &place("n"), ended, at(2)).await.expect("recorded");
     writer.commit("n", vec![row("a.md", &["1", "2"]), row("b.md", &[])]).await;
     let expected =
         ProjectState { adopted: false, vectors: 2, first_run_over: true, selection: Some("s".into()) };
     assert_eq!(stands().await, expected);
     // Entering it again, with another declaration, keeps what is recorded of it.
-    state.enter_project(fence, &project(PROJECT), &place("n"), at(3)).await.expect("entered");
+    state.enter_project(fence, &project(PROJECT), &place("n"), &recipe(), at(3)).await.expect("entered");
     assert_eq!(stands().await, expected);
 
     writer.intend("c.md", &["3"]).await.expect("recorded");
@@ -57,6 +58,49 @@ pub(crate) async fn a_project_begins_ends_and_is_removed(world: World<dyn State>
     assert_eq!(state.remove_project(fence, PROJECT).await.expect("removed"), 1);
     assert!(state.projects().await.expect("read").is_empty());
     assert!(state.ids(PROJECT, IdsOf::Project).await.expect("read").is_empty());
+}
+
+pub(crate) async fn a_target_is_built_goes_live_and_is_retired(world: World<dyn State>) {
+    use TargetState::{Building, Live};
+    let writer = world.writer().await;
+    let (state, fence) = (&writer.state, writer.fence);
+    let targets = async || {
+        let declared = DeclaredProject { name: PROJECT.into(), enabled: true, repositories: Vec::new() };
+        let status = state.status(&[declared], at(9)).await.expect("read").projects.remove(0);
+        status.targets.into_iter().map(|target| (target.place, target.state)).collect::<Vec<_>>()
+    };
+    let target = |namespace: &str, state| (place(namespace).to_string(), state);
+    let end = |selection: Option<&str>| ProjectEnd {
+        selection: selection.map(str::to_owned),
+        first_run_over: true,
+    };
+    let enter = async |namespace: &str| {
+        let (project, place) = (project(PROJECT), place(namespace));
+        state.enter_project(fence, &project, &place, &recipe(), at(1)).await.expect("entered");
+    };
+    let finish = async |namespace: &str, selection| {
+        state
+            .finish_project(fence, PROJECT, &place(namespace), end(selection), at(2))
+            .await
+            .expect("recorded");
+    };
+    assert_eq!(targets().await, [target("n", Building)]);
+    finish("n", None).await;
+    assert_eq!(targets().await, [target("n", Building)], "not everything is there yet");
+    finish("n", Some("s")).await;
+    assert_eq!(targets().await, [target("n", Live)]);
+
+    // The place changes: the former one stays the live one until everything has moved.
+    writer.commit("n", vec![row("a.md", &["1"]), row("b.md", &["2"])]).await;
+    enter("m").await;
+    writer.commit("m", vec![row("a.md", &["1"])]).await;
+    assert_eq!(targets().await, [target("n", Live), target("m", Building)]);
+    finish("m", Some("s")).await;
+    assert_eq!(targets().await, [target("m", Live)]);
+
+    // And back again.
+    enter("n").await;
+    assert_eq!(targets().await, [target("m", Live), target("n", Building)]);
 }
 
 pub(crate) async fn what_is_believed_to_be_in_a_place(world: World<dyn State>) {
@@ -67,7 +111,7 @@ pub(crate) async fn what_is_believed_to_be_in_a_place(world: World<dyn State>) {
     assert_eq!(state.believed(PROJECT, &place("n")).await.expect("read"), None, "not adopted");
     state.adopt(fence, PROJECT, &place("n"), Vec::new(), at(1)).await.expect("adopted");
     // Another project in the same place.
-    state.enter_project(fence, &project("q"), &place("n"), at(1)).await.expect("entered");
+    state.enter_project(fence, &project("q"), &place("n"), &recipe(), at(1)).await.expect("entered");
     state.commit_files(fence, "q", &place("n"), vec![row("q.md", &["3"])], at(1)).await.expect("recorded");
     let believed = state.believed(PROJECT, &place("n")).await.expect("read").expect("adopted");
     assert_eq!(believed.recorded.into_iter().collect::<BTreeSet<_>>(), names(&["1", "3"]));

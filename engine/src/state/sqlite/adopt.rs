@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::rows::{entered, put_place, timestamp, touch_all};
+use super::targets::{of_project, put_target};
 use crate::model::Place;
 use crate::state::project::AdoptedRecord;
 
@@ -17,19 +18,21 @@ pub(super) fn adopt(
     records: Vec<AdoptedRecord>,
     now: DateTime<Utc>,
 ) -> rusqlite::Result<()> {
-    let (project, place) = (entered(conn, name)?, put_place(conn, place)?);
+    let project = entered(conn, name)?;
+    let (target, place) = (put_target(conn, project, place)?, put_place(conn, place)?);
     let mut files: BTreeMap<(String, String), Vec<(String, String)>> = BTreeMap::new();
     for AdoptedRecord { id, repository, path, fingerprint } in records {
         files.entry((repository, path)).or_default().push((id, fingerprint.to_string()));
     }
     for ((repository, path), records) in &files {
         let row: Option<i64> = conn
-            .prepare_cached(
-                "INSERT INTO files (project_id, repository, file_path, embedding_count, status, place_id)
-                 VALUES (?1, ?2, ?3, ?4, 'adopted', ?5)
-                 ON CONFLICT DO NOTHING RETURNING id",
-            )?
-            .query_row(params![project, repository, path, records.len(), place], |row| row.get(0))
+            .prepare_cached(concat!(
+                "INSERT INTO files (target_id, repository, file_path, embedding_count, status)
+                 SELECT ?5, ?2, ?3, ?4, 'adopted' WHERE NOT EXISTS (SELECT 1 FROM files WHERE ",
+                of_project!(),
+                " AND repository = ?2 AND file_path = ?3) RETURNING id"
+            ))?
+            .query_row(params![project, repository, path, records.len(), target], |row| row.get(0))
             .optional()?;
         for (id, fingerprint) in records {
             match row {
@@ -47,8 +50,8 @@ pub(super) fn adopt(
         .execute(params![project, repository])?;
     }
     conn.execute(
-        "INSERT OR IGNORE INTO adoptions VALUES (?1, ?2, ?3)",
-        params![project, place, timestamp(now)],
+        "UPDATE targets SET adopted_at = coalesce(adopted_at, ?2) WHERE id = ?1",
+        params![target, timestamp(now)],
     )?;
     touch_all(conn, project, files.keys().map(|(repository, _)| repository.as_str()))
 }

@@ -19,8 +19,10 @@ pub(super) fn files(
              kind, host, idx, places.namespace, parts,
              (SELECT count(*) FROM intents WHERE intents.project = project_rows.name
                  AND intents.repository = file.repository AND intents.file_path = file.file_path)
-         FROM project_rows JOIN files AS file ON project_id = project_rows.id
-             LEFT JOIN places ON places.id = place_id LEFT JOIN recipes ON fingerprint = recipe
+         FROM project_rows JOIN targets ON project_id = project_rows.id JOIN files AS file ON target_id = targets.id
+             LEFT JOIN places ON places.id = place_id
+                 AND (blob_sha IS NOT NULL OR embedding_count > 0)
+             LEFT JOIN recipes ON fingerprint = file.recipe
          WHERE project_rows.name = ?1 AND file_path = ?3 AND (?2 IS NULL OR file.repository = ?2)
          ORDER BY file.repository",
     )?

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::rows::{entered, place_id, project_id, put_place, timestamp, touch, touch_all};
 use super::store::SqliteState;
+use super::targets::{of_project, put_target, target_id};
 use super::{explain, ids};
 use crate::model::{FileFacts, Fingerprint, GitSha, Place, StageResult};
 use crate::state::fence::Fence;
@@ -58,9 +59,10 @@ impl Files for SqliteState {
     ) -> StageResult<()> {
         let (project, place) = (project.to_owned(), place.clone());
         self.write(fence, "record files", move |conn| {
-            let (id, place, now) = (entered(conn, &project)?, put_place(conn, &place)?, timestamp(now));
+            let (id, now) = (entered(conn, &project)?, timestamp(now));
+            let to = Destination { target: put_target(conn, id, &place)?, place: put_place(conn, &place)? };
             for row in &rows {
-                commit_file(conn, (id, &project), place, row, &now)?;
+                commit_file(conn, (id, &project), to, row, &now)?;
             }
             touch_all(conn, id, rows.iter().map(|row| row.file.repository.as_str()))
         })
@@ -71,18 +73,25 @@ impl Files for SqliteState {
         &self,
         fence: Fence,
         project: &str,
+        place: &Place,
         file: &FileKey,
         error: &str,
     ) -> StageResult<()> {
-        let (project, file, error) = (project.to_owned(), file.clone(), error.to_owned());
+        let (project, place) = (project.to_owned(), place.clone());
+        let (file, error) = (file.clone(), error.to_owned());
         self.write(fence, "record a failed file", move |conn| {
             let id = entered(conn, &project)?;
+            // What the index holds of it stays where it is.
+            let target = match recorded(conn, id, &file)? {
+                Some(recorded) => recorded.target,
+                None => put_target(conn, id, &place)?,
+            };
             conn.prepare_cached(
-                "INSERT INTO files (project_id, repository, file_path, embedding_count, status, detail)
+                "INSERT INTO files (target_id, repository, file_path, embedding_count, status, detail)
                  VALUES (?1, ?2, ?3, 0, 'failed', ?4)
-                 ON CONFLICT (project_id, repository, file_path) DO UPDATE SET status = 'failed', detail = excluded.detail",
+                 ON CONFLICT (target_id, repository, file_path) DO UPDATE SET status = 'failed', detail = excluded.detail",
             )?
-            .execute(params![id, file.repository, file.path, error])?;
+            .execute(params![target, file.repository, file.path, error])?;
             touch(conn, id, &file.repository)
         })
         .await
@@ -183,13 +192,14 @@ fn known_files(
     place: &Place,
 ) -> rusqlite::Result<KnownFiles> {
     let Some(id) = project_id(conn, project)? else { return Ok(KnownFiles::default()) };
-    let place = place_id(conn, place)?;
+    let target = target_id(conn, id, place)?;
     let files = conn
-        .prepare_cached(
-            "SELECT file_path, blob_sha, recipe, place_id, embedding_count, status, detail FROM files
-             WHERE project_id = ?1 AND repository = ?2 ORDER BY file_path",
-        )?
-        .query_map(params![id, repository], |row| known_file(row, place))?
+        .prepare_cached(concat!(
+            "SELECT file_path, blob_sha, recipe, target_id, embedding_count, status, detail FROM files WHERE ",
+            of_project!(),
+            " AND repository = ?2 ORDER BY file_path"
+        ))?
+        .query_map(params![id, repository], |row| known_file(row, target))?
         .collect::<Result<_, _>>()?;
     let unfinished = conn
         .prepare_cached("SELECT DISTINCT file_path FROM intents WHERE project = ?1 AND repository = ?2")?
@@ -200,10 +210,11 @@ fn known_files(
 
 fn files_of_blobs(conn: &Connection, project: &str, blobs: Vec<GitSha>) -> rusqlite::Result<Vec<BlobFile>> {
     let Some(id) = project_id(conn, project)? else { return Ok(Vec::new()) };
-    let mut select = conn.prepare_cached(
-        "SELECT recipe, repository, file_path FROM files
-         WHERE project_id = ?1 AND blob_sha = ?2 AND embedding_count > 0",
-    )?;
+    let mut select = conn.prepare_cached(concat!(
+        "SELECT recipe, repository, file_path FROM files WHERE ",
+        of_project!(),
+        " AND blob_sha = ?2 AND embedding_count > 0"
+    ))?;
     let mut found = Vec::new();
     for blob in blobs {
         let mut rows = select.query(params![id, blob.to_string()])?;
@@ -220,32 +231,38 @@ fn files_of_blobs(conn: &Connection, project: &str, blobs: Vec<GitSha>) -> rusql
 
 fn damage(conn: &Connection, project: i64, file: &FileKey) -> rusqlite::Result<()> {
     let key = params![project, file.repository, file.path];
-    conn.prepare_cached(
-        "UPDATE files SET status = 'damaged' WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3",
-    )?
+    conn.prepare_cached(concat!(
+        "UPDATE files SET status = 'damaged' WHERE ",
+        of_project!(),
+        " AND repository = ?2 AND file_path = ?3"
+    ))?
     .execute(key)?;
     conn.prepare_cached(
         "UPDATE repositories SET settled = 0, revision = revision + 1 WHERE project_id = ?1 AND name = ?2",
     )?
     .execute(params![project, file.repository])?;
     // What is missing in the store must not be taken for being there.
-    conn.prepare_cached(
-        "UPDATE chunks SET fingerprint = '' WHERE file_id =
-         (SELECT id FROM files WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3)",
-    )?
+    conn.prepare_cached(concat!(
+        "UPDATE chunks SET fingerprint = '' WHERE file_id IN (SELECT id FROM files WHERE ",
+        of_project!(),
+        " AND repository = ?2 AND file_path = ?3)"
+    ))?
     .execute(key)
     .map(drop)
 }
 
 fn damage_all(conn: &Connection, project: i64) -> rusqlite::Result<()> {
-    conn.execute("UPDATE files SET status = 'damaged' WHERE project_id = ?1", [project])?;
+    conn.execute(concat!("UPDATE files SET status = 'damaged' WHERE ", of_project!()), [project])?;
     conn.execute(
         "UPDATE repositories SET settled = 0, revision = revision + 1 WHERE project_id = ?1",
         [project],
     )?;
     conn.execute(
-        "UPDATE chunks SET fingerprint = '' WHERE file_id IN
-         (SELECT id FROM files WHERE project_id = ?1)",
+        concat!(
+            "UPDATE chunks SET fingerprint = '' WHERE file_id IN (SELECT id FROM files WHERE ",
+            of_project!(),
+            ")"
+        ),
         [project],
     )
     .map(drop)
@@ -254,9 +271,11 @@ fn damage_all(conn: &Connection, project: i64) -> rusqlite::Result<()> {
 fn remove(conn: &Connection, project: &str, files: &[FileKey], left: &[PlacedIds]) -> rusqlite::Result<()> {
     let id = entered(conn, project)?;
     for FileKey { repository, path } in files {
-        conn.prepare_cached(
-            "DELETE FROM files WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3",
-        )?
+        conn.prepare_cached(concat!(
+            "DELETE FROM files WHERE ",
+            of_project!(),
+            " AND repository = ?2 AND file_path = ?3"
+        ))?
         .execute(params![id, repository, path])?;
         close_intents(conn, project, repository, path)?;
         conn.prepare_cached(
@@ -274,7 +293,7 @@ fn remove(conn: &Connection, project: &str, files: &[FileKey], left: &[PlacedIds
     touch_all(conn, id, files.iter().map(|file| file.repository.as_str()))
 }
 
-fn known_file(row: &Row<'_>, place: Option<i64>) -> rusqlite::Result<KnownFile> {
+fn known_file(row: &Row<'_>, target: Option<i64>) -> rusqlite::Result<KnownFile> {
     let blob: Option<String> = row.get(1)?;
     let recipe: Option<String> = row.get(2)?;
     let status: String = row.get(5)?;
@@ -282,35 +301,54 @@ fn known_file(row: &Row<'_>, place: Option<i64>) -> rusqlite::Result<KnownFile> 
         path: row.get(0)?,
         blob_sha: blob.and_then(|text| text.parse().ok()),
         recipe: recipe.map(Fingerprint::from_stored),
-        in_place: place.is_some() && row.get::<_, Option<i64>>(3)? == place,
+        in_place: Some(row.get::<_, i64>(3)?) == target,
         vectors: row.get(4)?,
         status: FileStatus::parse(&status),
         detail: row.get(6)?,
     })
 }
 
+/// The row of a file, in whichever target it is.
+struct RecordedFile {
+    id: i64,
+    target: i64,
+}
+
+fn recorded(conn: &Connection, project: i64, file: &FileKey) -> rusqlite::Result<Option<RecordedFile>> {
+    conn.prepare_cached(concat!(
+        "SELECT id, target_id FROM files WHERE ",
+        of_project!(),
+        " AND repository = ?2 AND file_path = ?3"
+    ))?
+    .query_row(params![project, file.repository, file.path], |row| {
+        Ok(RecordedFile { id: row.get(0)?, target: row.get(1)? })
+    })
+    .optional()
+}
+
+/// Where files are recorded: the target, and its place.
+#[derive(Clone, Copy)]
+struct Destination {
+    target: i64,
+    place: i64,
+}
+
 fn commit_file(
     conn: &Connection,
     (project_id, project_name): (i64, &str),
-    place: i64,
+    Destination { target, place }: Destination,
     row: &FileRow,
     now: &str,
 ) -> rusqlite::Result<()> {
-    let known: Option<(i64, Option<i64>)> = conn
-        .prepare_cached(
-            "SELECT id, place_id FROM files WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3",
-        )?
-        .query_row(params![project_id, row.file.repository, row.file.path], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .optional()?;
-    if let Some((file, Some(old_place))) = known
-        && old_place != place
+    if let Some(known) = recorded(conn, project_id, &row.file)?
+        && known.target != target
     {
         conn.prepare_cached(
-            "INSERT OR IGNORE INTO leftovers SELECT ?1, id, ?3, ?4, ?5 FROM chunks WHERE file_id = ?2",
+            "INSERT OR IGNORE INTO leftovers
+             SELECT (SELECT place_id FROM targets WHERE id = ?1), id, ?3, ?4, ?5 FROM chunks WHERE file_id = ?2",
         )?
-        .execute(params![old_place, file, project_name, row.file.repository, row.file.path])?;
+        .execute(params![known.target, known.id, project_name, row.file.repository, row.file.path])?;
+        conn.prepare_cached("UPDATE files SET target_id = ?2 WHERE id = ?1")?.execute([known.id, target])?;
     }
     // An interrupted upsert to another place may have left vectors there.
     conn.prepare_cached(
@@ -327,18 +365,18 @@ fn commit_file(
 
     let file: i64 = conn
         .prepare_cached(
-            "INSERT INTO files (project_id, repository, file_path, last_commit_sha, last_synced_at,
-                 embedding_count, status, blob_sha, recipe, place_id, detail)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-             ON CONFLICT (project_id, repository, file_path) DO UPDATE SET
+            "INSERT INTO files (target_id, repository, file_path, last_commit_sha, last_synced_at,
+                 embedding_count, status, blob_sha, recipe, detail)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+             ON CONFLICT (target_id, repository, file_path) DO UPDATE SET
                  last_commit_sha = excluded.last_commit_sha, last_synced_at = excluded.last_synced_at,
                  embedding_count = excluded.embedding_count, status = excluded.status, blob_sha = excluded.blob_sha,
-                 recipe = excluded.recipe, place_id = excluded.place_id, detail = excluded.detail
+                 recipe = excluded.recipe, detail = excluded.detail
              RETURNING id",
         )?
         .query_row(
             params![
-                project_id,
+                target,
                 row.file.repository,
                 row.file.path,
                 row.commit.to_string(),
@@ -347,7 +385,6 @@ fn commit_file(
                 row.status.as_str(),
                 row.blob_sha.to_string(),
                 row.recipe.as_str(),
-                place,
                 row.detail,
             ],
             |row| row.get(0),

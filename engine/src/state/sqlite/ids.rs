@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{Connection, Params, params};
 
 use super::rows::{Places, entered, place_id, project_id, put_place, touch_all};
+use super::targets::target_id;
 use crate::model::{Fingerprint, Place};
 use crate::state::ids::{FileIds, FileKey, HeldIds, IdsOf, PlacedIds};
 
@@ -33,12 +34,13 @@ pub(super) fn held(
     place: &Place,
     files: &[FileKey],
 ) -> rusqlite::Result<Vec<HeldIds>> {
-    let (Some(id), Some(place)) = (project_id(conn, project)?, place_id(conn, place)?) else {
+    let (Some(id), Some(placed)) = (project_id(conn, project)?, place_id(conn, place)?) else {
         return Ok(vec![HeldIds::default(); files.len()]);
     };
+    let target = target_id(conn, id, place)?;
     let mut chunks = conn.prepare_cached(
         "SELECT chunks.id, chunks.fingerprint FROM files JOIN chunks ON file_id = files.id
-         WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3 AND place_id = ?4",
+         WHERE target_id = ?1 AND repository = ?2 AND file_path = ?3",
     )?;
     let mut open = conn.prepare_cached(
         "SELECT id FROM intents WHERE project = ?1 AND repository = ?2 AND file_path = ?3 AND place_id = ?4
@@ -49,12 +51,12 @@ pub(super) fn held(
     for file in files {
         held.push(HeldIds {
             chunks: chunks
-                .query_map(params![id, file.repository, file.path, place], |row| {
+                .query_map(params![target, file.repository, file.path], |row| {
                     Ok((row.get(0)?, Fingerprint::from_stored(row.get::<_, String>(1)?)))
                 })?
                 .collect::<Result<_, _>>()?,
             open: open
-                .query_map(params![project, file.repository, file.path, place], |row| row.get(0))?
+                .query_map(params![project, file.repository, file.path, placed], |row| row.get(0))?
                 .collect::<Result<_, _>>()?,
         });
     }
@@ -71,7 +73,8 @@ pub(super) fn ids(conn: &Connection, project: &str, of: &IdsOf) -> rusqlite::Res
                 conn,
                 true,
                 "SELECT place_id, chunks.id, repository, file_path
-                 FROM files JOIN chunks ON file_id = files.id WHERE project_id = ?1",
+                 FROM targets JOIN files ON target_id = targets.id JOIN chunks ON file_id = files.id
+                 WHERE project_id = ?1",
                 params![id],
             )?;
             for table in ["intents", "leftovers"] {
@@ -86,7 +89,7 @@ pub(super) fn ids(conn: &Connection, project: &str, of: &IdsOf) -> rusqlite::Res
                     conn,
                     true,
                     "SELECT place_id, chunks.id, repository, file_path
-                     FROM files JOIN chunks ON file_id = files.id
+                     FROM targets JOIN files ON target_id = targets.id JOIN chunks ON file_id = files.id
                      WHERE project_id = ?1 AND repository = ?2 AND file_path = ?3",
                     params![id, file.repository, file.path],
                 )?;
@@ -103,7 +106,8 @@ pub(super) fn ids(conn: &Connection, project: &str, of: &IdsOf) -> rusqlite::Res
             conn,
             false,
             "SELECT place_id, id, repository, file_path FROM leftovers WHERE project = ?1 AND NOT EXISTS (
-                 SELECT 1 FROM files JOIN project_rows ON project_rows.id = project_id
+                 SELECT 1 FROM project_rows JOIN targets ON project_id = project_rows.id
+                 JOIN files ON target_id = targets.id
                  WHERE name = ?1 AND files.repository = leftovers.repository
                    AND files.file_path = leftovers.file_path AND status NOT IN ('synced', 'skipped'))",
             params![project],

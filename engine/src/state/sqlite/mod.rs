@@ -20,6 +20,7 @@ mod runs;
 mod schema;
 mod status;
 mod store;
+mod targets;
 mod upgrade;
 mod vector_cache;
 mod verify;

@@ -4,10 +4,11 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::rows::{entered, place_id, put_place, timestamp};
+use super::rows::{entered, place_id, timestamp};
 use super::store::SqliteState;
+use super::targets::{self, of_project};
 use super::{adopt, verify};
-use crate::model::{Place, StageResult};
+use crate::model::{Fingerprint, Place, StageResult};
 use crate::state::fence::Fence;
 use crate::state::project::{
     AdoptedRecord, Believed, ProjectEnd, ProjectRow, ProjectState, Projects, RecordedProject,
@@ -21,8 +22,10 @@ impl Projects for SqliteState {
             let place = place_id(conn, &place)?;
             conn.prepare_cached(
                 "SELECT selection, first_run_ended_at IS NOT NULL,
-                     EXISTS (SELECT 1 FROM adoptions WHERE project_id = project_rows.id AND place_id = ?2),
-                     (SELECT coalesce(sum(embedding_count), 0) FROM files WHERE project_id = project_rows.id)
+                     EXISTS (SELECT 1 FROM targets
+                             WHERE project_id = project_rows.id AND place_id = ?2 AND adopted_at IS NOT NULL),
+                     (SELECT coalesce(sum(embedding_count), 0) FROM targets JOIN files ON target_id = targets.id
+                      WHERE project_id = project_rows.id)
                  FROM project_rows WHERE name = ?1",
             )?
             .query_row(params![project, place], |row| {
@@ -47,12 +50,13 @@ impl Projects for SqliteState {
         fence: Fence,
         project: &ProjectRow,
         place: &Place,
+        recipe: &Fingerprint,
         now: DateTime<Utc>,
     ) -> StageResult<()> {
-        let (project, place) = (project.clone(), place.clone());
+        let (project, place, recipe) = (project.clone(), place.clone(), recipe.clone());
         self.write(fence, "record a project", move |conn| {
-            put_place(conn, &place)?;
-            put_project(conn, &project, now)
+            let id = put_project(conn, &project, now)?;
+            targets::begin(conn, id, &place, &recipe)
         })
         .await
     }
@@ -61,20 +65,27 @@ impl Projects for SqliteState {
         &self,
         fence: Fence,
         project: &str,
+        place: &Place,
         end: ProjectEnd,
         now: DateTime<Utc>,
     ) -> StageResult<()> {
-        let name = project.to_owned();
-        let (project, wanted) = (name.clone(), end.clone());
+        let (name, place) = (project.to_owned(), place.clone());
+        let (project, to, wanted) = (name.clone(), place.clone(), end.clone());
         let differs = move |conn: &Connection| {
-            conn.query_row(
+            let becomes_live =
+                wanted.selection.is_some() && !targets::is_live(conn, entered(conn, &project)?, &to)?;
+            let recorded: bool = conn.query_row(
                 "SELECT (?2 IS NOT NULL AND selection IS NOT ?2) OR (?3 AND first_run_ended_at IS NULL)
                  FROM project_rows WHERE name = ?1",
                 params![project, wanted.selection, wanted.first_run_over],
                 |row| row.get(0),
-            )
+            )?;
+            Ok(becomes_live || recorded)
         };
         self.write_if(fence, "record the end of a project's run", differs, move |conn| {
+            if end.selection.is_some() {
+                targets::make_live(conn, entered(conn, &name)?, &place)?;
+            }
             let ended = end.first_run_over.then(|| timestamp(now));
             conn.execute(
                 "UPDATE project_rows SET selection = coalesce(?2, selection),
@@ -91,7 +102,7 @@ impl Projects for SqliteState {
         self.write(fence, "remove a project", move |conn| {
             let id = entered(conn, &project)?;
             let files = conn.query_row(
-                "SELECT count(*) FROM files WHERE project_id = ?1 AND embedding_count > 0",
+                concat!("SELECT count(*) FROM files WHERE ", of_project!(), " AND embedding_count > 0"),
                 [id],
                 |row| row.get(0),
             )?;
@@ -122,9 +133,9 @@ impl Projects for SqliteState {
         let place = place.clone();
         self.read("read a place's projects", move |conn| {
             conn.prepare_cached(
-                "SELECT name FROM project_rows WHERE id IN (
-                     SELECT project_id FROM adoptions WHERE place_id = ?1
-                     UNION SELECT project_id FROM files WHERE place_id = ?1)
+                "SELECT name FROM project_rows JOIN targets ON project_id = project_rows.id
+                 WHERE place_id = ?1 AND (adopted_at IS NOT NULL
+                     OR EXISTS (SELECT 1 FROM files WHERE target_id = targets.id))
                  ORDER BY name",
             )?
             .query_map([place_id(conn, &place)?], |row| row.get(0))?
@@ -142,22 +153,24 @@ impl Projects for SqliteState {
 pub(super) fn recorded_projects(conn: &Connection) -> rusqlite::Result<Vec<RecordedProject>> {
     conn.prepare_cached(
         "SELECT name, coalesce(sum(embedding_count), 0) FROM project_rows
-         LEFT JOIN files ON project_id = project_rows.id GROUP BY project_rows.id ORDER BY name",
+         LEFT JOIN targets ON project_id = project_rows.id LEFT JOIN files ON target_id = targets.id
+         GROUP BY project_rows.id ORDER BY name",
     )?
     .query_map([], |row| Ok(RecordedProject { name: row.get(0)?, vectors: row.get(1)? }))?
     .collect()
 }
 
-fn put_project(conn: &Connection, project: &ProjectRow, now: DateTime<Utc>) -> rusqlite::Result<()> {
+fn put_project(conn: &Connection, project: &ProjectRow, now: DateTime<Utc>) -> rusqlite::Result<i64> {
     let json = |list: &[String]| serde_json::to_string(list).unwrap_or_default();
-    conn.execute(
+    conn.query_row(
         "INSERT INTO project_rows (name, organization, filter_keyword, namespace, enabled, allowed_extensions,
              exclude_patterns, created_at, updated_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)
          ON CONFLICT (name) DO UPDATE SET organization = excluded.organization,
              filter_keyword = excluded.filter_keyword, namespace = excluded.namespace, enabled = excluded.enabled,
              allowed_extensions = excluded.allowed_extensions, exclude_patterns = excluded.exclude_patterns,
-             updated_at = excluded.updated_at",
+             updated_at = excluded.updated_at
+         RETURNING id",
         params![
             project.name,
             project.organization,
@@ -168,6 +181,6 @@ fn put_project(conn: &Connection, project: &ProjectRow, now: DateTime<Utc>) -> r
             json(&project.exclude_patterns),
             timestamp(now),
         ],
+        |row| row.get(0),
     )
-    .map(drop)
 }

@@ -176,7 +176,8 @@ pub(super) fn rows(conn: &Connection, project: i64) -> rusqlite::Result<Vec<Repo
     conn.prepare_cached(
         "SELECT name, key, entry, last_commit_sha, last_synced_at, head_sha, head_asked_at, settled, basis,
              orphan_since, commits_behind,
-             EXISTS (SELECT 1 FROM files AS file WHERE file.project_id = own.project_id
+             EXISTS (SELECT 1 FROM targets JOIN files AS file ON target_id = targets.id
+                 WHERE targets.project_id = own.project_id
                  AND file.repository = own.name AND status NOT IN ('synced', 'skipped'))
              OR EXISTS (SELECT 1 FROM intents WHERE intents.repository = own.name
                  AND intents.project = (SELECT name FROM project_rows WHERE id = own.project_id)),

@@ -99,12 +99,12 @@ fn finish(
         "UPDATE runs SET finished_at = ?2, outcome = ?3, report = ?4 WHERE id = ?1",
         params![report.run, timestamp(now), outcome.as_str(), json],
     )?;
-    let mut last = conn.prepare_cached("INSERT OR REPLACE INTO last_runs VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    let mut last = conn.prepare_cached("INSERT OR REPLACE INTO last_runs VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
     for part in &report.projects {
         let outcome = serde_json::to_value(part.outcome).unwrap_or_default();
         let failure = part.error.as_ref().or(part.failures.first()).map(|failure| &failure.error);
-        let failure = failure.or(part.withheld.first().map(|withheld| &withheld.message));
-        last.execute(params![part.project, report.run, timestamp(now), outcome.as_str(), failure])?;
+        let withheld = serde_json::to_string(&part.withheld).unwrap_or_default();
+        last.execute(params![part.project, report.run, timestamp(now), outcome.as_str(), failure, withheld])?;
     }
     let mut insert = conn.prepare_cached("INSERT OR REPLACE INTO run_events VALUES (?1, ?2, ?3, ?4)")?;
     for (seq, (at, event)) in events.iter().take(KEPT_EVENTS).enumerate() {

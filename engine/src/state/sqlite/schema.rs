@@ -11,189 +11,13 @@ pub(super) const BUSY: Duration = Duration::from_secs(10);
 const APPLICATION_ID: i32 = 0x5253_796e;
 
 /// One script for each version; the ledger's `user_version` says how many were run.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
-
-/// `projects` and `sync_metadata` begin with the original system's columns; see version 4.
-const VERSION_1: &str = "
-CREATE TABLE projects (
-    id                 INTEGER PRIMARY KEY,
-    name               TEXT NOT NULL UNIQUE,
-    organization       TEXT,
-    filter_keyword     TEXT,
-    namespace          TEXT NOT NULL,
-    enabled            INTEGER NOT NULL,
-    allowed_extensions TEXT,              -- JSON array; NULL: every text file
-    exclude_patterns   TEXT NOT NULL,     -- JSON array
-    created_at         TEXT NOT NULL,
-    updated_at         TEXT NOT NULL,
-    selection          TEXT               -- fingerprint of the selection of the last finished run
-);
-CREATE TABLE places (
-    id        INTEGER PRIMARY KEY,
-    kind      TEXT NOT NULL,
-    host      TEXT NOT NULL,
-    idx       TEXT NOT NULL,
-    namespace TEXT NOT NULL,
-    UNIQUE (kind, host, idx, namespace)
-);
--- A place is known to a project once what it held was taken in, whole.
-CREATE TABLE adoptions (
-    project_id INTEGER NOT NULL REFERENCES projects(id) ON DELETE CASCADE,
-    place_id   INTEGER NOT NULL REFERENCES places(id),
-    adopted_at TEXT NOT NULL,
-    PRIMARY KEY (project_id, place_id)
-) WITHOUT ROWID;
-CREATE TABLE repositories (
-    project_id      INTEGER NOT NULL REFERENCES projects(id) ON DELETE CASCADE,
-    name            TEXT NOT NULL,
-    key             TEXT NOT NULL,        -- the source's stable key
-    entry           TEXT,                 -- the listing's entry at the last finished sync, JSON
-    last_commit_sha TEXT,
-    last_synced_at  TEXT,
-    head_sha        TEXT,                 -- the head last seen, indexed or not
-    head_asked_at   TEXT,
-    settled         INTEGER NOT NULL DEFAULT 0, -- nothing failed, nothing withheld
-    basis           TEXT,                 -- fingerprint of what decides which files, and how
-    orphan_since    TEXT,
-    PRIMARY KEY (project_id, name)
-) WITHOUT ROWID;
-CREATE TABLE recipes (
-    fingerprint TEXT PRIMARY KEY,
-    parts       TEXT NOT NULL             -- JSON object: what it is made of, for the reasons of a plan
-) WITHOUT ROWID;
-CREATE TABLE sync_metadata (
-    id              INTEGER PRIMARY KEY,
-    project_id      INTEGER NOT NULL REFERENCES projects(id) ON DELETE CASCADE,
-    repository      TEXT NOT NULL,
-    file_path       TEXT NOT NULL,
-    last_commit_sha TEXT,
-    last_synced_at  TEXT,
-    embedding_count INTEGER NOT NULL,
-    status          TEXT NOT NULL,        -- synced, skipped, failed, adopted, damaged
-    blob_sha        TEXT,                 -- of what the index holds; NULL: it holds nothing
-    recipe          TEXT,
-    place_id        INTEGER REFERENCES places(id),
-    detail          TEXT,                 -- the error, or why it is skipped
-    UNIQUE (project_id, repository, file_path)
-);
-CREATE INDEX sync_metadata_unsettled ON sync_metadata (project_id, repository) WHERE status NOT IN ('synced', 'skipped');
-CREATE INDEX sync_metadata_blob ON sync_metadata (project_id, blob_sha);
-CREATE TABLE chunks (
-    file_id     INTEGER NOT NULL REFERENCES sync_metadata(id) ON DELETE CASCADE,
-    id          TEXT NOT NULL,
-    fingerprint TEXT NOT NULL,            -- of the record's metadata, without commit_sha and url
-    PRIMARY KEY (file_id, id)
-) WITHOUT ROWID;
--- Ids that are about to exist or to go, so may exist: written before an upsert, closed with the file's rows.
-CREATE TABLE intents (
-    place_id   INTEGER NOT NULL REFERENCES places(id),
-    id         TEXT NOT NULL,
-    project    TEXT NOT NULL,
-    repository TEXT NOT NULL,
-    file_path  TEXT NOT NULL,
-    PRIMARY KEY (place_id, id)
-) WITHOUT ROWID;
-CREATE INDEX intents_file ON intents (project, repository, file_path);
--- Ids in a place that a file has left: to be deleted, once the file is whole in its new place.
-CREATE TABLE leftovers (
-    place_id   INTEGER NOT NULL REFERENCES places(id),
-    id         TEXT NOT NULL,
-    project    TEXT NOT NULL,
-    repository TEXT NOT NULL,
-    file_path  TEXT NOT NULL,
-    PRIMARY KEY (place_id, id)
-) WITHOUT ROWID;
-CREATE INDEX leftovers_project ON leftovers (project);
-CREATE TABLE runs (
-    id          TEXT PRIMARY KEY,
-    trigger     TEXT NOT NULL,
-    started_at  TEXT NOT NULL,
-    finished_at TEXT,
-    outcome     TEXT,
-    report      TEXT                      -- JSON; NULL while it runs, or when it was killed
-) WITHOUT ROWID;
-CREATE TABLE run_events (
-    run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
-    seq    INTEGER NOT NULL,
-    at     TEXT NOT NULL,
-    event  TEXT NOT NULL,                 -- JSON
-    PRIMARY KEY (run_id, seq)
-) WITHOUT ROWID;
--- Answers that a source asks for conditionally.
-CREATE TABLE answers (
-    key     TEXT PRIMARY KEY,
-    etag    TEXT NOT NULL,
-    body    BLOB NOT NULL,
-    used_at TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT INTO counters VALUES ('revision', 0);
-";
-
-/// How far repositories are behind, and each project's last run: the history drops the runs of projects
-/// that run rarely when others run often.
-const VERSION_2: &str = "
--- From last_commit_sha to head_sha; NULL: nobody counted; -1: cannot be told.
-ALTER TABLE repositories ADD COLUMN commits_behind INTEGER;
-CREATE TABLE last_runs (
-    project     TEXT PRIMARY KEY,
-    run_id      TEXT NOT NULL,
-    finished_at TEXT NOT NULL,
-    outcome     TEXT NOT NULL,
-    error       TEXT                      -- why it ended early, or its first failure
-) WITHOUT ROWID;
-INSERT OR REPLACE INTO last_runs
-SELECT part.value ->> 'project', runs.id, finished_at, part.value ->> 'outcome',
-       coalesce(part.value ->> '$.error.error', part.value ->> '$.failures[0].error')
-FROM runs, json_each(report, '$.projects') AS part
-WHERE finished_at IS NOT NULL ORDER BY started_at, runs.id;
-";
-
-/// Which request and which project a run belongs to; every selected repository, also one that was
-/// never indexed; when a project's first run ended.
-const VERSION_3: &str = "
-ALTER TABLE runs ADD COLUMN request TEXT;   -- the request that asked for the run; its own id where it asked for one
-ALTER TABLE runs ADD COLUMN project TEXT;   -- NULL: several, or what the file does not declare any more
-UPDATE runs SET
-    request = CASE instr(id, '.') WHEN 0 THEN id ELSE substr(id, 1, instr(id, '.') - 1) END,
-    project = CASE
-        WHEN id LIKE '%.orphans.' THEN NULL
-        WHEN json_array_length(report, '$.projects') = 1 THEN report ->> '$.projects[0].project'
-        WHEN report IS NULL AND instr(id, '.') > 0 THEN substr(id, instr(id, '.') + 1)
-    END;
-CREATE INDEX runs_by_start ON runs (started_at, id);
-CREATE INDEX runs_by_request ON runs (request);
-CREATE INDEX runs_by_project ON runs (project, started_at, id);
-CREATE TABLE selected_repositories (
-    project_id INTEGER NOT NULL REFERENCES projects(id) ON DELETE CASCADE,
-    name       TEXT NOT NULL,
-    error      TEXT,                        -- why the last run could not index it; NULL: it could
-    empty      INTEGER NOT NULL DEFAULT 0,  -- it has no commits
-    PRIMARY KEY (project_id, name)
-) WITHOUT ROWID;
--- When a run of the project first came to its end: the spending guard lets a first run pass.
-ALTER TABLE projects ADD COLUMN first_run_ended_at TEXT;
-UPDATE projects SET first_run_ended_at = updated_at
-WHERE id IN (SELECT project_id FROM repositories WHERE last_commit_sha IS NOT NULL);
-";
-
-/// A revision for each repository instead of one for the whole ledger, which every transaction had to change;
-/// and the original system's tables as views with its columns and text ids, so that queries written for it
-/// work.
-const VERSION_4: &str = "
-ALTER TABLE repositories ADD COLUMN revision INTEGER NOT NULL DEFAULT 0; -- grows with its files' records
-DROP TABLE counters;
-ALTER TABLE projects RENAME TO project_rows;
-ALTER TABLE sync_metadata RENAME TO files;
-CREATE VIEW projects AS
-SELECT name AS id, name, organization, filter_keyword, namespace, enabled, allowed_extensions, exclude_patterns,
-       created_at, updated_at
-FROM project_rows;
-CREATE VIEW sync_metadata AS
-SELECT project_rows.name AS project_id, repository, file_path, last_commit_sha, last_synced_at, embedding_count,
-       status
-FROM files JOIN project_rows ON project_rows.id = files.project_id;
-";
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/1.sql"),
+    include_str!("migrations/2.sql"),
+    include_str!("migrations/3.sql"),
+    include_str!("migrations/4.sql"),
+    include_str!("migrations/5.sql"),
+];
 
 /// Why a file cannot be used as the ledger.
 #[derive(Debug, PartialEq, Eq)]
@@ -218,14 +42,21 @@ pub(super) fn migrate(conn: &mut Connection) -> rusqlite::Result<Result<(), Unus
     if done == MIGRATIONS.len() {
         return Ok(Ok(()));
     }
+    // With foreign keys on, the removal of a table that is made anew would delete the rows that refer to it.
+    conn.pragma_update(None, "foreign_keys", false)?;
+    let migrated = run_scripts(conn);
+    conn.pragma_update(None, "foreign_keys", true)?;
+    migrated.map(Ok)
+}
+
+fn run_scripts(conn: &mut Connection) -> rusqlite::Result<()> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for script in &MIGRATIONS[version(&tx)?..] {
         tx.execute_batch(script)?;
     }
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
     tx.pragma_update(None, "user_version", i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX))?;
-    tx.commit()?;
-    Ok(Ok(()))
+    tx.commit()
 }
 
 /// Whether an opened database is a ledger that this program can read.
@@ -270,9 +101,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::DeclaredProject;
-    use crate::state::State as _;
+    use crate::model::{DeclaredProject, Place, TargetState};
     use crate::state::sqlite::SqliteState;
+    use crate::state::{FileKey, Files as _, Projects as _, State as _};
 
     #[tokio::test]
     async fn an_older_ledger_is_brought_up_whoever_opens_it() {
@@ -301,5 +132,60 @@ mod tests {
         let ledger = SqliteState::open(&path).expect("opened");
         assert!(ledger.status(&declared, chrono::Utc::now()).await.is_ok());
         assert!(!is_older(&conn).expect("read"));
+    }
+
+    #[tokio::test]
+    async fn files_find_their_targets_and_keep_their_chunks() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("state.db");
+        let conn = Connection::open(&path).expect("created");
+        create_version(&conn, 4).expect("the tables");
+        conn.execute_batch(
+            "INSERT INTO project_rows (id, name, namespace, enabled, exclude_patterns, created_at, updated_at,
+                 first_run_ended_at)
+             VALUES (1, 'moving', 'n', 1, '[]', 't', 't', 't'), (2, 'new', 'n', 1, '[]', 't', 't', NULL);
+             INSERT INTO places VALUES (1, 'k', 'h', '', 'old'), (2, 'k', 'h', '', 'n');
+             INSERT INTO adoptions VALUES (1, 1, '1'), (1, 2, '2'), (2, 2, '2');
+             INSERT INTO files (id, project_id, repository, file_path, embedding_count, status, blob_sha, place_id)
+             VALUES (7, 1, 'r', 'a.md', 1, 'synced', 'b', 1), (8, 1, 'r', 'b.md', 1, 'synced', 'b', 2),
+                    (9, 1, 'r', 'c.md', 0, 'failed', NULL, NULL), (5, 2, 'r', 'a.md', 1, 'synced', 'b', 2);
+             INSERT INTO chunks VALUES (7, 'c7', 'f'), (8, 'c8', 'f'), (5, 'c5', 'f');",
+        )
+        .expect("an older ledger");
+        drop(conn);
+        let ledger = SqliteState::open(&path).expect("brought up");
+        let status = ledger.status(&[], chrono::Utc::now()).await.expect("read");
+        let targets = |name: &str| {
+            let project = status.projects.iter().find(|project| project.project == name).expect("kept");
+            project.targets.iter().map(|target| (target.place.clone(), target.state)).collect::<Vec<_>>()
+        };
+        let (old, new) = (place("old"), place("n"));
+        assert_eq!(targets("moving"), [(new.to_string(), TargetState::Live)]);
+        assert_eq!(targets("new"), [(new.to_string(), TargetState::Building)]);
+        let known = ledger.known_files("moving", "r", &new).await.expect("read").files;
+        let found: Vec<_> = known.iter().map(|file| (file.path.as_str(), file.in_place)).collect();
+        assert_eq!(found, [("a.md", false), ("b.md", true), ("c.md", true)]);
+        for (place, file, id) in [(&old, "a.md", "c7"), (&new, "b.md", "c8")] {
+            let held =
+                ledger.held_ids_many("moving", place, vec![FileKey::new("r", file)]).await.expect("read");
+            assert_eq!(
+                held[0].chunks.iter().map(|chunk| chunk.0.as_str()).collect::<Vec<_>>(),
+                [id],
+                "{file}"
+            );
+        }
+        // Foreign keys work again: a project's removal takes its files and chunks along.
+        let fence = ledger.lease(&[]).await.expect("asked").expect("free").fence();
+        assert_eq!(ledger.remove_project(fence, "new").await.expect("removed"), 1);
+        let conn = Connection::open(&path).expect("opened");
+        let left: Vec<String> = conn
+            .prepare("SELECT id FROM chunks ORDER BY id")
+            .and_then(|mut select| select.query_map([], |row| row.get(0))?.collect())
+            .expect("read");
+        assert_eq!(left, ["c7", "c8"]);
+    }
+
+    fn place(namespace: &str) -> Place {
+        Place { kind: "k".into(), host: "h".into(), index: String::new(), namespace: namespace.into() }
     }
 }

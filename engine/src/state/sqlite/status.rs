@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::rows::{parse_time, place_at, project_id};
+use super::targets::{self, of_project};
 use super::{findings, projects, repositories};
 use crate::model::{
     DeclaredProject, LastRun, OrphanPlace, Outcome, Place, ProjectStatus, RepositoryStatus, StatusView,
@@ -90,6 +91,7 @@ fn project_status(conn: &Connection, name: &str, named: &[String]) -> rusqlite::
     }
     status.repositories = sorted(rows);
     status.place = place.map(|place| place.to_string()).unwrap_or_default();
+    status.targets = targets::current(conn, id)?;
     Ok(status)
 }
 
@@ -102,11 +104,13 @@ fn sorted(repositories: BTreeMap<String, RepositoryStatus>) -> Vec<RepositorySta
 
 /// Files, vectors and failed files by repository.
 fn counts(conn: &Connection, project: i64) -> rusqlite::Result<BTreeMap<String, (u64, u64, u64)>> {
-    conn.prepare_cached(
+    conn.prepare_cached(concat!(
         "SELECT repository, count(*) FILTER (WHERE embedding_count > 0), sum(embedding_count),
                 count(*) FILTER (WHERE status = 'failed')
-         FROM files WHERE project_id = ?1 GROUP BY repository",
-    )?
+         FROM files WHERE ",
+        of_project!(),
+        " GROUP BY repository"
+    ))?
     .query_map([project], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?, row.get(3)?))))?
     .collect()
 }
@@ -127,8 +131,8 @@ fn left_behind(conn: &Connection) -> rusqlite::Result<Vec<OrphanPlace>> {
 /// Where the project's vectors went last.
 fn newest_place(conn: &Connection, project: i64) -> rusqlite::Result<Option<Place>> {
     conn.query_row(
-        "SELECT kind, host, idx, namespace FROM adoptions JOIN places ON places.id = place_id
-         WHERE project_id = ?1 ORDER BY adopted_at DESC LIMIT 1",
+        "SELECT kind, host, idx, namespace FROM targets JOIN places ON places.id = place_id
+         WHERE project_id = ?1 AND adopted_at IS NOT NULL ORDER BY adopted_at DESC LIMIT 1",
         params![project],
         |row| place_at(row, 0),
     )
@@ -138,13 +142,14 @@ fn newest_place(conn: &Connection, project: i64) -> rusqlite::Result<Option<Plac
 /// Each project's last run that came to an end.
 fn last_runs(conn: &Connection) -> rusqlite::Result<BTreeMap<String, LastRun>> {
     let mut select =
-        conn.prepare_cached("SELECT project, run_id, finished_at, outcome, error FROM last_runs")?;
+        conn.prepare_cached("SELECT project, run_id, finished_at, outcome, error, withheld FROM last_runs")?;
     let rows = select.query_map([], |row| {
         let last = LastRun {
             run: row.get(1)?,
             finished_at: parse_time(row.get(2)?).unwrap_or_default(),
             outcome: serde_json::from_value(row.get::<_, String>(3)?.into()).unwrap_or(Outcome::Failed),
             error: row.get(4)?,
+            withheld: serde_json::from_str(&row.get::<_, String>(5)?).unwrap_or_default(),
         };
         Ok((row.get(0)?, last))
     })?;

@@ -112,7 +112,7 @@ async fn the_originals_tables_are_views_with_its_columns_and_text_ids() {
         chunks: vec![StoredChunk { id: "1".into(), fingerprint: Fingerprint::of(["1"]) }],
     };
     let now = chrono::Utc::now();
-    ledger.enter_project(fence, &project, &place, now).await.expect("entered");
+    ledger.enter_project(fence, &project, &place, &Fingerprint::of(["recipe"]), now).await.expect("entered");
     ledger.commit_files(fence, "docs", &place, vec![row], now).await.expect("recorded");
     let conn = rusqlite::Connection::open(&path).expect("opened");
     let columns = |view: &str| -> Vec<String> {

@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(version(&path), 2);
         drop(daemon);
         drop(SqliteState::open_locked(&path, run()).expect("brought up"));
-        assert_eq!(version(&path), 4);
+        assert!(version(&path) > 2);
         // Whoever is at work on a ledger of this version is no obstacle.
         drop(SqliteState::open(&path).expect("opened"));
     }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
 use super::rows::{place_id, project_id};
+use super::targets::target_id;
 use crate::model::Place;
 use crate::state::ids::{FileIds, FileKey};
 use crate::state::project::Believed;
@@ -15,35 +16,39 @@ pub(super) fn believed(
     project: &str,
     place: &Place,
 ) -> rusqlite::Result<Option<Believed>> {
-    let (Some(project), Some(place)) = (project_id(conn, project)?, place_id(conn, place)?) else {
+    let (Some(project), Some(placed)) = (project_id(conn, project)?, place_id(conn, place)?) else {
         return Ok(None);
     };
-    let adopted = conn
-        .prepare_cached("SELECT 1 FROM adoptions WHERE project_id = ?1 AND place_id = ?2")?
-        .exists(params![project, place])?;
+    let Some(target) = target_id(conn, project, place)? else { return Ok(None) };
+    let adopted: bool = conn
+        .prepare_cached("SELECT adopted_at IS NOT NULL FROM targets WHERE id = ?1")?
+        .query_row([target], |row| row.get(0))?;
     if !adopted {
         return Ok(None);
     }
     let ids = |sql: &str| -> rusqlite::Result<Vec<String>> {
-        conn.prepare_cached(sql)?.query_map([place], |row| row.get(0))?.collect()
+        conn.prepare_cached(sql)?.query_map([placed], |row| row.get(0))?.collect()
     };
     Ok(Some(Believed {
-        recorded: ids("SELECT chunks.id FROM files JOIN chunks ON file_id = files.id WHERE place_id = ?1")?,
+        recorded: ids(
+            "SELECT chunks.id FROM targets JOIN files ON target_id = targets.id JOIN chunks ON file_id = files.id
+             WHERE place_id = ?1",
+        )?,
         open: ids(
             "SELECT id FROM intents WHERE place_id = ?1 UNION SELECT id FROM leftovers WHERE place_id = ?1",
         )?,
-        files: files(conn, project, place)?,
+        files: files(conn, target)?,
     }))
 }
 
-/// The ids that a project's files have in a place.
-fn files(conn: &Connection, project: i64, place: i64) -> rusqlite::Result<Vec<FileIds>> {
+/// The ids of a target's files.
+fn files(conn: &Connection, target: i64) -> rusqlite::Result<Vec<FileIds>> {
     let mut files: BTreeMap<i64, FileIds> = BTreeMap::new();
     let mut statement = conn.prepare_cached(
         "SELECT file_id, repository, file_path, chunks.id FROM files JOIN chunks ON file_id = files.id
-         WHERE project_id = ?1 AND place_id = ?2",
+         WHERE target_id = ?1",
     )?;
-    let mut rows = statement.query([project, place])?;
+    let mut rows = statement.query([target])?;
     while let Some(row) = rows.next()? {
         let (file, id): (i64, String) = (row.get(0)?, row.get(3)?);
         if let Some(entry) = files.get_mut(&file) {
