@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
+use crate::blocking::Runtime;
 use crate::model::EventSink;
 use crate::net::Timeouts;
 use crate::settings::Checker;
@@ -194,4 +195,6 @@ pub struct StageContext {
     pub cancel: CancellationToken,
     /// Takes events about calls and waits.
     pub events: EventSink,
+    /// The limits of blocking work.
+    pub runtime: Runtime,
 }

@@ -3,6 +3,7 @@
 
 mod cycles;
 mod kinds;
+mod statics;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("state_folder", &[]),
     ("net", &["model"]),
     ("settings", &["model"]),
-    ("stage", &["model", "net", "settings"]),
+    ("stage", &["blocking", "model", "net", "settings"]),
     ("source", &["blocking", "cpu_time", "model", "net", "private", "settings", "stage", "state_folder"]),
     ("chunk", &["cpu_time", "model", "settings", "stage"]),
     ("embed", &["blocking", "model", "net", "settings", "stage", "state"]),
@@ -42,8 +43,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "factory",
         &[
-            "model", "net", "stage", "config", "source", "chunk", "embed", "store", "notify", "state",
-            "plan", "sync",
+            "blocking", "model", "net", "stage", "config", "source", "chunk", "embed", "store", "notify",
+            "state", "plan", "sync",
         ],
     ),
     (

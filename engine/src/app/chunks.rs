@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::scope::Role;
 use super::{App, AppResult, Scope};
 use crate::model::{ErrorKind, GitSha, Metadata, RepoRef, SkipReason, StageError, StageResult, TreeEntry};
-use crate::sync::{CORES, Origin, Prepared, Project, Recipes, prepare};
+use crate::sync::{Origin, Prepared, Project, Recipes, prepare};
 
 impl App {
     /// Chunks a text as if it were a file at this path; each chunk as its metadata would be. The inner error is
@@ -18,7 +18,7 @@ impl App {
     ) -> AppResult<Result<Vec<Metadata>, SkipReason>> {
         let project = self.pick(scope, Role::Chunkers)?;
         let work = move || chunks(&project, &path, &text);
-        let worked = CORES.run(work).await.unwrap_or_else(|panic| {
+        let worked = self.factory.runtime().cores.run(work).await.unwrap_or_else(|panic| {
             Err(StageError::new("chunk", ErrorKind::Bug, "chunking panicked").caused_by(panic))
         });
         Ok(worked?)

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use tokio_util::sync::CancellationToken;
 
 use self::cache::StageCache;
+use crate::blocking::Runtime;
 use crate::chunk::component::ComponentHost;
 use crate::config::{self, Config, Stage};
 use crate::model::{ErrorKind, EventSink, StageError, StageResult};
@@ -68,6 +69,11 @@ impl StageFactory {
             built: Mutex::new(self.built().in_use(config)),
             components: Mutex::default(),
         }
+    }
+
+    /// The limits of blocking work.
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.bounds.runtime
     }
 
     /// What all projects of a run share. `cancel` ends that run.

@@ -79,6 +79,7 @@ impl StageFactory {
             timeouts: timeouts(config),
             cancel: self.cancel.clone(),
             events: self.events.clone(),
+            runtime: self.bounds.runtime.clone(),
         }
     }
 

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::blocking::Runtime;
+
 /// Bytes in flight of all projects: contents, chunks, texts and vectors of files under way. A
 /// project alone gets half of it: 1,500 texts with vectors of 1,536 components, which keep eight
 /// calls of a hundred texts busy while as many are written.
@@ -24,13 +26,15 @@ pub struct Bounds {
     pub(crate) in_flight: Arc<Budget>,
     /// Repositories whose contents are read at once.
     pub(crate) fetches: Arc<Budget>,
+    /// Blocking work.
+    pub(crate) runtime: Runtime,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
         // One file of each project gets through, whatever the others hold.
         let in_flight = Budget::new(IN_FLIGHT, usize::MAX);
-        Self { in_flight, fetches: Budget::new(FETCHES, MAX_FETCHES) }
+        Self { in_flight, fetches: Budget::new(FETCHES, MAX_FETCHES), runtime: Runtime::default() }
     }
 }
 

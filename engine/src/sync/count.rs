@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::bill::Bill;
-use super::prepare::{CORES, Draft, Origin, Prepared, prepare};
+use super::prepare::{Draft, Origin, Prepared, prepare};
 use super::project_run::ProjectRun;
 use super::sample::bytes;
 use super::setup::{Project, item_or_fatal};
@@ -121,6 +121,7 @@ impl ContentSink for Counting<'_, '_> {
 impl Counting<'_, '_> {
     async fn prepare(&self, entry: TreeEntry, content: Bytes) -> Looked {
         let (run, repo, commit) = (Arc::clone(self.run), self.repo.clone(), self.commit);
+        let cores = run.engine.bounds.runtime.cores.clone();
         let nothing = |prepared| Looked { prepared, notes: Vec::new(), secrets: Vec::new() };
         let work = move || {
             let Some(recipe) = run.recipes.of(&entry.path) else {
@@ -135,7 +136,7 @@ impl Counting<'_, '_> {
             };
             Looked { prepared, notes, secrets }
         };
-        CORES.run(work).await.unwrap_or_else(|panic| {
+        cores.run(work).await.unwrap_or_else(|panic| {
             nothing(Err(StageError::refused("engine", "chunking panicked").caused_by(panic)))
         })
     }

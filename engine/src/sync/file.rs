@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use super::budget::Taken;
-use super::prepare::{CORES, Draft, Origin, Prepared, prepare};
+use super::prepare::{Draft, Origin, Prepared, prepare};
 use super::project_run::ProjectRun;
 use super::writer::{FileWrite, Writer};
 use crate::model::{
@@ -232,6 +232,7 @@ impl Shared {
 
     async fn prepare(&self, write: Write, content: Bytes) -> StageResult<(Prepared, Write)> {
         let (run, repo, commit) = (Arc::clone(&self.run), self.repo.clone(), self.commit);
+        let cores = run.engine.bounds.runtime.cores.clone();
         let work = move || {
             let entry = &write.desired.entry;
             let recipe = run.recipes.of(&entry.path).ok_or_else(|| {
@@ -250,7 +251,7 @@ impl Shared {
         };
         // What a component says is said in this run.
         let span = tracing::Span::current();
-        CORES.run(move || span.in_scope(work)).await.unwrap_or_else(|panic| {
+        cores.run(move || span.in_scope(work)).await.unwrap_or_else(|panic| {
             // Repository content must not be able to end a run, whatever it is.
             Err(StageError::new("engine", ErrorKind::BadInput, "chunking panicked").caused_by(panic))
         })

@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Duration, Utc};
 
-use super::prepare::CORES;
 use super::project_run::ProjectRun;
 use super::setup::{Project, item_or_fatal};
 use super::survey::Listed;
@@ -130,7 +129,7 @@ async fn read_tree(
     let attributes = read_attributes(&run.project, &entry.repo, commit, &tree).await?;
     let selecting = Arc::clone(run);
     // Many files under many rules take a while: not on the executor.
-    let selected = CORES.run(move || select(&selecting, tree, &attributes)).await;
+    let selected = run.engine.bounds.runtime.cores.run(move || select(&selecting, tree, &attributes)).await;
     let (wanted, skipped) = selected.map_err(|error| {
         StageError::new("engine", ErrorKind::Bug, "selecting files panicked").caused_by(error)
     })?;

@@ -40,7 +40,7 @@ pub(crate) use inspect::read_attributes;
 pub use orphans::orphans;
 pub use parts::{ProjectFiles, ProjectSearch, ProjectStore};
 pub use planning::plan;
-pub(crate) use prepare::{CORES, Origin, Prepared, prepare};
+pub(crate) use prepare::{Origin, Prepared, prepare};
 pub use probe::{Probe, probe};
 pub(crate) use project_run::StateAnswers;
 pub(crate) use resume::reaches;

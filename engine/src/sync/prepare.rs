@@ -2,21 +2,16 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
 use super::setup::{Project, Recipe};
-use crate::blocking::Lane;
 use crate::chunk::encoded::{self, Encoded};
 use crate::chunk::{ChunkError, Chunker, clean, fit, language_in};
 use crate::model::{
     Chunk, Cleaned, Document, ErrorKind, Field, Fingerprint, GitSha, Metadata, RepoRef, SecretsMode,
     SkipReason, StageError, StageResult, TreeEntry, chunk_id, file_prefix,
 };
-
-/// Where it is done, for all projects.
-pub(crate) static CORES: LazyLock<Lane> = LazyLock::new(Lane::of_cores);
 
 /// What became of a file's content.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ impl SourceConfig for GitSettings {
     fn build(&self, context: SourceContext) -> StageResult<Arc<dyn Source>> {
         let source = GitSource::new(context.stage.stage).with_limits(context.limits, context.max_file_bytes);
         let source = source.with_alternates(self.alternates.clone());
-        Ok(Arc::new(source.with_cancel(context.stage.cancel)))
+        Ok(Arc::new(source.with_runtime(context.stage.runtime).with_cancel(context.stage.cancel)))
     }
 
     fn check_owner(&self, _owner: &str) -> Result<(), Objection> {

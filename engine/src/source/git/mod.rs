@@ -20,6 +20,7 @@ use super::diff::changed_files;
 use super::objects::{Access, Purpose, Reader, blocking, with_reader};
 use super::permalink::blob_link;
 use super::{AnswerCache, ChangedFile, ContentSink, Head, Limits, Listing, PastCommit, Selection, Source};
+use crate::blocking::Runtime;
 use crate::model::{BranchRef, GitSha, RepoEntry, RepoRef, StageError, StageResult, TreeEntry};
 
 /// A file that is indexed has at most this many bytes, unless `with_limits` says otherwise.
@@ -43,6 +44,7 @@ impl GitSource {
             limits: Limits::default(),
             max_file_bytes: MAX_FILE_BYTES,
             alternates: Vec::new(),
+            runtime: Runtime::default(),
         };
         Self::of(access, CancellationToken::new())
     }
@@ -54,16 +56,19 @@ impl GitSource {
     /// With other limits, and for files of at most `max_file_bytes`.
     #[must_use]
     pub fn with_limits(self, limits: Limits, max_file_bytes: u64) -> Self {
-        let (stage, alternates) = (self.access.stage.clone(), self.access.alternates.clone());
-        Self::of(Access { stage, limits, max_file_bytes, alternates }, self.cancel)
+        Self::of(Access { limits, max_file_bytes, ..(*self.access).clone() }, self.cancel)
     }
 
     /// With folders outside the repositories whose Git data they may use.
     #[must_use]
     pub fn with_alternates(self, alternates: Vec<PathBuf>) -> Self {
-        let (stage, limits) = (self.access.stage.clone(), self.access.limits.clone());
-        let max_file_bytes = self.access.max_file_bytes;
-        Self::of(Access { stage, limits, max_file_bytes, alternates }, self.cancel)
+        Self::of(Access { alternates, ..(*self.access).clone() }, self.cancel)
+    }
+
+    /// With the limits of blocking work that others share.
+    #[must_use]
+    pub fn with_runtime(self, runtime: Runtime) -> Self {
+        Self::of(Access { runtime, ..(*self.access).clone() }, self.cancel)
     }
 
     /// With a token that ends walks that are under way.
@@ -118,7 +123,7 @@ impl Source for GitSource {
                 .hint("name them in the project: repositories = [\"path\", …]"));
         };
         let (access, wanted) = (Arc::clone(&self.access), wanted.clone());
-        let (listing, pages) = blocking(self.stage(), move || Ok(list(&access, wanted))).await?;
+        let (listing, pages) = blocking(&self.access, move || Ok(list(&access, wanted))).await?;
         for (key, page) in pages {
             self.remember_web_page(&key, page);
         }
@@ -149,7 +154,7 @@ impl Source for GitSource {
         }
         let (access, path) = (Arc::clone(&self.access), repo.key.clone());
         let open = move || Reader::open(&access, &path, Purpose::Contents);
-        let reader = blocking(self.stage(), open).await?;
+        let reader = blocking(&self.access, open).await?;
         reader.contents(wanted, sink).await
     }
 

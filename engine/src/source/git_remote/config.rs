@@ -17,7 +17,7 @@ impl SourceConfig for GitRemoteSettings {
         let (stage, clones) = (context.stage, context.data.join(CLONES));
         let source =
             GitRemoteSource::new(stage.stage, self, clones, stage.calls, stage.cancel, stage.events)?;
-        let source = source.with_timeouts(stage.timeouts);
+        let source = source.with_timeouts(stage.timeouts).with_runtime(stage.runtime);
         Ok(Arc::new(source.with_limits(context.limits, context.max_file_bytes)))
     }
 

@@ -42,6 +42,7 @@ use self::ssh::SshTransport;
 use super::diff::changed_files;
 use super::objects::{Access, Purpose, Reader, blocking, with_reader};
 use super::{AnswerCache, ChangedFile, ContentSink, Head, Limits, Listing, Selection, Source};
+use crate::blocking::Runtime;
 use crate::model::{
     BranchRef, EntryMode, ErrorKind, EventSink, GitSha, MOST_COMMITS, RepoEntry, RepoRef, Secret,
     ServiceKind, StageError, StageResult, TreeEntry, register_secrets,
@@ -101,16 +102,24 @@ impl GitRemoteSource {
         let remote = Remote::new(service, base, credentials(&stage, settings)?, limits.object_bytes.0);
         let clones = Clones::new(&stage, folder, settings.clones, cancel.clone())?;
         let links = settings.links.as_deref().and_then(|links| Links::parse(links).ok());
-        let access = Access { stage, limits, max_file_bytes: MAX_FILE_BYTES, alternates: Vec::new() };
+        let runtime = Runtime::default();
+        let access =
+            Access { stage, limits, max_file_bytes: MAX_FILE_BYTES, alternates: Vec::new(), runtime };
         Ok(Self { access: Arc::new(access), remote, clones, links, cancel })
     }
 
     /// With other limits, and for files of at most `max_file_bytes`.
     #[must_use]
     pub fn with_limits(self, limits: Limits, max_file_bytes: u64) -> Self {
-        let (stage, remote) = (self.access.stage.clone(), self.remote.with_longest(limits.object_bytes.0));
-        let access = Access { stage, limits, max_file_bytes, alternates: Vec::new() };
+        let remote = self.remote.with_longest(limits.object_bytes.0);
+        let access = Access { limits, max_file_bytes, ..(*self.access).clone() };
         Self { access: Arc::new(access), remote, ..self }
+    }
+
+    /// With the limits of blocking work that others share.
+    #[must_use]
+    pub fn with_runtime(self, runtime: Runtime) -> Self {
+        Self { access: Arc::new(Access { runtime, ..(*self.access).clone() }), ..self }
     }
 
     /// With other time-outs and retries.
@@ -216,7 +225,7 @@ impl GitRemoteSource {
 
     async fn evict(&self) -> StageResult<()> {
         let clones = self.clones.clone();
-        blocking(&self.access.stage, move || {
+        blocking(&self.access, move || {
             clones.evict();
             Ok(())
         })
@@ -362,7 +371,7 @@ impl Source for GitRemoteSource {
         let held = self.hold(&repository, commit).await?;
         let (access, name, path) = (Arc::clone(&self.access), repo.name.clone(), held.folder().to_owned());
         let open = move || Reader::open_named(&access, &name, &path, Purpose::Contents);
-        let reader = blocking(self.stage(), open).await?;
+        let reader = blocking(&self.access, open).await?;
         let mut watched = Watched { sink, damaged: false };
         reader.contents(wanted, &mut watched).await?;
         let damaged = watched.damaged;

@@ -3,20 +3,16 @@
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
 
 use tokio_util::sync::CancellationToken;
 
 use super::disk::{cannot_write, of_disk};
 use super::scan::{Bounds, Fault, scan};
-use crate::blocking::Lane;
 use crate::model::{ErrorKind, StageError, StageResult};
 use crate::source::limits::beyond;
 use crate::source::objects::{Access, Purpose, Reader};
-
-/// Packs are inflated and hashed: CPU-bound.
-static INDEXING: LazyLock<Lane> = LazyLock::new(Lane::of_cores);
 
 /// A pack that was received, and the clone that it is for.
 #[derive(Clone)]
@@ -39,7 +35,7 @@ pub(super) async fn store(received: Received, cancel: &CancellationToken) -> Sta
     let _stop_when_dropped = stop.clone().drop_guard();
     let interrupt = Arc::new(AtomicBool::new(false));
     let _interrupt_when_dropped = Interrupt(Arc::clone(&interrupt));
-    let (stage, stopped) = (received.access.stage.clone(), stop.clone());
+    let (access, stopped) = (Arc::clone(&received.access), stop.clone());
     let work = move || {
         let stored = received.check_and_store(&stopped, &interrupt);
         // Nothing is lost where it stays: the next pack replaces it.
@@ -47,10 +43,10 @@ pub(super) async fn store(received: Received, cancel: &CancellationToken) -> Sta
         stored
     };
     tokio::select! {
-        done = INDEXING.run(work) => done.unwrap_or_else(|panic| {
-            Err(StageError::new(stage, ErrorKind::Bug, "storing a pack broke off").caused_by(panic))
+        done = access.runtime.indexing.run(work) => done.unwrap_or_else(|panic| {
+            Err(StageError::new(&access.stage, ErrorKind::Bug, "storing a pack broke off").caused_by(panic))
         }),
-        () = stop.cancelled() => Err(StageError::cancelled(&stage)),
+        () = stop.cancelled() => Err(StageError::cancelled(&access.stage)),
     }
 }
 

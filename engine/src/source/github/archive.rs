@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use flate2::read::GzDecoder;
 use http::{Method, StatusCode};
-use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use url::Url;
 
@@ -25,10 +25,6 @@ use crate::source::verify::check_blob;
 const IN_FLIGHT: usize = 16;
 /// Maximum size of an entry's name records: a path has at most 4,096 bytes, and pax adds other records.
 const LONGEST_NAME: u64 = 64 << 10;
-/// Archives unpacked at once, of all projects. Each has a thread, however long its contents are
-/// waited for or wait to be taken: half of the threads that block (`cli/context.rs`) are left to
-/// work that ends by itself.
-static UNPACKING: Semaphore = Semaphore::const_new(96);
 /// Bytes of an archive that are inflated at most, wanted or not. A repository of a few megabytes can
 /// name one file of zeros a million times; the files that are missing then are fetched as blobs.
 const MOST_INFLATED: u64 = 16 << 30;
@@ -73,7 +69,7 @@ pub(super) async fn fetch(
                 return Ok(());
             }
             let _place = tokio::select! {
-                place = UNPACKING.acquire() => place.expect("never closed"),
+                place = client.unpacking.acquire() => place.expect("never closed"),
                 () = client.cancel.cancelled() => return Err(StageError::cancelled(&client.stage)),
             };
             // Addresses expire: each try has its own.

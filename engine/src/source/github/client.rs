@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode, header};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -14,6 +15,7 @@ use super::app::{App, Issued, Token};
 use super::credentials::Credentials;
 use super::link;
 use super::transport::Carrier;
+use crate::blocking::Runtime;
 use crate::model::{ErrorKind, EventSink, Secret, ServiceKind, StageError, StageResult};
 use crate::net::{
     self, Accepted, CallError, CallFailure, Classified, Deadline, HttpClient, Limiter, Oversize, Service,
@@ -101,6 +103,8 @@ pub(super) struct Client {
     pub(super) cancel: CancellationToken,
     /// Bounds on one repository.
     pub(super) limits: Limits,
+    /// Bounds the archives that are unpacked at once.
+    pub(super) unpacking: Arc<Semaphore>,
     /// Downloads of archives, from other hosts and without credentials.
     pub(super) archives: Service,
     api: Service,
@@ -138,6 +142,7 @@ impl Client {
             host,
             credentials,
             limits: Limits::default(),
+            unpacking: Runtime::default().unpacking,
             cancel,
             unexplained_limits: AtomicU32::new(0),
         })

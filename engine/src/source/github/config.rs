@@ -14,7 +14,8 @@ impl SourceConfig for GithubSettings {
     fn build(&self, context: SourceContext) -> StageResult<Arc<dyn Source>> {
         let stage = context.stage;
         let source = GithubSource::new(stage.stage, self, stage.calls, stage.cancel, stage.events)?;
-        Ok(Arc::new(source.with_timeouts(stage.timeouts).with_limits(context.limits)))
+        let source = source.with_timeouts(stage.timeouts).with_runtime(stage.runtime);
+        Ok(Arc::new(source.with_limits(context.limits)))
     }
 
     fn webhook() -> Option<&'static dyn Webhook> {

@@ -39,6 +39,7 @@ use super::branch::{Wanted, not_found, wanted};
 use super::diff::changed_files;
 use super::permalink::{blob_link, encode_segment};
 use super::{AnswerCache, ChangedFile, ContentSink, Head, Limits, Listing, Selection, Source};
+use crate::blocking::Runtime;
 use crate::model::{
     BranchRef, ErrorKind, EventSink, GitSha, MOST_COMMITS, RepoEntry, RepoRef, StageError, StageResult,
     TreeEntry,
@@ -97,6 +98,13 @@ impl GithubSource {
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.client.limits = limits;
+        self
+    }
+
+    /// With the limits of blocking work that others share.
+    #[must_use]
+    pub fn with_runtime(mut self, runtime: Runtime) -> Self {
+        self.client.unpacking = runtime.unpacking;
         self
     }
 

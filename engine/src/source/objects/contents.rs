@@ -99,7 +99,7 @@ impl Reader {
                     let read = files[turn].iter().map(content).collect::<StageResult<Vec<_>>>()?;
                     Ok((repo, read))
                 };
-                let (back, read) = blocking(&self.access.stage, work).await?;
+                let (back, read) = blocking(&self.access, work).await?;
                 repo = back;
                 for (room, content) in room.zip(read) {
                     room.send(content);

@@ -8,6 +8,7 @@ use gix::config::Source as ConfigSource;
 
 use super::files::{self, Odd, small_file};
 use super::outside::Folders;
+use crate::blocking::Runtime;
 use crate::model::{ErrorKind, StageError, StageResult};
 use crate::source::Limits;
 use crate::source::permalink::web_page_of_remote;
@@ -25,7 +26,7 @@ const HARMLESS: [&str; 8] = [
 ];
 
 /// How a stage reads repositories.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::source) struct Access {
     /// The stage's name.
     pub(in crate::source) stage: String,
@@ -34,6 +35,8 @@ pub(in crate::source) struct Access {
     pub(in crate::source) max_file_bytes: u64,
     /// Folders outside a repository from which it may borrow objects.
     pub(in crate::source) alternates: Vec<PathBuf>,
+    /// The limits of blocking work.
+    pub(in crate::source) runtime: Runtime,
 }
 
 /// What an opened repository is used for; decides how much one object may allocate.

@@ -1,25 +1,19 @@
 //! The threads on which repositories are read.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use super::open::{Access, Purpose, Reader};
-use crate::blocking::Lane;
 use crate::model::{ErrorKind, StageError, StageResult};
 
-/// `spawn_blocking` with a concurrency limit for all reading of repositories, of all projects. It is
-/// above the number of cores, because a disk answers many reads at once, and above what one project
-/// uses (four repositories with two readers each), so that one slow disk does not stop the others.
-static READING: LazyLock<Lane> = LazyLock::new(|| Lane::of(16));
-
-/// Runs blocking work; a panic in it is a bug of ours, not the end of the program.
-pub(in crate::source) async fn blocking<T, F>(stage: &str, work: F) -> StageResult<T>
+/// Runs blocking work on a repository; a panic in it is a bug of ours, not the end of the program.
+pub(in crate::source) async fn blocking<T, F>(access: &Access, work: F) -> StageResult<T>
 where
     T: Send + 'static,
     F: FnOnce() -> StageResult<T> + Send + 'static,
 {
-    READING.run(work).await.unwrap_or_else(|error| Err(broken(stage, error)))
+    access.runtime.reading.run(work).await.unwrap_or_else(|error| Err(broken(&access.stage, error)))
 }
 
 pub(super) fn broken(stage: &str, error: tokio::task::JoinError) -> StageError {
@@ -45,7 +39,7 @@ where
     let inner = stop.clone();
     let work = move || work(&Reader::open_named(&handed, &name, &path, Purpose::Walk)?, &inner);
     tokio::select! {
-        done = blocking(&access.stage, work) => done,
+        done = blocking(access, work) => done,
         () = stop.cancelled() => Err(StageError::cancelled(&access.stage)),
     }
 }

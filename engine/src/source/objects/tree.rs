@@ -189,6 +189,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::blocking::Runtime;
     use crate::source::Limits;
     use crate::source::objects::open::{Access, Purpose};
 
@@ -198,7 +199,13 @@ mod tests {
             std::fs::create_dir(folder.join(name)).expect("a folder");
         }
         std::fs::write(folder.join("HEAD"), "ref: refs/heads/main\n").expect("a file");
-        let access = Access { stage: "git".into(), limits, max_file_bytes: 1 << 20, alternates: Vec::new() };
+        let access = Access {
+            stage: "git".into(),
+            limits,
+            max_file_bytes: 1 << 20,
+            alternates: Vec::new(),
+            runtime: Runtime::default(),
+        };
         Reader::open(&Arc::new(access), folder.to_str().expect("UTF-8"), Purpose::Walk).expect("opened")
     }
 

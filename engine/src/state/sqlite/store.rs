@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::database::Database;
 use super::lock::RunLock;
 use super::watch::Moment;
-use crate::blocking::Lane;
+use crate::blocking::BlockingPool;
 use crate::model::{ErrorKind, Running, StageError, StageResult};
 use crate::state::STAGE;
 use crate::state::fence::{Fence, Held, Lease, Scope};
@@ -22,7 +22,7 @@ const EPOCH: i64 = 1;
 #[derive(Debug)]
 pub struct SqliteState {
     database: Arc<Database>,
-    calls: Lane,
+    calls: BlockingPool,
     /// The ledger's file, whose lock is the lease; `None`: there is none.
     path: Option<PathBuf>,
     /// The run lock, shared by the leases of this process.
@@ -102,7 +102,7 @@ impl SqliteState {
     fn over(database: Database, path: Option<&Path>) -> Self {
         Self {
             database: Arc::new(database),
-            calls: Lane::of(CALLS),
+            calls: BlockingPool::of(CALLS),
             path: path.map(Path::to_owned),
             lock: Arc::default(),
         }

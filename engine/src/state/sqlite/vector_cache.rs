@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::cache_file::CacheFile;
-use crate::blocking::Lane;
+use crate::blocking::BlockingPool;
 use crate::model::{ByteSize, Vector};
 use crate::state::vector_cache::{CacheKey, Claim, Claimant, VectorCache};
 
@@ -24,7 +24,7 @@ const LAPSE: Duration = Duration::from_secs(600);
 pub struct SqliteVectorCache {
     file: Arc<CacheFile>,
     claims: Arc<Mutex<Claims>>,
-    calls: Lane,
+    calls: BlockingPool,
 }
 
 /// Who has claimed a key, and until when.
@@ -35,7 +35,7 @@ impl SqliteVectorCache {
     /// and replaced, or else the cache is disabled. Blocks.
     pub fn open(folder: &Path, bound: ByteSize) -> Self {
         let file = Arc::new(CacheFile::open(folder, bound));
-        Self { file, claims: Arc::default(), calls: Lane::of(CALLS) }
+        Self { file, claims: Arc::default(), calls: BlockingPool::of(CALLS) }
     }
 
     /// Runs blocking work on the file. A panic counts as a cache that finds and stores nothing.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
-use crate::blocking::Lane;
+use crate::blocking::BlockingPool;
 use crate::model::{StageError, StageResult};
 use crate::private;
 use crate::sqlite::{Unlocked, open_to_read, use_wal};
@@ -40,8 +40,8 @@ pub(super) struct Database {
     /// When vectors get codes.
     pub(super) large: Large,
     /// Concurrency limits for calls of [`Database::write`] and [`Database::read`].
-    pub(super) writes: Lane,
-    pub(super) reads: Lane,
+    pub(super) writes: BlockingPool,
+    pub(super) reads: BlockingPool,
 }
 
 /// A read-only connection.
@@ -63,8 +63,8 @@ impl Database {
             writer: Mutex::new(None),
             readers: Mutex::new(Vec::new()),
             most_readers: READERS + threads(),
-            writes: Lane::of(WRITERS),
-            reads: Lane::of(READERS),
+            writes: BlockingPool::of(WRITERS),
+            reads: BlockingPool::of(READERS),
         })
     }
 

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rusqlite::Transaction;
 
-use crate::blocking::Lane;
+use crate::blocking::BlockingPool;
 use crate::model::{ErrorKind, Match, Place, Record, StageError, StageResult};
 
 use crate::rank::{Candidates, Weights};
@@ -78,8 +78,8 @@ impl SqliteStore {
         work: impl FnOnce(&Database, &Transaction<'_>) -> Result<(), Failed> + Send + 'static,
     ) -> StageResult<()> {
         let database = Arc::clone(&self.database);
-        let lane = &self.database.writes;
-        self.blocking(lane, move || database.write(|transaction| work(&database, transaction))).await
+        let pool = &self.database.writes;
+        self.blocking(pool, move || database.write(|transaction| work(&database, transaction))).await
     }
 
     async fn read<T: Default + Send + 'static>(
@@ -87,8 +87,8 @@ impl SqliteStore {
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Failed> + Send + 'static,
     ) -> StageResult<T> {
         let database = Arc::clone(&self.database);
-        let lane = &self.database.reads;
-        self.blocking(lane, move || Ok(database.read(work)?.unwrap_or_default())).await
+        let pool = &self.database.reads;
+        self.blocking(pool, move || Ok(database.read(work)?.unwrap_or_default())).await
     }
 
     async fn read_any<T: Default + Send + 'static>(
@@ -96,16 +96,16 @@ impl SqliteStore {
         work: impl FnOnce(&Transaction<'_>, Option<&str>) -> Result<T, Failed> + Send + 'static,
     ) -> StageResult<T> {
         let database = Arc::clone(&self.database);
-        let lane = &self.database.reads;
-        self.blocking(lane, move || Ok(database.read_any(work)?.unwrap_or_default())).await
+        let pool = &self.database.reads;
+        self.blocking(pool, move || Ok(database.read_any(work)?.unwrap_or_default())).await
     }
 
     async fn blocking<T: Send + 'static>(
         &self,
-        lane: &Lane,
+        pool: &BlockingPool,
         work: impl FnOnce() -> StageResult<T> + Send + 'static,
     ) -> StageResult<T> {
-        lane.run(work).await.unwrap_or_else(|error| {
+        pool.run(work).await.unwrap_or_else(|error| {
             Err(StageError::new(self.stage(), ErrorKind::Bug, "the store's task panicked").caused_by(error))
         })
     }
