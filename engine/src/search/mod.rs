@@ -1,6 +1,7 @@
 //! Searching what is indexed: the one implementation behind `reposync query` and `POST /query`.
 
 mod answer;
+mod file;
 mod group;
 mod neighbours;
 mod parse;
@@ -10,5 +11,6 @@ mod run;
 pub use crate::rank::{Mode, Snippet, SnippetLine};
 pub use crate::store::{Facet, Selection};
 pub use answer::{Answer, Found, More, Neighbour};
+pub use file::{FileText, file_chunks};
 pub use request::Request;
 pub use run::search;

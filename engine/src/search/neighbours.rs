@@ -3,8 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::answer::{Found, Neighbour, number};
+use super::file::FileText;
 use super::request::Request;
 use crate::model::StageResult;
+use crate::store::TextChunk;
 use crate::sync::ProjectSearch;
 
 /// Maximum number of chunks of a file that are looked through.
@@ -77,26 +79,16 @@ fn symbol(chunks: &[Chunk], at: usize) -> Option<Neighbour> {
     (from < last).then(|| piece(&chunks[from..=last]))
 }
 
-/// Successive chunks as one piece. Lines that two of them have are given once.
+/// Successive chunks as one piece. Text that two of them have is given once.
 fn piece(chunks: &[Chunk]) -> Neighbour {
-    let line = |chunk: &Chunk, key: &str| number(&chunk.1, key).unwrap_or_default();
-    let mut text = String::new();
-    let mut end = 0u64;
-    for chunk in chunks {
-        let own = chunk.1.get("text").and_then(Value::as_str).unwrap_or_default();
-        let start = line(chunk, "start_line");
-        let known = usize::try_from((end + 1).saturating_sub(start)).unwrap_or(0);
-        let skipped = if text.is_empty() { 0 } else { known };
-        for line in own.lines().skip(skipped) {
-            if !text.is_empty() {
-                text.push('\n');
-            }
-            text.push_str(line);
-        }
-        end = line(chunk, "end_line");
+    let chunks: Vec<TextChunk> = chunks.iter().map(|(_, metadata)| TextChunk::of(metadata)).collect();
+    let text = FileText::of(&chunks).text().to_owned();
+    let line = |chunk: Option<&TextChunk>, of: fn(&TextChunk) -> u64| chunk.map_or(0, of);
+    Neighbour {
+        start_line: line(chunks.first(), |chunk| chunk.start_line),
+        end_line: line(chunks.last(), |chunk| chunk.end_line),
+        text,
     }
-    let start_line = chunks.first().map_or(0, |chunk| line(chunk, "start_line"));
-    Neighbour { start_line, end_line: end, text }
 }
 
 #[cfg(test)]
@@ -123,5 +115,13 @@ mod tests {
         assert_eq!(whole, Neighbour { start_line: 3, end_line: 7, text: "3\n4\n5\n6\n7".into() });
         assert_eq!(symbol(&chunks, 1), Some(whole));
         assert_eq!(symbol(&chunks, 0), None);
+    }
+
+    #[test]
+    fn a_line_that_was_cut_is_whole_again() {
+        let chunks = [chunk("a", 3, 3, "One sentence."), chunk("a", 3, 3, "Another one.")];
+        let whole = symbol(&chunks, 0).expect("two chunks");
+        assert_eq!((whole.start_line, whole.end_line), (3, 3));
+        assert_eq!(whole.text, "One sentence. Another one.");
     }
 }

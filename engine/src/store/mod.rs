@@ -7,6 +7,7 @@ mod memory;
 pub mod pinecone;
 mod selection;
 pub mod sqlite;
+mod texts;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ pub use config::StoreConfig;
 pub use filter::Filter;
 pub use memory::MemoryStore;
 pub use selection::{Facet, Selection, Selector};
+pub use texts::{FileTexts, TextChunk, TextVisitor};
 
 /// Limits of a store's calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,6 +161,17 @@ pub trait VectorStore: Send + Sync {
     /// How much the terms of a ranking count, by the stage's settings.
     fn weights(&self) -> Weights {
         Weights::default()
+    }
+
+    /// Passes the texts of the files that pass the filters by repository and path to `visit`, until it breaks.
+    /// False: this store does not hold texts where they can be read in bulk, and nothing was passed.
+    async fn texts(
+        &self,
+        _scopes: &[SearchScope],
+        _selection: &Selection,
+        _visit: TextVisitor,
+    ) -> StageResult<bool> {
+        Ok(false)
     }
 
     /// Dimension and counts.

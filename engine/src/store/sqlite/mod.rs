@@ -16,6 +16,7 @@ mod scan;
 mod schema;
 mod searched;
 mod settings;
+mod texts;
 mod vector;
 mod write;
 
@@ -35,7 +36,10 @@ use crate::model::{ErrorKind, Match, Place, Record, StageError, StageResult};
 
 use crate::rank::{Candidates, Weights};
 
-use super::{Filter, IdPage, Query, Search, StoreDescription, StoreLimits, StoredRecord, VectorStore};
+use super::{
+    Filter, IdPage, Query, Search, SearchScope, Selection, StoreDescription, StoreLimits, StoredRecord,
+    TextVisitor, VectorStore,
+};
 use codes::Large;
 use database::Database;
 use failed::Failed;
@@ -194,10 +198,35 @@ impl VectorStore for SqliteStore {
         self.weights
     }
 
+    async fn texts(
+        &self,
+        scopes: &[SearchScope],
+        selection: &Selection,
+        visit: TextVisitor,
+    ) -> StageResult<bool> {
+        let selector = selection.selector(self.stage())?;
+        let scopes = scopes.to_vec();
+        let stage = self.stage().to_owned();
+        self.read_any(move |transaction, outdated| match outdated {
+            None => texts::texts(transaction, &scopes, &selector, visit),
+            Some(why) => Err(failed_upgrade(&stage, why)),
+        })
+        .await?;
+        Ok(true)
+    }
+
     async fn describe(&self) -> StageResult<StoreDescription> {
         let (dimension, namespaces) = self
             .read(|transaction| Ok((write::stored_dimension(transaction)?, read::counts(transaction)?)))
             .await?;
         Ok(StoreDescription { kind: "sqlite".into(), dimension, namespaces })
     }
+}
+
+/// An index of an older version has no list of files.
+fn failed_upgrade(stage: &str, why: &str) -> Failed {
+    let message = format!("the index has an older format and could not be upgraded: {why}");
+    StageError::misconfigured(stage, message)
+        .hint("run `reposync apply` where the file can be written")
+        .into()
 }

@@ -76,6 +76,28 @@ async fn a_full_disk_in_mid_upgrade_leaves_the_old_index() {
     assert_eq!(held(&path).0, before);
 }
 
+/// Texts are read by file, which version 1 has no list of.
+#[tokio::test]
+async fn texts_of_version_1_are_read_after_its_upgrade() {
+    let (_folder, path) = of_version_1();
+    let (before, scope, _) = held(&path);
+    let passed = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let sink = std::sync::Arc::clone(&passed);
+    let visit = Box::new(move |file: crate::store::FileTexts| {
+        sink.lock().expect("whole").push(file);
+        std::ops::ControlFlow::Continue(())
+    });
+    let store = SqliteStore::open("index", &path);
+    assert!(store.texts(&[scope], &Selection::default(), visit).await.expect("read"));
+    let files = passed.lock().expect("whole");
+    let read: usize = files.iter().map(|file| file.chunks.len()).sum();
+    assert_eq!(i64::try_from(read).expect("few"), before[0].1);
+    assert!(files.iter().flat_map(|file| &file.chunks).all(|chunk| !chunk.text.is_empty()));
+    assert!(files.is_sorted_by_key(|file| (file.repository.clone(), file.path.clone())));
+    let failed = failed_upgrade("index", "it is read-only");
+    assert!(matches!(failed, Failed::Stage(error) if error.message.contains("it is read-only")));
+}
+
 /// An index of version 1 that cannot be written is searched by vector, and that is said.
 #[tokio::test]
 async fn an_index_of_version_1_that_cannot_be_written_is_searched_by_vector() {
