@@ -16,6 +16,7 @@ pub mod evaluate; // how well questions find their files
 pub mod factory; // Config -> stages and projects
 #[cfg(any(test, fuzzing))]
 pub mod fuzz; // fuzz targets, for `fuzz/` and the tests that replay its corpus
+pub mod mcp; // the Model Context Protocol: tools for agents
 pub mod model; // shared data: entries, documents, chunks, records, errors, events
 pub mod net; // HTTP for stages: clients, retries, limits
 pub mod notify; // notifications: Slack, webhooks

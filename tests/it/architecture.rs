@@ -55,7 +55,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("daemon", &["model", "private", "app", "config", "factory", "plan", "sync", "state"]),
-    ("api", &["model", "app", "daemon", "search"]),
+    ("mcp", &["model", "app", "search"]),
+    ("api", &["model", "app", "daemon", "mcp", "search"]),
     (
         "cli",
         &[
@@ -77,6 +78,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "app",
             "factory",
             "daemon",
+            "mcp",
             "api",
             "state_folder",
         ],
@@ -102,6 +104,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("opentelemetry_otlp", &["cli/telemetry"]),
     ("opentelemetry_sdk", &["cli/telemetry"]),
     ("ring", &["source/github/app"]),
+    ("rmcp", &["mcp/"]),
     ("rusqlite", &["state/sqlite/", "store/sqlite", "sqlite"]),
     (
         "toml",

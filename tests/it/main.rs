@@ -26,6 +26,7 @@ mod fairness;
 mod git_servers;
 mod histories;
 mod language;
+mod mcp;
 mod notify;
 mod operators;
 mod page;

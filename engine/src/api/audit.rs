@@ -13,7 +13,7 @@ use axum::response::Response;
 use super::serve::Caller;
 
 /// Routes that read although they take no GET.
-const READING: [&str; 2] = ["/process", "/query"];
+const READING: [&str; 3] = ["/mcp", "/process", "/query"];
 /// The status of a request whose client left before the answer: what it asked for may have been done.
 const CLIENT_LEFT: u16 = 499;
 /// Maximum number of characters of what is as the client sent it: the path, and the project's name.
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(who(Method::DELETE, "/delete", accepted), Some("api"));
         // A route that comes later is one that writes, until it is listed as one that reads.
         assert_eq!(who(post.clone(), "/new", accepted), Some("api"));
-        for reading in ["/query", "/process"] {
+        for reading in READING {
             assert_eq!(who(post.clone(), reading, accepted), None, "{reading}");
         }
         assert_eq!(who(get.clone(), "/plan", accepted), None);

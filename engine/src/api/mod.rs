@@ -8,6 +8,7 @@ mod budget;
 mod error;
 mod extract;
 mod health;
+mod mcp;
 mod metrics;
 mod openapi;
 mod operations;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use tokio::runtime;
 
 use crate::daemon::Handle;
+use crate::mcp::HttpService;
 use budget::Budget;
 use throttle::Throttle;
 
@@ -52,6 +54,7 @@ pub(crate) struct App {
     /// Memory for the bodies of authorized requests.
     bodies: Budget,
     throttle: Arc<Throttle>,
+    mcp: HttpService,
 }
 
 /// Bytes of all bodies of unauthorized requests together; one address gets a quarter.
@@ -62,6 +65,7 @@ const BODIES: usize = 128 << 20;
 impl App {
     fn new(handle: Handle, metrics: Arc<Metrics>, listen: SocketAddr, workers: runtime::Handle) -> Self {
         let (unsigned, bodies) = (Budget::shared(UNSIGNED, UNSIGNED / 4), Budget::new(BODIES));
-        Self { handle, metrics, listen, workers, unsigned, bodies, throttle: Arc::default() }
+        let mcp = mcp::service(handle.clone());
+        Self { handle, metrics, listen, workers, unsigned, bodies, throttle: Arc::default(), mcp }
     }
 }

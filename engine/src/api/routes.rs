@@ -8,12 +8,12 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{delete, get, post};
+use axum::routing::{any, delete, get, post};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::error::{ApiError, ApiResult};
 use super::{
-    App, audit, auth, browser, health, metrics, openapi, operations, page, projects, query, runs, sync,
+    App, audit, auth, browser, health, mcp, metrics, openapi, operations, page, projects, query, runs, sync,
     webhook,
 };
 
@@ -46,6 +46,7 @@ pub(super) fn routes(app: App) -> Router {
         .route("/delete", delete(operations::delete))
         .route("/query", post(query::query))
         .route("/describe", get(operations::describe))
+        .route("/mcp", any(mcp::mcp))
         .layer(from_fn_with_state(app.clone(), by_workers));
     let guarded = quick.merge(slow).layer(from_fn_with_state(app.clone(), auth::require));
     let open = Router::new()

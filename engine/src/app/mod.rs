@@ -9,8 +9,11 @@ mod chunks;
 mod contents;
 mod error;
 mod explain;
+mod freshness;
+mod grep;
 mod plan;
 mod query;
+mod read;
 mod repositories;
 mod scope;
 mod status;
@@ -23,6 +26,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+pub use crate::embed::count_tokens;
 use crate::factory::{self, RunFlags, StageFactory};
 use crate::model::{ErrorKind, EventSink, StageError, StageResult};
 use crate::state::{Lease, State};
@@ -31,8 +35,10 @@ use crate::sync::{Candidate, Project, ProjectStore};
 pub use apply::ApplyRequest;
 pub use contents::{ChangeView, ChangesView, ContentView};
 pub use error::{AppError, AppResult};
+pub use grep::{GrepAnswer, GrepFile, GrepLine, GrepRequest};
 pub use plan::PlanRequest;
 pub use query::{query, searches};
+pub use read::IndexedFile;
 pub use repositories::RepositoryView;
 pub use scope::Scope;
 pub use status::status;
@@ -101,6 +107,11 @@ impl App {
     #[must_use]
     pub fn with(self, events: EventSink, cancel: CancellationToken) -> Self {
         Self { events, cancel, ..self }
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Checks that these projects are in the file, and enabled where the stages of enabled ones alone are built.

@@ -20,6 +20,7 @@ mod interrupt;
 mod logging;
 mod man;
 mod masked;
+mod mcp;
 mod output;
 mod plan;
 mod plugin;
@@ -95,6 +96,8 @@ enum Command {
     History(history::HistoryArgs),
     /// Search what is indexed
     Query(query::QueryArgs),
+    /// Let agents search and read what is indexed: the Model Context Protocol on standard input and output
+    Mcp(mcp::McpArgs),
     /// Measure how well questions find their files
     Eval(eval::EvalArgs),
     /// Explain why a file is in the index or not: chunker, recipe, chunks, last error
@@ -165,6 +168,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Comma
         Command::Status(args) => status::run(context, &args).await,
         Command::History(args) => history::run(context, &args).await,
         Command::Query(args) => query::run(context, args).await,
+        Command::Mcp(args) => mcp::run(context, &args).await,
         Command::Eval(args) => eval::run(context, args).await,
         Command::Explain(args) => explain::run(context, args).await,
         Command::Verify(args) => verify::run(context, args).await,

@@ -30,6 +30,7 @@ pub use embedded::Embedded;
 #[cfg(any(test, fuzzing))]
 pub use fuzz::fuzz;
 pub use service::ServiceEmbedder;
+pub use tokens::count as count_tokens;
 
 /// How much an embedder takes at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,7 @@ mod endpoint;
 mod error;
 mod event;
 mod explain;
+mod freshness;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzed;
 mod git;
@@ -29,6 +30,7 @@ pub use endpoint::{is_loopback, parse_endpoint};
 pub use error::{ErrorKind, StageError, StageResult};
 pub use event::{Event, EventSink, Phase, ServiceKind};
 pub use explain::{Explanation, FileFacts, ProjectExplanation};
+pub use freshness::Freshness;
 pub use git::{BranchRef, EntryMode, GitSha, RepoEntry, RepoRef, StoredAnswer, TreeEntry};
 pub use hash::{Fingerprint, chunk_id, file_prefix};
 pub use masking::{SHORTEST_SECRET, mask_secrets, register_issued_token, register_secrets};

@@ -1,5 +1,6 @@
 //! Test support: repositories, fakes of the services, the specifications.
 
+pub(crate) mod agent;
 pub(crate) mod component;
 pub(crate) mod daemon;
 pub(crate) mod git_host;
@@ -11,6 +12,7 @@ pub(crate) mod local;
 pub(crate) mod openai;
 pub(crate) mod openapi;
 pub(crate) mod pinecone;
+pub(crate) mod python;
 pub(crate) mod services;
 pub(crate) mod slack;
 pub(crate) mod sources;

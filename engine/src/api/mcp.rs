@@ -1,0 +1,42 @@
+//! `/mcp`: the Model Context Protocol over HTTP, behind the same authorization and bounds as the other routes.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http_body_util::Full;
+
+use super::App;
+use super::error::{ApiError, ApiResult};
+use crate::app::AppResult;
+use crate::daemon::Handle;
+use crate::mcp::{Apps, HttpService, http_service};
+
+/// Bytes of a message.
+const BODY: usize = 2 << 20;
+
+/// The use cases of the running generation.
+struct Running(Handle);
+
+#[async_trait]
+impl Apps for Running {
+    async fn app(&self) -> AppResult<crate::app::App> {
+        Ok(self.0.app())
+    }
+}
+
+/// The service behind the route.
+pub(super) fn service(handle: Handle) -> HttpService {
+    http_service(Arc::new(Running(handle)), BODY)
+}
+
+/// One message of a client, and its answer.
+pub(super) async fn mcp(State(app): State<App>, request: Request) -> ApiResult<Response> {
+    let (parts, body) = request.into_parts();
+    let held = app.bodies.read(body, BODY, |_| ()).await.map_err(|unread| ApiError::unread(&unread, BODY))?;
+    let request = axum::http::Request::from_parts(parts, Full::new(Bytes::copy_from_slice(&held)));
+    drop(held);
+    Ok(app.mcp.handle(request).await.map(Body::new))
+}
