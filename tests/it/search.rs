@@ -1,6 +1,6 @@
 //! Searching what is indexed, and measuring how well it is found.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::local::{Local, STAGES};
 
@@ -166,4 +166,62 @@ fn the_history_asks_for_the_files_that_commits_changed() {
     assert!(
         !local.world.path(".reposync/index.db").exists() && !local.world.path(".reposync/state.db").exists()
     );
+}
+
+#[test]
+fn an_answer_says_how_current_it_is() {
+    let local = Local::applied();
+    let fresh = || local.world.ok(&["query", "start", "--json"]).json()["repositories"][0].clone();
+    let indexed = local.repo.sha("HEAD").to_string();
+    let current = json!({
+        "project": "docs", "repository": "docs", "indexed_commit": indexed, "head": indexed,
+        "commits_behind": 0, "differing_files": 0,
+    });
+    assert_eq!(fresh(), current);
+    // Written again without a change, and a file that Git does not track.
+    local.repo.write("README.md", "The readme says what it is about.\n").write("untracked.md", "New.\n");
+    assert_eq!(fresh(), current);
+    // Edited, of the same size, and with other line ends; staged; deleted.
+    local.repo.write("README.md", "The readme says what is it about.\n");
+    assert_eq!(fresh()["differing_files"], 1);
+    local.repo.write("README.md", "The readme says what it is about.\r\n");
+    assert_eq!(fresh()["differing_files"], 1, "Git stores another end of the line only where it is asked to");
+    local.repo.write("guide/end.md", "Stop.\n").git(&["add", "guide/end.md"]);
+    std::fs::remove_file(local.repo.path().join("guide/start.md")).expect("removed");
+    assert_eq!(fresh()["differing_files"], 3);
+    let ran = local.world.ok(&["query", "start"]);
+    assert!(ran.stderr.contains("note: docs: 3 files differ from the indexed commit\n"), "{}", ran.stderr);
+    let status = local.world.ok(&["status"]).stdout;
+    assert!(status.contains("work tree: docs: 3 files differ from the indexed commit\n"), "{status}");
+    local.repo.git(&["commit", "--quiet", "-m", "second"]);
+    let behind = fresh();
+    assert_eq!((&behind["commits_behind"], &behind["differing_files"]), (&json!(1), &json!(3)));
+    assert_eq!(behind["head"], local.repo.sha("HEAD").to_string());
+    let ran = local.world.ok(&["query", "start"]);
+    assert!(ran.stderr.contains("docs: 1 commit behind, 3 files differ"), "{}", ran.stderr);
+    // A branch that was rewritten, and a repository that is gone.
+    local.repo.git(&["checkout", "--quiet", "--orphan", "other"]);
+    local.repo.commit("another root");
+    let rewritten = fresh();
+    assert_eq!(rewritten["commits_behind"], Value::Null);
+    assert!(rewritten["unknown"].as_str().is_some_and(|why| why.contains("rewritten")), "{rewritten}");
+    std::fs::rename(local.repo.path(), local.world.path("elsewhere")).expect("moved");
+    assert_eq!(
+        fresh(),
+        json!({
+            "project": "docs", "repository": "docs", "indexed_commit": indexed, "head": indexed, "commits_behind": 0,
+        })
+    );
+}
+
+#[test]
+fn a_bare_repository_has_no_work_tree() {
+    let local = Local::new();
+    local.repo.git(&["clone", "--quiet", "--bare", ".", "../bare.git"]);
+    local.config(&crate::support::local::project("").replace("[\"docs\"]", "[\"bare.git\"]"));
+    local.apply(&[]).exits(0);
+    let answer = local.world.ok(&["query", "start", "--json"]).json();
+    let fresh = &answer["repositories"][0];
+    assert_eq!((&fresh["commits_behind"], &fresh["differing_files"]), (&json!(0), &Value::Null));
+    assert!(!local.world.ok(&["status"]).stdout.contains("work tree"));
 }

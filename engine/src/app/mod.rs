@@ -41,7 +41,7 @@ pub use query::{query, searches};
 pub use read::IndexedFile;
 pub use repositories::RepositoryView;
 pub use scope::Scope;
-pub use status::status;
+pub use status::{status, work_trees};
 pub use vectors::{ForeignRecord, PlaceDescription, Vectors};
 
 /// The enabled projects, each with its stages or with why they cannot be built.

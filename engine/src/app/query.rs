@@ -1,23 +1,41 @@
 //! Searches what is indexed.
 
+use std::collections::BTreeSet;
+
 use tokio_util::sync::CancellationToken;
 
+use super::freshness::{freshness, repositories};
 use super::scope::Role;
 use super::{App, AppResult, BuiltProjects, Scope, check_declared};
 use crate::config::Config;
-use crate::factory::StageFactory;
-use crate::model::{EventSink, StageResult};
+use crate::factory::{StageFactory, open_for_reading};
+use crate::model::{EventSink, Freshness, StageResult};
 use crate::search::{Answer, Request, search};
 use crate::sync::ProjectSearch;
 
-/// Searches these projects (all enabled ones if empty), which are ranked together. Needs no state, no source and
-/// no chunkers.
+/// Searches these projects (all enabled ones if empty), which are ranked together. Needs no chunkers and no remote
+/// source, and no state but to say how current the answers are.
 pub async fn query(config: &Config, names: &[String], requests: &[Request]) -> AppResult<Vec<Answer>> {
     let factory = StageFactory::new(CancellationToken::new(), EventSink::none());
     let projects = searches(&factory, config, names)?;
     let mut answers = Vec::with_capacity(requests.len());
     for request in requests {
         answers.push(search(&projects, request).await?);
+    }
+    let of: BTreeSet<(String, String)> = answers.iter().flat_map(repositories).collect();
+    let state = open_for_reading(&config.engine.state).await;
+    let fresh = match &state {
+        _ if of.is_empty() => Vec::new(),
+        Ok(state) => freshness(&**state, &factory, config, &of).await,
+        Err(error) => {
+            let why = format!("the ledger cannot be read: {}", error.one_line());
+            of.iter().map(|(project, repository)| Freshness::unknown(project, repository, &why)).collect()
+        }
+    };
+    for answer in &mut answers {
+        let own = repositories(answer);
+        let is_own = |one: &&Freshness| own.contains(&(one.project.clone(), one.repository.clone()));
+        answer.repositories = fresh.iter().filter(is_own).cloned().collect();
     }
     Ok(answers)
 }
@@ -42,7 +60,7 @@ impl App {
         };
         let mut answer = search(&projects, request).await?;
         answer.notes.extend(notes);
-        Ok(answer)
+        Ok(self.with_freshness(answer).await)
     }
 
     /// Searches the one project that fits, or those of `names` together.
@@ -55,7 +73,7 @@ impl App {
             let scope = Scope { project: Some(name.clone()), stage: scope.stage.clone() };
             projects.push(ProjectSearch::from(&*self.pick(&scope, Role::Whole)?));
         }
-        Ok(search(&projects, request).await?)
+        Ok(self.with_freshness(search(&projects, request).await?).await)
     }
 }
 

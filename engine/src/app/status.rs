@@ -1,9 +1,13 @@
 //! How far each project is behind its repositories.
 
 use chrono::Utc;
+use tokio_util::sync::CancellationToken;
 
 use super::App;
-use crate::model::{DeclaredProject, StageResult, StatusView};
+use super::freshness::freshness;
+use crate::config::Config;
+use crate::factory::StageFactory;
+use crate::model::{DeclaredProject, EventSink, Freshness, ProjectStatus, StageResult, StatusView};
 use crate::state::State;
 
 /// How far each declared project is behind its repositories, and what only the state knows.
@@ -11,6 +15,19 @@ pub async fn status(state: &dyn State, declared: &[DeclaredProject]) -> StageRes
     let mut view = state.status(declared, Utc::now()).await?;
     view.running = state.holder().await?;
     Ok(view)
+}
+
+/// How current each repository is whose work tree is on this machine, of the enabled projects of the file.
+pub async fn work_trees(config: &Config, state: &dyn State, status: &StatusView) -> Vec<Freshness> {
+    let factory = StageFactory::new(CancellationToken::new(), EventSink::none());
+    let is_local = |status: &&ProjectStatus| {
+        let declared = config.project(&status.project).filter(|project| project.enabled);
+        declared.is_some_and(|project| factory.local_source(config, project).is_some())
+    };
+    let of = status.projects.iter().filter(is_local).flat_map(|project| {
+        project.repositories.iter().map(|one| (project.project.clone(), one.repository.clone()))
+    });
+    freshness(state, &factory, config, &of.collect()).await
 }
 
 impl App {

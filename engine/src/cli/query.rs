@@ -13,6 +13,7 @@ use crate::search::{Answer, Mode, Request, Selection};
 use super::context::Context;
 use super::error::{CommandError, CommandResult};
 use super::exit::Exit;
+use super::output::escape;
 use super::projects::Projects;
 use super::render;
 use super::serving::Basis;
@@ -166,6 +167,11 @@ fn print(
         let notes =
             answer.notes.iter().map(|note| format!("{} {note}\n", context.out.error_style.advice("note:")));
         context.out.message(&notes.collect::<String>());
+        let lag = answer.repositories.iter().filter_map(|one| Some((one, one.lag()?)));
+        let lag = lag.map(|(one, lag)| {
+            format!("{} {}: {lag}\n", context.out.error_style.advice("note:"), escape(&one.repository))
+        });
+        context.out.message(&lag.collect::<String>());
     }
     Ok(())
 }

@@ -37,9 +37,9 @@ Examples:
 
 /// Runs the command.
 pub(super) async fn run(context: &Context, args: &StatusArgs) -> CommandResult {
-    let (state, projects) = match context.load_or_serving(&Need::enabled().only(&[]))? {
-        Basis::File(config) => (config.engine.state.clone(), config.declared()),
-        Basis::Daemon(serving) => (serving.state, serving.record.projects),
+    let (state, projects, config) = match context.load_or_serving(&Need::enabled().only(&[]))? {
+        Basis::File(config) => (config.engine.state.clone(), config.declared(), Some(config)),
+        Basis::Daemon(serving) => (serving.state, serving.record.projects, None),
     };
     let status = status(&state, &projects).await?;
     let exit = if args.check { check(&status) } else { Exit::Done };
@@ -47,6 +47,11 @@ pub(super) async fn run(context: &Context, args: &StatusArgs) -> CommandResult {
         context.out.json(&status)?;
     } else if !(args.check && context.quiet()) {
         context.out.data(&render::status::render(&status, &context.out.style))?;
+        if let Some(config) = config {
+            let state = factory::open_for_reading(&state).await?;
+            let fresh = app::work_trees(&config, &*state, &status).await;
+            context.out.data(&render::status::work_trees(&fresh, &context.out.style))?;
+        }
     }
     Ok(exit)
 }

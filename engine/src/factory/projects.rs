@@ -8,7 +8,7 @@ use crate::chunk::secrets::Scanner;
 use crate::config::{self, Config, Role};
 use crate::model::{BranchRef, PathMatcher, SecretsMode, StageError, StageResult};
 use crate::plan::{Basis, Selector};
-use crate::source::Selection;
+use crate::source::{Selection, Source};
 use crate::state::ProjectRow;
 use crate::sync::{Candidate, Project, ProjectFiles, ProjectSearch, ProjectStore};
 
@@ -53,6 +53,15 @@ impl StageFactory {
             selector: selector(config, project)?,
             chunkers: project.chunkers.iter().map(chunker).collect::<StageResult<_>>()?,
         })
+    }
+
+    /// The source of a project whose repositories are folders of this machine; `None` for any other.
+    pub fn local_source(&self, config: &Config, project: &config::Project) -> Option<Arc<dyn Source>> {
+        let stage = stage(config, &project.source).ok()?;
+        if !stage.settings.source()?.is_local() {
+            return None;
+        }
+        self.source(config, stage).ok()
     }
 
     fn project_store(&self, config: &Config, project: &config::Project) -> StageResult<ProjectStore> {

@@ -46,13 +46,7 @@ pub(super) async fn search(app: &App, args: SearchArgs) -> Answered {
             return Err(projects::never_indexed(&names));
         }
     }
-    let of: BTreeSet<(String, String)> = answer
-        .matches
-        .iter()
-        .map(|found| (found.text("project").to_owned(), found.text("repository").to_owned()))
-        .collect();
-    let freshness = app.freshness(&of).await;
-    Ok(found::render(&answer, &freshness, (offset, limit), args.max_tokens))
+    Ok(found::render(&answer, (offset, limit), args.max_tokens))
 }
 
 pub(super) async fn read(app: &App, args: ReadArgs) -> Answered {

@@ -6,12 +6,7 @@ use crate::model::Freshness;
 use crate::search::{Answer, Found};
 
 /// The matches that fit, and how to get the others. `shown`: how many were left out, and how many were asked for.
-pub(super) fn render(
-    answer: &Answer,
-    freshness: &[Freshness],
-    (offset, limit): (usize, usize),
-    max_tokens: Option<usize>,
-) -> String {
+pub(super) fn render(answer: &Answer, (offset, limit): (usize, usize), max_tokens: Option<usize>) -> String {
     let mut text = Budgeted::new(max_tokens);
     if answer.weak {
         text.push("Weak matches only: nothing that is indexed seems to answer this.\n\n");
@@ -24,7 +19,7 @@ pub(super) fn render(
     let mut cut = false;
     for found in asked {
         let rank = offset + shown + 1;
-        let head = head(rank, found, freshness);
+        let head = head(rank, found, &answer.repositories);
         let body = found.text("text");
         let (open, close) = fence(body, found.text("language"));
         if !text.push(&format!("{head}{open}{}\n{close}\n", body.trim_end_matches('\n'))) {

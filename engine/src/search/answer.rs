@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::model::Freshness;
 use crate::rank::Snippet;
 
 /// The matches of a search, best first.
@@ -13,6 +14,9 @@ pub struct Answer {
     /// True if even the best match is hardly better than one for a question without an answer.
     #[serde(default)]
     pub weak: bool,
+    /// How current the index of each repository with a match is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<Freshness>,
     /// What could not be searched, and why scores of matches may not be comparable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,

@@ -26,6 +26,11 @@ pub trait SourceConfig: AnyStageConfig {
     /// Builds the source. Asks nothing of a service yet.
     fn build(&self, context: SourceContext) -> StageResult<Arc<dyn Source>>;
 
+    /// True if repositories are folders of this machine: then a search compares them with what is indexed.
+    fn is_local(&self) -> bool {
+        false
+    }
+
     /// How the kind's host delivers webhooks, at `/webhooks/` and the value of `kind`; `None` if it
     /// does not.
     fn webhook() -> Option<&'static dyn Webhook>

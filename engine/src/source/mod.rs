@@ -161,6 +161,11 @@ pub trait Source: Send + Sync {
         Ok(None)
     }
 
+    /// How many tracked files of the repository's work tree differ from a commit; `None` if it has none.
+    async fn differing_files(&self, _repo: &RepoRef, _commit: GitSha) -> StageResult<Option<u64>> {
+        Ok(None)
+    }
+
     /// A permalink to lines (1-based, inclusive) of a file at a commit; empty where there is none.
     fn permalink(&self, repo: &RepoRef, commit: GitSha, path: &str, lines: (u32, u32)) -> String;
 }

@@ -3,7 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::model::{
-    MOST_COMMITS, Outcome, ProjectState, ProjectStatus, RepositoryState, StatusView, Target, TargetState,
+    Freshness, MOST_COMMITS, Outcome, ProjectState, ProjectStatus, RepositoryState, StatusView, Target,
+    TargetState,
 };
 
 use super::super::output::{Style, escape};
@@ -43,6 +44,16 @@ pub(crate) fn render(status: &StatusView, style: &Style) -> String {
         text.push_str(&format!("{label} {}\n", escape(problem)));
     }
     text
+}
+
+/// One line for each work tree with changes that are not indexed.
+pub(crate) fn work_trees(fresh: &[Freshness], style: &Style) -> String {
+    let changed = fresh.iter().filter(|one| one.differing_files.is_some_and(|count| count > 0));
+    let line = |one: &Freshness| {
+        let lag = one.lag().unwrap_or_default();
+        format!("{} {}: {lag}\n", style.warning("work tree:"), escape(&one.repository))
+    };
+    changed.map(line).collect()
 }
 
 fn render_project(project: &ProjectStatus, now: DateTime<Utc>, style: &Style) -> String {

@@ -16,6 +16,10 @@ impl SourceConfig for GitSettings {
         Ok(Arc::new(source.with_runtime(context.stage.runtime).with_cancel(context.stage.cancel)))
     }
 
+    fn is_local(&self) -> bool {
+        true
+    }
+
     fn check_owner(&self, _owner: &str) -> Result<(), Objection> {
         let hint = "name folders instead: repositories = [\"../handbook\"]";
         Err(Objection::new("kind `git` has no organizations", hint))

@@ -1,7 +1,7 @@
 //! Local Git repositories, bare or not, read from the object database.
 //!
 //! Nothing of the repository is executed: no hook, no filter, no configured command, and only the
-//! repository's own configuration file is read. Uncommitted changes do not exist here.
+//! repository's own configuration file is read. Uncommitted changes are counted, never read into the index.
 
 mod config;
 mod refs;
@@ -180,6 +180,10 @@ impl Source for GitSource {
         most: usize,
     ) -> StageResult<Option<Vec<PastCommit>>> {
         self.with_repository(repo, move |reader, stop| reader.history(head, most, stop).map(Some)).await
+    }
+
+    async fn differing_files(&self, repo: &RepoRef, commit: GitSha) -> StageResult<Option<u64>> {
+        self.with_repository(repo, move |reader, stop| reader.differing_files(commit, stop)).await
     }
 
     fn permalink(&self, repo: &RepoRef, commit: GitSha, path: &str, lines: (u32, u32)) -> String {

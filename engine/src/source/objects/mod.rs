@@ -10,6 +10,7 @@ mod open;
 mod outside;
 mod reading;
 mod tree;
+mod work_tree;
 
 pub(super) use open::{Access, Purpose, Reader};
 pub(super) use reading::{blocking, with_reader};
