@@ -130,21 +130,31 @@ fn an_invalid_file_does_not_start() {
 
 #[test]
 #[cfg(unix)]
-fn systemd_is_told_when_it_is_ready_and_when_it_stops() {
+fn systemd_is_told_when_it_is_ready_alive_and_when_it_stops() {
     let local = local();
     let path = local.world.path("notify.sock");
     let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
     socket.set_read_timeout(Some(std::time::Duration::from_secs(60))).expect("a time-out");
     let Local { world, repo } = local;
     let world = world.env("NOTIFY_SOCKET", path.to_str().expect("UTF-8"));
+    let world = world.env("WATCHDOG_USEC", "200000");
     let mut buffer = [0; 64];
     let mut next = || {
         let n = socket.recv(&mut buffer).expect("a datagram");
-        String::from_utf8_lossy(&buffer[..n]).into_owned()
+        String::from_utf8_lossy(&buffer[..n]).trim_end().to_owned()
     };
     let daemon = Daemon::start(&world);
     assert_eq!(next(), "READY=1");
+    for _ in 0..3 {
+        assert_eq!(next(), "WATCHDOG=1");
+    }
     daemon.stop().exits(0);
-    assert_eq!(next(), "STOPPING=1");
+    let last = loop {
+        match next().as_str() {
+            "WATCHDOG=1" => {}
+            other => break other.to_owned(),
+        }
+    };
+    assert_eq!(last, "STOPPING=1");
     drop(repo);
 }

@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::App;
 use super::error::{ApiError, ApiResult, ErrorBody};
 use super::extract::{Id, Params};
-use crate::daemon::{Feed, RunQuery, RunView, Told};
+use crate::daemon::{Feed, FeedItem, RunQuery, RunView};
 
 /// Which runs.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -92,12 +92,12 @@ pub(super) async fn events(
 fn told(feed: Feed) -> impl Stream<Item = Event> + Send {
     stream::unfold(feed, |mut feed| async move {
         let event = match feed.next().await? {
-            Told::Event(number, event) => {
+            FeedItem::Event(number, event) => {
                 let event = json!(&*event);
                 let name = event.get("event").and_then(|name| name.as_str()).unwrap_or("event").to_owned();
                 Event::default().id(number.to_string()).event(name).data(event.to_string())
             }
-            Told::Missed(n) => Event::default().event("missed").data(n.to_string()),
+            FeedItem::Missed(n) => Event::default().event("missed").data(n.to_string()),
         };
         Some((event, feed))
     })

@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::model::EventSink;
 
 use super::output::{Output, Style, escape};
-use super::render::progress::Tally;
+use super::render::progress::ProgressTotals;
 
 /// Interval between updates of the live view.
 const TICK: Duration = Duration::from_millis(100);
@@ -49,7 +49,7 @@ impl Progress {
     /// Starts to show a run.
     pub(super) fn show(&self, display: Display) -> Shown {
         let started = Instant::now();
-        let tally = Arc::new(Mutex::new(Tally::default()));
+        let tally = Arc::new(Mutex::new(ProgressTotals::default()));
         let bar = (display == Display::Live).then(|| self.live(&tally, started));
         let sink = match display {
             Display::Nothing => EventSink::none(),
@@ -77,7 +77,7 @@ impl Progress {
         self.bars.suspend(|| self.out.message(&format!("{}\n", escape(line))));
     }
 
-    fn live(&self, tally: &Arc<Mutex<Tally>>, started: Instant) -> ProgressBar {
+    fn live(&self, tally: &Arc<Mutex<ProgressTotals>>, started: Instant) -> ProgressBar {
         let (tally, style): (_, Style) = (tally.clone(), self.out.error_style.clone());
         let view = move |_: &indicatif::ProgressState, writer: &mut dyn fmt::Write| {
             let at = started.elapsed().as_secs_f64();

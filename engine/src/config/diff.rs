@@ -162,7 +162,7 @@ fn process(old: &Config, new: &Config, out: &mut ConfigDiff) {
     compare("engine.retries", a.retries != b.retries, false);
     compare("engine.max_file_bytes", a.max_file_bytes != b.max_file_bytes, false);
     compare("engine.max_delete_ratio", a.max_delete_ratio.to_bits() != b.max_delete_ratio.to_bits(), false);
-    let ratio = |engine: &super::Engine| engine.max_new_texts_ratio.to_bits();
+    let ratio = |engine: &super::EngineSettings| engine.max_new_texts_ratio.to_bits();
     compare("engine.max_new_texts_ratio", ratio(a) != ratio(b), false);
     compare("engine.limits", a.limits != b.limits, false);
     compare("engine.prune", a.prune != b.prune, false);

@@ -18,7 +18,7 @@ use super::problems::{Problems, line_of};
 use super::raw::RawEngine;
 use super::stages::Stages;
 use super::values::is_name;
-use super::{Config, Engine, projects};
+use super::{Config, EngineSettings, projects};
 use crate::chunk::component::default_compiled_cache;
 use crate::chunk::secrets::SecretRules;
 use crate::model::register_secrets;
@@ -299,7 +299,7 @@ fn read_engine(
     mut table: Table<'_>,
     around: Surroundings<'_>,
     problems: &mut Vec<Problem>,
-) -> Option<Engine> {
+) -> Option<EngineSettings> {
     let folder = around.folder;
     let raw: RawEngine = table.read(&Shape::of::<RawEngine>(), problems)?;
     problems.append(&mut table.unresolved);
@@ -354,7 +354,7 @@ fn read_engine(
     if state == cache || state == cache.join("cache.db") {
         table.flag(problems, "state", "this is the vector cache's file", "give the ledger a file of its own");
     }
-    Some(Engine {
+    Some(EngineSettings {
         state,
         cache,
         compiled_cache: match &raw.compiled_cache {

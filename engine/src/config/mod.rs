@@ -50,7 +50,7 @@ pub struct Config {
     /// The file it was read from.
     pub path: PathBuf,
     /// `[engine]`.
-    pub engine: Engine,
+    pub engine: EngineSettings,
     /// The stages that enabled or selected projects use, in the order of the file. If projects are
     /// selected by name, this includes the stages of other projects that lack no variable or file,
     /// and stores that no project uses.
@@ -96,7 +96,7 @@ impl Config {
 
 /// `[engine]`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Engine {
+pub struct EngineSettings {
     /// The path of the ledger.
     pub state: PathBuf,
     /// The folder of the vector cache.

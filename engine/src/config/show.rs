@@ -2,7 +2,7 @@
 
 use toml::Value;
 
-use super::{Config, Engine, Project, Stage};
+use super::{Config, EngineSettings, Project, Stage};
 use crate::chunk::secrets::SecretRules;
 use crate::model::{BranchRef, Secret};
 use crate::settings::quoted;
@@ -84,7 +84,7 @@ impl Lines {
     }
 }
 
-fn engine(out: &mut Lines, engine: &Engine) {
+fn engine(out: &mut Lines, engine: &EngineSettings) {
     out.header("engine");
     out.path("state", &engine.state);
     out.path("cache", &engine.cache);

@@ -120,6 +120,7 @@ impl Dispatcher {
         self.orphans_due(&base, Trigger::Start, all.into_iter().collect(), false);
         self.start_reload(Cause::Start, None);
         let cancel = self.shared.cancel.clone();
+        let mut watchdog = systemd::Watchdog::start();
         while !cancel.is_cancelled() {
             self.publish(false);
             let next_tick = self.next_tick();
@@ -129,6 +130,7 @@ impl Dispatcher {
                 Some(ended) = self.runs.join_next() => self.ended(ended.ok()),
                 Some(built) = self.reload.building.join_next() => self.built(built.ok()),
                 () = tokio::time::sleep_until(next_tick) => self.tick(),
+                () = watchdog.due() => systemd::notify(systemd::ServiceState::Alive),
             }
         }
         self.drain().await;
@@ -441,7 +443,7 @@ impl Dispatcher {
 
     /// Stops accepting work and waits for the current batches, at most for the grace period.
     async fn drain(mut self) {
-        systemd::notify("STOPPING=1");
+        systemd::notify(systemd::ServiceState::Stopping);
         self.inbox.close();
         self.publish(true);
         let end = Instant::now() + GRACE + Duration::from_secs(5);

@@ -49,7 +49,7 @@ pub struct Feed {
 
 /// An item of a [`Feed`].
 #[derive(Debug, Clone)]
-pub enum Told {
+pub enum FeedItem {
     /// An event and its number in the run.
     Event(u64, Arc<Event>),
     /// The number of events that were dropped because the reader was too slow.
@@ -180,19 +180,19 @@ impl Inner {
 
 impl Feed {
     /// Waits for the next item. `None`: the run has ended and every item was returned.
-    pub async fn next(&mut self) -> Option<Told> {
+    pub async fn next(&mut self) -> Option<FeedItem> {
         loop {
             {
                 let ring = self.inner.lock();
                 if self.next < ring.first {
                     let missed = ring.first - self.next;
                     self.next = ring.first;
-                    return Some(Told::Missed(missed));
+                    return Some(FeedItem::Missed(missed));
                 }
                 let at = usize::try_from(self.next - ring.first).unwrap_or(usize::MAX);
                 if let Some(event) = ring.events.get(at) {
                     self.next += 1;
-                    return Some(Told::Event(self.next - 1, Arc::clone(event)));
+                    return Some(FeedItem::Event(self.next - 1, Arc::clone(event)));
                 }
                 if ring.ended {
                     return None;
@@ -221,7 +221,7 @@ mod tests {
         feeds.shared(&Event::Note { project: "other".into(), message: String::new() });
         feeds.end("1");
         let mut told = Vec::new();
-        while let Some(Told::Event(number, _)) = feed.next().await {
+        while let Some(FeedItem::Event(number, _)) = feed.next().await {
             told.push(number);
         }
         assert_eq!(told, [0, 1]);
@@ -239,7 +239,7 @@ mod tests {
         feeds.put("1", note(0));
         feeds.show(&shown(&["1"]));
         assert!(two.next().await.is_none(), "given up");
-        assert!(matches!(one.next().await, Some(Told::Event(0, _))));
+        assert!(matches!(one.next().await, Some(FeedItem::Event(0, _))));
         feeds.end("1");
         feeds.show(&shown(&["1"]));
         assert!(one.next().await.is_none());
@@ -254,8 +254,8 @@ mod tests {
         for n in 0..MAX_EVENTS + 7 {
             feeds.put("1", note(n));
         }
-        assert!(matches!(feed.next().await, Some(Told::Missed(7))));
-        assert!(matches!(feed.next().await, Some(Told::Event(7, _))));
+        assert!(matches!(feed.next().await, Some(FeedItem::Missed(7))));
+        assert!(matches!(feed.next().await, Some(FeedItem::Event(7, _))));
         feeds.end("1");
         for n in 0..MAX_ENDED_RUNS {
             let run = format!("later-{n}");

@@ -51,7 +51,7 @@ use shared::Shared;
 pub use crate::config::{Webhook, WebhookEvent, webhooks};
 pub use crate::plan::Plan;
 pub use crate::state::RunQuery;
-pub use feed::{Feed, Told};
+pub use feed::{Feed, FeedItem};
 pub use handle::{Handle, RunPage, RunView};
 pub use message::{Accepted, Cause, Refusal, ReloadOutcome};
 pub use pending::Trigger;
@@ -110,7 +110,7 @@ impl Daemon {
             let counting = behind::count(handle.clone(), cancel.clone());
             let signals = shutdown::forward_hangups(hangups, handle, cancel);
             let work = async {
-                systemd::notify("READY=1");
+                systemd::notify(systemd::ServiceState::Ready);
                 dispatcher.run().await;
             };
             // The other tasks end with the token; only the dispatcher has work to finish.

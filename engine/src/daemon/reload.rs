@@ -114,7 +114,7 @@ impl Reload {
             *due = Instant::now() + RETRY_REFUSED;
         }
         if cause.is_asked_for() {
-            systemd::notify("RELOADING=1");
+            systemd::notify(systemd::ServiceState::Reloading);
         }
         let (generation, need) = (Arc::clone(generation), need.clone());
         self.building.spawn_blocking(move || generation.next(&need));
@@ -164,7 +164,7 @@ impl Reload {
     /// Replies to waiting callers. `Some`: a reload was requested meanwhile, for this cause.
     pub(super) fn reply(&mut self, reloaded: &Reloaded) -> Option<Cause> {
         if reloaded.asked_for {
-            systemd::notify("READY=1");
+            systemd::notify(systemd::ServiceState::Ready);
         }
         for waiter in self.waiters.drain(..) {
             drop(waiter.send(reloaded.outcome.clone()));

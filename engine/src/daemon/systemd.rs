@@ -1,31 +1,72 @@
-//! Notifies systemd of state changes: one datagram to the socket in `NOTIFY_SOCKET`, or nothing if
-//! that is not set.
+//! Notifies systemd of state changes and signs of life, if it started the daemon and asked for them.
 
-/// Sends a state such as `READY=1`.
-pub(super) fn notify(state: &str) {
-    #[cfg(unix)]
-    if let Some(socket) = std::env::var_os("NOTIFY_SOCKET")
-        && let Err(error) = send(&socket, state)
-    {
-        tracing::warn!(%error, "cannot notify systemd");
+use std::time::Duration;
+
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+/// What systemd is told.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ServiceState {
+    /// The daemon serves, after its start or a reload.
+    Ready,
+    /// The file is read again.
+    Reloading,
+    /// No more work is accepted.
+    Stopping,
+    /// The dispatcher is at work.
+    Alive,
+}
+
+/// Sends a state to the socket in `NOTIFY_SOCKET`; does nothing if that is not set.
+#[cfg(unix)]
+pub(super) fn notify(state: ServiceState) {
+    use sd_notify::NotifyState;
+
+    let sent = match state {
+        ServiceState::Ready => sd_notify::notify(&[NotifyState::Ready]),
+        // `Type=notify-reload` wants the time with it.
+        ServiceState::Reloading => NotifyState::monotonic_usec_now()
+            .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
+        ServiceState::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
+        ServiceState::Alive => sd_notify::notify(&[NotifyState::Watchdog]),
+    };
+    if let Err(error) = sent {
+        tracing::warn!(%error, ?state, "cannot notify systemd");
     }
-    #[cfg(not(unix))]
-    let _ = state;
+}
+
+#[cfg(not(unix))]
+pub(super) fn notify(_state: ServiceState) {}
+
+/// When the next sign of life is due: twice in each period of `WatchdogSec`.
+pub(super) struct Watchdog(Option<Interval>);
+
+impl Watchdog {
+    pub(super) fn start() -> Self {
+        Self(period().filter(|period| !period.is_zero()).map(|period| {
+            let mut due = interval(period / 2);
+            due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            due
+        }))
+    }
+
+    /// Waits until a sign of life is due; for ever if none is asked for.
+    pub(super) async fn due(&mut self) {
+        match &mut self.0 {
+            Some(due) => {
+                due.tick().await;
+            }
+            None => std::future::pending().await,
+        }
+    }
 }
 
 #[cfg(unix)]
-fn send(socket: &std::ffi::OsStr, state: &str) -> std::io::Result<()> {
-    use std::os::unix::ffi::OsStrExt;
-    use std::os::unix::net::{SocketAddr, UnixDatagram};
+fn period() -> Option<Duration> {
+    sd_notify::watchdog_enabled()
+}
 
-    let datagram = UnixDatagram::unbound()?;
-    let address = match socket.as_bytes() {
-        #[cfg(target_os = "linux")]
-        [b'@', name @ ..] => {
-            use std::os::linux::net::SocketAddrExt;
-            SocketAddr::from_abstract_name(name)?
-        }
-        _ => SocketAddr::from_pathname(socket)?,
-    };
-    datagram.send_to_addr(state.as_bytes(), &address).map(drop)
+#[cfg(not(unix))]
+fn period() -> Option<Duration> {
+    None
 }

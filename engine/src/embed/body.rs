@@ -24,7 +24,7 @@ pub(super) struct Request<'a> {
 
 /// A well-formed answer: a vector for each input, in the inputs' order, all of one length.
 #[derive(Debug, PartialEq)]
-pub struct Answer {
+pub struct EmbeddingResponse {
     /// One for each input.
     pub vectors: Vec<Vector>,
     /// Tokens as the service counted them, where it says so.
@@ -80,7 +80,7 @@ impl<'de> Deserialize<'de> for Components {
 }
 
 /// Reads an answer to a request of `inputs` texts, or says what is wrong with it.
-pub fn read_answer(body: &[u8], inputs: usize) -> Result<Answer, String> {
+pub fn read_answer(body: &[u8], inputs: usize) -> Result<EmbeddingResponse, String> {
     let RawAnswer { data, usage } = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     if data.len() != inputs {
         return Err(format!("{} vectors for {inputs} texts", data.len()));
@@ -99,7 +99,7 @@ pub fn read_answer(body: &[u8], inputs: usize) -> Result<Answer, String> {
     // As many as places, and none twice: all are there.
     let vectors = vectors.into_iter().flatten().collect();
     let tokens = usage.and_then(|usage| usage.prompt_tokens.or(usage.total_tokens)).filter(|&n| n > 0);
-    Ok(Answer { vectors, tokens })
+    Ok(EmbeddingResponse { vectors, tokens })
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use async_trait::async_trait;
 use crate::model::{Fingerprint, StageError, StageResult, Vector};
 
 pub use batcher::EmbedQueue;
-pub use body::{Answer, read_answer};
+pub use body::{EmbeddingResponse, read_answer};
 pub use config::EmbedderConfig;
 pub use embedded::Embedded;
 #[cfg(any(test, fuzzing))]

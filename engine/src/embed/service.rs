@@ -10,7 +10,7 @@ use reqwest::header::HeaderMap;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::body::{Answer, Request, read_answer};
+use super::body::{EmbeddingResponse, Request, read_answer};
 use super::classify::{self, Adjustment, Endpoint};
 use super::{EmbedLimits, Embedder, Embeddings, tokens};
 use crate::model::{ErrorKind, EventSink, Fingerprint, ServiceKind, StageError, StageResult};
@@ -77,7 +77,7 @@ pub struct ServiceEmbedder {
 
 /// An answer that the embedder acts on.
 enum Reply {
-    Embedded(Answer),
+    Embedded(EmbeddingResponse),
     /// The service refuses `encoding_format`.
     NoEncoding(StageError),
 }

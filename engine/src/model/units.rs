@@ -7,7 +7,7 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A number of bytes, written as an integer or as text with a unit (`B`, `KB`, `KiB`, … `GiB`).
+/// A number of bytes, written as an integer or as text with a unit (`B`, `KB`, `KiB`, … `EiB`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(pub u64);
 
@@ -18,29 +18,15 @@ impl ByteSize {
     }
 }
 
-const BYTE_UNITS: [(&str, u64); 8] = [
-    ("b", 1),
-    ("kb", 1000),
-    ("mb", 1_000_000),
-    ("gb", 1_000_000_000),
-    ("kib", 1 << 10),
-    ("mib", 1 << 20),
-    ("gib", 1 << 30),
-    ("", 1),
-];
-
 impl FromStr for ByteSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (number, unit) = split_number(text);
-        let factor =
-            BYTE_UNITS.iter().find(|(name, _)| unit.eq_ignore_ascii_case(name)).map(|(_, factor)| *factor);
-        match (number.parse::<u64>(), factor) {
-            (Ok(n), Some(factor)) => {
-                n.checked_mul(factor).map(Self).ok_or_else(|| format!("`{text}` is too large a size"))
-            }
-            _ => Err(format!("`{text}` is not a size; write it like \"512 KiB\" or \"2 MiB\"")),
+        match text.trim().parse::<bytesize::ByteSize>() {
+            // What a size cannot hold, the parser makes the largest one.
+            Ok(size) if size.0 == u64::MAX => Err(format!("`{text}` is too large a size")),
+            Ok(size) => Ok(Self(size.0)),
+            Err(_) => Err(format!("`{text}` is not a size; write it like \"512 KiB\" or \"2 MiB\"")),
         }
     }
 }
@@ -56,7 +42,7 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// A duration, written as text with a unit: `"500ms"`, `"2s"`, `"5m"`, `"1h"`.
+/// A duration in whole milliseconds, written as text with units: `"500ms"`, `"2s"`, `"1h 30m"`, `"90 days"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HumanDuration(pub Duration);
 
@@ -64,19 +50,12 @@ impl FromStr for HumanDuration {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (number, unit) = split_number(text);
-        let bad =
-            || format!("`{text}` is not a duration; write it like \"500ms\", \"2s\", \"5m\" or \"90 days\"");
-        let n: u64 = number.parse().map_err(|_| bad())?;
-        let millis = match unit.to_ascii_lowercase().as_str() {
-            "ms" => Some(n),
-            "s" => n.checked_mul(1000),
-            "m" => n.checked_mul(60_000),
-            "h" => n.checked_mul(3_600_000),
-            "d" | "day" | "days" => n.checked_mul(86_400_000),
-            _ => None,
-        };
-        millis.map(|ms| Self(Duration::from_millis(ms))).ok_or_else(bad)
+        // Units have one case for people: `5M` is five minutes, not five months.
+        let read = humantime::parse_duration(&text.trim().to_ascii_lowercase()).ok();
+        let whole = read.filter(|duration| duration.subsec_nanos().is_multiple_of(1_000_000));
+        whole.map(Self).ok_or_else(|| {
+            format!("`{text}` is not a duration; write it like \"500ms\", \"2s\", \"5m\" or \"90 days\"")
+        })
     }
 }
 
@@ -106,12 +85,6 @@ impl Serialize for HumanDuration {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
-}
-
-fn split_number(text: &str) -> (&str, &str) {
-    let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    (&text[..end], text[end..].trim())
 }
 
 impl<'de> Deserialize<'de> for ByteSize {
@@ -152,7 +125,7 @@ impl JsonSchema for ByteSize {
             "description": "A size: a number of bytes, or text such as \"512 KiB\" or \"2 MiB\".",
             "anyOf": [
                 { "type": "integer", "minimum": 0 },
-                { "type": "string", "pattern": "^\\s*[0-9]+\\s*([KkMmGg]?[Ii]?[Bb])?\\s*$" }
+                { "type": "string", "pattern": "^\\s*[0-9]+(\\.[0-9]+)?\\s*([KkMmGgTtPpEe]?[Ii]?[Bb]?)\\s*$" }
             ]
         })
     }
@@ -166,7 +139,7 @@ impl JsonSchema for HumanDuration {
         json_schema!({
             "description": "A duration with a unit: \"500ms\", \"2s\", \"5m\", \"1h\", \"90 days\".",
             "type": "string",
-            "pattern": "^\\s*[0-9]+\\s*([Mm][Ss]|[SsMmHhDd]|[Dd][Aa][Yy][Ss]?)\\s*$"
+            "pattern": "^\\s*([0-9]+\\s*[A-Za-z]+\\s*)+$"
         })
     }
 }
@@ -182,11 +155,12 @@ mod tests {
             ("4gib", 4 << 30, "4 GiB"),
             ("1000", 1000, "1000 B"),
             ("1 KB", 1000, "1000 B"),
+            ("1.5 MiB", 3 << 19, "1536 KiB"),
         ] {
             let size: ByteSize = text.parse().expect(text);
             assert_eq!((size.0, size.to_string().as_str()), (bytes, shown));
         }
-        for bad in ["", "MiB", "-1", "1.5 MiB", "1 XB", "99999999999 GiB"] {
+        for bad in ["", "MiB", "-1", "1 XB", "99999999999 GiB"] {
             assert!(bad.parse::<ByteSize>().is_err(), "{bad:?}");
         }
     }
@@ -198,7 +172,9 @@ mod tests {
             assert_eq!(read, HumanDuration(Duration::from_millis(ms)));
             assert_eq!(read.to_string(), text.replace(' ', ""));
         }
-        for bad in ["", "2", "s", "1.5s", "1w", "day"] {
+        let long: HumanDuration = "1H 30m".parse().expect("a duration");
+        assert_eq!((long.0.as_secs(), long.to_string().as_str()), (5400, "90m"));
+        for bad in ["", "2", "s", "1.5s", "day", "7 ns", "99999999999999999999s"] {
             assert!(bad.parse::<HumanDuration>().is_err(), "{bad:?}");
         }
     }

@@ -15,10 +15,10 @@ const SPARE: usize = 4;
 static POOL: Pool = Pool::new();
 
 #[derive(Debug)]
-struct Pool(Mutex<State>);
+struct Pool(Mutex<PoolState>);
 
 #[derive(Debug)]
-struct State {
+struct PoolState {
     in_use: usize,
     kept: Vec<Vec<u8>>,
 }
@@ -42,7 +42,7 @@ impl Buffer {
 
 impl Pool {
     const fn new() -> Self {
-        Self(Mutex::new(State { in_use: 0, kept: Vec::new() }))
+        Self(Mutex::new(PoolState { in_use: 0, kept: Vec::new() }))
     }
 
     fn take(&'static self) -> Buffer {

@@ -49,12 +49,12 @@ impl Budget {
 #[derive(Debug)]
 pub struct Limiter {
     most: usize,
-    state: Mutex<State>,
+    state: Mutex<LimiterState>,
     freed: Notify,
 }
 
 #[derive(Debug)]
-struct State {
+struct LimiterState {
     allowed: usize,
     in_flight: usize,
     good_since_change: usize,
@@ -87,7 +87,7 @@ impl Limiter {
         let most = calls.max(1);
         Arc::new(Self {
             most,
-            state: Mutex::new(State {
+            state: Mutex::new(LimiterState {
                 allowed: most,
                 in_flight: 0,
                 good_since_change: 0,
@@ -155,7 +155,7 @@ impl Limiter {
         self.lock().allowed
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, LimiterState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,7 +6,7 @@ use super::surroundings::Surroundings;
 
 /// Why a reference was not replaced.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum SubstitutionFault {
     /// The syntax is wrong, which is always a problem.
     Malformed { message: String, hint: String },
     /// The variable or file is missing, which is a problem only if the value is used.
@@ -25,7 +25,10 @@ pub(super) struct Expanded<'t> {
 
 /// Replaces the references in a text. A `$` that starts none stays. Inserted values are not
 /// expanded again.
-pub(super) fn expand<'t>(text: &'t str, around: Surroundings<'_>) -> Result<Expanded<'t>, Vec<Fault>> {
+pub(super) fn expand<'t>(
+    text: &'t str,
+    around: Surroundings<'_>,
+) -> Result<Expanded<'t>, Vec<SubstitutionFault>> {
     if !text.contains('$') {
         return Ok(Expanded { text: Cow::Borrowed(text), values: Vec::new() });
     }
@@ -41,7 +44,7 @@ pub(super) fn expand<'t>(text: &'t str, around: Surroundings<'_>) -> Result<Expa
             rest = after;
         } else if let Some(after) = rest.strip_prefix('{') {
             let Some(close) = after.find('}') else {
-                faults.push(Fault::Malformed {
+                faults.push(SubstitutionFault::Malformed {
                     message: "`${` without a closing `}`".into(),
                     hint: "write `${NAME}`, `${file:PATH}`, or `$$` for a dollar".into(),
                 });
@@ -63,22 +66,22 @@ pub(super) fn expand<'t>(text: &'t str, around: Surroundings<'_>) -> Result<Expa
     if faults.is_empty() { Ok(Expanded { text: Cow::Owned(out), values }) } else { Err(faults) }
 }
 
-fn reference(name: &str, around: Surroundings<'_>) -> Result<String, Fault> {
+fn reference(name: &str, around: Surroundings<'_>) -> Result<String, SubstitutionFault> {
     if let Some(path) = name.strip_prefix("file:") {
-        return if around.resolve { content(path, around) } else { Err(Fault::Left) };
+        return if around.resolve { content(path, around) } else { Err(SubstitutionFault::Left) };
     }
     let well_formed = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if !well_formed {
-        return Err(Fault::Malformed {
+        return Err(SubstitutionFault::Malformed {
             message: format!("`${{{name}}}` is not a valid environment variable name"),
             hint: "names are made of letters, digits and `_`; write `$$` for a dollar".into(),
         });
     }
     if !around.resolve {
-        return Err(Fault::Left);
+        return Err(SubstitutionFault::Left);
     }
-    let missing = |what| Fault::Missing {
+    let missing = |what| SubstitutionFault::Missing {
         message: format!("the environment variable `{name}` is {what}"),
         hint: format!("set it: `export {name}=…`"),
     };
@@ -92,8 +95,8 @@ fn reference(name: &str, around: Surroundings<'_>) -> Result<String, Fault> {
 
 /// A file's text without a byte order mark and without the final line end, which editors and `echo`
 /// add.
-fn content(path: &str, around: Surroundings<'_>) -> Result<String, Fault> {
-    let missing = |(why, hint): (String, String)| Fault::Missing {
+fn content(path: &str, around: Surroundings<'_>) -> Result<String, SubstitutionFault> {
+    let missing = |(why, hint): (String, String)| SubstitutionFault::Missing {
         message: format!("cannot read the file `{path}`: {why}"),
         hint,
     };
@@ -122,7 +125,7 @@ mod tests {
         }
     }
 
-    fn expanded(text: &str, folder: &Path, resolve: bool) -> Result<String, Vec<Fault>> {
+    fn expanded(text: &str, folder: &Path, resolve: bool) -> Result<String, Vec<SubstitutionFault>> {
         let secrets = SecretFolders::new(folder, &[], &env);
         let found = Found::default();
         let around =
@@ -156,9 +159,9 @@ mod tests {
                 .expect_err(text)
                 .into_iter()
                 .map(|fault| match fault {
-                    Fault::Malformed { message, .. } => format!("malformed: {message}"),
-                    Fault::Missing { message, .. } => format!("missing: {message}"),
-                    Fault::Left => "left".to_owned(),
+                    SubstitutionFault::Malformed { message, .. } => format!("malformed: {message}"),
+                    SubstitutionFault::Missing { message, .. } => format!("missing: {message}"),
+                    SubstitutionFault::Left => "left".to_owned(),
                 })
                 .collect::<Vec<_>>()
                 .join("; ")

@@ -12,7 +12,7 @@ use super::explain::{explain, is_missing_field};
 use super::problem::Problem;
 use super::secret_values::{defect, of_url, of_webhook, too_short, trimmed};
 use super::shape::{Shape, quoted};
-use super::substitute::{Fault, expand};
+use super::substitute::{SubstitutionFault, expand};
 use super::surroundings::{Found, Surroundings};
 
 /// A value in which references were replaced.
@@ -108,13 +108,13 @@ impl<'i> Table<'i> {
                     for fault in faults {
                         let path = format!("{}.{path}", self.path);
                         match fault {
-                            Fault::Malformed { message, hint } => {
+                            SubstitutionFault::Malformed { message, hint } => {
                                 problems.push(Problem::at(path, span.clone(), message).hint(hint));
                             }
-                            Fault::Missing { message, hint } => {
+                            SubstitutionFault::Missing { message, hint } => {
                                 self.unresolved.push(Problem::at(path, span.clone(), message).hint(hint));
                             }
-                            Fault::Left => self.left = true,
+                            SubstitutionFault::Left => self.left = true,
                         }
                     }
                 }

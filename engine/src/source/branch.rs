@@ -7,7 +7,7 @@ use super::Head;
 
 /// How a name is looked up.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Wanted<'a> {
+pub(super) enum NamedRef<'a> {
     /// A full reference: `refs/heads/main`, `refs/tags/v1`, `refs/remotes/origin/main`.
     Reference(&'a str),
     /// A branch of this name, or else a tag.
@@ -15,8 +15,8 @@ pub(super) enum Wanted<'a> {
 }
 
 /// Reads a name.
-pub(super) fn wanted(name: &str) -> Wanted<'_> {
-    if name.starts_with("refs/") { Wanted::Reference(name) } else { Wanted::BranchOrTag(name) }
+pub(super) fn wanted(name: &str) -> NamedRef<'_> {
+    if name.starts_with("refs/") { NamedRef::Reference(name) } else { NamedRef::BranchOrTag(name) }
 }
 
 /// The outcome for a name under which nothing is found: an error where the name shows the mistake.
@@ -46,9 +46,9 @@ mod tests {
 
     #[test]
     fn names_are_looked_up_as_what_they_are() {
-        assert_eq!(wanted("main"), Wanted::BranchOrTag("main"));
-        assert_eq!(wanted("feature/refs/x"), Wanted::BranchOrTag("feature/refs/x"));
-        assert_eq!(wanted("refs/tags/v1"), Wanted::Reference("refs/tags/v1"));
+        assert_eq!(wanted("main"), NamedRef::BranchOrTag("main"));
+        assert_eq!(wanted("feature/refs/x"), NamedRef::BranchOrTag("feature/refs/x"));
+        assert_eq!(wanted("refs/tags/v1"), NamedRef::Reference("refs/tags/v1"));
     }
 
     #[test]

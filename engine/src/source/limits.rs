@@ -42,7 +42,7 @@ impl Default for Limits {
 
 /// Counts what a walk has found, entry by entry, before the entry is kept.
 #[derive(Debug, Clone)]
-pub(super) struct Tally<'a> {
+pub(super) struct TreeTotals<'a> {
     limits: &'a Limits,
     stage: &'a str,
     /// The repository, for messages.
@@ -52,7 +52,7 @@ pub(super) struct Tally<'a> {
     path_bytes: usize,
 }
 
-impl<'a> Tally<'a> {
+impl<'a> TreeTotals<'a> {
     pub(super) fn new(limits: &'a Limits, stage: &'a str, repo: &'a str) -> Self {
         Self { limits, stage, repo, files: 0, folders: 0, path_bytes: 0 }
     }
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn each_bound_is_counted_and_named() {
         let limits = small();
-        let mut tally = Tally::new(&limits, "git", "r");
+        let mut tally = TreeTotals::new(&limits, "git", "r");
         for path in ["a", "b/c", "0123456789"] {
             tally.file(path.as_bytes()).expect("within the bounds");
             tally.folder(path.as_bytes()).expect("within the bounds");
@@ -170,7 +170,7 @@ mod tests {
         assert!(error.kind.is_item());
         assert!(hint_of(&error).contains("`files` in [engine.limits]"));
         assert!(hint_of(&tally.folder(b"d").expect_err("the fourth")).contains("`files`"));
-        let mut tally = Tally::new(&limits, "git", "r");
+        let mut tally = TreeTotals::new(&limits, "git", "r");
         let error = tally.file(b"0123456789a").expect_err("too long");
         assert!(hint_of(&error).contains("`path_bytes`"), "{error}");
         tally.depth(2).expect("within the bound");
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn the_bytes_of_all_paths_are_bounded_together() {
         let limits = Limits { files: 2, path_bytes: 1000, ..Limits::default() };
-        let mut tally = Tally::new(&limits, "git", "r");
+        let mut tally = TreeTotals::new(&limits, "git", "r");
         tally.folder(&[b'a'; 128]).expect("within the bounds");
         tally.file(&[b'a'; 128]).expect("within the bounds");
         let error = tally.file(b"a").expect_err("one byte more");

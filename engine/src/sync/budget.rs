@@ -48,13 +48,13 @@ impl Default for Bounds {
 pub(crate) struct Budget {
     capacity: usize,
     most: usize,
-    state: Mutex<State>,
+    state: Mutex<BudgetState>,
     freed: Notify,
     owners: AtomicU64,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct BudgetState {
     used: usize,
     by_owner: HashMap<u64, usize>,
 }
@@ -77,7 +77,7 @@ impl Budget {
         Share { budget: Arc::clone(self), owner, turn: tokio::sync::Mutex::new(()) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, BudgetState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -26,7 +26,7 @@ pub(super) fn answer(
     caller: &Caller,
     leftovers: &UnboundedSender<Incoming>,
     request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<Answer>, Infallible>> + use<> {
+) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + use<> {
     let exchange = caller.exchange();
     // A client that waits for `100 Continue` sends no body after a refusal.
     let waits = request.headers().contains_key(header::EXPECT);
@@ -35,7 +35,7 @@ pub(super) fn answer(
     request.extensions_mut().insert(caller.clone());
     async move {
         let response = router.call(request).await?;
-        Ok(response.map(|body| Answer { body, _exchange: exchange }))
+        Ok(response.map(|body| ResponseBody { body, _exchange: exchange }))
     }
 }
 
@@ -94,12 +94,12 @@ impl Drop for Received {
 }
 
 /// The body of an answer. The exchange ends when it is sent or given up.
-pub(super) struct Answer {
+pub(super) struct ResponseBody {
     body: Body,
     _exchange: Exchange,
 }
 
-impl HttpBody for Answer {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -19,7 +19,7 @@ const ESTIMATE_AFTER: (f64, u64) = (2.0, 20);
 
 /// The progress of a run.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct ProgressTotals {
     /// By phase.
     counters: HashMap<Phase, Counter>,
     waiting: BTreeMap<String, Wait>,
@@ -42,7 +42,7 @@ struct Wait {
     reason: String,
 }
 
-impl Tally {
+impl ProgressTotals {
     /// Adds an event; `at` is in seconds since the start of the run.
     pub(crate) fn add(&mut self, event: &Event, at: f64) {
         match event {
@@ -192,8 +192,8 @@ mod tests {
 
     use super::*;
 
-    fn started() -> Tally {
-        let mut tally = Tally::default();
+    fn started() -> ProgressTotals {
+        let mut tally = ProgressTotals::default();
         let events = [
             Event::ProjectStarted { project: "handbook".into() },
             Event::Expected { phase: Phase::List, n: 1 },
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn lines_come_at_the_start_at_the_end_and_by_count() {
-        let mut tally = Tally::default();
+        let mut tally = ProgressTotals::default();
         let mut events = vec![
             Event::ProjectStarted { project: "docs".into() },
             Event::Expected { phase: Phase::Commit, n: 1200 },

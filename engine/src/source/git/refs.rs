@@ -4,7 +4,7 @@ use gix::prelude::ReferenceExt as _;
 
 use crate::model::{BranchRef, StageError, StageResult};
 use crate::source::Head;
-use crate::source::branch::{Wanted, not_found, wanted};
+use crate::source::branch::{NamedRef, not_found, wanted};
 use crate::source::objects::Reader;
 
 impl Reader {
@@ -40,8 +40,8 @@ impl Reader {
 
     fn named(&self, repo: &gix::Repository, name: &str) -> StageResult<Head> {
         let candidates = match wanted(name) {
-            Wanted::Reference(full) => vec![full.to_owned()],
-            Wanted::BranchOrTag(name) => vec![format!("refs/heads/{name}"), format!("refs/tags/{name}")],
+            NamedRef::Reference(full) => vec![full.to_owned()],
+            NamedRef::BranchOrTag(name) => vec![format!("refs/heads/{name}"), format!("refs/tags/{name}")],
         };
         for full in &candidates {
             if let Some(reference) = self.reference(repo, full)? {

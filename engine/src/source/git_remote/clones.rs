@@ -15,7 +15,7 @@ use std::time::SystemTime;
 
 use tokio_util::sync::CancellationToken;
 
-pub(super) use self::state::State;
+pub(super) use self::state::CloneState;
 use super::disk::cannot_write;
 use crate::model::{ByteSize, StageError, StageResult};
 use crate::{private, state_folder};
@@ -44,7 +44,7 @@ pub(super) struct Clones {
 #[derive(Debug)]
 pub(super) struct Held {
     folder: PathBuf,
-    pub(super) state: State,
+    pub(super) state: CloneState,
     _in_use: File,
 }
 
@@ -84,7 +84,7 @@ impl Clones {
         // The order in which clones are removed.
         in_use.set_modified(SystemTime::now()).map_err(|error| cannot_write(&self.stage, &path, error))?;
         let folder = self.folder.join(name);
-        let state = State::read(&folder.join(STATE));
+        let state = CloneState::read(&folder.join(STATE));
         Ok(Held { folder, state, _in_use: in_use })
     }
 
@@ -128,7 +128,7 @@ impl Clones {
         let packs = folder.join("objects/pack").read_dir().map_or(0, |files| {
             files.flatten().filter(|file| file.path().extension().is_some_and(|end| end == "pack")).count()
         });
-        let believed = !State::read(&folder.join(STATE)).commits.is_empty();
+        let believed = !CloneState::read(&folder.join(STATE)).commits.is_empty();
         if packs == 0 || (believed && packs <= MOST_PACKS) {
             return Ok(());
         }
@@ -184,7 +184,7 @@ impl Held {
 
 impl Writing<'_> {
     /// What of the clone is whole.
-    pub(super) fn state(&self) -> &State {
+    pub(super) fn state(&self) -> &CloneState {
         &self.held.state
     }
 
@@ -199,7 +199,7 @@ impl Writing<'_> {
     }
 
     /// Records what is whole now, last of all.
-    pub(super) fn record(mut self, state: State) -> StageResult<Held> {
+    pub(super) fn record(mut self, state: CloneState) -> StageResult<Held> {
         let path = self.held.folder.join(STATE);
         state.write(&path).map_err(|error| cannot_write(&self.clones.stage, &path, error))?;
         self.held.state = state;

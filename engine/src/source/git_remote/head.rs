@@ -4,7 +4,7 @@ use super::advertisement::Reference;
 use super::remote::{Remote, Repository};
 use crate::model::{BranchRef, StageResult};
 use crate::source::Head;
-use crate::source::branch::{Wanted, not_found, wanted};
+use crate::source::branch::{NamedRef, not_found, wanted};
 
 /// Branches.
 const BRANCHES: &str = "refs/heads/";
@@ -42,8 +42,8 @@ fn candidates(branch: &BranchRef) -> Vec<String> {
     match branch {
         BranchRef::Default => vec!["HEAD".to_owned()],
         BranchRef::Named(name) => match wanted(name) {
-            Wanted::Reference(full) => vec![full.to_owned()],
-            Wanted::BranchOrTag(name) => vec![format!("{BRANCHES}{name}"), format!("refs/tags/{name}")],
+            NamedRef::Reference(full) => vec![full.to_owned()],
+            NamedRef::BranchOrTag(name) => vec![format!("{BRANCHES}{name}"), format!("refs/tags/{name}")],
         },
     }
 }

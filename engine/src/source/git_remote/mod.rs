@@ -32,10 +32,10 @@ use http::HeaderValue;
 use tokio_util::sync::CancellationToken;
 
 use self::address::{Address, Scheme};
-use self::clones::{Clones, Held, State};
+use self::clones::{CloneState, Clones, Held};
 use self::links::Links;
 use self::remote::{Remote, Repository, missing};
-use self::request::Wanted;
+use self::request::PackRequest;
 use self::scan::Bounds;
 pub use self::settings::GitRemoteSettings;
 use self::ssh::SshTransport;
@@ -153,9 +153,9 @@ impl GitRemoteSource {
         let filter = left_out.map(|bytes| format!("blob:limit={bytes}"));
         // Commits without files that are needed now count as not there.
         let usable = writing.state().has_files_of(most);
-        let mut state = if usable { writing.state().clone() } else { State::default() };
+        let mut state = if usable { writing.state().clone() } else { CloneState::default() };
         let held = state.commits.iter().rev().take(MOST_HELD).copied().collect();
-        let mut wanted = Wanted { commit, held, depth: 1, filter };
+        let mut wanted = PackRequest { commit, held, depth: 1, filter };
         match self.receive(repository, &wanted, &writing).await {
             // The server takes a file for held that it left out itself, and sends the difference to it.
             Err(error) if error.kind == ErrorKind::BadInput && !wanted.held.is_empty() => {
@@ -188,7 +188,7 @@ impl GitRemoteSource {
             return Ok(Some(writing.unchanged()));
         }
         let depth = u32::try_from(MOST_COMMITS).unwrap_or(u32::MAX).saturating_add(1);
-        let wanted = Wanted { commit, held: Vec::new(), depth, filter: Some("tree:0".to_owned()) };
+        let wanted = PackRequest { commit, held: Vec::new(), depth, filter: Some("tree:0".to_owned()) };
         self.receive(repository, &wanted, &writing).await?;
         let mut state = writing.state().clone();
         state.add(commit, None);
@@ -201,7 +201,7 @@ impl GitRemoteSource {
     async fn receive(
         &self,
         repository: &Repository,
-        wanted: &Wanted,
+        wanted: &PackRequest,
         writing: &clones::Writing<'_>,
     ) -> StageResult<()> {
         let limits = &self.access.limits;
@@ -236,7 +236,7 @@ impl GitRemoteSource {
     async fn read<T, F>(&self, repo: &RepoRef, commit: GitSha, work: F) -> StageResult<T>
     where
         T: Send + 'static,
-        F: Fn(&Reader, &State, &CancellationToken) -> StageResult<T> + Clone + Send + 'static,
+        F: Fn(&Reader, &CloneState, &CancellationToken) -> StageResult<T> + Clone + Send + 'static,
     {
         let repository = self.repository(repo)?;
         let mut anew = false;
@@ -340,7 +340,7 @@ impl Source for GitRemoteSource {
     }
 
     async fn tree(&self, repo: &RepoRef, commit: GitSha) -> StageResult<Vec<TreeEntry>> {
-        self.read(repo, commit, move |reader: &Reader, state: &State, stop: &CancellationToken| {
+        self.read(repo, commit, move |reader: &Reader, state: &CloneState, stop: &CancellationToken| {
             let mut entries = reader.tree(commit, stop)?;
             for entry in &mut entries {
                 if entry.mode != EntryMode::File || entry.size.is_some() {
@@ -385,7 +385,7 @@ impl Source for GitRemoteSource {
 
     async fn changes(&self, repo: &RepoRef, base: GitSha, head: GitSha) -> StageResult<Vec<ChangedFile>> {
         let entries = |commit| {
-            self.read(repo, commit, move |reader: &Reader, _: &State, stop: &CancellationToken| {
+            self.read(repo, commit, move |reader: &Reader, _: &CloneState, stop: &CancellationToken| {
                 reader.entries(commit, stop)
             })
         };

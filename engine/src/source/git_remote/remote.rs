@@ -12,7 +12,7 @@ use url::Url;
 use super::address::{Address, Scheme};
 use super::advertisement::{self, Advertisement, BadAnswer, Reference, Version};
 use super::disk::cannot_write;
-use super::request::{NoPack, PackReader, Wanted};
+use super::request::{NoPack, PackReader, PackRequest};
 use crate::model::{ByteSize, ErrorKind, StageError, StageResult};
 use crate::net::{
     Accepted, CallError, CallFailure, Deadline, Oversize, Service, ServiceRequest, ServiceResponse,
@@ -107,7 +107,7 @@ impl Remote {
     pub(super) async fn fetch<Fut: Future<Output = StageResult<()>>>(
         &self,
         repository: &Repository,
-        wanted: &Wanted,
+        wanted: &PackRequest,
         path: &Path,
         most: ByteSize,
         then: impl Fn() -> Fut,
@@ -255,7 +255,7 @@ impl Remote {
     async fn receive(
         &self,
         repository: &Repository,
-        wanted: &Wanted,
+        wanted: &PackRequest,
         version: Version,
         mut response: StreamedResponse<'_>,
         path: &Path,
@@ -294,7 +294,7 @@ impl Remote {
     fn no_pack(
         &self,
         repository: &Repository,
-        wanted: &Wanted,
+        wanted: &PackRequest,
         headers: &HeaderMap,
         why: NoPack,
     ) -> CallError {

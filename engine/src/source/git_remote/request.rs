@@ -12,7 +12,7 @@ use crate::model::GitSha;
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(super) struct PackRequest {
     pub(super) commit: GitSha,
     /// Commits whose trees are here whole; their parents are not.
     pub(super) held: Vec<GitSha>,
@@ -22,7 +22,7 @@ pub(super) struct Wanted {
     pub(super) filter: Option<String>,
 }
 
-impl Wanted {
+impl PackRequest {
     /// The request in the protocol of the server.
     pub(super) fn message(&self, advertisement: &Advertisement) -> Vec<u8> {
         match advertisement.version {
@@ -120,11 +120,11 @@ pub(super) enum NoPack {
 pub(super) struct PackReader {
     lines: PktReader,
     version: Version,
-    state: State,
+    state: PackState,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum State {
+enum PackState {
     /// Before the pack: acknowledgements, boundaries of the history.
     Before,
     Pack,
@@ -134,7 +134,7 @@ enum State {
 
 impl PackReader {
     pub(super) fn new(version: Version) -> Self {
-        Self { lines: PktReader::default(), version, state: State::Before }
+        Self { lines: PktReader::default(), version, state: PackState::Before }
     }
 
     /// Takes bytes as they arrive; hands over the pieces of the pack that are whole.
@@ -142,13 +142,13 @@ impl PackReader {
         self.lines.push(bytes);
         let mut pieces = Vec::new();
         while let Some(line) = self.lines.next().map_err(|_| NoPack::Malformed)? {
-            if let Some(words) = data(&line).and_then(refusal).filter(|_| self.state == State::Before) {
+            if let Some(words) = data(&line).and_then(refusal).filter(|_| self.state == PackState::Before) {
                 return Err(NoPack::Refused(words));
             }
             match self.state {
-                State::Before => self.before(line, &mut pieces)?,
-                State::Pack => self.pack(line, &mut pieces)?,
-                State::After => {}
+                PackState::Before => self.before(line, &mut pieces)?,
+                PackState::Pack => self.pack(line, &mut pieces)?,
+                PackState::After => {}
             }
         }
         Ok(pieces)
@@ -156,17 +156,17 @@ impl PackReader {
 
     /// Checks that the answer came to its end.
     pub(super) fn end(&self) -> Result<(), NoPack> {
-        if self.state == State::After && self.lines.is_empty() { Ok(()) } else { Err(NoPack::Malformed) }
+        if self.state == PackState::After && self.lines.is_empty() { Ok(()) } else { Err(NoPack::Malformed) }
     }
 
     fn before(&mut self, line: Pkt, pieces: &mut Vec<Bytes>) -> Result<(), NoPack> {
         match (self.version, data(&line)) {
-            (Version::Two, Some(line)) if pkt::text(line) == Some("packfile") => self.state = State::Pack,
+            (Version::Two, Some(line)) if pkt::text(line) == Some("packfile") => self.state = PackState::Pack,
             // The answer has no pack.
             (Version::Two, None) if line == Pkt::Flush => return Err(NoPack::Malformed),
             // In the old protocol nothing but its first piece announces the pack.
             (Version::Old, Some(data)) if matches!(data.first(), Some(1..=3)) => {
-                self.state = State::Pack;
+                self.state = PackState::Pack;
                 self.pack(line, pieces)?;
             }
             _ => {}
@@ -185,7 +185,7 @@ impl PackReader {
                 }
                 _ => return Err(NoPack::Malformed),
             },
-            Pkt::Flush | Pkt::End => self.state = State::After,
+            Pkt::Flush | Pkt::End => self.state = PackState::After,
             Pkt::Delim => return Err(NoPack::Malformed),
         }
         Ok(())
@@ -226,8 +226,8 @@ mod tests {
         lines.iter().map(show).collect()
     }
 
-    fn wanted() -> Wanted {
-        Wanted { commit: TWO, held: vec![ONE], depth: 1, filter: Some("blob:limit=9".into()) }
+    fn wanted() -> PackRequest {
+        PackRequest { commit: TWO, held: vec![ONE], depth: 1, filter: Some("blob:limit=9".into()) }
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Bounds {
 
 /// Why a pack is not stored.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum PackFault {
     /// It is beyond a bound, which this key of `[engine.limits]` sets.
     Beyond(String, &'static str),
     /// It is damaged.
@@ -54,7 +54,7 @@ pub(super) enum Fault {
     Unreadable(io::Error),
 }
 
-impl From<io::Error> for Fault {
+impl From<io::Error> for PackFault {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Self::Damaged("it breaks off"),
@@ -69,7 +69,7 @@ pub(super) fn scan(
     size: u64,
     bounds: &Bounds,
     stop: &CancellationToken,
-) -> Result<u32, Fault> {
+) -> Result<u32, PackFault> {
     let mut scan = Scan {
         pack: Counted { inner: pack, offset: 0 },
         bounds,
@@ -83,13 +83,13 @@ pub(super) fn scan(
     let count = scan.header()?;
     for _ in 0..count {
         if stop.is_cancelled() {
-            return Err(Fault::Stopped);
+            return Err(PackFault::Stopped);
         }
         scan.object()?;
     }
     // The checksum is compared when the pack is stored.
     scan.pack.read_exact(&mut [0; 20])?;
-    if scan.pack.fill_buf()?.is_empty() { Ok(count) } else { Err(Fault::Damaged("more follows its end")) }
+    if scan.pack.fill_buf()?.is_empty() { Ok(count) } else { Err(PackFault::Damaged("more follows its end")) }
 }
 
 /// What is kept of an object.
@@ -116,21 +116,24 @@ struct Scan<'a, R> {
 }
 
 impl<R: BufRead> Scan<'_, R> {
-    fn header(&mut self) -> Result<u32, Fault> {
+    fn header(&mut self) -> Result<u32, PackFault> {
         let mut header = [0; 12];
         self.pack.read_exact(&mut header)?;
         let number = |at: usize| u32::from_be_bytes(header[at..at + 4].try_into().expect("four bytes"));
         if &header[..4] != b"PACK" || number(4) != 2 {
-            return Err(Fault::Damaged("it is no pack of version 2"));
+            return Err(PackFault::Damaged("it is no pack of version 2"));
         }
         let (count, most) = (number(8), self.bounds.files.saturating_mul(2).saturating_add(COMMITS));
         if u64::from(count) > most {
-            return Err(Fault::Beyond(format!("its pack has {count} objects, more than {most}"), "files"));
+            return Err(PackFault::Beyond(
+                format!("its pack has {count} objects, more than {most}"),
+                "files",
+            ));
         }
         Ok(count)
     }
 
-    fn object(&mut self) -> Result<(), Fault> {
+    fn object(&mut self) -> Result<(), PackFault> {
         let offset = self.pack.offset;
         let mut byte = self.byte()?;
         let kind = byte >> 4 & 7;
@@ -138,7 +141,7 @@ impl<R: BufRead> Scan<'_, R> {
         while byte & 128 != 0 {
             byte = self.byte()?;
             if shift > 57 {
-                return Err(Fault::Damaged("the size of an object is no number"));
+                return Err(PackFault::Damaged("the size of an object is no number"));
             }
             declared |= u64::from(byte & 127) << shift;
             shift += 7;
@@ -166,21 +169,21 @@ impl<R: BufRead> Scan<'_, R> {
                 self.check_chain(self.by_id, 1, BY_ID_FACTOR)?;
                 Object { offset, chain_bytes: self.by_id, chain: 1, is_blob: true }
             }
-            _ => return Err(Fault::Damaged("an object is of no known kind")),
+            _ => return Err(PackFault::Damaged("an object is of no known kind")),
         };
         self.objects.push(object);
         Ok(())
     }
 
-    fn whole(&mut self, offset: u64, bytes: u64, is_blob: bool) -> Result<Object, Fault> {
+    fn whole(&mut self, offset: u64, bytes: u64, is_blob: bool) -> Result<Object, PackFault> {
         self.check(bytes, is_blob)?;
         self.inflate(bytes, &mut [])?;
         Ok(Object { offset, chain_bytes: bytes, chain: 0, is_blob })
     }
 
     /// The index of the object that this one differs from.
-    fn base(&mut self, offset: u64) -> Result<usize, Fault> {
-        let damaged = Fault::Damaged("an object differs from one that is not there");
+    fn base(&mut self, offset: u64) -> Result<usize, PackFault> {
+        let damaged = PackFault::Damaged("an object differs from one that is not there");
         let mut byte = self.byte()?;
         let mut distance = u64::from(byte & 127);
         while byte & 128 != 0 {
@@ -196,7 +199,7 @@ impl<R: BufRead> Scan<'_, R> {
     }
 
     /// Inflates a difference of this many bytes; gives the bytes of the object that it leads to.
-    fn difference(&mut self, declared: u64) -> Result<u64, Fault> {
+    fn difference(&mut self, declared: u64) -> Result<u64, PackFault> {
         self.check(declared, true)?;
         let mut head = [0; 20];
         self.inflate(declared, &mut head)?;
@@ -206,8 +209,10 @@ impl<R: BufRead> Scan<'_, R> {
         for number in &mut numbers {
             let mut shift = 0;
             loop {
-                let byte =
-                    bytes.next().filter(|_| shift <= 56).ok_or(Fault::Damaged("a difference has no size"))?;
+                let byte = bytes
+                    .next()
+                    .filter(|_| shift <= 56)
+                    .ok_or(PackFault::Damaged("a difference has no size"))?;
                 *number |= u64::from(byte & 127) << shift;
                 shift += 7;
                 if byte & 128 == 0 {
@@ -220,32 +225,35 @@ impl<R: BufRead> Scan<'_, R> {
         Ok(numbers[1])
     }
 
-    fn check(&self, bytes: u64, is_blob: bool) -> Result<(), Fault> {
+    fn check(&self, bytes: u64, is_blob: bool) -> Result<(), PackFault> {
         let most = if is_blob { self.bounds.blob_bytes() } else { self.bounds.object_bytes };
         if bytes <= most {
             return Ok(());
         }
         let what = if is_blob { "a file" } else { "a commit, tree or tag" };
-        Err(Fault::Beyond(format!("{what} in its pack has {bytes} bytes, more than {most}"), "object_bytes"))
+        Err(PackFault::Beyond(
+            format!("{what} in its pack has {bytes} bytes, more than {most}"),
+            "object_bytes",
+        ))
     }
 
-    fn check_chain(&self, bytes: u64, length: u16, factor: u64) -> Result<(), Fault> {
+    fn check_chain(&self, bytes: u64, length: u16, factor: u64) -> Result<(), PackFault> {
         if length > LONGEST_CHAIN {
             let what = format!("its pack has a chain of more than {LONGEST_CHAIN} differences");
-            return Err(Fault::Beyond(what, "object_bytes"));
+            return Err(PackFault::Beyond(what, "object_bytes"));
         }
         let most = self.bounds.object_bytes.saturating_mul(factor);
         if bytes > most {
             let what = format!("its pack has a chain of differences of more than {most} bytes");
-            return Err(Fault::Beyond(what, "object_bytes"));
+            return Err(PackFault::Beyond(what, "object_bytes"));
         }
         Ok(())
     }
 
     /// Inflates an object of this many bytes; the first of them go to `head`.
-    fn inflate(&mut self, declared: u64, head: &mut [u8]) -> Result<(), Fault> {
+    fn inflate(&mut self, declared: u64, head: &mut [u8]) -> Result<(), PackFault> {
         self.inflate.reset(true);
-        let damaged = Fault::Damaged("an object cannot be inflated");
+        let damaged = PackFault::Damaged("an object cannot be inflated");
         let mut filled = 0;
         loop {
             let input = self.pack.fill_buf()?;
@@ -254,7 +262,7 @@ impl<R: BufRead> Scan<'_, R> {
             }
             let before = (self.inflate.total_in(), self.inflate.total_out());
             let status = self.inflate.decompress(input, &mut self.scratch, FlushDecompress::None);
-            let status = status.map_err(|_| Fault::Damaged("an object cannot be inflated"))?;
+            let status = status.map_err(|_| PackFault::Damaged("an object cannot be inflated"))?;
             let (read, written) = (self.inflate.total_in() - before.0, self.inflate.total_out() - before.1);
             let size = |bytes| usize::try_from(bytes).expect("a part of a buffer");
             let (read, written) = (size(read), size(written));
@@ -264,26 +272,26 @@ impl<R: BufRead> Scan<'_, R> {
             filled += wanted;
             self.bytes = self.bytes.saturating_add(written as u64);
             if self.inflate.total_out() > declared {
-                return Err(Fault::Damaged("an object is longer than it says"));
+                return Err(PackFault::Damaged("an object is longer than it says"));
             }
             match status {
                 Status::StreamEnd if self.inflate.total_out() == declared => return self.check_all(),
-                Status::StreamEnd => return Err(Fault::Damaged("an object is shorter than it says")),
+                Status::StreamEnd => return Err(PackFault::Damaged("an object is shorter than it says")),
                 Status::Ok | Status::BufError if read == 0 && written == 0 => return Err(damaged),
                 Status::Ok | Status::BufError => {}
             }
         }
     }
 
-    fn check_all(&self) -> Result<(), Fault> {
+    fn check_all(&self) -> Result<(), PackFault> {
         if self.bytes <= self.most {
             return Ok(());
         }
         let what = format!("the objects in its pack have more than {} bytes together", self.most);
-        Err(Fault::Beyond(what, "object_bytes"))
+        Err(PackFault::Beyond(what, "object_bytes"))
     }
 
-    fn byte(&mut self) -> Result<u8, Fault> {
+    fn byte(&mut self) -> Result<u8, PackFault> {
         let mut byte = [0];
         self.pack.read_exact(&mut byte)?;
         Ok(byte[0])

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_util::sync::CancellationToken;
 
 use super::disk::{cannot_write, of_disk};
-use super::scan::{Bounds, Fault, scan};
+use super::scan::{Bounds, PackFault, scan};
 use crate::model::{ErrorKind, StageError, StageResult};
 use crate::source::limits::beyond;
 use crate::source::objects::{Access, Purpose, Reader};
@@ -69,10 +69,10 @@ impl Received {
             // Everything is there already.
             Ok(0) => return Ok(()),
             Ok(_) => {}
-            Err(Fault::Beyond(what, key)) => return Err(beyond(stage, &self.name, &what, key)),
-            Err(Fault::Damaged(what)) => return Err(self.damaged(anyhow::anyhow!(what))),
-            Err(Fault::Stopped) => return Err(StageError::cancelled(stage)),
-            Err(Fault::Unreadable(error)) => return Err(cannot_write(stage, incoming, error)),
+            Err(PackFault::Beyond(what, key)) => return Err(beyond(stage, &self.name, &what, key)),
+            Err(PackFault::Damaged(what)) => return Err(self.damaged(anyhow::anyhow!(what))),
+            Err(PackFault::Stopped) => return Err(StageError::cancelled(stage)),
+            Err(PackFault::Unreadable(error)) => return Err(cannot_write(stage, incoming, error)),
         }
         let reader = Reader::open_named(&self.access, &self.name, &self.clone, Purpose::Contents)?;
         let packs = Path::new(&self.clone).join("objects/pack");

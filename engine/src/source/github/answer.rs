@@ -25,7 +25,7 @@ struct ErrorBody {
 
 /// What to do about an answer.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum AnswerVerdict {
     /// For the caller to read: success, 304, a redirect, or a plain refusal (403, 404, 409, 422, 451).
     Final,
     /// The hourly budget is used up until then.
@@ -50,25 +50,25 @@ impl ApiAnswer {
     }
 
     /// Sorts the answer.
-    pub(super) fn verdict(&self) -> Verdict {
+    pub(super) fn verdict(&self) -> AnswerVerdict {
         let limited = matches!(self.status, StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
         if limited {
             if let Some(wait) = net::retry_after(&self.headers) {
-                return Verdict::SecondaryLimit(Some(wait));
+                return AnswerVerdict::SecondaryLimit(Some(wait));
             }
             if let Some(wait) = self.budget_used_up() {
-                return Verdict::PrimaryLimit(wait);
+                return AnswerVerdict::PrimaryLimit(wait);
             }
             if self.status == StatusCode::TOO_MANY_REQUESTS || self.tells_of_a_limit() {
-                return Verdict::SecondaryLimit(None);
+                return AnswerVerdict::SecondaryLimit(None);
             }
-            return Verdict::Final;
+            return AnswerVerdict::Final;
         }
         match self.status {
-            StatusCode::UNAUTHORIZED => Verdict::BadCredentials,
-            StatusCode::REQUEST_TIMEOUT => Verdict::Transient(net::retry_after(&self.headers)),
-            status if status.is_server_error() => Verdict::Transient(net::retry_after(&self.headers)),
-            _ => Verdict::Final,
+            StatusCode::UNAUTHORIZED => AnswerVerdict::BadCredentials,
+            StatusCode::REQUEST_TIMEOUT => AnswerVerdict::Transient(net::retry_after(&self.headers)),
+            status if status.is_server_error() => AnswerVerdict::Transient(net::retry_after(&self.headers)),
+            _ => AnswerVerdict::Final,
         }
     }
 
@@ -176,29 +176,29 @@ mod tests {
         let allow_list = ALLOW_LIST;
         let permission = r#"{"message":"Resource not accessible by integration"}"#;
         for (status, headers, body, expected) in [
-            (200, vec![none_left, reset, date], "", Verdict::Final),
-            (304, vec![], "", Verdict::Final),
-            (301, vec![], "", Verdict::Final),
-            (404, vec![none_left, reset, date], "", Verdict::Final),
-            (451, vec![], "", Verdict::Final),
-            (401, vec![], "", Verdict::BadCredentials),
-            (403, vec![some_left], permission, Verdict::Final),
-            (403, vec![none_left, reset, date], "", Verdict::PrimaryLimit(seconds(31))),
-            (429, vec![none_left, reset, date], "", Verdict::PrimaryLimit(seconds(31))),
+            (200, vec![none_left, reset, date], "", AnswerVerdict::Final),
+            (304, vec![], "", AnswerVerdict::Final),
+            (301, vec![], "", AnswerVerdict::Final),
+            (404, vec![none_left, reset, date], "", AnswerVerdict::Final),
+            (451, vec![], "", AnswerVerdict::Final),
+            (401, vec![], "", AnswerVerdict::BadCredentials),
+            (403, vec![some_left], permission, AnswerVerdict::Final),
+            (403, vec![none_left, reset, date], "", AnswerVerdict::PrimaryLimit(seconds(31))),
+            (429, vec![none_left, reset, date], "", AnswerVerdict::PrimaryLimit(seconds(31))),
             (
                 403,
                 vec![("retry-after", "7"), none_left, reset, date],
                 secondary,
-                Verdict::SecondaryLimit(Some(seconds(7))),
+                AnswerVerdict::SecondaryLimit(Some(seconds(7))),
             ),
-            (403, vec![some_left], secondary, Verdict::SecondaryLimit(None)),
-            (403, vec![], abuse, Verdict::SecondaryLimit(None)),
-            (403, vec![some_left], page_alone, Verdict::SecondaryLimit(None)),
-            (403, vec![], allow_list, Verdict::Final),
-            (429, vec![], "", Verdict::SecondaryLimit(None)),
-            (500, vec![], "", Verdict::Transient(None)),
-            (503, vec![("retry-after", "3")], "", Verdict::Transient(Some(seconds(3)))),
-            (408, vec![], "", Verdict::Transient(None)),
+            (403, vec![some_left], secondary, AnswerVerdict::SecondaryLimit(None)),
+            (403, vec![], abuse, AnswerVerdict::SecondaryLimit(None)),
+            (403, vec![some_left], page_alone, AnswerVerdict::SecondaryLimit(None)),
+            (403, vec![], allow_list, AnswerVerdict::Final),
+            (429, vec![], "", AnswerVerdict::SecondaryLimit(None)),
+            (500, vec![], "", AnswerVerdict::Transient(None)),
+            (503, vec![("retry-after", "3")], "", AnswerVerdict::Transient(Some(seconds(3)))),
+            (408, vec![], "", AnswerVerdict::Transient(None)),
         ] {
             assert_eq!(answer(status, &headers, body).verdict(), expected, "{status} {headers:?}");
         }

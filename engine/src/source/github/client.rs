@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::answer::{ApiAnswer, Verdict};
+use super::answer::{AnswerVerdict, ApiAnswer};
 use super::app::{App, Issued, Token};
 use super::credentials::Credentials;
 use super::link;
@@ -325,18 +325,18 @@ impl Client {
             Err(CallError::new(failure, StageError::new(&self.stage, kind, message)))
         };
         match answer.verdict() {
-            Verdict::Final => {
+            AnswerVerdict::Final => {
                 self.unexplained_limits.store(0, Ordering::Relaxed);
                 if let Some(wait) = answer.budget_used_up() {
                     self.api.hold(wait, &self.budget_used_up());
                 }
                 Ok(answer)
             }
-            Verdict::PrimaryLimit(wait) => {
+            AnswerVerdict::PrimaryLimit(wait) => {
                 self.api.close(wait, &self.budget_used_up());
                 transient(CallFailure::RateLimit, Some(wait), self.budget_used_up())
             }
-            Verdict::SecondaryLimit(wait) => {
+            AnswerVerdict::SecondaryLimit(wait) => {
                 let wait = wait.unwrap_or_else(|| {
                     let before = self.unexplained_limits.fetch_add(1, Ordering::Relaxed);
                     SECONDARY_WAIT.saturating_mul(1 << before.min(8))
@@ -344,12 +344,12 @@ impl Client {
                 let message = format!("{} asks to slow down ({})", self.host, answer.summary());
                 transient(CallFailure::RateLimit, Some(wait), message)
             }
-            Verdict::BadCredentials => {
+            AnswerVerdict::BadCredentials => {
                 let message = format!("{} does not accept the credentials ({})", self.host, answer.summary());
                 let error = StageError::misconfigured(&self.stage, message).hint(self.credentials.remedy());
                 Err(CallError::new(CallFailure::Credentials, error))
             }
-            Verdict::Transient(wait) => {
+            AnswerVerdict::Transient(wait) => {
                 let message = format!("{} is in trouble ({})", self.host, answer.summary());
                 transient(CallFailure::Server, wait, message)
             }

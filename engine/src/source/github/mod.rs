@@ -35,7 +35,7 @@ use url::Url;
 
 use self::client::{Ask, Client, SHA};
 use self::credentials::Credentials;
-use super::branch::{Wanted, not_found, wanted};
+use super::branch::{NamedRef, not_found, wanted};
 use super::diff::changed_files;
 use super::permalink::{blob_link, encode_segment};
 use super::{AnswerCache, ChangedFile, ContentSink, Head, Limits, Listing, Selection, Source};
@@ -171,10 +171,10 @@ impl GithubSource {
     async fn named(&self, repo: &RepoRef, name: &str, known: Option<GitSha>) -> StageResult<Option<Head>> {
         match wanted(name) {
             // The API takes `heads/main` and `tags/v1`.
-            Wanted::Reference(full) => {
+            NamedRef::Reference(full) => {
                 self.head_of(repo, full.strip_prefix("refs/").unwrap_or(full), known).await
             }
-            Wanted::BranchOrTag(name) => match self.head_of(repo, &format!("heads/{name}"), known).await? {
+            NamedRef::BranchOrTag(name) => match self.head_of(repo, &format!("heads/{name}"), known).await? {
                 None => self.head_of(repo, &format!("tags/{name}"), known).await,
                 found => Ok(found),
             },

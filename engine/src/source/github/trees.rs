@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::client::{Ask, Client};
 use super::encode_name;
 use crate::model::{EntryMode, GitSha, StageError, StageResult, TreeEntry};
-use crate::source::limits::{Tally, entry, in_order, is_plain_name};
+use crate::source::limits::{TreeTotals, entry, in_order, is_plain_name};
 
 #[derive(Deserialize)]
 struct Tree<'a> {
@@ -56,7 +56,7 @@ enum Refused {
 impl Tree<'_> {
     /// Reads the entries below a folder; they are counted before they are kept. Those of an answer
     /// that was cut short come again, and are left out.
-    fn read(self, below: &Folder, tally: &mut Tally<'_>) -> Result<Listed, Refused> {
+    fn read(self, below: &Folder, tally: &mut TreeTotals<'_>) -> Result<Listed, Refused> {
         let mut listed = Listed { truncated: self.truncated, ..Listed::default() };
         if self.truncated {
             return Ok(listed);
@@ -102,7 +102,7 @@ fn found_slashes(path: &str, folder: &str) -> usize {
 /// 100,000 entries or 7 MB): then folder by folder, each whole where that fits.
 pub(super) async fn whole_tree(client: &Client, repo: &str, commit: GitSha) -> StageResult<Vec<TreeEntry>> {
     let mut entries = Vec::new();
-    let mut tally = Tally::new(&client.limits, &client.stage, repo);
+    let mut tally = TreeTotals::new(&client.limits, &client.stage, repo);
     let mut folders = vec![Folder { path: String::new(), depth: 0, sha: commit.to_string() }];
     let mut asked = 0;
     while let Some(folder) = folders.pop() {
@@ -132,7 +132,7 @@ async fn request<'a>(
     folder: &Folder,
     recursive: bool,
     asked: &mut usize,
-    tally: &mut Tally<'a>,
+    tally: &mut TreeTotals<'a>,
 ) -> StageResult<Listed> {
     *asked += 1;
     let most = client.limits.tree_requests;
@@ -168,7 +168,7 @@ pub(super) fn fuzz(answer: &super::answer::ApiAnswer) {
     let limits = crate::source::Limits { files: 50, path_bytes: 60, depth: 4, ..Default::default() };
     let Ok(tree) = serde_json::from_slice::<Tree<'_>>(&answer.body) else { return };
     let docs = Folder { path: "docs".into(), depth: 1, sha: String::new() };
-    let mut tally = Tally::new(&limits, "hub", "acme/docs");
+    let mut tally = TreeTotals::new(&limits, "hub", "acme/docs");
     let Ok(listed) = tree.read(&docs, &mut tally) else { return };
     assert!(listed.entries.len() <= limits.files && listed.folders.len() <= limits.files);
     for entry in in_order(listed.entries, "acme/docs") {
@@ -189,7 +189,7 @@ mod tests {
         let tree: Tree<'_> = serde_json::from_str(json).expect("a tree");
         let depth = usize::from(!below.is_empty());
         let below = Folder { path: below.into(), depth, sha: ID.into() };
-        tree.read(&below, &mut Tally::new(limits, "hub", "acme/docs"))
+        tree.read(&below, &mut TreeTotals::new(limits, "hub", "acme/docs"))
     }
 
     fn tree(paths: &[(&str, &str)]) -> String {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::cost::Cost;
 use super::open::Reader;
 use crate::model::{EntryMode, GitSha, StageError, StageResult, TreeEntry};
-use crate::source::limits::{Tally, entry, in_order, is_plain_name};
+use crate::source::limits::{TreeTotals, entry, in_order, is_plain_name};
 
 /// Bytes of trees that a walk keeps, and of the largest one that it keeps.
 const KEPT: usize = 4 << 20;
@@ -72,7 +72,7 @@ impl Reader {
         stop: &CancellationToken,
         mut read: impl for<'b> FnMut(&gix::oid, &'b mut Vec<u8>) -> StageResult<&'b [u8]>,
     ) -> StageResult<Vec<TreeEntry>> {
-        let mut tally = Tally::new(&self.access.limits, &self.access.stage, &self.name);
+        let mut tally = TreeTotals::new(&self.access.limits, &self.access.stage, &self.name);
         let (mut buffer, mut recent) = (Vec::new(), Recent::default());
         let mut entries = Vec::new();
         // Entries wait in reverse, so that they come in the order of their paths.
@@ -107,7 +107,7 @@ impl Reader {
         &self,
         folder: &Pending,
         data: &[u8],
-        tally: &mut Tally<'_>,
+        tally: &mut TreeTotals<'_>,
         pending: &mut Vec<Pending>,
     ) -> StageResult<()> {
         let first = pending.len();

@@ -44,11 +44,11 @@ const SCHEMA: &str = "
 pub(super) struct CacheFile {
     path: PathBuf,
     bound: u64,
-    state: Mutex<State>,
+    state: Mutex<CacheState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct CacheState {
     /// `None`: the cache is disabled for this process.
     connection: Option<Connection>,
     /// False after a write failed because the disk is full or read-only.
@@ -64,7 +64,7 @@ impl CacheFile {
         let cache = Self {
             path: folder.join("cache.db"),
             bound: bound.0,
-            state: Mutex::new(State { connection: None, writable: true, recreated: 0 }),
+            state: Mutex::new(CacheState { connection: None, writable: true, recreated: 0 }),
         };
         cache.connect(&mut cache.lock());
         cache
@@ -146,12 +146,12 @@ impl CacheFile {
         });
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, CacheState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs an operation on the file, if the cache is enabled, and handles its errors.
-    fn attempt(&self, what: &str, operation: impl FnOnce(&State, &Connection) -> rusqlite::Result<()>) {
+    fn attempt(&self, what: &str, operation: impl FnOnce(&CacheState, &Connection) -> rusqlite::Result<()>) {
         let mut state = self.lock();
         let Some(connection) = &state.connection else { return };
         let Err(error) = operation(&state, connection) else { return };
@@ -174,7 +174,7 @@ impl CacheFile {
         }
     }
 
-    fn connect(&self, state: &mut State) {
+    fn connect(&self, state: &mut CacheState) {
         // SQLite's busy time-out does not cover two processes that create the file at the same
         // moment.
         let mut tries = 50;
@@ -203,7 +203,7 @@ impl CacheFile {
     }
 
     /// Moves the file aside and creates a new one.
-    fn recreate(&self, state: &mut State, why: &str) {
+    fn recreate(&self, state: &mut CacheState, why: &str) {
         state.connection = None;
         state.recreated += 1;
         let aside = self.path.with_extension("db.unusable");

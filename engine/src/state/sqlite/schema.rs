@@ -42,7 +42,7 @@ pub(super) fn migrate(conn: &mut Connection) -> rusqlite::Result<Result<(), Unus
     if done == MIGRATIONS.len() {
         return Ok(Ok(()));
     }
-    // With foreign keys on, the removal of a table that is made anew would delete the rows that refer to it.
+    // With foreign keys on, the removal of a table that is rebuilt would delete the rows that refer to it.
     conn.pragma_update(None, "foreign_keys", false)?;
     let migrated = run_scripts(conn);
     conn.pragma_update(None, "foreign_keys", true)?;

@@ -11,14 +11,14 @@ const FORMAT: &str = "reposync clone 1";
 
 /// The commits of a clone whose trees and files are there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct State {
+pub(crate) struct CloneState {
     /// The last one was fetched last.
     pub(crate) commits: Vec<GitSha>,
     /// Files of this many bytes and more were left on the server; none: all are there.
     pub(crate) left_out: Option<u64>,
 }
 
-impl State {
+impl CloneState {
     /// Reads it; the empty state where it is absent, damaged or of another version.
     pub(super) fn read(path: &Path) -> Self {
         std::fs::read_to_string(path).ok().and_then(|text| Self::parse(&text)).unwrap_or_default()

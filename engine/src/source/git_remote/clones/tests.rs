@@ -6,8 +6,8 @@ fn clones(folder: &Path, most: u64) -> Clones {
     Clones::new("lab", folder, ByteSize(most), CancellationToken::new()).expect("a folder")
 }
 
-fn state(commit: u8) -> State {
-    State { commits: vec![GitSha([commit; 20])], left_out: Some(10) }
+fn state(commit: u8) -> CloneState {
+    CloneState { commits: vec![GitSha([commit; 20])], left_out: Some(10) }
 }
 
 /// Makes a clone with a pack of this many bytes.
@@ -22,7 +22,7 @@ async fn filled(clones: &Clones, name: &str, bytes: usize) {
 async fn what_was_recorded_is_believed_and_nothing_else() {
     let folder = tempfile::tempdir().expect("a folder");
     let clones = clones(folder.path(), 1000);
-    assert_eq!(clones.read("a").await.expect("empty").state, State::default());
+    assert_eq!(clones.read("a").await.expect("empty").state, CloneState::default());
     filled(&clones, "a", 1).await;
     let held = clones.read("a").await.expect("read");
     assert_eq!(held.state, state(1));
@@ -32,20 +32,20 @@ async fn what_was_recorded_is_believed_and_nothing_else() {
     let file = folder.path().join("clones/a").join(STATE);
     for damaged in ["", "reposync clone 2\n", "reposync clone 1\nleft out from bytes: x\n", "\u{0}"] {
         std::fs::write(&file, damaged).expect("a file");
-        assert_eq!(clones.read("a").await.expect("read").state, State::default(), "{damaged:?}");
+        assert_eq!(clones.read("a").await.expect("read").state, CloneState::default(), "{damaged:?}");
     }
     std::fs::write(&file, "reposync clone 1\nleft out from bytes: none\n1234\n").expect("a file");
-    assert_eq!(clones.read("a").await.expect("read").state, State::default(), "half an id");
+    assert_eq!(clones.read("a").await.expect("read").state, CloneState::default(), "half an id");
 }
 
 #[test]
 fn a_state_says_what_any_of_its_commits_lacks() {
-    let mut state = State::default();
+    let mut state = CloneState::default();
     for (left_out, expected) in
         [(None, None), (Some(9), Some(9)), (Some(5), Some(5)), (None, Some(5)), (Some(7), Some(5))]
     {
         state.add(GitSha([1; 20]), left_out);
-        assert_eq!(state, State { commits: vec![GitSha([1; 20])], left_out: expected });
+        assert_eq!(state, CloneState { commits: vec![GitSha([1; 20])], left_out: expected });
     }
     assert!(state.has_files_of(4) && !state.has_files_of(5));
 }
@@ -114,7 +114,7 @@ async fn clones_with_too_many_packs_and_discarded_ones_are_made_anew() {
     drop(clones.write("a", "").await.expect("locked"));
     assert!(packs.join("pack-1.pack").exists(), "it is being read");
     drop(reading);
-    assert_eq!(clones.write("a", "").await.expect("locked").state(), &State::default());
+    assert_eq!(clones.write("a", "").await.expect("locked").state(), &CloneState::default());
     assert!(!packs.join("pack-1.pack").exists());
 
     filled(&clones, "a", 1).await;
@@ -122,7 +122,7 @@ async fn clones_with_too_many_packs_and_discarded_ones_are_made_anew() {
     clones.discard("a").await.expect("discarded");
     assert!(packs.join("pack-1.pack").exists(), "it is being read");
     drop(reading);
-    assert_eq!(clones.read("a").await.expect("read").state, State::default());
+    assert_eq!(clones.read("a").await.expect("read").state, CloneState::default());
     drop(clones.write("a", "").await.expect("locked"));
     assert!(!packs.join("pack-1.pack").exists());
     clones.discard("never seen").await.expect("nothing to do");

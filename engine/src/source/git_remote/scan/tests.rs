@@ -54,7 +54,7 @@ impl Pack {
         self.object(BY_OFFSET, delta.len() as u64, &coded, &delta)
     }
 
-    fn scan(mut self, bounds: &Bounds) -> Result<u32, Fault> {
+    fn scan(mut self, bounds: &Bounds) -> Result<u32, PackFault> {
         self.bytes[8..12].copy_from_slice(&self.count.to_be_bytes());
         self.bytes.extend_from_slice(&[0; 20]);
         let size = self.bytes.len() as u64;
@@ -80,14 +80,14 @@ fn bounds() -> Bounds {
 
 fn beyond(pack: Pack) -> (String, &'static str) {
     match pack.scan(&bounds()) {
-        Err(Fault::Beyond(what, key)) => (what, key),
+        Err(PackFault::Beyond(what, key)) => (what, key),
         other => panic!("{other:?}"),
     }
 }
 
 fn damaged(pack: Pack) -> &'static str {
     match pack.scan(&bounds()) {
-        Err(Fault::Damaged(what)) => what,
+        Err(PackFault::Damaged(what)) => what,
         other => panic!("{other:?}"),
     }
 }
@@ -140,7 +140,7 @@ fn chains_of_differences_are_bounded_in_length_and_in_memory() {
         last = pack.differs(last, 1);
     }
     let long = Bounds { files: 10_000, ..bounds() };
-    let Err(Fault::Beyond(what, _)) = pack.scan(&long) else { panic!("a chain of 4096") };
+    let Err(PackFault::Beyond(what, _)) = pack.scan(&long) else { panic!("a chain of 4096") };
     assert_eq!(what, "its pack has a chain of more than 4095 differences");
 
     let mut pack = Pack::new();
@@ -159,7 +159,7 @@ fn all_objects_together_are_bounded() {
         pack.differs(base, 4000);
     }
     let many = Bounds { files: 1000, ..bounds() };
-    let Err(Fault::Beyond(what, key)) = pack.scan(&many) else { panic!("1.6 MB of 6 KB") };
+    let Err(PackFault::Beyond(what, key)) = pack.scan(&many) else { panic!("1.6 MB of 6 KB") };
     assert!(what.starts_with("the objects in its pack have more than"), "{what}");
     assert_eq!(key, "object_bytes");
     let mut pack = Pack::new();
@@ -193,7 +193,7 @@ fn packs_that_are_none_are_damaged() {
     pack.blob(b"x");
     pack.bytes[11] = 1;
     let size = pack.bytes.len() as u64;
-    assert!(matches!(scan(pack.bytes.as_slice(), size, &bounds(), &stop), Err(Fault::Stopped)));
+    assert!(matches!(scan(pack.bytes.as_slice(), size, &bounds(), &stop), Err(PackFault::Stopped)));
 }
 
 proptest::proptest! {

@@ -1,4 +1,4 @@
--- Files hang on a target, a project in a place, instead of on the project. The table is made anew because
+-- Files hang on a target, a project in a place, instead of on the project. The table is rebuilt because
 -- its key changes. A file without a place holds nothing yet and belongs to the place that runs write to; the
 -- place adopted last is that one. And what the guards withheld in a project's last run.
 CREATE TABLE targets (
