@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench chunk` prints the throughput of each chunker (including cleaning, cutting and
 //! fitting) over sources of the Cargo registry, or of this repository if there is none. `secrets` is the
-//! scanner for keys and tokens. `lower_bound` checks UTF-8, counts lines and hashes with BLAKE3;
+//! scanner for keys and tokens. `pattern` runs over a generated log and generated Terraform. `lower_bound` checks UTF-8, counts lines and hashes with BLAKE3;
 //! `bare_parse` is tree-sitter alone over the same files as `code`.
 
 use std::fs;
@@ -14,6 +14,7 @@ use divan::Bencher;
 use divan::counter::BytesCount;
 use reposync::chunk::code::{CodeChunker, CodeSettings};
 use reposync::chunk::markdown::{MarkdownChunker, MarkdownSettings};
+use reposync::chunk::pattern::{PatternChunker, PatternSettings};
 use reposync::chunk::sentence::{SentenceChunker, SentenceSettings};
 use reposync::chunk::{Chunker, Limits, clean, fit, language_of, secrets};
 use reposync::model::Document;
@@ -180,5 +181,90 @@ mod code {
     fn code(bencher: Bencher<'_, '_>) {
         let chunker = CodeChunker::new("bench", &CodeSettings::default(), None).expect("defaults are valid");
         pieces(bencher, &RUST, &chunker);
+    }
+}
+
+/// Files of about 256 KiB whose lines `write` adds, up to the size of a corpus.
+fn generated(name: &str, write: impl Fn(&mut String, usize)) -> Vec<File> {
+    let (mut files, mut bytes, mut number) = (Vec::new(), 0, 0);
+    while bytes < CORPUS_BYTES {
+        let mut text = String::new();
+        while text.len() < 256 << 10 {
+            write(&mut text, number);
+            number += 1;
+        }
+        bytes += text.len();
+        files.push(File { path: format!("{}/{name}", files.len()), bytes: text.into_bytes() });
+    }
+    files
+}
+
+/// Every eighth entry has a stack trace.
+static LOG: LazyLock<Vec<File>> =
+    LazyLock::new(|| {
+        generated("app.log", |text, n| {
+            let level = ["INFO", "DEBUG", "WARN", "ERROR"][n % 4];
+            text.push_str(&format!(
+            "2024-01-{:02}T{:02}:{:02}:{:02}.{:03}Z {level} worker-{} request {n} of tenant {} took {} ms\n",
+            n % 28 + 1, n % 24, n % 60, n % 59, n % 1000, n % 16, n % 97, n % 4096
+        ));
+            if n % 8 == 0 {
+                for frame in 0..6 {
+                    text.push_str(&format!(
+                        "    at module{}::handler{frame} (src/service/file{n}.rs:{})\n",
+                        n % 31,
+                        n % 900
+                    ));
+                }
+            }
+        })
+    });
+
+static TERRAFORM: LazyLock<Vec<File>> = LazyLock::new(|| {
+    generated("main.tf", |text, n| {
+        text.push_str(&format!("# Resource {n} of the fleet.\nresource \"aws_instance\" \"node_{n}\" {{\n"));
+        for key in 0..12 {
+            text.push_str(&format!("  setting_{key} = \"value {} of {n}\"\n", key * n % 1013));
+        }
+        text.push_str("}\n\n");
+    })
+});
+
+#[divan::bench_group(sample_count = 7)]
+mod pattern {
+    use super::{Bencher, LOG, PatternChunker, PatternSettings, TERRAFORM, pieces};
+
+    #[divan::bench]
+    fn lower_bound(bencher: Bencher<'_, '_>) {
+        super::lower_bound(bencher, &LOG);
+    }
+
+    /// Each entry is a chunk, with three attributes.
+    #[divan::bench]
+    fn log(bencher: Bencher<'_, '_>) {
+        let start = r"^(?<day>\d{4}-\d\d-\d\d)T\S+ (?<kind>[A-Z]+) (?<worker>\S+)";
+        let chunker = PatternChunker::new("bench", &PatternSettings::starting_at(start), None);
+        pieces(bencher, &LOG, &chunker.expect("valid settings"));
+    }
+
+    /// Fifty lines are a chunk.
+    #[divan::bench]
+    fn log_rows(bencher: Bencher<'_, '_>) {
+        let settings = PatternSettings { max_chunk_size: 8000, ..PatternSettings::of_rows(50, 0) };
+        let chunker = PatternChunker::new("bench", &settings, None);
+        pieces(bencher, &LOG, &chunker.expect("valid settings"));
+    }
+
+    #[divan::bench]
+    fn terraform(bencher: Bencher<'_, '_>) {
+        let start = r#"^(?<kind>resource|module|variable)\s+("(?<type>[^"]+)"\s+)?"(?<name>[^"]+)""#;
+        let settings = PatternSettings {
+            end: Some("^}".to_owned()),
+            comment: Some(r"^\s*(#|//)".to_owned()),
+            context: Some("{kind} {name}".to_owned()),
+            ..PatternSettings::starting_at(start)
+        };
+        let chunker = PatternChunker::new("bench", &settings, None);
+        pieces(bencher, &TERRAFORM, &chunker.expect("valid settings"));
     }
 }

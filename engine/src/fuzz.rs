@@ -9,8 +9,8 @@ use crate::config::{Need, diff, parse_str, show};
 
 pub use crate::api::fuzz_webhook as webhook;
 pub use crate::chunk::component::fuzz as component;
-pub use crate::chunk::promises::{fuzz_clean as clean, fuzz_code as code};
-pub use crate::chunk::promises::{fuzz_markdown as markdown, fuzz_sentence as sentence};
+pub use crate::chunk::promises::{fuzz_clean as clean, fuzz_code as code, fuzz_markdown as markdown};
+pub use crate::chunk::promises::{fuzz_pattern as pattern, fuzz_sentence as sentence};
 pub use crate::embed::fuzz as embeddings;
 pub use crate::source::github::{fuzz_answer as github, fuzz_archive as archive};
 pub use crate::store::pinecone::fuzz as pinecone;
@@ -19,7 +19,7 @@ pub use crate::store::pinecone::fuzz as pinecone;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("archive", archive),
     ("clean", clean),
     ("code", code),
@@ -28,6 +28,7 @@ pub const TARGETS: [Target; 11] = [
     ("embeddings", embeddings),
     ("github", github),
     ("markdown", markdown),
+    ("pattern", pattern),
     ("pinecone", pinecone),
     ("sentence", sentence),
     ("webhook", webhook),

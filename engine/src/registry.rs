@@ -20,6 +20,7 @@ pub(crate) static KINDS: &[Kind] = &[
     Kind::chunker::<crate::chunk::sentence::SentenceSettings>(),
     Kind::chunker::<crate::chunk::markdown::MarkdownSettings>(),
     Kind::chunker::<crate::chunk::code::CodeSettings>(),
+    Kind::chunker::<crate::chunk::pattern::PatternSettings>(),
     Kind::chunker::<crate::chunk::component::WasmSettings>(),
     Kind::embedder::<crate::embed::azure::AzureSettings>(),
     Kind::embedder::<crate::embed::openai::OpenAiSettings>(),

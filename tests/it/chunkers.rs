@@ -80,3 +80,30 @@ fn encoded_data_is_stored_and_listed_but_not_embedded() {
     assert_eq!(project["counts"]["files_skipped"], json!(1));
     local.assert_as_fresh();
 }
+
+#[test]
+fn lines_that_match_an_expression_begin_chunks() {
+    let local = Local::new();
+    local
+        .repo
+        .write("app.log", "start\n2024-01-02 INFO up\n2024-01-03 ERROR down\n  at main\n")
+        .commit("a log");
+    local.config(&format!(
+        "{STAGES}\n[stages.log]\nkind = \"pattern\"\nmatch = [\"**/*.log\"]\nstart = '^(?<day>\\d{{4}}-\\d\\d-\\d\\d) (?<kind>[A-Z]+)'\n[projects.docs]\npipeline = [\"local\", \"log\", \"prose\", \"model\", \"index\"]\nrepositories = [\"docs\"]\n"
+    ));
+    local.apply(&[]).exits(0);
+    let found = |line: u64| {
+        let index = local.index();
+        let mut found = index
+            .values()
+            .filter(|(facts, ..)| facts["file_path"] == "app.log" && facts["start_line"] == line);
+        let (facts, text, _) = found.next().expect("a record");
+        (text.clone(), ["kind", "attr_day", "context"].map(|key| facts[key].clone()))
+    };
+    assert_eq!(found(1), ("start".to_owned(), [Value::Null, Value::Null, Value::Null]));
+    let (text, facts) = found(3);
+    assert_eq!(text, "2024-01-03 ERROR down\n  at main");
+    assert_eq!(facts, ["ERROR", "2024-01-03", "2024-01-03 ERROR down"]);
+    let again = local.apply(&[]).exits(0);
+    assert_eq!(again.counts(["texts_embedded", "vectors_written"]), [0, 0]);
+}

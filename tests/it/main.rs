@@ -32,6 +32,7 @@ mod operators;
 mod page;
 mod plan;
 mod plugin_commands;
+mod plugin_try;
 mod proxies;
 mod reading;
 mod references;

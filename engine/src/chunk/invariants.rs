@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::promises::{CODE_PATHS, check, chunkers, counter};
+use super::promises::{CODE_PATHS, check, chunkers, counter, patterns};
 
 /// Words, syntax of several languages, unusual characters and line endings, in any order.
 pub(super) fn soup() -> impl Strategy<Value = String> {
@@ -40,7 +40,7 @@ proptest! {
 
     #[test]
     fn chunks_cover_in_order_and_fit(file in soup(), max in 1_usize..400, path in path()) {
-        for chunker in chunkers(max, false) {
+        for chunker in chunkers(max, false).into_iter().chain(patterns(max, false)) {
             check(&*chunker, path, file.as_bytes(), &|body| body.chars().count() <= max);
         }
     }
@@ -48,7 +48,7 @@ proptest! {
     #[test]
     fn chunks_fit_in_tokens(file in soup(), max in 4_usize..200, path in path()) {
         let counter = counter();
-        for chunker in chunkers(max, true) {
+        for chunker in chunkers(max, true).into_iter().chain(patterns(max, true)) {
             check(&*chunker, path, file.as_bytes(), &|body| counter(body) <= max);
         }
     }
@@ -69,6 +69,9 @@ fn hostile_files_are_cut_in_bounded_time() {
             for path in ["a.rs", "a.py", "a.c", "a.md"] {
                 check(&*chunker, path, file.as_bytes(), &|body| body.chars().count() <= 1000);
             }
+        }
+        for chunker in patterns(1000, false) {
+            check(&*chunker, "a.log", file.as_bytes(), &|body| body.chars().count() <= 1000);
         }
     }
 }

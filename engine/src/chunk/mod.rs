@@ -19,6 +19,7 @@ mod language;
 mod latin1;
 mod lines;
 pub mod markdown;
+pub mod pattern;
 #[cfg(any(test, fuzzing))]
 pub mod promises;
 mod script;

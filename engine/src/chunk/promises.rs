@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::code::{CodeChunker, CodeSettings};
 use super::encoded::{self, Encoded};
 use super::markdown::{MarkdownChunker, MarkdownSettings};
+use super::pattern::{PatternChunker, PatternSettings};
 use super::sentence::{SentenceChunker, SentenceSettings};
 use super::{Chunker, Limits, TokenCounter, clean, fit, language_of};
 use crate::model::fuzzed::Reader;
@@ -38,6 +39,33 @@ pub(super) fn chunkers(max: usize, tokens: bool) -> [Box<dyn Chunker>; 4] {
         Box::new(MarkdownChunker::new("m", &markdown, Some(counter())).expect("valid settings")),
         Box::new(CodeChunker::new("c", &code, Some(counter())).expect("valid settings")),
     ]
+}
+
+/// Chunkers of kind `pattern` with every feature: comments above a start, ends, templates, ends on the
+/// line of a start, rows with a header.
+pub(super) fn patterns(max: usize, tokens: bool) -> Vec<Box<dyn Chunker>> {
+    let sections = PatternSettings {
+        end: Some(r"^\s*\}|^end".to_owned()),
+        comment: Some(r"^\s*(#|//|--|>)".to_owned()),
+        ..PatternSettings::starting_at(r"^\s*(?<kind>\w+) +(?<name>\w+)(?<rest>.*)\{?")
+    };
+    let templates = PatternSettings {
+        context: Some("{level}: {name}".to_owned()),
+        ..PatternSettings::starting_at(r"(?<level>#+) (?<name>.*)|^\s*$")
+    };
+    let elements = PatternSettings {
+        end: Some("</|/>".to_owned()),
+        context: Some("none".to_owned()),
+        ..PatternSettings::starting_at("<(?<kind>[a-z]+)")
+    };
+    let all = [sections, templates, elements, PatternSettings::of_rows(3, 1), PatternSettings::of_rows(1, 2)];
+    let all = all.map(|settings| PatternSettings {
+        max_chunk_size: max,
+        max_tokens: tokens.then_some(max),
+        ..settings
+    });
+    let built = all.iter().map(|settings| PatternChunker::new("p", settings, Some(counter())));
+    built.map(|chunker| -> Box<dyn Chunker> { Box::new(chunker.expect("valid settings")) }).collect()
 }
 
 /// Checks one document against every guarantee.
@@ -158,6 +186,18 @@ fn fuzz(bytes: &[u8], which: &[usize], paths: &[&str]) {
     for &number in which {
         check(&*chunkers[number], paths[path % paths.len()], bytes.0, &fits);
     }
+}
+
+/// Fuzz target: `pattern`; the third byte selects the settings.
+pub fn fuzz_pattern(bytes: &[u8]) {
+    let mut bytes = Reader(bytes);
+    let (max, unit, which) = (usize::from(bytes.byte()), bytes.byte(), usize::from(bytes.byte()));
+    let tokens = unit % 2 == 1;
+    let max = max.max(if tokens { 4 } else { 1 });
+    let counter = counter();
+    let fits = |body: &str| if tokens { counter(body) <= max } else { body.chars().count() <= max };
+    let chunkers = patterns(max, tokens);
+    check(&*chunkers[which % chunkers.len()], "a.log", bytes.0, &fits);
 }
 
 /// Fuzz target: cleaning, and the language by name.

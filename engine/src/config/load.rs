@@ -46,6 +46,8 @@ pub struct Need {
     pub projects: Vec<String>,
     /// The roles whose stages are used. If empty, projects are only looked up by name.
     pub roles: &'static [Role],
+    /// Stages that are used even if no project uses them.
+    pub stages: Vec<String>,
     /// True if `[api]` is used.
     pub api: bool,
     /// Looks up an environment variable.
@@ -66,6 +68,7 @@ impl Need {
         Self {
             projects: Vec::new(),
             roles: Role::ALL,
+            stages: Vec::new(),
             api: false,
             env: Arc::new(|name| std::env::var(name).ok()),
             secrets_dirs: Vec::new(),
@@ -83,6 +86,12 @@ impl Need {
     #[must_use]
     pub fn only(self, roles: &'static [Role]) -> Self {
         Self { roles, ..self }
+    }
+
+    /// Adds a stage that no project need use. Of the projects' stages none is needed.
+    #[must_use]
+    pub fn only_stage(self, name: &str) -> Self {
+        Self { roles: &[], stages: vec![name.to_owned()], ..self }
     }
 
     /// Adds `[api]`, for the daemon.
@@ -211,6 +220,7 @@ fn resolve(
         .iter()
         .filter(|(project, _)| is_used(project))
         .flat_map(|(project, _)| project.stages_of(need.roles))
+        .chain(need.stages.iter().map(String::as_str))
         .collect();
     let enabled: BTreeSet<&str> =
         all.iter().filter(|(project, _)| project.enabled).flat_map(|(project, _)| project.stages()).collect();

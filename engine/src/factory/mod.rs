@@ -9,6 +9,7 @@ mod options;
 mod projects;
 mod stages;
 mod state;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -27,6 +28,7 @@ use crate::sync::{Bounds, Engine};
 pub use components::{clear_leftovers, config_problems};
 pub use options::{RunFlags, options, standing_prune};
 pub use state::{open_for_reading, open_for_run, open_for_service};
+pub use trial::LoneChunker;
 
 /// Builds stages, and caches them.
 pub struct StageFactory {

@@ -46,6 +46,20 @@ impl StageFactory {
         })
     }
 
+    /// A chunker that is not cached, with a counter of tokens of the caller's own.
+    pub(super) fn chunker_counting(
+        &self,
+        config: &Config,
+        stage: &Stage,
+        counter: TokenCounter,
+    ) -> StageResult<Arc<dyn Chunker>> {
+        let settings = stage.settings.chunker().ok_or_else(|| wrong_role(stage, Role::Chunker))?;
+        if settings.component().is_some() {
+            return self.component(config, stage);
+        }
+        settings.build(&ChunkerContext { stage: &stage.name, counter, host: &|| self.host(config) })
+    }
+
     pub(super) fn queue(&self, config: &Config, stage: &Stage) -> StageResult<Arc<EmbedQueue>> {
         let settings = stage.settings.embedder().ok_or_else(|| wrong_role(stage, Role::Embedder))?;
         let cache = self.vector_cache(config);
@@ -72,7 +86,7 @@ impl StageFactory {
         self.built().notifiers.get_or_build(stage, described(config), build)
     }
 
-    fn context(&self, config: &Config, stage: &Stage) -> StageContext {
+    pub(super) fn context(&self, config: &Config, stage: &Stage) -> StageContext {
         StageContext {
             stage: stage.name.clone(),
             calls: config.engine.concurrency,

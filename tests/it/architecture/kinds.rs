@@ -11,6 +11,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Properties of all built-in chunkers, for tests and fuzzing.
     ("chunk/code", &["chunk/promises.rs"]),
     ("chunk/markdown", &["chunk/promises.rs"]),
+    ("chunk/pattern", &["chunk/promises.rs"]),
     ("chunk/sentence", &["chunk/promises.rs"]),
     // The temporary index of an evaluation.
     ("store/sqlite", &["cli/eval.rs"]),
@@ -34,6 +35,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("chunk/component", &["cli/plugin/workbench.rs"]),
     ("chunk/code", &["chunk/promises.rs"]),
     ("chunk/markdown", &["chunk/promises.rs"]),
+    ("chunk/pattern", &["chunk/promises.rs"]),
     ("chunk/sentence", &["chunk/promises.rs"]),
 ];
 

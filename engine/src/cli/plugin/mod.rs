@@ -11,6 +11,7 @@ mod record;
 mod template;
 mod test;
 mod toolchain;
+mod try_stage;
 mod workbench;
 
 use std::path::PathBuf;
@@ -33,6 +34,8 @@ pub(super) enum PluginCommand {
     Build(BuildArgs),
     /// Run a component on files and check that it complies with the contract
     Test(TestArgs),
+    /// Print the chunks that a stage of reposync.toml makes of files, without indexing them
+    Try(TryArgs),
     /// Show a component's description: name, version, digest, imports, settings
     Inspect(InspectArgs),
     /// Measure a component: start-up, calls, megabytes per second, memory
@@ -115,6 +118,23 @@ pub(super) struct TestArgs {
     pub(super) json: bool,
 }
 
+/// Arguments of `plugin try`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The stage need not be part of a pipeline yet.\n\nExample:\n  reposync plugin try terraform infra/main.tf"
+)]
+pub(super) struct TryArgs {
+    /// The stage: a chunker of any kind
+    #[arg(value_name = "STAGE")]
+    pub(super) stage: String,
+    /// Files to chunk
+    #[arg(value_name = "FILE", required = true)]
+    pub(super) files: Vec<PathBuf>,
+    /// Print the chunks as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
 /// Arguments of `plugin inspect`.
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
@@ -151,6 +171,7 @@ pub(super) async fn run(context: &Context, command: PluginCommand) -> CommandRes
         PluginCommand::New(args) => new::run(context, &args),
         PluginCommand::Build(args) => blocking(move || build::run(&out, &args)).await,
         PluginCommand::Test(args) => blocking(move || test::run(&out, &args)).await,
+        PluginCommand::Try(args) => try_stage::run(context, args).await,
         PluginCommand::Inspect(args) => blocking(move || inspect::run(&out, &args)).await,
         PluginCommand::Bench(args) => blocking(move || bench::run(&out, &args)).await,
     }

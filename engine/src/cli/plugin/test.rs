@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::TestArgs;
 use super::battery::{self, Awkward};
 use super::golden::{self, GoldenChunk};
-use super::workbench::{count, folders, load, size, time};
+use super::workbench::{count, folders, load, relative, size, time};
 use crate::chunk::component::{ComponentChunker, HostOptions, Outcome, Trial, Verdict};
 use crate::chunk::{clean, language_in};
 use crate::cli::error::{CommandError, CommandResult};
@@ -95,18 +95,6 @@ fn document(chunker: &ComponentChunker, file: &Path, update: bool) -> Result<(Re
         compare(file, &mut report, update)?;
     }
     Ok((report, cleaned.text))
-}
-
-/// The path as a component would see it: relative to a repository, with `/`.
-fn relative(file: &Path) -> String {
-    let parts: Vec<_> = file
-        .components()
-        .filter_map(|part| match part {
-            std::path::Component::Normal(part) => Some(part.to_string_lossy()),
-            _ => None,
-        })
-        .collect();
-    parts.join("/")
 }
 
 fn compare(file: &Path, report: &mut Report, update: bool) -> Result<(), CommandError> {
@@ -294,10 +282,5 @@ mod tests {
             gaps_of(&[4..8, 9..14]),
             ["line 1 has text in no chunk", "lines 5 to 6 have text in no chunk"]
         );
-    }
-
-    #[test]
-    fn a_component_sees_paths_of_a_repository() {
-        assert_eq!(relative(Path::new("/tmp/../x/fixtures/a.md")), "tmp/x/fixtures/a.md");
     }
 }

@@ -54,6 +54,26 @@ pub(super) fn load(
     Ok((host, chunker))
 }
 
+/// The path as a chunker would see it: relative to a repository, with `/`.
+pub(super) fn relative(file: &Path) -> String {
+    let parts: Vec<_> = file
+        .components()
+        .filter_map(|part| match part {
+            std::path::Component::Normal(part) => Some(part.to_string_lossy()),
+            _ => None,
+        })
+        .collect();
+    parts.join("/")
+}
+
+/// Maximum number of characters shown of a text.
+const SHOWN: usize = 60;
+
+/// The beginning of a text's first line that is not blank.
+pub(super) fn first_line(text: &str) -> String {
+    text.trim().lines().next().unwrap_or_default().chars().take(SHOWN).collect()
+}
+
 /// A duration with three digits: `1.24 ms`.
 pub(super) fn time(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
@@ -100,6 +120,11 @@ mod tests {
         assert_ne!(one.path(), other.path());
         let mode = one.path().metadata().expect("it is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_chunker_sees_paths_of_a_repository() {
+        assert_eq!(relative(Path::new("/tmp/../x/fixtures/a.md")), "tmp/x/fixtures/a.md");
     }
 
     #[test]

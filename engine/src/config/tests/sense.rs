@@ -7,6 +7,7 @@ use super::*;
 fn impossible_values() {
     let github = "kind = \"github\"\n";
     let wasm = "kind = \"wasm\"\ncomponent = \"a.wasm\"\n";
+    let pattern = "kind = \"pattern\"\nmatch = [\"**/*.log\"]\n";
     let azure = "kind = \"azure-openai\"\nendpoint = \"h\"\ndeployment = \"d\"\n";
     let azure_key = &format!("{azure}api_key = \"k\"\n");
     let openai = "kind = \"openai\"\nmodel = \"m\"\nbase_url = \"http://localhost:1\"\n";
@@ -60,6 +61,41 @@ fn impossible_values() {
             "kind = \"code\"\nmatch = [\"{a\"]".into(),
             "match",
             "not a glob: unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?)",
+        ),
+        (pattern.into(), "", "neither `start` nor `group` says where a chunk begins"),
+        ("kind = \"pattern\"\ngroup = 1".into(), "", "`match` is missing"),
+        (format!("{pattern}start = '^x'\ngroup = 2"), "group", "cannot be combined with `start`"),
+        (format!("{pattern}group = 0"), "group", "must be more than zero"),
+        (format!("{pattern}start = 'x^'"), "start", "matches no line"),
+        (format!("{pattern}start = ''"), "start", "matches every line"),
+        (
+            format!("{pattern}start = '(a'"),
+            "start",
+            "is not a regular expression: unclosed group (character 1)",
+        ),
+        (
+            format!("{pattern}start = '(a{{1000}}){{1000}}'"),
+            "start",
+            "is too large: compiled it exceeds 512 KiB",
+        ),
+        (
+            format!("{pattern}start = '^(?<text>x)'"),
+            "start",
+            "the group name `text` is reserved: every record has a field of that name",
+        ),
+        (
+            format!("{pattern}start = '^x'\ncontext = \"{{title}}\""),
+            "context",
+            "`start` has no group `title`",
+        ),
+        (format!("{pattern}start = '^x'\nend = '(?<name>y)'"), "end", "the group `name` has no effect here"),
+        (format!("{pattern}start = '^x'\nheader = 1"), "header", "has no effect without `group`"),
+        (format!("{pattern}group = 1\nend = 'x'"), "end", "has no effect without `start`"),
+        (format!("{pattern}start = '^x'\nlead = \"attach\""), "lead", "has no effect without `comment`"),
+        (
+            format!("{pattern}start = '^x'\nlead = \"none\"\ncomment = '^#'"),
+            "comment",
+            "has no effect with `lead = \"none\"`",
         ),
         (format!("{wasm}sha256 = \"abc\""), "sha256", "not a SHA-256 digest"),
         (format!("{wasm}memory = \"5 GiB\""), "memory", "more than a component can address"),
