@@ -93,8 +93,12 @@ fn pieces(bencher: Bencher<'_, '_>, files: &'static [File], chunker: &dyn Chunke
     bencher.counter(size(files)).bench_local(|| {
         for file in files {
             let cleaned = chunker.prepare(clean(&file.bytes).expect("the corpus is text"));
-            let document =
-                Document { path: &file.path, text: &cleaned.text, language: language_of(&file.path) };
+            let document = Document {
+                path: &file.path,
+                text: &cleaned.text,
+                language: language_of(&file.path),
+                ..Document::default()
+            };
             let chunks = chunker.chunk(&document).expect("a built-in chunker takes every text");
             black_box(fit(&cleaned, chunks, &limits).expect("a built-in chunker keeps the contract"));
         }

@@ -30,7 +30,7 @@ fn main() {
     for plugin in plugins() {
         let (_host, chunker) = plugin.load();
         let mut trial = Trial::new(&chunker);
-        trial.chunk(&Document { path: "a.md", text: "", language: None });
+        trial.chunk(&Document { path: "a.md", text: "", language: None, ..Document::default() });
         println!("{plugin}: {} KiB of memory in an idle instance", trial.memory() >> 10);
     }
     divan::main();
@@ -185,7 +185,7 @@ fn native_twin(bencher: Bencher, bytes: usize) {
     let (_host, component) = plugin.load();
     let twin = Twin::of(Arc::new(component), "{}");
     let (path, text) = plugin.document(bytes);
-    let document = Document { path, text: &text, language: None };
+    let document = Document { path, text: &text, language: None, ..Document::default() };
     bencher
         .counter(BytesCount::new(text.len()))
         .bench_local(|| twin.chunk(black_box(&document)).expect("chunks"));
@@ -195,7 +195,7 @@ fn native_twin(bencher: Bencher, bytes: usize) {
 fn document<const BYTES: usize>(bencher: Bencher, plugin: &Plugin) {
     let (_host, chunker) = plugin.load();
     let (path, text) = plugin.document(BYTES);
-    let document = Document { path, text: &text, language: None };
+    let document = Document { path, text: &text, language: None, ..Document::default() };
     bencher
         .counter(BytesCount::new(text.len()))
         .bench_local(|| chunker.chunk(black_box(&document)).expect("chunks"));
@@ -204,7 +204,7 @@ fn document<const BYTES: usize>(bencher: Bencher, plugin: &Plugin) {
 #[divan::bench(args = plugins())]
 fn call_with_an_empty_document(bencher: Bencher, plugin: &Plugin) {
     let (_host, chunker) = plugin.load();
-    let document = Document { path: "empty", text: "", language: None };
+    let document = Document { path: "empty", text: "", language: None, ..Document::default() };
     // The result does not matter: some components refuse an empty document.
     bencher.bench_local(|| drop(chunker.chunk(black_box(&document))));
 }

@@ -3,6 +3,8 @@
 # Paths of the machine are remapped, and nothing depends on the time.
 #
 #   deploy/build-release.sh                 the program, into target/reproducible/; prints its SHA-256
+#   deploy/build-release.sh --archive      the same, and an archive of the program and the components that are too
+#                                          large for it, which `plugins/build.sh` has built into target/components
 #   deploy/build-release.sh --compare       builds in two folders and compares: the Rust plugin's
 #                                           native library (takes seconds)
 #   deploy/build-release.sh --compare reposync   the program itself (takes two release builds)
@@ -24,6 +26,16 @@ build() {
 if [ "${1:-}" != "--compare" ]; then
   build . "$PWD/target/reproducible" reposync
   sha256sum target/reproducible/release/reposync
+  [ "${1:-}" = "--archive" ] || exit 0
+  root=target/reproducible/reposync
+  rm -rf "$root"
+  mkdir -p "$root/bin" "$root/share/reposync/plugins"
+  cp target/reproducible/release/reposync "$root/bin/"
+  cp target/components/restructuredtext.wasm "$root/share/reposync/plugins/"
+  # Names in order, no owners, no times: the same bytes for the same files.
+  tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C target/reproducible -c reposync |
+    gzip -n >target/reproducible/reposync.tar.gz
+  (cd target/reproducible && sha256sum reposync.tar.gz reposync/share/reposync/plugins/*.wasm)
   exit
 fi
 

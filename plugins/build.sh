@@ -12,7 +12,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Committed to the repository: small, and needed by the default reposync.toml and the tests.
-committed=(changelog sql)
+committed=(changelog notebook sql)
 tools=$PWD/target/tools
 out=$PWD/target/components
 

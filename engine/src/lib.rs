@@ -14,6 +14,7 @@ pub mod daemon; // runs on a schedule, on pushes and on edits
 pub mod embed; // texts -> vectors, and their cache
 pub mod evaluate; // how well questions find their files
 pub mod factory; // Config -> stages and projects
+mod fetch; // components from web servers and registries
 #[cfg(any(test, fuzzing))]
 pub mod fuzz; // fuzz targets, for `fuzz/` and the tests that replay its corpus
 pub mod mcp; // the Model Context Protocol: tools for agents

@@ -86,7 +86,7 @@ typedef struct { reposync_diagnostic *ptr; size_t len; size_t room; } reposync_d
 /* Metadata of the component. */
 typedef struct {
   const char *name, *version, *summary;
-  const char *const *extensions;   /* NULL-terminated: { ".sql", NULL } */
+  const char *const *extensions;   /* NULL-terminated: { ".sql", "Makefile", NULL } */
   const char *config_schema;       /* JSON Schema; "": nothing to configure */
 } reposync_info;
 
@@ -115,6 +115,13 @@ enum { REPOSYNC_LOG_TRACE, REPOSYNC_LOG_DEBUG, REPOSYNC_LOG_INFO, REPOSYNC_LOG_W
 
 /* Writes a line to the engine's log; does nothing in a native build. */
 void reposync_log(int level, reposync_text message);
+
+/* Number of tokens of a text, as the embedder counts them; in a native build an estimate. A component that
+ * calls this or the next function depends on the embedder: with another one its files are chunked again. */
+uint32_t reposync_count_tokens(reposync_text text);
+
+/* Maximum number of tokens of an embedder's input; returns false if no embedder is known. */
+bool reposync_max_tokens(uint32_t *most);
 
 /* Zeroed memory, valid until the call returns. Aborts the component if it is out of memory. */
 static inline void *reposync_alloc(size_t size);
@@ -191,6 +198,13 @@ static inline void reposync_add_number(reposync_chunk *chunk, reposync_text name
 }
 static inline void reposync_add_flag(reposync_chunk *chunk, reposync_text name, bool value) {
   reposync_add_attr(chunk, name, REPOSYNC_ATTR_FLAG)->value.of.flag = value;
+}
+
+/* Names the passage of the document, as a byte range, of which a generated text was made: its lines, and the
+ * link to it, are those of the passage. */
+static inline void reposync_add_origin(reposync_chunk *chunk, size_t start, size_t end) {
+  reposync_add_number(chunk, REPOSYNC_TEXT("@start"), (double)start);
+  reposync_add_number(chunk, REPOSYNC_TEXT("@end"), (double)end);
 }
 
 /* Adds a problem; set its `pointer` or `at` afterwards if it has a location. */
@@ -360,13 +374,29 @@ _Static_assert(sizeof(reposync_chunk) == 56 && sizeof(reposync_diagnostic) == 44
 #endif
 
 #define REPOSYNC_EXPORT(name) __attribute__((export_name(name)))
-#define REPOSYNC_CHUNKER "reposync:chunker/chunker@1.0.0#"
+#define REPOSYNC_CHUNKER "reposync:chunker/chunker@1.1.0#"
 
-__attribute__((import_module("reposync:chunker/log@1.0.0"), import_name("write")))
+__attribute__((import_module("reposync:chunker/log@1.1.0"), import_name("write")))
 void reposync_imported_write(int32_t level, const char *message, size_t len);
 
 void reposync_log(int level, reposync_text message) {
   reposync_imported_write(level, message.ptr, message.len);
+}
+
+__attribute__((import_module("reposync:chunker/host@1.1.0"), import_name("count-tokens")))
+uint32_t reposync_imported_count_tokens(const char *text, size_t len);
+__attribute__((import_module("reposync:chunker/host@1.1.0"), import_name("max-tokens")))
+void reposync_imported_max_tokens(void *answer);
+
+uint32_t reposync_count_tokens(reposync_text text) {
+  return reposync_imported_count_tokens(text.ptr, text.len);
+}
+
+bool reposync_max_tokens(uint32_t *most) {
+  struct { uint8_t is_some; uint32_t value; } answer = { 0, 0 };
+  reposync_imported_max_tokens(&answer);
+  if (answer.is_some) *most = answer.value;
+  return answer.is_some != 0;
 }
 
 REPOSYNC_EXPORT("cabi_realloc")
@@ -468,6 +498,8 @@ void reposync_after_split(void *answer) { (void)answer; reposync_release(); }
 #else
 
 void reposync_log(int level, reposync_text message) { (void)level; (void)message; }
+uint32_t reposync_count_tokens(reposync_text text) { return (uint32_t)((text.len + 3) / 4); }
+bool reposync_max_tokens(uint32_t *most) { (void)most; return false; }
 
 #endif /* __wasm__ */
 

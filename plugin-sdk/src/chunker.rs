@@ -15,7 +15,8 @@ pub struct Info {
     pub version: &'static str,
     /// One sentence that describes what the component does.
     pub summary: &'static str,
-    /// Extensions of the files it accepts if the stage sets no `match`, such as `.md`.
+    /// The files it accepts if the stage sets no `match`: extensions such as `.md`, file names such as
+    /// `Makefile`, and globs such as `docs/**/*.txt`.
     pub extensions: &'static [&'static str],
 }
 

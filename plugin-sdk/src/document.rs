@@ -14,7 +14,8 @@ pub struct Document {
     pub media_type: String,
     /// Language in lower case, such as `rust`; `None` if unknown.
     pub language: Option<String>,
-    /// Additional metadata; ignore unknown names.
+    /// Additional metadata; ignore unknown names. `repository`: its name. `max-tokens`: the maximum number
+    /// of tokens of an embedder's input, if known.
     pub attrs: Attrs,
 }
 
@@ -82,7 +83,8 @@ impl From<Vec<String>> for AttrValue {
 pub enum Content {
     /// A byte range of the document's text, at character boundaries, not empty.
     Slice(Range<usize>),
-    /// Text that is not part of the document; its lines are those of the whole document.
+    /// Text that is not part of the document; its lines are those of the passage that
+    /// [`Chunk::derived`] names, else those of the whole document.
     Generated(String),
 }
 
@@ -115,6 +117,14 @@ impl Chunk {
 
     fn of(content: Content) -> Self {
         Self { content, context: None, kind: None, name: None, attrs: Attrs::new() }
+    }
+
+    /// Creates a chunk from text that was made of this byte range of the document. Its lines, and the link
+    /// to it, are those of the range.
+    pub fn derived(text: impl Into<String>, origin: Range<usize>) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "a document is smaller than 2^53 bytes")]
+        let offset = |bytes: usize| bytes as f64;
+        Self::generated(text).with_attr("@start", offset(origin.start)).with_attr("@end", offset(origin.end))
     }
 
     /// Sets the heading path or signature.

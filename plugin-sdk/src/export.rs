@@ -29,7 +29,7 @@ macro_rules! export_chunker {
 
     $crate::bindings::export_component!(Component with_types_in $crate::bindings::generated);
 
-            #[unsafe(export_name = "reposync:chunker/chunker@1.0.0#split")]
+            #[unsafe(export_name = "reposync:chunker/chunker@1.1.0#split")]
             unsafe extern "C" fn split(
                 path: *mut u8,
                 path_length: usize,
@@ -56,7 +56,7 @@ macro_rules! export_chunker {
                 CONFIGURED.with(|cell| $crate::__private::split(cell, &document))
             }
 
-            #[unsafe(export_name = "cabi_post_reposync:chunker/chunker@1.0.0#split")]
+            #[unsafe(export_name = "cabi_post_reposync:chunker/chunker@1.1.0#split")]
             extern "C" fn after_split(_answer: *const u32) {
                 $crate::__private::after_split();
             }
@@ -81,6 +81,6 @@ mod handed;
 #[cfg(target_family = "wasm")]
 mod wasm;
 #[cfg(target_family = "wasm")]
-pub(crate) use wasm::write_log;
-#[cfg(target_family = "wasm")]
 pub use wasm::{__private, bindings};
+#[cfg(target_family = "wasm")]
+pub(crate) use wasm::{count_tokens, max_tokens, write_log};

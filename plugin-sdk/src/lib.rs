@@ -93,12 +93,14 @@ mod configure;
 mod diagnostic;
 mod document;
 mod export;
+mod host;
 mod log;
 pub mod testing;
 
 pub use chunker::{ChunkError, Chunker, Info, NoConfig};
 pub use diagnostic::{Diagnostic, Severity};
 pub use document::{AttrValue, Attrs, Chunk, Content, Document};
+pub use host::{count_tokens, max_tokens};
 pub use log::{Level, log};
 
 pub use schemars;

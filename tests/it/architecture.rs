@@ -31,6 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("state", &["blocking", "model", "private", "sqlite", "state_folder"]),
     ("registry", &["settings", "stage", "source", "chunk", "embed", "store", "notify"]),
     ("config", &["model", "settings", "stage", "registry", "source", "chunk"]),
+    ("fetch", &["chunk", "config", "model", "net"]),
     ("plan", &["model"]),
     (
         "sync",
@@ -43,8 +44,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "factory",
         &[
-            "blocking", "model", "net", "stage", "config", "source", "chunk", "embed", "store", "notify",
-            "state", "plan", "sync",
+            "blocking", "model", "net", "stage", "config", "fetch", "source", "chunk", "embed", "store",
+            "notify", "state", "plan", "sync",
         ],
     ),
     (
@@ -113,10 +114,12 @@ const CRATES: &[(&str, &[&str])] = &[
             "settings/",
             "chunk/markdown/front_matter",
             "chunk/secrets/rules",
+            "cli/plugin/metadata",
             "cli/plugin/template",
             "evaluate/questions",
         ],
     ),
+    ("toml_edit", &["cli/plugin/edit"]),
     ("rustix", &["api/serve", "chunk/component/cache", "cli/context", "config/find", "cpu_time", "private"]),
     ("tree_sitter", &["chunk/"]),
     ("wasmtime", &["chunk/component"]),

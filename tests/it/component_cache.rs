@@ -32,7 +32,7 @@ impl Bench {
     fn started(&self, settings: &WasmSettings) -> (usize, u64) {
         let host = ComponentHost::new(&self.folders).expect("a host");
         let chunker = host.load("notes", settings).expect("loads");
-        let document = Document { path: "a.md", text: "one\ntwo\n", language: None };
+        let document = Document { path: "a.md", text: "one\ntwo\n", language: None, ..Document::default() };
         (chunker.chunk(&document).expect("chunks").len(), host.compilations())
     }
 

@@ -65,7 +65,7 @@ impl Bench {
 
     /// The message shown if a file fails.
     fn failure(&self, chunker: &impl Chunker, text: &str) -> String {
-        match chunker.chunk(&Document { path: "docs/a.md", text, language: None }) {
+        match chunker.chunk(&Document { path: "docs/a.md", text, language: None, ..Document::default() }) {
             Ok(chunks) => panic!("{} chunks", chunks.len()),
             Err(ChunkError::NotMine) => "not mine\n".to_owned(),
             Err(ChunkError::Left { why }) => self.without_paths(&format!("left: {why}\n")),
@@ -239,7 +239,7 @@ fn a_log_flood_is_cut_off_and_the_work_goes_on() {
     let bench = Bench::new();
     let path = Fixture::new("log-flood").write(bench.path());
     let chunker = bench.host.load("notes", &small(&path)).expect("loads");
-    let document = Document { path: "a.md", text: "text", language: None };
+    let document = Document { path: "a.md", text: "text", language: None, ..Document::default() };
     assert_eq!(chunker.chunk(&document).expect("chunks").len(), 1);
 }
 
@@ -254,7 +254,7 @@ fn sleeping_counts_towards_the_deadline() {
         .package("clocks.wit", clocks)
         .package("io.wit", wasi);
     let chunker = bench.chunker(&fixture);
-    let document = Document { path: "a.md", text: "text", language: None };
+    let document = Document { path: "a.md", text: "text", language: None, ..Document::default() };
     assert_eq!(chunker.chunk(&document).expect("chunks").len(), 1);
 }
 
@@ -265,7 +265,7 @@ fn every_document_gets_an_instance_of_its_own() {
     let chunker = bench.chunker(&Fixture::new("trap-every-second"));
     for n in 0..6 {
         let text = format!("document {n}");
-        let document = Document { path: "a.md", text: &text, language: None };
+        let document = Document { path: "a.md", text: &text, language: None, ..Document::default() };
         assert_eq!(chunker.chunk(&document).expect("chunks").len(), 1);
     }
 }
@@ -276,7 +276,7 @@ fn one_bad_document_does_not_spoil_the_others() {
     let chunker = bench.chunker(&Fixture::new("trap-on-x"));
     for n in 0..10 {
         let text = format!("{} {n}", if n % 2 == 0 { "good" } else { "x" });
-        let document = Document { path: "a.md", text: &text, language: None };
+        let document = Document { path: "a.md", text: &text, language: None, ..Document::default() };
         let answer = chunker.chunk(&document);
         assert_eq!(answer.is_ok(), n % 2 == 0, "{n}: {answer:?}");
         assert!(!matches!(answer, Err(ChunkError::Stopped { .. })), "{n}");
@@ -287,7 +287,7 @@ fn one_bad_document_does_not_spoil_the_others() {
 fn three_bad_documents_in_a_row_stop_it_until_the_next_run() {
     let bench = Bench::new();
     let chunker = bench.chunker(&Fixture::new("trap-on-x"));
-    let chunk = |path, text| chunker.chunk(&Document { path, text, language: None });
+    let chunk = |path, text| chunker.chunk(&Document { path, text, language: None, ..Document::default() });
     // Repeats of the same document count once.
     for _ in 0..4 {
         assert!(matches!(chunk("a.md", "x"), Err(ChunkError::Failed { .. })));
@@ -303,9 +303,12 @@ fn three_bad_documents_in_a_row_stop_it_until_the_next_run() {
 fn a_failed_document_can_be_replayed() {
     let bench = Bench::new();
     let chunker = bench.chunker(&Fixture::new("trap"));
-    let Err(ChunkError::Failed { hint: Some(hint), .. }) =
-        chunker.chunk(&Document { path: "docs/my notes.md", text: "text\n", language: None })
-    else {
+    let Err(ChunkError::Failed { hint: Some(hint), .. }) = chunker.chunk(&Document {
+        path: "docs/my notes.md",
+        text: "text\n",
+        language: None,
+        ..Document::default()
+    }) else {
         panic!("refused with a hint")
     };
     let kept = hint
@@ -385,7 +388,7 @@ fn another_world_says_what_it_exports() {
     let bench = Bench::new();
     let chunker = "other:tool/chunker@1.0.0";
     let wit = reposync::chunk::component::WIT
-        .replace("package reposync:chunker@1.0.0;", "package other:tool@1.0.0;");
+        .replace("package reposync:chunker@1.1.0;", "package other:tool@1.0.0;");
     let fixture = Fixture::new("whole").contract(chunker, wit).log("other:tool/log@1.0.0");
     insta::assert_snapshot!(bench.refusal(&fixture.build()), @"
     stage `notes`: component `DIR/x.wasm` exports no `reposync:chunker/chunker`; it exports `other:tool/chunker@1.0.0`
@@ -396,7 +399,7 @@ fn another_world_says_what_it_exports() {
 #[test]
 fn another_major_is_named() {
     let bench = Bench::new();
-    let wit = reposync::chunk::component::WIT.replace("chunker@1.0.0;", "chunker@2.1.0;");
+    let wit = reposync::chunk::component::WIT.replace("chunker@1.1.0;", "chunker@2.1.0;");
     let fixture = Fixture::new("whole")
         .contract("reposync:chunker/chunker@2.1.0", wit)
         .log("reposync:chunker/log@2.1.0");
@@ -409,12 +412,12 @@ fn another_major_is_named() {
 #[test]
 fn a_later_minor_version_is_accepted() {
     let bench = Bench::new();
-    let wit = reposync::chunk::component::WIT.replace("chunker@1.0.0;", "chunker@1.4.2;");
+    let wit = reposync::chunk::component::WIT.replace("chunker@1.1.0;", "chunker@1.4.2;");
     let fixture = Fixture::new("whole")
         .contract("reposync:chunker/chunker@1.4.2", wit)
         .log("reposync:chunker/log@1.4.2");
     let chunker = bench.chunker(&fixture);
-    let document = Document { path: "a.md", text: "text", language: None };
+    let document = Document { path: "a.md", text: "text", language: None, ..Document::default() };
     assert_eq!(chunker.chunk(&document).expect("chunks").len(), 1);
 }
 
@@ -422,24 +425,24 @@ fn a_later_minor_version_is_accepted() {
 fn what_a_later_minor_version_added_asks_for_a_later_program() {
     let bench = Bench::new();
     // Another interface, and another function of a known one.
-    let wit = reposync::chunk::component::WIT.replace("chunker@1.0.0;", "chunker@1.4.0;");
+    let wit = reposync::chunk::component::WIT.replace("chunker@1.1.0;", "chunker@1.4.0;");
     let wit = wit.replace("import log;", "import log;\n  import stopwatch;");
     let wit = format!("{wit}\ninterface stopwatch {{ elapsed: func() -> u64; }}\n");
     let fixture = Fixture::new("measures")
         .contract("reposync:chunker/chunker@1.4.0", wit)
         .log("reposync:chunker/log@1.4.0");
     insta::assert_snapshot!(bench.refusal(&fixture.build()), @"
-    stage `notes`: component `DIR/x.wasm` was built for version 1.4.0 of the contract and uses what it added: `reposync:chunker/stopwatch@1.4.0`; this program supports 1.0
+    stage `notes`: component `DIR/x.wasm` was built for version 1.4.0 of the contract and uses what it added: `reposync:chunker/stopwatch@1.4.0`; this program supports 1.1
     hint: use a RepoSync release that supports this version, or build the component against the contract that `reposync plugin wit` prints
     ");
-    let wit = reposync::chunk::component::WIT.replace("chunker@1.0.0;", "chunker@1.4.0;");
+    let wit = reposync::chunk::component::WIT.replace("chunker@1.1.0;", "chunker@1.4.0;");
     let wit = wit.replace("interface log {", "interface log {\n  flush: func();");
     let fixture = Fixture::new("flushes")
         .contract("reposync:chunker/chunker@1.4.0", wit)
         .log("reposync:chunker/log@1.4.0");
     let refusal = bench.refusal(&fixture.build());
     assert!(
-        refusal.contains("was built for version 1.4.0 of the contract, and this program supports 1.0: "),
+        refusal.contains("was built for version 1.4.0 of the contract, and this program supports 1.1: "),
         "{refusal}"
     );
     assert!(refusal.contains("hint: use a RepoSync release that supports this version"), "{refusal}");
@@ -455,7 +458,7 @@ fn the_clocks_stand_still_but_not_at_zero() {
         .importing("wasi:clocks/monotonic-clock@0.2.0;\n  import wasi:clocks/wall-clock@0.2.0")
         .package("clocks.wit", clocks);
     let chunker = bench.chunker(&fixture);
-    let document = Document { path: "a.md", text: "text", language: None };
+    let document = Document { path: "a.md", text: "text", language: None, ..Document::default() };
     assert_eq!(chunker.chunk(&document).expect("chunks").len(), 1);
 }
 

@@ -59,7 +59,12 @@ fn the_component_and_its_native_twin_give_the_same_chunks() {
     let twin = Twin::of(Arc::clone(&chunker), "{}");
     TestRunner::new(Config { cases: 200, ..Config::default() })
         .run(&text(), |text| {
-            let document = Document { path: "CHANGELOG.md", text: &text, language: Some("markdown") };
+            let document = Document {
+                path: "CHANGELOG.md",
+                text: &text,
+                language: Some("markdown"),
+                ..Document::default()
+            };
             match (twin.chunk(&document), chunker.chunk(&document)) {
                 (Ok(here), Ok(there)) => prop_assert_eq!(here, there),
                 (Err(ChunkError::NotMine), Err(ChunkError::NotMine)) => {}
@@ -93,7 +98,7 @@ fn random_documents_keep_the_contract() {
         TestRunner::new(Config { cases: 100, ..Config::default() })
             .run(&text(), |text| {
                 let text = document(&extension, &text);
-                let document = Document { path: &path, text: &text, language: None };
+                let document = Document { path: &path, text: &text, language: None, ..Document::default() };
                 let mut reused = Trial::new(&chunker);
                 let first = reused.chunk(&document).verdict;
                 prop_assert!(!matches!(first, Verdict::Broke { .. }), "{}: {first:?}", chunker.label());

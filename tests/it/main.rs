@@ -12,6 +12,8 @@ mod chunkers;
 mod cli_output;
 mod component;
 mod component_cache;
+mod component_contract;
+mod component_fetch;
 mod component_misbehaves;
 mod component_prints;
 mod component_replaced;

@@ -72,7 +72,7 @@ fn a_component_is_inspected() {
 
     offsets     utf8-bytes
     extensions  .md
-    imports     reposync:chunker/log@1.0.0, reposync:chunker/types@1.0.0
+    imports     reposync:chunker/log@1.1.0, reposync:chunker/types@1.1.0
     config      none
     ");
     let json = world.ok(&["plugin", "inspect", "lines.wasm", "--json"]).json();

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::component::ComponentHost;
-use super::{Chunker, TokenCounter};
+use super::component::{ComponentHost, Location};
+use super::{Chunker, TokenCounter, Tokens};
 use crate::model::StageResult;
 use crate::stage::AnyStageConfig;
 
@@ -16,6 +16,10 @@ pub struct ChunkerContext<'a> {
     pub counter: TokenCounter,
     /// Returns the process's host of components, which is started on first use.
     pub host: &'a (dyn Fn() -> StageResult<&'a ComponentHost> + 'a),
+    /// What a component may ask about the pipeline's embedder; `None` outside of a pipeline.
+    pub tokens: Option<Tokens>,
+    /// The file to which a component with an address was fetched.
+    pub fetched: Option<&'a Path>,
 }
 
 impl ChunkerContext<'_> {
@@ -34,8 +38,13 @@ pub trait ChunkerConfig: AnyStageConfig {
     /// file.
     fn patterns(&self) -> Option<&[String]>;
 
-    /// The file of the component that the stage runs; `None` for built-in chunkers.
-    fn component(&self) -> Option<&Path> {
+    /// Where the component that the stage runs comes from; `None` for built-in chunkers.
+    fn component(&self) -> Option<&Location> {
+        None
+    }
+
+    /// The SHA-256 to which the stage pins its component.
+    fn sha256(&self) -> Option<&str> {
         None
     }
 }

@@ -216,7 +216,7 @@ mod tests {
         let settings =
             SentenceSettings { max_chunk_size: 32, chunk_overlap: 0, ..SentenceSettings::default() };
         let chunker = SentenceChunker::new("s", &settings, None).expect("valid settings");
-        let document = Document { path: "a.txt", text: &text, language: None };
+        let document = Document { path: "a.txt", text: &text, language: None, ..Document::default() };
         let chunks =
             chunk(&chunker, &document, &Encoded::of(&text)).expect("built-in chunkers accept any text");
         let bodies: Vec<&str> = chunks
@@ -224,6 +224,7 @@ mod tests {
             .map(|chunk| match &chunk.body {
                 Body::Slice(range) => &text[range.clone()],
                 Body::Generated(text) => text,
+                Body::Derived(derived) => &derived.text,
             })
             .collect();
         assert_eq!(bodies, [&format!("One two three. {run} four five."), "Six seven eight nine ten."]);

@@ -109,16 +109,26 @@ pub fn fit(cleaned: &Cleaned, chunks: Vec<Chunk>, limits: &Limits) -> Result<Vec
                 }
             }
             Body::Generated(text) => {
-                for part in room.parts(&text, 0..text.len()) {
-                    let body = &text[part];
-                    if !body.trim_start().is_empty() {
-                        pieces.push(piece(body, lines.whole(), None));
-                    }
-                }
+                let whole = lines.whole();
+                generated(&room, &text, |body| pieces.push(piece(body, whole, None)));
+            }
+            Body::Derived(derived) => {
+                check(&cleaned.text, &derived.origin, &(0..0)).map_err(bad)?;
+                let passage = lines.of(&derived.origin);
+                generated(&room, &derived.text, |body| pieces.push(piece(body, passage, None)));
             }
         }
     }
     Ok(pieces)
+}
+
+/// The parts of a generated text that are not blank.
+fn generated(room: &Room<'_>, text: &str, mut keep: impl FnMut(&str)) {
+    for part in room.parts(text, 0..text.len()) {
+        if !text[part.clone()].trim_start().is_empty() {
+            keep(&text[part]);
+        }
+    }
 }
 
 /// Checks a range; the error is a clause for [`BadChunk::fault`].

@@ -74,7 +74,7 @@ pub(super) fn check(chunker: &dyn Chunker, path: &str, file: &[u8], size: &dyn F
     let original = cleaned.clone();
     let cleaned = chunker.prepare(cleaned);
     let text = cleaned.text.as_str();
-    let document = Document { path, text, language: super::language_of(path) };
+    let document = Document { path, text, language: super::language_of(path), ..Document::default() };
     let chunks = chunker.chunk(&document).expect("built-in chunkers accept any text");
     assert_eq!(
         chunks,

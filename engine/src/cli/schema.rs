@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde_json::Value;
 
-use crate::chunk::component::{ComponentHost, Folders, default_compiled_cache};
+use crate::chunk::component::{ComponentHost, Folders, Location, Lock, default_compiled_cache};
 use crate::config;
 use crate::model::StageResult;
 
@@ -38,6 +38,19 @@ pub(super) async fn run(context: &Context) -> CommandResult {
     Ok(Exit::Done)
 }
 
+/// The file of a component. One with an address is used if it is locked and was fetched: this command
+/// sends no requests.
+fn local(folder: &Path, component: &str) -> Option<PathBuf> {
+    let location = Location::of(component);
+    if location.file().is_some() {
+        return Some(folder.join(component));
+    }
+    let lock = Lock::read(&folder.join("reposync.lock")).ok()??;
+    let sha256 = lock.digest_of(&location, folder)?;
+    let compiled = default_compiled_cache(&|name| std::env::var(name).ok())?;
+    Some(compiled.join("downloads").join(format!("{sha256}.wasm"))).filter(|file| file.is_file())
+}
+
 type Described = (String, StageResult<Option<Value>>);
 
 /// The schemas of components, with the paths that the file uses for them.
@@ -48,7 +61,7 @@ fn describe(folder: &Path, files: Vec<String>) -> StageResult<Vec<Described>> {
     let compiled = default_compiled_cache(&|name| std::env::var(name).ok());
     let host = ComponentHost::new(&Folders::of_user(compiled, folder))?;
     let describe = |file: String| {
-        let component: PathBuf = folder.join(&file);
+        let Some(component) = local(folder, &file) else { return (file, Ok(None)) };
         let info = host.describe_file("schema", &component);
         (file, info.map(|info| info.config_schema))
     };

@@ -1,4 +1,5 @@
-//! `reposync validate`: checks the file like the daemon would. Sends requests only with `--online`.
+//! `reposync validate`: checks the file like the daemon would. Without `--online` it sends no requests, except
+//! for components that are not in the cache.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -18,7 +18,7 @@ use super::problems::{Problems, line_of};
 use super::raw::RawEngine;
 use super::stages::Stages;
 use super::values::is_name;
-use super::{Config, EngineSettings, projects};
+use super::{Config, EngineSettings, projects, registries};
 use crate::chunk::component::default_compiled_cache;
 use crate::chunk::secrets::SecretRules;
 use crate::model::register_secrets;
@@ -185,10 +185,12 @@ fn resolve(
     let engine = fixed_table(&mut root, "engine", around, problems);
     let api = fixed_table(&mut root, "api", around, problems);
     let secret_rules = fixed_table(&mut root, "secrets", around, problems);
+    let registries = take_table(&mut root, "registries", problems).unwrap_or_default();
+    let registries = registries::read(registries, around, problems);
     let stage_tables = named_tables(&mut root, "stages", problems);
     let project_tables = named_tables(&mut root, "projects", problems);
     for (key, _) in &root {
-        let known = ["engine", "stages", "projects", "secrets", "api"];
+        let known = ["engine", "stages", "projects", "secrets", "registries", "api"];
         let name = key.get_ref().as_ref();
         let hint = did_you_mean(name, known).unwrap_or_else(|| format!("the tables are {}", list(&known)));
         problems.push(Problem::at(quoted(name), key.span(), "unknown key").hint(hint));
@@ -230,9 +232,12 @@ fn resolve(
         }
     }
     stages.check_in_use(&|name| used.contains(name), &folder, problems);
+    let components =
+        used.iter().filter_map(|name| stages.get(name)?.settings.as_ref()?.chunker()?.component());
+    let registries = registries::in_use(registries, components, need.resolve, problems);
     let stages = stages.into_ready(&|name| used.contains(name) || enabled.contains(name), &folder);
     let projects = all.into_iter().map(|(project, _)| project).collect();
-    Some(Config { path, engine: engine?, stages, projects, secrets: secrets?, api: api? })
+    Some(Config { path, engine: engine?, stages, projects, secrets: secrets?, registries, api: api? })
 }
 
 /// Parses the text into a table. Reports every syntax error.

@@ -15,6 +15,7 @@ mod places;
 mod problems;
 mod projects;
 mod raw;
+mod registries;
 mod schema;
 mod show;
 mod stages;
@@ -35,6 +36,7 @@ pub use load::{FILE_NAME, Need, load, parse_str};
 pub use names::project_names;
 pub use place::{component_files, line_of, problems_at};
 pub use problems::{Problems, Salvaged};
+pub use registries::{Registries, Registry};
 pub use schema::{add_component, schema};
 pub use show::show;
 pub use values::parse_schedule;
@@ -59,6 +61,8 @@ pub struct Config {
     pub projects: Vec<Project>,
     /// `[secrets]`: rules for secrets in addition to the built-in ones.
     pub secrets: SecretRules,
+    /// `[registries."HOST"]`: logins of the registries from which components come.
+    pub registries: Registries,
     /// `[api]`.
     pub api: Api,
 }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::raw::{RawApi, RawEngine, RawProject};
+use super::registries::RawRegistry;
 use crate::chunk::secrets::SecretRules;
 use crate::registry::KINDS;
 use crate::settings::Shape;
@@ -24,6 +25,7 @@ pub fn schema() -> Value {
     let engine = define("engine", Shape::of::<RawEngine>());
     let api = define("api", Shape::of::<RawApi>());
     let secrets = define("secrets", Shape::of::<SecretRules>());
+    let registry = define("registry", Shape::of::<RawRegistry>());
     let project = define("project", Shape::of::<RawProject>());
     let stages: Vec<Value> = KINDS
         .iter()
@@ -63,6 +65,11 @@ pub fn schema() -> Value {
                 "additionalProperties": project,
             },
             "secrets": secrets,
+            "registries": {
+                "description": "Logins of the registries from which components come, by host.",
+                "type": "object",
+                "additionalProperties": registry,
+            },
             "api": api,
         },
         "$defs": definitions,

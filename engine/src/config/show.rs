@@ -28,6 +28,13 @@ pub fn show(config: &Config) -> String {
             out.put(&key, value);
         }
     }
+    for login in config.registries.iter() {
+        out.header(&format!("registries.{}", quoted(&login.host)));
+        out.maybe("username", login.password().map(|(username, _)| username));
+        out.secret("password", login.password().map(|(_, password)| password));
+        out.secret("token", login.token.as_ref());
+        out.maybe("realm", login.realm.as_deref());
+    }
     out.header("api");
     out.text("listen", &config.api.listen);
     out.secret("token", config.api.token.as_ref());

@@ -127,7 +127,8 @@ impl Generation {
     /// The files to watch: the configuration and the components that it names.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let stages = self.config.stages.iter();
-        let components = stages.filter_map(|stage| stage.settings.chunker()?.component().map(Path::to_owned));
+        let components =
+            stages.filter_map(|stage| stage.settings.chunker()?.component()?.file().map(Path::to_owned));
         std::iter::once(self.config.path.clone()).chain(components).collect()
     }
 }

@@ -5,9 +5,12 @@ use std::sync::{Arc, PoisonError};
 
 use super::StageFactory;
 use super::cache::wrong_role;
-use crate::chunk::component::{self, ComponentHost, Folders, Lock, LockedComponent, RefusedConfig};
-use crate::chunk::{Chunker, ChunkerContext};
+use super::stages::timeouts;
+use crate::chunk::component::{self, ComponentHost, Folders, Location, Lock, LockedComponent, RefusedConfig};
+use crate::chunk::{Chunker, ChunkerContext, Tokens};
 use crate::config::{self, Config, Role, Stage};
+use crate::embed::Embedder;
+use crate::fetch::{Fetched, Fetcher};
 use crate::model::{StageError, StageResult};
 
 impl StageFactory {
@@ -16,9 +19,9 @@ impl StageFactory {
     pub fn components(&self, config: &Config) -> StageResult<Lock> {
         let folder = config.path.parent().unwrap_or(Path::new("/"));
         let mut locked = Vec::new();
-        for (stage, path) in used_components(config) {
-            let chunker = self.component(config, stage)?;
-            locked.extend(chunker.component().map(|info| LockedComponent::of(info, path, folder)));
+        for (stage, location) in used_components(config) {
+            let chunker = self.component(config, stage, None)?;
+            locked.extend(chunker.component().map(|info| LockedComponent::of(info, location, folder)));
         }
         Ok(Lock::of(locked))
     }
@@ -26,25 +29,67 @@ impl StageFactory {
     /// The problems of components that enabled projects use, and of their configurations. Blocks while new
     /// components are compiled.
     pub fn component_faults(&self, config: &Config) -> Vec<StageError> {
-        used_components(config).filter_map(|(stage, _)| self.component(config, stage).err()).collect()
+        used_components(config).filter_map(|(stage, _)| self.component(config, stage, None).err()).collect()
     }
 
-    pub(super) fn component(&self, config: &Config, stage: &Stage) -> StageResult<Arc<dyn Chunker>> {
+    /// A component's chunker; `embedder` is that of its pipeline, if it is part of one.
+    pub(super) fn component(
+        &self,
+        config: &Config,
+        stage: &Stage,
+        embedder: Option<&Arc<dyn Embedder>>,
+    ) -> StageResult<Arc<dyn Chunker>> {
         let settings = stage.settings.chunker().ok_or_else(|| wrong_role(stage, Role::Chunker))?;
-        let counter = Arc::new(|_: &str| 0); // components count nothing
-        let context = ChunkerContext { stage: &stage.name, counter, host: &|| self.host(config) };
+        let tokens = embedder.map(tokens_of);
+        let counter = Arc::clone(&tokens.clone().unwrap_or_default().counter);
+        let fetched = self.fetched(config, stage)?;
+        let context = ChunkerContext {
+            stage: &stage.name,
+            counter,
+            host: &|| self.host(config),
+            tokens,
+            fetched: fetched.as_ref().map(|fetched| fetched.file.as_path()),
+        };
         let chunker = settings.build(&context).map_err(|error| with_lines(config, &stage.name, error))?;
-        let (Some(info), Some(file)) = (chunker.component(), settings.component()) else {
+        let (Some(info), Some(location)) = (chunker.component(), settings.component()) else {
             return Ok(chunker);
         };
+        let is_fetched = fetched.is_none_or(|fetched| fetched.sha256 == info.sha256);
         let mut loaded = self.components.lock().unwrap_or_else(PoisonError::into_inner);
-        if loaded.entry(stage.name.clone()).or_insert_with(|| info.sha256.clone()) == &info.sha256 {
+        if is_fetched
+            && loaded.entry(stage.name.clone()).or_insert_with(|| info.sha256.clone()) == &info.sha256
+        {
             return Ok(chunker);
         }
-        let file = file.display();
-        let message = format!("component `{file}` was replaced while it was being loaded");
+        let message = format!("component `{location}` was replaced while it was being loaded");
         Err(StageError::misconfigured(&stage.name, message)
             .hint("run it again, once the new one is in place"))
+    }
+
+    /// The component of a stage that names an address; `None` if it names a file. The digest is that of the
+    /// stage, else the one that was loaded first, else that of `reposync.lock`, else that of what the
+    /// registry has under the tag.
+    fn fetched(&self, config: &Config, stage: &Stage) -> StageResult<Option<Fetched>> {
+        let settings = stage.settings.chunker().ok_or_else(|| wrong_role(stage, Role::Chunker))?;
+        let Some(location @ Location::Remote(address)) = settings.component() else { return Ok(None) };
+        let loaded = self.components.lock().unwrap_or_else(PoisonError::into_inner).get(&stage.name).cloned();
+        let pinned = settings.sha256().map(str::to_owned).or(loaded).or_else(|| locked(config, location));
+        let is_web = !address.starts_with("oci://");
+        if let (Some(pinned), false) = (&pinned, is_web && settings.sha256().is_none()) {
+            return fetcher(config).get(&stage.name, address, Some(pinned)).map(Some);
+        }
+        let fetched = fetcher(config).get(&stage.name, address, None)?;
+        if is_web {
+            let message = format!(
+                "component `{address}` needs a `sha256`; that of the file there is now {}",
+                fetched.sha256
+            );
+            return Err(StageError::misconfigured(&stage.name, message).hint(format!(
+                "if you trust it, add sha256 = \"{}\" to [stages.{}]",
+                fetched.sha256, stage.name
+            )));
+        }
+        Ok(Some(fetched))
     }
 
     /// The host of components; one for the process.
@@ -58,14 +103,34 @@ impl StageFactory {
     }
 }
 
+fn tokens_of(embedder: &Arc<dyn Embedder>) -> Tokens {
+    let most = u32::try_from(embedder.limits().tokens_per_input).ok();
+    let (identity, embedder) = (embedder.identity().to_string(), Arc::clone(embedder));
+    Tokens { counter: Arc::new(move |text: &str| embedder.measure_tokens(text)), most, embedder: identity }
+}
+
+/// Fetches components for this file.
+pub(crate) fn fetcher(config: &Config) -> Fetcher {
+    let engine = &config.engine;
+    let folder = engine.compiled_cache.as_deref().unwrap_or(&engine.cache).join("downloads");
+    Fetcher::new(folder, config.registries.clone(), timeouts(config))
+}
+
+/// The digest of `reposync.lock` for a component. A lock that cannot be read locks nothing here;
+/// `apply` reports it.
+fn locked(config: &Config, location: &Location) -> Option<String> {
+    let lock = Lock::read(&config.path.with_file_name("reposync.lock")).ok()??;
+    lock.digest_of(location, config.path.parent()?).map(str::to_owned)
+}
+
 /// Removes what earlier versions left in the project's folder and nothing uses any more. For the
 /// start of a writing run; what cannot be removed stays.
 pub fn clear_leftovers(config: &Config) {
     component::remove_former_cache(&config.engine.cache);
 }
 
-/// The stages of components that enabled projects use, with the files of the components.
-fn used_components(config: &Config) -> impl Iterator<Item = (&Stage, &Path)> {
+/// The stages of components that enabled projects use, and where the components come from.
+fn used_components(config: &Config) -> impl Iterator<Item = (&Stage, &Location)> {
     let used = |stage: &Stage| {
         config.projects.iter().any(|project| project.enabled && project.chunkers.contains(&stage.name))
     };

@@ -25,6 +25,7 @@ use crate::source::refuse_tracked;
 use crate::state::{State, VectorCache};
 use crate::sync::{Bounds, Engine};
 
+pub(crate) use components::fetcher;
 pub use components::{clear_leftovers, config_problems};
 pub use options::{RunFlags, options, standing_prune};
 pub use state::{open_for_reading, open_for_run, open_for_service};

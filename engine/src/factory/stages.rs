@@ -36,13 +36,14 @@ impl StageFactory {
         let settings = stage.settings.chunker().ok_or_else(|| wrong_role(stage, Role::Chunker))?;
         // The host knows whether a component changed, and caches what did not.
         if settings.component().is_some() {
-            return self.component(config, stage);
+            return self.component(config, stage, Some(embedder));
         }
         let embedder = Arc::clone(embedder);
         let context = embedder.identity().to_string();
         let counter: TokenCounter = Arc::new(move |text: &str| embedder.measure_tokens(text));
         self.built().chunkers.get_or_build(stage, context, || {
-            settings.build(&ChunkerContext { stage: &stage.name, counter, host: &|| self.host(config) })
+            let host = &|| self.host(config);
+            settings.build(&ChunkerContext { stage: &stage.name, counter, host, tokens: None, fetched: None })
         })
     }
 
@@ -52,12 +53,14 @@ impl StageFactory {
         config: &Config,
         stage: &Stage,
         counter: TokenCounter,
+        embedder: Option<&Arc<dyn Embedder>>,
     ) -> StageResult<Arc<dyn Chunker>> {
         let settings = stage.settings.chunker().ok_or_else(|| wrong_role(stage, Role::Chunker))?;
         if settings.component().is_some() {
-            return self.component(config, stage);
+            return self.component(config, stage, embedder);
         }
-        settings.build(&ChunkerContext { stage: &stage.name, counter, host: &|| self.host(config) })
+        let host = &|| self.host(config);
+        settings.build(&ChunkerContext { stage: &stage.name, counter, host, tokens: None, fetched: None })
     }
 
     pub(super) fn queue(&self, config: &Config, stage: &Stage) -> StageResult<Arc<EmbedQueue>> {
@@ -112,7 +115,7 @@ fn described(config: &Config) -> String {
 }
 
 /// Time-outs and retries of service calls, as configured in `[engine]`.
-fn timeouts(config: &Config) -> Timeouts {
+pub(super) fn timeouts(config: &Config) -> Timeouts {
     let tries = config.engine.retries + 1;
     Timeouts { retry: RetryPolicy { tries, ..RetryPolicy::default() }, answer: config.engine.timeout.0 }
 }

@@ -33,7 +33,8 @@ impl StageFactory {
             .filter(|project| project.chunkers.iter().any(|chunker| chunker == name))
             .filter_map(|project| config.stage(&project.embedder))
             .find_map(|stage| stage.settings.embedder()?.build(self.context(config, stage)).ok());
-        let chunker = self.chunker_counting(config, stage(config, name)?, counter(embedder.as_ref()))?;
+        let counter = counter(embedder.as_ref());
+        let chunker = self.chunker_counting(config, stage(config, name)?, counter, embedder.as_ref())?;
         Ok(LoneChunker { chunker, embedder })
     }
 }

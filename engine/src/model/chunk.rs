@@ -33,6 +33,17 @@ pub enum Body {
     Slice(Range<usize>),
     /// Text that is not in the file: a component generated it.
     Generated(String),
+    /// The same, and the passage of the file from which it was made.
+    Derived(Box<Derived>),
+}
+
+/// A generated text and its origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Derived {
+    /// The text.
+    pub text: String,
+    /// A byte range of the cleaned text, not empty, on character boundaries.
+    pub origin: Range<usize>,
 }
 
 /// Named attributes, in the order in which they were set.

@@ -32,7 +32,7 @@ impl LineMap {
 }
 
 /// The input of a chunker.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Document<'a> {
     /// The path from the repository's root.
     pub path: &'a str,
@@ -40,6 +40,8 @@ pub struct Document<'a> {
     pub text: &'a str,
     /// The language by file name, in lower case (`rust`, `markdown`); `None` if unknown.
     pub language: Option<&'a str>,
+    /// The name of the repository; `None` outside of one.
+    pub repository: Option<&'a str>,
 }
 
 impl Document<'_> {

@@ -24,7 +24,7 @@ mod status;
 mod units;
 mod verify;
 
-pub use chunk::{AttrValue, Attrs, Body, Chunk};
+pub use chunk::{AttrValue, Attrs, Body, Chunk, Derived};
 pub use document::{Cleaned, Document, LineMap};
 pub use endpoint::{is_loopback, parse_endpoint};
 pub use error::{ErrorKind, StageError, StageResult};

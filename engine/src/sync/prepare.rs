@@ -148,7 +148,12 @@ fn chunk<'a>(
         let text = if last { cleaned.take() } else { cleaned.clone() };
         let Some(text) = text else { break };
         let text = chunker.prepare(text);
-        let document = Document { path, text: &text.text, language: language_in(path, &text.text) };
+        let document = Document {
+            path,
+            text: &text.text,
+            language: language_in(path, &text.text),
+            repository: Some(&origin.repo.name).filter(|name| !name.is_empty()).map(String::as_str),
+        };
         let encoded = Encoded::of(&text.text);
         match encoded::chunk(chunker, &document, &encoded) {
             Ok(chunks) => return Ok(Some((chunker, text, encoded, chunks))),

@@ -2,7 +2,7 @@
 
 use crate::{Diagnostic, Level, Severity};
 use bindings::generated::exports::reposync::chunker::chunker as exported;
-use bindings::generated::reposync::chunker::{log as imported, types};
+use bindings::generated::reposync::chunker::{host, log as imported, types};
 
 /// Items that the macro [`export_chunker!`](crate::export_chunker) names.
 pub mod bindings {
@@ -10,7 +10,8 @@ pub mod bindings {
     pub mod generated {
         wit_bindgen::generate!({
             path: "../wit",
-            world: "chunker-plugin",
+            // Only the imports that a chunker uses end up in its component.
+            world: "chunker-plugin-with-host",
             pub_export_macro: true,
             export_macro_name: "export_component",
             // `export_chunker!` exports it.
@@ -106,6 +107,14 @@ pub(crate) fn write_log(level: Level, message: &str) {
         Level::Error => imported::Level::Error,
     };
     imported::write(level, message);
+}
+
+pub(crate) fn count_tokens(text: &str) -> u32 {
+    host::count_tokens(text)
+}
+
+pub(crate) fn max_tokens() -> Option<u32> {
+    host::max_tokens()
 }
 
 fn all(diagnostics: Vec<Diagnostic>) -> Vec<types::Diagnostic> {

@@ -24,8 +24,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "chunk/mod.rs",
             "cli/",
             "config/load.rs",
+            "config/registries.rs",
             "factory/components.rs",
             "factory/mod.rs",
+            "fetch/",
         ],
     ),
 ];

@@ -9,7 +9,10 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 /// The chunker interface of the contract.
-pub(crate) const CHUNKER: &str = "reposync:chunker/chunker@1.0.0";
+pub(crate) const CHUNKER: &str = "reposync:chunker/chunker@1.1.0";
+
+/// Version 1.0 of the contract.
+const FIRST: &str = include_str!("../../../wit/1.0/chunker.wit");
 
 /// The unit of a component's offsets, by its index in `offset-unit`.
 #[derive(Debug, Clone, Copy)]
@@ -38,9 +41,14 @@ impl Fixture {
             body,
             unit: Unit::Utf8Bytes,
             chunker: CHUNKER.to_owned(),
-            log: "reposync:chunker/log@1.0.0".to_owned(),
+            log: "reposync:chunker/log@1.1.0".to_owned(),
             contract: vec![("chunker.wit", WIT.to_owned())],
         }
+    }
+
+    /// The same component, built for version 1.0 of the contract.
+    pub(crate) fn of_first_version(self) -> Self {
+        self.contract("reposync:chunker/chunker@1.0.0", FIRST.to_owned()).log("reposync:chunker/log@1.0.0")
     }
 
     /// Declares another offset unit.
@@ -104,13 +112,13 @@ impl Fixture {
             rest.push_str("\n(func $on_configure (result i32) (i32.const 0))");
         }
         scaffold
+            .replace(";;fixture;;", &rest)
             .replace("{name_length}", &self.name.len().to_string())
             .replace("{name}", &self.name)
             .replace("{unit}", &(self.unit as u8).to_string())
             .replace("{chunker}", &self.chunker)
             .replace("{log}", &self.log)
             .replace(";;imports;;", &imports.join("\n"))
-            .replace(";;fixture;;", &rest)
     }
 
     /// The bytes of the core module: a compiler's output before it becomes a component.
@@ -127,7 +135,12 @@ impl Fixture {
             packages.push(resolve.push_str(file, wit).expect("a good contract"));
         }
         let contract = packages.pop().expect("a contract");
-        let world = resolve.select_world(&[contract], Some("chunker-plugin")).expect("the world");
+        let name = if self.body.contains("reposync:chunker/host@") {
+            "chunker-plugin-with-host"
+        } else {
+            "chunker-plugin"
+        };
+        let world = resolve.select_world(&[contract], Some(name)).expect("the world");
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("embedded");
         ComponentEncoder::default()
             .validate(true)

@@ -13,6 +13,7 @@ pub(crate) mod openai;
 pub(crate) mod openapi;
 pub(crate) mod pinecone;
 pub(crate) mod python;
+pub(crate) mod registry;
 pub(crate) mod services;
 pub(crate) mod slack;
 pub(crate) mod sources;

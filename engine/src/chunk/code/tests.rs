@@ -12,7 +12,7 @@ use crate::model::Body;
 fn show(path: &str, text: &str, max: usize) -> String {
     let settings = CodeSettings { max_chunk_size: max, ..CodeSettings::default() };
     let chunker = CodeChunker::new("code", &settings, None).expect("valid settings");
-    let document = Document { path, text, language: language_of(path) };
+    let document = Document { path, text, language: language_of(path), ..Document::default() };
     let mut shown = String::new();
     for chunk in chunker.chunk(&document).expect("built-in chunkers accept any text") {
         let Body::Slice(range) = chunk.body else { panic!("expected a slice") };
@@ -193,7 +193,7 @@ fn code_configuration_and_data_match_and_prose_does_not() {
     for path in ["bin/tool", "weird.xyz"] {
         assert!(chunker().matches(path) && chunker().may_decline(path), "{path}");
         let chunks = |text| {
-            let document = Document { path, text, language: language_in(path, text) };
+            let document = Document { path, text, language: language_in(path, text), ..Document::default() };
             chunker().chunk(&document)
         };
         assert!(matches!(chunks("some words\n"), Err(ChunkError::NotMine)), "{path}");
@@ -230,7 +230,7 @@ fn a_grammar_is_part_of_the_identity_of_its_files_only() {
 fn indentation_is_kept() {
     let text = "spec:\n  containers:\n    - name: a\n      args:\n        - one\n\n\n  x:  1\n";
     for path in ["deploy.yaml", "a.unheard-of-conf.ini", "Makefile"] {
-        let document = Document { path, text, language: language_of(path) };
+        let document = Document { path, text, language: language_of(path), ..Document::default() };
         let chunks = chunker().chunk(&document).expect("taken");
         let bodies: Vec<&str> = chunks.iter().map(|chunk| &text[range(chunk)]).collect();
         assert_eq!(bodies, [text.trim_end()], "{path}");

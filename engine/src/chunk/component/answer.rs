@@ -4,6 +4,7 @@
 use super::bindings::reposync::chunker::types::{AttrValueResult, Chunk as Given, Content};
 use super::limits::MAX_CHUNKS;
 use super::offsets::{OffsetUnit, RangeFault, Ranges, likely_unit};
+use super::reserved::{Reserved, trace};
 use super::said::one_line;
 use crate::model::{AttrValue, Body, Chunk};
 
@@ -21,8 +22,9 @@ pub(super) fn chunks(text: &str, unit: OffsetUnit, given: Vec<Given>) -> Result<
         }
     }
     let mut ranges = ranges.into_iter();
+    let mut origins = Vec::new();
     // Both chunk types have the same size, so `collect` reuses the allocation of the input.
-    given
+    let chunks: Result<Vec<Chunk>, String> = given
         .into_iter()
         .enumerate()
         .map(|(index, chunk)| {
@@ -33,37 +35,55 @@ pub(super) fn chunks(text: &str, unit: OffsetUnit, given: Vec<Given>) -> Result<
                 }
                 Content::Generated(text) => Body::Generated(text),
             };
-            let attrs = attrs(chunk.attrs).map_err(|fault| format!("chunk {}: {fault}", index + 1))?;
+            let mut reserved = Reserved::default();
+            let attrs = attrs(chunk.attrs, &mut reserved);
+            let attrs = attrs.map_err(|fault| format!("chunk {}: {fault}", index + 1))?;
+            if reserved.is_used() {
+                let origin =
+                    reserved.origin(&body).map_err(|fault| format!("chunk {}: {fault}", index + 1))?;
+                origins.push((index, origin));
+            }
             Ok(Chunk { body, context: chunk.context, kind: chunk.kind, name: chunk.name, attrs })
+        })
+        .collect();
+    let mut chunks = chunks?;
+    trace(text, unit, &mut chunks, &origins)?;
+    Ok(chunks)
+}
+
+/// Converts attributes. Those for the engine go to `reserved`.
+fn attrs(
+    given: Vec<(String, AttrValueResult)>,
+    reserved: &mut Reserved,
+) -> Result<Vec<(String, AttrValue)>, String> {
+    given
+        .into_iter()
+        .filter_map(|(name, value)| {
+            if name.starts_with('@') {
+                return reserved.take(&name, &value).err().map(Err);
+            }
+            Some(attr(name, value))
         })
         .collect()
 }
 
-fn attrs(given: Vec<(String, AttrValueResult)>) -> Result<Vec<(String, AttrValue)>, String> {
-    given
-        .into_iter()
-        .map(|(name, value)| {
-            if name.is_empty() {
-                return Err("an attribute has no name".to_owned());
-            }
-            if name.contains(char::is_control) {
-                return Err(format!("the attribute `{}` has a control character", name.escape_debug()));
-            }
-            let value = match value {
-                AttrValueResult::Text(text) => AttrValue::Text(text),
-                AttrValueResult::Number(number) if !number.is_finite() => {
-                    return Err(format!(
-                        "the attribute `{}` is {number}, which no store can hold",
-                        one_line(&name)
-                    ));
-                }
-                AttrValueResult::Number(number) => AttrValue::Number(number),
-                AttrValueResult::Flag(flag) => AttrValue::Flag(flag),
-                AttrValueResult::Texts(texts) => AttrValue::Texts(texts),
-            };
-            Ok((name, value))
-        })
-        .collect()
+fn attr(name: String, value: AttrValueResult) -> Result<(String, AttrValue), String> {
+    if name.is_empty() {
+        return Err("an attribute has no name".to_owned());
+    }
+    if name.contains(char::is_control) {
+        return Err(format!("the attribute `{}` has a control character", name.escape_debug()));
+    }
+    let value = match value {
+        AttrValueResult::Text(text) => AttrValue::Text(text),
+        AttrValueResult::Number(number) if !number.is_finite() => {
+            return Err(format!("the attribute `{}` is {number}, which no store can hold", one_line(&name)));
+        }
+        AttrValueResult::Number(number) => AttrValue::Number(number),
+        AttrValueResult::Flag(flag) => AttrValue::Flag(flag),
+        AttrValueResult::Texts(texts) => AttrValue::Texts(texts),
+    };
+    Ok((name, value))
 }
 
 fn bad_range(text: &str, unit: OffsetUnit, given: &[Given], index: usize, fault: &RangeFault) -> String {

@@ -1,6 +1,6 @@
 //! Implements the engine's [`Chunker`] trait with a component.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +8,9 @@ use sha2::{Digest, Sha256};
 
 use super::super::{ChunkError, Chunker, Named, media_type_of};
 use super::answer;
-use super::bindings::reposync::chunker::types::{ChunkError as Refusal, Diagnostic, Document as Given};
+use super::bindings::reposync::chunker::types::{
+    AttrValueParam, ChunkError as Refusal, Diagnostic, Document as Given,
+};
 use super::config_json::{ConfigProblem, canonical};
 use super::fault::Fault;
 use super::info::ComponentInfo;
@@ -62,6 +64,7 @@ impl ComponentChunker {
     pub(super) fn new(
         stage: &str,
         settings: &WasmSettings,
+        file: &Path,
         starter: Starter,
         matching: Matching,
         warnings: Vec<ConfigProblem>,
@@ -79,9 +82,12 @@ impl ComponentChunker {
         if let Some(on_error) = settings.on_error {
             identity.push_str(&format!(" on_error:{}", on_error.word()));
         }
+        if info.asks_the_embedder() {
+            identity.push_str(&format!(" {}", starter.tokens.identity()));
+        }
         Self {
             named: Named { stage: stage.to_owned(), label: info.label(), identity, patterns: None },
-            path: settings.component.clone(),
+            path: file.to_owned(),
             shown_config: canonical(settings.shown_config()),
             starter,
             matching,
@@ -97,7 +103,7 @@ impl ComponentChunker {
     }
 
     /// Path of the component's file.
-    pub fn path(&self) -> &std::path::Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
@@ -127,7 +133,7 @@ impl ComponentChunker {
             text: document.text,
             media_type: &media_type_of(document.path),
             language: document.language,
-            attrs: &[],
+            attrs: &attrs(document, self.starter.tokens.most),
         };
         let answer = instance.split(given, &self.starter.limits, self.starter.runtime.watch());
         said::trace(&self.named.label, Some(document.path), || instance.said());
@@ -267,6 +273,18 @@ impl Chunker for ComponentChunker {
     }
 }
 
+/// What else a component gets to know. All of it is part of the recipe or of the records' ids.
+fn attrs<'a>(document: &Document<'a>, most: Option<u32>) -> Vec<(&'a str, AttrValueParam<'a>)> {
+    let mut attrs = Vec::new();
+    if let Some(repository) = document.repository {
+        attrs.push(("repository", AttrValueParam::Text(repository)));
+    }
+    if let Some(most) = most {
+        attrs.push(("max-tokens", AttrValueParam::Number(most.into())));
+    }
+    attrs
+}
+
 fn digest(document: &Document<'_>) -> [u8; 32] {
     let mut hasher = Sha256::new();
     hasher.update(document.path);
@@ -302,7 +320,8 @@ mod tests {
 
     #[test]
     fn diagnostics_show_their_place() {
-        let document = Document { path: "docs/a.ipynb", text: "ü\n{\"a\" 1}", language: None };
+        let document =
+            Document { path: "docs/a.ipynb", text: "ü\n{\"a\" 1}", language: None, ..Document::default() };
         let diagnostic = |message: &str, at: Option<u32>| Diagnostic {
             severity: Severity::Error,
             code: "syntax".into(),

@@ -18,6 +18,7 @@ use super::outline::{self, Unfit};
 use super::runtime::Runtime;
 use super::said::one_line;
 use super::sandbox::State;
+use crate::chunk::Tokens;
 use crate::model::ByteSize;
 
 /// A compiled and linked component, from which instances can be started.
@@ -116,7 +117,8 @@ fn describe(
     limits: &Limits,
 ) -> Result<ComponentInfo, Unfit> {
     let watch = runtime.watch();
-    let said = Instance::start(pre, limits, watch)
+    // `describe` is called once per binary, so its result must not depend on an embedder.
+    let said = Instance::start(pre, limits, &Tokens::default(), watch)
         .and_then(|mut instance| instance.describe(limits, watch))
         .map_err(|fault| Unfit::new(format!("cannot start: {}", fault.what()), START_REMEDY))?;
     ComponentInfo::checked(said, imports, &binary.sha256, binary.bytes.len() as u64).map_err(|fault| {

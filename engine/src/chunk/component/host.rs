@@ -4,6 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use sha2::{Digest as _, Sha256};
+
 use super::chunker::ComponentChunker;
 use super::compiled::{Binary, Compiled};
 use super::config_json::{ConfigProblem, RefusedConfig, canonical};
@@ -11,13 +13,15 @@ use super::config_schema;
 use super::folders::Folders;
 use super::info::ComponentInfo;
 use super::limits::Limits;
+use super::location::Location;
 use super::matching::Matching;
 use super::outline::Unfit;
 use super::runtime::{HostOptions, Runtime};
 use super::said;
 use super::settings::WasmSettings;
 use super::starter::Starter;
-use crate::model::{StageError, StageResult};
+use crate::chunk::Tokens;
+use crate::model::{ErrorKind, StageError, StageResult};
 
 /// Compiles, caches and starts components. One per process; cheap to clone.
 ///
@@ -81,13 +85,31 @@ impl ComponentHost {
     /// Loads the chunker of a stage: compiles (or loads from the cache), links and configures it.
     /// Reports all problems of component and configuration before any work starts.
     pub fn load(&self, stage: &str, settings: &WasmSettings) -> StageResult<ComponentChunker> {
+        self.load_with(stage, settings, None, Tokens::default())
+    }
+
+    /// The same with what the component may ask about the embedder. A component with an address was fetched
+    /// into the file `fetched`.
+    pub fn load_with(
+        &self,
+        stage: &str,
+        settings: &WasmSettings,
+        fetched: Option<&Path>,
+        tokens: Tokens,
+    ) -> StageResult<ComponentChunker> {
+        let file = fetched.map_or_else(|| local(stage, settings), Ok)?;
         let limits = Limits::of(settings);
-        let compiled = self.compiled(stage, settings, &limits)?;
+        let compiled = self.compiled(stage, settings, file, &limits)?;
         let label = compiled.info.label();
         let matching = match &settings.patterns {
             Some(patterns) => Matching::patterns(patterns)
                 .map_err(|error| StageError::misconfigured(stage, format!("`match`: {error}")))?,
-            None => Matching::Extensions(compiled.info.extensions.clone()),
+            None => Matching::declared(&compiled.info.extensions).map_err(|error| {
+                StageError::misconfigured(
+                    stage,
+                    format!("extensions of `{}`: {error}", compiled.info.label()),
+                )
+            })?,
         };
         let config_json = canonical(&settings.config);
         if let Some(schema) = &compiled.info.config_schema {
@@ -103,7 +125,8 @@ impl ComponentHost {
                 return Err(refused(stage, settings, message, problems));
             }
         }
-        let starter = Starter { runtime: Arc::clone(&self.shared.runtime), compiled, config_json, limits };
+        let runtime = Arc::clone(&self.shared.runtime);
+        let starter = Starter { runtime, compiled, config_json, limits, tokens };
         let (instance, configured) = starter.start().map_err(|fault| {
             let message = format!("component `{label}` failed on its configuration: {}", fault.what());
             StageError::misconfigured(stage, message).hint(fault.remedy(stage))
@@ -121,18 +144,37 @@ impl ComponentHost {
         for warning in &warnings {
             tracing::warn!(stage, component = label, %warning, "component warned about its configuration");
         }
-        Ok(ComponentChunker::new(stage, settings, starter, matching, warnings))
+        Ok(ComponentChunker::new(stage, settings, file, starter, matching, warnings))
     }
 
     /// The component's description of itself. Compiles and starts the component only on a cache
     /// miss.
     pub fn describe(&self, stage: &str, settings: &WasmSettings) -> StageResult<ComponentInfo> {
         let limits = Limits::of(settings);
-        let binary = binary(stage, settings)?;
+        let file = local(stage, settings)?;
+        let binary = binary(stage, settings, file)?;
         if let Some(info) = self.shared.runtime.cache().info(&binary.sha256) {
             return Ok(info);
         }
-        Ok(self.compiled(stage, settings, &limits)?.info.clone())
+        Ok(self.compiled(stage, settings, file, &limits)?.info.clone())
+    }
+
+    /// Describes a component and appends custom sections to it. Returns description and bytes of the
+    /// result. Custom sections do not change the code, so the result is not compiled again.
+    pub fn describe_extended(
+        &self,
+        stage: &str,
+        settings: &WasmSettings,
+        sections: impl FnOnce(&ComponentInfo) -> Vec<u8>,
+    ) -> StageResult<(ComponentInfo, Vec<u8>)> {
+        let file = local(stage, settings)?;
+        let compiled = self.compiled(stage, settings, file, &Limits::of(settings))?;
+        let mut bytes = binary(stage, settings, file)?.bytes;
+        bytes.extend(sections(&compiled.info));
+        let mut info = compiled.info.clone();
+        (info.sha256, info.bytes) = (hex::encode(Sha256::digest(&bytes)), bytes.len() as u64);
+        self.shared.runtime.cache().store(compiled.pre.instance_pre().component(), &info);
+        Ok((info, bytes))
     }
 
     /// Like [`Self::describe`], for a component's file with default settings.
@@ -145,8 +187,14 @@ impl ComponentHost {
         self.shared.runtime.compilations()
     }
 
-    fn compiled(&self, stage: &str, settings: &WasmSettings, limits: &Limits) -> StageResult<Arc<Compiled>> {
-        let binary = binary(stage, settings)?;
+    fn compiled(
+        &self,
+        stage: &str,
+        settings: &WasmSettings,
+        file: &Path,
+        limits: &Limits,
+    ) -> StageResult<Arc<Compiled>> {
+        let binary = binary(stage, settings, file)?;
         let compiled = self
             .shared
             .loaded
@@ -169,15 +217,22 @@ fn refused(
     StageError::misconfigured(stage, message)
         .hint(format!(
             "`reposync plugin inspect {}` shows which configuration it accepts",
-            settings.component.display()
+            settings.component
         ))
         .caused_by(RefusedConfig { problems })
 }
 
+/// The file of a component that is not fetched.
+fn local<'a>(stage: &str, settings: &'a WasmSettings) -> StageResult<&'a Path> {
+    settings.component.file().ok_or_else(|| {
+        StageError::new(stage, ErrorKind::Bug, format!("component `{}` was not fetched", settings.component))
+    })
+}
+
 /// Reads the stage's component and checks its pinned digest.
-fn binary(stage: &str, settings: &WasmSettings) -> StageResult<Binary> {
+fn binary(stage: &str, settings: &WasmSettings, file: &Path) -> StageResult<Binary> {
     let path = &settings.component;
-    let binary = Binary::read(path).map_err(|unfit| error(stage, path, unfit))?;
+    let binary = Binary::read(file).map_err(|unfit| error(stage, path, unfit))?;
     match &settings.sha256 {
         Some(pin) if !pin.eq_ignore_ascii_case(&binary.sha256) => Err(error(
             stage,
@@ -191,8 +246,8 @@ fn binary(stage: &str, settings: &WasmSettings) -> StageResult<Binary> {
     }
 }
 
-fn error(stage: &str, path: &Path, unfit: Unfit) -> StageError {
-    let message = format!("component `{}` {}", path.display(), unfit.message);
+fn error(stage: &str, location: &Location, unfit: Unfit) -> StageError {
+    let message = format!("component `{location}` {}", unfit.message);
     StageError::misconfigured(stage, message).hint(unfit.hint)
 }
 

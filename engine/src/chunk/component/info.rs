@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::bindings::exports::reposync::chunker::chunker::{OffsetUnit as Unit, PluginInfo};
 use super::offsets::OffsetUnit;
 use super::said::one_line;
+use crate::chunk::language_of;
+use crate::model::PathMatcher;
 
 /// A component's description, plus what its file reveals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,7 +19,8 @@ pub struct ComponentInfo {
     pub summary: String,
     /// Unit of the component's offsets.
     pub offset_unit: OffsetUnit,
-    /// Extensions of the files it accepts if the stage sets no `match`; lower case, with the dot.
+    /// The files it accepts if the stage sets no `match`, in lower case: extensions with the dot, names and
+    /// globs.
     pub extensions: Vec<String>,
     /// JSON Schema of its configuration; `None` if the component declares none.
     pub config_schema: Option<serde_json::Value>,
@@ -33,6 +36,11 @@ impl ComponentInfo {
     /// Name and version for display: `changelog 0.2.0`.
     pub fn label(&self) -> String {
         format!("{} {}", self.name, self.version)
+    }
+
+    /// True if its result may depend on the embedder: it may ask for counts of tokens and their limit.
+    pub fn asks_the_embedder(&self) -> bool {
+        self.imports.iter().any(|import| import.starts_with("reposync:chunker/host@"))
     }
 
     /// Validates a description; the error is the first problem.
@@ -84,12 +92,33 @@ fn plain(what: &str, text: &str, marks: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Checks an extension (`.md`), a file name (`Makefile`) or a glob (`docs/**/*.txt`).
 fn checked_extension(extension: &str) -> Result<String, String> {
-    let rest = extension.strip_prefix('.').unwrap_or_default();
-    if rest.is_empty() || rest.len() > 32 || rest.chars().any(|c| c == '/' || c.is_control() || c == '*') {
-        return Err(format!("its extension `{}` is not valid; write it like `.md`", one_line(extension)));
+    let bad = || {
+        format!(
+            "its extension `{}` is not valid; write extensions like `.md`, file names like `Makefile` and globs \
+             like `docs/**/*.txt`",
+            one_line(extension)
+        )
+    };
+    let lower = extension.to_lowercase();
+    let is_glob = extension.contains(['/', '*', '?', '[', '{']);
+    let longest = if is_glob { 256 } else { 64 };
+    if extension.is_empty()
+        || extension == "."
+        || extension.len() > longest
+        || extension.contains(char::is_control)
+    {
+        return Err(bad());
     }
-    Ok(extension.to_lowercase())
+    if is_glob && PathMatcher::new(std::slice::from_ref(&lower)).is_err() {
+        return Err(bad());
+    }
+    // A forgotten dot: `md` would be a file of that name.
+    if language_of(&format!("a.{lower}")).is_some() && language_of(&lower).is_none() {
+        return Err(bad());
+    }
+    Ok(lower)
 }
 
 #[cfg(test)]
@@ -112,11 +141,18 @@ mod tests {
         let info = ComponentInfo::checked(said(), Vec::new(), "00", 1).expect("good");
         assert_eq!((info.label().as_str(), info.extensions[0].as_str()), ("changelog 0.2.0", ".md"));
         assert_eq!(info.summary, "Cuts changelogs.");
-        let spoil: [fn(&mut PluginInfo); 6] = [
+        let several =
+            |said: &mut PluginInfo| said.extensions = vec!["Makefile".into(), "Docs/**/*.TXT".into()];
+        let mut matching = said();
+        several(&mut matching);
+        let info = ComponentInfo::checked(matching, Vec::new(), "00", 1).expect("good");
+        assert_eq!(info.extensions, ["makefile", "docs/**/*.txt"]);
+        let spoil: [fn(&mut PluginInfo); 7] = [
             |said| said.name = String::new(),
             |said| said.name = "a b".into(),
             |said| said.version = "\u{1b}[2J".into(),
             |said| said.extensions = vec!["md".into()],
+            |said| said.extensions = vec!["a/{b".into()],
             |said| said.config_schema = "{".into(),
             |said| said.config_schema = "[]".into(),
         ];

@@ -12,6 +12,7 @@ use super::limits::{Limits, START_DEADLINE};
 use super::said::SaidLine;
 use super::sandbox::State;
 use super::ticker::{Ticker, ticks};
+use crate::chunk::Tokens;
 
 /// Maximum size in bytes of a description or a list of diagnostics.
 const START_OUTPUT: usize = 1 << 20;
@@ -52,9 +53,10 @@ impl Instance {
     pub(super) fn start(
         pre: &ChunkerPluginPre<State>,
         limits: &Limits,
+        tokens: &Tokens,
         watch: Watch<'_>,
     ) -> Result<Self, Fault> {
-        let mut store = Store::new(pre.engine(), State::new(limits.memory));
+        let mut store = Store::new(pre.engine(), State::new(limits.memory, tokens.clone()));
         store.limiter(|state| &mut state.limiter);
         let bounds = Bounds { deadline: watch.start, memory: limits.memory, output: START_OUTPUT };
         let guest = bounded(&mut store, watch, bounds, |store| pre.instantiate(store))?;

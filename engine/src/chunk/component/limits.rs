@@ -23,7 +23,7 @@ pub(super) const MAX_CHUNKS: usize = 50_000;
 pub(super) const MAX_LOG: usize = 64 << 10;
 
 /// Maximum size of a component's file. The largest seen (Python) has 18.5 MB.
-pub(super) const MAX_COMPONENT: u64 = 64 << 20;
+pub const MAX_COMPONENT: u64 = 64 << 20;
 
 /// Stack for the component's own frames; a blocking thread has 2 MiB.
 pub(super) const WASM_STACK: usize = 1 << 20;

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::info::ComponentInfo;
+use super::location::Location;
 use super::whole::write_whole;
 
 /// A component that a run uses.
@@ -26,16 +27,25 @@ pub struct LockedComponent {
 }
 
 impl LockedComponent {
-    /// The component in the file at `path`; `folder` is the folder of `reposync.toml`.
-    pub fn of(info: &ComponentInfo, path: &Path, folder: &Path) -> Self {
-        let path = path.strip_prefix(folder).unwrap_or(path);
+    /// The component at this location; `folder` is the folder of `reposync.toml`.
+    pub fn of(info: &ComponentInfo, location: &Location, folder: &Path) -> Self {
         Self {
-            path: path.to_string_lossy().replace('\\', "/"),
+            path: locked_as(location, folder),
             name: info.name.clone(),
             version: info.version.clone(),
             sha256: info.sha256.clone(),
             imports: info.imports.clone(),
         }
+    }
+}
+
+/// The name of a component in the lock file.
+fn locked_as(location: &Location, folder: &Path) -> String {
+    match location {
+        Location::File(path) => {
+            path.strip_prefix(folder).unwrap_or(path).to_string_lossy().replace('\\', "/")
+        }
+        Location::Remote(address) => address.clone(),
     }
 }
 
@@ -72,6 +82,12 @@ impl Lock {
         let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');
         write_whole(path, text.as_bytes())
+    }
+
+    /// The digest that is locked for a component.
+    pub fn digest_of(&self, location: &Location, folder: &Path) -> Option<&str> {
+        let path = locked_as(location, folder);
+        Some(self.components.iter().find(|component| component.path == path)?.sha256.as_str())
     }
 
     /// The differences between the lock and `now`, one line each.

@@ -6,7 +6,8 @@ use crate::model::{BadPattern, PathMatcher};
 #[derive(Debug, Clone)]
 pub(super) enum Matching {
     Patterns(PathMatcher),
-    Extensions(Vec<String>),
+    /// Extensions that end the path, and names and globs.
+    Declared(Vec<String>, Option<PathMatcher>),
 }
 
 impl Matching {
@@ -14,13 +15,41 @@ impl Matching {
         PathMatcher::new(patterns).map(Self::Patterns)
     }
 
+    /// What a component declares: see [`ComponentInfo::extensions`](super::info::ComponentInfo).
+    pub(super) fn declared(all: &[String]) -> Result<Self, BadPattern> {
+        let is_extension =
+            |text: &&String| text.starts_with('.') && !text.contains(['/', '*', '?', '[', '{']);
+        let extensions = all.iter().filter(is_extension).cloned().collect();
+        let others: Vec<&String> = all.iter().filter(|text| !is_extension(text)).collect();
+        let others = if others.is_empty() { None } else { Some(PathMatcher::new(&others)?) };
+        Ok(Self::Declared(extensions, others))
+    }
+
     pub(super) fn matches(&self, path: &str) -> bool {
         match self {
             Self::Patterns(patterns) => patterns.matches(path),
-            Self::Extensions(extensions) => {
-                let path = path.to_lowercase();
-                extensions.iter().any(|extension| path.ends_with(extension.as_str()))
+            Self::Declared(extensions, others) => {
+                let lower = path.to_lowercase();
+                extensions.iter().any(|extension| lower.ends_with(extension.as_str()))
+                    || others.as_ref().is_some_and(|others| others.matches(path))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extensions_names_and_globs_are_declared() {
+        let declared = [".md", "makefile", "docs/**/*.txt", ".env"].map(str::to_owned);
+        let matching = Matching::declared(&declared).expect("good patterns");
+        for path in ["a/B.MD", "Makefile", "sub/MAKEFILE", "docs/a/b.txt", "prod.env"] {
+            assert!(matching.matches(path), "{path}");
+        }
+        for path in ["Makefile.am", "a.txt", "other/docs/a.txt"] {
+            assert!(!matching.matches(path), "{path}");
         }
     }
 }

@@ -111,6 +111,22 @@ impl<'a> Ranges<'a> {
     }
 }
 
+/// Converts offsets in any order; the error is the index of the first invalid one among the sorted ones.
+pub(super) fn places(
+    text: &str,
+    unit: OffsetUnit,
+    offsets: &[u32],
+) -> Result<Vec<usize>, (usize, RangeFault)> {
+    let mut order: Vec<usize> = (0..offsets.len()).collect();
+    order.sort_by_key(|&at| offsets[at]);
+    let mut cursor = Cursor::new(text, unit);
+    let mut places = vec![0; offsets.len()];
+    for at in order {
+        places[at] = cursor.seek(offsets[at], Edge::Start).map_err(|fault| (at, fault))?;
+    }
+    Ok(places)
+}
+
 /// True if all ranges, in this unit, lie in the text and in order.
 fn fits(text: &str, unit: OffsetUnit, spans: &[(u32, u32)]) -> bool {
     let mut ranges = Ranges::new(text, unit);

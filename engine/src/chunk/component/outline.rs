@@ -11,10 +11,11 @@ const CHUNKER: &str = "reposync:chunker/chunker";
 const PACKAGE: &str = "reposync:chunker/";
 
 /// Version of the contract that this program implements: major, minor.
-const VERSION: (u64, u64) = (1, 0);
+const VERSION: (u64, u64) = (1, 1);
 
 /// Interfaces of the contract that a component may import, without their versions.
-const CONTRACT_IMPORTS: [&str; 2] = ["reposync:chunker/log", "reposync:chunker/types"];
+const CONTRACT_IMPORTS: [&str; 3] =
+    ["reposync:chunker/host", "reposync:chunker/log", "reposync:chunker/types"];
 
 /// The WASI 0.2 packages that the sandbox provides, as stubs.
 const WASI: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];

@@ -1,4 +1,4 @@
-//! What a component can access: a log, and stubs of WASI (no files, no environment, no sockets, no
+//! What a component can access: a log, counts of tokens, and stubs of WASI (no files, no environment, no sockets, no
 //! time, fixed randomness) for toolchains that always link it.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,9 +12,10 @@ use wasmtime_wasi::p2::{DynPollable, OutputStream, Pollable, StreamResult, subsc
 use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
 
 use super::bindings::ChunkerPlugin;
-use super::bindings::reposync::chunker::{log, types};
+use super::bindings::reposync::chunker::{host, log, types};
 use super::limits::{Limiter, MAX_LOG};
 use super::said::{Said, SaidLine, printable};
+use crate::chunk::Tokens;
 
 /// Maximum number of WASI handles; a component needs a few for its streams.
 const MAX_HANDLES: usize = 256;
@@ -23,13 +24,14 @@ const MAX_HANDLES: usize = 256;
 pub(super) struct State {
     pub(super) limiter: Limiter,
     pub(super) said: Said,
+    tokens: Tokens,
     stderr: Stderr,
     wasi: WasiCtx,
     table: ResourceTable,
 }
 
 impl State {
-    pub(super) fn new(memory: usize) -> Self {
+    pub(super) fn new(memory: usize, tokens: Tokens) -> Self {
         let stderr = Stderr::default();
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);
@@ -47,7 +49,7 @@ impl State {
             .allow_udp(false)
             .allow_ip_name_lookup(false)
             .build();
-        Self { limiter: Limiter::new(memory), said: Said::default(), stderr, wasi, table }
+        Self { limiter: Limiter::new(memory), said: Said::default(), tokens, stderr, wasi, table }
     }
 
     /// Discards the output for the previous document.
@@ -74,6 +76,16 @@ impl WasiView for State {
 }
 
 impl types::Host for State {}
+
+impl host::Host for State {
+    fn max_tokens(&mut self) -> Option<u32> {
+        self.tokens.most
+    }
+
+    fn count_tokens(&mut self, text: String) -> u32 {
+        u32::try_from((self.tokens.counter)(&text)).unwrap_or(u32::MAX)
+    }
+}
 
 impl log::Host for State {
     fn write(&mut self, level: log::Level, message: String) {

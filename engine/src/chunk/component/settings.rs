@@ -1,7 +1,6 @@
 //! Settings of `kind = "wasm"`.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -9,8 +8,9 @@ use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::location::{Address, Location};
 use crate::model::{ByteSize, HumanDuration};
-use crate::settings::{Checker, lossy};
+use crate::settings::Checker;
 use crate::stage::{StageConfig, edit_costs};
 
 /// Maximum linear memory: what 32-bit WASM can address.
@@ -40,9 +40,9 @@ impl OnError {
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WasmSettings {
-    /// Path of the component, relative to `reposync.toml`.
-    #[serde(serialize_with = "lossy")]
-    pub component: PathBuf,
+    /// Path of the component, relative to `reposync.toml`; or its address: `https://…`, which needs
+    /// `sha256`, or `oci://HOST/NAME:TAG`.
+    pub component: Location,
     /// Expected SHA-256 of the component in hex; any other component is refused.
     #[serde(default)]
     pub sha256: Option<String>,
@@ -80,7 +80,7 @@ impl WasmSettings {
     /// Default settings for a component.
     pub fn of(component: &std::path::Path) -> Self {
         Self {
-            component: component.to_owned(),
+            component: Location::File(component.to_owned()),
             sha256: None,
             patterns: None,
             config: Map::new(),
@@ -104,8 +104,17 @@ impl StageConfig for WasmSettings {
 
     fn check(&mut self, check: &mut Checker<'_>) {
         check.globs("match");
-        check.not_empty("component", self.component.as_os_str().is_empty());
-        self.component = check.absolute(&self.component);
+        check.not_empty("component", self.component.is_empty());
+        match &mut self.component {
+            Location::File(path) => *path = check.absolute(path),
+            Location::Remote(address) => {
+                if let Err(objection) = Address::parse(address)
+                    && check.sound(&["component"])
+                {
+                    check.flag("component", objection.message, objection.hint);
+                }
+            }
+        }
         if let Some(digest) = &mut self.sha256 {
             digest.make_ascii_lowercase();
             if digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -129,10 +138,12 @@ impl StageConfig for WasmSettings {
     }
 
     fn check_files(&self, check: &mut Checker<'_>) {
-        if !self.component.is_file() {
+        if let Location::File(path) = &self.component
+            && !path.is_file()
+        {
             check.flag(
                 "component",
-                format!("no such file: `{}`", self.component.display()),
+                format!("no such file: `{}`", path.display()),
                 "build it with `reposync plugin build` in the plugin's folder, or correct the path (relative to this file)",
             );
         }

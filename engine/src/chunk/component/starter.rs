@@ -8,6 +8,7 @@ use super::fault::Fault;
 use super::instance::{Configured, Instance};
 use super::limits::Limits;
 use super::runtime::Runtime;
+use crate::chunk::Tokens;
 
 /// Everything a stage needs to start an instance.
 pub(super) struct Starter {
@@ -15,13 +16,15 @@ pub(super) struct Starter {
     pub(super) compiled: Arc<Compiled>,
     pub(super) config_json: String,
     pub(super) limits: Limits,
+    /// What the component may ask about the embedder.
+    pub(super) tokens: Tokens,
 }
 
 impl Starter {
     /// Starts an instance; also returns the result of `configure`.
     pub(super) fn start(&self) -> Result<(Instance, Configured), Fault> {
         let watch = self.runtime.watch();
-        let mut instance = Instance::start(&self.compiled.pre, &self.limits, watch)?;
+        let mut instance = Instance::start(&self.compiled.pre, &self.limits, &self.tokens, watch)?;
         let configured = instance.configure(&self.config_json, &self.limits, watch)?;
         Ok((instance, configured))
     }

@@ -9,7 +9,7 @@ use crate::model::Body;
 fn show(text: &str, max: usize) -> String {
     let settings = MarkdownSettings { max_chunk_size: max, ..MarkdownSettings::default() };
     let chunker = MarkdownChunker::new("markdown", &settings, None).expect("valid settings");
-    let document = Document { path: "a.md", text, language: Some("markdown") };
+    let document = Document { path: "a.md", text, language: Some("markdown"), ..Document::default() };
     let mut shown = String::new();
     for chunk in chunker.chunk(&document).expect("built-in chunkers accept any text") {
         let Body::Slice(range) = chunk.body else { panic!("expected a slice") };

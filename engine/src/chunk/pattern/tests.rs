@@ -11,7 +11,9 @@ fn settings(start: &str) -> PatternSettings {
 
 fn chunks(settings: &PatternSettings, text: &str) -> Vec<Chunk> {
     let chunker = PatternChunker::new("p", settings, None).expect("valid settings");
-    chunker.chunk(&Document { path: "a.txt", text, language: None }).expect("it takes every text")
+    chunker
+        .chunk(&Document { path: "a.txt", text, language: None, ..Document::default() })
+        .expect("it takes every text")
 }
 
 /// Each chunk as `[kind name] {attributes} <context> text`.

@@ -133,13 +133,14 @@ mod tests {
     fn chunks(text: &str, settings: &SentenceSettings) -> Vec<String> {
         let chunker = SentenceChunker::new("s", settings, None).expect("valid settings");
         let cleaned = chunker.prepare(Cleaned { text: text.into(), lines: LineMap::Identity });
-        let document = Document { path: "a.txt", text: &cleaned.text, language: None };
+        let document = Document { path: "a.txt", text: &cleaned.text, language: None, ..Document::default() };
         let chunks = chunker.chunk(&document).expect("built-in chunkers accept any text");
         chunks
             .into_iter()
             .map(|chunk| match chunk.body {
                 Body::Slice(range) => cleaned.text[range].to_owned(),
                 Body::Generated(text) => text,
+                Body::Derived(derived) => derived.text,
             })
             .collect()
     }

@@ -34,7 +34,7 @@ fn measure(out: &Output, args: &BenchArgs, folders: &Folders) -> CommandResult {
     let (_host, chunker) = load(&args.component, &args.settings, folders, options)?;
     let cached = begun.elapsed();
     let mut trial = Trial::new(&chunker);
-    trial.chunk(&Document { path: "a.md", text: "", language: None });
+    trial.chunk(&Document { path: "a.md", text: "", language: None, ..Document::default() });
     out.data(&format!(
         "{}, {}\n\n{:<34}{}\n{:<34}{}\n{:<34}{}\n{:<34}{}\n{:<34}{}\n\n",
         chunker.info().label(),
@@ -93,7 +93,7 @@ fn documents(
 const PARAGRAPH: &str = "## 1.2.0 - 2024-05-01\n\n### Added\n\n- A setting for the level of headings, so that other layouts work.\n- Names of releases as attributes.\n\n### Fixed\n\n- Empty releases are left out.\n\n";
 
 fn best(trial: &mut Trial<'_>, text: &str, path: &str) -> Result<Duration, CommandError> {
-    let document = Document { path, text, language: language_in(path, text) };
+    let document = Document { path, text, language: language_in(path, text), ..Document::default() };
     let begun = Instant::now();
     let mut best = Duration::MAX;
     loop {

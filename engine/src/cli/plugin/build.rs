@@ -6,10 +6,13 @@ use std::time::Instant;
 use anyhow::Context as _;
 
 use super::BuildArgs;
+use super::contract::{Contract, WORLD};
 use super::encode;
-use super::toolchain::{Built, Entry, Toolchain, WORLD};
+use super::metadata::{Metadata, license_of};
+use super::record::digest_of_sources;
+use super::toolchain::{Built, Entry, Toolchain};
 use super::workbench::{folders, private_folder, settings, size, time};
-use crate::chunk::component::{ComponentHost, ComponentInfo, WIT, write_whole};
+use crate::chunk::component::{ComponentHost, ComponentInfo, write_whole};
 use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, escape};
@@ -27,8 +30,15 @@ pub(super) fn run(out: &Output, args: &BuildArgs) -> CommandResult {
         Some(module) => from_module(module, scratch.path())?,
         None => from_project(out, args, scratch.path())?,
     };
-    let (Ready::New(component) | Ready::Kept(component)) = &ready;
-    let (info, compiled) = checked(component)?;
+    let sources = match &args.module {
+        Some(_) => None,
+        None => Some(digest_of_sources(&args.dir)?),
+    };
+    let license = args.license.clone().or_else(|| license_of(&args.dir).filter(|_| sources.is_some()));
+    let (info, compiled) = match &ready {
+        Ready::Kept(component) => checked(component, None)?,
+        Ready::New(component) => checked(component, Some((license, sources)))?,
+    };
     let target = match &ready {
         Ready::Kept(kept) => kept.clone(),
         Ready::New(candidate) => {
@@ -85,8 +95,9 @@ fn from_project(out: &Output, args: &BuildArgs, scratch: &Path) -> Result<Ready,
     if let Some(note) = toolchain.note(&dir) {
         out.message(&format!("{}\n", escape(&note)));
     }
-    std::fs::write(scratch.join("chunker.wit"), WIT).context("failed to write the contract")?;
-    let mut component = match toolchain.build(&dir, scratch)? {
+    let contract = Contract::of_sources(&dir)?;
+    std::fs::write(scratch.join("chunker.wit"), contract.wit).context("failed to write the contract")?;
+    let mut component = match toolchain.build(&dir, scratch, contract.world)? {
         Built::Component(bytes) => bytes,
         Built::Module(bytes) => encode::component_of(bytes)?,
     };
@@ -117,12 +128,25 @@ fn candidate(component: &[u8], scratch: &Path) -> Result<PathBuf, CommandError> 
     Ok(candidate)
 }
 
-/// Checks the component. Returns its description, and how long it took to compile.
-fn checked(component: &Path) -> Result<(ComponentInfo, String), CommandError> {
+/// Licence and digest of the sources of a new component.
+type Origin = (Option<String>, Option<String>);
+
+/// Checks the component, and writes metadata into a new one. Returns its description, and how long it
+/// took to compile.
+fn checked(component: &Path, origin: Option<Origin>) -> Result<(ComponentInfo, String), CommandError> {
     // Describes it without configuring it, since it may not accept an empty configuration.
     let host = ComponentHost::new(&folders())?;
     let begun = Instant::now();
-    let info = host.describe("plugin", &settings(component, "{}")?)?;
+    let settings = settings(component, "{}")?;
+    let info = match origin {
+        None => host.describe("plugin", &settings)?,
+        Some((license, sources)) => {
+            let extended = |info: &ComponentInfo| Metadata::of(info, license, sources.as_deref()).sections();
+            let (info, bytes) = host.describe_extended("plugin", &settings, extended)?;
+            std::fs::write(component, bytes).context("failed to write the component")?;
+            info
+        }
+    };
     let took = if host.compilations() == 0 {
         "from the cache: this component was compiled before".to_owned()
     } else {

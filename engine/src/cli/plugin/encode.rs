@@ -9,20 +9,20 @@ use wit_parser::Resolve;
 
 use anyhow::Context as _;
 
-use super::toolchain::WORLD;
-use crate::chunk::component::WIT;
+use super::contract::Contract;
 use crate::cli::error::CommandError;
 
 /// Prefix of the names of the custom sections in which a module carries its contract.
 const CONTRACT_SECTION: &[u8] = b"component-type";
 
 /// Encodes a core module as a component. A module without a contract, such as clang's output, gets
-/// this program's. Imports of WASI preview 1 go through the adapter to WASI 0.2.
+/// that of the version it exports. Imports of WASI preview 1 go through the adapter to WASI 0.2.
 pub(super) fn component_of(mut module: Vec<u8>) -> anyhow::Result<Vec<u8>> {
     if !module.windows(CONTRACT_SECTION.len()).any(|window| window == CONTRACT_SECTION) {
         let mut resolve = Resolve::default();
-        let package = resolve.push_str("chunker.wit", WIT)?;
-        let world = resolve.select_world(&[package], Some(WORLD))?;
+        let contract = Contract::of_module(&module);
+        let package = resolve.push_str("chunker.wit", contract.wit)?;
+        let world = resolve.select_world(&[package], Some(contract.world))?;
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
     }
     let encode = || {
@@ -65,7 +65,7 @@ mod tests {
 
     /// A module with the exports that the contract requires, and more lines.
     fn module(more: &str) -> Vec<u8> {
-        let chunker = "reposync:chunker/chunker@1.0.0";
+        let chunker = "reposync:chunker/chunker@1.1.0";
         let strings = "i32 ".repeat(11);
         wat::parse_str(format!(
             r#"(module

@@ -11,7 +11,7 @@ use crate::model::{AttrValue, Body, Chunk};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GoldenChunk {
-    /// First and last line, from 1; `None` for text that is not in the document.
+    /// First and last line, from 1; `None` for text that was made of no passage of the document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) lines: Option<(usize, usize)>,
     /// The half-open byte range in the cleaned text.
@@ -44,6 +44,12 @@ pub(super) fn of(text: &str, chunks: &[Chunk]) -> Vec<GoldenChunk> {
                     (Some((line, last)), Some((range.start, range.end)), body)
                 }
                 Body::Generated(text) => (None, None, text.as_str()),
+                Body::Derived(derived) => {
+                    let first = newlines(&text[..derived.origin.start]) + 1;
+                    let passage = &text[derived.origin.clone()];
+                    let last = first + newlines(passage.strip_suffix('\n').unwrap_or(passage));
+                    (Some((first, last)), None, derived.text.as_str())
+                }
             };
             GoldenChunk {
                 lines,

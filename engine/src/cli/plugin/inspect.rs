@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 
 use super::InspectArgs;
+use super::metadata::Metadata;
 use super::record::Record;
 use super::workbench::{folders, settings, size};
 use crate::chunk::component::{ComponentHost, ComponentInfo};
@@ -16,20 +17,22 @@ pub(super) fn run(out: &Output, args: &InspectArgs) -> CommandResult {
     let host = ComponentHost::new(&folders())?;
     let info = host.describe("plugin", &settings(&args.component, "{}")?)?;
     // Only components from JavaScript and Python have a record; see `record`.
-    let record = std::fs::read(&args.component).ok().and_then(|bytes| Record::read(&bytes));
+    let bytes = std::fs::read(&args.component).unwrap_or_default();
+    let (record, metadata) = (Record::read(&bytes), Metadata::read(&bytes));
     if args.json {
         let mut shown = serde_json::to_value(&info).context("failed to show the component")?;
         if let Some(record) = record {
             shown["build"] = serde_json::to_value(record).context("failed to show the build")?;
         }
+        shown["metadata"] = serde_json::to_value(metadata).context("failed to show the metadata")?;
         out.json(&shown)?;
     } else {
-        out.data(&shown(&info, record.as_ref()))?;
+        out.data(&shown(&info, &metadata, record.as_ref()))?;
     }
     Ok(Exit::Done)
 }
 
-fn shown(info: &ComponentInfo, record: Option<&Record>) -> String {
+fn shown(info: &ComponentInfo, metadata: &Metadata, record: Option<&Record>) -> String {
     let list = |words: &[String]| if words.is_empty() { "none".to_owned() } else { words.join(", ") };
     let mut shown = format!("{}\n{}\n\n", info.label(), escape(&info.summary));
     for (label, value) in [
@@ -40,6 +43,11 @@ fn shown(info: &ComponentInfo, record: Option<&Record>) -> String {
         ("imports", list(&info.imports)),
     ] {
         shown.push_str(&format!("{label:<12}{}\n", escape(&value)));
+    }
+    for (label, value) in [("licence", &metadata.licenses), ("sources", &metadata.revision)] {
+        if let Some(value) = value {
+            shown.push_str(&format!("{label:<12}{}\n", escape(value)));
+        }
     }
     if let Some(record) = record {
         let build = format!("{}, sources {}", record.tools.join(", "), record.digest);
@@ -111,8 +119,13 @@ mod tests {
             sha256: "00ff".into(),
             bytes: 99_635,
         };
+        let metadata = Metadata {
+            licenses: Some("MIT".into()),
+            revision: Some("sha256:bb22".into()),
+            ..Metadata::default()
+        };
         let record = Record { digest: "aa11".into(), tools: vec!["jco 1.35.0".into()] };
-        insta::assert_snapshot!(shown(&info, Some(&record)), @"
+        insta::assert_snapshot!(shown(&info, &metadata, Some(&record)), @"
         changelog 0.2.0
         Cuts changelogs by release.
 
@@ -121,6 +134,8 @@ mod tests {
         offsets     utf8-bytes
         extensions  .md
         imports     reposync:chunker/log@1.0.0
+        licence     MIT
+        sources     sha256:bb22
         built by    jco 1.35.0, sources aa11
 
         config

@@ -1,11 +1,16 @@
 //! `reposync plugin …`: tools for authors of chunkers. One file per subcommand.
 
+mod add;
 mod battery;
 mod bench;
 mod build;
+mod builtin;
+mod contract;
+mod edit;
 mod encode;
 mod golden;
 mod inspect;
+mod metadata;
 mod new;
 mod record;
 mod template;
@@ -38,6 +43,12 @@ pub(super) enum PluginCommand {
     Try(TryArgs),
     /// Show a component's description: name, version, digest, imports, settings
     Inspect(InspectArgs),
+    /// Add a component to reposync.toml: from a URL, a registry, a file, or one that comes with RepoSync
+    Add(AddArgs),
+    /// Compare the components that have an address with what is there now
+    Outdated(OutdatedArgs),
+    /// Take up what the addresses of components name now
+    Update(UpdateArgs),
     /// Measure a component: start-up, calls, megabytes per second, memory
     Bench(BenchArgs),
     /// Print the contract between engine and components (WIT)
@@ -87,6 +98,10 @@ pub(super) struct BuildArgs {
     /// Make a component from this core module, which another tool built
     #[arg(long, value_name = "FILE", conflicts_with = "dir")]
     pub(super) module: Option<PathBuf>,
+    /// SPDX expression of the licence, for the component's metadata [default: that of Cargo.toml,
+    /// package.json or pyproject.toml]
+    #[arg(long, value_name = "SPDX")]
+    pub(super) license: Option<String>,
     /// Build even if the existing component was built from the same sources, tools and libraries
     #[arg(long, conflicts_with = "module")]
     pub(super) force: bool,
@@ -146,6 +161,40 @@ pub(super) struct InspectArgs {
     pub(super) json: bool,
 }
 
+/// Arguments of `plugin add`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "It fetches the component, shows what it is and what changes in the file, and pins its digest: in\nthe stage, or for `oci://` in reposync.lock.\n\nExamples:\n  reposync plugin add builtin:notebook\n  reposync plugin add https://example.com/notes-1.2.0.wasm --stage notes\n  reposync plugin add oci://ghcr.io/acme/notes:1.2"
+)]
+pub(super) struct AddArgs {
+    /// `https://…`, `oci://HOST/NAME:TAG`, a file, or `builtin:NAME` (changelog, notebook,
+    /// restructuredtext, sql)
+    #[arg(value_name = "COMPONENT")]
+    pub(super) component: String,
+    /// Name of the stage [default: the component's name]
+    #[arg(long, value_name = "NAME")]
+    pub(super) stage: Option<String>,
+    /// The digest that the component must have
+    #[arg(long, value_name = "DIGEST")]
+    pub(super) sha256: Option<String>,
+}
+
+/// Arguments of `plugin outdated`.
+#[derive(Debug, Args)]
+pub(super) struct OutdatedArgs {
+    /// Print it as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Arguments of `plugin update`.
+#[derive(Debug, Args)]
+pub(super) struct UpdateArgs {
+    /// The stages to update [default: all whose component has an address]
+    #[arg(value_name = "STAGE")]
+    pub(super) stages: Vec<String>,
+}
+
 /// Arguments of `plugin bench`.
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
@@ -173,6 +222,9 @@ pub(super) async fn run(context: &Context, command: PluginCommand) -> CommandRes
         PluginCommand::Test(args) => blocking(move || test::run(&out, &args)).await,
         PluginCommand::Try(args) => try_stage::run(context, args).await,
         PluginCommand::Inspect(args) => blocking(move || inspect::run(&out, &args)).await,
+        PluginCommand::Add(args) => add::add(context, args).await,
+        PluginCommand::Outdated(args) => add::outdated(context, args).await,
+        PluginCommand::Update(args) => add::update(context, args).await,
         PluginCommand::Bench(args) => blocking(move || bench::run(&out, &args)).await,
     }
 }

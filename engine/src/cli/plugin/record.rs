@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wasmparser::{Parser, Payload};
 
+use super::metadata::section;
 use crate::chunk::component::WIT;
 
 /// The custom section that contains the record as JSON.
@@ -44,13 +45,7 @@ impl Record {
     /// The record for a build of the project in `dir`.
     pub(super) fn of(dir: &Path, inputs: &Inputs) -> anyhow::Result<Self> {
         let mut hasher = Sha256::new();
-        let mut part = |name: &str, content: &[u8]| {
-            // Lengths separate the parts.
-            for bytes in [name.as_bytes(), content] {
-                hasher.update((bytes.len() as u64).to_le_bytes());
-                hasher.update(bytes);
-            }
-        };
+        let mut part = |name: &str, content: &[u8]| hash(&mut hasher, name, content);
         part("recipe", RECIPE.as_bytes());
         part("contract", WIT.as_bytes());
         for tool in &inputs.tools {
@@ -83,14 +78,7 @@ impl Record {
 
     /// Appends the record to a component without one.
     pub(super) fn append(&self, component: &mut Vec<u8>) {
-        let data = serde_json::to_vec(self).expect("texts are JSON");
-        let mut section = Vec::new();
-        leb128(&mut section, SECTION.len());
-        section.extend_from_slice(SECTION.as_bytes());
-        section.extend_from_slice(&data);
-        component.push(0); // a custom section
-        leb128(component, section.len());
-        component.extend_from_slice(&section);
+        section(component, SECTION, &serde_json::to_vec(self).expect("texts are JSON"));
     }
 
     /// An existing component that was built from the same inputs: `out`, or else one in the
@@ -115,8 +103,26 @@ impl Record {
     }
 }
 
+/// Adds a part to a digest. Lengths separate the parts.
+fn hash(hasher: &mut Sha256, name: &str, content: &[u8]) {
+    for bytes in [name.as_bytes(), content] {
+        hasher.update((bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    }
+}
+
+/// SHA-256 over the names and contents of a project's sources, in hex.
+pub(super) fn digest_of_sources(dir: &Path) -> anyhow::Result<String> {
+    let mut hasher = Sha256::new();
+    for (path, file) in sources(dir)? {
+        let content = std::fs::read(&file).with_context(|| format!("failed to read `{}`", file.display()))?;
+        hash(&mut hasher, &path, &content);
+    }
+    Ok(hex::encode(hasher.finalize()))
+}
+
 /// The project's files that may be part of its component, by path with `/`.
-fn sources(dir: &Path) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+pub(super) fn sources(dir: &Path) -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![(String::new(), dir.to_owned())];
     while let Some((prefix, folder)) = folders.pop() {
@@ -140,18 +146,6 @@ fn sources(dir: &Path) -> anyhow::Result<BTreeMap<String, PathBuf>> {
         }
     }
     Ok(files)
-}
-
-fn leb128(bytes: &mut Vec<u8>, mut number: usize) {
-    loop {
-        let low = number.to_le_bytes()[0] & 0x7f;
-        number >>= 7;
-        if number == 0 {
-            bytes.push(low);
-            return;
-        }
-        bytes.push(low | 0x80);
-    }
 }
 
 #[cfg(test)]

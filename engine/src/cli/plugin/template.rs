@@ -17,6 +17,7 @@ const SDK: &[(&str, &str)] = &[
     ("src/export/answer/tests.rs", include_str!("../../../../plugin-sdk/src/export/answer/tests.rs")),
     ("src/export/handed.rs", include_str!("../../../../plugin-sdk/src/export/handed.rs")),
     ("src/export/wasm.rs", include_str!("../../../../plugin-sdk/src/export/wasm.rs")),
+    ("src/host.rs", include_str!("../../../../plugin-sdk/src/host.rs")),
     ("src/log.rs", include_str!("../../../../plugin-sdk/src/log.rs")),
     ("src/testing.rs", include_str!("../../../../plugin-sdk/src/testing.rs")),
 ];

@@ -142,7 +142,7 @@ fn run_battery(chunker: &ComponentChunker, file: Option<&Path>, awkward: &[Awkwa
 
 /// Runs a document on a fresh instance, again on the same one, and on another fresh one.
 fn check(chunker: &ComponentChunker, path: &str, text: &str) -> Report {
-    let document = Document { path, text, language: language_in(path, text) };
+    let document = Document { path, text, language: language_in(path, text), ..Document::default() };
     let mut trial = Trial::new(chunker);
     let first = trial.chunk(&document);
     let reused = trial.chunk(&document);

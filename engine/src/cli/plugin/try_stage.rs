@@ -119,7 +119,8 @@ fn attempt(lone: &LoneChunker, file: &Path) -> Result<Tried, CommandError> {
         tried.notes.push(format!("`match` of this stage does not select `{}`", tried.path));
     }
     let text = cleaned.text.as_str();
-    let document = Document { path: &tried.path, text, language: language_in(&tried.path, text) };
+    let document =
+        Document { path: &tried.path, text, language: language_in(&tried.path, text), ..Document::default() };
     let chunks = match encoded::chunk(&*lone.chunker, &document, &Encoded::of(text)) {
         Ok(chunks) => chunks,
         Err(error) => {

@@ -10,7 +10,7 @@ use crate::chunk::promises::CODE_PATHS;
 fn names(path: &str, text: &str, max: usize) -> Vec<String> {
     let settings = CodeSettings { max_chunk_size: max, ..CodeSettings::default() };
     let chunker = CodeChunker::new("code", &settings, None).expect("valid settings");
-    let document = Document { path, text, language: language_of(path) };
+    let document = Document { path, text, language: language_of(path), ..Document::default() };
     let mut names: Vec<String> = chunker
         .chunk(&document)
         .expect("built-in chunkers accept any text")

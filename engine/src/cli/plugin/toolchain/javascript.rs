@@ -8,13 +8,13 @@ use anyhow::Context as _;
 use super::locate::{folders, in_path, local};
 use super::{Built, Entry, Inputs, missing, read, run_shown, sourcemap, version};
 use crate::cli::error::CommandError;
-use crate::cli::plugin::toolchain::WORLD;
 
 /// The files in which npm, pnpm and yarn record the contents of `node_modules`.
 const INSTALLED: [&str; 3] = [".package-lock.json", ".pnpm/lock.yaml", ".yarn-state.yml"];
 
 /// The modules that the host provides; all others are bundled into the component.
-const IMPORTS: &str = "reposync:chunker/log@1.0.0,reposync:chunker/log";
+const IMPORTS: &str = "reposync:chunker/host@1.1.0,reposync:chunker/host,reposync:chunker/log@1.0.0,\
+     reposync:chunker/log@1.1.0,reposync:chunker/log";
 
 /// The compiler, and the bundler that is installed with it.
 pub(in crate::cli::plugin) struct Tools {
@@ -56,7 +56,7 @@ impl Tools {
         Ok(Inputs { tools, libraries })
     }
 
-    pub(super) fn build(&self, dir: &Path, scratch: &Path) -> Result<Built, CommandError> {
+    pub(super) fn build(&self, dir: &Path, scratch: &Path, world: &str) -> Result<Built, CommandError> {
         let folder = match &self.bundler {
             Some(bundler) => self.bundled(bundler, dir, scratch)?,
             None => dir.to_owned(),
@@ -66,7 +66,7 @@ impl Tools {
         command
             // Relative to the folder, since stack traces contain the path as given.
             .current_dir(folder)
-            .args(["componentize", Entry::JavaScript.file(), "-n", WORLD, "-w"])
+            .args(["componentize", Entry::JavaScript.file(), "-n", world, "-w"])
             .arg(scratch.join("chunker.wit"))
             // QuickJS is smaller than the default engine, and faster with many calls. WASI is not
             // stubbed, so that uncaught exceptions can be written to its standard error.

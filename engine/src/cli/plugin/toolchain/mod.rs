@@ -16,8 +16,6 @@ use anyhow::{Context as _, bail};
 use super::record::{Inputs, Record};
 use crate::cli::error::CommandError;
 
-pub(super) const WORLD: &str = "chunker-plugin";
-
 /// The output of a tool.
 pub(super) enum Built {
     /// A component.
@@ -113,12 +111,12 @@ impl Toolchain {
         }
     }
 
-    /// Builds the project. `scratch` is writable and contains `chunker.wit`.
-    pub(super) fn build(&self, dir: &Path, scratch: &Path) -> Result<Built, CommandError> {
+    /// Builds the project for this world. `scratch` is writable and contains `chunker.wit`.
+    pub(super) fn build(&self, dir: &Path, scratch: &Path, world: &str) -> Result<Built, CommandError> {
         match self {
             Self::Rust => rust::build(dir),
-            Self::Script(tools) => tools.build(dir, scratch),
-            Self::Python(tools) => tools.build(dir, scratch),
+            Self::Script(tools) => tools.build(dir, scratch, world),
+            Self::Python(tools) => tools.build(dir, scratch, world),
             Self::C(entry) => c::build(*entry, dir, scratch),
         }
     }

@@ -8,7 +8,6 @@ use anyhow::Context as _;
 use super::locate::{folders, in_path, local};
 use super::{Built, Inputs, missing, read, run_shown, version};
 use crate::cli::error::CommandError;
-use crate::cli::plugin::toolchain::WORLD;
 
 pub(in crate::cli::plugin) struct Tools {
     compiler: PathBuf,
@@ -47,7 +46,7 @@ impl Tools {
         Ok(Inputs { tools, libraries })
     }
 
-    pub(super) fn build(&self, dir: &Path, scratch: &Path) -> Result<Built, CommandError> {
+    pub(super) fn build(&self, dir: &Path, scratch: &Path, world: &str) -> Result<Built, CommandError> {
         // Without `VIRTUAL_ENV`, the compiler uses the libraries of the Python that is first in
         // `PATH`.
         let environment = match &self.environment {
@@ -62,7 +61,7 @@ impl Tools {
             .arg("-d")
             .arg(scratch.join("chunker.wit"))
             // WASI is not stubbed, so that tracebacks can be written to its standard error.
-            .args(["-w", WORLD, "componentize", "chunker", "-o"])
+            .args(["-w", world, "componentize", "chunker", "-o"])
             .arg(&component);
         run_shown(&mut command, "componentize-py")?;
         Ok(Built::Component(read(&component)?))
