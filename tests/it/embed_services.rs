@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use reposync::embed::azure::{AzureSettings, azure_embedder};
 use reposync::embed::openai::{OpenAiSettings, openai_embedder};
-use reposync::embed::{EmbedQueue, Embedder, ServiceEmbedder};
-use reposync::model::{ErrorKind, Event, EventSink, Secret, StageError};
+use reposync::embed::{EmbedQueue, Embedder, InputType, ServiceEmbedder};
+use reposync::model::{ErrorKind, Event, EventSink, Fingerprint, Secret, StageError};
 use reposync::net::{RetryPolicy, Timeouts};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::http::{Fault, Response};
+use crate::support::local::{Local, WORK, project};
 use crate::support::openai::{Encoding, FakeOpenAi, Flaw, Options, inputs};
 
 const KEY: &str = "key-for-tests";
@@ -41,6 +42,9 @@ fn openai_settings(fake: &FakeOpenAi) -> OpenAiSettings {
         max_input_tokens: 8191,
         requests_per_minute: None,
         tokens_per_minute: None,
+        document_prefix: None,
+        query_prefix: None,
+        input_type: None,
         price_per_million_tokens: None,
     }
 }
@@ -391,4 +395,117 @@ async fn an_interruption_ends_the_waiting() {
     let error = embed(&embedder, &["one"]).await.expect_err("interrupted");
     assert_eq!(error.kind, ErrorKind::Cancelled);
     assert_eq!(fake.calls().len(), 1);
+}
+
+/// What a call sent: texts, and `input_type`.
+fn sent(fake: &FakeOpenAi) -> Vec<(Vec<String>, serde_json::Value)> {
+    fake.calls().iter().map(|call| (inputs(call), call.json()["input_type"].clone())).collect()
+}
+
+#[tokio::test]
+async fn documents_and_queries_are_told_apart() {
+    let fake = FakeOpenAi::start(Options { input_type: true, ..compatible() });
+    let plain = openai_settings(&fake);
+    for (kind, document, query) in [
+        (InputType::Voyage, "document", "query"),
+        (InputType::Cohere, "search_document", "search_query"),
+        (InputType::Nvidia, "passage", "query"),
+    ] {
+        let settings = OpenAiSettings {
+            document_prefix: Some("passage: ".into()),
+            query_prefix: Some("query: ".into()),
+            input_type: Some(kind),
+            ..plain.clone()
+        };
+        let embedder = openai(&settings);
+        let before = fake.calls().len();
+        let input = embedder.input(Some("Heading"), "text");
+        embed(&embedder, &[&input]).await.expect("a vector");
+        let vector = embedder.embed_one("where?").await.expect("a vector");
+        assert_eq!(
+            sent(&fake)[before..],
+            [
+                (vec!["passage: Heading\n\ntext".to_owned()], document.into()),
+                (vec!["query: where?".to_owned()], query.into()),
+            ]
+        );
+        assert_eq!(vector.to_vec(), FakeOpenAi::vector("query: where?", 64));
+        assert!(embedder.embed_one(" ").await.is_err(), "a prefix alone is no query");
+    }
+}
+
+#[test]
+fn an_identity_depends_on_what_documents_are_sent_as() {
+    let fake = FakeOpenAi::start(compatible());
+    let plain = OpenAiSettings { base_url: "https://h.example/v1".into(), ..openai_settings(&fake) };
+    let identity = |settings: &OpenAiSettings| openai(settings).identity().clone();
+    let with = |document: Option<&str>, query: Option<&str>, input_type: Option<InputType>| OpenAiSettings {
+        document_prefix: document.map(Into::into),
+        query_prefix: query.map(Into::into),
+        input_type,
+        ..plain.clone()
+    };
+    // As before there were such keys: no text is embedded again by an update of the program.
+    let known = Fingerprint::of(["openai", "https://h.example/v1/embeddings", "nomic", ""]);
+    assert_eq!(identity(&plain), known);
+    assert_eq!(identity(&with(Some(""), Some("query: "), None)), known);
+    let marked = [
+        identity(&with(Some("passage: "), None, None)),
+        identity(&with(Some("text: "), None, None)),
+        identity(&with(None, None, Some(InputType::Voyage))),
+        identity(&with(None, None, Some(InputType::Cohere))),
+        identity(&with(Some("passage: "), None, Some(InputType::Voyage))),
+    ];
+    let mut all: Vec<String> = marked.iter().chain([&known]).map(ToString::to_string).collect();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), 6, "all differ");
+}
+
+/// Through the whole program: an edit of the query's prefix costs nothing, one of the documents' embeds all again.
+#[test]
+fn an_edit_of_a_prefix_costs_what_depends_on_it() {
+    let fake = FakeOpenAi::start(compatible());
+    let local = Local::new();
+    let with = |keys: &str| {
+        let model = format!(
+            "[stages.model]\nkind = \"openai\"\nbase_url = \"{}\"\nmodel = \"nomic\"\n{keys}\n",
+            fake.url()
+        );
+        local.config(&project("").replace("[stages.model]\nkind = \"local\"\n", &model));
+    };
+    with("");
+    assert_eq!(local.apply(&[]).exits(0).count("texts_embedded"), 3);
+    with("query_prefix = \"query: \"");
+    let work = local.apply(&[]).exits(0).counts(WORK);
+    assert_eq!(work, [0; 4]);
+    local.world.ok(&["query", "start"]);
+    assert_eq!(sent(&fake).last().expect("a call").0, ["query: start"]);
+    with("query_prefix = \"query: \"\ndocument_prefix = \"passage: \"");
+    let applied = local.apply(&["--allow-cost"]).exits(0);
+    assert_eq!(applied.count("texts_embedded"), 3);
+    assert!(fake.embedded().keys().any(|text| text.starts_with("passage: Start here")));
+    local.assert_as_fresh();
+    with(&format!("document_prefix = \"{}\"", "x".repeat(2001)));
+    let refused = local.world.run(&["validate"]).exits(2);
+    assert!(refused.stderr.contains("document_prefix") && refused.stderr.contains("longer than 2000 bytes"));
+    with("input_type = \"openai\"");
+    let refused = local.world.run(&["validate"]).exits(2);
+    assert!(refused.stderr.contains("voyage"), "{}", refused.stderr);
+}
+
+/// A chunk leaves room for the prefix that is written before it.
+#[test]
+fn a_text_with_its_prefix_is_within_the_limit() {
+    let fake = FakeOpenAi::start(Options { max_input_tokens: 64, ..compatible() });
+    let local = Local::new();
+    local.repo.write("long.md", "several words of a long text ".repeat(200)).commit("second");
+    let model = format!(
+        "[stages.model]\nkind = \"openai\"\nbase_url = \"{}\"\nmodel = \"nomic\"\nmax_input_tokens = 64\ndocument_prefix = \"{}\"\n",
+        fake.url(),
+        "a rather long instruction to the model, and then: ".repeat(3)
+    );
+    let config = project("").replace("[stages.model]\nkind = \"local\"\n", &model);
+    local.config(&config.replace("max_chunk_size = 200", "max_chunk_size = 4000"));
+    assert_eq!(local.apply(&[]).exits(0).count("files_failed"), 0);
 }

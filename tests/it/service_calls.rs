@@ -190,6 +190,9 @@ fn stage(kind: Kind, timeouts: Timeouts, cancel: CancellationToken, events: Even
                 max_input_tokens: 8191,
                 requests_per_minute: None,
                 tokens_per_minute: None,
+                document_prefix: None,
+                query_prefix: None,
+                input_type: None,
                 price_per_million_tokens: None,
             };
             let made = openai_embedder("mine", &settings, 8, cancel, events).expect("an embedder");

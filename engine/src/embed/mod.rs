@@ -12,6 +12,7 @@ mod fuzz;
 mod identifiers;
 pub mod local;
 pub mod openai;
+mod purpose;
 mod service;
 mod service_settings;
 mod tokens;
@@ -29,6 +30,7 @@ pub use config::EmbedderConfig;
 pub use embedded::Embedded;
 #[cfg(any(test, fuzzing))]
 pub use fuzz::fuzz;
+pub use purpose::InputType;
 pub use service::ServiceEmbedder;
 pub use tokens::count as count_tokens;
 
@@ -88,10 +90,12 @@ pub trait Embedder: Send + Sync {
 
     /// The exact input that is sent for a body and its context. The cache is keyed by it.
     fn input(&self, context: Option<&str>, body: &str) -> String {
-        match context {
-            Some(context) if !context.is_empty() => format!("{context}\n\n{body}"),
-            _ => body.to_owned(),
-        }
+        with_context(context, body)
+    }
+
+    /// The exact input that is sent for a query. A query has no context, and some models want it marked.
+    fn query_input(&self, text: &str) -> String {
+        text.to_owned()
     }
 
     /// The cosine below which a text is hardly nearer to a query than the nearest of texts that do not
@@ -119,17 +123,30 @@ pub trait Embedder: Send + Sync {
     /// `count_tokens` over them (the caller has counted them for the batch).
     async fn embed(&self, inputs: &[&str], tokens: u64) -> StageResult<Embeddings>;
 
+    /// The same for queries, which some services embed differently.
+    async fn embed_queries(&self, inputs: &[&str], tokens: u64) -> StageResult<Embeddings> {
+        self.embed(inputs, tokens).await
+    }
+
     /// The vector of one text outside any batch: a query.
     async fn embed_one(&self, text: &str) -> StageResult<Vector> {
-        let input = self.input(None, text);
-        if input.trim().is_empty() {
+        let input = self.query_input(text);
+        if text.trim().is_empty() {
             return Err(StageError::refused(self.stage(), "an empty text has no vector"));
         }
         let tokens = self.count_tokens(&input) as u64;
-        let mut answer = self.embed(&[&input], tokens).await?;
+        let mut answer = self.embed_queries(&[&input], tokens).await?;
         match answer.vectors.pop() {
             Some(vector) if answer.vectors.is_empty() && embedded::is_usable(&vector) => Ok(vector),
             _ => Err(StageError::refused(self.stage(), "no usable vector was given for the text")),
         }
+    }
+}
+
+/// A body with its context in front of it.
+fn with_context(context: Option<&str>, body: &str) -> String {
+    match context {
+        Some(context) if !context.is_empty() => format!("{context}\n\n{body}"),
+        _ => body.to_owned(),
     }
 }

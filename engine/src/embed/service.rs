@@ -12,7 +12,8 @@ use url::Url;
 
 use super::body::{EmbeddingResponse, Request, read_answer};
 use super::classify::{self, Adjustment, Endpoint};
-use super::{EmbedLimits, Embedder, Embeddings, tokens};
+use super::purpose::{Purpose, Purposes};
+use super::{EmbedLimits, Embedder, Embeddings, tokens, with_context};
 use crate::model::{ErrorKind, EventSink, Fingerprint, ServiceKind, StageError, StageResult};
 use crate::net::{
     Accepted, CallFailure, Classified, Limiter, Service, ServiceRequest, ServiceResponse, Timeouts,
@@ -50,6 +51,7 @@ pub(super) struct Settings<'a> {
     pub(super) requests_per_minute: Option<u32>,
     pub(super) tokens_per_minute: Option<u32>,
     pub(super) price_per_million_tokens: Option<f64>,
+    pub(super) purposes: Purposes,
 }
 
 /// Azure OpenAI, OpenAI, or a server that speaks its protocol.
@@ -60,6 +62,7 @@ pub struct ServiceEmbedder {
     endpoint: Endpoint,
     identity: Fingerprint,
     label: String,
+    purposes: Purposes,
     url: Url,
     headers: HeaderMap,
     model: Option<String>,
@@ -103,7 +106,12 @@ impl ServiceEmbedder {
         let http = Arc::new(http_client(&stage)?);
         Ok(Self {
             // The address without its query: the API's version does not change the vectors.
-            identity: Fingerprint::of([kind, &url[..url::Position::AfterPath], model, &shown]),
+            identity: Fingerprint::of(
+                [kind, &url[..url::Position::AfterPath], model, &shown]
+                    .into_iter()
+                    .chain(settings.purposes.identity().iter().map(String::as_str)),
+            ),
+            purposes: settings.purposes,
             label,
             url,
             headers: settings.headers,
@@ -128,12 +136,18 @@ impl ServiceEmbedder {
         self
     }
 
-    fn request(&self, inputs: &[&str], tokens: u64, base64: bool) -> StageResult<ServiceRequest> {
+    fn request(
+        &self,
+        inputs: &[&str],
+        tokens: u64,
+        (purpose, base64): (Purpose, bool),
+    ) -> StageResult<ServiceRequest> {
         let body = Request {
             input: inputs,
             model: self.model.as_deref(),
             dimensions: self.asked_dimensions,
             encoding_format: base64.then_some("base64"),
+            input_type: self.purposes.input_type(purpose),
         };
         let body = serde_json::to_vec(&body).map_err(|error| {
             StageError::new(self.stage(), ErrorKind::Bug, "cannot write the request").caused_by(error)
@@ -246,10 +260,28 @@ impl Embedder for ServiceEmbedder {
         true
     }
 
+    fn input(&self, context: Option<&str>, body: &str) -> String {
+        self.purposes.document(with_context(context, body))
+    }
+
+    fn query_input(&self, text: &str) -> String {
+        self.purposes.query(text)
+    }
+
     async fn embed(&self, inputs: &[&str], tokens: u64) -> StageResult<Embeddings> {
+        self.call(inputs, tokens, Purpose::Document).await
+    }
+
+    async fn embed_queries(&self, inputs: &[&str], tokens: u64) -> StageResult<Embeddings> {
+        self.call(inputs, tokens, Purpose::Query).await
+    }
+}
+
+impl ServiceEmbedder {
+    async fn call(&self, inputs: &[&str], tokens: u64, purpose: Purpose) -> StageResult<Embeddings> {
         loop {
             let base64 = self.base64.load(Ordering::Relaxed);
-            let request = self.request(inputs, tokens, base64)?;
+            let request = self.request(inputs, tokens, (purpose, base64))?;
             let classify = |response| self.classify(response, inputs.len(), tokens);
             match self.service.call(&request, classify).await? {
                 Reply::Embedded(answer) => {

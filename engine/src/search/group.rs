@@ -6,7 +6,7 @@ use crate::embed::Embedder;
 use crate::store::{SearchScope, VectorStore};
 use crate::sync::ProjectSearch;
 
-/// Projects in one store with vectors of one embedder.
+/// Projects in one store with vectors of one embedder, which embeds queries in one way.
 pub(super) struct Group {
     pub(super) store: Arc<dyn VectorStore>,
     pub(super) embedder: Arc<dyn Embedder>,
@@ -19,7 +19,9 @@ pub(super) fn groups(projects: &[ProjectSearch]) -> Vec<Group> {
     for ProjectSearch { place, embedder } in projects {
         let scope = SearchScope { namespace: place.namespace.clone(), project: place.project.clone() };
         let same = |group: &&mut Group| {
-            Arc::ptr_eq(&group.store, &place.store) && group.embedder.identity() == embedder.identity()
+            Arc::ptr_eq(&group.store, &place.store)
+                && group.embedder.identity() == embedder.identity()
+                && group.embedder.query_input("") == embedder.query_input("")
         };
         match groups.iter_mut().find(same) {
             Some(group) => group.scopes.push(scope),

@@ -31,13 +31,15 @@ pub async fn search(projects: &[ProjectSearch], request: &Request) -> StageResul
     let mut results: Vec<(String, Weights, Candidates)> = Vec::new();
     for group in &groups {
         let identity = group.embedder.identity().to_string();
-        if request.mode != Mode::Keyword && !vectors.contains_key(&identity) {
-            vectors.insert(identity.clone(), group.embedder.embed_one(&asked.text).await?);
+        // Stages of one model may mark queries differently.
+        let asked_as = format!("{identity}\0{}", group.embedder.query_input(&asked.text));
+        if request.mode != Mode::Keyword && !vectors.contains_key(&asked_as) {
+            vectors.insert(asked_as.clone(), group.embedder.embed_one(&asked.text).await?);
         }
         let mut weights = group.store.weights().in_mode(request.mode);
         weights.penalties = request.penalties.unwrap_or(weights.penalties);
         weights.without = request.without;
-        let found = asked.search(group, vectors.get(&identity), &weights, request).await?;
+        let found = asked.search(group, vectors.get(&asked_as), &weights, request).await?;
         // Vectors of one model are on one scale, wherever they are stored.
         match results.iter_mut().find(|(other, ..)| *other == identity) {
             Some((_, _, candidates)) => candidates.add(found),

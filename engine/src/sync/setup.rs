@@ -121,12 +121,12 @@ impl Project {
     /// What a piece may measure: the embedder's and the store's limits.
     pub(crate) fn limits(&self) -> Limits {
         let embedder = Arc::clone(self.embedder());
+        // Every input begins with the stage's prefix.
+        let prefix = Some(embedder.input(None, "")).filter(|prefix| !prefix.is_empty());
+        let prefix = prefix.map_or(0, |prefix| embedder.measure_tokens(&prefix));
+        let input_tokens = embedder.limits().tokens_per_input.saturating_sub(prefix);
         let counter: TokenCounter = Arc::new(move |text: &str| embedder.measure_tokens(text));
-        Limits {
-            input_tokens: self.embedder().limits().tokens_per_input,
-            counter,
-            metadata_bytes: self.metadata_bytes(),
-        }
+        Limits { input_tokens, counter, metadata_bytes: self.metadata_bytes() }
     }
 
     fn metadata_bytes(&self) -> usize {

@@ -37,6 +37,8 @@ pub(crate) struct Options {
     pub(crate) shuffled: bool,
     /// Errors as `{"message", "type"}`, and 413 for too many inputs (text-embeddings-inference).
     pub(crate) flat_errors: bool,
+    /// Takes `input_type`, which OpenAI's own specification does not have.
+    pub(crate) input_type: bool,
 }
 
 impl Default for Options {
@@ -55,6 +57,7 @@ impl Default for Options {
             encoding: Encoding::AsAsked,
             shuffled: true,
             flat_errors: false,
+            input_type: false,
         }
     }
 }
@@ -202,8 +205,13 @@ impl Shared {
             return self.error(404, Some("404"), "Resource not found");
         };
         let body = request.json();
+        let mut standard = body.clone();
+        if let Some(body) = standard.as_object_mut().filter(|_| self.options.input_type) {
+            body.remove("input_type");
+        }
+        let standard = standard.to_string();
         self.check(api.spec().map(|spec| {
-            spec.check_request(&request.method, &request.path, request.query.as_deref(), &request.body)
+            spec.check_request(&request.method, &request.path, request.query.as_deref(), standard.as_bytes())
         }));
         let answer = self.refusal(api, request, &body, at_once).unwrap_or_else(|| {
             let (plain, answer) = self.embed(&body, &inputs(request));

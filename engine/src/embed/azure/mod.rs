@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::classify::Endpoint;
+use super::purpose::Purposes;
 use super::service::{ServiceEmbedder, Settings};
 use crate::model::{EventSink, StageError, StageResult};
 use crate::net::{endpoint, host_of, secret_header};
@@ -64,6 +65,8 @@ pub fn azure_embedder(
         requests_per_minute: settings.requests_per_minute,
         tokens_per_minute: settings.tokens_per_minute,
         price_per_million_tokens: settings.price_per_million_tokens,
+        // OpenAI's models embed documents and queries alike.
+        purposes: Purposes::default(),
     };
     ServiceEmbedder::new(settings, concurrency, cancel, events)
 }

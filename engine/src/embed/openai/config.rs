@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::openai_embedder;
 use super::settings::OpenAiSettings;
+use crate::embed::purpose::Purposes;
 use crate::embed::{Embedder, EmbedderConfig};
 use crate::model::{StageResult, parse_endpoint};
 use crate::stage::StageContext;
@@ -17,7 +18,10 @@ impl EmbedderConfig for OpenAiSettings {
     fn identity(&self) -> Option<Vec<String>> {
         let endpoint = parse_endpoint(&self.base_url).ok()?;
         let dimensions = self.dimensions.map_or_else(String::new, |n| n.to_string());
-        Some(vec![endpoint.into(), self.model.clone(), dimensions])
+        let document = self.document_prefix.as_deref();
+        let purposes = Purposes::new(document, None, self.input_type).identity();
+        let parts = [endpoint.into(), self.model.clone(), dimensions];
+        Some(parts.into_iter().chain(purposes).collect())
     }
 
     fn price(&self) -> Option<f64> {

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::classify::Endpoint;
+use super::purpose::Purposes;
 use super::service::{ServiceEmbedder, Settings};
 use crate::model::{EventSink, StageResult};
 use crate::net::{endpoint, host_of, secret_header};
@@ -33,6 +34,8 @@ pub fn openai_embedder(
         credentials_hint: "check `api_key`, and that it belongs to the server at `base_url`",
         address_hint: "check `base_url` and `model`",
     };
+    let (document, query) = (settings.document_prefix.as_deref(), settings.query_prefix.as_deref());
+    let purposes = Purposes::new(document, query, settings.input_type);
     let settings = Settings {
         kind: "openai",
         endpoint,
@@ -47,6 +50,7 @@ pub fn openai_embedder(
         requests_per_minute: settings.requests_per_minute,
         tokens_per_minute: settings.tokens_per_minute,
         price_per_million_tokens: settings.price_per_million_tokens,
+        purposes,
     };
     ServiceEmbedder::new(settings, concurrency, cancel, events)
 }

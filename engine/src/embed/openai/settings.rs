@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::embed::InputType;
+use crate::embed::purpose::bad_prefix;
 use crate::embed::service_settings::{check_rates, check_service};
 use crate::model::Secret;
 use crate::settings::Checker;
@@ -29,6 +31,15 @@ pub struct OpenAiSettings {
     /// Tokens in one text at most.
     #[serde(default = "default_max_input_tokens")]
     pub max_input_tokens: usize,
+    /// What is written before each text that is indexed, such as `search_document: `.
+    #[serde(default)]
+    pub document_prefix: Option<String>,
+    /// What is written before each query, such as `search_query: `.
+    #[serde(default)]
+    pub query_prefix: Option<String>,
+    /// Sends `input_type` with each request, in the words of this service.
+    #[serde(default)]
+    pub input_type: Option<InputType>,
     /// Requests in a minute, shared by all projects on this stage; left out: as the service tells.
     #[serde(default)]
     pub requests_per_minute: Option<u32>,
@@ -44,8 +55,8 @@ impl StageConfig for OpenAiSettings {
     const KIND: &'static str = "openai";
 
     edit_costs! {
-        index: base_url, model, dimensions, max_input_tokens;
-        limits: batch_size, requests_per_minute, tokens_per_minute, price_per_million_tokens;
+        index: base_url, model, dimensions, max_input_tokens, document_prefix, input_type;
+        limits: query_prefix, batch_size, requests_per_minute, tokens_per_minute, price_per_million_tokens;
         credentials: api_key;
     }
 
@@ -58,6 +69,13 @@ impl StageConfig for OpenAiSettings {
                 "`api_key` is missing: api.openai.com requires it",
                 "add api_key = \"${OPENAI_API_KEY}\", or name another server with `base_url`",
             );
+        }
+        for (key, prefix) in
+            [("document_prefix", &self.document_prefix), ("query_prefix", &self.query_prefix)]
+        {
+            if let Some(fault) = bad_prefix(prefix.as_deref()) {
+                check.flag(key, fault, "write what the model's documentation says, such as \"query: \"");
+            }
         }
         check.positive("max_input_tokens", &self.max_input_tokens);
         check_service(check, self.batch_size, self.dimensions, self.price_per_million_tokens);
