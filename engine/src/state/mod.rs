@@ -28,7 +28,9 @@ pub use fence::{Fence, Held, Lease, Scope};
 pub use file::{BlobFile, Damaged, FileRow, FileStatus, Files, KnownFile, KnownFiles, StoredChunk};
 pub use ids::{FileIds, FileKey, HeldIds, IdsOf, Leftover, PlacedIds};
 pub use project::{AdoptedRecord, Believed, ProjectEnd, ProjectRow, ProjectState, Projects, RecordedProject};
-pub use repository::{Repositories, RepositoryRow, RepositorySync, SelectedRepository, Uncounted};
+pub use repository::{
+    Repositories, RepositoryRow, RepositorySync, SelectedRepository, UnchangedRepository, Uncounted,
+};
 pub use run::{History, NewRun, RunQuery, RunRow};
 pub use vector_cache::{CacheKey, Claim, Claimant, VectorCache};
 

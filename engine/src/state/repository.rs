@@ -58,6 +58,16 @@ pub trait Repositories {
         now: DateTime<Utc>,
     ) -> StageResult<()>;
 
+    /// Records that repositories were found unchanged: their heads are the commits that are indexed. None of them is
+    /// an orphan any more.
+    async fn confirm_repositories(
+        &self,
+        fence: Fence,
+        project: &str,
+        unchanged: Vec<UnchangedRepository>,
+        now: DateTime<Utc>,
+    ) -> StageResult<()>;
+
     /// Records that repositories are missing; returns since when each of them is.
     async fn mark_orphans(
         &self,
@@ -125,6 +135,15 @@ pub struct RepositorySync {
     pub settled: bool,
     /// See [`RepositoryRow::basis`].
     pub basis: String,
+}
+
+/// A repository of which everything is as it was at its last finished sync.
+#[derive(Debug, Clone)]
+pub struct UnchangedRepository {
+    /// The entry of the listing.
+    pub entry: RepoEntry,
+    /// Its head, which is indexed.
+    pub head: GitSha,
 }
 
 /// A repository that is behind its head by an unknown number of commits.

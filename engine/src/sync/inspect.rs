@@ -12,7 +12,7 @@ use super::survey::Listed;
 use crate::model::{ErrorKind, GitSha, RepoEntry, RepoRef, SkipReason, StageError, StageResult, TreeEntry};
 use crate::plan::{Attributes, Desired, Recorded, RecordedState, RepositoryTask, basis, diff};
 use crate::source::{ContentSink, Head};
-use crate::state::{FileStatus, KnownFiles, RepositoryRow, RepositorySync};
+use crate::state::{FileStatus, KnownFiles, RepositoryRow, RepositorySync, UnchangedRepository};
 
 /// Bytes of all `.gitattributes` files of a tree, which are held in memory together.
 const MOST_ATTRIBUTE_BYTES: u64 = 16 << 20;
@@ -70,14 +70,12 @@ pub(crate) async fn inspect(run: &Arc<ProjectRun>, listed: Listed) -> StageResul
             return Ok(RepoState::Failed);
         }
     };
+    if settled && last_commit == Some(commit) {
+        run.unchanged(UnchangedRepository { entry, head: commit }).await?;
+        return Ok(RepoState::Unchanged);
+    }
     if !run.dry {
         run.state.saw_head(run.fence()?, run.name(), &entry, commit, Utc::now()).await?;
-    }
-    if settled && last_commit == Some(commit) {
-        if !run.dry {
-            finish(run, &entry, commit, true).await?;
-        }
-        return Ok(RepoState::Unchanged);
     }
     if let Some(changed) = believed.and_then(|row| run.basis.difference(row.basis.as_deref()?)) {
         run.note_changed_basis(&changed);

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt as _, TryStreamExt as _};
+use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
 use super::adopt::adopt;
@@ -19,9 +20,13 @@ use super::survey::{Discovery, Listed, survey};
 use crate::model::{Event, Phase, StageError, StageResult};
 use crate::plan::{Missing, RepositoryTask};
 
-/// Repositories of a project under way at once: enough to hide the latency of their listings, few
-/// enough that each finishes soon.
-const REPOSITORIES: usize = 4;
+/// Repositories of a project that are inspected at once: enough to hide the latency of their listings.
+const INSPECTED: usize = 4;
+/// Repositories of a project that are written at once. A small one waits for others, for a batch to be embedded
+/// and a group to be recorded, and takes little.
+const WRITTEN: usize = 32;
+/// Changed files of the repositories that are written at once; a large repository counts as a quarter of it.
+const FILES: usize = 20_000;
 
 /// Takes the results of the path: a run carries them out, a plan adds them up.
 #[async_trait]
@@ -71,6 +76,7 @@ pub(crate) async fn drive(
             after_the_guard(run, origins, budget, consumer, &ends).await?;
         }
     }
+    run.record_unchanged().await?;
     run.check_stopped()?;
     let ends = ends.into_inner().unwrap_or_else(PoisonError::into_inner);
     let removals = decide_removals(run, ends, missing, before.vectors).await?;
@@ -97,17 +103,22 @@ async fn as_they_come(
     consumer: &dyn Consumer,
     ends: &Mutex<Ends>,
 ) -> StageResult<()> {
-    let work = origins.map(|origin| async move {
+    let (inspecting, room) = (Semaphore::new(INSPECTED), Semaphore::new(FILES));
+    // One stream for both steps: a request of the first would time out while the second is full.
+    let work = origins.map(|origin| async {
         match origin {
             Ok(origin) => {
-                if let Some(task) = task(run, origin, ends).await {
-                    take(run, consumer, *task, ends).await;
+                let turn = inspecting.acquire().await.expect("never closed");
+                let task = task(run, origin, ends).await;
+                drop(turn);
+                if let Some(task) = task {
+                    take(run, consumer, *task, ends, &room).await;
                 }
             }
             Err(error) => run.fail(error),
         }
     });
-    work.buffer_unordered(REPOSITORIES).collect::<()>().await;
+    work.buffer_unordered(WRITTEN).collect::<()>().await;
     run.fatal().map_or(Ok(()), Err)
 }
 
@@ -119,16 +130,16 @@ async fn after_the_guard(
     consumer: &dyn Consumer,
     ends: &Mutex<Ends>,
 ) -> StageResult<()> {
-    let inspected =
-        stream::iter(origins.map(|origin| task(run, origin, ends))).buffer_unordered(REPOSITORIES);
+    let inspected = stream::iter(origins.map(|origin| task(run, origin, ends))).buffer_unordered(INSPECTED);
     let tasks: Vec<RepositoryTask> =
         inspected.filter_map(|task| async { task.map(|task| *task) }).collect().await;
     run.fatal().map_or(Ok(()), Err)?;
     if let Some(withheld) = spending::decide(run, &tasks, budget).await? {
         run.withhold_embedding(withheld);
     }
-    let work = tasks.into_iter().map(|task| take(run, consumer, task, ends));
-    stream::iter(work).buffer_unordered(REPOSITORIES).collect::<()>().await;
+    let room = Semaphore::new(FILES);
+    let work = tasks.into_iter().map(|task| take(run, consumer, task, ends, &room));
+    stream::iter(work).buffer_unordered(WRITTEN).collect::<()>().await;
     run.fatal().map_or(Ok(()), Err)
 }
 
@@ -166,8 +177,16 @@ async fn task(run: &Arc<ProjectRun>, origin: Origin, ends: &Mutex<Ends>) -> Opti
     None
 }
 
-/// Hands a task to the consumer, and keeps how it ended.
-async fn take(run: &Arc<ProjectRun>, consumer: &dyn Consumer, task: RepositoryTask, ends: &Mutex<Ends>) {
+/// Hands a task to the consumer once there is room for its files, and keeps how it ended.
+async fn take(
+    run: &Arc<ProjectRun>,
+    consumer: &dyn Consumer,
+    task: RepositoryTask,
+    ends: &Mutex<Ends>,
+    room: &Semaphore,
+) {
+    let size = (task.diff.writes.len() + 1).min(FILES / 4);
+    let _room = room.acquire_many(u32::try_from(size).unwrap_or(u32::MAX)).await.expect("never closed");
     let name = task.repository().to_owned();
     let arriving: Vec<_> = if run.dry {
         task.diff.writes.iter().map(|write| write.desired.entry.sha).collect()

@@ -13,7 +13,7 @@ use super::stats::RunStats;
 use crate::model::{ErrorKind, Event, Place, StageError, StageResult, StoredAnswer, Withheld};
 use crate::plan::Basis;
 use crate::source::AnswerCache;
-use crate::state::{Fence, FileKey, ProjectState, State};
+use crate::state::{Fence, FileKey, ProjectState, State, UnchangedRepository};
 
 /// What the tasks of one project's run share.
 pub(crate) struct ProjectRun {
@@ -50,7 +50,12 @@ pub(crate) struct ProjectRun {
     /// Ends this project; a child of the run's.
     pub(crate) stop: CancellationToken,
     fatal: Mutex<Option<StageError>>,
+    /// Repositories that were found unchanged, not recorded yet.
+    unchanged: Mutex<Vec<UnchangedRepository>>,
 }
+
+/// Unchanged repositories that are recorded in one transaction.
+const CONFIRMED_AT_ONCE: usize = 10_000;
 
 impl ProjectRun {
     /// Checks, before any cost, that embedder and store fit together, and records the project and its place in
@@ -106,6 +111,7 @@ impl ProjectRun {
             store_exists,
             stop,
             fatal,
+            unchanged: Mutex::default(),
         }))
     }
 
@@ -134,6 +140,29 @@ impl ProjectRun {
 
     pub(crate) fn emit(&self, event: Event) {
         self.engine.events.emit(event);
+    }
+
+    /// A repository is unchanged. Many are recorded together, at the latest by
+    /// [`record_unchanged`](Self::record_unchanged); a run that is killed before only loses when it asked.
+    pub(crate) async fn unchanged(&self, repository: UnchangedRepository) -> StageResult<()> {
+        if self.dry {
+            return Ok(());
+        }
+        let waiting = {
+            let mut unchanged = self.unchanged.lock().unwrap_or_else(PoisonError::into_inner);
+            unchanged.push(repository);
+            unchanged.len()
+        };
+        if waiting >= CONFIRMED_AT_ONCE { self.record_unchanged().await } else { Ok(()) }
+    }
+
+    /// Records the repositories that were found unchanged.
+    pub(crate) async fn record_unchanged(&self) -> StageResult<()> {
+        let unchanged = std::mem::take(&mut *self.unchanged.lock().unwrap_or_else(PoisonError::into_inner));
+        if unchanged.is_empty() {
+            return Ok(());
+        }
+        self.state.confirm_repositories(self.fence()?, self.name(), unchanged, Utc::now()).await
     }
 
     /// A repository failed; the run goes on.

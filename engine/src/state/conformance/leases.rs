@@ -73,6 +73,7 @@ fn writes<'a>(state: &'a dyn State, fence: Fence, given: &'a Given) -> Vec<Write
         BTreeMap::from([(docs.to_owned(), SelectedRepository { error: Some("gone".into()), empty: false })]);
     let sync =
         RepositorySync { entry: entry(docs), commit: GitSha([8; 20]), settled: true, basis: "b".into() };
+    let unchanged = vec![UnchangedRepository { entry: entry(docs), head: GitSha([8; 20]) }];
     let intents = vec![FileIds { file: file("a.md"), ids: vec!["9".into()] }];
     let year = Duration::from_secs(365 * 24 * 3600);
     let removed = async move { state.remove_project(fence, project).await.map(drop) };
@@ -88,6 +89,7 @@ fn writes<'a>(state: &'a dyn State, fence: Fence, given: &'a Given) -> Vec<Write
         ("saw_head", state.saw_head(fence, project, listed, GitSha([8; 20]), at(1))),
         ("begin_repository", state.begin_repository(fence, project, docs)),
         ("finish_repository", state.finish_repository(fence, project, sync, at(1))),
+        ("confirm_repositories", state.confirm_repositories(fence, project, unchanged, at(1))),
         ("mark_orphans", Box::pin(orphaned)),
         ("remove_repository", state.remove_repository(fence, project, docs)),
         ("open_intents", state.open_intents(fence, project, here, intents)),

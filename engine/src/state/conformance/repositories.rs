@@ -50,6 +50,19 @@ pub(crate) async fn a_head_makes_an_orphan_a_repository_again(world: World<dyn S
     let row = row().await;
     assert_eq!((row.orphan_since, row.head, row.head_asked_at), (None, Some(GitSha([1; 20])), Some(at(0))));
 
+    let revision = row.revision;
+    mark(10).await.expect("marked");
+    let unchanged = vec![
+        UnchangedRepository { entry: entry("gone"), head: GitSha([2; 20]) },
+        UnchangedRepository { entry: entry("never entered"), head: GitSha([2; 20]) },
+    ];
+    state.confirm_repositories(fence, PROJECT, unchanged, at(11)).await.expect("recorded");
+    let rows = state.repositories(PROJECT).await.expect("read");
+    assert_eq!(rows.len(), 1);
+    let row = &rows[0];
+    assert_eq!((row.orphan_since, row.head, row.head_asked_at), (None, Some(GitSha([2; 20])), Some(at(11))));
+    assert_eq!((row.entry.as_ref(), row.revision), (Some(&entry("gone")), revision));
+
     state.remove_repository(fence, PROJECT, "gone").await.expect("removed");
     assert!(state.repositories(PROJECT).await.expect("read").is_empty());
 }

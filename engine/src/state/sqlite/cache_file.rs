@@ -277,13 +277,16 @@ fn open_file(path: &Path, bound: u64) -> Result<Connection, Unusable> {
     // need not survive a power failure, so it does not sync. Keys are random, so that every commit
     // changes most pages of the index; checkpointing late (after 4096 pages, 64 MiB) writes each
     // page back less often.
-    connection.execute_batch("PRAGMA page_size = 16384; PRAGMA auto_vacuum = INCREMENTAL")?;
+    // To set either of an existing file would write to it.
+    let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i32>(0));
+    if number("PRAGMA page_count")? == 0 {
+        connection.execute_batch("PRAGMA page_size = 16384; PRAGMA auto_vacuum = INCREMENTAL")?;
+    }
     use_wal(&connection, BUSY)?;
     connection.execute_batch(
         "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -4096; PRAGMA wal_autocheckpoint = 4096;
          PRAGMA journal_size_limit = 67108864;",
     )?;
-    let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i32>(0));
     if !is_ours(&connection)? {
         // Another process may be creating the file; check again under the write lock.
         connection.execute_batch("BEGIN IMMEDIATE")?;

@@ -54,7 +54,12 @@ impl Projects for SqliteState {
         now: DateTime<Utc>,
     ) -> StageResult<()> {
         let (project, place, recipe) = (project.clone(), place.clone(), recipe.clone());
-        self.write(fence, "record a project", move |conn| {
+        let (own, to, by) = (project.clone(), place.clone(), recipe.clone());
+        let differs = move |conn: &Connection| {
+            let Some(id) = unchanged_project(conn, &own)? else { return Ok(true) };
+            Ok(!targets::is_begun(conn, id, &to, &by)?)
+        };
+        self.write_if(fence, "record a project", differs, move |conn| {
             let id = put_project(conn, &project, now)?;
             targets::begin(conn, id, &place, &recipe)
         })
@@ -160,8 +165,32 @@ pub(super) fn recorded_projects(conn: &Connection) -> rusqlite::Result<Vec<Recor
     .collect()
 }
 
+/// The number of a project that is recorded just as it is declared.
+fn unchanged_project(conn: &Connection, project: &ProjectRow) -> rusqlite::Result<Option<i64>> {
+    conn.prepare_cached(
+        "SELECT id FROM project_rows WHERE name = ?1 AND organization IS ?2 AND filter_keyword IS ?3
+             AND namespace = ?4 AND enabled = ?5 AND allowed_extensions IS ?6 AND exclude_patterns = ?7",
+    )?
+    .query_row(
+        params![
+            project.name,
+            project.organization,
+            project.filter_keyword,
+            project.namespace,
+            project.enabled,
+            project.allowed_extensions.as_deref().map(json),
+            json(&project.exclude_patterns),
+        ],
+        |row| row.get(0),
+    )
+    .optional()
+}
+
+fn json(list: &[String]) -> String {
+    serde_json::to_string(list).unwrap_or_default()
+}
+
 fn put_project(conn: &Connection, project: &ProjectRow, now: DateTime<Utc>) -> rusqlite::Result<i64> {
-    let json = |list: &[String]| serde_json::to_string(list).unwrap_or_default();
     conn.query_row(
         "INSERT INTO project_rows (name, organization, filter_keyword, namespace, enabled, allowed_extensions,
              exclude_patterns, created_at, updated_at)

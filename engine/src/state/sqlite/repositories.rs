@@ -11,7 +11,9 @@ use super::rows::{entered, parse_time, project_id, timestamp, touch};
 use super::store::SqliteState;
 use crate::model::{GitSha, RepoEntry, RepoRef, StageResult};
 use crate::state::fence::Fence;
-use crate::state::repository::{Repositories, RepositoryRow, RepositorySync, SelectedRepository, Uncounted};
+use crate::state::repository::{
+    Repositories, RepositoryRow, RepositorySync, SelectedRepository, UnchangedRepository, Uncounted,
+};
 
 #[async_trait]
 impl Repositories for SqliteState {
@@ -100,6 +102,30 @@ impl Repositories for SqliteState {
         let project = project.to_owned();
         self.write(fence, "record a finished repository", move |conn| finish(conn, &project, &sync, now))
             .await
+    }
+
+    async fn confirm_repositories(
+        &self,
+        fence: Fence,
+        project: &str,
+        unchanged: Vec<UnchangedRepository>,
+        now: DateTime<Utc>,
+    ) -> StageResult<()> {
+        let project = project.to_owned();
+        self.write(fence, "record unchanged repositories", move |conn| {
+            let (id, now) = (entered(conn, &project)?, timestamp(now));
+            let mut update = conn.prepare_cached(
+                "UPDATE repositories SET key = ?3, entry = ?4, head_sha = ?5, head_asked_at = ?6, last_synced_at = ?6,
+                     orphan_since = NULL, commits_behind = NULL
+                 WHERE project_id = ?1 AND name = ?2",
+            )?;
+            for UnchangedRepository { entry, head } in unchanged {
+                let json = serde_json::to_string(&entry).unwrap_or_default();
+                update.execute(params![id, entry.repo.name, entry.repo.key, json, head.to_string(), now])?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn mark_orphans(

@@ -49,6 +49,18 @@ pub(super) fn begin(
     .map(drop)
 }
 
+/// Whether runs are recorded to write to a target in this way.
+pub(super) fn is_begun(
+    conn: &Connection,
+    project: i64,
+    place: &Place,
+    recipe: &Fingerprint,
+) -> rusqlite::Result<bool> {
+    let Some(target) = target_id(conn, project, place)? else { return Ok(false) };
+    conn.prepare_cached("SELECT recipe IS ?2 AND state <> 'retired' FROM targets WHERE id = ?1")?
+        .query_row(params![target, recipe.as_str()], |row| row.get(0))
+}
+
 /// Whether a target is the live one.
 pub(super) fn is_live(conn: &Connection, project: i64, place: &Place) -> rusqlite::Result<bool> {
     let Some(target) = target_id(conn, project, place)? else { return Ok(false) };
