@@ -59,7 +59,7 @@ fn make(folder: &Path) -> io::Result<()> {
 /// True for the name of a file of this cache.
 fn is_ours(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    name.strip_suffix(".wasm").is_some_and(|digest| is_sha256(digest))
+    name.strip_suffix(".wasm").is_some_and(is_sha256)
 }
 
 fn is_sha256(text: &str) -> bool {

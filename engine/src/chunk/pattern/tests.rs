@@ -163,7 +163,10 @@ fn labels_are_bounded() {
         assert!(chunk.context.is_some_and(|context| context.len() <= MAX_CONTEXT));
     }
     // Every group at its longest leaves room for the text.
-    let groups: String = (0..settings::MAX_NAMES).map(|n| format!("(?<g{n}>\"+),")).collect();
+    let mut groups = String::new();
+    for number in 0..settings::MAX_NAMES {
+        write!(groups, "(?<g{number}>\"+),").expect("a string");
+    }
     let line = "\"".repeat(300) + ",";
     let text = line.repeat(settings::MAX_NAMES) + "\ntext\n";
     let chunks = chunks(&settings(&groups), &text);

@@ -127,8 +127,8 @@ pub(super) fn license_of(dir: &Path) -> Option<String> {
     let manifest = toml(&dir.join("Cargo.toml"));
     if let Some(license) = manifest.as_ref().and_then(|manifest| manifest.get("package")?.get("license")) {
         return text(license).or_else(|| {
-            let workspace = dir.ancestors().filter_map(|folder| toml(&folder.join("Cargo.toml")));
-            workspace.filter_map(|root| text(root.get("workspace")?.get("package")?.get("license")?)).next()
+            let mut workspace = dir.ancestors().filter_map(|folder| toml(&folder.join("Cargo.toml")));
+            workspace.find_map(|root| text(root.get("workspace")?.get("package")?.get("license")?))
         });
     }
     let package: Option<serde_json::Value> =
