@@ -14,6 +14,7 @@ use super::openapi::Spec;
 
 /// Properties of the server. The default is the behaviour of Azure and OpenAI, with short vectors.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a difference between servers")]
 pub(crate) struct Options {
     /// The key, as `api-key` or bearer token. `None`: no authentication.
     pub(crate) key: Option<String>,
