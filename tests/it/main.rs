@@ -20,6 +20,7 @@ mod component_replaced;
 mod component_runs;
 mod component_shipped;
 mod conformity;
+mod consumers;
 mod crash;
 mod daemon;
 mod deploy;
