@@ -51,8 +51,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "chunk", "config", "embed", "factory", "model", "plan", "search", "source", "state", "store",
-            "sync",
+            "chunk", "config", "embed", "evaluate", "factory", "model", "plan", "search", "source", "state",
+            "store", "sync",
         ],
     ),
     ("daemon", &["model", "private", "app", "config", "factory", "plan", "sync", "state"]),

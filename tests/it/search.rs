@@ -225,3 +225,55 @@ fn a_bare_repository_has_no_work_tree() {
     assert_eq!((&fresh["commits_behind"], &fresh["differing_files"]), (&json!(0), &Value::Null));
     assert!(!local.world.ok(&["status"]).stdout.contains("work tree"));
 }
+
+#[test]
+fn apply_reports_golden_questions_that_find_less() {
+    let local = Local::new();
+    local.config(&crate::support::local::project("golden = \"queries.toml\"\nmin_mrr = 0.8"));
+    local
+        .world
+        .write("queries.toml", "[[queries]]\nquery = \"where do I start?\"\npaths = [\"guide/start.md\"]\n");
+    let quality = |applied: &crate::support::local::Applied| applied.report["search_quality"].clone();
+    let first = local.apply(&[]).exits(0);
+    assert_eq!(
+        quality(&first),
+        json!([{"project": "docs", "questions": 1, "mrr": 1.0, "min_mrr": 0.8, "below": false}])
+    );
+    assert!(!first.ran.stderr.contains("search quality"), "{}", first.ran.stderr);
+    assert_eq!(quality(&local.apply(&[]).exits(0)), Value::Null, "nothing has changed");
+    // A file that answers better takes the first place.
+    local
+        .repo
+        .write("begin.md", "Where do I start? Where do I start? Start here: where do I start?\n")
+        .commit("second");
+    let below = local.apply(&[]).exits(0);
+    assert_eq!((&quality(&below)[0]["mrr"], &quality(&below)[0]["below"]), (&json!(0.5), &json!(true)));
+    let said = "search quality: `docs`: the golden questions find less: MRR 0.500 is below `min_mrr` 0.8";
+    assert!(below.ran.stderr.contains(said), "{}", below.ran.stderr);
+    local.world.write("queries.toml", "[[queries]]\nquestion = 1\n");
+    local.repo.write("begin.md", "Another text.\n").commit("third");
+    let unread = local.apply(&[]).exits(0);
+    assert!(unread.ran.stderr.contains("the golden questions were not asked: "), "{}", unread.ran.stderr);
+    assert_eq!(quality(&unread)[0]["mrr"], Value::Null);
+}
+
+#[test]
+fn a_clone_gives_the_history_of_a_remote_source() {
+    let services = crate::support::services::Services::start();
+    let repo = services.repository("api", &[("upload.py", "def upload(file):\n    send(file)\n".to_owned())]);
+    repo.write("upload.py", "def upload(file):\n    send(file)\n    send(file)\n")
+        .commit("send the upload twice");
+    services.push("api", &repo);
+    let file = services.file().replace("match = [\"**/*.md\", \"**/*.rst\"]\n", "");
+    services.world.config(&file.replace("allowed_extensions = [\".md\", \".rst\"]\n", ""));
+    let eval = |args: &[&str]| {
+        services.world.run(&[&["eval", "--history", "10", "--allow-cost", "--json"], args].concat())
+    };
+    let refused = eval(&[]).exits(1);
+    assert!(refused.stderr.contains("--repo PATH"), "{}", refused.stderr);
+    let report = eval(&["--repo", "repos/api"]).exits(0).json();
+    assert_eq!(report["questions"][0]["query"], "send the upload twice");
+    assert_eq!(report["questions"][0]["first"], "upload.py");
+    let absent = eval(&["--repo", "nowhere"]).exits(2);
+    assert!(absent.stderr.contains("there is no folder `nowhere`"), "{}", absent.stderr);
+}

@@ -4,8 +4,9 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::Serialize;
 
-use crate::app::{App, ApplyRequest};
+use crate::app::{App, ApplyRequest, SearchQuality};
 use crate::config::Need;
 use crate::factory::RunFlags;
 use crate::model::{ErrorKind, GuardKind, Outcome, Report};
@@ -57,22 +58,41 @@ pub(super) async fn run(context: &Context, args: ApplyArgs) -> CommandResult {
     let interrupt = Interrupt::listen(&context.progress)?;
     let asks = !args.json && saved.is_none();
     let ApplyArgs { options, locked, wait, .. } = args;
-    let run = async |flags: RunFlags, saved: Option<SavedPlan>| -> Result<Report, CommandError> {
+    let run = async |flags: RunFlags,
+                     saved: Option<SavedPlan>|
+           -> Result<(Report, Vec<SearchQuality>), CommandError> {
         let shown = context.progress.show(context.display(args.json));
         let (app, lease) = App::for_run(config.clone(), wait, shown.sink(), interrupt.token()).await?;
         let request = ApplyRequest { projects: options.projects.projects.clone(), flags, saved, locked };
-        Ok(app.apply(lease.fence(), request).await?)
+        let report = app.apply(lease.fence(), request).await?;
+        drop(lease);
+        let quality = app.search_quality(&report).await;
+        Ok((report, quality))
     };
-    let mut report = run(options.flags(), saved).await?;
+    let (mut report, mut quality) = run(options.flags(), saved).await?;
     if asks && asks_to_spend(&report)? {
-        report = run(RunFlags { allow_cost: true, ..options.flags() }, None).await?;
+        (report, quality) = run(RunFlags { allow_cost: true, ..options.flags() }, None).await?;
     }
     if args.json {
-        context.out.json(&report)?;
+        context.out.json(&Printed { report: &report, search_quality: &quality })?;
     } else if !context.quiet() || report.outcome != Outcome::Done {
         context.out.data(&render::summary::render(&report, &context.out.style))?;
     }
+    let label = context.out.error_style.warning("search quality:");
+    for message in quality.iter().filter_map(SearchQuality::message) {
+        context.out.message(&format!("{label} {}\n", escape(&message)));
+    }
     Ok(Exit::of_run(report.outcome))
+}
+
+/// The report as JSON.
+#[derive(Serialize)]
+struct Printed<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    /// The golden questions of projects whose index changed.
+    #[serde(skip_serializing_if = "<[SearchQuality]>::is_empty")]
+    search_quality: &'a [SearchQuality],
 }
 
 /// Asks on a terminal whether to embed what the spending guard withheld.

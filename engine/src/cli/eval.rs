@@ -1,6 +1,6 @@
 //! `reposync eval`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -12,7 +12,9 @@ use crate::evaluate::{
     EvaluationReport, HistoryIndex, build_history_index, compare, evaluate, parse_questions,
 };
 use crate::factory::{self, StageFactory};
-use crate::model::EventSink;
+use crate::model::{BranchRef, EventSink, RepoRef};
+use crate::source::Selection;
+use crate::source::git::GitSource;
 use crate::store::sqlite::SqliteStore;
 use crate::sync::ProjectSearch;
 
@@ -36,6 +38,9 @@ pub(super) struct EvalArgs {
     /// tree before them
     #[arg(long, value_name = "N", value_parser = super::positive)]
     history: Option<usize>,
+    /// With `--history`: a local clone to take commits and files from, for a project with a remote source
+    #[arg(long, value_name = "PATH", requires = "history")]
+    repo: Option<PathBuf>,
     #[command(flatten)]
     projects: Projects,
     /// Exit with 3 if the mean reciprocal rank is lower [default: `min_mrr` of the project]
@@ -61,6 +66,7 @@ Examples:
   reposync eval queries.toml --min-mrr 0.5
   reposync eval --history 100 --project api --json > run.json
   reposync eval --history 100 --project api --compare run.json
+  reposync eval --history 100 --project handbook --repo ../handbook   # of a remote source
 ";
 
 /// Runs the command.
@@ -121,6 +127,18 @@ fn read_report(path: &std::path::Path) -> Result<EvaluationReport, CommandError>
     })
 }
 
+/// The name of a clone, as its folder is called, and its path.
+fn local_repository(path: &Path) -> Result<(String, String), CommandError> {
+    let found = path.canonicalize().with_context(|| format!("there is no folder `{}`", path.display()));
+    let found = found.map_err(|error| CommandError::new(Exit::Invalid, error))?;
+    let name = found.file_name().and_then(|name| name.to_str()).map(|name| name.trim_end_matches(".git"));
+    match (name, found.to_str()) {
+        (Some(name), Some(key)) if !name.is_empty() => Ok((name.to_owned(), key.to_owned())),
+        _ => Err(CommandError::invalid(format!("`{}` has no name that can be used", path.display()))
+            .hint("name the folder of a clone, such as `--repo ../api`")),
+    }
+}
+
 /// Builds the temporary index of one project and asks it.
 async fn by_history(
     context: &Context,
@@ -138,13 +156,22 @@ async fn by_history(
     let shown = context.progress.show(context.display(args.json));
     let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
     let stages = Arc::new(StageFactory::new(interrupt.token(), shown.sink()));
-    let made = {
+    let mut made = {
         let (factory, config, project) = (Arc::clone(&stages), config.clone(), (*project).clone());
         tokio::task::spawn_blocking(move || factory.project(&config, &project))
             .await
             .context("the project's stages could not be built")?
             .map_err(anyhow::Error::from)?
     };
+    if let Some(path) = &args.repo {
+        let (name, key) = local_repository(path)?;
+        let source = GitSource::new(made.source.stage()).with_cancel(interrupt.token());
+        made.source =
+            Arc::new(source.with_limits(config.engine.limits.clone(), config.engine.max_file_bytes.0));
+        made.selection = Selection::Named(vec![RepoRef { name, key }]);
+        // A clone's branches need not have the names of the server's.
+        made.branch = BranchRef::Default;
+    }
     if made.embedder().price_per_million_tokens() > 0.0 && !args.allow_cost {
         return Err(CommandError::invalid(format!(
             "the temporary index needs embeddings of {}, which are paid for",

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::generation::Generation;
 use super::pending::{Pending, Pushed};
 use super::shared::{Observed, Shared};
+use crate::app::SearchQuality;
 use crate::factory::{self, RunFlags, standing_prune};
 use crate::model::{Counts, Event, EventSink, Outcome, ProjectReport, Report, StageError, StageResult};
 use crate::state::{Fence, Lease};
@@ -135,7 +136,11 @@ async fn work(shared: &Arc<Shared>, fence: Fence, job: Job) -> StageResult<Optio
     };
     let trigger = request.trigger.as_str();
     let candidates = project.into_iter().collect();
-    app.run(fence, candidates, options, None, trigger).await.map(Some)
+    let report = app.run(fence, candidates, options, None, trigger).await?;
+    for message in app.search_quality(&report).await.iter().filter_map(SearchQuality::message) {
+        tracing::warn!("{message}");
+    }
+    Ok(Some(report))
 }
 
 /// Records the end of a run that failed before it could do so itself. Without a lease it is only reported.

@@ -77,7 +77,7 @@ async fn past(project: &Project, most: usize) -> StageResult<Past> {
         let Some(history) = history else {
             let message = "this source does not give the history of a repository";
             return Err(StageError::new(project.source.stage(), ErrorKind::BadInput, message)
-                .hint("evaluate a project over a local clone (kind `git`), or write questions into a file"));
+                .hint("name a local clone with `--repo PATH`, or write questions into a file"));
         };
         let eligible: Vec<&PastCommit> = history.iter().filter(|one| is_eligible(one)).take(most).collect();
         let Some(parent) = eligible.last().map(|oldest| oldest.parent) else { continue };

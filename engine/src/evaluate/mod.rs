@@ -8,4 +8,4 @@ mod run;
 pub use history::{HistoryIndex, Past, build_history_index};
 pub use measure::{Figures, Measured};
 pub use questions::{Question, parse_questions};
-pub use run::{Comparison, EvaluationReport, QuestionResult, compare, evaluate};
+pub use run::{Comparison, EvaluationReport, QuestionResult, compare, evaluate, mean_reciprocal_rank};

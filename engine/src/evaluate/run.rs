@@ -72,6 +72,12 @@ pub async fn evaluate(projects: &[ProjectSearch], questions: &[Question]) -> Sta
     Ok(report)
 }
 
+/// The mean reciprocal rank of questions, asked as `query` does by default.
+pub async fn mean_reciprocal_rank(projects: &[ProjectSearch], questions: &[Question]) -> StageResult<f64> {
+    let base = Request { top_k: DEPTH, per_file: 0, ..Request::new("") };
+    Ok(figures(&ask(projects, questions, &base).await?).mrr)
+}
+
 fn figures(results: &[QuestionResult]) -> Figures {
     let measured: Vec<Measured> = results.iter().map(|one| one.measured.clone()).collect();
     Figures::of(&measured)

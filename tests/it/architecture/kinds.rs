@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("chunk/pattern", &["chunk/promises.rs"]),
     ("chunk/sentence", &["chunk/promises.rs"]),
     // The temporary index of an evaluation.
+    ("source/git", &["cli/eval.rs"]),
     ("store/sqlite", &["cli/eval.rs"]),
     // What runs components (host, description, lock file), which the commands for their authors use.
     (
