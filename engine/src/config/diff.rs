@@ -157,6 +157,7 @@ fn process(old: &Config, new: &Config, out: &mut ConfigDiff) {
     compare("engine.log_dir", a.log_dir != b.log_dir, true);
     compare("engine.cache_size", a.cache_size != b.cache_size, true);
     compare("engine.concurrency", a.concurrency != b.concurrency, false);
+    compare("engine.memory", a.memory != b.memory, false);
     compare("engine.timeout", a.timeout != b.timeout, false);
     compare("engine.history", a.history != b.history, false);
     compare("engine.retries", a.retries != b.retries, false);

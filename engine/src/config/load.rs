@@ -340,7 +340,9 @@ fn read_engine(
     if raw.retries > 100 {
         table.flag(problems, "retries", "outside 0 to 100", "5 is the default");
     }
-    for (key, size) in [("max_file_bytes", raw.max_file_bytes), ("cache_size", raw.cache_size)] {
+    let sizes =
+        [("max_file_bytes", raw.max_file_bytes), ("cache_size", raw.cache_size), ("memory", raw.memory)];
+    for (key, size) in sizes {
         if size.0 == 0 {
             table.flag(problems, key, "must be more than zero", "leave it out for the default");
         }
@@ -378,6 +380,7 @@ fn read_engine(
         },
         cache_size: raw.cache_size,
         concurrency: raw.concurrency,
+        memory: raw.memory,
         timeout: raw.timeout,
         retries: raw.retries,
         max_file_bytes: raw.max_file_bytes,

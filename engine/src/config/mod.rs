@@ -112,6 +112,8 @@ pub struct EngineSettings {
     pub cache_size: ByteSize,
     /// Maximum number of concurrent calls to each service.
     pub concurrency: usize,
+    /// Maximum size of what is under way at once, of all projects.
+    pub memory: ByteSize,
     /// Time-out of a call to a service.
     pub timeout: HumanDuration,
     /// Maximum number of retries of a call that failed for a transient reason.

@@ -27,6 +27,9 @@ pub(super) struct RawEngine {
     pub(super) cache_size: ByteSize,
     /// Maximum number of concurrent calls to each service.
     pub(super) concurrency: usize,
+    /// Maximum size of the contents, texts and vectors that are under way at once, of all projects. Less is used
+    /// where fewer calls are made at once.
+    pub(super) memory: ByteSize,
     /// Time-out of a call to a service. For downloads: of the wait for more data.
     pub(super) timeout: HumanDuration,
     /// Maximum number of retries of a call that failed for a transient reason.
@@ -57,6 +60,7 @@ impl Default for RawEngine {
             compiled_cache: None,
             cache_size: ByteSize::mib(4096),
             concurrency: 8,
+            memory: ByteSize::mib(256),
             timeout: HumanDuration(Duration::from_secs(60)),
             retries: 5,
             max_file_bytes: ByteSize::mib(1),

@@ -100,6 +100,7 @@ fn engine(out: &mut Lines, engine: &EngineSettings) {
     }
     out.text("cache_size", &engine.cache_size);
     out.count("concurrency", engine.concurrency);
+    out.text("memory", &engine.memory);
     out.text("timeout", &engine.timeout);
     out.put("retries", i64::from(engine.retries));
     out.text("max_file_bytes", &engine.max_file_bytes);

@@ -91,7 +91,7 @@ impl StageFactory {
         Engine {
             state,
             stores,
-            bounds: self.bounds.clone(),
+            bounds: self.bounds.clone().with_memory(config.engine.memory),
             history: config.engine.history.0,
             events,
             cancel,

@@ -139,7 +139,7 @@ impl JsonSchema for HumanDuration {
         json_schema!({
             "description": "A duration with a unit: \"500ms\", \"2s\", \"5m\", \"1h\", \"90 days\".",
             "type": "string",
-            "pattern": "^\\s*([0-9]+\\s*[A-Za-z]+\\s*)+$"
+            "pattern": "^\\s*([0-9]+(\\.[0-9]+)?\\s*[A-Za-z]+\\s*)+$"
         })
     }
 }
@@ -172,9 +172,11 @@ mod tests {
             assert_eq!(read, HumanDuration(Duration::from_millis(ms)));
             assert_eq!(read.to_string(), text.replace(' ', ""));
         }
-        let long: HumanDuration = "1H 30m".parse().expect("a duration");
-        assert_eq!((long.0.as_secs(), long.to_string().as_str()), (5400, "90m"));
-        for bad in ["", "2", "s", "1.5s", "day", "7 ns", "99999999999999999999s"] {
+        for (text, shown) in [("1H 30m", "90m"), ("1.5s", "1500ms"), ("2w", "14 days")] {
+            let read: HumanDuration = text.parse().expect(text);
+            assert_eq!(read.to_string(), shown);
+        }
+        for bad in ["", "2", "s", "day", "7 ns", "99999999999999999999s"] {
             assert!(bad.parse::<HumanDuration>().is_err(), "{bad:?}");
         }
     }

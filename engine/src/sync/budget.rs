@@ -7,11 +7,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::blocking::Runtime;
+use crate::embed::EmbedLimits;
+use crate::model::ByteSize;
 
-/// Bytes in flight of all projects: contents, chunks, texts and vectors of files under way. A
-/// project alone gets half of it: 1,500 texts with vectors of 1,536 components, which keep eight
-/// calls of a hundred texts busy while as many are written.
+/// Bytes in flight of all projects: contents, chunks, texts and vectors of files under way. As many as this
+/// also where an embedder takes few texts at once.
 const IN_FLIGHT: usize = 24 << 20;
+/// What is in flight beside the texts in an embedder's calls: a project alone gets half of the budget, and as
+/// many texts as are embedded are being written.
+const TIMES_THE_CALLS: usize = 4;
+/// Bytes of a text in flight besides its vector: the text, its input to the embedder, metadata.
+const TEXT_BYTES: usize = 2 << 10;
+/// See `[engine].memory`.
+const MEMORY: ByteSize = ByteSize::mib(256);
 /// Repositories of all projects whose contents are read at once.
 const FETCHES: usize = 32;
 /// The same where each project is allowed its first. Each may hold a blocking thread (an archive that is
@@ -28,13 +36,36 @@ pub struct Bounds {
     pub(crate) fetches: Arc<Budget>,
     /// Blocking work.
     pub(crate) runtime: Runtime,
+    /// The most bytes that may be in flight.
+    memory: ByteSize,
+}
+
+impl Bounds {
+    /// The same, with another limit of the bytes in flight.
+    #[must_use]
+    pub(crate) fn with_memory(self, memory: ByteSize) -> Self {
+        Self { memory, ..self }
+    }
+
+    /// Makes room for the texts in an embedder's calls, and for as many that wait for their turn or are written.
+    /// `dimensions`: components of a vector.
+    pub(crate) fn make_room(&self, limits: EmbedLimits, dimensions: usize) {
+        let texts = limits.calls.saturating_mul(limits.inputs_per_call);
+        let wanted = texts.saturating_mul(TEXT_BYTES + 4 * dimensions).saturating_mul(TIMES_THE_CALLS);
+        self.in_flight.grow(wanted, usize::try_from(self.memory.0).unwrap_or(usize::MAX));
+    }
 }
 
 impl Default for Bounds {
     fn default() -> Self {
         // One file of each project gets through, whatever the others hold.
         let in_flight = Budget::new(IN_FLIGHT, usize::MAX);
-        Self { in_flight, fetches: Budget::new(FETCHES, MAX_FETCHES), runtime: Runtime::default() }
+        Self {
+            in_flight,
+            fetches: Budget::new(FETCHES, MAX_FETCHES),
+            runtime: Runtime::default(),
+            memory: MEMORY,
+        }
     }
 }
 
@@ -46,7 +77,6 @@ impl Default for Bounds {
 /// project moves on, if slowly.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    capacity: usize,
     most: usize,
     state: Mutex<BudgetState>,
     freed: Notify,
@@ -55,6 +85,7 @@ pub(crate) struct Budget {
 
 #[derive(Debug, Default)]
 struct BudgetState {
+    capacity: usize,
     used: usize,
     by_owner: HashMap<u64, usize>,
 }
@@ -63,12 +94,17 @@ impl Budget {
     /// Room for `capacity`; what hungry owners may take beyond it ends at `most`.
     pub(crate) fn new(capacity: usize, most: usize) -> Arc<Self> {
         Arc::new(Self {
-            capacity,
             most,
-            state: Mutex::default(),
+            state: Mutex::new(BudgetState { capacity, ..BudgetState::default() }),
             freed: Notify::new(),
             owners: AtomicU64::new(0),
         })
+    }
+
+    /// Grows to what one of the owners can use, within `limit`.
+    fn grow(&self, wanted: usize, limit: usize) {
+        let mut state = self.lock();
+        state.capacity = state.capacity.max(wanted).min(limit);
     }
 
     /// The share of one more owner.
@@ -86,7 +122,7 @@ impl Budget {
         let mut state = self.lock();
         let own = state.by_owner.get(&owner).copied().unwrap_or(0);
         let used = state.used + amount;
-        let fair = used <= self.capacity && own + amount <= self.capacity - used;
+        let fair = used <= state.capacity && own + amount <= state.capacity - used;
         if fair || (own == 0 && used <= self.most.max(amount)) {
             state.used = used;
             state.by_owner.insert(owner, own + amount);
@@ -184,6 +220,30 @@ mod tests {
         assert!(now(&hung, 1).is_none());
         held.pop();
         assert!(now(&hung, 1).is_some());
+    }
+
+    #[test]
+    fn there_is_room_for_what_an_embedder_takes_at_once_within_the_limit() {
+        let limits = |calls| EmbedLimits {
+            inputs_per_call: 100,
+            tokens_per_input: 8191,
+            tokens_per_call: 300_000,
+            calls,
+        };
+        let bounds = Bounds::default();
+        let capacity = || bounds.in_flight.lock().capacity >> 20;
+        bounds.make_room(limits(1), 256);
+        assert_eq!(capacity(), 24);
+        bounds.make_room(limits(32), 1536);
+        assert_eq!(capacity(), 100);
+        bounds.make_room(limits(8), 1536);
+        assert_eq!(capacity(), 100, "another project may be at work with it");
+        bounds.make_room(limits(64), 3072);
+        assert_eq!(capacity(), 256);
+        bounds.clone().with_memory(ByteSize::mib(8)).make_room(limits(8), 1536);
+        assert_eq!(capacity(), 8);
+        // A file that is larger than everything is taken alone.
+        assert!(now(&bounds.in_flight.share(), 100 << 20).is_some());
     }
 
     #[test]

@@ -75,6 +75,7 @@ impl ProjectRun {
             project.store.check(dimensions).await?;
             true
         };
+        engine.bounds.make_room(project.embedder().limits(), dimensions);
         let place = project.store.place(&project.row.namespace).await?;
         let mut state = Arc::clone(&engine.state);
         let mut own_fence = fence;
