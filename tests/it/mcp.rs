@@ -161,6 +161,20 @@ async fn an_answer_ends_within_its_budget_and_says_where_to_go_on() {
     }
 }
 
+/// Two projects over one repository, as with different chunkers.
+#[tokio::test]
+async fn a_file_of_two_projects_is_searched_by_grep_once() {
+    let local = Local::new();
+    let other = "[projects.other]\npipeline = [\"local\", \"prose\", \"model\", \"index\"]\nrepositories = [\"docs\"]\n";
+    local.config(&project(other));
+    local.apply(&[]).exits(0);
+    let agent = Agent::stdio(&local.world).await;
+    let all = agent.call("grep", json!({"pattern": "Start"})).await.expect("lines");
+    assert!(all.ends_with("1 lines; no further line matches.\n"), "{all}");
+    let one = agent.call("grep", json!({"pattern": "Start", "project": "other"})).await.expect("lines");
+    assert_eq!(one, all, "without the project's name, which is no part of the file");
+}
+
 /// Pinecone has the texts of single records, but cannot scan them.
 #[tokio::test]
 async fn a_store_without_texts_can_be_searched_and_read() {

@@ -1,5 +1,6 @@
 //! Searches the indexed texts for a regular expression.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -85,6 +86,8 @@ impl App {
         let mut answer = GrepAnswer::default();
         let mut left = Left { skip: request.offset, take: request.limit };
         let mut searched = false;
+        // Projects may share repositories: a file is given once.
+        let seen: Arc<Mutex<HashSet<(String, String)>>> = Arc::default();
         for (project, place) in self.stores(names) {
             let place = match place {
                 Ok(place) => place,
@@ -96,10 +99,15 @@ impl App {
             };
             let found = Arc::new(Mutex::new(Found { left, files: Vec::new(), bounded: None }));
             let (sink, pattern, cancel) = (Arc::clone(&found), pattern.clone(), cancel.clone());
+            let seen = Arc::clone(&seen);
             let visit = Box::new(move |file: FileTexts| {
                 let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
                 if cancel.is_cancelled() {
                     return ControlFlow::Break(());
+                }
+                let name = (file.repository.clone(), file.path.clone());
+                if !seen.lock().unwrap_or_else(PoisonError::into_inner).insert(name) {
+                    return ControlFlow::Continue(());
                 }
                 sink.visit(&pattern, &file, until)
             });
