@@ -99,7 +99,10 @@ fn audit(verbose: Option<u8>) -> LevelFilter {
 }
 
 fn filter(own: LevelFilter) -> Targets {
-    Targets::new().with_default(own.min(LevelFilter::WARN)).with_target("reposync", own)
+    // It warns of every call that a client gets wrong; the client is told already.
+    let client_errors = own.min(LevelFilter::ERROR);
+    let all = Targets::new().with_default(own.min(LevelFilter::WARN));
+    all.with_target("rmcp", client_errors).with_target("reposync", own)
 }
 
 /// Writes to standard error while the live view is hidden.

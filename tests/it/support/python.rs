@@ -40,7 +40,9 @@ fn install(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
         return Ok(program);
     }
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
-    run(Command::new(&program).args(["-m", "pip", "install", "--quiet", "--no-input"]).args(packages))?;
+    run(Command::new(&program)
+        .args(["-m", "pip", "install", "--quiet", "--no-input", "--retries=2", "--timeout=30"])
+        .args(packages))?;
     std::fs::write(mark, wanted).map_err(|error| error.to_string())?;
     Ok(program)
 }
