@@ -1,0 +1,35 @@
+# Shortcuts for contributors; https://just.systems runs them. CI uses the commands themselves.
+
+# Lists the shortcuts.
+default:
+    @just --list
+
+# All tests.
+test *ARGS:
+    cargo test --locked {{ARGS}}
+
+# Format, lints and documentation, as CI checks them.
+lint:
+    cargo fmt --all --check
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+
+# Everything that guards a change.
+ci:
+    .ci/run
+
+# Checks that take too long for every change; `just long WORD` runs the sections with that word.
+long *WORD:
+    .ci/long {{ if WORD == "" { "" } else { "--only '" + WORD + "'" } }}
+
+# Whole runs and stages beside their lower bounds.
+bench *ARGS:
+    benches/table.sh {{ARGS}}
+
+# One fuzz target, for three minutes. Needs a nightly compiler and cargo-fuzz.
+fuzz TARGET SECONDS="180":
+    cargo +nightly fuzz run --fuzz-dir fuzz --sanitizer none {{TARGET}} fuzz/corpus/{{TARGET}} -- -max_total_time={{SECONDS}}
+
+# Writes the snapshots of what users see; read the difference before you commit it.
+snapshots *ARGS:
+    INSTA_UPDATE=always cargo test --locked {{ARGS}}
