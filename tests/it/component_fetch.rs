@@ -294,6 +294,9 @@ fn a_real_registry_locks_a_tag_until_it_is_updated() {
     assert!(ran.stdout.contains("unknown: cannot connect to"), "{}", ran.stdout);
 }
 
+const NOTEBOOK: &str = "{\"cells\": [\n{\"cell_type\": \"markdown\", \"source\": [\"# One\"]},\n\
+    {\"cell_type\": \"code\", \"outputs\": [], \"source\": \"two()\"}\n], \"nbformat\": 4}\n";
+
 #[test]
 fn components_are_added_to_the_file() {
     let Some(registry) = Registry::start(false) else { return };
@@ -322,11 +325,19 @@ fn components_are_added_to_the_file() {
     let after = world.read("reposync.toml");
     assert!(after.starts_with("# Ours.\n") && after.contains("[projects.docs] # all\n"), "{after}");
     assert!(after.contains("[stages.own]\nkind = \"wasm\"\ncomponent = \"own.wasm\"\n"), "{after}");
+    web.local.repo.write("a.ipynb", NOTEBOOK).commit("a notebook");
     world.config(&after.replace(
         "\"prose\", \"model\"",
         "\"lines\", \"whole\", \"sql\", \"notebook\", \"prose\", \"model\"",
     ));
     web.local.apply(&[]).exits(0);
+
+    let index = web.local.index();
+    let cells = index.values().filter(|(facts, ..)| facts["file_path"] == "a.ipynb");
+    let mut lines: Vec<_> =
+        cells.map(|(facts, text, _)| (facts["start_line"].as_u64(), text.as_str())).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, [(Some(2), "# One"), (Some(3), "two()")], "cells have their own lines");
 
     // A second time changes nothing; another kind of stage is not replaced.
     let text = world.read("reposync.toml");

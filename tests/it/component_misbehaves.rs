@@ -469,7 +469,7 @@ fn forbidden_imports_are_listed() {
     let fixture = Fixture::new("reaches-out").importing("outside:net/http@1.0.0").package("net.wit", network);
     insta::assert_snapshot!(bench.refusal(&fixture.build()), @"
     stage `notes`: component `DIR/x.wasm` imports interfaces that chunkers have no access to: `outside:net/http@1.0.0`
-    hint: build it without these imports; a chunker may import only the log interface and WASI 0.2
+    hint: build it without these imports; a chunker may import only the interfaces `log` and `host` and WASI 0.2
     ");
 }
 

@@ -188,7 +188,7 @@ impl Outline {
         }
         Err(Unfit::new(
             format!("imports interfaces that chunkers have no access to: {}", list(&forbidden)),
-            "build it without these imports; a chunker may import only the log interface and WASI 0.2",
+            "build it without these imports; a chunker may import only the interfaces `log` and `host` and WASI 0.2",
         ))
     }
 }
