@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use regex::{Regex, RegexBuilder};
 use tokio_util::sync::CancellationToken;
 
@@ -101,12 +102,12 @@ impl App {
             let (sink, pattern, cancel) = (Arc::clone(&found), pattern.clone(), cancel.clone());
             let seen = Arc::clone(&seen);
             let visit = Box::new(move |file: FileTexts| {
-                let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut sink = sink.lock();
                 if cancel.is_cancelled() {
                     return ControlFlow::Break(());
                 }
                 let name = (file.repository.clone(), file.path.clone());
-                if !seen.lock().unwrap_or_else(PoisonError::into_inner).insert(name) {
+                if !seen.lock().insert(name) {
                     return ControlFlow::Continue(());
                 }
                 sink.visit(&pattern, &file, until)
@@ -120,7 +121,7 @@ impl App {
                 continue;
             }
             searched = true;
-            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut found = found.lock();
             answer.files.append(&mut found.files);
             left = found.left;
             if let Some(bound) = found.bounded {

@@ -1,10 +1,11 @@
 //! Shows the progress of a run: a live view on a terminal, plain lines elsewhere.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use parking_lot::Mutex;
 
 use crate::model::EventSink;
 
@@ -55,13 +56,13 @@ impl Progress {
             Display::Nothing => EventSink::none(),
             Display::Live => EventSink::new(move |event| {
                 let at = started.elapsed().as_secs_f64();
-                tally.lock().unwrap_or_else(PoisonError::into_inner).add(&event, at);
+                tally.lock().add(&event, at);
             }),
             Display::Lines => {
                 let out = self.out.clone();
                 EventSink::new(move |event| {
                     let at = started.elapsed().as_secs_f64();
-                    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut tally = tally.lock();
                     tally.add(&event, at);
                     if let Some(line) = tally.line(&event, at) {
                         out.message(&format!("{line}\n"));
@@ -81,7 +82,7 @@ impl Progress {
         let (tally, style): (_, Style) = (tally.clone(), self.out.error_style.clone());
         let view = move |_: &indicatif::ProgressState, writer: &mut dyn fmt::Write| {
             let at = started.elapsed().as_secs_f64();
-            let view = tally.lock().unwrap_or_else(PoisonError::into_inner).view(at, &style);
+            let view = tally.lock().view(at, &style);
             writer.write_str(&view).unwrap_or_default(); // writing to memory cannot fail
         };
         let style = ProgressStyle::with_template("{view}").expect("the template is well-formed");

@@ -1,8 +1,8 @@
 //! Aliases of run ids: the id of a request over several projects, or of a run that was merged into
 //! another.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Maximum number of aliases kept. Older requests can be found only by the ids of their runs.
 const MAX_ALIASES: usize = 1000;
@@ -36,7 +36,7 @@ impl Aliases {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<(String, Vec<String>)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

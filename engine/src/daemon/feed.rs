@@ -2,8 +2,9 @@
 //! reader skips events and gets the number of those that it missed.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use crate::model::Event;
@@ -135,7 +136,7 @@ impl Feeds {
     }
 
     fn lock(&self) -> MutexGuard<'_, Runs> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -174,7 +175,7 @@ impl Inner {
     }
 
     fn lock(&self) -> MutexGuard<'_, Ring> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+        self.events.lock()
     }
 }
 

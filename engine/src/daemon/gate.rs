@@ -1,9 +1,10 @@
 //! Admission of writing runs. Runs of this process share one lease on the state, held while any of them is
 //! active, so that only one process writes at a time.
 
-use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex as SyncMutex;
 use tokio::sync::Mutex;
 
 use crate::model::{Running, StageResult};
@@ -33,7 +34,7 @@ impl Gate {
             match self.state.lease(&[]).await? {
                 Ok(lease) => return Ok(lease),
                 Err(Held(holder)) => {
-                    let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut waiting = self.waiting.lock();
                     if waiting.is_none() {
                         let process = holder.as_ref().map(|holder| holder.process);
                         tracing::warn!(
@@ -50,7 +51,7 @@ impl Gate {
 
     /// The process that holds the lease and that a run is waiting for, if any.
     pub(super) fn waiting_for(&self) -> Option<Running> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.waiting.lock().clone()
     }
 }
 
@@ -59,7 +60,7 @@ struct ClearWaiting<'a>(&'a SyncMutex<Option<Running>>);
 
 impl Drop for ClearWaiting<'_> {
     fn drop(&mut self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.0.lock() = None;
     }
 }
 

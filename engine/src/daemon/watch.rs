@@ -5,11 +5,12 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::notify::event::{AccessKind, AccessMode};
 use ::notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -89,7 +90,7 @@ fn start(files: &[PathBuf], touched: &Arc<Notify>) -> Option<RecommendedWatcher>
     let names = Mutex::new(names);
     let touched = Arc::clone(touched);
     let made = ::notify::recommended_watcher(move |event: ::notify::Result<Event>| {
-        let names = names.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = names.lock();
         if event.is_ok_and(|event| matters(&event, &names)) {
             touched.notify_one();
         }

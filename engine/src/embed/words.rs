@@ -1,8 +1,8 @@
 //! Counting tokens exactly as a model's own tokenizer does, fast enough to measure every line by.
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
 
+use parking_lot::RwLock;
 use serde::Deserialize;
 use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
 
@@ -54,11 +54,11 @@ impl WordCounter {
         if word.len() > LONGEST_WORD {
             return self.tokens(word);
         }
-        if let Some(&tokens) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(word) {
+        if let Some(&tokens) = self.known.read().get(word) {
             return tokens;
         }
         let tokens = self.tokens(word);
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.write();
         if known.len() >= MOST_WORDS {
             known.clear();
         }

@@ -1,7 +1,7 @@
 //! Chunkers that are components: one host for the process, and the same file for all who ask.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::StageFactory;
 use super::cache::wrong_role;
@@ -55,7 +55,7 @@ impl StageFactory {
             return Ok(chunker);
         };
         let is_fetched = fetched.is_none_or(|fetched| fetched.sha256 == info.sha256);
-        let mut loaded = self.components.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = self.components.lock();
         if is_fetched
             && loaded.entry(stage.name.clone()).or_insert_with(|| info.sha256.clone()) == &info.sha256
         {
@@ -72,7 +72,7 @@ impl StageFactory {
     fn fetched(&self, config: &Config, stage: &Stage) -> StageResult<Option<Fetched>> {
         let settings = stage.settings.chunker().ok_or_else(|| wrong_role(stage, Role::Chunker))?;
         let Some(location @ Location::Remote(address)) = settings.component() else { return Ok(None) };
-        let loaded = self.components.lock().unwrap_or_else(PoisonError::into_inner).get(&stage.name).cloned();
+        let loaded = self.components.lock().get(&stage.name).cloned();
         let pinned = settings.sha256().map(str::to_owned).or(loaded).or_else(|| locked(config, location));
         let is_web = !address.starts_with("oci://");
         if let (Some(pinned), false) = (&pinned, is_web && settings.sha256().is_none()) {

@@ -1,6 +1,6 @@
 //! Builds single stages, or takes them from the cache.
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::StageFactory;
 use super::cache::{StageCache, wrong_role};
@@ -15,6 +15,7 @@ use crate::source::{Source, SourceContext, refuse_tracked};
 use crate::stage::StageContext;
 use crate::state::VectorCache;
 use crate::store::VectorStore;
+use parking_lot::MutexGuard;
 
 impl StageFactory {
     pub(super) fn source(&self, config: &Config, stage: &Stage) -> StageResult<Arc<dyn Source>> {
@@ -105,7 +106,7 @@ impl StageFactory {
     }
 
     pub(super) fn built(&self) -> MutexGuard<'_, StageCache> {
-        self.built.lock().unwrap_or_else(PoisonError::into_inner)
+        self.built.lock()
     }
 }
 

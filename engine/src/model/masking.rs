@@ -6,9 +6,10 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, MatchKind};
+use parking_lot::RwLock;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// Minimum length of a masked value in bytes. Shorter ones would match inside ordinary words;
@@ -41,7 +42,7 @@ fn register(values: &[String], add: fn(&mut Known, &[String]) -> bool) {
     if values.is_empty() {
         return;
     }
-    let mut process = PROCESS.write().unwrap_or_else(PoisonError::into_inner);
+    let mut process = PROCESS.write();
     let mut known = process.as_deref().map(|masker| masker.known.clone()).unwrap_or_default();
     if add(&mut known, values) {
         *process = Masker::new(known).map(Arc::new);
@@ -50,7 +51,7 @@ fn register(values: &[String], add: fn(&mut Known, &[String]) -> bool) {
 
 /// Replaces every registered secret in a text.
 pub fn mask_secrets(text: &str) -> Cow<'_, str> {
-    let masker = PROCESS.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let masker = PROCESS.read().clone();
     match masker {
         Some(masker) => masker.mask(text),
         None => Cow::Borrowed(text),

@@ -1,9 +1,10 @@
 //! What a service allows, shared by everyone who calls it: calls at once, requests and tokens in a
 //! minute, and pauses it asked for.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -155,8 +156,8 @@ impl Limiter {
         self.lock().allowed
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, LimiterState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, LimiterState> {
+        self.state.lock()
     }
 }
 

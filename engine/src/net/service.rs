@@ -8,9 +8,10 @@
 //! that cause, so that no run blocks silently.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -268,8 +269,8 @@ impl Service {
 }
 
 impl Shared {
-    fn closed(&self) -> std::sync::MutexGuard<'_, Option<Closed>> {
-        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn closed(&self) -> parking_lot::MutexGuard<'_, Option<Closed>> {
+        self.closed.lock()
     }
 
     fn refuse_while_closed(&self) -> StageResult<()> {

@@ -1,9 +1,9 @@
 //! An in-memory store for tests: the plainest implementation of [`VectorStore`].
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::model::{Match, Place, Record, StageError, StageResult};
 
@@ -26,7 +26,7 @@ impl MemoryStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, BTreeMap<String, StoredRecord>>> {
-        self.namespaces.lock().unwrap_or_else(PoisonError::into_inner)
+        self.namespaces.lock()
     }
 
     fn check_length(&self, length: usize) -> StageResult<()> {

@@ -1,10 +1,11 @@
 //! One file's journey: its content arrives, is chunked, gets its vectors, is written.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
@@ -86,7 +87,7 @@ impl Files {
                 StageError::new("engine", ErrorKind::Bug, "a file's task panicked").caused_by(error)
             })?;
         }
-        let failed = std::mem::take(&mut *self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner));
+        let failed = std::mem::take(&mut *self.shared.failed.lock());
         match self.shared.run.fatal() {
             Some(error) => Err(error),
             None => self.shared.run.check_stopped().map(|()| failed),
@@ -159,7 +160,7 @@ impl Shared {
             Ok(Some(written)) => written.await.unwrap_or_else(|_| Err(StageError::cancelled("engine"))),
             Ok(None) => {
                 self.run.stats.count(|counts| counts.files_withheld += 1);
-                let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut failed = self.failed.lock();
                 failed.withheld += 1;
                 failed.keep.extend(moved_from);
                 return;
@@ -170,7 +171,7 @@ impl Shared {
         let Err(error) = result else { return };
         if error.kind.is_item() {
             {
-                let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut failed = self.failed.lock();
                 failed.count += 1;
                 failed.keep.extend(moved_from);
             }

@@ -1,10 +1,10 @@
 //! What a run finds out about the repositories that its project selects.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use crate::model::StageError;
 use crate::state::SelectedRepository;
+use parking_lot::Mutex;
 
 /// The findings of one run, by repository.
 #[derive(Debug, Default)]
@@ -22,11 +22,11 @@ impl Findings {
     }
 
     fn put(&self, repository: &str, found: SelectedRepository) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(repository.to_owned(), found);
+        self.0.lock().insert(repository.to_owned(), found);
     }
 
     /// All of them; empties the list.
     pub(crate) fn take(&self) -> BTreeMap<String, SelectedRepository> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.0.lock())
     }
 }

@@ -1,11 +1,12 @@
 //! One project's path, the same for a plan and for a run: which repositories there are, what differs in
 //! each, what is done about it, and last, what leaves the index.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt as _, TryStreamExt as _};
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
@@ -64,7 +65,7 @@ pub(crate) async fn drive(
             run.withhold_embedding(withheld);
         }
         let tasks = saved.resumable(listed)?;
-        ends.lock().unwrap_or_else(PoisonError::into_inner).withheld = saved.end.withheld;
+        ends.lock().withheld = saved.end.withheld;
         as_they_come(run, tasks.map_ok(Origin::Saved).boxed(), consumer, &ends).await?;
     } else {
         run.emit(Event::Expected { phase: Phase::List, n: listed.len() as u64 });
@@ -78,7 +79,7 @@ pub(crate) async fn drive(
     }
     run.record_unchanged().await?;
     run.check_stopped()?;
-    let ends = ends.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let ends = ends.into_inner();
     let removals = decide_removals(run, ends, missing, before.vectors).await?;
     consumer.removals(removals).await
 }
@@ -159,7 +160,7 @@ async fn task(run: &Arc<ProjectRun>, origin: Origin, ends: &Mutex<Ends>) -> Opti
     };
     let state = state.instrument(span).await;
     run.emit(Event::Done { phase: Phase::List, n: 1 });
-    let lock = || ends.lock().unwrap_or_else(PoisonError::into_inner);
+    let lock = || ends.lock();
     match state {
         Ok(RepoState::Changed(task)) => return Some(task),
         Ok(RepoState::Unchanged) => {
@@ -203,7 +204,7 @@ async fn take(
     };
     match taken.instrument(span).await {
         Ok(end) => {
-            let mut ends = ends.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut ends = ends.lock();
             if !end.settled {
                 ends.incomplete.insert(name);
             }
@@ -220,7 +221,7 @@ async fn take(
 fn failed(run: &Arc<ProjectRun>, name: String, error: StageError, ends: &Mutex<Ends>) {
     if error.kind.is_item() {
         run.repository_failed(&name, &error);
-        ends.lock().unwrap_or_else(PoisonError::into_inner).incomplete.insert(name);
+        ends.lock().incomplete.insert(name);
     } else {
         run.fail(error);
     }

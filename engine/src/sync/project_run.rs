@@ -1,9 +1,10 @@
 //! One project in one run: what its tasks share.
 
-use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
+use std::sync::{Arc, Once, OnceLock};
 
 use async_trait::async_trait;
 use chrono::Utc;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Share;
@@ -150,7 +151,7 @@ impl ProjectRun {
             return Ok(());
         }
         let waiting = {
-            let mut unchanged = self.unchanged.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut unchanged = self.unchanged.lock();
             unchanged.push(repository);
             unchanged.len()
         };
@@ -159,7 +160,7 @@ impl ProjectRun {
 
     /// Records the repositories that were found unchanged.
     pub(crate) async fn record_unchanged(&self) -> StageResult<()> {
-        let unchanged = std::mem::take(&mut *self.unchanged.lock().unwrap_or_else(PoisonError::into_inner));
+        let unchanged = std::mem::take(&mut *self.unchanged.lock());
         if unchanged.is_empty() {
             return Ok(());
         }
@@ -248,14 +249,14 @@ impl ProjectRun {
 
     /// Ends the project with an error. The first error is the one reported.
     pub(crate) fn fail(&self, error: StageError) {
-        let mut fatal = self.fatal.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut fatal = self.fatal.lock();
         fatal.get_or_insert(error);
         self.stop.cancel();
     }
 
     /// What ended the project early.
     pub(crate) fn fatal(&self) -> Option<StageError> {
-        self.fatal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.fatal.lock().clone()
     }
 
     /// An error when the project is to begin nothing new.

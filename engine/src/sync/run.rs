@@ -1,10 +1,11 @@
 //! A run: projects side by side, each from its listing to its last recorded file.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
@@ -121,7 +122,7 @@ async fn run_all(
         outcome,
         projects: parts,
     };
-    let events = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
+    let events = std::mem::take(&mut *kept.lock());
     if let Err(error) = engine.state.finish_run(fence, &report, events, Utc::now()).await {
         // What was done is recorded file by file; only the history lacks this run.
         tracing::error!(error = %error.one_line(), "cannot record the run's end");
@@ -154,7 +155,7 @@ fn keep_events(engine: &Arc<Engine>) -> (Arc<Engine>, Kept) {
     let (inner, keep) = (engine.events.clone(), Arc::clone(&kept));
     let events = EventSink::new(move |event| {
         if matches!(event, Event::Failed { .. } | Event::Note { .. } | Event::ProjectFinished { .. }) {
-            let mut kept = keep.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut kept = keep.lock();
             if kept.len() < KEPT_EVENTS {
                 kept.push((Utc::now(), event.clone()));
             }

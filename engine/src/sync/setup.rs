@@ -1,9 +1,10 @@
 //! What a run works with: projects with their stages, and what all of them share.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Bounds;
@@ -181,14 +182,14 @@ impl Recipes {
         if chain.is_empty() {
             return None;
         }
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = self.made.lock();
         let recipe = made.entry(chain).or_insert_with_key(|chain| Arc::new(self.make(chain)));
         Some(Arc::clone(recipe))
     }
 
     /// The recipes that were used, in any order.
     pub(crate) fn all(&self) -> Vec<Arc<Recipe>> {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.made.lock().values().cloned().collect()
     }
 
     /// The project's basis, with what every recipe is made of: a newer program's steps and other

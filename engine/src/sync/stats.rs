@@ -1,12 +1,12 @@
 //! Counting what a project's run does, for its report.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use crate::model::{
     Counts, ErrorKind, Failure, GuardKind, Outcome, ProjectReport, SkipCount, SkipReason, StageError,
     Withheld,
 };
+use parking_lot::Mutex;
 
 /// Maximum number of failures listed individually; the rest are counted.
 const TOLD_FAILURES: usize = 100;
@@ -152,8 +152,8 @@ impl RunStats {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, Inner> {
+        self.inner.lock()
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::fs::metadata;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use parking_lot::Mutex;
 use rustls::ServerConfig;
 use rustls::crypto;
 use rustls::pki_types::pem::PemObject as _;
@@ -42,7 +43,7 @@ impl Tls {
     /// connection are read first; where they are unusable (one of them is not yet replaced), the
     /// certificate that was read before stays in force.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = self.loaded.lock();
         let now = stamps(&self.files);
         if loaded.0 != now {
             loaded.0 = now;

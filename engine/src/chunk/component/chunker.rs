@@ -1,9 +1,9 @@
 //! Implements the engine's [`Chunker`] trait with a component.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::super::{ChunkError, Chunker, Named, media_type_of};
@@ -210,7 +210,7 @@ impl ComponentChunker {
             Err(error) => tracing::debug!(%error, "cannot save a component's failed document for replay"),
         }
         let what = mask_secrets(&fault.what()).into_owned();
-        let mut streak = self.streak.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut streak = self.streak.lock();
         let digest = digest(document);
         if streak.documents.iter().all(|(known, _)| *known != digest) {
             streak.documents.push((digest, document.path.to_owned()));
@@ -256,16 +256,16 @@ impl Chunker for ComponentChunker {
     }
 
     fn begin_run(&self) {
-        *self.streak.lock().unwrap_or_else(PoisonError::into_inner) = Streak::default();
+        *self.streak.lock() = Streak::default();
     }
 
     fn chunk(&self, document: &Document<'_>) -> Result<Vec<Chunk>, ChunkError> {
-        if let Some(message) = &self.streak.lock().unwrap_or_else(PoisonError::into_inner).stopped {
+        if let Some(message) = &self.streak.lock().stopped {
             return Err(ChunkError::Stopped { message: message.clone() });
         }
         match self.attempt(document) {
             Ok(answer) => {
-                self.streak.lock().unwrap_or_else(PoisonError::into_inner).documents.clear();
+                self.streak.lock().documents.clear();
                 self.result_of(document.path, answer)
             }
             Err(fault) => Err(self.record_fault(document, &fault)),

@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
 use super::chunker::ComponentChunker;
@@ -56,10 +57,10 @@ impl<T> Slots<T> {
 
     fn get_or<E>(&self, key: &str, make: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
         let slot = {
-            let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut slots = self.0.lock();
             Arc::clone(slots.entry(key.to_owned()).or_default())
         };
-        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = slot.lock();
         if let Some(value) = slot.upgrade() {
             return Ok(value);
         }
@@ -254,7 +255,7 @@ fn error(stage: &str, location: &Location, unfit: Unfit) -> StageError {
 impl Shared {
     /// Keeps a component in memory.
     fn hold(&self, compiled: &Arc<Compiled>) {
-        let mut held = self.in_memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.in_memory.lock();
         if held.iter().any(|one| Arc::ptr_eq(one, compiled)) {
             return;
         }

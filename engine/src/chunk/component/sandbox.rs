@@ -1,10 +1,11 @@
 //! What a component can access: a log, counts of tokens, and stubs of WASI (no files, no environment, no sockets, no
 //! time, fixed randomness) for toolchains that always link it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use wasmtime::component::{HasData, HasSelf, Linker, Resource, ResourceTable};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
@@ -179,8 +180,8 @@ impl Pollable for Elapsed {
 struct Stderr(Arc<Mutex<Vec<u8>>>);
 
 impl Stderr {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, Vec<u8>> {
+        self.0.lock()
     }
 
     fn keep(&self, bytes: &[u8]) {

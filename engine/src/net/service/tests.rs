@@ -41,8 +41,8 @@ struct Fake {
 #[async_trait]
 impl Transport for Fake {
     async fn send(&self, _: &ServiceRequest) -> Result<http::Response<TransportBody>, TransportError> {
-        *self.requests.lock().expect("no panic") += 1;
-        let reply = self.replies.lock().expect("no panic").pop_front().unwrap_or(OK);
+        *self.requests.lock() += 1;
+        let reply = self.replies.lock().pop_front().unwrap_or(OK);
         let whole = |body: Bytes| Full::new(body).map_err(|never: Infallible| match never {}).boxed_unsync();
         match reply {
             Reply::Status(status, headers, body) => {
@@ -81,7 +81,7 @@ impl Bench {
         let (limiter, cancel) = (Limiter::new(4, None, None), CancellationToken::new());
         let events = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&events);
-        let sink = EventSink::new(move |event| seen.lock().expect("no panic").push(event));
+        let sink = EventSink::new(move |event| seen.lock().push(event));
         let transport = Arc::clone(&fake) as Arc<dyn Transport>;
         let limits = Arc::clone(&limiter);
         let service = Service::new(ServiceKind::Store, "vectors", transport, limits, cancel.clone(), sink);
@@ -94,12 +94,12 @@ impl Bench {
     }
 
     fn requests(&self) -> usize {
-        *self.fake.requests.lock().expect("no panic")
+        *self.fake.requests.lock()
     }
 
     /// Seconds and reasons of the reported waits.
     fn waits(&self) -> Vec<(f64, String)> {
-        let events = self.events.lock().expect("no panic");
+        let events = self.events.lock();
         let waits = events.iter().filter_map(|event| match event {
             Event::Waiting { stage, seconds, reason } if stage == "vectors" => {
                 Some((*seconds, reason.clone()))
@@ -111,7 +111,7 @@ impl Bench {
 
     /// Of each call, tokens and the type of its error.
     fn calls(&self) -> Vec<(u64, Option<&'static str>)> {
-        let events = self.events.lock().expect("no panic");
+        let events = self.events.lock();
         let calls = events.iter().filter_map(|event| match event {
             Event::Call { tokens, ok, error, .. } => {
                 assert_eq!(*ok, error.is_none());

@@ -9,9 +9,10 @@ mod settings;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 pub use settings::GitSettings;
@@ -88,7 +89,7 @@ impl GitSource {
     }
 
     fn web_page(&self, repo: &RepoRef) -> Option<String> {
-        let known = self.web_pages.lock().unwrap_or_else(PoisonError::into_inner).get(&repo.key).cloned();
+        let known = self.web_pages.lock().get(&repo.key).cloned();
         known.unwrap_or_else(|| {
             let reader = Reader::open(&self.access, &repo.key, Purpose::Walk).ok();
             let page = reader.and_then(|reader| reader.web_page());
@@ -98,7 +99,7 @@ impl GitSource {
     }
 
     fn remember_web_page(&self, key: &str, page: Option<String>) {
-        self.web_pages.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), page);
+        self.web_pages.lock().insert(key.to_owned(), page);
     }
 }
 

@@ -1,8 +1,9 @@
 //! The ledger's file: opened, migrated or refused; reads and transactions on its one connection. Blocks.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, ffi};
 
 use super::error::{cannot_open, cannot_read, refuse};
@@ -162,7 +163,7 @@ impl Database {
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
         // A panic in the middle of a transaction rolled it back; the connection is sound.
-        self.conn.lock().unwrap_or_else(PoisonError::into_inner)
+        self.conn.lock()
     }
 
     fn failed(&self, what: &str, error: rusqlite::Error) -> StageError {

@@ -1,8 +1,9 @@
 //! The state over one ledger: calls on a bounded pool, and the lock.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use super::database::Database;
@@ -43,7 +44,7 @@ impl SqliteState {
     pub fn open_locked(path: &Path, lock: RunLock) -> StageResult<(Self, Lease)> {
         let state = Self::over(Database::open(path, Some(&lock))?, Some(path));
         let lock = Arc::new(lock);
-        *state.lock.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&lock);
+        *state.lock.lock() = Arc::downgrade(&lock);
         Ok((state, lease(lock)))
     }
 
@@ -71,7 +72,7 @@ impl SqliteState {
         };
         let shared = Arc::clone(&self.lock);
         self.call(move |_| {
-            let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut shared = shared.lock();
             if let Some(lock) = shared.upgrade() {
                 return Ok(Ok(lease(lock)));
             }

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::cache_file::CacheFile;
@@ -63,7 +64,7 @@ impl VectorCache for SqliteVectorCache {
     async fn claim_many(&self, claimant: Claimant, keys: Vec<CacheKey>) -> Vec<Claim> {
         let (n, now) = (keys.len(), Instant::now());
         let claimed = self.call(move |file, claims| {
-            let mut claims = claims.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut claims = claims.lock();
             claims.retain(|_, (_, until)| *until > now);
             let is_free = |key: &CacheKey| claims.get(key).is_none_or(|(holder, _)| *holder == claimant);
             let free: Vec<CacheKey> = keys.iter().copied().filter(is_free).collect();
@@ -86,7 +87,7 @@ impl VectorCache for SqliteVectorCache {
     async fn put_many(&self, vectors: Vec<(CacheKey, Vector)>) {
         let put = self.call(move |file, claims| {
             file.put_many(&vectors);
-            let mut claims = claims.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut claims = claims.lock();
             for (key, _) in &vectors {
                 claims.remove(key);
             }
@@ -95,7 +96,7 @@ impl VectorCache for SqliteVectorCache {
     }
 
     async fn release_many(&self, claimant: Claimant, keys: Vec<CacheKey>) {
-        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut claims = self.claims.lock();
         for key in keys {
             if claims.get(&key).is_some_and(|(holder, _)| *holder == claimant) {
                 claims.remove(&key);

@@ -1,9 +1,10 @@
 //! The database file: opening, creating and checking it, connections, and error messages.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::blocking::BlockingPool;
@@ -82,7 +83,7 @@ impl Database {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Failed>,
     ) -> StageResult<T> {
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = self.writer.lock();
         let connection = match &mut *writer {
             Some(connection) => connection,
             empty => empty.insert(self.create()?),
@@ -115,7 +116,7 @@ impl Database {
         &self,
         work: impl FnOnce(&Transaction<'_>, Option<&str>) -> Result<T, Failed>,
     ) -> StageResult<Option<T>> {
-        let pooled = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let pooled = self.readers.lock().pop();
         let mut reader = match pooled {
             Some(reader) => reader,
             None => match self.open_reader()? {
@@ -139,7 +140,7 @@ impl Database {
         }
         match result {
             Ok(value) => {
-                let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut readers = self.readers.lock();
                 // An index that could not be upgraded is looked at again.
                 if readers.len() < self.most_readers && reader.outdated.is_none() {
                     readers.push(reader);

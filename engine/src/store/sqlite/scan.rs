@@ -2,8 +2,8 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::rank::{FILE_CHUNKS, Scale, Span, file_cosine};
@@ -84,14 +84,14 @@ impl Scanned {
         let parts = parts(connection, &considered.namespaces, numbered)?;
         let threads = parts.len();
         let open = Mutex::new(parts.into_iter().enumerate().collect::<Vec<_>>());
-        let next = || open.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let next = || open.lock().pop();
         let done = Mutex::new(Vec::new());
         let work = |connection: &Connection| -> Result<(), Failed> {
             while let Some((at, part)) = next() {
                 match scan(connection, asked, considered, part, numbered) {
-                    Ok(rows) => done.lock().unwrap_or_else(PoisonError::into_inner).push((at, rows)),
+                    Ok(rows) => done.lock().push((at, rows)),
                     Err(error) => {
-                        open.lock().unwrap_or_else(PoisonError::into_inner).push((at, part));
+                        open.lock().push((at, part));
                         return Err(error);
                     }
                 }
@@ -107,7 +107,7 @@ impl Scanned {
         })?;
         // A helper may have given its part back after the caller had ended.
         work(connection)?;
-        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut done = done.into_inner();
         done.sort_unstable_by_key(|(at, _)| *at);
         let rows: Vec<Near> = match done.len() {
             1 => done.pop().map(|(_, rows)| rows).unwrap_or_default(),
