@@ -99,7 +99,7 @@ fn audit(verbose: Option<u8>) -> LevelFilter {
 }
 
 fn filter(own: LevelFilter) -> Targets {
-    // It warns of every call that a client gets wrong; the client is told already.
+    // It warns of every call that a client gets wrong; the client has got the error already.
     let client_errors = own.min(LevelFilter::ERROR);
     let all = Targets::new().with_default(own.min(LevelFilter::WARN));
     all.with_target("rmcp", client_errors).with_target("reposync", own)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// What systemd is told.
+/// The states that are sent.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ServiceState {
     /// The daemon serves, after its start or a reload.

@@ -1,4 +1,4 @@
-//! How a model is told documents from queries: by a prefix of the text, or by a parameter of the request.
+//! How a model distinguishes documents from queries: by a prefix of the text, or by a parameter of the request.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

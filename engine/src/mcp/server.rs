@@ -1,4 +1,4 @@
-//! What the protocol asks for: tools and resources, and how errors are told.
+//! The requests of the protocol: tools and resources, and how errors are reported.
 
 use std::sync::Arc;
 

@@ -105,7 +105,7 @@ pub enum TargetState {
     Building,
     /// It holds everything that the project selected at the end of a run.
     Live,
-    /// The project has moved to another place; what is left here is to be deleted.
+    /// The project has moved to another place; later runs delete the remaining vectors.
     Retired,
 }
 

@@ -40,7 +40,7 @@ impl Basis {
         Fingerprint::of([self.recorded()])
     }
 
-    /// The names of the parts that differ from a recorded basis; `None` where it cannot be told, because
+    /// The names of the parts that differ from a recorded basis; `None` if that is unknown, because
     /// another version recorded it.
     pub fn difference(&self, recorded: &str) -> Option<Vec<&str>> {
         let old: BTreeMap<String, String> = serde_json::from_str(recorded).ok()?;

@@ -11,11 +11,11 @@ use crate::blocking::Runtime;
 use crate::embed::EmbedLimits;
 use crate::model::ByteSize;
 
-/// Bytes in flight of all projects: contents, chunks, texts and vectors of files under way. As many as this
-/// also where an embedder takes few texts at once.
+/// Bytes in flight of all projects: contents, chunks, texts and vectors of files under way. The minimum, for
+/// embedders that take few texts at once.
 const IN_FLIGHT: usize = 24 << 20;
-/// What is in flight beside the texts in an embedder's calls: a project alone gets half of the budget, and as
-/// many texts as are embedded are being written.
+/// Size of the budget in multiples of the texts in an embedder's calls: a project alone gets half of it, and
+/// while one half of that is embedded, the other is written.
 const TIMES_THE_CALLS: usize = 4;
 /// Bytes of a text in flight besides its vector: the text, its input to the embedder, metadata.
 const TEXT_BYTES: usize = 2 << 10;

@@ -38,7 +38,7 @@ pub(crate) struct ProjectRun {
     pub(crate) basis: Basis,
     /// The same, as it is recorded of each repository.
     pub(crate) recorded_basis: String,
-    /// Set once the change of the basis is told.
+    /// Set after the change of the basis was reported.
     told_basis: Once,
     pub(crate) stats: RunStats,
     pub(crate) findings: Findings,
@@ -203,7 +203,7 @@ impl ProjectRun {
         self.stats.note(note);
     }
 
-    /// Why trees are read again that did not change: told once, for the first repository.
+    /// Why trees are read again that did not change; reported once, for the first repository.
     pub(crate) fn note_changed_basis(&self, changed: &[&str]) {
         if !changed.is_empty() {
             self.told_basis.call_once(|| {
