@@ -22,7 +22,7 @@ ci:
 long *WORD:
     .ci/long {{ if WORD == "" { "" } else { "--only '" + WORD + "'" } }}
 
-# Whole runs and stages beside their lower bounds.
+# Benchmarks of whole runs and stages, with their lower bounds.
 bench *ARGS:
     benches/table.sh {{ARGS}}
 
