@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt as _, TryStreamExt as _};
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Instrument as _;
 
 use super::adopt::adopt;
@@ -110,10 +110,11 @@ async fn as_they_come(
         match origin {
             Ok(origin) => {
                 let turn = inspecting.acquire().await.expect("never closed");
-                let task = task(run, origin, ends).await;
-                drop(turn);
-                if let Some(task) = task {
-                    take(run, consumer, *task, ends, &room).await;
+                if let Some(task) = task(run, origin, ends).await {
+                    let _room = room_for(&task, &room).await;
+                    // Given back only now, so that few inspected tasks wait for room, and take memory.
+                    drop(turn);
+                    take(run, consumer, *task, ends).await;
                 }
             }
             Err(error) => run.fail(error),
@@ -139,7 +140,10 @@ async fn after_the_guard(
         run.withhold_embedding(withheld);
     }
     let room = Semaphore::new(FILES);
-    let work = tasks.into_iter().map(|task| take(run, consumer, task, ends, &room));
+    let work = tasks.into_iter().map(|task| async {
+        let _room = room_for(&task, &room).await;
+        take(run, consumer, task, ends).await;
+    });
     stream::iter(work).buffer_unordered(WRITTEN).collect::<()>().await;
     run.fatal().map_or(Ok(()), Err)
 }
@@ -178,16 +182,14 @@ async fn task(run: &Arc<ProjectRun>, origin: Origin, ends: &Mutex<Ends>) -> Opti
     None
 }
 
-/// Hands a task to the consumer once there is room for its files, and keeps how it ended.
-async fn take(
-    run: &Arc<ProjectRun>,
-    consumer: &dyn Consumer,
-    task: RepositoryTask,
-    ends: &Mutex<Ends>,
-    room: &Semaphore,
-) {
+/// Waits until there is room for a task's files.
+async fn room_for<'a>(task: &RepositoryTask, room: &'a Semaphore) -> SemaphorePermit<'a> {
     let size = (task.diff.writes.len() + 1).min(FILES / 4);
-    let _room = room.acquire_many(u32::try_from(size).unwrap_or(u32::MAX)).await.expect("never closed");
+    room.acquire_many(u32::try_from(size).unwrap_or(u32::MAX)).await.expect("never closed")
+}
+
+/// Hands a task to the consumer, and keeps how it ended.
+async fn take(run: &Arc<ProjectRun>, consumer: &dyn Consumer, task: RepositoryTask, ends: &Mutex<Ends>) {
     let name = task.repository().to_owned();
     let arriving: Vec<_> = if run.dry {
         task.diff.writes.iter().map(|write| write.desired.entry.sha).collect()
