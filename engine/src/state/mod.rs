@@ -5,6 +5,7 @@
 //! it, durably, or nothing. Calls do not block the executor. Implementations are tested by one suite, in
 //! `conformance`.
 
+mod audit;
 #[cfg(test)]
 mod conformance;
 mod fence;
@@ -24,6 +25,7 @@ use chrono::{DateTime, Utc};
 
 use crate::model::{DeclaredProject, Running, StageResult, StatusView, StoredAnswer};
 
+pub use audit::{Audit, AuditEntry, AuditQuery, AuditRow};
 pub use fence::{Fence, Held, Lease, Scope};
 pub use file::{BlobFile, Damaged, FileRow, FileStatus, Files, KnownFile, KnownFiles, StoredChunk};
 pub use ids::{FileIds, FileKey, HeldIds, IdsOf, Leftover, PlacedIds};
@@ -37,9 +39,10 @@ pub use vector_cache::{CacheKey, Claim, Claimant, VectorCache};
 /// The name that errors of the state carry instead of a stage's.
 pub(crate) const STAGE: &str = "ledger";
 
-/// The state of all projects. The calls on projects, repositories, files and runs are in the traits above it.
+/// The state of all projects. The calls on projects, repositories, files, runs and the audit log are in the traits above
+/// it.
 #[async_trait]
-pub trait State: Projects + Repositories + Files + History + fmt::Debug + Send + Sync {
+pub trait State: Projects + Repositories + Files + History + Audit + fmt::Debug + Send + Sync {
     /// Takes a lease on these projects, which allows writing to them; an empty list means all projects, also
     /// those that are not declared. Does not wait: returns the holder if another one has a lease on any of them.
     async fn lease(&self, projects: &[String]) -> StageResult<Result<Lease, Held>>;

@@ -1,6 +1,7 @@
 //! What every implementation of the state and of the vector cache must do. Each case is a function over a
 //! [`World`]; `state_cases!` and `cache_cases!` make tests of them for one implementation.
 
+pub(super) mod audit;
 pub(super) mod cache;
 pub(super) mod files;
 pub(super) mod leases;
@@ -32,6 +33,9 @@ macro_rules! cases {
 macro_rules! state_cases {
     ($world:expr) => {
         crate::state::conformance::cases! { $world;
+            audit:
+                entries_are_appended_without_a_lease_and_read_by_pages
+                old_audit_entries_are_deleted_but_the_new_one_stays;
             files:
                 intents_stay_open_until_the_file_is_recorded
                 a_write_that_is_killed_after_any_step_is_finished_by_the_next_process

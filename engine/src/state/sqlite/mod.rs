@@ -4,6 +4,7 @@
 //! Blocking work runs on a dedicated pool, see [`SqliteState`].
 
 mod adopt;
+mod audit;
 mod cache_file;
 mod database;
 mod error;
