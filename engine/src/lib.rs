@@ -22,6 +22,7 @@ pub mod model; // shared data: entries, documents, chunks, records, errors, even
 pub mod net; // HTTP for stages: clients, retries, limits
 pub mod notify; // notifications: Slack, webhooks
 pub mod plan; // listing + recorded files -> what to add, change, move, remove; pure
+mod postgres; // connections to PostgreSQL
 mod private; // private permissions of the program's files
 pub mod rank; // candidates of a search -> ranking; pure
 mod registry; // the list of the kinds of stages

@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sqlite", &[]),
     ("state_folder", &[]),
     ("net", &["model"]),
+    ("postgres", &["model", "net"]),
     ("settings", &["model"]),
     ("stage", &["blocking", "model", "net", "settings"]),
     ("source", &["blocking", "cpu_time", "model", "net", "private", "settings", "stage", "state_folder"]),
@@ -25,12 +26,23 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("rank", &["model"]),
     (
         "store",
-        &["blocking", "model", "net", "private", "rank", "settings", "sqlite", "stage", "state_folder"],
+        &[
+            "blocking",
+            "model",
+            "net",
+            "postgres",
+            "private",
+            "rank",
+            "settings",
+            "sqlite",
+            "stage",
+            "state_folder",
+        ],
     ),
     ("notify", &["model", "net", "settings", "stage"]),
-    ("state", &["blocking", "model", "private", "sqlite", "state_folder"]),
+    ("state", &["blocking", "model", "postgres", "private", "sqlite", "state_folder"]),
     ("registry", &["settings", "stage", "source", "chunk", "embed", "store", "notify"]),
-    ("config", &["model", "settings", "stage", "registry", "source", "chunk"]),
+    ("config", &["model", "postgres", "settings", "stage", "registry", "source", "chunk"]),
     ("fetch", &["chunk", "config", "model", "net"]),
     ("plan", &["model"]),
     (
@@ -44,8 +56,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "factory",
         &[
-            "blocking", "model", "net", "stage", "config", "fetch", "source", "chunk", "embed", "store",
-            "notify", "state", "plan", "sync",
+            "blocking", "model", "net", "postgres", "stage", "config", "fetch", "source", "chunk", "embed",
+            "store", "notify", "state", "plan", "sync",
         ],
     ),
     (
@@ -94,6 +106,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli/"]),
     ("clap_mangen", &["cli/"]),
     ("console", &["cli/"]),
+    ("deadpool_postgres", &["postgres"]),
     ("gix", &["plan/attributes", "source/"]),
     ("gix_pack", &["source/git_remote/store"]),
     ("hyper", &["api/serve", "source/git_remote/ssh"]),
@@ -107,6 +120,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("ring", &["source/github/app"]),
     ("rmcp", &["mcp/"]),
     ("rusqlite", &["state/sqlite/", "store/sqlite", "sqlite"]),
+    ("tokio_postgres", &["postgres"]),
+    ("tokio_postgres_rustls", &["postgres"]),
     (
         "toml",
         &[

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::body::{Collected, ReadError, collect};
 use super::proxy::Proxies;
-use super::tls::client_config;
+use super::tls::http_config;
 use crate::model::{StageError, StageResult, parse_endpoint};
 
 /// The client type that stages use.
@@ -20,7 +20,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// credentials. It uses the proxies of the environment, but never for loopback addresses. It has no time-out
 /// for answers: the caller sets one.
 pub fn http_client(stage: &str) -> StageResult<HttpClient> {
-    let tls = client_config().map_err(|error| {
+    let tls = http_config().map_err(|error| {
         let hint = "install the system's CA certificates (package `ca-certificates`), or name a bundle by SSL_CERT_FILE";
         StageError::local(stage, "cannot load the trusted certificates").caused_by(error).hint(hint)
     })?;

@@ -27,5 +27,6 @@ pub use retry::{RetryPolicy, retry_after};
 pub use service::{Accepted, Classified, Service};
 pub use text::one_line;
 pub use timeouts::Timeouts;
+pub(crate) use tls::client_config;
 pub use tls::install_tls_provider;
 pub use transport::{Transport, TransportBody, TransportError};

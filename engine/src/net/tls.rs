@@ -14,15 +14,21 @@ pub fn install_tls_provider() {
     });
 }
 
-/// The configuration of outgoing connections, with ALPN for HTTP/2 and HTTP/1.1. The system's certificates
-/// are read once per process (20 million instructions); the result does not depend on a stage.
-pub(super) fn client_config() -> Result<ClientConfig, rustls::Error> {
+/// The configuration of outgoing HTTP connections, with ALPN for HTTP/2 and HTTP/1.1.
+pub(super) fn http_config() -> Result<ClientConfig, rustls::Error> {
+    let mut config = client_config()?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// The configuration of outgoing connections, without ALPN. The system's certificates are read once per process
+/// (20 million instructions); the result does not depend on a stage.
+pub(crate) fn client_config() -> Result<ClientConfig, rustls::Error> {
     static CONFIG: OnceLock<ClientConfig> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
         return Ok(config.clone());
     }
     install_tls_provider();
-    let mut config = ClientConfig::builder().with_platform_verifier()?.with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let config = ClientConfig::builder().with_platform_verifier()?.with_no_client_auth();
     Ok(CONFIG.get_or_init(|| config).clone())
 }

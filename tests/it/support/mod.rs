@@ -12,6 +12,7 @@ pub(crate) mod local;
 pub(crate) mod openai;
 pub(crate) mod openapi;
 pub(crate) mod pinecone;
+pub(crate) mod postgres;
 pub(crate) mod python;
 pub(crate) mod registry;
 pub(crate) mod services;

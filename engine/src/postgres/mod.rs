@@ -1,0 +1,18 @@
+//! Connections to PostgreSQL: addresses, TLS, a pool, and what errors mean.
+//!
+//! Statements are not prepared: each is sent with the types of its parameters, so that PgBouncer may give every
+//! transaction another connection. Statements of one transaction may be sent without waiting for each other's
+//! answers: whoever joins their futures saves the round trips.
+
+mod arg;
+mod error;
+mod pool;
+mod transaction;
+mod url;
+
+pub(crate) use arg::Arg;
+pub(crate) use error::{Failure, failed, is_transient};
+pub(crate) use pool::{Connection, Pool};
+pub(crate) use tokio_postgres::Row;
+pub(crate) use transaction::Transaction;
+pub(crate) use url::{PostgresUrl, Tls};

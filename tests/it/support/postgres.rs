@@ -1,0 +1,189 @@
+//! A real PostgreSQL server for the tests of one process, on a socket, with a database for each test. The unit tests
+//! of the engine use it too.
+
+use std::env;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The server's superuser, which needs no password on the socket.
+const USER: &str = "reposync";
+/// How long the server may take to start.
+const START: Duration = Duration::from_secs(60);
+/// Runs the server until the standard input ends, which it does with the tests' process however that ends; then
+/// removes its folder. $1: the program, $2: the folder.
+const RUN: &str = r#""$1" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=off -c full_page_writes=off \
+    -c max_connections=300 -c shared_buffers=64MB -c jit=off >"$2/log" 2>&1 </dev/null &
+server=$!
+cat >/dev/null
+kill -QUIT $server; wait $server; rm -rf "$2""#;
+
+/// A running server.
+pub(crate) struct Postgres {
+    bin: PathBuf,
+    folder: PathBuf,
+    databases: AtomicU32,
+    // Its standard input stays open while the process lives.
+    _shell: Child,
+}
+
+impl Postgres {
+    /// The server of this process: of the installation in the folder `REPOSYNC_TEST_POSTGRES`, or the system's own;
+    /// none, with a word of it, where there is none.
+    pub(crate) fn start() -> Option<&'static Self> {
+        static SERVER: OnceLock<Option<Postgres>> = OnceLock::new();
+        SERVER.get_or_init(|| Self::find("REPOSYNC_TEST_POSTGRES", installed)).as_ref()
+    }
+
+    /// A server with the extension pgvector: of the installation in the folder `REPOSYNC_TEST_PGVECTOR`.
+    #[allow(dead_code, reason = "not every test binary needs it")]
+    pub(crate) fn with_vectors() -> Option<&'static Self> {
+        static SERVER: OnceLock<Option<Postgres>> = OnceLock::new();
+        SERVER.get_or_init(|| Self::find("REPOSYNC_TEST_PGVECTOR", || None)).as_ref()
+    }
+
+    fn find(variable: &str, installed: impl FnOnce() -> Option<PathBuf>) -> Option<Self> {
+        let given = env::var_os(variable).map(|folder| Path::new(&folder).join("bin"));
+        let Some(bin) = given.or_else(installed) else {
+            let required = env::var("REPOSYNC_POSTGRES_TESTS").is_ok_and(|value| value == "required");
+            assert!(!required, "`REPOSYNC_POSTGRES_TESTS=required`, but `{variable}` is not set");
+            // Not captured by the test harness: a skipped test must not look like a passed one.
+            drop(writeln!(
+                std::io::stderr(),
+                "skipped: no PostgreSQL found; set `{variable}` to an installation"
+            ));
+            return None;
+        };
+        Some(Self::run(bin))
+    }
+
+    fn run(bin: PathBuf) -> Self {
+        let folder = tempfile::Builder::new().prefix("pg").tempdir().expect("a temporary folder").keep();
+        let user = Unprivileged::new(&folder);
+        let initdb = user
+            .command(&bin.join("initdb"))
+            .args([
+                "--username",
+                USER,
+                "--auth",
+                "trust",
+                "--encoding",
+                "UTF8",
+                "--no-locale",
+                "--no-sync",
+                "-D",
+            ])
+            .arg(folder.join("data"))
+            .stdout(Stdio::null())
+            .output()
+            .expect("`initdb` runs");
+        assert!(initdb.status.success(), "{}", String::from_utf8_lossy(&initdb.stderr));
+        let shell = user
+            .command(Path::new("sh"))
+            .args(["-c", RUN, "sh"])
+            .args([&bin.join("postgres"), &folder])
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("`sh` runs");
+        let server = Self { bin, folder, databases: AtomicU32::new(0), _shell: shell };
+        let began = Instant::now();
+        while !server.answers() {
+            let log = || std::fs::read_to_string(server.folder.join("log")).unwrap_or_default();
+            assert!(began.elapsed() < START, "the server did not start: {}", log());
+            thread::sleep(Duration::from_millis(20));
+        }
+        server
+    }
+
+    /// Creates a database; returns its address.
+    pub(crate) fn database(&self) -> String {
+        let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.sql("postgres", &format!("CREATE DATABASE {name} TEMPLATE template0"));
+        self.url(&name)
+    }
+
+    /// The address of a database.
+    pub(crate) fn url(&self, database: &str) -> String {
+        let folder = self.folder.to_string_lossy().replace('/', "%2F");
+        format!("postgres://{USER}@{folder}/{database}")
+    }
+
+    /// What a statement answers in a database, given by its name or address: a line for each row, with `|` between
+    /// columns.
+    pub(crate) fn sql(&self, database: &str, statement: &str) -> String {
+        let name = database.rsplit('/').next().expect("a name");
+        let output = self.psql(name, statement);
+        assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text").trim_end().to_owned()
+    }
+
+    fn answers(&self) -> bool {
+        self.psql("postgres", "SELECT 1").status.success()
+    }
+
+    fn psql(&self, database: &str, statement: &str) -> std::process::Output {
+        Command::new(self.bin.join("psql"))
+            .args([
+                "-X",
+                "-q",
+                "-A",
+                "-t",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-U",
+                USER,
+                "-d",
+                database,
+                "-c",
+                statement,
+                "-h",
+            ])
+            .arg(&self.folder)
+            .output()
+            .expect("`psql` runs")
+    }
+}
+
+/// The newest installation of Debian's packages, or the one on the path.
+fn installed() -> Option<PathBuf> {
+    let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+        .collect();
+    versions.sort();
+    let on_path =
+        env::var_os("PATH").into_iter().flat_map(|path| env::split_paths(&path).collect::<Vec<_>>());
+    versions.into_iter().rev().chain(on_path).find(|bin| bin.join("initdb").is_file())
+}
+
+/// The user who runs the server, which refuses to run as root: another one then.
+struct Unprivileged {
+    as_other: bool,
+}
+
+impl Unprivileged {
+    fn new(folder: &Path) -> Self {
+        let id = Command::new("id").arg("-u").output().expect("the `id` program").stdout;
+        let as_other = id.trim_ascii() == b"0";
+        if as_other {
+            let given =
+                Command::new("chown").arg("postgres").arg(folder).status().expect("the `chown` program");
+            assert!(given.success(), "the tests run as root, and there is no user `postgres` for the server");
+        }
+        Self { as_other }
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(if self.as_other { Path::new("setpriv") } else { program });
+        if self.as_other {
+            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
+        }
+        command.current_dir("/");
+        command
+    }
+}
