@@ -343,6 +343,7 @@ fn the_document_names_every_route() {
     insta::assert_snapshot!(routes.join("\n"), @r"
     DELETE /delete
     GET /
+    GET /audit
     GET /changes
     GET /content
     GET /describe

@@ -2,6 +2,7 @@
 //! promise.
 
 mod api;
+mod api_access;
 mod api_limits;
 mod api_token;
 mod apply;

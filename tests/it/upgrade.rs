@@ -169,7 +169,7 @@ fn a_program_of_0_1_at_work_is_noticed() {
         world.ok(&["status"]);
         drop(lock);
         world.ok(&["apply"]);
-        assert_eq!(version(&world, "state.db"), 5, "{file}");
+        assert_eq!(version(&world, "state.db"), 6, "{file}");
     }
 }
 

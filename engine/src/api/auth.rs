@@ -1,6 +1,7 @@
-//! Authorization: a bearer token. Where it is one of the daemon's own, only loopback requests that no web
-//! page sent.
+//! Authorization: a bearer token, and its rate. The token that the daemon generated is for loopback requests
+//! that no web page sent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
@@ -10,15 +11,15 @@ use axum::middleware::Next;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 
 use super::App;
 use super::audit::Trail;
 use super::browser::is_loopback;
+use super::client::Client;
 use super::error::{ApiError, ApiResult};
 use super::serve::Caller;
-use crate::daemon::ApiToken;
+use crate::daemon::{Grant, Tokens};
 
 /// The answer to a wrong token is delayed by this, doubled with each further one of the same address
 /// within a minute.
@@ -29,13 +30,13 @@ const MOST_ENTRIES: u32 = 10;
 
 /// Why a request is not authorized.
 enum Denied {
-    /// It carries another token than the one in force; how to send the right one.
+    /// It carries a token that is none of those in force; how to send the right one.
     WrongToken(String),
     Other(ApiError),
 }
 
-/// The client of a request, and what the audit learns of it.
-type Client<'a> = (&'a Caller, &'a Trail);
+/// The connection of a request, and what the audit learns of it.
+type Origin<'a> = (&'a Caller, &'a Trail);
 
 /// Lets authorized requests through.
 pub(super) async fn require(
@@ -45,37 +46,41 @@ pub(super) async fn require(
     request: Request,
     next: Next,
 ) -> ApiResult<Response> {
-    let (parts, body) = request.into_parts();
-    authorize(&app, (&caller, &trail), &parts.headers, bearer(&parts.headers)).await?;
+    let (mut parts, body) = request.into_parts();
+    let client = authorize(&app, (&caller, &trail), &parts.headers, bearer(&parts.headers)).await?;
+    parts.extensions.insert(client);
     Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
-/// True where the caller may see more than that the daemon lives.
-pub(super) async fn is_allowed(app: &App, client: Client<'_>, headers: &HeaderMap) -> bool {
-    authorize(app, client, headers, bearer(headers)).await.is_ok()
+/// The caller who may see more than that the daemon lives.
+pub(super) async fn client_of(app: &App, origin: Origin<'_>, headers: &HeaderMap) -> Option<Client> {
+    authorize(app, origin, headers, bearer(headers)).await.ok()
 }
 
 /// Authorizes as everywhere else, or by the token as the password of any user: a browser can send
 /// nothing else. Only for what changes nothing: a browser sends the password unasked with every
 /// request to the same server, those that other pages cause included.
-pub(super) async fn check_browser(app: &App, client: Client<'_>, headers: &HeaderMap) -> ApiResult<()> {
+pub(super) async fn check_browser(app: &App, origin: Origin<'_>, headers: &HeaderMap) -> ApiResult<Client> {
     let password = password(headers);
-    authorize(app, client, headers, bearer(headers).or(password.as_deref())).await
+    authorize(app, origin, headers, bearer(headers).or(password.as_deref())).await
 }
 
 /// Wrong tokens are counted and logged, and their answers delayed. A right token is never delayed,
 /// whatever others of the same address sent before.
 async fn authorize(
     app: &App,
-    (caller, trail): Client<'_>,
+    (caller, trail): Origin<'_>,
     headers: &HeaderMap,
     given: Option<&str>,
-) -> ApiResult<()> {
-    match check(app, headers, given) {
-        Ok(who) => {
-            trail.accepted(who);
+) -> ApiResult<Client> {
+    match check(app, caller, headers, given) {
+        Ok(grant) => {
+            trail.accepted(&grant.name);
+            if let Some(limit) = grant.requests_per_minute {
+                app.rates.take(&grant.name, limit).map_err(|wait| ApiError::too_many(limit, wait))?;
+            }
             if caller.authorize(app.handle.view().api().max_connections) {
-                Ok(())
+                Ok(Client::new(&app.handle, grant))
             } else {
                 Err(ApiError::busy("`[api] max_connections` connections are in use"))
             }
@@ -102,41 +107,49 @@ fn delay(count: u32) -> Duration {
     FIRST_DELAY.saturating_mul(1 << count.saturating_sub(1).min(16)).min(LONGEST_DELAY)
 }
 
-/// The name of the token by which the request is authorized.
-fn check(app: &App, headers: &HeaderMap, given: Option<&str>) -> Result<&'static str, Denied> {
+/// What the token allows by which the request is authorized.
+fn check(app: &App, caller: &Caller, headers: &HeaderMap, given: Option<&str>) -> Result<Arc<Grant>, Denied> {
     let view = app.handle.view();
-    let token = view.token();
-    if token.file().is_some() {
-        check_local(app.listen.ip().is_loopback(), headers).map_err(Denied::Other)?;
+    let tokens = view.tokens();
+    let is_from_here = || check_local(caller.address().to_canonical().is_loopback(), headers);
+    if tokens.file().is_some() && !tokens.has_named() {
+        is_from_here().map_err(Denied::Other)?;
     }
-    match given {
-        Some(given) if same(given.as_bytes(), token.value().expose().as_bytes()) => {
-            Ok(if token.file().is_some() { "local" } else { "api" })
+    let Some(given) = given else {
+        let message = format!("send `Authorization: Bearer` with {}", place(tokens));
+        return Err(Denied::Other(ApiError::unauthorized(message)));
+    };
+    match tokens.grant(given.as_bytes()) {
+        Some(grant) => {
+            if grant.is_local {
+                is_from_here().map_err(Denied::Other)?;
+            }
+            Ok(Arc::clone(grant))
         }
-        Some(_) => Err(Denied::WrongToken(format!("the token is not the one {}", place(token)))),
-        None => {
-            let message = format!("send `Authorization: Bearer` with the token {}", place(token));
-            Err(Denied::Other(ApiError::unauthorized(message)))
-        }
+        None => Err(Denied::WrongToken(format!("the token is not {}", place(tokens)))),
     }
 }
 
-/// Where a client finds the token, as it is called in a sentence.
-fn place(token: &ApiToken) -> String {
-    match token.file() {
-        Some(file) => format!("in `{}`", file.display()),
-        None => "of `[api] token`".to_owned(),
+/// Where a client finds a token, as it is called in a sentence.
+fn place(tokens: &Tokens) -> String {
+    match (tokens.file(), tokens.has_named()) {
+        (Some(file), false) => format!("the token in `{}`", file.display()),
+        (Some(_), true) => "one of `[api.tokens]`".to_owned(),
+        (None, false) => "the token of `[api] token`".to_owned(),
+        (None, true) => "the token of `[api] token` or one of `[api.tokens]`".to_owned(),
     }
 }
 
-/// Without `[api] token`: a page in somebody's browser could send requests too, by its own origin or by
+/// For the generated token: a page in somebody's browser could send requests too, by its own origin or by
 /// a name that it made resolve to this machine. A browser may know the token: see [`check_browser`].
 fn check_local(loopback: bool, headers: &HeaderMap) -> ApiResult<()> {
     if !loopback {
-        return Err(ApiError::forbidden("set `[api] token`: this daemon listens beyond loopback"));
+        return Err(ApiError::forbidden(
+            "set `[api] token`: the token that the daemon generated is for programs of its machine",
+        ));
     }
     if headers.contains_key(header::ORIGIN) {
-        return Err(ApiError::forbidden("requests of web pages need `[api] token`"));
+        return Err(ApiError::forbidden("requests of web pages need `[api] token` or `[api.tokens]`"));
     }
     match headers.get(header::HOST) {
         None => Ok(()),
@@ -161,13 +174,6 @@ fn credentials<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, credentials) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case(wanted).then(|| credentials.trim())
-}
-
-/// Equal, in a time that tells nothing of where they differ: digests of the same length are
-/// compared whole.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    let (a, b) = (Sha256::digest(a), Sha256::digest(b));
-    a.iter().zip(b.iter()).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
 
 #[cfg(test)]
@@ -200,6 +206,5 @@ mod tests {
             headers.insert(header::AUTHORIZATION, value.parse().expect("a value"));
             assert_eq!(password(&headers).as_deref(), expected, "{value}");
         }
-        assert!(same(b"token", b"token") && !same(b"token", b"tokem") && !same(b"token", b""));
     }
 }

@@ -1,5 +1,7 @@
 //! Errors as callers see them: a stable code and a message. The cause stays in the log.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -9,7 +11,7 @@ use utoipa::ToSchema;
 use super::budget::Unread;
 use crate::app::AppError;
 use crate::daemon::Refusal;
-use crate::model::{ByteSize, ErrorKind, StageError, mask_secrets};
+use crate::model::{ApiScope, ByteSize, ErrorKind, StageError, mask_secrets};
 
 /// Seconds after which a request that met no room is worth another try.
 const BUSY: u64 = 10;
@@ -62,6 +64,20 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
+    /// The token does not allow the request.
+    pub(super) fn missing_scope(scope: ApiScope) -> Self {
+        let message = format!("the token lacks the scope `{scope}`; add it to `scopes` of `[api.tokens]`");
+        Self::forbidden(message)
+    }
+
+    /// The token was used too often.
+    pub(super) fn too_many(limit: u32, wait: Duration) -> Self {
+        let message = format!("the token allows {limit} requests per minute");
+        let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message);
+        error.retry_after = Some(wait.as_secs() + 1);
+        error
+    }
+
     /// Something is used up for the moment.
     pub(super) fn busy(message: impl Into<String>) -> Self {
         let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message);
@@ -100,7 +116,10 @@ impl From<AppError> for ApiError {
             AppError::Absent(message) => Self::not_found(message),
             AppError::Ambiguous(message) | AppError::Invalid(message) => Self::bad_request(message),
             AppError::Owned(project) => {
-                let message = format!("project `{project}` owns this namespace; its runs alone write there");
+                let message = match project {
+                    Some(name) => format!("project `{name}` owns this namespace; its runs alone write there"),
+                    None => "the namespace is in use; choose another one".to_owned(),
+                };
                 Self::new(StatusCode::CONFLICT, "owned", message)
             }
             AppError::Stage(error) => error.into(),

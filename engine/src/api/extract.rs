@@ -78,7 +78,7 @@ fn parse<T: DeserializeOwned + Subject>(bytes: &[u8], trail: Option<Trail>) -> R
     let Json(value) = Json::<T>::from_bytes(bytes)
         .map_err(|rejection: JsonRejection| ApiError::bad_request(rejection.body_text()))?;
     if let (Some(trail), Some(project)) = (trail, value.project()) {
-        trail.about(project);
+        trail.about(&[project.to_owned()]);
     }
     Ok(value)
 }

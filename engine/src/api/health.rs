@@ -14,7 +14,7 @@ use super::auth;
 use super::projects::{ProjectBody, project_bodies};
 use super::serve::Caller;
 use crate::daemon::LastReload;
-use crate::model::Outcome;
+use crate::model::{ApiScope, Outcome};
 
 /// How the daemon is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -35,7 +35,7 @@ pub(super) struct Health {
     ready: bool,
     /// True while the file on disk is refused; what is wrong with it is shown with the token.
     config_refused: bool,
-    /// Why the file on disk is refused; only with the token.
+    /// Why the file on disk is refused; only with a token of the scope `admin`.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
     /// The last reload, where there was one: when, outcome, message; only with the token.
@@ -60,12 +60,13 @@ pub(super) async fn health(
     Extension(trail): Extension<Trail>,
     headers: HeaderMap,
 ) -> Json<Health> {
-    if !auth::is_allowed(&app, (&caller, &trail), &headers).await {
+    let Some(client) = auth::client_of(&app, (&caller, &trail), &headers).await else {
         return probe(State(app)).await;
-    }
+    };
     // A ledger that cannot be read is seen by the runs; health answers all the same.
-    let projects = project_bodies(&app).await.ok();
-    Json(body(&app, true, projects))
+    let projects = if client.has(ApiScope::Read) { project_bodies(&client).await.ok() } else { None };
+    // The file's problems and changes name any project.
+    Json(body(&app, client.require_whole_admin().is_ok(), projects))
 }
 
 /// How the daemon is, without anything that needs the token.

@@ -9,15 +9,16 @@ use axum::response::Response;
 use http_body_util::Full;
 
 use super::App;
+use super::client::Client;
 use super::error::{ApiError, ApiResult};
 use crate::app::AppResult;
 use crate::daemon::Handle;
-use crate::mcp::{Apps, HttpService, http_service};
+use crate::mcp::{Apps, http_service};
 
 /// Bytes of a message.
 const BODY: usize = 2 << 20;
 
-/// The use cases of the running generation.
+/// The use cases of the running generation, for one caller.
 struct Running(Handle);
 
 #[async_trait]
@@ -27,16 +28,13 @@ impl Apps for Running {
     }
 }
 
-/// The service behind the route.
-pub(super) fn service(handle: Handle) -> HttpService {
-    http_service(Arc::new(Running(handle)), BODY)
-}
-
 /// One message of a client, and its answer.
-pub(super) async fn mcp(State(app): State<App>, request: Request) -> ApiResult<Response> {
+pub(super) async fn mcp(State(app): State<App>, client: Client, request: Request) -> ApiResult<Response> {
     let (parts, body) = request.into_parts();
     let held = app.bodies.read(body, BODY, |_| ()).await.map_err(|unread| ApiError::unread(&unread, BODY))?;
     let request = axum::http::Request::from_parts(parts, Full::new(Bytes::copy_from_slice(&held)));
     drop(held);
-    Ok(app.mcp.handle(request).await.map(Body::new))
+    // A service for each request: it answers for what this caller may see, and keeps nothing between requests.
+    let service = http_service(Arc::new(Running(client.handle)), BODY);
+    Ok(service.handle(request).await.map(Body::new))
 }

@@ -2,9 +2,11 @@
 //! ledger or the stages, and takes no lock.
 
 mod audit;
+mod audit_log;
 mod auth;
 mod browser;
 mod budget;
+mod client;
 mod error;
 mod extract;
 mod health;
@@ -16,6 +18,7 @@ mod page;
 mod probe;
 mod projects;
 mod query;
+mod rate;
 mod routes;
 mod runs;
 mod serve;
@@ -24,14 +27,13 @@ mod throttle;
 mod verify;
 mod webhook;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::runtime;
 
 use crate::daemon::Handle;
-use crate::mcp::HttpService;
 use budget::Budget;
+use rate::Rates;
 use throttle::Throttle;
 
 pub use metrics::Metrics;
@@ -43,9 +45,9 @@ pub use webhook::fuzz as fuzz_webhook;
 /// What every handler has at hand.
 #[derive(Clone)]
 pub(crate) struct App {
+    /// The daemon as a whole. Handlers of authorized requests use the handle of their [`client::Client`].
     handle: Handle,
     metrics: Arc<Metrics>,
-    listen: SocketAddr,
     /// Where the daemon's own work is done.
     workers: runtime::Handle,
     /// Memory for the bodies of requests that are not authorized: webhooks, until their signature is
@@ -54,7 +56,8 @@ pub(crate) struct App {
     /// Memory for the bodies of authorized requests.
     bodies: Budget,
     throttle: Arc<Throttle>,
-    mcp: HttpService,
+    /// Requests of tokens that have a rate.
+    rates: Arc<Rates>,
 }
 
 /// Bytes of all bodies of unauthorized requests together; one address gets a quarter.
@@ -63,9 +66,8 @@ const UNSIGNED: usize = 64 << 20;
 const BODIES: usize = 128 << 20;
 
 impl App {
-    fn new(handle: Handle, metrics: Arc<Metrics>, listen: SocketAddr, workers: runtime::Handle) -> Self {
+    fn new(handle: Handle, metrics: Arc<Metrics>, workers: runtime::Handle) -> Self {
         let (unsigned, bodies) = (Budget::shared(UNSIGNED, UNSIGNED / 4), Budget::new(BODIES));
-        let mcp = mcp::service(handle.clone());
-        Self { handle, metrics, listen, workers, unsigned, bodies, throttle: Arc::default(), mcp }
+        Self { handle, metrics, workers, unsigned, bodies, throttle: Arc::default(), rates: Arc::default() }
     }
 }

@@ -6,7 +6,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{health, metrics, operations, page, projects, query, runs, sync, webhook};
+use super::{audit_log, health, metrics, operations, page, projects, query, runs, sync, webhook};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -16,7 +16,7 @@ use super::{health, metrics, operations, page, projects, query, runs, sync, webh
         projects::projects, projects::plan, super::verify::verify,
         operations::repositories, operations::changes, operations::content, operations::process,
         operations::embeddings, operations::upsert, operations::delete, query::query, operations::describe,
-        webhook::deliver,
+        audit_log::audit, webhook::deliver,
     ),
     security(("bearer" = [])),
     modifiers(&Bearer, &Errors),
@@ -29,7 +29,8 @@ impl Modify for Bearer {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
         let scheme = scheme.description(Some(
-            "`[api] token`; where none is set, the token in the file `….token` beside the ledger",
+            "`[api] token`, or one of `[api.tokens]` with the scope of the route; where no `[api] token` is set, the \
+             daemon's own in the file `….token` beside the ledger",
         ));
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme.build()));

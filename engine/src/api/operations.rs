@@ -3,19 +3,18 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
 
-use super::App;
 use super::audit::Subject;
+use super::client::Client;
 use super::error::{ApiError, ApiResult, ErrorBody};
 use super::extract::{Body, Params};
 use crate::app::{ChangesView, PlaceDescription, RepositoryView, Scope};
-use crate::model::GitSha;
+use crate::model::{ApiScope, GitSha};
 
 /// Texts in a call of `/embeddings`, records in one of `/upsert`, ids in one of `/delete`.
 const ITEMS: usize = 1000;
@@ -74,14 +73,14 @@ pub(super) struct RepositoriesBody {
 #[utoipa::path(get, path = "/repositories", tag = "operations", params(RepositoriesParams),
     responses((status = 200, body = RepositoriesBody), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(super) async fn repositories(
-    State(app): State<App>,
+    client: Client,
     Params(params): Params<RepositoriesParams>,
 ) -> ApiResult<Json<RepositoriesBody>> {
     let RepositoriesParams { org, keyword, project, stage } = params;
     if org.is_none() && keyword.is_some() {
         return Err(ApiError::bad_request("`keyword` goes with `org`"));
     }
-    let repositories = app.handle.app().repositories(&scope(project, stage), org, keyword).await?;
+    let repositories = client.handle.app().repositories(&scope(project, stage), org, keyword).await?;
     Ok(Json(RepositoriesBody { repositories }))
 }
 
@@ -105,12 +104,12 @@ pub(super) struct ChangesParams {
     responses((status = 200, body = Object), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 422, description = "the source knows no such commit", body = ErrorBody)))]
 pub(super) async fn changes(
-    State(app): State<App>,
+    client: Client,
     Params(params): Params<ChangesParams>,
 ) -> ApiResult<Json<ChangesView>> {
     let base = params.last_commit.as_deref().filter(|text| !text.is_empty());
     let base = base.map(|text| sha("last_commit", text)).transpose()?;
-    Ok(Json(app.handle.app().changes(&scope(params.project, params.stage), &params.repo, base).await?))
+    Ok(Json(client.handle.app().changes(&scope(params.project, params.stage), &params.repo, base).await?))
 }
 
 /// Which file.
@@ -149,12 +148,12 @@ pub(super) struct ContentBody {
     responses((status = 200, body = ContentBody), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 422, description = "too large, or no such commit", body = ErrorBody)))]
 pub(super) async fn content(
-    State(app): State<App>,
+    client: Client,
     Params(params): Params<ContentParams>,
 ) -> ApiResult<Json<ContentBody>> {
     let commit = params.commit.as_deref().map(|text| sha("commit", text)).transpose()?;
     let scope = scope(params.project, params.stage);
-    let found = app.handle.app().content(&scope, &params.repo, &params.path, commit).await?;
+    let found = client.handle.app().content(&scope, &params.repo, &params.path, commit).await?;
     let size = found.bytes.len();
     let (encoding, content) = match String::from_utf8(found.bytes.to_vec()) {
         Ok(text) => ("utf-8", text),
@@ -196,11 +195,12 @@ pub(super) struct ProcessBody {
     responses((status = 200, body = ProcessBody), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 422, description = "the chunker failed on it", body = ErrorBody)))]
 pub(super) async fn process(
-    State(app): State<App>,
+    client: Client,
     Body(request): Body<ProcessRequest>,
 ) -> ApiResult<Json<ProcessBody>> {
     let path = request.path.unwrap_or_else(|| "text.md".to_owned());
-    let chunks = app.handle.app().process(&scope(request.project, request.stage), path, request.text).await?;
+    let chunks =
+        client.handle.app().process(&scope(request.project, request.stage), path, request.text).await?;
     let own = |key: &str| {
         let named = ["chunk_index", "text", "start_line", "end_line", "language", "context", "kind", "name"];
         named.contains(&key) || key.starts_with("attr_")
@@ -239,10 +239,12 @@ pub(super) struct EmbeddingsBody {
     /// What made them.
     model: String,
     dimensions: usize,
-    /// Tokens that were charged.
-    tokens: u64,
-    /// Texts whose vector was in the cache.
-    cached: u64,
+    /// Tokens that were charged. Only with the scope `admin`: it tells which texts somebody embedded before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<u64>,
+    /// Texts whose vector was in the cache. Only with the scope `admin`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cached: Option<u64>,
 }
 
 /// Vectors of texts, through the cache.
@@ -251,17 +253,18 @@ pub(super) struct EmbeddingsBody {
         (status = 422, description = "a text is empty, too long or refused", body = ErrorBody),
         (status = 503, body = ErrorBody)))]
 pub(super) async fn embeddings(
-    State(app): State<App>,
+    client: Client,
     Body(request): Body<EmbeddingsRequest>,
 ) -> ApiResult<Json<EmbeddingsBody>> {
     check_count("texts", request.texts.len())?;
-    let made = app.handle.app().embed(&scope(request.project, request.stage), &request.texts).await?;
+    let made = client.handle.app().embed(&scope(request.project, request.stage), &request.texts).await?;
+    let is_admin = client.has(ApiScope::Admin);
     Ok(Json(EmbeddingsBody {
         dimensions: made.vectors.first().map_or(0, Vec::len),
         embeddings: made.vectors,
         model: made.model,
-        tokens: made.tokens,
-        cached: made.cached,
+        tokens: is_admin.then_some(made.tokens),
+        cached: is_admin.then_some(made.cached),
     }))
 }
 
@@ -299,14 +302,11 @@ pub(super) struct UpsertRequest {
         (status = 409, description = "a project owns the namespace", body = ErrorBody),
         (status = 422, description = "a record is not as the store takes it", body = ErrorBody),
         (status = 503, body = ErrorBody)))]
-pub(super) async fn upsert(
-    State(app): State<App>,
-    Body(request): Body<UpsertRequest>,
-) -> ApiResult<Json<Value>> {
+pub(super) async fn upsert(client: Client, Body(request): Body<UpsertRequest>) -> ApiResult<Json<Value>> {
     check_count("vectors", request.vectors.len())?;
     let records = request.vectors.into_iter().map(|record| (record.id, record.values, record.metadata));
     let scope = scope(request.project, request.stage);
-    let n = app.handle.app().upsert(&scope, &request.namespace, records.collect()).await?;
+    let n = client.handle.app().upsert(&scope, &request.namespace, records.collect()).await?;
     Ok(Json(json!({ "upserted_count": n })))
 }
 
@@ -328,13 +328,10 @@ pub(super) struct DeleteRequest {
 #[utoipa::path(delete, path = "/delete", tag = "operations", request_body = DeleteRequest,
     responses((status = 200, body = Object), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 409, description = "a project owns the namespace", body = ErrorBody), (status = 503, body = ErrorBody)))]
-pub(super) async fn delete(
-    State(app): State<App>,
-    Body(request): Body<DeleteRequest>,
-) -> ApiResult<Json<Value>> {
+pub(super) async fn delete(client: Client, Body(request): Body<DeleteRequest>) -> ApiResult<Json<Value>> {
     check_count("ids", request.ids.len())?;
     let scope = scope(request.project, request.stage);
-    app.handle.app().delete(&scope, &request.namespace, &request.ids).await?;
+    client.handle.app().delete(&scope, &request.namespace, &request.ids).await?;
     Ok(Json(json!({ "deleted_count": request.ids.len() })))
 }
 
@@ -364,10 +361,10 @@ pub(super) struct DescribeBody {
 #[utoipa::path(get, path = "/describe", tag = "operations", params(DescribeParams),
     responses((status = 200, body = DescribeBody), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(super) async fn describe(
-    State(app): State<App>,
+    client: Client,
     Params(params): Params<DescribeParams>,
 ) -> ApiResult<Json<DescribeBody>> {
-    let places = app.handle.app().describe(&scope(params.project, params.stage)).await?;
+    let places = client.handle.app().describe(&scope(params.project, params.stage)).await?;
     let mut namespaces = BTreeMap::new();
     for (name, n) in places.iter().flat_map(|place| &place.namespaces) {
         *namespaces.entry(name.clone()).or_default() += n;

@@ -17,7 +17,7 @@ use super::error::{ApiResult, ErrorBody};
 use super::projects::{ProjectBody, project_bodies};
 use super::serve::Caller;
 use crate::daemon::View;
-use crate::model::{MOST_COMMITS, ProjectState, RepositoryState, RepositoryStatus};
+use crate::model::{ApiScope, MOST_COMMITS, ProjectState, RepositoryState, RepositoryStatus};
 
 const STYLE: &str = "
 :root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
@@ -51,16 +51,24 @@ pub(super) async fn page(
     Extension(trail): Extension<Trail>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
-    if let Err(error) = auth::check_browser(&app, (&caller, &trail), &headers).await {
-        let mut refused = error.into_response();
-        if refused.status() == StatusCode::UNAUTHORIZED {
-            let ask = HeaderValue::from_static("Basic realm=\"RepoSync\", charset=\"UTF-8\"");
-            refused.headers_mut().insert(header::WWW_AUTHENTICATE, ask);
+    let client = match auth::check_browser(&app, (&caller, &trail), &headers).await {
+        Ok(client) => client,
+        Err(error) => {
+            let mut refused = error.into_response();
+            if refused.status() == StatusCode::UNAUTHORIZED {
+                let ask = HeaderValue::from_static("Basic realm=\"RepoSync\", charset=\"UTF-8\"");
+                refused.headers_mut().insert(header::WWW_AUTHENTICATE, ask);
+            }
+            return Ok(refused);
         }
-        return Ok(refused);
+    };
+    client.require(ApiScope::Read)?;
+    let mut view = View::clone(&app.handle.view());
+    if client.require_whole_admin().is_err() {
+        // The file's problems and changes name any project.
+        (view.refused, view.last_reload) = (None, None);
     }
-    let view = app.handle.view();
-    let projects = project_bodies(&app).await?;
+    let projects = project_bodies(&client).await?;
     let page = render(&view, &projects, Utc::now());
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

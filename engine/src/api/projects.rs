@@ -1,13 +1,12 @@
 //! `GET /projects` and `GET /plan`: how current every project is and why; what a run would do.
 
 use axum::Json;
-use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
-use super::App;
+use super::client::Client;
 use super::error::{ApiResult, ErrorBody};
 use super::extract::Params;
 use crate::daemon::ProjectView;
@@ -80,9 +79,9 @@ pub(super) struct ProjectsBody {
 /// How current every project is, and why.
 #[utoipa::path(get, path = "/projects", tag = "projects",
     responses((status = 200, body = ProjectsBody), (status = 401, body = ErrorBody)))]
-pub(super) async fn projects(State(app): State<App>) -> ApiResult<Json<ProjectsBody>> {
-    let waiting_for = json!(app.handle.waiting_for());
-    Ok(Json(ProjectsBody { projects: project_bodies(&app).await?, waiting_for }))
+pub(super) async fn projects(client: Client) -> ApiResult<Json<ProjectsBody>> {
+    let waiting_for = json!(client.handle.waiting_for());
+    Ok(Json(ProjectsBody { projects: project_bodies(&client).await?, waiting_for }))
 }
 
 /// Which project to plan.
@@ -101,16 +100,16 @@ pub(super) struct PlanParams {
 #[utoipa::path(get, path = "/plan", tag = "projects", params(PlanParams),
     responses((status = 200, body = Object), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(super) async fn plan(
-    State(app): State<App>,
+    client: Client,
     Params(params): Params<PlanParams>,
 ) -> ApiResult<Json<crate::daemon::Plan>> {
-    Ok(Json(app.handle.plan(params.project.as_deref(), params.exact).await?))
+    Ok(Json(client.handle.plan(params.project.as_deref(), params.exact).await?))
 }
 
 /// Every project as the ledger and the dispatcher know it.
-pub(super) async fn project_bodies(app: &App) -> StageResult<Vec<ProjectBody>> {
-    let view = app.handle.view();
-    let status = app.handle.status().await?;
+pub(super) async fn project_bodies(client: &Client) -> StageResult<Vec<ProjectBody>> {
+    let view = client.handle.view();
+    let status = client.handle.status().await?;
     let none = ProjectView::default();
     let body = |status_of: ProjectStatus| {
         let state = view.projects.get(&status_of.project).unwrap_or(&none);

@@ -1,13 +1,12 @@
 //! `POST /query`.
 
 use axum::Json;
-use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::App;
 use super::audit::Subject;
+use super::client::Client;
 use super::error::{ApiError, ApiResult, ErrorBody};
 use super::extract::Body;
 use crate::app::Scope;
@@ -130,10 +129,7 @@ pub(super) enum QueryBody {
 #[utoipa::path(post, path = "/query", tag = "operations", request_body = QueryRequest,
     responses((status = 200, body = QueryBody), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 422, description = "a filter is not understood", body = ErrorBody), (status = 503, body = ErrorBody)))]
-pub(super) async fn query(
-    State(app): State<App>,
-    Body(body): Body<QueryRequest>,
-) -> ApiResult<Json<QueryBody>> {
+pub(super) async fn query(client: Client, Body(body): Body<QueryRequest>) -> ApiResult<Json<QueryBody>> {
     let requests = body.requests()?;
     let names = &body.projects;
     if !names.is_empty() && body.project.is_some() {
@@ -142,7 +138,7 @@ pub(super) async fn query(
     let scope = Scope { project: body.project.clone(), stage: body.stage.clone() };
     let mut answers = Vec::with_capacity(requests.len());
     for request in &requests {
-        answers.push(app.handle.app().query(&scope, names, request).await?);
+        answers.push(client.handle.app().query(&scope, names, request).await?);
     }
     let one = if body.queries.is_empty() { answers.pop() } else { None };
     Ok(Json(match one {

@@ -11,11 +11,13 @@ use axum::response::Response;
 use axum::routing::{any, delete, get, post};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::client::Client;
 use super::error::{ApiError, ApiResult};
 use super::{
-    App, audit, auth, browser, health, mcp, metrics, openapi, operations, page, projects, query, runs, sync,
-    webhook,
+    App, audit, audit_log, auth, browser, client, health, mcp, metrics, openapi, operations, page, projects,
+    query, runs, sync, webhook,
 };
+use crate::model::ApiScope;
 
 /// Time for reading and answering a request.
 pub(super) const TIME: Duration = Duration::from_secs(30);
@@ -25,28 +27,45 @@ const WORK_TIME: Duration = Duration::from_secs(600);
 /// All routes.
 pub(super) fn routes(app: App) -> Router {
     let quick = Router::new()
-        .route("/metrics", get(metrics::metrics))
         .route("/openapi.json", get(openapi::openapi))
-        .route("/sync", post(sync::sync))
-        .route("/reload", post(sync::reload))
-        .route("/runs", get(runs::runs))
-        .route("/runs/{id}", get(runs::run))
-        .route("/runs/{id}/events", get(runs::events))
-        .route("/projects", get(projects::projects))
+        .merge(scoped(
+            ApiScope::Read,
+            Router::new()
+                .route("/metrics", get(metrics::metrics))
+                .route("/runs", get(runs::runs))
+                .route("/runs/{id}", get(runs::run))
+                .route("/runs/{id}/events", get(runs::events))
+                .route("/projects", get(projects::projects)),
+        ))
+        .merge(scoped(ApiScope::Sync, Router::new().route("/sync", post(sync::sync))))
+        .merge(scoped(
+            ApiScope::Admin,
+            Router::new().route("/reload", post(sync::reload)).route("/audit", get(audit_log::audit)),
+        ))
         .layer(from_fn(|request, next| within(TIME, request, next)));
     let slow = Router::new()
-        .route("/plan", get(projects::plan))
-        .route("/verify", get(super::verify::verify))
-        .route("/repositories", get(operations::repositories))
-        .route("/changes", get(operations::changes))
-        .route("/content", get(operations::content))
-        .route("/process", post(operations::process))
-        .route("/embeddings", post(operations::embeddings))
-        .route("/upsert", post(operations::upsert))
-        .route("/delete", delete(operations::delete))
-        .route("/query", post(query::query))
-        .route("/describe", get(operations::describe))
-        .route("/mcp", any(mcp::mcp))
+        .merge(scoped(
+            ApiScope::Query,
+            Router::new().route("/query", post(query::query)).route("/mcp", any(mcp::mcp)),
+        ))
+        .merge(scoped(
+            ApiScope::Read,
+            Router::new()
+                .route("/verify", get(super::verify::verify))
+                .route("/describe", get(operations::describe)),
+        ))
+        .merge(scoped(ApiScope::Sync, Router::new().route("/plan", get(projects::plan))))
+        .merge(scoped(
+            ApiScope::Write,
+            Router::new()
+                .route("/repositories", get(operations::repositories))
+                .route("/changes", get(operations::changes))
+                .route("/content", get(operations::content))
+                .route("/process", post(operations::process))
+                .route("/embeddings", post(operations::embeddings))
+                .route("/upsert", post(operations::upsert))
+                .route("/delete", delete(operations::delete)),
+        ))
         .layer(from_fn_with_state(app.clone(), by_workers));
     let guarded = quick.merge(slow).layer(from_fn_with_state(app.clone(), auth::require));
     let open = Router::new()
@@ -61,9 +80,14 @@ pub(super) fn routes(app: App) -> Router {
             let message = "the route does not take this method";
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
         })
-        .layer(from_fn(audit::record))
+        .layer(from_fn_with_state(app.clone(), audit::record))
         .layer(from_fn(browser::guard))
         .with_state(app)
+}
+
+/// Routes whose tokens need a scope.
+fn scoped(scope: ApiScope, routes: Router<App>) -> Router<App> {
+    routes.layer(from_fn(move |client: Client, request, next| client::require(scope, client, request, next)))
 }
 
 /// Ends a request that takes too long.

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use futures::stream::{self, Stream, StreamExt};
@@ -12,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
-use super::App;
+use super::client::Client;
 use super::error::{ApiError, ApiResult, ErrorBody};
 use super::extract::{Id, Params};
 use crate::daemon::{Feed, FeedItem, RunQuery, RunView};
@@ -43,16 +42,13 @@ pub(super) struct RunsBody {
 /// A page of runs, newest first, those under way and to come included.
 #[utoipa::path(get, path = "/runs", tag = "runs", params(RunsParams),
     responses((status = 200, body = RunsBody), (status = 400, body = ErrorBody)))]
-pub(super) async fn runs(
-    State(app): State<App>,
-    Params(params): Params<RunsParams>,
-) -> ApiResult<Json<RunsBody>> {
+pub(super) async fn runs(client: Client, Params(params): Params<RunsParams>) -> ApiResult<Json<RunsBody>> {
     let limit = params.limit.unwrap_or(50);
     if !(1..=1000).contains(&limit) {
         return Err(ApiError::bad_request("`limit` is 1 to 1000"));
     }
     let query = RunQuery { limit, before: params.before, project: params.project };
-    let page = app.handle.runs(query).await?;
+    let page = client.handle.runs(query).await?;
     let page = page.ok_or_else(|| ApiError::bad_request("`before` is the id of no run"))?;
     Ok(Json(RunsBody { runs: page.runs, next: page.next }))
 }
@@ -60,12 +56,12 @@ pub(super) async fn runs(
 /// One run with its report.
 #[utoipa::path(get, path = "/runs/{id}", tag = "runs", params(("id" = String, Path, description = "the run's id")),
     responses((status = 200, body = Object), (status = 404, body = ErrorBody)))]
-pub(super) async fn run(State(app): State<App>, Id(id): Id) -> ApiResult<Json<RunView>> {
-    find(&app, &id).await.map(Json)
+pub(super) async fn run(client: Client, Id(id): Id) -> ApiResult<Json<RunView>> {
+    find(&client, &id).await.map(Json)
 }
 
-async fn find(app: &App, id: &str) -> ApiResult<RunView> {
-    let run = app.handle.run(id).await?;
+async fn find(client: &Client, id: &str) -> ApiResult<RunView> {
+    let run = client.handle.run(id).await?;
     run.ok_or_else(|| ApiError::not_found("there is no such run"))
 }
 
@@ -75,14 +71,14 @@ async fn find(app: &App, id: &str) -> ApiResult<RunView> {
     params(("id" = String, Path, description = "the run's id")),
     responses((status = 200, content_type = "text/event-stream", body = String), (status = 404, body = ErrorBody)))]
 pub(super) async fn events(
-    State(app): State<App>,
+    client: Client,
     Id(id): Id,
 ) -> ApiResult<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
-    find(&app, &id).await?;
-    let feeds = app.handle.events(&id).await?;
+    find(&client, &id).await?;
+    let feeds = client.handle.events(&id).await?;
     let happened = stream::select_all(feeds.into_iter().map(|feed| told(feed).boxed()));
     let end = stream::once(async move {
-        let run = find(&app, &id).await.ok();
+        let run = find(&client, &id).await.ok();
         Event::default().event("end").data(json!(run).to_string())
     });
     let stopped = happened.chain(end).map(Ok);

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::App;
 use super::audit::Subject;
+use super::client::Client;
 use super::error::{ApiError, ApiResult, ErrorBody};
 use super::extract::OptionalBody;
+use crate::model::ApiScope;
 
 /// What to sync.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -22,9 +22,9 @@ pub(super) struct SyncRequest {
     project: Option<String>,
     /// Believe neither ledger nor stored answers.
     full: bool,
-    /// Let the deletion guard pass everything.
+    /// Let the deletion guard pass everything. Needs the scope `admin`.
     allow_deletes: bool,
-    /// Let the spending guard pass everything.
+    /// Let the spending guard pass everything. Needs the scope `admin`.
     allow_cost: bool,
 }
 
@@ -50,11 +50,14 @@ pub(super) struct SyncAccepted {
     responses((status = 202, body = SyncAccepted), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 409, description = "the project is disabled", body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(super) async fn sync(
-    State(app): State<App>,
+    client: Client,
     OptionalBody(request): OptionalBody<SyncRequest>,
 ) -> ApiResult<(StatusCode, Json<SyncAccepted>)> {
     let SyncRequest { project, full, allow_deletes, allow_cost } = request;
-    let accepted = app.handle.sync(project, full, allow_deletes, allow_cost).await?;
+    if allow_deletes || allow_cost {
+        client.require(ApiScope::Admin)?;
+    }
+    let accepted = client.handle.sync(project, full, allow_deletes, allow_cost).await?;
     let body = SyncAccepted { run_id: accepted.run.clone(), run: accepted.run, runs: accepted.runs };
     Ok((StatusCode::ACCEPTED, Json(body)))
 }
@@ -78,8 +81,9 @@ pub(super) struct ReloadBody {
     responses((status = 200, description = "applied or unchanged", body = ReloadBody),
         (status = 422, description = "refused; the running configuration stays", body = ReloadBody),
         (status = 503, body = ErrorBody)))]
-pub(super) async fn reload(State(app): State<App>) -> ApiResult<(StatusCode, Json<ReloadBody>)> {
-    let outcome = app.handle.reload().await.ok_or_else(ApiError::stopping)?;
+pub(super) async fn reload(client: Client) -> ApiResult<(StatusCode, Json<ReloadBody>)> {
+    client.require_whole_admin()?;
+    let outcome = client.handle.reload().await.ok_or_else(ApiError::stopping)?;
     let status = if outcome.outcome == "refused" { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let problems = serde_json::json!(outcome.problems);
     let body =

@@ -1,11 +1,10 @@
 //! `GET /verify`: ledger and stores compared.
 
 use axum::Json;
-use axum::extract::State;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::App;
+use super::client::Client;
 use super::error::{ApiResult, ErrorBody};
 use super::extract::Params;
 use crate::model::VerifyReport;
@@ -23,8 +22,8 @@ pub(super) struct VerifyParams {
 #[utoipa::path(get, path = "/verify", tag = "projects", params(VerifyParams),
     responses((status = 200, body = Object), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub(super) async fn verify(
-    State(app): State<App>,
+    client: Client,
     Params(params): Params<VerifyParams>,
 ) -> ApiResult<Json<VerifyReport>> {
-    Ok(Json(app.handle.verify(params.project.as_deref()).await?))
+    Ok(Json(client.handle.verify(params.project.as_deref()).await?))
 }

@@ -104,7 +104,7 @@ pub(super) async fn deliver(
         return Ok(answer(StatusCode::OK, "ignored", projects));
     }
     trail.accepted("webhook");
-    trail.about(&projects.join(", "));
+    trail.about(&projects);
     app.metrics.webhook("accepted");
     Ok(answer(StatusCode::ACCEPTED, "accepted", projects))
 }

@@ -18,8 +18,8 @@ pub enum AppError {
     Absent(String),
     /// Several candidates; the message lists them.
     Ambiguous(String),
-    /// The namespace belongs to the named project.
-    Owned(String),
+    /// The namespace belongs to this project; `None`: to one that the caller may not see.
+    Owned(Option<String>),
     /// A value of the request is invalid; the message says which and what is allowed.
     Invalid(String),
     /// A stage, the state or a file returned an error.

@@ -1,6 +1,7 @@
 //! Explains why a file is in the index or not.
 
 use super::{App, AppResult};
+use crate::config;
 use crate::factory;
 use crate::model::{Explanation, ProjectExplanation};
 
@@ -10,7 +11,8 @@ impl App {
     pub async fn explain(&self, names: &[String], path: String) -> AppResult<Explanation> {
         self.check_names(names)?;
         let mut projects = Vec::new();
-        for project in factory::chosen(&self.config, names) {
+        let visible = |project: &&config::Project| self.access.has_project(&project.name);
+        for project in factory::chosen(&self.config, names).filter(visible) {
             let (mut sought, mut known) =
                 (path.as_str(), self.state.explain_file(&project.name, None, &path).await?);
             // `REPOSITORY:PATH`, unless the colon is part of the path.
@@ -21,6 +23,7 @@ impl App {
                 (sought, known) =
                     (rest, self.state.explain_file(&project.name, Some(repository), rest).await?);
             }
+            known.retain(|file| self.access.has_repository(&file.repository));
             let mut explained = ProjectExplanation {
                 project: project.name.clone(),
                 files: known,

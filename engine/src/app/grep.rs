@@ -10,6 +10,7 @@ use regex::{Regex, RegexBuilder};
 use tokio_util::sync::CancellationToken;
 
 use super::{App, AppError, AppResult};
+use crate::model::Access;
 use crate::search::{FileText, Selection};
 use crate::store::{FileTexts, SearchScope};
 
@@ -80,6 +81,8 @@ impl App {
     pub async fn grep(&self, names: &[String], request: &GrepRequest) -> AppResult<GrepAnswer> {
         self.check_names(names)?;
         let pattern = compile(request)?;
+        let mut selection = request.selection.clone();
+        selection.access = Access::clone(&self.access);
         let until = Instant::now() + request.time;
         let cancel = CancellationToken::new();
         // The reading thread ends when this call is given up.
@@ -113,7 +116,7 @@ impl App {
                 sink.visit(&pattern, &file, until)
             });
             let scope = SearchScope { namespace: place.namespace.clone(), project: project.clone() };
-            if !place.store.texts(&[scope], &request.selection, visit).await? {
+            if !place.store.texts(&[scope], &selection, visit).await? {
                 answer.notes.push(format!(
                     "project `{project}` is not searched: its store `{}` holds no texts that can be scanned",
                     place.store.stage()

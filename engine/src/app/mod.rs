@@ -5,6 +5,7 @@
 //! it uses; the daemon has one for each generation of the file, with all stages built.
 
 mod apply;
+mod audit;
 mod chunks;
 mod contents;
 mod error;
@@ -20,6 +21,7 @@ mod scope;
 mod status;
 mod vectors;
 mod verify;
+mod visible;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 pub use crate::embed::count_tokens;
 use crate::factory::{self, RunFlags, StageFactory};
-use crate::model::{ErrorKind, EventSink, StageError, StageResult};
+use crate::model::{Access, ErrorKind, EventSink, StageError, StageResult};
 use crate::state::{Lease, State};
 use crate::sync::{Candidate, Project, ProjectStore};
 
@@ -45,6 +47,7 @@ pub use repositories::RepositoryView;
 pub use scope::Scope;
 pub use status::{status, work_trees};
 pub use vectors::{ForeignRecord, PlaceDescription, Vectors};
+pub(crate) use visible::{Narrow, sees_event};
 
 /// The enabled projects, each with its stages or with why they cannot be built.
 pub type BuiltProjects = BTreeMap<String, StageResult<Arc<Project>>>;
@@ -57,6 +60,8 @@ pub struct App {
     state: Arc<dyn State>,
     /// `None`: stages are built when they are used.
     built: Option<Arc<BuiltProjects>>,
+    /// The projects and repositories that the caller may see.
+    access: Arc<Access>,
     events: EventSink,
     cancel: CancellationToken,
 }
@@ -91,7 +96,7 @@ impl App {
         cancel: CancellationToken,
     ) -> Self {
         let factory = Arc::new(StageFactory::new(cancel.clone(), events.clone()));
-        Self { config: Arc::new(config), factory, state, built: None, events, cancel }
+        Self { config: Arc::new(config), factory, state, built: None, access: Arc::default(), events, cancel }
     }
 
     /// For a process whose stages are built.
@@ -102,7 +107,15 @@ impl App {
         state: Arc<dyn State>,
         cancel: CancellationToken,
     ) -> Self {
-        Self { config, factory, state, built: Some(built), events: EventSink::none(), cancel }
+        let (access, events) = (Arc::default(), EventSink::none());
+        Self { config, factory, state, built: Some(built), access, events, cancel }
+    }
+
+    /// The same for a caller that may see only a part. Projects and repositories outside of it are treated as ones
+    /// that do not exist.
+    #[must_use]
+    pub fn seen_by(self, access: Arc<Access>) -> Self {
+        Self { access, ..self }
     }
 
     /// The same, with other events and another end.
@@ -118,7 +131,7 @@ impl App {
 
     /// Checks that these projects are in the file, and enabled where the stages of enabled ones alone are built.
     fn check_names(&self, names: &[String]) -> AppResult<()> {
-        check_declared(&self.config, names)?;
+        check_declared(&self.config, names, &self.access)?;
         let disabled =
             names.iter().find(|name| self.built.as_ref().is_some_and(|built| !built.contains_key(*name)));
         disabled.map_or(Ok(()), |name| Err(AppError::Disabled(name.clone())))
@@ -127,7 +140,7 @@ impl App {
     /// The projects of these names (all enabled ones if empty), with their stages.
     async fn candidates(&self, names: &[String]) -> StageResult<Vec<Candidate>> {
         if let Some(built) = &self.built {
-            let chosen = built.iter().filter(|(name, _)| names.is_empty() || names.contains(name));
+            let chosen = built.iter().filter(|(name, _)| self.is_chosen(names, name));
             let candidate = |(name, project): (&String, &StageResult<Arc<Project>>)| Candidate {
                 name: name.clone(),
                 project: project.clone(),
@@ -141,12 +154,17 @@ impl App {
     /// The projects of these names (all enabled ones if empty), with their stores.
     fn stores(&self, names: &[String]) -> Vec<(String, StageResult<ProjectStore>)> {
         let Some(built) = &self.built else { return self.factory.stores(&self.config, names) };
-        let chosen = built.iter().filter(|(name, _)| names.is_empty() || names.contains(name));
+        let chosen = built.iter().filter(|(name, _)| self.is_chosen(names, name));
         let store = |(name, project): (&String, &StageResult<Arc<Project>>)| {
             let store = project.as_ref().map(|project| ProjectStore::from(&**project));
             (name.clone(), store.map_err(Clone::clone))
         };
         chosen.map(store).collect()
+    }
+
+    /// True for a project of these names (all if empty) that may be seen.
+    fn is_chosen(&self, names: &[String], name: &String) -> bool {
+        self.access.has_project(name) && (names.is_empty() || names.contains(name))
     }
 
     /// What a run over the file shares.
@@ -173,8 +191,10 @@ impl App {
     }
 }
 
-/// Checks that these projects are in the file.
-fn check_declared(config: &Config, names: &[String]) -> AppResult<()> {
-    let Some(name) = names.iter().find(|name| config.project(name).is_none()) else { return Ok(()) };
-    Err(AppError::NoProject { name: name.clone(), known: config.project_names() })
+/// Checks that these projects are in the file, and may be seen.
+fn check_declared(config: &Config, names: &[String], access: &Access) -> AppResult<()> {
+    let exists = |name: &&String| access.has_project(name) && config.project(name).is_some();
+    let Some(name) = names.iter().find(|name| !exists(name)) else { return Ok(()) };
+    let known = config.project_names().into_iter().filter(|name| access.has_project(name)).collect();
+    Err(AppError::NoProject { name: name.clone(), known })
 }

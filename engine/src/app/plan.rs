@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{App, AppResult};
+use super::{App, AppResult, Narrow as _};
 use crate::factory::RunFlags;
 use crate::plan::Plan;
 use crate::sync::{self, PlanWriter};
@@ -27,6 +27,8 @@ impl App {
         self.check_names(&projects)?;
         let out = out.as_deref().map(PlanWriter::create).transpose()?;
         let candidates = self.candidates(&projects).await?;
-        Ok(sync::plan(self.engine(), candidates, self.options(flags), exact, out).await?)
+        let mut plan = sync::plan(self.engine(), candidates, self.options(flags), exact, out).await?;
+        plan.narrow(&self.access);
+        Ok(plan)
     }
 }

@@ -9,7 +9,7 @@ use super::scope::Role;
 use super::{App, AppResult, BuiltProjects, Scope, check_declared};
 use crate::config::Config;
 use crate::factory::{StageFactory, open_for_reading};
-use crate::model::{EventSink, Freshness, StageResult};
+use crate::model::{Access, EventSink, Freshness, StageResult};
 use crate::search::{Answer, Request, search};
 use crate::sync::ProjectSearch;
 
@@ -42,7 +42,7 @@ pub async fn query(config: &Config, names: &[String], requests: &[Request]) -> A
 
 /// These projects (all enabled ones if empty), as a search needs them.
 pub fn searches(factory: &StageFactory, config: &Config, names: &[String]) -> AppResult<Vec<ProjectSearch>> {
-    check_declared(config, names)?;
+    check_declared(config, names, &Access::default())?;
     Ok(factory.searches(config, names)?)
 }
 
@@ -52,13 +52,13 @@ impl App {
     pub async fn search(&self, names: &[String], request: &Request) -> AppResult<Answer> {
         self.check_names(names)?;
         let (projects, notes) = if let Some(built) = &self.built {
-            built_searches(built, names)?
+            built_searches(built, |name| self.is_chosen(names, name), names.is_empty())?
         } else {
             let names = names.to_vec();
             let work = move |factory: &StageFactory, config: &Config| factory.searches(config, &names);
             (self.off_executor(work).await??, Vec::new())
         };
-        let mut answer = search(&projects, request).await?;
+        let mut answer = search(&projects, &self.narrowed(request)).await?;
         answer.notes.extend(notes);
         Ok(self.with_freshness(answer).await)
     }
@@ -73,16 +73,28 @@ impl App {
             let scope = Scope { project: Some(name.clone()), stage: scope.stage.clone() };
             projects.push(ProjectSearch::from(&*self.pick(&scope, Role::Whole)?));
         }
-        Ok(self.with_freshness(search(&projects, request).await?).await)
+        Ok(self.with_freshness(search(&projects, &self.narrowed(request)).await?).await)
+    }
+
+    /// The request, limited to the repositories that may be seen.
+    fn narrowed(&self, request: &Request) -> Request {
+        let mut request = request.clone();
+        request.selection.access = Access::clone(&self.access);
+        request
     }
 }
 
-fn built_searches(built: &BuiltProjects, names: &[String]) -> StageResult<(Vec<ProjectSearch>, Vec<String>)> {
+/// The chosen projects. `all`: one whose stages cannot be built is named in a note instead of an error.
+fn built_searches(
+    built: &BuiltProjects,
+    chosen: impl Fn(&String) -> bool,
+    all: bool,
+) -> StageResult<(Vec<ProjectSearch>, Vec<String>)> {
     let (mut projects, mut notes) = (Vec::new(), Vec::new());
-    for (name, project) in built.iter().filter(|(name, _)| names.is_empty() || names.contains(name)) {
+    for (name, project) in built.iter().filter(|(name, _)| chosen(name)) {
         match project {
             Ok(project) => projects.push(ProjectSearch::from(&**project)),
-            Err(error) if names.is_empty() => {
+            Err(error) if all => {
                 notes.push(format!("project `{name}` is not searched: {}", error.one_line()));
             }
             Err(error) => return Err(error.clone()),

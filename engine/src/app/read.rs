@@ -36,7 +36,8 @@ impl App {
     pub async fn read(&self, names: &[String], repository: &str, path: &str) -> AppResult<IndexedFile> {
         self.check_names(names)?;
         let known = self.repository_names(names).await?;
-        let repositories = matching(&known, repository);
+        let mut repositories = matching(&known, repository);
+        repositories.retain(|name| self.access.has_repository(name));
         let mut failed: Option<StageError> = None;
         for (project, place) in self.stores(names) {
             let place = match place {
@@ -72,12 +73,15 @@ impl App {
         for project in self.declared(names) {
             known.extend(self.state.repositories(&project).await?.into_iter().map(|row| row.name));
         }
+        known.retain(|name| self.access.has_repository(name));
         Ok(known)
     }
 
     /// The projects of these names, or all of the file.
     fn declared(&self, names: &[String]) -> Vec<String> {
-        if names.is_empty() { self.config.project_names() } else { names.to_vec() }
+        let mut names = if names.is_empty() { self.config.project_names() } else { names.to_vec() };
+        names.retain(|name| self.access.has_project(name));
+        names
     }
 
     /// Why a file cannot be read, and what to do.

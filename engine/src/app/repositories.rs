@@ -31,17 +31,21 @@ impl App {
     ) -> AppResult<Vec<RepositoryView>> {
         let role = if owner.is_some() { Role::Source } else { Role::Whole };
         let project = self.pick(scope, role)?;
+        if let Some(owner) = owner.as_deref().filter(|_| !self.access.is_whole()) {
+            self.check_owner(scope, owner)?;
+        }
         let selection = match owner {
             Some(owner) => Selection::Owner { owner, keyword },
             None => project.selection.clone(),
         };
         let listed = self.list(&project, &selection).await?;
+        let listed = listed.into_iter().filter(|entry| self.access.has_repository(&entry.repo.name));
         let view = |entry: RepoEntry| RepositoryView {
             name: entry.repo.name,
             default_branch: entry.default_branch,
             pushed_at: entry.pushed_at,
         };
-        Ok(listed.into_iter().map(view).collect())
+        Ok(listed.map(view).collect())
     }
 
     /// Finds a repository through the first project that selects it, and the head of its branch.
@@ -51,13 +55,26 @@ impl App {
         name: &str,
     ) -> AppResult<(Arc<Project>, RepoEntry, GitSha)> {
         for project in self.serving(scope, Role::Source)? {
-            if let Some(entry) = self.selected(&project, name).await? {
+            let entry = self.selected(&project, name).await?;
+            if let Some(entry) = entry.filter(|entry| self.access.has_repository(&entry.repo.name)) {
                 let head = head(&project, &entry).await?;
                 let head = head.ok_or_else(|| AppError::Absent(format!("`{name}` has no commits")))?;
                 return Ok((project, entry, head));
             }
         }
         Err(AppError::Absent(format!("no project selects a repository `{name}`")))
+    }
+
+    /// Checks that a project that may be seen selects from this owner: the source could list those of others, too.
+    fn check_owner(&self, scope: &Scope, owner: &str) -> AppResult<()> {
+        let selects = |project: &Arc<Project>| match &project.selection {
+            Selection::Owner { owner: own, .. } => own.eq_ignore_ascii_case(owner),
+            Selection::Named(_) => false,
+        };
+        if self.serving(scope, Role::Source)?.iter().any(selects) {
+            return Ok(());
+        }
+        Err(AppError::Absent(format!("no project selects the repositories of `{owner}`")))
     }
 
     async fn list(&self, project: &Project, selection: &Selection) -> StageResult<Vec<RepoEntry>> {

@@ -75,6 +75,7 @@ impl App {
     fn enabled(&self, name: Option<&str>) -> StageResult<Vec<Arc<Project>>> {
         let built = self.built.iter().flat_map(|built| built.iter());
         built
+            .filter(|(own, _)| self.access.has_project(own))
             .filter(|(own, project)| name.map_or(project.is_ok(), |name| name == *own))
             .map(|(_, project)| project.clone())
             .collect()

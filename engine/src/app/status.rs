@@ -3,8 +3,8 @@
 use chrono::Utc;
 use tokio_util::sync::CancellationToken;
 
-use super::App;
 use super::freshness::freshness;
+use super::{App, Narrow as _};
 use crate::config::Config;
 use crate::factory::StageFactory;
 use crate::model::{DeclaredProject, EventSink, Freshness, ProjectStatus, StageResult, StatusView};
@@ -33,13 +33,15 @@ pub async fn work_trees(config: &Config, state: &dyn State, status: &StatusView)
 impl App {
     /// How far each project of the file is behind its repositories.
     pub async fn status(&self) -> StageResult<StatusView> {
-        status(&*self.state, &self.config.declared()).await
+        let mut view = status(&*self.state, &self.config.declared()).await?;
+        view.narrow(&self.access);
+        Ok(view)
     }
 
     /// True if nothing is recorded as indexed of these projects (all of the file if empty).
     pub async fn nothing_indexed(&self, names: &[String]) -> StageResult<bool> {
         let declared = |name: &String| self.config.project(name).is_some();
-        let counts = |name: &String| if names.is_empty() { declared(name) } else { names.contains(name) };
+        let counts = |name: &String| self.is_chosen(names, name) && (!names.is_empty() || declared(name));
         let recorded = self.state.projects().await?;
         Ok(recorded.iter().all(|project| project.vectors == 0 || !counts(&project.name)))
     }

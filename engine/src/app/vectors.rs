@@ -89,13 +89,20 @@ impl App {
         let mut places = Vec::new();
         for (stage, project) in stores {
             let description = project.store.describe().await?;
-            let own = self.config.projects.iter().filter(|project| project.store == stage);
+            let own = self.config.projects.iter();
+            let own = own.filter(|project| project.store == stage && self.access.has_project(&project.name));
+            let projects: BTreeMap<String, String> =
+                own.map(|project| (project.name.clone(), project.namespace.clone())).collect();
+            let mut namespaces = description.namespaces;
+            if !self.access.is_whole() {
+                namespaces.retain(|name, _| projects.values().any(|own| own == name));
+            }
             places.push(PlaceDescription {
                 kind: description.kind,
                 dimension: description.dimension,
-                total: description.namespaces.values().sum(),
-                namespaces: description.namespaces,
-                projects: own.map(|project| (project.name.clone(), project.namespace.clone())).collect(),
+                total: namespaces.values().sum(),
+                namespaces,
+                projects,
                 stage,
             });
         }
@@ -119,11 +126,16 @@ impl App {
                 _ => other.namespace == place.namespace,
             };
             if owns {
-                return Err(AppError::Owned(other.name.clone()));
+                return Err(self.owned(&other.name));
             }
         }
         let owners = self.state.owners_of_place(&place).await?;
-        owners.into_iter().next().map_or(Ok(()), |owner| Err(AppError::Owned(owner)))
+        owners.into_iter().next().map_or(Ok(()), |owner| Err(self.owned(&owner)))
+    }
+
+    /// The refusal of a namespace that belongs to a project, which is named if it may be seen.
+    fn owned(&self, project: &str) -> AppError {
+        AppError::Owned(self.access.has_project(project).then(|| project.to_owned()))
     }
 }
 

@@ -64,8 +64,13 @@ pub(super) async fn run(context: &Context, args: ApplyArgs) -> CommandResult {
         let shown = context.progress.show(context.display(args.json));
         let (app, lease) = App::for_run(config.clone(), wait, shown.sink(), interrupt.token()).await?;
         let request = ApplyRequest { projects: options.projects.projects.clone(), flags, saved, locked };
-        let report = app.apply(lease.fence(), request).await?;
+        let result = app.apply(lease.fence(), request).await;
         drop(lease);
+        let outcome = result.as_ref().ok().map(|report| report.outcome);
+        if let Err(error) = app.record_audit(&user(), "apply", &projects, outcome).await {
+            tracing::warn!(error = %error.one_line(), "the audit entry was not kept");
+        }
+        let report = result?;
         let quality = app.search_quality(&report).await;
         Ok((report, quality))
     };
@@ -83,6 +88,12 @@ pub(super) async fn run(context: &Context, args: ApplyArgs) -> CommandResult {
         context.out.message(&format!("{label} {}\n", escape(&message)));
     }
     Ok(Exit::of_run(report.outcome))
+}
+
+/// The user, as the environment names it.
+fn user() -> String {
+    let names = ["USER", "LOGNAME", "USERNAME"].map(|name| std::env::var(name).ok());
+    names.into_iter().flatten().find(|name| !name.is_empty()).unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// The report as JSON.

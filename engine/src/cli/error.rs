@@ -115,7 +115,8 @@ impl From<AppError> for CommandError {
                 format!("there is no project `{name}` in the file; it has {}", known.join(", "))
             }
             AppError::Disabled(name) => format!("project `{name}` is disabled"),
-            AppError::Owned(project) => format!("project `{project}` owns this namespace"),
+            AppError::Owned(Some(project)) => format!("project `{project}` owns this namespace"),
+            AppError::Owned(None) => "the namespace is in use".to_owned(),
             AppError::Absent(message) | AppError::Ambiguous(message) | AppError::Invalid(message) => message,
         };
         anyhow::Error::msg(message).into()

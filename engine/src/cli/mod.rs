@@ -3,6 +3,7 @@
 
 mod allocator;
 mod apply;
+mod audit;
 mod complete;
 mod completions;
 mod context;
@@ -94,6 +95,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Show past runs
     History(history::HistoryArgs),
+    /// Show who asked for what: runs, reloads, writes, refused tokens
+    Audit(audit::AuditArgs),
     /// Search what is indexed
     Query(query::QueryArgs),
     /// Let agents search and read what is indexed: the Model Context Protocol on standard input and output
@@ -167,6 +170,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Comma
         Command::Health(args) => health::run(context, &args).await,
         Command::Status(args) => status::run(context, &args).await,
         Command::History(args) => history::run(context, &args).await,
+        Command::Audit(args) => audit::run(context, args).await,
         Command::Query(args) => query::run(context, args).await,
         Command::Mcp(args) => mcp::run(context, &args).await,
         Command::Eval(args) => eval::run(context, args).await,

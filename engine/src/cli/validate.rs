@@ -65,6 +65,8 @@ enum Format {
 #[derive(Default)]
 struct Checked {
     findings: Vec<Finding>,
+    /// What is most likely a mistake, and no error.
+    warnings: Vec<Finding>,
     services: Vec<Probe>,
 }
 
@@ -88,7 +90,12 @@ pub(super) async fn run(context: &Context, args: ValidateArgs) -> CommandResult 
     if !faults.is_empty() && args.format == Format::Text {
         return Err(CommandError::rendered(Exit::Invalid, rendered(faults, &context.out.error_style)));
     }
-    let mut checked = Checked { findings: faults.iter().flat_map(findings).collect(), ..Checked::default() };
+    let warnings = config::unmatched_globs(&config);
+    let mut checked = Checked {
+        findings: faults.iter().flat_map(findings).collect(),
+        warnings: warnings.iter().map(Finding::of_problem).collect(),
+        services: Vec::new(),
+    };
     if args.online && faults.is_empty() {
         checked.services = probe(&config).await?;
         let refused = checked.services.iter().filter_map(|probe| probe.answer.as_ref().err());
@@ -102,6 +109,10 @@ pub(super) async fn run(context: &Context, args: ValidateArgs) -> CommandResult 
     if args.format != Format::Text {
         print(context, args.format, &path, &checked)?;
         return Ok(exit);
+    }
+    let label = context.out.error_style.warning("warning:");
+    for warning in &checked.warnings {
+        context.out.message(&format!("{label} {}\n", escape(&mask_secrets(&warning.text()))));
     }
     let services = services(&checked.services, &context.out.style);
     if args.show || !context.quiet() || exit != Exit::Done {
@@ -193,6 +204,7 @@ fn as_json(file: &Path, checked: &Checked) -> Value {
         "file": file.display().to_string(),
         "valid": checked.findings.is_empty(),
         "problems": checked.findings,
+        "warnings": checked.warnings,
         "services": checked.services.iter().map(service).collect::<Vec<_>>(),
     })
 }

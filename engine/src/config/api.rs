@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::raw::RawApi;
-use super::{Api, TlsFiles};
+use super::tokens::check_apart;
+use super::{Api, NamedToken, TlsFiles};
 use crate::settings::{Problem, Shape, Table, absolute};
 
 /// Allowed range of `webhook_max_body` in bytes. GitHub delivers at most 25 MiB.
@@ -14,6 +15,7 @@ const WEBHOOK_BODIES: RangeInclusive<u64> = 1 << 10..=25 << 20;
 /// Reads and checks `[api]`. Unresolved references are problems only if the table is `needed`.
 pub(super) fn read_api(
     mut table: Table<'_>,
+    tokens: Vec<NamedToken>,
     folder: &Path,
     needed: bool,
     problems: &mut Vec<Problem>,
@@ -27,9 +29,10 @@ pub(super) fn read_api(
             table.flag(problems, key, "must not be empty", "leave it out, or name a variable: \"${NAME}\"");
         }
     }
+    check_apart(&table, raw.token.as_ref(), &tokens, problems);
     let listen = address(&table, "listen", &raw.listen, problems);
     let probe_listen = raw.probe_listen.map(|text| address(&table, "probe_listen", &text, problems));
-    if !listen.ip().is_loopback() && !table.has("token") {
+    if !listen.ip().is_loopback() && !table.has("token") && tokens.is_empty() {
         let hint = "add token = \"${REPOSYNC_API_TOKEN}\" to [api], or listen on 127.0.0.1";
         table.flag(problems, "listen", "without a token the daemon listens on loopback only", hint);
     }
@@ -47,6 +50,7 @@ pub(super) fn read_api(
     Some(Api {
         listen,
         token: raw.token,
+        tokens,
         webhook_secret: raw.webhook_secret,
         webhook_max_body: raw.webhook_max_body,
         max_connections: raw.max_connections,

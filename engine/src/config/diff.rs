@@ -169,6 +169,7 @@ fn process(old: &Config, new: &Config, out: &mut ConfigDiff) {
     compare("engine.prune", a.prune != b.prune, false);
     compare("api.listen", old.api.listen != new.api.listen, true);
     compare("api.token", old.api.token != new.api.token, false);
+    compare("api.tokens", old.api.tokens != new.api.tokens, false);
     let (a, b) = (&old.api, &new.api);
     compare("api.webhook_secret", a.webhook_secret != b.webhook_secret, false);
     compare("api.webhook_max_body", a.webhook_max_body != b.webhook_max_body, false);
@@ -338,6 +339,7 @@ token = "api"
                 "restart api.tls_cert; restart api.tls_key".into(),
             ),
             ("\"api\"", "\"new\"", "live api.token".into()),
+            ("[api]", "[api.tokens.ci]\ntoken = \"c\"\n[api]", "live api.tokens".into()),
             (
                 "[engine]",
                 "[engine]\nmax_file_bytes = \"2 MiB\"",

@@ -18,7 +18,7 @@ use super::problems::{Problems, line_of};
 use super::raw::RawEngine;
 use super::stages::Stages;
 use super::values::is_name;
-use super::{Config, EngineSettings, projects, registries};
+use super::{Config, EngineSettings, projects, registries, tokens};
 use crate::chunk::component::default_compiled_cache;
 use crate::chunk::secrets::SecretRules;
 use crate::model::register_secrets;
@@ -183,6 +183,8 @@ fn resolve(
     };
 
     let engine = fixed_table(&mut root, "engine", around, problems);
+    let tokens = token_tables(&mut root, problems);
+    let tokens = tokens::read(tokens, need.api, around, problems);
     let api = fixed_table(&mut root, "api", around, problems);
     let secret_rules = fixed_table(&mut root, "secrets", around, problems);
     let registries = take_table(&mut root, "registries", problems).unwrap_or_default();
@@ -197,7 +199,7 @@ fn resolve(
     }
 
     let engine = read_engine(engine, around, problems);
-    let api = read_api(api, &folder, need.api, problems);
+    let api = read_api(api, tokens, &folder, need.api, problems);
     let secrets = read_secrets(secret_rules, problems);
     let stages = Stages::read(stage_tables, around, problems);
     if let Some(engine) = &engine {
@@ -264,6 +266,24 @@ fn root_table<'i>(text: &'i str, problems: &mut Vec<Problem>) -> Option<DeTable<
         return None;
     }
     Some(root)
+}
+
+/// The tables under `[api.tokens]`. They are taken before `[api]` is read: references are replaced once.
+fn token_tables<'i>(root: &mut DeTable<'i>, problems: &mut Vec<Problem>) -> DeTable<'i> {
+    match root.get_mut("api").map(Spanned::get_mut) {
+        Some(DeValue::Table(api)) => {
+            match api.remove("tokens").map(|value| (value.span(), value.into_inner())) {
+                Some((_, DeValue::Table(tokens))) => tokens,
+                Some((span, _)) => {
+                    let problem = Problem::at("api.tokens", span, "expected a table");
+                    problems.push(problem.hint("write [api.tokens.NAME] and its keys below"));
+                    DeTable::new()
+                }
+                None => DeTable::new(),
+            }
+        }
+        _ => DeTable::new(),
+    }
 }
 
 fn fixed_table<'i>(

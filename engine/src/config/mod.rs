@@ -21,6 +21,7 @@ mod show;
 mod stages;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod values;
 
 use std::net::SocketAddr;
@@ -39,6 +40,7 @@ pub use problems::{Problems, Salvaged};
 pub use registries::{Registries, Registry};
 pub use schema::{add_component, schema};
 pub use show::show;
+pub use tokens::{NamedToken, TokenDigest, token_digest, unmatched_globs};
 pub use values::parse_schedule;
 
 pub use crate::registry::{StageSettings, webhooks};
@@ -213,8 +215,11 @@ impl Project {
 pub struct Api {
     /// The address of the API.
     pub listen: SocketAddr,
-    /// The bearer token; `None`: loopback only, with a token that the daemon generates.
+    /// The bearer token that may do everything; `None`: the daemon generates one, which it accepts from this machine
+    /// alone.
     pub token: Option<Secret>,
+    /// `[api.tokens]`, in the order of the file.
+    pub tokens: Vec<NamedToken>,
     /// The secret of GitHub's webhooks; `None`: no webhook route.
     pub webhook_secret: Option<Secret>,
     /// Maximum size of a webhook's body.

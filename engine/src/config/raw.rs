@@ -1,11 +1,13 @@
 //! The fixed tables before checks: `[engine]`, `[api]`, `[projects.…]`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::tokens::RawToken;
 use crate::model::{ByteSize, HumanDuration, Secret, SecretsMode};
 use crate::source::{Limits, WrittenRepository};
 
@@ -83,6 +85,9 @@ pub(super) struct RawApi {
     /// The bearer token that requests must carry. Default: loopback only, with a token that the
     /// daemon generates and stores next to the ledger.
     pub(super) token: Option<Secret>,
+    /// Further tokens, by name, each for a part of what the API can do and show.
+    #[expect(dead_code, reason = "read with its places by `tokens::read`; here for type and schema")]
+    pub(super) tokens: BTreeMap<String, RawToken>,
     /// The secret of GitHub's webhooks. Default: no webhook route.
     pub(super) webhook_secret: Option<Secret>,
     /// Maximum size of a webhook's body, at most 25 MiB, GitHub's own limit.
@@ -103,6 +108,7 @@ impl Default for RawApi {
         Self {
             listen: "127.0.0.1:8080".into(),
             token: None,
+            tokens: BTreeMap::new(),
             webhook_secret: None,
             webhook_max_body: ByteSize::mib(25),
             max_connections: 1024,

@@ -48,6 +48,14 @@ pub fn show(config: &Config) -> String {
         out.path("tls_cert", &tls.cert);
         out.path("tls_key", &tls.key);
     }
+    for token in &config.api.tokens {
+        out.header(&format!("api.tokens.{}", quoted(&token.name)));
+        out.put("token", "***");
+        out.list("projects", token.projects.as_ref());
+        out.list("repositories", token.repositories.as_ref());
+        out.put("scopes", token.scopes.iter().map(|scope| scope.as_str().to_owned()).collect::<Vec<_>>());
+        out.maybe("requests_per_minute", token.requests_per_minute.map(i64::from));
+    }
     out.0
 }
 

@@ -25,6 +25,7 @@ use super::swap::Swap;
 use super::systemd;
 use super::view::{RunState, View};
 use crate::model::StageResult;
+use crate::state::AuditEntry;
 use crate::sync::run_id;
 
 /// Upper bound for a sleep: the wall clock may be set, and the machine may be suspended, which
@@ -149,11 +150,27 @@ impl Dispatcher {
         // Publish before replying, so that the caller sees the new state.
         self.publish(false);
         if reloaded.is_news {
+            if reloaded.is_edit {
+                self.audit("edit", "reload", Vec::new(), reloaded.outcome.outcome);
+            }
             (self.shared.observer)(&Observed::Reload(reloaded.outcome.outcome));
         }
         if let Some(cause) = self.reload.reply(&reloaded) {
             self.start_reload(cause, None);
         }
+    }
+
+    /// Puts an entry into the audit log.
+    fn audit(&self, who: &str, what: &str, projects: Vec<String>, outcome: &str) {
+        let entry = AuditEntry {
+            at: (self.shared.now)(),
+            who: who.to_owned(),
+            what: what.to_owned(),
+            projects,
+            outcome: outcome.to_owned(),
+            address: None,
+        };
+        self.shared.audit.put(entry, self.generation.config.engine.history.0);
     }
 
     /// Switches generations. Runs of changed projects stop after the current batch and are planned
@@ -224,8 +241,8 @@ impl Dispatcher {
 
     fn handle(&mut self, message: Message) {
         match message {
-            Message::Sync { project, full, allow_deletes, allow_cost, answer } => {
-                let accepted = self.sync(project.as_deref(), full, allow_deletes, allow_cost);
+            Message::Sync { projects, full, allow_deletes, allow_cost, answer } => {
+                let accepted = self.sync(projects, full, allow_deletes, allow_cost);
                 // Publish before replying, so that the caller can look the run up.
                 self.publish(false);
                 // The run proceeds even if the caller has gone.
@@ -241,26 +258,26 @@ impl Dispatcher {
 
     fn sync(
         &mut self,
-        project: Option<&str>,
+        projects: Option<Vec<String>>,
         full: bool,
         allow_deletes: bool,
         allow_cost: bool,
     ) -> Result<Accepted, Refusal> {
-        let names: Vec<String> = match project {
-            None => self.generation.projects.keys().cloned().collect(),
-            Some(name) if self.generation.projects.contains_key(name) => vec![name.to_owned()],
-            Some(name) if self.generation.config.project(name).is_some() => {
-                return Err(Refusal::Disabled(name.to_owned()));
-            }
-            Some(name) => return Err(Refusal::NoProject(name.to_owned())),
-        };
+        let of_all = projects.is_none();
+        let names = projects.unwrap_or_else(|| self.generation.projects.keys().cloned().collect());
+        for name in names.iter().filter(|name| !self.generation.projects.contains_key(*name)) {
+            return Err(match self.generation.config.project(name) {
+                Some(_) => Refusal::Disabled(name.clone()),
+                None => Refusal::NoProject(name.clone()),
+            });
+        }
         let base = run_id((self.shared.now)());
         let runs = self.ask_all(&base, &names, Trigger::Api, |pending| {
             pending.full = full;
             pending.allow_deletes = allow_deletes;
             pending.allow_cost = allow_cost;
         });
-        if project.is_none() {
+        if of_all {
             self.orphans_due(&base, Trigger::Api, names.into_iter().collect(), allow_deletes);
         }
         let run = if let [(_, run)] = runs.as_slice() {
@@ -413,6 +430,7 @@ impl Dispatcher {
         let now = (self.shared.now)();
         let due = self.schedule.due(now);
         if !due.is_empty() {
+            self.audit("schedule", "run", due.clone(), "queued");
             self.ask_all(&run_id(now), &due, Trigger::Schedule, |_| {});
         }
         let retries: Vec<String> = self

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
-use crate::model::Event;
+use crate::app::sees_event;
+use crate::model::{Access, Event};
 
 /// Maximum number of events kept per run.
 const MAX_EVENTS: usize = 1000;
@@ -46,6 +47,7 @@ pub struct Feed {
     inner: Arc<Inner>,
     changed: watch::Receiver<()>,
     next: u64,
+    access: Arc<Access>,
 }
 
 /// An item of a [`Feed`].
@@ -126,7 +128,7 @@ impl Feeds {
     pub(super) fn of(&self, run: &str) -> Option<Feed> {
         let inner = self.lock().feeds.get(run).cloned()?;
         let changed = inner.changed.subscribe();
-        Some(Feed { inner, changed, next: 0 })
+        Some(Feed { inner, changed, next: 0, access: Arc::default() })
     }
 
     /// The number of runs whose events are kept.
@@ -180,6 +182,11 @@ impl Inner {
 }
 
 impl Feed {
+    /// The same without the events that the reader may not see.
+    pub(super) fn seen_by(self, access: Arc<Access>) -> Self {
+        Self { access, ..self }
+    }
+
     /// Waits for the next item. `None`: the run has ended and every item was returned.
     pub async fn next(&mut self) -> Option<FeedItem> {
         loop {
@@ -193,6 +200,9 @@ impl Feed {
                 let at = usize::try_from(self.next - ring.first).unwrap_or(usize::MAX);
                 if let Some(event) = ring.events.get(at) {
                     self.next += 1;
+                    if !sees_event(&self.access, event) {
+                        continue;
+                    }
                     return Some(FeedItem::Event(self.next - 1, Arc::clone(event)));
                 }
                 if ring.ended {

@@ -13,7 +13,7 @@ use crate::model::StageError;
 use crate::state::State;
 use crate::sync::Candidate;
 
-use super::token::ApiToken;
+use super::tokens::Tokens;
 
 /// A generation of the configuration.
 pub(crate) struct Generation {
@@ -21,8 +21,8 @@ pub(crate) struct Generation {
     pub(crate) number: u64,
     pub(crate) config: Arc<Config>,
     pub(crate) factory: Arc<StageFactory>,
-    /// The token that API requests must carry.
-    pub(super) token: ApiToken,
+    /// The tokens, one of which API requests must carry.
+    pub(super) tokens: Tokens,
     /// The enabled projects: their stages, or the error that building them gave.
     pub(crate) projects: Arc<BuiltProjects>,
 }
@@ -47,7 +47,7 @@ pub(super) struct Refused {
 impl Generation {
     /// The generation that the daemon starts with. A stage that cannot be built fails its project's
     /// runs, not the daemon.
-    pub(super) fn first(config: Config, token: ApiToken, factory: StageFactory) -> Self {
+    pub(super) fn first(config: Config, tokens: Tokens, factory: StageFactory) -> Self {
         let projects = projects(&factory, &config);
         for (name, project) in &projects {
             if let Err(error) = project {
@@ -58,7 +58,7 @@ impl Generation {
             number: 1,
             config: Arc::new(config),
             factory: Arc::new(factory),
-            token,
+            tokens,
             projects: Arc::new(projects),
         }
     }
@@ -80,8 +80,9 @@ impl Generation {
         config.api.listen = self.config.api.listen;
         config.api.probe_listen = self.config.api.probe_listen;
         config.api.tls.clone_from(&self.config.api.tls);
-        let token = self.token.next(&config);
-        let token = token.map_err(|error| Refused { message: with_hint(&error), problems: Vec::new() })?;
+        let own = self.tokens.own().next(&config);
+        let own = own.map_err(|error| Refused { message: with_hint(&error), problems: Vec::new() })?;
+        let tokens = Tokens::of(own, &config);
         let factory = self.factory.next(&config);
         let projects = projects(&factory, &config);
         let mut components = Vec::new();
@@ -106,7 +107,7 @@ impl Generation {
             number: self.number + 1,
             config: Arc::new(config),
             factory: Arc::new(factory),
-            token,
+            tokens,
             projects: Arc::new(projects),
         };
         Ok(Next { generation, diff, components })

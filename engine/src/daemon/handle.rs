@@ -13,13 +13,13 @@ use super::message::{Accepted, Cause, Message, Refusal, ReloadOutcome};
 use super::pending::Pushed;
 use super::shared::Shared;
 use super::view::{RunState, View};
-use crate::app::{App, AppResult, PlanRequest};
+use crate::app::{App, AppResult, Narrow as _, PlanRequest};
 use crate::factory::{RunFlags, standing_prune};
 use crate::model::{
-    BranchRef, Outcome, Push, PushSubject, Report, Running, StageResult, StatusView, VerifyReport,
+    Access, BranchRef, Outcome, Push, PushSubject, Report, Running, StageResult, StatusView, VerifyReport,
 };
 use crate::plan::Plan;
-use crate::state::{RunQuery, RunRow, State};
+use crate::state::{AuditEntry, AuditQuery, AuditRow, RunQuery, RunRow, State};
 
 /// A handle to the daemon. Cheap to clone.
 #[derive(Clone)]
@@ -27,6 +27,8 @@ pub struct Handle {
     pub(super) shared: Arc<Shared>,
     sender: mpsc::Sender<Message>,
     view: watch::Receiver<Arc<View>>,
+    /// What the caller may see.
+    access: Arc<Access>,
 }
 
 /// One run, or all runs of one request.
@@ -68,7 +70,19 @@ impl Handle {
         sender: mpsc::Sender<Message>,
         view: watch::Receiver<Arc<View>>,
     ) -> Self {
-        Self { shared, sender, view }
+        Self { shared, sender, view, access: Arc::default() }
+    }
+
+    /// A handle for a caller that may see only a part. Projects and repositories outside of it are treated as ones
+    /// that do not exist.
+    #[must_use]
+    pub fn seen_by(&self, access: Arc<Access>) -> Self {
+        Self { access, ..self.clone() }
+    }
+
+    /// True if the caller may see this project.
+    pub fn has_project(&self, name: &str) -> bool {
+        self.access.has_project(name)
     }
 
     /// The current snapshot.
@@ -86,7 +100,8 @@ impl Handle {
         self.shared.gate.waiting_for()
     }
 
-    /// Requests a run of a project, or of all projects.
+    /// Requests a run of a project, or of all projects. Orphans are cleaned up with all projects, if the caller may
+    /// see everything.
     pub async fn sync(
         &self,
         project: Option<String>,
@@ -94,8 +109,17 @@ impl Handle {
         allow_deletes: bool,
         allow_cost: bool,
     ) -> Result<Accepted, Refusal> {
+        let projects = match project {
+            Some(name) if !self.access.has_project(&name) => return Err(Refusal::NoProject(name)),
+            Some(name) => Some(vec![name]),
+            None if self.access.is_whole() => None,
+            None => {
+                let enabled = self.view().projects.keys().cloned().collect::<Vec<_>>();
+                Some(enabled.into_iter().filter(|name| self.access.has_project(name)).collect())
+            }
+        };
         let (answer, answered) = oneshot::channel();
-        let message = Message::Sync { project, full, allow_deletes, allow_cost, answer };
+        let message = Message::Sync { projects, full, allow_deletes, allow_cost, answer };
         self.sender.send(message).await.map_err(|_| Refusal::Stopping)?;
         answered.await.unwrap_or(Err(Refusal::Stopping))
     }
@@ -144,12 +168,37 @@ impl Handle {
             None => self.waiting_for(),
         };
         status.refused_config.clone_from(&view.refused);
+        status.narrow(&self.access);
         Ok(status)
     }
 
     /// The use cases on the running generation, for requests that end when they are dropped.
     pub fn app(&self) -> App {
-        self.view().generation.app(&self.shared.reader, self.shared.cancel.child_token())
+        let app = self.view().generation.app(&self.shared.reader, self.shared.cancel.child_token());
+        app.seen_by(Arc::clone(&self.access))
+    }
+
+    /// Puts an entry into the audit log.
+    pub fn record_audit(&self, entry: AuditEntry) {
+        self.shared.audit.put(entry, self.view().generation.config.engine.history.0);
+    }
+
+    /// A page of the audit log, newest entry first.
+    pub async fn audit(&self, mut query: AuditQuery) -> StageResult<Vec<AuditRow>> {
+        if !self.access.is_whole() {
+            let names = match query.projects.take() {
+                Some(names) => names,
+                None => {
+                    self.shared.reader.projects().await?.into_iter().map(|project| project.name).collect()
+                }
+            };
+            query.projects = Some(names.into_iter().filter(|name| self.access.has_project(name)).collect());
+        }
+        let mut rows = self.shared.reader.audit(&query).await?;
+        for row in &mut rows {
+            row.entry.projects.retain(|name| self.access.has_project(name));
+        }
+        Ok(rows)
     }
 
     /// Plans a run without executing it.
@@ -160,13 +209,13 @@ impl Handle {
             prune: standing_prune(&view.generation.config),
             allow_deletes: false,
             allow_cost: false,
-            whole_file: project.is_none(),
+            whole_file: project.is_none() && self.access.is_whole(),
         };
         let projects = project.map(str::to_owned).into_iter().collect();
         let cancel = self.shared.cancel.child_token();
         // Cancels planning when the caller drops the request.
         let _stop = cancel.clone().drop_guard();
-        let app = view.generation.app(&self.shared.reader, cancel);
+        let app = view.generation.app(&self.shared.reader, cancel).seen_by(Arc::clone(&self.access));
         app.plan(PlanRequest { projects, flags, exact, out: None }).await
     }
 
@@ -176,11 +225,42 @@ impl Handle {
         let cancel = self.shared.cancel.child_token();
         // Cancels the comparison when the caller drops the request.
         let _stop = cancel.clone().drop_guard();
-        self.view().generation.app(&self.shared.reader, cancel).verify(&projects).await
+        let app = self.view().generation.app(&self.shared.reader, cancel);
+        let mut report = app.seen_by(Arc::clone(&self.access)).verify(&projects).await?;
+        if !self.access.is_of_all_repositories() {
+            // They name files of any repository.
+            report.projects.iter_mut().for_each(|project| project.examples.clear());
+        }
+        Ok(report)
     }
 
     /// A page of runs, newest first, queued runs included. `None`: no run has the id `before`.
-    pub async fn runs(&self, query: RunQuery) -> StageResult<Option<RunPage>> {
+    pub async fn runs(&self, mut query: RunQuery) -> StageResult<Option<RunPage>> {
+        if self.access.is_whole() {
+            return self.all_runs(query).await;
+        }
+        if let Some(before) = &query.before
+            && self.visible_parts(before).await?.is_empty()
+        {
+            return Ok(None);
+        }
+        let limit = query.limit;
+        let mut runs = Vec::new();
+        loop {
+            let Some(page) = self.all_runs(query.clone()).await? else { return Ok(None) };
+            runs.extend(page.runs.into_iter().filter_map(|run| self.narrowed(run)));
+            query.before = page.next;
+            if runs.len() > limit || query.before.is_none() {
+                break;
+            }
+        }
+        let more = runs.len() > limit;
+        runs.truncate(limit);
+        let next = runs.last().filter(|_| more).map(|run| run.run.clone());
+        Ok(Some(RunPage { runs, next }))
+    }
+
+    async fn all_runs(&self, query: RunQuery) -> StageResult<Option<RunPage>> {
         let view = self.view();
         let wanted = |run: &RunState| query.project.as_ref().is_none_or(|name| *name == run.project);
         let active: Vec<String> =
@@ -198,6 +278,11 @@ impl Handle {
 
     /// One run, or the sum of a request's runs. `None`: no such run.
     pub async fn run(&self, id: &str) -> StageResult<Option<RunView>> {
+        Ok(sum(id, self.visible_parts(id).await?))
+    }
+
+    /// The runs that an id refers to, as far as the caller may see them.
+    async fn visible_parts(&self, id: &str) -> StageResult<Vec<RunView>> {
         let view = self.view();
         let ids = self.parts(id).await?;
         let mut parts = Vec::new();
@@ -210,13 +295,30 @@ impl Handle {
                 None => {}
             }
         }
-        Ok(sum(id, parts))
+        Ok(parts.into_iter().filter_map(|part| self.narrowed(part)).collect())
+    }
+
+    /// A run as far as the caller may see it; `None`: nothing of it.
+    fn narrowed(&self, mut run: RunView) -> Option<RunView> {
+        if self.access.is_whole() {
+            return Some(run);
+        }
+        if let Some(report) = &mut run.report {
+            report.narrow(&self.access);
+            run.outcome = Some(report.outcome);
+        }
+        let visible = match &run.project {
+            Some(project) => self.access.has_project(project),
+            None => run.report.as_ref().is_some_and(|report| !report.projects.is_empty()),
+        };
+        visible.then_some(run)
     }
 
     /// The event feeds of a run, or of all runs of a request.
     pub async fn events(&self, id: &str) -> StageResult<Vec<Feed>> {
-        let ids = self.parts(id).await?;
-        Ok(ids.iter().filter_map(|id| self.shared.feeds.of(id)).collect())
+        let parts = self.visible_parts(id).await?;
+        let feed = |part: &RunView| Some(self.shared.feeds.of(&part.run)?.seen_by(Arc::clone(&self.access)));
+        Ok(parts.iter().filter_map(feed).collect())
     }
 
     /// Resolves an id to runs.

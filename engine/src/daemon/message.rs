@@ -10,9 +10,9 @@ use crate::config::Problem;
 
 /// A message to the dispatcher. Handling one never blocks.
 pub(super) enum Message {
-    /// Run this project, or all enabled ones if `None`.
+    /// Run these projects, or all enabled ones and the clean-up of orphans if `None`.
     Sync {
-        project: Option<String>,
+        projects: Option<Vec<String>>,
         full: bool,
         allow_deletes: bool,
         allow_cost: bool,

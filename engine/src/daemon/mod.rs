@@ -6,6 +6,7 @@
 //! `factory` and `sync` and does not depend on HTTP: the API is built on its [`Handle`].
 
 mod alias;
+mod audit;
 mod behind;
 mod dispatcher;
 mod execute;
@@ -25,6 +26,7 @@ mod state;
 mod swap;
 mod systemd;
 mod token;
+mod tokens;
 mod view;
 mod watch;
 
@@ -40,6 +42,7 @@ use crate::factory::{self, StageFactory};
 use crate::model::{ErrorKind, EventSink, StageError, StageResult};
 
 use alias::Aliases;
+use audit::{AuditLog, AuditQueue};
 use dispatcher::Dispatcher;
 use feed::Feeds;
 use gate::Gate;
@@ -50,7 +53,7 @@ use shared::Shared;
 
 pub use crate::config::{Webhook, WebhookEvent, webhooks};
 pub use crate::plan::Plan;
-pub use crate::state::RunQuery;
+pub use crate::state::{AuditEntry, AuditQuery, AuditRow, RunQuery};
 pub use feed::{Feed, FeedItem};
 pub use handle::{Handle, RunPage, RunView};
 pub use message::{Accepted, Cause, Refusal, ReloadOutcome};
@@ -58,6 +61,7 @@ pub use pending::Trigger;
 pub use record::{DaemonRecord, Listening};
 pub use shared::{Observed, Observer};
 pub use token::ApiToken;
+pub use tokens::{Grant, Tokens};
 pub use view::{LastReload, ProjectView, RunState, View};
 
 /// Capacity of the dispatcher's inbox. Senders wait while it is full.
@@ -68,6 +72,7 @@ pub struct Daemon {
     claim: Claim,
     dispatcher: Dispatcher,
     handle: Handle,
+    audit: AuditQueue,
     cancel: CancellationToken,
 }
 
@@ -80,9 +85,10 @@ impl Daemon {
         observer: Observer,
         cancel: CancellationToken,
     ) -> StageResult<Self> {
+        let (audit_log, audit) = audit::queue();
         let (shared, claim, generation) = tokio::task::spawn_blocking({
             let cancel = cancel.clone();
-            move || open(config, need, observer, cancel)
+            move || open(config, need, observer, audit_log, cancel)
         })
         .await
         .map_err(|error| StageError::new("daemon", ErrorKind::Bug, "cannot start").caused_by(error))??;
@@ -90,7 +96,7 @@ impl Daemon {
         let (sender, inbox) = mpsc::channel(INBOX);
         let (dispatcher, view) = Dispatcher::new(Arc::clone(&shared), generation, inbox);
         let handle = Handle::new(shared, sender, view);
-        Ok(Self { claim, dispatcher, handle, cancel })
+        Ok(Self { claim, dispatcher, handle, audit, cancel })
     }
 
     /// The handle that the API is built on.
@@ -101,20 +107,22 @@ impl Daemon {
     /// Starts the daemon. `api` is the address of the API. The task ends once `cancel` is cancelled
     /// and the current batches are finished.
     pub fn start(self, api: Listening) -> StageResult<JoinHandle<()>> {
-        let Self { claim, mut dispatcher, handle, cancel } = self;
+        let Self { claim, mut dispatcher, handle, audit, cancel } = self;
         dispatcher.claim(claim, api)?;
         let files = dispatcher.watched();
         let hangups = shutdown::hangups()?;
         Ok(tokio::spawn(async move {
             let watching = watch::watch(files, handle.clone(), cancel.clone());
             let counting = behind::count(handle.clone(), cancel.clone());
-            let signals = shutdown::forward_hangups(hangups, handle, cancel);
+            let state = Arc::clone(&handle.shared.state);
+            let auditing = audit.write(&*state, &cancel);
+            let signals = shutdown::forward_hangups(hangups, handle, cancel.clone());
             let work = async {
                 systemd::notify(systemd::ServiceState::Ready);
                 dispatcher.run().await;
             };
             // The other tasks end with the token; only the dispatcher has work to finish.
-            tokio::join!(work, watching, counting, signals);
+            tokio::join!(work, watching, counting, auditing, signals);
         }))
     }
 }
@@ -123,12 +131,13 @@ fn open(
     config: Config,
     need: Need,
     observer: Observer,
+    audit: AuditLog,
     cancel: CancellationToken,
 ) -> StageResult<(Shared, Claim, Generation)> {
     let path = config.engine.state.clone();
     let (state, reader) = factory::open_for_service(&path)?;
     let claim = Claim::take(&path)?;
-    let token = ApiToken::of(&config)?;
+    let tokens = Tokens::of(ApiToken::of(&config)?, &config);
     let feeds = Feeds::default();
     let events = {
         let (observer, feeds) = (Arc::clone(&observer), feeds.clone());
@@ -148,10 +157,11 @@ fn open(
         observer,
         lagging: LagTracker::default(),
         aliases: Aliases::default(),
+        audit,
         cancel,
     };
     factory::clear_leftovers(&config);
-    let generation = Generation::first(config, token, factory);
+    let generation = Generation::first(config, tokens, factory);
     Ok((shared, claim, generation))
 }
 

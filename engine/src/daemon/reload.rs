@@ -87,6 +87,8 @@ pub(super) struct Reloaded {
     pub(super) outcome: ReloadOutcome,
     /// True if observers should be notified of the result.
     pub(super) is_news: bool,
+    /// True if the file or a component was saved.
+    pub(super) is_edit: bool,
     /// True if systemd was notified of the start of the reload.
     asked_for: bool,
 }
@@ -127,7 +129,7 @@ impl Reload {
             let message = "building the next generation panicked".to_owned();
             Err(Refused { message, problems: Vec::new() })
         });
-        let asked_for = cause.is_asked_for();
+        let (asked_for, is_edit) = (cause.is_asked_for(), cause == Cause::Files);
         let (next, outcome, is_news) = match built {
             Err(refused) => {
                 let outcome = ReloadOutcome::refused(&refused);
@@ -158,7 +160,7 @@ impl Reload {
             let message = outcome.message.clone();
             self.last = Some(LastReload { at: now, outcome: outcome.outcome, message });
         }
-        Reloaded { next, outcome, is_news, asked_for }
+        Reloaded { next, outcome, is_news, is_edit, asked_for }
     }
 
     /// Replies to waiting callers. `Some`: a reload was requested meanwhile, for this cause.

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::alias::Aliases;
+use super::audit::AuditLog;
 use super::feed::Feeds;
 use super::gate::Gate;
 use super::lag::LagTracker;
@@ -43,6 +44,8 @@ pub(super) struct Shared {
     pub(super) lagging: LagTracker,
     /// Aliases of run ids that callers have.
     pub(super) aliases: Aliases,
+    /// Where entries of the audit log are put.
+    pub(super) audit: AuditLog,
     /// Cancelled when the daemon shuts down.
     pub(super) cancel: CancellationToken,
 }

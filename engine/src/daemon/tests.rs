@@ -67,7 +67,7 @@ impl Simulation {
         let config = crate::config::load(&path, &need).expect("valid");
         let nobody = Arc::new(|_: &Observed<'_>| {});
         let (mut shared, claim, generation) =
-            open(config, need, nobody, CancellationToken::new()).expect("opened");
+            open(config, need, nobody, audit::queue().0, CancellationToken::new()).expect("opened");
         shared.now = simulated;
         let shared = Arc::new(shared);
         let (sender, inbox) = mpsc::channel(INBOX);

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::generation::Generation;
 use super::pending::Trigger;
-use super::token::ApiToken;
+use super::tokens::Tokens;
 use crate::config::Api;
 use crate::model::Outcome;
 
@@ -88,9 +88,9 @@ impl View {
         &self.generation.config.api
     }
 
-    /// The token that API requests must carry.
-    pub fn token(&self) -> &ApiToken {
-        &self.generation.token
+    /// The tokens, one of which API requests must carry.
+    pub fn tokens(&self) -> &Tokens {
+        &self.generation.tokens
     }
 
     /// The generation's number, from 1.

@@ -15,7 +15,8 @@ pub(super) fn explained(error: &AppError) -> String {
             format!("there is no project `{name}`; there are: {}", known.join(", "))
         }
         AppError::Disabled(name) => format!("project `{name}` is disabled in reposync.toml; ask another one"),
-        AppError::Owned(name) => format!("project `{name}` owns this namespace"),
+        AppError::Owned(Some(name)) => format!("project `{name}` owns this namespace"),
+        AppError::Owned(None) => "the namespace is in use".to_owned(),
         AppError::Absent(message) | AppError::Ambiguous(message) | AppError::Invalid(message) => {
             message.clone()
         }

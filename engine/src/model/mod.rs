@@ -1,5 +1,6 @@
 //! The data that modules exchange: plain values without I/O that do not depend on any stage.
 
+mod access;
 mod chunk;
 mod document;
 mod endpoint;
@@ -24,6 +25,7 @@ mod status;
 mod units;
 mod verify;
 
+pub use access::{Access, ApiScope};
 pub use chunk::{AttrValue, Attrs, Body, Chunk, Derived};
 pub use document::{Cleaned, Document, LineMap};
 pub use endpoint::{is_loopback, parse_endpoint};

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::model::{ErrorKind, PathMatcher, StageError, StageResult};
+use crate::model::{Access, ErrorKind, PathMatcher, StageError, StageResult};
 
 /// Values of one field: any of `include` (all, if empty) and none of `exclude`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -44,6 +44,8 @@ pub struct Selection {
     pub languages: Facet,
     /// Kinds of chunks.
     pub kinds: Facet,
+    /// The repositories that the searcher may see.
+    pub access: Access,
 }
 
 /// A [`Selection`] with its globs parsed.
@@ -53,6 +55,7 @@ pub struct Selector {
     paths: Globs,
     languages: Facet,
     kinds: Facet,
+    access: Access,
 }
 
 #[derive(Debug, Clone)]
@@ -108,8 +111,9 @@ fn with_folder(pattern: &str, folders: bool) -> Vec<String> {
 impl Selection {
     /// True if everything passes.
     pub fn is_empty(&self) -> bool {
-        let Self { repositories, paths, languages, kinds } = self;
-        [repositories, paths, languages, kinds].iter().all(|facet| facet.is_empty())
+        let Self { repositories, paths, languages, kinds, access } = self;
+        access.is_of_all_repositories()
+            && [repositories, paths, languages, kinds].iter().all(|facet| facet.is_empty())
     }
 
     /// Parses the globs.
@@ -119,6 +123,7 @@ impl Selection {
             paths: Globs::new(stage, &self.paths, true)?,
             languages: self.languages.clone(),
             kinds: self.kinds.clone(),
+            access: self.access.clone(),
         })
     }
 
@@ -126,7 +131,9 @@ impl Selection {
     /// selection passes this.
     pub(super) fn as_filter(&self) -> Vec<Value> {
         let mut parts = Vec::new();
+        let visible = Facet { include: self.access.repositories().to_vec(), exclude: Vec::new() };
         for (key, facet, globs) in [
+            ("repository", &visible, true),
             ("repository", &self.repositories, true),
             ("language", &self.languages, false),
             ("kind", &self.kinds, false),
@@ -151,7 +158,9 @@ impl Selection {
 impl Selector {
     /// True if files of this repository and path may pass.
     pub(super) fn passes_file(&self, repository: &str, path: &str) -> bool {
-        self.repositories.passes(repository) && self.paths.passes(path)
+        self.access.has_repository(repository)
+            && self.repositories.passes(repository)
+            && self.paths.passes(path)
     }
 
     /// True if the filters by language and kind pass everything.

@@ -50,7 +50,8 @@ impl Finding {
         }
     }
 
-    fn text(&self) -> String {
+    /// The finding in one line.
+    pub(crate) fn text(&self) -> String {
         let place = if self.path.is_empty() { String::new() } else { format!("`{}`: ", self.path) };
         let hint = self.hint.as_ref().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
         format!("{place}{}{hint}", self.message)

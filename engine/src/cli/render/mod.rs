@@ -1,6 +1,7 @@
 //! Renders values as text: functions without I/O that take a value and a
 //! [`Style`](super::output::Style). Text from repositories and services is escaped here.
 
+pub(super) mod audit;
 pub(super) mod eval;
 pub(super) mod explain;
 pub(super) mod findings;
