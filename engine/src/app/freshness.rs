@@ -2,38 +2,78 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::App;
 use crate::config::Config;
-use crate::factory::StageFactory;
-use crate::model::{BranchRef, Freshness, RepoEntry, RepoRef};
+use crate::factory::{StageFactory, chosen};
+use crate::model::{BranchRef, Freshness, GitSha, RepoEntry, RepoRef};
 use crate::search::Answer;
 use crate::source::{Head, Source};
 use crate::state::{RepositoryRow, State};
 
-/// How long a repository on this machine may be compared with what is indexed. A comparison that takes longer is
-/// given up, so that it does not delay an answer.
-const COMPARED: Duration = Duration::from_millis(150);
+/// How long a comparison of a repository on this machine with what is indexed is waited for. One that takes longer is
+/// given up.
+const WAITED: Duration = Duration::from_millis(150);
+
+/// The least time for which comparisons are waited for after a search; more if the search took longer.
+const WAITED_AFTER_SEARCH: Duration = Duration::from_millis(30);
+
+/// At most this many projects and repositories are compared while the search runs, before it is known which of them
+/// have a match.
+const EARLY: usize = 4;
 
 /// A repository on this machine, to compare with what is indexed.
+#[derive(Clone)]
 struct Local {
     source: Arc<dyn Source>,
     branch: BranchRef,
 }
 
+/// What a comparison has found; `None`: it cannot be known.
+struct Compared {
+    commits: Option<(GitSha, Option<u64>)>,
+    files: Option<u64>,
+}
+
+/// A comparison that runs. It is given up when this is dropped.
+struct Comparing {
+    files: Task<Option<u64>>,
+    commits: Task<Option<(GitSha, Option<u64>)>>,
+}
+
+/// A task that ends with its owner.
+struct Task<T>(JoinHandle<T>);
+
+/// Comparisons that run while a search does.
+pub(super) struct Early {
+    since: Instant,
+    /// By project and repository.
+    running: BTreeMap<(String, String), Comparing>,
+}
+
 impl App {
     /// How current the index of each of these repositories, given with its project, is.
     pub async fn freshness(&self, of: &BTreeSet<(String, String)>) -> Vec<Freshness> {
-        freshness(&*self.state, &self.factory, &self.config, of).await
+        self.freshness_after(of, None).await
+    }
+
+    async fn freshness_after(&self, of: &BTreeSet<(String, String)>, early: Option<Early>) -> Vec<Freshness> {
+        freshness(&*self.state, &self.factory, &self.config, of, early).await
+    }
+
+    /// Starts to compare the repositories of the projects that are searched.
+    pub(super) async fn compare_early(&self, names: &[String]) -> Early {
+        Early::start(&*self.state, &self.factory, &self.config, names).await
     }
 
     /// Adds to an answer how current its repositories are.
-    pub(super) async fn with_freshness(&self, mut answer: Answer) -> Answer {
-        answer.repositories = self.freshness(&repositories(&answer)).await;
+    pub(super) async fn with_freshness(&self, mut answer: Answer, early: Option<Early>) -> Answer {
+        answer.repositories = self.freshness_after(&repositories(&answer), early).await;
         answer
     }
 }
@@ -45,6 +85,36 @@ pub(super) fn repositories(answer: &Answer) -> BTreeSet<(String, String)> {
     named.map(|(project, repository)| (project.to_owned(), repository.to_owned())).collect()
 }
 
+impl Early {
+    /// Starts to compare the repositories of the projects that are searched (all enabled ones if `names` is empty), if
+    /// they are few.
+    pub(super) async fn start(
+        state: &dyn State,
+        factory: &StageFactory,
+        config: &Config,
+        names: &[String],
+    ) -> Self {
+        let mut early = Self { since: Instant::now(), running: BTreeMap::new() };
+        let projects: Vec<_> = chosen(config, names).take(EARLY + 1).collect();
+        if projects.len() > EARLY {
+            return early;
+        }
+        for project in projects {
+            let Some(local) = Local::of(factory, config, &project.name) else { continue };
+            let Ok(rows) = state.repositories(&project.name).await else { continue };
+            if early.running.len() + rows.len() > EARLY {
+                break;
+            }
+            for row in rows {
+                if let Some(comparing) = local.compare(&row) {
+                    early.running.insert((project.name.clone(), row.name), comparing);
+                }
+            }
+        }
+        early
+    }
+}
+
 /// How current the index of each of these repositories is: by the state, and where a repository is on this machine,
 /// by its head and work tree. What cannot be read is unknown, and no error.
 pub(super) async fn freshness(
@@ -52,7 +122,10 @@ pub(super) async fn freshness(
     factory: &StageFactory,
     config: &Config,
     of: &BTreeSet<(String, String)>,
+    early: Option<Early>,
 ) -> Vec<Freshness> {
+    let wait = early.as_ref().map_or(WAITED, |early| early.since.elapsed().max(WAITED_AFTER_SEARCH));
+    let mut early = early.map(|early| early.running).unwrap_or_default();
     let mut rows: BTreeMap<&str, Result<Vec<RepositoryRow>, String>> = BTreeMap::new();
     let mut locals: BTreeMap<&str, Local> = BTreeMap::new();
     for project in of.iter().map(|(project, _)| project.as_str()) {
@@ -60,20 +133,36 @@ pub(super) async fn freshness(
             continue;
         }
         rows.insert(project, state.repositories(project).await.map_err(|error| error.one_line()));
-        if let Some(declared) = config.project(project)
-            && let Some(source) = factory.local_source(config, declared)
-        {
-            locals.insert(project, Local { source, branch: declared.branch.clone() });
+        if let Some(local) = Local::of(factory, config, project) {
+            locals.insert(project, local);
         }
     }
-    let one = async |(project, repository): &(String, String)| match &rows[project.as_str()] {
-        Ok(rows) => match rows.iter().find(|row| row.name == *repository) {
-            Some(row) => now(of_row(project, row), row, locals.get(project.as_str())).await,
-            None => Freshness::unknown(project, repository, "the ledger has no record of this repository"),
-        },
-        Err(why) => Freshness::unknown(project, repository, &format!("the ledger cannot be read: {why}")),
-    };
-    join_all(of.iter().map(one)).await
+    let known = of.iter().map(|key| {
+        let (project, repository) = key;
+        match &rows[project.as_str()] {
+            Ok(rows) => match rows.iter().find(|row| row.name == *repository) {
+                Some(row) => {
+                    let late = || locals.get(project.as_str())?.compare(row);
+                    (of_row(project, row), early.remove(key).or_else(late))
+                }
+                None => {
+                    let why = "the ledger has no record of this repository";
+                    (Freshness::unknown(project, repository, why), None)
+                }
+            },
+            Err(why) => {
+                let why = format!("the ledger cannot be read: {why}");
+                (Freshness::unknown(project, repository, &why), None)
+            }
+        }
+    });
+    // All comparisons are started before one is waited for.
+    let known: Vec<(Freshness, Option<Comparing>)> = known.collect();
+    let waited = known.into_iter().map(async |(fresh, comparing)| match comparing {
+        Some(comparing) => with(fresh, comparing.wait(wait).await),
+        None => fresh,
+    });
+    join_all(waited).await
 }
 
 /// What the state says of a repository.
@@ -99,40 +188,78 @@ fn of_row(project: &str, row: &RepositoryRow) -> Freshness {
     }
 }
 
-/// The same, compared with the repository if it is on this machine.
-async fn now(known: Freshness, row: &RepositoryRow, local: Option<&Local>) -> Freshness {
-    let (Some(local), Some(indexed)) = (local, row.last_commit) else { return known };
-    let repo = RepoRef { name: row.name.clone(), key: row.key.clone() };
-    let entry = row.entry.clone().unwrap_or_else(|| RepoEntry {
-        repo: repo.clone(),
-        default_branch: String::new(),
-        pushed_at: None,
-        pushed_at_settled: false,
-    });
-    let source = &local.source;
-    let commits = async {
-        let Ok(Head::Commit(head)) = source.head(&entry, &local.branch, None).await else { return None };
-        let count = if head == indexed {
-            Some(0)
-        } else {
-            source.commits_between(&repo, indexed, head).await.ok().flatten()
-        };
-        Some((head, count))
-    };
-    let files = async {
-        // The work tree of another branch says nothing about the one that is indexed.
-        match local.branch {
-            BranchRef::Default => source.differing_files(&repo, indexed).await.ok().flatten(),
-            BranchRef::Named(_) => None,
-        }
-    };
-    let (commits, differing_files) = tokio::join!(timeout(COMPARED, commits), timeout(COMPARED, files));
-    let mut fresh = Freshness { differing_files: differing_files.ok().flatten(), ..known };
-    if let Ok(Some((head, count))) = commits {
+/// The same, with what the comparison has found.
+fn with(known: Freshness, compared: Compared) -> Freshness {
+    let mut fresh = Freshness { differing_files: compared.files, ..known };
+    if let Some((head, count)) = compared.commits {
         fresh.head = Some(head);
         fresh.commits_behind = count;
         fresh.unknown =
             count.is_none().then(|| "the branch was rewritten, or its history cannot be read".to_owned());
     }
     fresh
+}
+
+impl Local {
+    /// `None` if the project's repositories are elsewhere.
+    fn of(factory: &StageFactory, config: &Config, project: &str) -> Option<Self> {
+        let declared = config.project(project)?;
+        let source = factory.local_source(config, declared)?;
+        Some(Self { source, branch: declared.branch.clone() })
+    }
+
+    /// Starts a comparison; `None` if nothing is indexed to compare with.
+    fn compare(&self, row: &RepositoryRow) -> Option<Comparing> {
+        let indexed = row.last_commit?;
+        let repo = RepoRef { name: row.name.clone(), key: row.key.clone() };
+        let entry = row.entry.clone().unwrap_or_else(|| RepoEntry {
+            repo: repo.clone(),
+            default_branch: String::new(),
+            pushed_at: None,
+            pushed_at_settled: false,
+        });
+        let Self { source, branch } = self.clone();
+        let files = async move {
+            // The work tree of another branch says nothing about the one that is indexed.
+            match branch {
+                BranchRef::Default => source.differing_files(&repo, indexed).await.ok().flatten(),
+                BranchRef::Named(_) => None,
+            }
+        };
+        let Self { source, branch } = self.clone();
+        let commits = async move {
+            let Ok(Head::Commit(head)) = source.head(&entry, &branch, None).await else { return None };
+            let count = if head == indexed {
+                Some(0)
+            } else {
+                source.commits_between(&entry.repo, indexed, head).await.ok().flatten()
+            };
+            Some((head, count))
+        };
+        Some(Comparing { files: Task::start(files), commits: Task::start(commits) })
+    }
+}
+
+impl Comparing {
+    async fn wait(self, most: Duration) -> Compared {
+        let (commits, files) = tokio::join!(self.commits.wait(most), self.files.wait(most));
+        Compared { commits: commits.flatten(), files: files.flatten() }
+    }
+}
+
+impl<T: Send + 'static> Task<T> {
+    fn start(work: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(tokio::spawn(work))
+    }
+
+    /// Its result; `None` if it takes too long.
+    async fn wait(mut self, most: Duration) -> Option<T> {
+        timeout(most, &mut self.0).await.ok()?.ok()
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use tokio_util::sync::CancellationToken;
 
-use super::freshness::{freshness, repositories};
+use super::freshness::{Early, freshness, repositories};
 use super::scope::Role;
 use super::{App, AppResult, BuiltProjects, Scope, check_declared};
 use crate::config::Config;
 use crate::factory::{StageFactory, open_for_reading};
-use crate::model::{Access, EventSink, Freshness, StageResult};
+use crate::model::{Access, EventSink, Freshness, StageError, StageResult};
 use crate::search::{Answer, Request, search};
 use crate::sync::ProjectSearch;
 
@@ -18,15 +18,25 @@ use crate::sync::ProjectSearch;
 pub async fn query(config: &Config, names: &[String], requests: &[Request]) -> AppResult<Vec<Answer>> {
     let factory = StageFactory::new(CancellationToken::new(), EventSink::none());
     let projects = searches(&factory, config, names)?;
-    let mut answers = Vec::with_capacity(requests.len());
-    for request in requests {
-        answers.push(search(&projects, request).await?);
-    }
+    let searched = async {
+        let mut answers = Vec::with_capacity(requests.len());
+        for request in requests {
+            answers.push(search(&projects, request).await?);
+        }
+        Ok::<_, StageError>(answers)
+    };
+    // The work trees are compared while the search runs.
+    let compared = async {
+        let state = open_for_reading(&config.engine.state).await?;
+        let early = Early::start(&*state, &factory, config, names).await;
+        Ok::<_, StageError>((state, early))
+    };
+    let (compared, answers) = tokio::join!(compared, searched);
+    let mut answers = answers?;
     let of: BTreeSet<(String, String)> = answers.iter().flat_map(repositories).collect();
-    let state = open_for_reading(&config.engine.state).await;
-    let fresh = match &state {
+    let fresh = match compared {
         _ if of.is_empty() => Vec::new(),
-        Ok(state) => freshness(&**state, &factory, config, &of).await,
+        Ok((state, early)) => freshness(&*state, &factory, config, &of, Some(early)).await,
         Err(error) => {
             let why = format!("the ledger cannot be read: {}", error.one_line());
             of.iter().map(|(project, repository)| Freshness::unknown(project, repository, &why)).collect()
@@ -58,9 +68,11 @@ impl App {
             let work = move |factory: &StageFactory, config: &Config| factory.searches(config, &names);
             (self.off_executor(work).await??, Vec::new())
         };
-        let mut answer = search(&projects, &self.narrowed(request)).await?;
+        let request = self.narrowed(request);
+        let (early, answer) = tokio::join!(self.compare_early(names), search(&projects, &request));
+        let mut answer = answer?;
         answer.notes.extend(notes);
-        Ok(self.with_freshness(answer).await)
+        Ok(self.with_freshness(answer, Some(early)).await)
     }
 
     /// Searches the one project that fits, or those of `names` together.
@@ -73,7 +85,7 @@ impl App {
             let scope = Scope { project: Some(name.clone()), stage: scope.stage.clone() };
             projects.push(ProjectSearch::from(&*self.pick(&scope, Role::Whole)?));
         }
-        Ok(self.with_freshness(search(&projects, &self.narrowed(request)).await?).await)
+        Ok(self.with_freshness(search(&projects, &self.narrowed(request)).await?, None).await)
     }
 
     /// The request, limited to the repositories that may be seen.

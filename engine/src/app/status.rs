@@ -27,7 +27,7 @@ pub async fn work_trees(config: &Config, state: &dyn State, status: &StatusView)
     let of = status.projects.iter().filter(is_local).flat_map(|project| {
         project.repositories.iter().map(|one| (project.project.clone(), one.repository.clone()))
     });
-    freshness(state, &factory, config, &of.collect()).await
+    freshness(state, &factory, config, &of.collect(), None).await
 }
 
 impl App {

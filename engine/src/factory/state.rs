@@ -35,7 +35,7 @@ pub async fn open_for_reading(path: &Path) -> StageResult<Arc<dyn State>> {
     off_executor(move || Ok(Arc::new(SqliteState::open_read_only(&path)?) as Arc<dyn State>)).await
 }
 
-/// Opens the vector cache. Blocks.
+/// The vector cache, which is opened on first use.
 pub(super) fn open_cache(config: &Config) -> Arc<dyn VectorCache> {
     Arc::new(SqliteVectorCache::open(&config.engine.cache, config.engine.cache_size))
 }

@@ -1,12 +1,14 @@
 //! The built-in static embedding model, or another one from a folder. Needs no network, key or fee.
 
 mod config;
+mod only;
 mod settings;
 
 pub use settings::LocalSettings;
 
 use std::path::Path;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -42,6 +44,9 @@ static EMBEDDED: LazyLock<StaticModel> = LazyLock::new(|| {
     load(TOKENIZER, MODEL, CONFIG)
         .expect("the model in the binary loads: its files are fixed, and a test loads them")
 });
+
+/// True once a query was embedded without the model being loaded.
+static QUERIED: AtomicBool = AtomicBool::new(false);
 
 /// Loaded when a chunk's size is first measured in tokens.
 static EMBEDDED_COUNTER: LazyLock<WordCounter> = LazyLock::new(|| {
@@ -232,13 +237,34 @@ impl Embedder for LocalEmbedder {
     async fn embed(&self, inputs: &[&str], tokens: u64) -> StageResult<Embeddings> {
         let texts: Vec<String> = inputs.iter().map(|&text| text.to_owned()).collect();
         let model = self.folder.as_ref().map(|folder| folder.model.clone());
-        let vectors =
-            tokio::task::spawn_blocking(move || encode(model.as_ref().unwrap_or(&EMBEDDED), &texts))
-                .await
-                .map_err(|error| {
-                    StageError::new(&self.stage, ErrorKind::Bug, "the local model failed").caused_by(error)
-                })?;
+        let vectors = self.blocking(move || encode(model.as_ref().unwrap_or(&EMBEDDED), &texts)).await?;
         Ok(Embeddings { vectors, tokens })
+    }
+
+    /// The first query of a process does not load the model, which takes ten times longer than all else that is
+    /// done for it.
+    async fn embed_queries(&self, inputs: &[&str], tokens: u64) -> StageResult<Embeddings> {
+        let [text] = inputs else { return self.embed(inputs, tokens).await };
+        if self.folder.is_some() || text.len() > only::LONGEST || QUERIED.swap(true, Ordering::Relaxed) {
+            return self.embed(inputs, tokens).await;
+        }
+        let texts = [(*text).to_owned()];
+        let vectors = self.blocking(move || match only::model(TOKENIZER, MODEL, &texts[0]) {
+            Ok(model) => encode(&model, &texts),
+            Err(_) => encode(&EMBEDDED, &texts),
+        });
+        Ok(Embeddings { vectors: vectors.await?, tokens })
+    }
+}
+
+impl LocalEmbedder {
+    async fn blocking(
+        &self,
+        work: impl FnOnce() -> Vec<Vector> + Send + 'static,
+    ) -> StageResult<Vec<Vector>> {
+        tokio::task::spawn_blocking(work).await.map_err(|error| {
+            StageError::new(&self.stage, ErrorKind::Bug, "the local model failed").caused_by(error)
+        })
     }
 }
 

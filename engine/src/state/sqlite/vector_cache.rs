@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,20 +23,24 @@ const LAPSE: Duration = Duration::from_secs(600);
 /// may embed the same text at the same moment.
 #[derive(Debug)]
 pub struct SqliteVectorCache {
-    file: Arc<CacheFile>,
+    file: Arc<LazyLock<CacheFile, Opening>>,
     claims: Arc<Mutex<Claims>>,
     calls: BlockingPool,
 }
+
+/// Opens the file on first use: a command that embeds no documents neither reads nor writes it.
+type Opening = Box<dyn FnOnce() -> CacheFile + Send>;
 
 /// Who has claimed a key, and until when.
 type Claims = HashMap<CacheKey, (Claimant, Instant)>;
 
 impl SqliteVectorCache {
-    /// Opens `cache.db` in a folder, which is created if missing. Never fails: an unusable file is moved aside
-    /// and replaced, or else the cache is disabled. Blocks.
+    /// The cache in `cache.db` of a folder. Both are created on first use. Never fails: an unusable file is moved
+    /// aside and replaced, or else the cache is disabled.
     pub fn open(folder: &Path, bound: ByteSize) -> Self {
-        let file = Arc::new(CacheFile::open(folder, bound));
-        Self { file, claims: Arc::default(), calls: BlockingPool::of(CALLS) }
+        let folder = folder.to_owned();
+        let open: Opening = Box::new(move || CacheFile::open(&folder, bound));
+        Self { file: Arc::new(LazyLock::new(open)), claims: Arc::default(), calls: BlockingPool::of(CALLS) }
     }
 
     /// Runs blocking work on the file. A panic counts as a cache that finds and stores nothing.
