@@ -85,28 +85,29 @@ pub fn fit(cleaned: &Cleaned, chunks: Vec<Chunk>, limits: &Limits) -> Result<Vec
         if let Some(context) = &mut context {
             cut_context(context, limits);
         }
-        let room =
-            Room::new(limits, context.as_deref(), kind.as_deref(), name.as_deref(), &attrs).map_err(bad)?;
+        let labels = Labels { context, kind, name, attrs };
+        let room = Room::new(limits, &labels).map_err(bad)?;
+        let first = pieces.len();
         let piece = |text: &str, (start_line, end_line), range| Piece {
             text: text.to_owned(),
             start_line,
             end_line,
             range,
-            context: context.clone(),
-            kind: kind.clone(),
-            name: name.clone(),
-            attrs: attrs.clone(),
+            context: None,
+            kind: None,
+            name: None,
+            attrs: Attrs::new(),
         };
         match body {
             Body::Slice(range) => {
                 check(&cleaned.text, &range, &previous).map_err(bad)?;
                 previous = range.clone();
-                for part in room.parts(&cleaned.text, range) {
+                room.parts(&cleaned.text, range, |part| {
                     let body = &cleaned.text[part.clone()];
                     if !body.trim_start().is_empty() {
                         pieces.push(piece(body, lines.of(&part), Some(part)));
                     }
-                }
+                });
             }
             Body::Generated(text) => {
                 let whole = lines.whole();
@@ -118,17 +119,57 @@ pub fn fit(cleaned: &Cleaned, chunks: Vec<Chunk>, limits: &Limits) -> Result<Vec
                 generated(&room, &derived.text, |body| pieces.push(piece(body, passage, None)));
             }
         }
+        // Most chunks are one piece, which takes the labels without a copy.
+        if let Some((last, others)) = pieces[first..].split_last_mut() {
+            for other in others {
+                labels.clone().put_on(other);
+            }
+            labels.put_on(last);
+        }
     }
     Ok(pieces)
 }
 
+/// What a chunk says about all of its pieces.
+#[derive(Clone)]
+struct Labels {
+    context: Option<String>,
+    kind: Option<String>,
+    name: Option<String>,
+    attrs: Attrs,
+}
+
+impl Labels {
+    fn put_on(self, piece: &mut Piece) {
+        let Self { context, kind, name, attrs } = self;
+        (piece.context, piece.kind, piece.name, piece.attrs) = (context, kind, name, attrs);
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        [&self.context, &self.kind, &self.name].into_iter().flatten().map(String::as_str)
+    }
+
+    /// Length in bytes as JSON.
+    fn bytes(&self) -> usize {
+        let attrs = self.attrs.iter().map(|(key, value)| json_len(key) + attr_len(value, json_len));
+        self.texts().map(json_len).sum::<usize>() + attrs.sum::<usize>()
+    }
+
+    /// An upper bound of the same, which needs not look at the characters.
+    fn bytes_at_most(&self) -> usize {
+        let most = |text: &str| text.len().saturating_mul(LONGEST_ESCAPE) + 4;
+        let attrs = self.attrs.iter().map(|(key, value)| most(key) + attr_len(value, most));
+        self.texts().map(most).sum::<usize>() + attrs.sum::<usize>()
+    }
+}
+
 /// The parts of a generated text that are not blank.
 fn generated(room: &Room<'_>, text: &str, mut keep: impl FnMut(&str)) {
-    for part in room.parts(text, 0..text.len()) {
+    room.parts(text, 0..text.len(), |part| {
         if !text[part.clone()].trim_start().is_empty() {
             keep(&text[part]);
         }
-    }
+    });
 }
 
 /// Checks a range; the error is a clause for [`BadChunk::fault`].
@@ -156,41 +197,40 @@ fn check(text: &str, range: &Range<usize>, previous: &Range<usize>) -> Result<()
 /// Space left for the body of one chunk.
 struct Room<'a> {
     limits: &'a Limits,
-    context: &'a str,
+    labels: &'a Labels,
     /// Tokens of the context, counted lazily.
     context_tokens: OnceCell<usize>,
-    /// Bytes available for the body as JSON.
-    bytes: usize,
+    /// A lower bound of [`Room::bytes`], which is known without looking at the characters.
+    bytes_at_least: usize,
 }
 
 /// Tokens of the separator between context and body.
 const SEPARATOR_TOKENS: usize = 2;
 
+/// Bytes of the longest escape in JSON: `\u00XX` is six bytes for one byte.
+const LONGEST_ESCAPE: usize = 6;
+
 impl<'a> Room<'a> {
-    fn new(
-        limits: &'a Limits,
-        context: Option<&'a str>,
-        kind: Option<&str>,
-        name: Option<&str>,
-        attrs: &Attrs,
-    ) -> Result<Self, String> {
-        let fixed: usize = [context, kind, name].into_iter().flatten().map(json_len).sum::<usize>()
-            + attrs.iter().map(|(key, value)| json_len(key) + attr_len(value)).sum::<usize>();
-        let bytes = limits.metadata_bytes.saturating_sub(fixed);
-        if bytes < limits.metadata_bytes / 4 {
-            return Err(format!(
-                "its attributes take {fixed} bytes and leave no room for the text (limit for both: {} bytes)",
-                limits.metadata_bytes
-            ));
+    fn new(limits: &'a Limits, labels: &'a Labels) -> Result<Self, String> {
+        let least = limits.metadata_bytes / 4;
+        let bytes_at_least = limits.metadata_bytes.saturating_sub(labels.bytes_at_most());
+        if bytes_at_least < least {
+            let fixed = labels.bytes();
+            if limits.metadata_bytes.saturating_sub(fixed) < least {
+                return Err(format!(
+                    "its attributes take {fixed} bytes and leave no room for the text (limit for both: {} bytes)",
+                    limits.metadata_bytes
+                ));
+            }
         }
-        Ok(Self { limits, context: context.unwrap_or_default(), context_tokens: OnceCell::new(), bytes })
+        Ok(Self { limits, labels, context_tokens: OnceCell::new(), bytes_at_least })
     }
 
-    /// The range itself if it fits, else parts of it that do.
-    fn parts(&self, text: &str, range: Range<usize>) -> Vec<Range<usize>> {
+    /// Calls `keep` with the range itself if it fits, else with the parts of it that do.
+    fn parts(&self, text: &str, range: Range<usize>, mut keep: impl FnMut(Range<usize>)) {
         let body = &text[range.clone()];
         if self.tokens_fit(body) && self.bytes_fit(body) {
-            return vec![range];
+            return keep(range);
         }
         let mut by_tokens = vec![range.clone()];
         if !self.tokens_fit(body) {
@@ -198,37 +238,44 @@ impl<'a> Room<'a> {
             let counter: TokenCounter = Arc::new(move |text: &str| counter(&without(text)));
             by_tokens = split(text, range, &Size::tokens(self.tokens(), counter));
         }
-        let mut parts = Vec::new();
         for part in by_tokens {
             if self.bytes_fit(&text[part.clone()]) {
-                parts.push(part);
+                keep(trim(text, part));
             } else {
-                parts.extend(split(text, part, &Size::tokens(self.bytes, Arc::new(escaped_len))));
+                let parts = split(text, part, &Size::tokens(self.bytes(), Arc::new(escaped_len)));
+                parts.into_iter().for_each(|part| keep(trim(text, part)));
             }
         }
-        parts.into_iter().map(|part| trim(text, part)).collect()
+    }
+
+    /// Bytes available for the body as JSON.
+    fn bytes(&self) -> usize {
+        self.limits.metadata_bytes.saturating_sub(self.labels.bytes())
+    }
+
+    fn context(&self) -> &str {
+        self.labels.context.as_deref().unwrap_or_default()
     }
 
     /// Tokens available for the body.
     fn tokens(&self) -> usize {
-        if self.context.is_empty() {
+        if self.context().is_empty() {
             return self.limits.input_tokens;
         }
-        let context = *self.context_tokens.get_or_init(|| (self.limits.counter)(self.context));
+        let context = *self.context_tokens.get_or_init(|| (self.limits.counter)(self.context()));
         self.limits.input_tokens.saturating_sub(context + SEPARATOR_TOKENS)
     }
 
     fn tokens_fit(&self, body: &str) -> bool {
         // Counting costs a hundred times more than chunking. A byte is at most one token, so a text
         // with fewer bytes than the limit needs no count.
-        let bytes = self.context.len() + SEPARATOR_TOKENS + body.len();
+        let bytes = self.context().len() + SEPARATOR_TOKENS + body.len();
         bytes.saturating_mul(2) <= self.limits.input_tokens
             || (self.limits.counter)(&without(body)) <= self.tokens()
     }
 
     fn bytes_fit(&self, body: &str) -> bool {
-        // `\u00XX` is the longest escape: six bytes for one byte.
-        body.len().saturating_mul(6) <= self.bytes || escaped_len(body) <= self.bytes
+        body.len().saturating_mul(LONGEST_ESCAPE) <= self.bytes_at_least || escaped_len(body) <= self.bytes()
     }
 }
 
@@ -271,12 +318,13 @@ fn json_len(text: &str) -> usize {
     escaped_len(text) + 4
 }
 
-fn attr_len(value: &AttrValue) -> usize {
+/// Length in bytes of a value as JSON. `text_len` measures a text.
+fn attr_len(value: &AttrValue, text_len: impl Fn(&str) -> usize) -> usize {
     match value {
-        AttrValue::Text(text) => json_len(text),
+        AttrValue::Text(text) => text_len(text),
         AttrValue::Number(_) => 24,
         AttrValue::Flag(_) => 8,
-        AttrValue::Texts(texts) => 4 + texts.iter().map(|text| json_len(text)).sum::<usize>(),
+        AttrValue::Texts(texts) => 4 + texts.iter().map(|text| text_len(text)).sum::<usize>(),
     }
 }
 

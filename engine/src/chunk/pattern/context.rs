@@ -1,7 +1,5 @@
 //! The context of a chunk: its first line, nothing, or a template of the groups of `start`.
 
-use regex::Captures;
-
 use crate::settings::Objection;
 
 /// The value of `context`.
@@ -70,12 +68,16 @@ impl Context {
 }
 
 /// A template, filled in; groups that did not take part in the match are empty.
-pub(super) fn fill(parts: &[Part], captures: &Captures<'_>, max: usize) -> Option<String> {
+pub(super) fn fill<'t>(
+    parts: &[Part],
+    group: impl Fn(&str) -> Option<&'t str>,
+    max: usize,
+) -> Option<String> {
     let mut text = String::new();
     for part in parts {
         match part {
             Part::Text(literal) => text.push_str(literal),
-            Part::Group(name) => text.push_str(captures.name(name).map_or("", |found| found.as_str())),
+            Part::Group(name) => text.push_str(group(name).unwrap_or_default()),
         }
     }
     let text = text.trim();
@@ -101,7 +103,8 @@ mod tests {
         let names: Vec<&str> = start.capture_names().flatten().collect();
         match Context::parse(template, &names).map_err(|objection| objection.message)? {
             Context::Template(parts) => {
-                Ok(fill(&parts, &start.captures("function one").expect("it matches"), 100))
+                let captures = start.captures("function one").expect("it matches");
+                Ok(fill(&parts, |name| captures.name(name).map(|found| found.as_str()), 100))
             }
             other => panic!("{other:?}"),
         }

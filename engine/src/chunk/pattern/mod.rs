@@ -14,7 +14,7 @@ pub use settings::{Lead, PatternSettings};
 
 use std::ops::Range;
 
-use regex::Regex;
+use regex::{CaptureLocations, Regex};
 
 use self::context::{Context, fill};
 use super::lines::Lines;
@@ -47,10 +47,8 @@ enum Cut {
 
 struct Starts {
     start: Regex,
-    /// The named groups of `start` that become attributes, with their numbers.
-    attributes: Vec<(usize, String)>,
-    /// True if `start` has a named group.
-    named: bool,
+    /// The named groups of `start`, with their numbers.
+    groups: Vec<(usize, String)>,
     end: Option<Regex>,
     comment: Option<Regex>,
     context: Context,
@@ -58,11 +56,20 @@ struct Starts {
 
 /// What is known of a chunk from its first line.
 #[derive(Clone, Default)]
-struct Head {
-    context: Option<String>,
+struct Head<'a> {
+    context: HeadContext<'a>,
     kind: Option<String>,
     name: Option<String>,
     attrs: Attrs,
+}
+
+#[derive(Clone, Default)]
+enum HeadContext<'a> {
+    #[default]
+    None,
+    /// The first line. It becomes no context of a chunk that is nothing else.
+    Line(&'a str),
+    Text(String),
 }
 
 impl PatternChunker {
@@ -109,15 +116,10 @@ impl Cut {
         let context = context.map_err(|objection| {
             StageError::misconfigured(stage, format!("`context` {}", objection.message)).hint(objection.hint)
         })?;
-        let named = !names.is_empty();
-        let attributes = start.capture_names().enumerate().filter_map(|(number, name)| Some((number, name?)));
-        let attributes = attributes
-            .filter(|(_, name)| !matches!(*name, "name" | "kind"))
-            .map(|(number, name)| (number, name.to_owned()))
-            .collect();
+        let groups = start.capture_names().enumerate();
+        let groups = groups.filter_map(|(number, name)| Some((number, name?.to_owned()))).collect();
         Ok(Self::AtStarts(Starts {
-            attributes,
-            named,
+            groups,
             end: compile("end", settings.end.as_deref())?,
             comment: compile("comment", settings.attached())?,
             context,
@@ -159,17 +161,18 @@ impl Cutter<'_> {
         // The chunk at hand begins at `from`. Comments are taken from lines that are not before
         // `floor`: those above belong to the previous start, or to the line that ended its chunk.
         let (mut from, mut floor) = (0, 0);
-        let mut head: Option<Head> = None;
+        let mut head: Option<Head<'_>> = None;
         let mut open = false;
+        let mut locations = starts.start.capture_locations();
         for line in 0..self.lines.count() {
             let text = self.lines.text(line);
             if open && starts.end.as_ref().is_some_and(|end| end.is_match(text)) {
                 self.finish(from..line + 1, head.take());
                 (from, floor, open) = (line + 1, line + 1, false);
-            } else if starts.start.is_match(text) {
+            } else if let Some(matched) = starts.find(&mut locations, text) {
                 let lead = starts.lead(self.lines, line, floor);
                 self.finish(from..lead, head.take());
-                let (found, ended) = starts.read(text);
+                let (found, ended) = starts.read(text, matched, &locations);
                 (from, floor, open) = (lead, line + 1, !ended);
                 if ended {
                     self.finish(from..line + 1, Some(found));
@@ -183,17 +186,16 @@ impl Cutter<'_> {
     }
 
     /// Adds a chunk, in parts if it is too large. `head` is what its start says about it.
-    fn finish(&mut self, lines: Range<usize>, head: Option<Head>) {
+    fn finish(&mut self, lines: Range<usize>, head: Option<Head<'_>>) {
         self.cut(lines);
         let Some(mut head) = head else {
             self.chunks.extend(self.ranges.drain(..).map(Chunk::slice));
             return;
         };
         let Some(last) = self.ranges.pop() else { return };
-        if self.ranges.is_empty()
-            && head.context.as_deref() == Some(self.lines.ruler.text[last.clone()].trim())
-        {
-            head.context = None; // a single line would stand in the input twice
+        let text = self.lines.ruler.text[last.clone()].trim();
+        if self.ranges.is_empty() && head.context.text() == Some(text) {
+            head.context = HeadContext::None; // a single line would stand in the input twice
         }
         for range in self.ranges.drain(..) {
             self.chunks.push(head.clone().of(range));
@@ -231,10 +233,25 @@ impl Cutter<'_> {
     }
 }
 
-impl Head {
+impl Head<'_> {
     fn of(self, range: Range<usize>) -> Chunk {
         let Self { context, kind, name, attrs } = self;
+        let context = match context {
+            HeadContext::None => None,
+            HeadContext::Line(line) => Some(line.to_owned()),
+            HeadContext::Text(text) => Some(text),
+        };
         Chunk { context, kind, name, attrs, ..Chunk::slice(range) }
+    }
+}
+
+impl HeadContext<'_> {
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::None => None,
+            Self::Line(line) => Some(line),
+            Self::Text(text) => Some(text),
+        }
     }
 }
 
@@ -249,36 +266,43 @@ impl Starts {
         lead
     }
 
+    /// The end of the match if a chunk starts at this line, whose groups are then in `locations`. A search for groups
+    /// takes no longer than one without, where the line does not match.
+    fn find(&self, locations: &mut CaptureLocations, line: &str) -> Option<usize> {
+        if !self.groups.is_empty() {
+            self.start.captures_read(locations, line).map(|found| found.end())
+        } else if self.end.is_some() {
+            self.start.find(line).map(|found| found.end())
+        } else {
+            self.start.is_match(line).then_some(0)
+        }
+    }
+
     /// What the line of a start says about its chunk, and whether the chunk ends on the same line:
     /// after the part that matched.
-    fn read(&self, line: &str) -> (Head, bool) {
+    fn read<'l>(&self, line: &'l str, matched: usize, locations: &CaptureLocations) -> (Head<'l>, bool) {
         let mut head = Head::default();
-        let template = matches!(self.context, Context::Template(_));
-        let mut matched = None;
-        if self.named || template {
-            if let Some(captures) = self.start.captures(line) {
-                matched = captures.get(0).map(|found| found.end());
-                let text = |name| captures.name(name).and_then(|found| label(found.as_str()));
-                (head.kind, head.name) = (text("kind"), text("name"));
-                head.attrs = self
-                    .attributes
-                    .iter()
-                    .filter_map(|(number, name)| {
-                        let value = label(captures.get(*number)?.as_str())?;
-                        Some((name.clone(), AttrValue::Text(value)))
-                    })
-                    .collect();
-                if let Context::Template(parts) = &self.context {
-                    head.context = fill(parts, &captures, MAX_CONTEXT);
-                }
+        let group = |number: usize| locations.get(number).map(|(start, end)| &line[start..end]);
+        for (number, name) in &self.groups {
+            let value = group(*number).and_then(label);
+            match name.as_str() {
+                "kind" => head.kind = value,
+                "name" => head.name = value,
+                _ => head.attrs.extend(value.map(|value| (name.clone(), AttrValue::Text(value)))),
             }
-        } else if self.end.is_some() {
-            matched = self.start.find(line).map(|found| found.end());
         }
-        if self.context == Context::FirstLine {
-            head.context = Some(first_line(line).to_owned()).filter(|text| !text.is_empty());
-        }
-        let ended = self.end.as_ref().zip(matched).is_some_and(|(end, at)| end.is_match_at(line, at));
+        head.context = match &self.context {
+            Context::None => HeadContext::None,
+            Context::FirstLine => match first_line(line) {
+                "" => HeadContext::None,
+                line => HeadContext::Line(line),
+            },
+            Context::Template(parts) => {
+                let named = |name: &str| group(self.groups.iter().find(|(_, known)| known == name)?.0);
+                fill(parts, named, MAX_CONTEXT).map_or(HeadContext::None, HeadContext::Text)
+            }
+        };
+        let ended = self.end.as_ref().is_some_and(|end| end.is_match_at(line, matched));
         (head, ended)
     }
 }
