@@ -33,5 +33,5 @@ mod sqlite; // helpers for SQLite files
 mod stage; // what a kind of stage declares
 pub mod state; // what is stored, and the vectors that are paid for
 mod state_folder; // folders for the program's own files
-pub mod store; // vector stores: Pinecone, embedded SQLite
+pub mod store; // vector stores: embedded SQLite, PostgreSQL with pgvector, Pinecone
 pub mod sync; // executes runs

@@ -27,6 +27,7 @@ pub(crate) static KINDS: &[Kind] = &[
     Kind::embedder::<crate::embed::local::LocalSettings>(),
     Kind::store::<crate::store::pinecone::PineconeSettings>(),
     Kind::store::<crate::store::sqlite::SqliteSettings>(),
+    Kind::store::<crate::store::pgvector::PgvectorSettings>(),
     Kind::notifier::<crate::notify::slack::SlackSettings>(),
     Kind::notifier::<crate::notify::webhook::WebhookSettings>(),
 ];

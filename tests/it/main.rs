@@ -58,6 +58,7 @@ mod source_hostile;
 mod spending;
 mod state_tracked;
 mod store_contract;
+mod store_pgvector;
 mod store_pinecone;
 mod support;
 mod telemetry;

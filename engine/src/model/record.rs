@@ -15,7 +15,7 @@ pub type Vector = Arc<[f32]>;
 /// The location of vectors. Projects with an equal place share it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
-    /// The store's kind: `sqlite`, `pinecone`.
+    /// The store's kind: `sqlite`, `pgvector`, `pinecone`.
     pub kind: String,
     /// Host, or the absolute path of an embedded store's file.
     pub host: String,

@@ -32,11 +32,7 @@ impl RetryPolicy {
     /// The pause after the failed try number `tried` (the first is 1), or the error with which the call
     /// ends: it is of a kind that is not tried again, the service asks for too long a wait, or the tries
     /// are used up.
-    pub(super) fn pause_after(
-        &self,
-        tried: u32,
-        error: StageError,
-    ) -> Result<(Duration, StageError), StageError> {
+    pub fn pause_after(&self, tried: u32, error: StageError) -> Result<(Duration, StageError), StageError> {
         let ErrorKind::Transient { retry_after } = error.kind else {
             return Err(error);
         };

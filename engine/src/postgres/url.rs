@@ -88,6 +88,11 @@ impl PostgresUrl {
         self.config.get_ssl_mode() == SslMode::Require
     }
 
+    /// Hosts and database, without the user: where the data is.
+    pub(crate) fn location(&self) -> String {
+        location(&self.config)
+    }
+
     /// The password, to be masked.
     pub(crate) fn password(&self) -> Option<String> {
         self.config.get_password().map(|password| String::from_utf8_lossy(password).into_owned())
@@ -126,6 +131,12 @@ fn is_local(host: &Host) -> bool {
 
 /// The address without the password and without parameters.
 fn shown(config: &tokio_postgres::Config) -> String {
+    let user = config.get_user().unwrap_or_default();
+    format!("postgres://{user}@{}", location(config))
+}
+
+/// Hosts and database.
+fn location(config: &tokio_postgres::Config) -> String {
     let (hosts, ports) = (config.get_hosts(), config.get_ports());
     let hosts = hosts.iter().enumerate().map(|(n, host)| {
         let name = match host {
@@ -140,8 +151,7 @@ fn shown(config: &tokio_postgres::Config) -> String {
         }
     });
     let hosts: Vec<String> = hosts.collect();
-    let user = config.get_user().unwrap_or_default();
-    format!("postgres://{user}@{}/{}", hosts.join(","), config.get_dbname().unwrap_or_default())
+    format!("{}/{}", hosts.join(","), config.get_dbname().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -165,6 +175,7 @@ mod tests {
         }
         let url = PostgresUrl::parse("postgres://ann@a,b:6000/db", Tls::VerifyFull).expect("two hosts");
         assert_eq!(url.to_string(), "postgres://ann@a,b:6000/db");
+        assert_eq!(url.location(), "a,b:6000/db");
         assert!(url.is_encrypted());
         let socket = PostgresUrl::parse("postgres://ann@%2Frun/db", Tls::VerifyFull).expect("a socket");
         assert!(!socket.is_encrypted());

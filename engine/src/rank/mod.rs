@@ -13,6 +13,7 @@ mod similar;
 mod snippet;
 mod stop_words;
 mod text;
+mod tokens;
 mod words;
 
 pub use candidate::{Candidate, Candidates, Scale, Span};
@@ -25,4 +26,5 @@ pub(crate) use similar::file_cosine;
 pub use snippet::{Snippet, SnippetLine, snippet};
 pub use stop_words::asks_for_tests;
 pub use text::searchable;
+pub use tokens::Tokens;
 pub use words::{Word, Words};

@@ -7,6 +7,7 @@ use rust_stemmers::{Algorithm, Stemmer};
 use super::identifiers::identifiers;
 use super::stop_words::{asks_for_tests, is_stop_word};
 use super::text::{is_spaceless, searchable, words};
+use super::tokens::{prefix_token, shortened};
 
 /// Maximum number of a query's words that are searched for; more do not improve the ranking.
 const MAX_WORDS: usize = 64;
@@ -24,6 +25,16 @@ pub struct Word {
     /// matches.
     pub prefix: bool,
     stem: String,
+}
+
+impl Word {
+    /// The token under which [`Tokens`](super::Tokens) lists the texts that this word matches.
+    pub fn token(&self) -> String {
+        match self.text.chars().next() {
+            Some(first) if self.prefix => prefix_token(first),
+            _ => shortened(&self.stem).to_owned(),
+        }
+    }
 }
 
 /// The words of a query, without stop words (unless there are no others) and without repetitions.

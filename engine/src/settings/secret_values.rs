@@ -46,8 +46,8 @@ pub(super) fn too_short(value: &str) -> bool {
     (1..SHORTEST_SECRET).contains(&value.chars().count())
 }
 
-/// The parts of a URL that may be secrets: the password (or a user name without one), the whole
-/// query, and its long values. Empty if the text is not a URL.
+/// The parts of a URL that may be secrets: the password (or a user name without one, except of a
+/// database), the whole query, and its long values. Empty if the text is not a URL.
 pub(super) fn of_url(text: &str) -> Vec<String> {
     let Some(url) = Url::parse(text).ok().filter(|_| text.contains("://")) else { return Vec::new() };
     let mut found = Vec::new();
@@ -57,6 +57,8 @@ pub(super) fn of_url(text: &str) -> Vec<String> {
     };
     match url.password() {
         Some(password) => both(password),
+        // The user of a database is not a secret, and may be a common word.
+        None if is_database(&url) => {}
         None => both(url.username()),
     }
     if let Some(query) = url.query() {
@@ -75,11 +77,16 @@ pub(super) fn of_webhook(text: &str) -> Vec<String> {
     let mut found = vec![text.to_owned()];
     if let Ok(url) = Url::parse(text)
         && url.path().len() >= LONG_PATH
+        && !is_database(&url)
     {
         found.push(url.path().to_owned());
         found.push(url.path().trim_matches('/').to_owned());
     }
     found
+}
+
+fn is_database(url: &Url) -> bool {
+    matches!(url.scheme(), "postgres" | "postgresql")
 }
 
 #[cfg(test)]
@@ -132,6 +139,8 @@ mod tests {
             ["token=abc123456&id=0123456789abcdef", "abc123456", "0123456789abcdef"]
         );
         assert!(of("https://h.example/a/long/path/without/secrets").is_empty());
+        assert_eq!(of("postgres://reposync:pass-0123@db.example/reposync"), ["pass-0123"]);
+        assert!(of("postgres://reposync@%2Frun%2Fpostgresql/reposync").is_empty());
         assert!(of("no URL: 12345678").is_empty());
     }
 
@@ -140,5 +149,7 @@ mod tests {
         let slack = "https://hooks.slack.com/services/T00/B00/XXXX";
         assert_eq!(of_webhook(slack), [slack, "/services/T00/B00/XXXX", "services/T00/B00/XXXX"]);
         assert_eq!(of_webhook("https://ci.example/in"), ["https://ci.example/in"]);
+        let database = "postgres://reposync:pass@db/a_database_with_a_long_name";
+        assert_eq!(of_webhook(database), [database]);
     }
 }

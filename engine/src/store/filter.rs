@@ -11,17 +11,19 @@ const MAX_DEPTH: usize = 32;
 
 /// A parsed filter.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Filter(Node);
+pub struct Filter(pub(super) Node);
 
+/// A node of a filter's tree.
 #[derive(Debug, Clone, PartialEq)]
-enum Node {
+pub(super) enum Node {
     All(Vec<Node>),
     Any(Vec<Node>),
     Test { key: String, test: Test },
 }
 
+/// A condition on the value of one field.
 #[derive(Debug, Clone, PartialEq)]
-enum Test {
+pub(super) enum Test {
     In(Vec<Value>),
     NotIn(Vec<Value>),
     Compare { holds: &'static [Ordering], number: f64 },

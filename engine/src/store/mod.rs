@@ -4,7 +4,10 @@
 mod config;
 mod filter;
 mod memory;
+pub mod pgvector;
 pub mod pinecone;
+mod ranking;
+mod searched;
 mod selection;
 pub mod sqlite;
 mod texts;

@@ -163,6 +163,16 @@ impl Selector {
             && self.paths.passes(path)
     }
 
+    /// True if the filters by repository and path pass every file.
+    pub(super) fn all_files(&self) -> bool {
+        self.repositories.names.is_empty() && self.paths.names.is_empty()
+    }
+
+    /// The filters by language and by kind.
+    pub(super) fn languages_and_kinds(&self) -> (&Facet, &Facet) {
+        (&self.languages, &self.kinds)
+    }
+
     /// True if the filters by language and kind pass everything.
     pub(super) fn only_files(&self) -> bool {
         self.languages.is_empty() && self.kinds.is_empty()

@@ -11,6 +11,8 @@ pub(crate) mod lab;
 pub(crate) mod local;
 pub(crate) mod openai;
 pub(crate) mod openapi;
+#[cfg(unix)]
+pub(crate) mod pgbouncer;
 pub(crate) mod pinecone;
 pub(crate) mod postgres;
 pub(crate) mod python;

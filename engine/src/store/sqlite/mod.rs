@@ -14,10 +14,10 @@ mod namespaces;
 mod read;
 mod scan;
 mod schema;
-mod searched;
 mod settings;
 mod texts;
 mod vector;
+mod words;
 mod write;
 
 #[cfg(test)]

@@ -6,10 +6,12 @@ use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, Transaction, params};
 use serde_json::{Map, Value};
 
+use crate::store::searched::Searched;
+
 use super::codes::{self, Large};
 use super::failed::Failed;
 use super::files::Files;
-use super::searched::Searched;
+use super::words;
 
 /// Identifies the file as ours (`PRAGMA application_id`): "RSix".
 const APPLICATION_ID: i32 = 0x5253_6978;
@@ -119,7 +121,7 @@ pub(super) fn upgrade(transaction: &Transaction<'_>, large: Large) -> Result<(),
                     .unwrap_or_default();
             let text: String = record.get(3)?;
             let searched = Searched::of_stored(&facts, &text);
-            searched.insert(transaction, row)?;
+            words::insert(transaction, row, &searched)?;
             let file = files.add(transaction, namespace, searched.file(), 1)?;
             let vector = ToSqlOutput::Borrowed(record.get_ref(5)?);
             insert.execute(params![row, file, record.get::<_, f64>(4)?, vector])?;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::settings::{Checker, lossy};
 use crate::stage::{StageConfig, edit_costs};
+use crate::store::ranking::check_weights;
 
 /// `kind = "sqlite"`: embedded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -41,14 +42,6 @@ impl StageConfig for SqliteSettings {
         check.not_empty("path", self.path.as_os_str().is_empty());
         check.home("path", &self.path);
         self.path = check.absolute(&self.path);
-        let weights = [("vector_weight", self.vector_weight), ("text_weight", self.text_weight)];
-        for (key, _) in weights.iter().filter(|(_, weight)| !weight.is_finite() || *weight < 0.0) {
-            let hint = "a number, at least 0; 1 is the default, 0 leaves the ranking out";
-            check.flag(key, "not a weight", hint);
-        }
-        if weights.iter().all(|(_, weight)| *weight == 0.0) {
-            let hint = "leave one of them out for the default, 1";
-            check.flag("text_weight", "one of the weights must be more than zero", hint);
-        }
+        check_weights(check, self.vector_weight, self.text_weight);
     }
 }

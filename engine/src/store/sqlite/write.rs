@@ -6,14 +6,15 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 use serde_json::{Map, Value};
 
 use crate::model::{Record, StageError};
+use crate::store::searched::Searched;
 
 use super::codes::{self, Large};
 use super::database::Database;
 use super::failed::Failed;
 use super::files::Files;
 use super::namespaces::{known_namespace, namespace_number, rows_of};
-use super::searched::Searched;
 use super::vector::{encode, norm};
+use super::words;
 
 /// Inserts records, replacing those with the same id.
 ///
@@ -117,7 +118,7 @@ impl<'a> Batch<'a> {
         self.transaction
             .prepare_cached("INSERT INTO vectors (row, file, norm, vector) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![row, file, norm, encode(&record.vector)])?;
-        searched.insert(self.transaction, row)?;
+        words::insert(self.transaction, row, &searched)?;
         self.blocks.insert(codes::block_of(row));
         self.records += 1;
         Ok(())
@@ -139,8 +140,8 @@ impl<'a> Batch<'a> {
         let before = Searched::of_stored(&old_facts, &old_text);
         let after = Searched::of_written(&record.metadata);
         if !after.has_words_of(&before) {
-            before.delete(self.transaction, row)?;
-            after.insert(self.transaction, row)?;
+            words::delete(self.transaction, row, &before)?;
+            words::insert(self.transaction, row, &after)?;
         }
         let bytes = encode(&record.vector);
         let mut select =
@@ -167,7 +168,7 @@ impl<'a> Batch<'a> {
 
     fn delete(&mut self, known: Known) -> Result<(), Failed> {
         let Known { row, facts, text } = known;
-        Searched::of_stored(&parsed(&facts), &text).delete(self.transaction, row)?;
+        words::delete(self.transaction, row, &Searched::of_stored(&parsed(&facts), &text))?;
         self.transaction.prepare_cached("DELETE FROM records WHERE row = ?1")?.execute([row])?;
         let file: i64 = self
             .transaction

@@ -1,19 +1,13 @@
-//! The text of a record that full-text search indexes.
+//! The text of a record that full-text search indexes, for the stores that have it.
 
 use std::borrow::Cow;
 
-use rusqlite::{Transaction, params};
 use serde_json::{Map, Value};
 
 use crate::model::Metadata;
 use crate::rank::searchable;
 
-use super::failed::Failed;
-
-/// The columns of `words` for one record.
-///
-/// FTS5 does not keep the text of its words: to remove a record's words it must be given exactly what
-/// it was given when they were added. So this depends only on what `records` holds.
+/// The columns that are searched by words, for one record. Depends only on what a store keeps of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Searched<'a> {
     project: &'a str,
@@ -63,34 +57,16 @@ impl<'a> Searched<'a> {
         self.texts() == other.texts()
     }
 
-    fn texts(&self) -> [&str; 5] {
+    /// Everything that words are taken from.
+    pub(super) fn texts(&self) -> [&str; 5] {
         [self.repository, self.path, self.name, self.context, self.text]
     }
 
-    /// Adds the words of a row.
-    pub(super) fn insert(&self, transaction: &Transaction<'_>, row: i64) -> Result<(), Failed> {
-        let [path, name, context, body] = self.columns();
-        transaction
-            .prepare_cached(
-                "INSERT INTO words (rowid, path, name, context, body) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute(params![row, path, name, context, body])?;
-        Ok(())
-    }
+    /// How much a word of each column counts in BM25.
+    pub(super) const WEIGHTS: [u8; 4] = [3, 3, 2, 1];
 
-    /// Removes the words of a row, which are these.
-    pub(super) fn delete(&self, transaction: &Transaction<'_>, row: i64) -> Result<(), Failed> {
-        let [path, name, context, body] = self.columns();
-        transaction
-            .prepare_cached(
-                "INSERT INTO words (words, rowid, path, name, context, body)
-                 VALUES ('delete', ?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute(params![row, path, name, context, body])?;
-        Ok(())
-    }
-
-    fn columns(&self) -> [Cow<'a, str>; 4] {
+    /// Path with the repository, name, context and body, in the form in which words are indexed.
+    pub(super) fn columns(&self) -> [Cow<'a, str>; 4] {
         let path = format!("{} {}", searchable(self.repository), searchable(self.path));
         [Cow::Owned(path), searchable(self.name), searchable(self.context), searchable(self.text)]
     }

@@ -1,0 +1,30 @@
+//! How `kind = "pgvector"` is built, and where its vectors lie.
+
+use std::sync::Arc;
+
+use crate::model::{StageError, StageResult};
+use crate::stage::StageContext;
+use crate::store::{StoreConfig, VectorStore};
+
+use super::PgvectorStore;
+use super::settings::PgvectorSettings;
+
+impl StoreConfig for PgvectorSettings {
+    fn build(&self, context: StageContext) -> StageResult<Arc<dyn VectorStore>> {
+        let store = PgvectorStore::new(context.stage, self, context.calls, context.cancel, context.events)?;
+        Ok(Arc::new(store.with_timeouts(context.timeouts)))
+    }
+
+    fn place(&self) -> Vec<String> {
+        vec![self.address().map(|url| url.location()).unwrap_or_default(), self.table.clone()]
+    }
+
+    fn location(&self) -> Option<Vec<String>> {
+        Some(vec![self.address().ok()?.location(), self.table.clone()])
+    }
+}
+
+/// The error of settings that were not checked.
+pub(super) fn unusable(stage: &str, why: &str) -> StageError {
+    StageError::misconfigured(stage, format!("`url`: {why}"))
+}
