@@ -7,6 +7,8 @@ use reposync::config::{Need, load, parse_schedule};
 use serde::Deserialize as _;
 use serde_yaml_ng::Value;
 
+use crate::support::python::python;
+
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
 }
@@ -35,19 +37,17 @@ fn the_file_for_containers_is_valid() {
     assert!(config.engine.state.starts_with(volume) && config.engine.cache.starts_with(volume));
     // The environment variables that the file refers to are passed in.
     let compose = read("deploy/compose.yaml");
-    let manifests = read("deploy/kubernetes/reposync.yaml");
     for name in ["GITHUB_TOKEN", "REPOSYNC_API_TOKEN", "GITHUB_WEBHOOK_SECRET"] {
         assert!(compose.contains(&format!("{name}: ${{{name}:?")), "{name}");
-        assert!(manifests.contains(&format!("--from-literal={name}=")), "{name}");
     }
 }
 
 #[test]
 fn the_manifests_probe_what_the_daemon_serves() {
-    let documents = documents("deploy/kubernetes/reposync.yaml");
+    let documents = documents("deploy/kubernetes/single.yaml");
     let kinds: Vec<&str> = documents.iter().filter_map(|document| document["kind"].as_str()).collect();
-    assert_eq!(kinds, ["PersistentVolumeClaim", "Deployment", "Service", "NetworkPolicy"]);
-    let deployment = &documents[1]["spec"];
+    assert_eq!(kinds, ["ConfigMap", "PersistentVolumeClaim", "Deployment", "Service", "NetworkPolicy"]);
+    let deployment = &documents[2]["spec"];
     // Two daemons would compete for one ledger.
     assert_eq!(
         (deployment["replicas"].as_u64(), deployment["strategy"]["type"].as_str()),
@@ -56,7 +56,7 @@ fn the_manifests_probe_what_the_daemon_serves() {
     let pod = &deployment["template"]["spec"];
     assert!(pod["terminationGracePeriodSeconds"].as_u64() >= Some(20));
     assert_eq!(pod["automountServiceAccountToken"].as_bool(), Some(false));
-    assert_eq!(documents[3]["spec"]["podSelector"], deployment["selector"]);
+    assert_eq!(documents[4]["spec"]["podSelector"], deployment["selector"]);
     let container = &pod["containers"][0];
     for limit in ["memory", "ephemeral-storage"] {
         assert!(container["resources"]["limits"][limit].is_string(), "{limit}");
@@ -66,11 +66,75 @@ fn the_manifests_probe_what_the_daemon_serves() {
         assert_eq!(container[probe]["httpGet"]["path"].as_str(), Some("/health"), "{probe}");
         assert_eq!(container[probe]["httpGet"]["port"].as_str(), container["ports"][0]["name"].as_str());
     }
-    assert_eq!(deployment["selector"]["matchLabels"], documents[2]["spec"]["selector"]);
+    assert_eq!(deployment["selector"]["matchLabels"], documents[3]["spec"]["selector"]);
     for mount in container["volumeMounts"].as_sequence().expect("mounts") {
         assert!(mount["subPath"].is_null(), "an edit of a subPath is never seen");
         let volumes = pod["volumes"].as_sequence().expect("volumes");
         assert!(volumes.iter().any(|volume| volume["name"] == mount["name"]), "{mount:?}");
+    }
+}
+
+/// The configuration in a config map, with its secrets in files below a folder.
+#[test]
+fn the_configuration_of_the_manifests_is_valid() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for documents in [documents("deploy/kubernetes/single.yaml")] {
+        let map = documents.iter().find(|document| document["kind"] == "ConfigMap").expect("a config map");
+        let text = map["data"]["reposync.toml"].as_str().expect("a file");
+        let secrets = documents.iter().find_map(|document| {
+            let volumes = document["spec"]["template"]["spec"]["volumes"].as_sequence()?;
+            volumes.iter().find_map(|volume| volume["secret"]["secretName"].as_str())
+        });
+        assert_eq!(secrets, Some("reposync"));
+        // A container has the folder; here it is another one.
+        let text = text.replace("/run/secrets/reposync/", "");
+        let path = folder.path().join("reposync.toml");
+        std::fs::write(&path, &text).expect("written");
+        for name in text.split("${file:").skip(1).filter_map(|rest| rest.split('}').next()) {
+            std::fs::write(folder.path().join(name), "x".repeat(20)).expect("written");
+        }
+        let need = Need::enabled().with_api().with_env(|_| None);
+        let config = load(&path, &need).unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(!config.api.listen.ip().is_loopback() && config.api.token.is_some());
+    }
+}
+
+/// The schemas of Kubernetes refuse unknown and misspelt fields.
+#[test]
+fn the_manifests_are_valid_kubernetes() {
+    let Some(python) = python("kubernetes", &["kubernetes-validate==1.37.0"]) else { return };
+    let script = "import sys, yaml, kubernetes_validate as k
+for path in sys.argv[1:]:
+    for document in yaml.safe_load_all(open(path)):
+        k.validate(document, k.latest_version(), strict=True)
+        print(document['kind'])";
+    let validate = |files: &[PathBuf]| {
+        std::process::Command::new(&python).args(["-c", script]).args(files).output().expect("Python runs")
+    };
+    let output = validate(&[path("deploy/kubernetes/single.yaml")]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("NetworkPolicy"));
+    // The check can fail.
+    let folder = tempfile::tempdir().expect("a folder");
+    let wrong = folder.path().join("wrong.yaml");
+    std::fs::write(&wrong, read("deploy/kubernetes/single.yaml").replace("replicas:", "replica:"))
+        .expect("written");
+    assert!(!validate(&[wrong]).status.success());
+}
+
+/// That the series exist is a unit test of the metrics.
+#[test]
+fn the_dashboard_and_the_alerts_are_well_formed() {
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&read("deploy/grafana/dashboard.json")).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let ids: std::collections::BTreeSet<u64> =
+        panels.iter().filter_map(|panel| panel["id"].as_u64()).collect();
+    assert_eq!(ids.len(), panels.len());
+    // `promtool`, where it is installed.
+    let rules = path("deploy/prometheus/alerts.yaml");
+    if let Ok(output) = std::process::Command::new("promtool").args(["check", "rules"]).arg(rules).output() {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }
 
@@ -89,6 +153,40 @@ fn the_compose_file_mounts_the_folder_and_keeps_the_state() {
         service["volumes"].as_sequence().expect("volumes").iter().filter_map(Value::as_str).collect();
     assert_eq!(volumes, ["./config:/etc/reposync:ro", "state:/var/lib/reposync"]);
     assert!(!compose["volumes"]["state"].is_null());
+}
+
+#[test]
+fn the_compose_file_with_postgresql_shares_a_socket() {
+    let text = read("deploy/compose.postgres.yaml");
+    let compose = documents("deploy/compose.postgres.yaml").remove(0);
+    let (database, reposync) = (&compose["services"]["database"], &compose["services"]["reposync"]);
+    let mounts = |service: &Value| -> Vec<String> {
+        let volumes = service["volumes"].as_sequence().expect("volumes").iter();
+        volumes.filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    for service in [database, reposync] {
+        assert!(mounts(service).contains(&"socket:/var/run/postgresql".to_owned()));
+    }
+    for volume in mounts(database).iter().chain(&mounts(reposync)) {
+        let name = volume.split(':').next().expect("a name");
+        assert!(name.starts_with('.') || !compose["volumes"][name].is_null(), "{volume}");
+    }
+    assert_eq!(reposync["depends_on"]["database"]["condition"].as_str(), Some("service_healthy"));
+    // The stage in the comment works with the container's file.
+    let stage: Vec<&str> = text
+        .lines()
+        .skip_while(|line| !line.contains("[stages.index]"))
+        .take_while(|line| line.starts_with('#'))
+        .map(|line| line.trim_start_matches("#").trim())
+        .collect();
+    let sqlite = "[stages.index]\nkind = \"sqlite\"\npath = \"/var/lib/reposync/index.db\"";
+    let file = read("deploy/reposync.toml");
+    assert!(file.contains(sqlite));
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("reposync.toml");
+    std::fs::write(&path, file.replace(sqlite, &stage.join("\n"))).expect("written");
+    let need = Need::enabled().with_api().with_env(|_| Some("x".repeat(20)));
+    load(&path, &need).unwrap_or_else(|problems| panic!("{problems}"));
 }
 
 #[test]

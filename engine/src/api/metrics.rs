@@ -432,4 +432,60 @@ mod tests {
             assert!(text.contains(line), "{line} in {text}");
         }
     }
+
+    /// Every series that they name is one of `/metrics`.
+    #[test]
+    fn dashboard_and_alerts_name_series_that_exist() {
+        let metrics = Metrics::new();
+        // Series with labels appear with their first value.
+        let stage = StageLabel { stage: "s".into() };
+        let project = ProjectLabel { project: "p".into() };
+        metrics.waits.get_or_create_owned(&stage).inc_by(1.0);
+        metrics.tokens.get_or_create_owned(&stage).inc();
+        metrics.component_faults.get_or_create_owned(&stage).inc();
+        metrics.cost.get_or_create_owned(&project).inc_by(1.0);
+        for gauge in [&metrics.last_success, &metrics.seconds_behind, &metrics.commits_behind] {
+            gauge.get_or_create_owned(&project).set(1.0);
+        }
+        metrics.vectors.get_or_create_owned(&project).set(1);
+        metrics.withheld.get_or_create_owned(&GuardLabels { project: "p".into(), guard: "deletion" }).set(1);
+        metrics.event(&Event::Call {
+            service: ServiceKind::Store,
+            stage: "s".into(),
+            operation: "upsert",
+            items: 1,
+            tokens: 0,
+            seconds: 0.1,
+            ok: true,
+            error: None,
+        });
+        let mut text = String::new();
+        encode(&mut text, &metrics.registry).expect("text");
+        let types: Vec<(&str, &str)> =
+            text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+        let exists = |name: &str| {
+            types.iter().any(|(base, kind)| match name.strip_prefix(base) {
+                Some("") => *kind == "gauge",
+                Some("_total") => *kind == "counter",
+                Some("_bucket" | "_sum" | "_count") => *kind == "histogram",
+                _ => false,
+            })
+        };
+        for file in [
+            include_str!("../../../deploy/grafana/dashboard.json"),
+            include_str!("../../../deploy/prometheus/alerts.yaml"),
+        ] {
+            let names: std::collections::BTreeSet<&str> = file
+                .match_indices("reposync_")
+                .map(|(at, _)| {
+                    let rest = &file[at..];
+                    &rest[..rest.find(|c: char| c != '_' && !c.is_ascii_lowercase()).unwrap_or(rest.len())]
+                })
+                .collect();
+            assert!(names.len() > 8, "{names:?}");
+            for name in names {
+                assert!(exists(name), "{name} is not a series of /metrics");
+            }
+        }
+    }
 }
