@@ -26,6 +26,7 @@ mod crash;
 mod daemon;
 mod deploy;
 mod embed_services;
+mod examples;
 mod fairness;
 mod git_servers;
 mod histories;
