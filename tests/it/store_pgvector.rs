@@ -1,6 +1,8 @@
 //! The store in PostgreSQL against a real server with pgvector: the contract, recall, ranking, filters, what is counted,
 //! every error, and the program end to end.
 
+mod program;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +16,6 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::store_contract::keeps_its_promises;
-use crate::support::local::{Local, STAGES};
 use crate::support::postgres::Postgres;
 
 fn store_with(url: &str, more: Value) -> PgvectorStore {
@@ -527,44 +528,4 @@ async fn a_server_without_the_extension_is_named() {
         text.contains("does not have the extension pgvector") && text.contains("postgresql-NN-pgvector"),
         "{text}"
     );
-}
-
-#[test]
-fn the_program_works_on_it() {
-    let Some(server) = Postgres::with_vectors() else { return };
-    let url = server.database();
-    let local = Local::new();
-    let stages = STAGES
-        .replace("kind = \"sqlite\"", &format!("kind = \"pgvector\"\nurl = \"{url}\"\ntable = \"docs\""));
-    local.config(&format!(
-        "{stages}\n[projects.docs]\npipeline = [\"local\", \"prose\", \"model\", \"index\"]\nrepositories = [\"docs\"]\n"
-    ));
-    let planned = local.world.ok(&["plan"]).stdout;
-    assert!(planned.contains("guide/start.md"), "{planned}");
-    assert_eq!(
-        server.sql(&url, "SELECT count(*) FROM pg_tables WHERE tablename LIKE 'docs%'"),
-        "0",
-        "a plan creates nothing"
-    );
-    local.apply(&[]).exits(0);
-    assert!(local.world.ok(&["query", "where do I start?"]).stdout.contains("guide/start.md"));
-    assert!(
-        local.world.ok(&["query", "where do I start?", "--path", "!guide/**"]).stdout.contains("README.md")
-    );
-    assert!(local.world.ok(&["verify"]).stdout.contains("Ledger and store agree"));
-    let status = local.world.ok(&["status"]).stdout;
-    assert!(status.contains("pgvector:"), "{status}");
-    // Missing records are found and written again.
-    server.sql(&url, "DELETE FROM docs WHERE text LIKE 'Start%'");
-    assert!(local.world.run(&["verify"]).stdout.contains("guide/start.md"));
-    local.world.ok(&["verify", "--repair"]);
-    assert!(local.world.ok(&["query", "where do I start?"]).stdout.contains("guide/start.md"));
-    assert!(local.world.ok(&["verify"]).stdout.contains("Ledger and store agree"));
-    // A change and a removal.
-    local.repo.write("guide/start.md", "Begin elsewhere with zebras.\n");
-    local.repo.git(&["rm", "-q", "guide/end.md"]);
-    local.repo.commit("second");
-    local.apply(&[]).exits(0);
-    assert!(local.world.ok(&["query", "zebra"]).stdout.contains("guide/start.md"));
-    assert_eq!(server.sql(&url, "SELECT count(*) FROM docs"), "2");
 }

@@ -82,6 +82,8 @@ pub(super) async fn search(
         Some(words) => Weighed::new(db, &transaction, words, numbers, size).await?,
         None => None,
     };
+    // From here on every table has an index for what is asked. The planner underestimates the cost of comparing words.
+    transaction.batch("SET LOCAL enable_seqscan = off").await?;
     if let Some(words) = &words {
         let mut best = Vec::new();
         for one in &namespaces {
