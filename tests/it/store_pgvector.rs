@@ -515,6 +515,50 @@ async fn what_the_server_lacks_is_said() {
     }
 }
 
+/// A server on a loopback port that gives one answer to whatever it is asked first; returns its address.
+fn answering(answer: Vec<u8>) -> String {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            drop(stream.read(&mut [0; 1024]));
+            drop(stream.write_all(&answer));
+        }
+    });
+    format!("postgres://ann:secret-pw-19@127.0.0.1:{port}/x")
+}
+
+/// The message with which a server refuses.
+fn refusal(code: &str, message: &str) -> Vec<u8> {
+    let fields = format!("SFATAL\0VFATAL\0C{code}\0M{message}\0\0");
+    let length = u32::try_from(fields.len() + 4).expect("short").to_be_bytes();
+    [&b"E"[..], &length, fields.as_bytes()].concat()
+}
+
+#[tokio::test]
+async fn what_a_server_refuses_is_said_without_the_password() {
+    for (answer, tls, transient, expected) in [
+        (b"N".to_vec(), "verify-full", false, "switch TLS on at the server"),
+        (refusal("28P01", "password authentication failed"), "disable", false, "check user and password"),
+        (refusal("57P03", "the database system is starting up"), "disable", true, "away for now"),
+        (refusal("53300", "sorry, too many clients already"), "disable", true, "`max_connections`"),
+        (
+            refusal("53100", "No space left on device"),
+            "disable",
+            false,
+            "free some space on the server's disk",
+        ),
+    ] {
+        let error = store_with(&answering(answer), json!({ "tls": tls })).check(4).await.expect_err(expected);
+        let text = shown(&error);
+        assert!(text.contains(expected) && text.contains("postgres://ann@127.0.0.1"), "{text}");
+        assert!(!format!("{text} {error:?}").contains("secret-pw-19"), "{text}");
+        assert_eq!(matches!(error.kind, ErrorKind::Transient { .. }), transient, "{error:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_server_without_the_extension_is_named() {
     let Some(server) = Postgres::start() else { return };

@@ -1,5 +1,11 @@
-//! The program with its index in PostgreSQL, from end to end.
+//! The program with its index in PostgreSQL, from end to end, and reading texts in bulk.
 
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
+
+use reposync::store::{SearchScope, Selection, VectorStore as _};
+
+use super::{fill, records, store};
 use crate::support::local::{Local, STAGES};
 use crate::support::postgres::Postgres;
 
@@ -81,4 +87,37 @@ fn a_ledger_and_an_index_of_different_age_are_reconciled() {
     // The index of the backup lacks the newer records.
     server.sql(&url, "DELETE FROM docs WHERE id NOT IN (SELECT id FROM old)");
     repair();
+}
+
+#[tokio::test]
+async fn texts_are_read_file_by_file_until_the_reader_has_enough() {
+    let Some(server) = Postgres::with_vectors() else { return };
+    let store = store(&server.database());
+    let all = records(300, 4);
+    fill(&store, "n", &all).await;
+    let read = async |paths: &str, most: usize| {
+        let found: Arc<Mutex<Vec<(String, String, usize)>>> = Arc::default();
+        let sink = Arc::clone(&found);
+        let visit = Box::new(move |file: reposync::store::FileTexts| {
+            assert!(
+                file.chunks.is_sorted_by_key(|chunk| chunk.index)
+                    && file.chunks.iter().all(|one| !one.text.is_empty())
+            );
+            let mut sink = sink.lock().expect("no panic");
+            sink.push((file.repository, file.path, file.chunks.len()));
+            if sink.len() == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        let mut selection = Selection::default();
+        selection.paths.add(paths);
+        let scopes = ["p", "q"].map(|project| SearchScope { namespace: "n".into(), project: project.into() });
+        assert!(store.texts(&scopes, &selection, visit).await.expect("texts"));
+        let found = found.lock().expect("no panic").clone();
+        found
+    };
+    let every = read("**", 1000).await;
+    assert_eq!(every.iter().map(|(.., chunks)| chunks).sum::<usize>(), 300);
+    assert!(every.len() == 8 && every.is_sorted(), "{every:?}");
+    assert_eq!(read("**", 3).await, every[..3]);
+    let sources: Vec<_> = every.iter().filter(|(_, path, _)| path.starts_with("src/")).cloned().collect();
+    assert_eq!(read("src/**", 1000).await, sources);
 }
