@@ -140,16 +140,15 @@ pub(super) async fn freshness(
     let known = of.iter().map(|key| {
         let (project, repository) = key;
         match &rows[project.as_str()] {
-            Ok(rows) => match rows.iter().find(|row| row.name == *repository) {
-                Some(row) => {
+            Ok(rows) => {
+                if let Some(row) = rows.iter().find(|row| row.name == *repository) {
                     let late = || locals.get(project.as_str())?.compare(row);
                     (of_row(project, row), early.remove(key).or_else(late))
-                }
-                None => {
+                } else {
                     let why = "the ledger has no record of this repository";
                     (Freshness::unknown(project, repository, why), None)
                 }
-            },
+            }
             Err(why) => {
                 let why = format!("the ledger cannot be read: {why}");
                 (Freshness::unknown(project, repository, &why), None)
@@ -159,7 +158,7 @@ pub(super) async fn freshness(
     // All comparisons are started before one is waited for.
     let known: Vec<(Freshness, Option<Comparing>)> = known.collect();
     let waited = known.into_iter().map(async |(fresh, comparing)| match comparing {
-        Some(comparing) => with(fresh, comparing.wait(wait).await),
+        Some(comparing) => with(fresh, &comparing.wait(wait).await),
         None => fresh,
     });
     join_all(waited).await
@@ -189,7 +188,7 @@ fn of_row(project: &str, row: &RepositoryRow) -> Freshness {
 }
 
 /// The same, with what the comparison has found.
-fn with(known: Freshness, compared: Compared) -> Freshness {
+fn with(known: Freshness, compared: &Compared) -> Freshness {
     let mut fresh = Freshness { differing_files: compared.files, ..known };
     if let Some((head, count)) = compared.commits {
         fresh.head = Some(head);

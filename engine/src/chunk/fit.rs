@@ -243,7 +243,9 @@ impl<'a> Room<'a> {
                 keep(trim(text, part));
             } else {
                 let parts = split(text, part, &Size::tokens(self.bytes(), Arc::new(escaped_len)));
-                parts.into_iter().for_each(|part| keep(trim(text, part)));
+                for part in parts {
+                    keep(trim(text, part));
+                }
             }
         }
     }
