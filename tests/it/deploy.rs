@@ -177,7 +177,7 @@ fn the_compose_file_with_postgresql_shares_a_socket() {
         .lines()
         .skip_while(|line| !line.contains("[stages.index]"))
         .take_while(|line| line.starts_with('#'))
-        .map(|line| line.trim_start_matches("#").trim())
+        .map(|line| line.trim_start_matches('#').trim())
         .collect();
     let sqlite = "[stages.index]\nkind = \"sqlite\"\npath = \"/var/lib/reposync/index.db\"";
     let file = read("deploy/reposync.toml");

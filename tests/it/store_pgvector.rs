@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::store_contract::keeps_its_promises;
 use crate::support::postgres::Postgres;
 
-fn store_with(url: &str, more: Value) -> PgvectorStore {
+fn store_with(url: &str, more: &Value) -> PgvectorStore {
     let mut settings = json!({ "url": url, "table": "docs" });
     let keys = settings.as_object_mut().expect("an object");
     keys.extend(more.as_object().expect("an object").clone());
@@ -34,7 +34,7 @@ fn store_with(url: &str, more: Value) -> PgvectorStore {
 }
 
 fn store(url: &str) -> PgvectorStore {
-    store_with(url, json!({}))
+    store_with(url, &json!({}))
 }
 
 /// Numbers that look random and are the same in every run.
@@ -83,7 +83,7 @@ fn record(n: usize, vector: Vec<f32>, dice: &mut Dice) -> Record {
         "text": text.join(" "),
         "start_line": n,
         "end_line": n + 1,
-        "language": if file % 3 == 0 { "Rust" } else { "go" },
+        "language": if file.is_multiple_of(3) { "Rust" } else { "go" },
         "kind": if n.is_multiple_of(2) { "function" } else { "section" },
         "name": symbol,
     });
@@ -141,7 +141,7 @@ async fn keeps_the_promises_of_a_store() {
     keeps_its_promises(Arc::new(store(&url))).await;
     assert_counts(server, &url);
     // Another process sees the same records, and one that compares all vectors finds the same.
-    let again = store_with(&url, json!({ "index": "none" }));
+    let again = store_with(&url, &json!({ "index": "none" }));
     let query = Query { vector: Vector::from([0.0, 0.0, 1.0]), top_k: 1, filter: None };
     assert_eq!(again.query("a", &query).await.expect("query")[0].id, "f1-a-0");
     assert_eq!(again.describe().await.expect("describe").namespaces.len(), 3);
@@ -162,7 +162,7 @@ async fn keeps_its_promises_in_a_schema_without_an_index() {
     let Some(server) = Postgres::with_vectors() else { return };
     let url = server.database();
     server.sql(&url, "CREATE SCHEMA search");
-    keeps_its_promises(Arc::new(store_with(&url, json!({ "table": "search.docs", "index": "none" })))).await;
+    keeps_its_promises(Arc::new(store_with(&url, &json!({ "table": "search.docs", "index": "none" })))).await;
     assert_eq!(server.sql(&url, "SELECT count(*) FROM pg_indexes WHERE indexdef LIKE '%hnsw%'"), "0");
 }
 
@@ -203,7 +203,7 @@ async fn the_graph_finds_nearly_all_of_the_nearest() {
         .collect();
     fill(&index, "n", &all).await;
     server.sql(&url, "ANALYZE");
-    let exact = store_with(&url, json!({ "index": "none" }));
+    let exact = store_with(&url, &json!({ "index": "none" }));
     let mut found = 0;
     for _ in 0..30 {
         let query = Query { vector: Vector::from(near(&mut dice)), top_k: 10, filter: None };
@@ -296,7 +296,9 @@ async fn filters_apply_before_the_best_are_taken() {
             (&mut search.selection.kinds, kinds),
         ];
         for (facet, values) in facets {
-            values.iter().for_each(|value| facet.add(value));
+            for value in values {
+                facet.add(value);
+            }
         }
         let selector = search.selection.selector("index").expect("globs");
         let passing = all.iter().filter(|one| selector.passes(&one.metadata.to_json())).count();
@@ -484,7 +486,7 @@ async fn what_the_server_lacks_is_said() {
             "check that the server runs",
         ),
     ] {
-        let store = store_with(&url, json!({ "tls": "disable" }));
+        let store = store_with(&url, &json!({ "tls": "disable" }));
         let error = store.check(4).await.expect_err(&url);
         let text = shown(&error);
         assert!(
@@ -551,7 +553,8 @@ async fn what_a_server_refuses_is_said_without_the_password() {
             "free some space on the server's disk",
         ),
     ] {
-        let error = store_with(&answering(answer), json!({ "tls": tls })).check(4).await.expect_err(expected);
+        let error =
+            store_with(&answering(answer), &json!({ "tls": tls })).check(4).await.expect_err(expected);
         let text = shown(&error);
         assert!(text.contains(expected) && text.contains("postgres://ann@127.0.0.1"), "{text}");
         assert!(!format!("{text} {error:?}").contains("secret-pw-19"), "{text}");

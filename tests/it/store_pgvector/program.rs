@@ -111,8 +111,7 @@ async fn texts_are_read_file_by_file_until_the_reader_has_enough() {
         selection.paths.add(paths);
         let scopes = ["p", "q"].map(|project| SearchScope { namespace: "n".into(), project: project.into() });
         assert!(store.texts(&scopes, &selection, visit).await.expect("texts"));
-        let found = found.lock().expect("no panic").clone();
-        found
+        found.lock().expect("no panic").clone()
     };
     let every = read("**", 1000).await;
     assert_eq!(every.iter().map(|(.., chunks)| chunks).sum::<usize>(), 300);
