@@ -112,10 +112,11 @@ fn without_a_token_in_the_file_no_web_page_may_ask() {
     }
     daemon.request("GET", "/health", &[("Host", "example.com")], b"").is(200);
     daemon.request("GET", "/projects", &[("Sec-Fetch-Site", "same-origin")], b"").is(200);
-    // A link on another site may lead to the page at `/` only.
+    // A link on another site may lead to pages of the console only.
     let link =
         [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")];
-    daemon.request("GET", "/", &link, b"").is(200);
+    daemon.request("GET", "/", &link, b"").is(303);
+    daemon.request("GET", "/console/runs", &link, b"").is(303);
     assert_eq!(daemon.request("GET", "/projects", &link, b"").is(403).code(), "forbidden");
     for host in ["localhost:x@evil.example", "localhost:80@evil.example", "a b"] {
         let answer = daemon.request("GET", "/projects", &[("Host", host)], b"").is(400);
@@ -342,7 +343,6 @@ fn the_document_names_every_route() {
     routes.sort();
     insta::assert_snapshot!(routes.join("\n"), @r"
     DELETE /delete
-    GET /
     GET /audit
     GET /changes
     GET /content
@@ -352,6 +352,7 @@ fn the_document_names_every_route() {
     GET /openapi.json
     GET /plan
     GET /projects
+    GET /projects/{name}/files
     GET /repositories
     GET /runs
     GET /runs/{id}
@@ -361,6 +362,7 @@ fn the_document_names_every_route() {
     POST /process
     POST /query
     POST /reload
+    POST /runs/{id}/cancel
     POST /sync
     POST /upsert
     POST /webhooks/github

@@ -18,7 +18,6 @@ fn routes() -> Vec<(&'static str, &'static str, &'static str, Vec<(String, Value
     let send =
         |path: &str, bodies: &[Value]| bodies.iter().map(|body| (path.to_owned(), body.clone())).collect();
     vec![
-        ("get", "/", "read", get(&["/"])),
         ("get", "/health", "-", get(&["/health"])),
         ("get", "/openapi.json", "-", Vec::new()),
         ("get", "/metrics", "read", get(&["/metrics"])),
@@ -33,6 +32,16 @@ fn routes() -> Vec<(&'static str, &'static str, &'static str, Vec<(String, Value
         ),
         ("get", "/runs/{id}", "read", get(&["/runs/RUN", "/runs/ALL"])),
         ("get", "/runs/{id}/events", "read", get(&["/runs/RUN/events", "/runs/ALL/events"])),
+        ("post", "/runs/{id}/cancel", "sync", send("/runs/RUN/cancel", &[json!({})])),
+        (
+            "get",
+            "/projects/{name}/files",
+            "read",
+            get(&[
+                "/projects/PROJECT/files?repository=REPOSITORY",
+                "/projects/docs/files?repository=REPOSITORY",
+            ]),
+        ),
         ("post", "/sync", "sync", send("/sync", &[json!({ "project": "PROJECT" }), json!({})])),
         ("post", "/reload", "admin", send("/reload", &[json!({})])),
         ("get", "/audit", "admin", get(&["/audit", "/audit?project=PROJECT"])),

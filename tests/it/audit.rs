@@ -62,6 +62,8 @@ fn every_write_leaves_one_entry_and_reading_leaves_none() {
         expected.push(format!("{method} {path} {status} {}", body["project"].as_str().unwrap_or("-")));
         written.push(format!("{} {path}", method.to_lowercase()));
     }
+    daemon.send("POST", "/runs/unknown/cancel", &json!({})).is(404);
+    expected.push("POST /runs/unknown/cancel 404 -".to_owned());
     daemon.post("/query", &json!({ "query": "where do I start?", "project": "docs" })).is(200);
     daemon.post("/process", &json!({ "text": "A text." })).is(200);
     daemon.post("/webhooks/github", &json!({})).is(404);
@@ -71,7 +73,7 @@ fn every_write_leaves_one_entry_and_reading_leaves_none() {
         }
         for method in methods.as_object().expect("methods").keys().filter(|method| *method != "get") {
             let is_known = written.contains(&format!("{method} {path}"))
-                || ["/query", "/process", "/webhooks/github"].contains(&path.as_str());
+                || ["/query", "/process", "/webhooks/github", "/runs/{id}/cancel"].contains(&path.as_str());
             assert!(is_known, "{method} {path}: does it leave an entry?");
         }
     }

@@ -3,6 +3,7 @@
 use reposync::state::sqlite::RunLock;
 use serde_json::{Value, json};
 
+use crate::support::console::Session;
 use crate::support::daemon::{API, Daemon};
 use crate::support::http::Server;
 use crate::support::local::{Local, STAGES, project};
@@ -229,7 +230,8 @@ api_key = \"k\"
     assert_eq!(docs["head"], local.repo.sha("HEAD").to_string());
     assert!(docs["seconds_behind"].is_u64(), "{docs}");
     assert_eq!(daemon.metric("reposync_project_commits_behind{project=\"docs\"}"), 3);
-    assert!(daemon.get("/").is(200).body.contains("<dt>behind<dd>3 commits"));
+    let session = Session::of(&daemon, daemon.token.as_deref().expect("a token"));
+    assert!(session.get(&daemon, "/console").is(200).body.contains("3 commits"));
     let status = local.world.ok(&["status"]).stdout;
     assert!(status.contains("behind        3 commits"), "{status}");
     daemon.stop().exits(0);

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
+use crate::support::console::Session;
 use crate::support::daemon::Daemon;
 use crate::support::github::{APP_ID, APP_KEY, ARCHIVE_TOKEN, INSTALLATION_ID, TOKEN};
 use crate::support::http::{Exchange, Fault, Response, Server};
@@ -204,8 +205,13 @@ fn the_daemon_reveals_no_secret() {
     daemon.until_runs(1);
     let mut said = String::new();
     let mut ask = |daemon: &Daemon| {
+        let session = Session::of(daemon, API_TOKEN);
+        for page in
+            ["/console", "/console/config", "/console/projects/handbook", "/console/runs", "/console/audit"]
+        {
+            said.push_str(&session.get(daemon, page).is(200).body);
+        }
         for path in [
-            "/",
             "/health",
             "/metrics",
             "/openapi.json",

@@ -9,8 +9,6 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use tokio::time::sleep;
 
 use super::App;
@@ -57,34 +55,49 @@ pub(super) async fn client_of(app: &App, origin: Origin<'_>, headers: &HeaderMap
     authorize(app, origin, headers, bearer(headers)).await.ok()
 }
 
-/// Authorizes as everywhere else, or by the token as the password of any user: a browser can send
-/// nothing else. Only for what changes nothing: a browser sends the password unasked with every
-/// request to the same server, those that other pages cause included.
-pub(super) async fn check_browser(app: &App, origin: Origin<'_>, headers: &HeaderMap) -> ApiResult<Client> {
-    let password = password(headers);
-    authorize(app, origin, headers, bearer(headers).or(password.as_deref())).await
+/// Authorizes the token that somebody signs in with on a page of the console.
+pub(super) async fn sign_in(
+    app: &App,
+    origin: Origin<'_>,
+    headers: &HeaderMap,
+    given: &str,
+) -> ApiResult<Client> {
+    let checked = check(app, origin.0, headers, Some(given), check_here);
+    admit_or_refuse(app, origin, checked).await
+}
+
+/// Admits a page of a session, which stands for a token that was authorized.
+pub(super) fn admit_page(
+    app: &App,
+    origin: Origin<'_>,
+    headers: &HeaderMap,
+    grant: &Arc<Grant>,
+) -> ApiResult<Client> {
+    if grant.is_local {
+        check_here(origin.0, headers)?;
+    }
+    admit(app, origin, grant)
+}
+
+async fn authorize(
+    app: &App,
+    origin: Origin<'_>,
+    headers: &HeaderMap,
+    given: Option<&str>,
+) -> ApiResult<Client> {
+    let checked = check(app, origin.0, headers, given, check_local);
+    admit_or_refuse(app, origin, checked).await
 }
 
 /// Wrong tokens are counted and logged, and their answers delayed. A right token is never delayed,
 /// whatever others of the same address sent before.
-async fn authorize(
+async fn admit_or_refuse(
     app: &App,
     (caller, trail): Origin<'_>,
-    headers: &HeaderMap,
-    given: Option<&str>,
+    checked: Result<Arc<Grant>, Denied>,
 ) -> ApiResult<Client> {
-    match check(app, caller, headers, given) {
-        Ok(grant) => {
-            trail.accepted(&grant.name);
-            if let Some(limit) = grant.requests_per_minute {
-                app.rates.take(&grant.name, limit).map_err(|wait| ApiError::too_many(limit, wait))?;
-            }
-            if caller.authorize(app.handle.view().api().max_connections) {
-                Ok(Client::new(&app.handle, grant))
-            } else {
-                Err(ApiError::busy("`[api] max_connections` connections are in use"))
-            }
-        }
+    match checked {
+        Ok(grant) => admit(app, (caller, trail), &grant),
         Err(Denied::Other(error)) => Err(error),
         Err(Denied::WrongToken(message)) => {
             app.metrics.wrong_token();
@@ -102,18 +115,36 @@ async fn authorize(
     }
 }
 
+/// Admits a request of a token within the token's rate and the bound of connections.
+fn admit(app: &App, (caller, trail): Origin<'_>, grant: &Arc<Grant>) -> ApiResult<Client> {
+    trail.accepted(&grant.name);
+    if let Some(limit) = grant.requests_per_minute {
+        app.rates.take(&grant.name, limit).map_err(|wait| ApiError::too_many(limit, wait))?;
+    }
+    if caller.authorize(app.handle.view().api().max_connections) {
+        Ok(Client::new(&app.handle, Arc::clone(grant)))
+    } else {
+        Err(ApiError::busy("`[api] max_connections` connections are in use"))
+    }
+}
+
 /// The delay of the answer to the `count`-th wrong token within a minute.
 fn delay(count: u32) -> Duration {
     FIRST_DELAY.saturating_mul(1 << count.saturating_sub(1).min(16)).min(LONGEST_DELAY)
 }
 
-/// What the token allows by which the request is authorized.
-fn check(app: &App, caller: &Caller, headers: &HeaderMap, given: Option<&str>) -> Result<Arc<Grant>, Denied> {
+/// What the token allows by which the request is authorized. `is_from_here` checks requests with the generated token.
+fn check(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+    given: Option<&str>,
+    is_from_here: fn(&Caller, &HeaderMap) -> ApiResult<()>,
+) -> Result<Arc<Grant>, Denied> {
     let view = app.handle.view();
     let tokens = view.tokens();
-    let is_from_here = || check_local(caller.address().to_canonical().is_loopback(), headers);
     if tokens.file().is_some() && !tokens.has_named() {
-        is_from_here().map_err(Denied::Other)?;
+        is_from_here(caller, headers).map_err(Denied::Other)?;
     }
     let Some(given) = given else {
         let message = format!("send `Authorization: Bearer` with {}", place(tokens));
@@ -122,7 +153,7 @@ fn check(app: &App, caller: &Caller, headers: &HeaderMap, given: Option<&str>) -
     match tokens.grant(given.as_bytes()) {
         Some(grant) => {
             if grant.is_local {
-                is_from_here().map_err(Denied::Other)?;
+                is_from_here(caller, headers).map_err(Denied::Other)?;
             }
             Ok(Arc::clone(grant))
         }
@@ -140,16 +171,22 @@ fn place(tokens: &Tokens) -> String {
     }
 }
 
-/// For the generated token: a page in somebody's browser could send requests too, by its own origin or by
-/// a name that it made resolve to this machine. A browser may know the token: see [`check_browser`].
-fn check_local(loopback: bool, headers: &HeaderMap) -> ApiResult<()> {
-    if !loopback {
+/// For the generated token in a request of the API: a page in somebody's browser could send requests, too.
+fn check_local(caller: &Caller, headers: &HeaderMap) -> ApiResult<()> {
+    check_here(caller, headers)?;
+    if headers.contains_key(header::ORIGIN) {
+        return Err(ApiError::forbidden("requests of web pages need `[api] token` or `[api.tokens]`"));
+    }
+    Ok(())
+}
+
+/// For the generated token: only this machine, by its own name. A page of another site can make its name resolve to
+/// this machine.
+fn check_here(caller: &Caller, headers: &HeaderMap) -> ApiResult<()> {
+    if !caller.address().to_canonical().is_loopback() {
         return Err(ApiError::forbidden(
             "set `[api] token`: the token that the daemon generated is for programs of its machine",
         ));
-    }
-    if headers.contains_key(header::ORIGIN) {
-        return Err(ApiError::forbidden("requests of web pages need `[api] token` or `[api.tokens]`"));
     }
     match headers.get(header::HOST) {
         None => Ok(()),
@@ -161,19 +198,9 @@ fn check_local(loopback: bool, headers: &HeaderMap) -> ApiResult<()> {
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    credentials(headers, "bearer")
-}
-
-fn password(headers: &HeaderMap) -> Option<String> {
-    let decoded = BASE64_STANDARD.decode(credentials(headers, "basic")?).ok()?;
-    let (_, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
-    Some(password.to_owned())
-}
-
-fn credentials<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, credentials) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case(wanted).then(|| credentials.trim())
+    scheme.eq_ignore_ascii_case("bearer").then(|| credentials.trim())
 }
 
 #[cfg(test)]
@@ -195,16 +222,6 @@ mod tests {
         {
             headers.insert(header::AUTHORIZATION, value.parse().expect("a value"));
             assert_eq!(bearer(&headers), expected, "{value}");
-        }
-        assert_eq!(password(&headers), None);
-        for (value, expected) in [
-            ("Basic YW55Ym9keTpwYXNzOndvcmQ=", Some("pass:word")),
-            ("basic Onh5eg==", Some("xyz")),
-            ("Basic !", None),
-            ("Bearer Onh5eg==", None),
-        ] {
-            headers.insert(header::AUTHORIZATION, value.parse().expect("a value"));
-            assert_eq!(password(&headers).as_deref(), expected, "{value}");
         }
     }
 }

@@ -23,11 +23,11 @@ pub(super) async fn guard(request: Request, next: Next) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CACHE_CONTROL, "no-store"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
     response
 }
@@ -43,9 +43,9 @@ fn check(method: &Method, path: &str, headers: &HeaderMap) -> ApiResult<()> {
     }
     let value = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
     let is_same_site = matches!(value("sec-fetch-site"), None | Some(b"none" | b"same-origin"));
-    // A link to the page, which changes nothing and which no other page can read or embed.
+    // A link to a page of the console, which changes nothing and which no other page can read or embed.
     let is_navigation = method == Method::GET
-        && path == "/"
+        && (path == "/" || path == "/console" || path.starts_with("/console/"))
         && value("sec-fetch-mode") == Some(b"navigate")
         && value("sec-fetch-dest") == Some(b"document");
     if is_same_site || is_navigation {
@@ -152,6 +152,9 @@ mod tests {
             assert!(!checked(Method::GET, "/", [site, "no-cors", "image"]), "{site}");
             assert!(!checked(Method::POST, "/", [site, "navigate", "document"]), "{site}");
             assert!(checked(Method::GET, "/", [site, "navigate", "document"]), "{site}");
+            assert!(checked(Method::GET, "/console/runs/1", [site, "navigate", "document"]), "{site}");
+            assert!(!checked(Method::GET, "/consoles", [site, "navigate", "document"]), "{site}");
+            assert!(!checked(Method::POST, "/console/sign-in", [site, "navigate", "document"]), "{site}");
         }
     }
 }

@@ -7,6 +7,7 @@ mod auth;
 mod browser;
 mod budget;
 mod client;
+mod console;
 mod error;
 mod extract;
 mod health;
@@ -14,7 +15,6 @@ mod mcp;
 mod metrics;
 mod openapi;
 mod operations;
-mod page;
 mod probe;
 mod projects;
 mod query;
@@ -33,6 +33,7 @@ use tokio::runtime;
 
 use crate::daemon::Handle;
 use budget::Budget;
+use console::Sessions;
 use rate::Rates;
 use throttle::Throttle;
 
@@ -58,6 +59,9 @@ pub(crate) struct App {
     throttle: Arc<Throttle>,
     /// Requests of tokens that have a rate.
     rates: Arc<Rates>,
+    sessions: Arc<Sessions>,
+    /// True if `[api] listen` speaks TLS.
+    is_tls: bool,
 }
 
 /// Bytes of all bodies of unauthorized requests together; one address gets a quarter.
@@ -66,8 +70,9 @@ const UNSIGNED: usize = 64 << 20;
 const BODIES: usize = 128 << 20;
 
 impl App {
-    fn new(handle: Handle, metrics: Arc<Metrics>, workers: runtime::Handle) -> Self {
+    fn new(handle: Handle, metrics: Arc<Metrics>, is_tls: bool, workers: runtime::Handle) -> Self {
         let (unsigned, bodies) = (Budget::shared(UNSIGNED, UNSIGNED / 4), Budget::new(BODIES));
-        Self { handle, metrics, workers, unsigned, bodies, throttle: Arc::default(), rates: Arc::default() }
+        let (throttle, rates, sessions) = (Arc::default(), Arc::default(), Arc::default());
+        Self { handle, metrics, workers, unsigned, bodies, throttle, rates, sessions, is_tls }
     }
 }

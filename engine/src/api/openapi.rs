@@ -6,14 +6,14 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{audit_log, health, metrics, operations, page, projects, query, runs, sync, webhook};
+use super::{audit_log, health, metrics, operations, projects, query, runs, sync, webhook};
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "RepoSync", description = "Keeps vector indexes equal to Git repositories."),
     paths(
-        page::page, health::health, metrics::metrics, openapi, sync::sync, sync::reload, runs::runs, runs::run, runs::events,
-        projects::projects, projects::plan, super::verify::verify,
+        health::health, metrics::metrics, openapi, sync::sync, sync::reload, runs::runs, runs::run, runs::events, runs::cancel,
+        projects::projects, projects::files, projects::plan, super::verify::verify,
         operations::repositories, operations::changes, operations::content, operations::process,
         operations::embeddings, operations::upsert, operations::delete, query::query, operations::describe,
         audit_log::audit, webhook::deliver,
@@ -34,9 +34,6 @@ impl Modify for Bearer {
         ));
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme.build()));
-        let basic = HttpBuilder::new().scheme(HttpAuthScheme::Basic);
-        let basic = basic.description(Some("the same token as the password; only for the page at `/`"));
-        components.add_security_scheme("basic", SecurityScheme::Http(basic.build()));
     }
 }
 
@@ -63,6 +60,7 @@ pub(super) async fn openapi() -> Json<utoipa::openapi::OpenApi> {
     Json(document())
 }
 
-fn document() -> utoipa::openapi::OpenApi {
+/// The document.
+pub(super) fn document() -> utoipa::openapi::OpenApi {
     Document::openapi()
 }

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::client::Client;
-use super::error::{ApiResult, ErrorBody};
-use super::extract::Params;
+use super::error::{ApiError, ApiResult, ErrorBody};
+use super::extract::{Id, Params};
+use crate::app::{FilesPage, FilesRequest};
 use crate::daemon::ProjectView;
 use crate::model::{LastRun, ProjectState, ProjectStatus, RepositoryStatus, StageResult, Target};
 
@@ -104,6 +105,43 @@ pub(super) async fn plan(
     Params(params): Params<PlanParams>,
 ) -> ApiResult<Json<crate::daemon::Plan>> {
     Ok(Json(client.handle.plan(params.project.as_deref(), params.exact).await?))
+}
+
+/// Which files.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct FilesParams {
+    /// The repository.
+    repository: String,
+    /// A part of the path.
+    path: Option<String>,
+    /// `indexed`, `skipped` or `failed`; left out: all files.
+    status: Option<String>,
+    /// Maximum number of files, 1 to 1000; default 100.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// How many of the first files are left out.
+    offset: Option<usize>,
+}
+
+/// The recorded files of a repository, by path: which are indexed, which are not, and why.
+#[utoipa::path(get, path = "/projects/{name}/files", tag = "projects",
+    params(("name" = String, Path, description = "the project"), FilesParams),
+    responses((status = 200, body = Object), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub(super) async fn files(
+    client: Client,
+    Id(project): Id,
+    Params(params): Params<FilesParams>,
+) -> ApiResult<Json<FilesPage>> {
+    let FilesParams { repository, path, status, limit, offset } = params;
+    let limit = limit.unwrap_or(100);
+    if !(1..=1000).contains(&limit) {
+        return Err(ApiError::bad_request("`limit` is 1 to 1000"));
+    }
+    let (path, status, offset) = (path.unwrap_or_default(), status.unwrap_or_default(), offset.unwrap_or(0));
+    let request = FilesRequest { project, repository, path, status, offset, limit };
+    Ok(Json(client.handle.app().files(&request).await?))
 }
 
 /// Every project as the ledger and the dispatcher know it.

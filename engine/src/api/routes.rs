@@ -14,8 +14,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::client::Client;
 use super::error::{ApiError, ApiResult};
 use super::{
-    App, audit, audit_log, auth, browser, client, health, mcp, metrics, openapi, operations, page, projects,
-    query, runs, sync, webhook,
+    App, audit, audit_log, auth, browser, client, console, health, mcp, metrics, openapi, operations,
+    projects, query, runs, sync, webhook,
 };
 use crate::model::ApiScope;
 
@@ -37,7 +37,10 @@ pub(super) fn routes(app: App) -> Router {
                 .route("/runs/{id}/events", get(runs::events))
                 .route("/projects", get(projects::projects)),
         ))
-        .merge(scoped(ApiScope::Sync, Router::new().route("/sync", post(sync::sync))))
+        .merge(scoped(
+            ApiScope::Sync,
+            Router::new().route("/sync", post(sync::sync)).route("/runs/{id}/cancel", post(runs::cancel)),
+        ))
         .merge(scoped(
             ApiScope::Admin,
             Router::new().route("/reload", post(sync::reload)).route("/audit", get(audit_log::audit)),
@@ -52,7 +55,8 @@ pub(super) fn routes(app: App) -> Router {
             ApiScope::Read,
             Router::new()
                 .route("/verify", get(super::verify::verify))
-                .route("/describe", get(operations::describe)),
+                .route("/describe", get(operations::describe))
+                .route("/projects/{name}/files", get(projects::files)),
         ))
         .merge(scoped(ApiScope::Sync, Router::new().route("/plan", get(projects::plan))))
         .merge(scoped(
@@ -69,10 +73,10 @@ pub(super) fn routes(app: App) -> Router {
         .layer(from_fn_with_state(app.clone(), by_workers));
     let guarded = quick.merge(slow).layer(from_fn_with_state(app.clone(), auth::require));
     let open = Router::new()
-        .route("/", get(page::page))
         .route("/health", get(health::health))
         .merge(webhook::routes())
-        .layer(from_fn(|request, next| within(TIME, request, next)));
+        .layer(from_fn(|request, next| within(TIME, request, next)))
+        .merge(console::routes(&app));
     guarded
         .merge(open)
         .fallback(async || ApiError::not_found("there is no such route"))

@@ -3,14 +3,16 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Json;
+use axum::http::StatusCode;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
+use axum::{Extension, Json};
 use futures::stream::{self, Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
+use super::audit::Trail;
 use super::client::Client;
 use super::error::{ApiError, ApiResult, ErrorBody};
 use super::extract::{Id, Params};
@@ -83,6 +85,30 @@ pub(super) async fn events(
     });
     let stopped = happened.chain(end).map(Ok);
     Ok(Sse::new(stopped).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
+}
+
+/// A run that was cancelled.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct CancelBody {
+    /// The run's id.
+    run: String,
+}
+
+/// Cancel a run that is queued or running. It ends after the batch in hand; files that are done stay done.
+#[utoipa::path(post, path = "/runs/{id}/cancel", tag = "runs",
+    params(("id" = String, Path, description = "the run's id")),
+    responses((status = 202, body = CancelBody), (status = 404, body = ErrorBody),
+        (status = 409, description = "the run has ended", body = ErrorBody)))]
+pub(super) async fn cancel(
+    client: Client,
+    Extension(trail): Extension<Trail>,
+    Id(id): Id,
+) -> ApiResult<(StatusCode, Json<CancelBody>)> {
+    trail.about(find(&client, &id).await?.project.as_slice());
+    if client.handle.cancel(&id).await? {
+        return Ok((StatusCode::ACCEPTED, Json(CancelBody { run: id })));
+    }
+    Err(ApiError::new(StatusCode::CONFLICT, "ended", "the run has ended"))
 }
 
 fn told(feed: Feed) -> impl Stream<Item = Event> + Send {

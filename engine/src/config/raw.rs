@@ -86,7 +86,6 @@ pub(super) struct RawApi {
     /// daemon generates and stores next to the ledger.
     pub(super) token: Option<Secret>,
     /// Further tokens, by name, each for a part of what the API can do and show.
-    #[expect(dead_code, reason = "read with its places by `tokens::read`; here for type and schema")]
     pub(super) tokens: BTreeMap<String, RawToken>,
     /// The secret of GitHub's webhooks. Default: no webhook route.
     pub(super) webhook_secret: Option<Secret>,

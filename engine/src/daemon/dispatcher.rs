@@ -74,6 +74,7 @@ impl Dispatcher {
             generation: Arc::clone(&generation),
             since,
             refused: None,
+            problems: Vec::new(),
             last_reload: None,
             restart: Vec::new(),
             stopping: false,
@@ -247,6 +248,16 @@ impl Dispatcher {
                 self.publish(false);
                 // The run proceeds even if the caller has gone.
                 drop(answer.send(accepted));
+            }
+            Message::Cancel { runs, answer } => {
+                let mut cancelled = false;
+                for state in self.projects.values_mut() {
+                    cancelled |= state.cancel(&runs);
+                }
+                // The runs are cancelled even if the caller has gone.
+                if answer.send(cancelled).is_err() {
+                    tracing::debug!("the caller has left");
+                }
             }
             Message::Changed { projects, pushed } => {
                 let base = run_id((self.shared.now)());
@@ -508,7 +519,10 @@ impl Dispatcher {
         // During shutdown queued runs never start.
         let none = BTreeMap::new();
         self.shared.feeds.show(if stopping { &none } else { &runs });
-        let refused = self.reload.refused.as_ref().map(|(refused, _)| refused.message.clone());
+        let (refused, problems) = match &self.reload.refused {
+            Some((refused, _)) => (Some(refused.message.clone()), refused.problems.clone()),
+            None => (None, Vec::new()),
+        };
         if let Some((claim, api)) = &mut self.record {
             let record = record(*api, self.since, &self.generation, refused.clone(), &self.schedule);
             if let Err(error) = claim.write(record) {
@@ -519,6 +533,7 @@ impl Dispatcher {
             generation: Arc::clone(&self.generation),
             since: self.since,
             refused,
+            problems,
             last_reload: self.reload.last.clone(),
             restart: self.reload.restart.clone(),
             stopping,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
+use super::progress::Progress;
 use crate::app::sees_event;
 use crate::model::{Access, Event};
 
@@ -39,6 +40,8 @@ struct Ring {
     /// The number of the oldest event in the ring.
     first: u64,
     events: VecDeque<Arc<Event>>,
+    /// Summed up from all events, those that were dropped included.
+    progress: Progress,
     ended: bool,
 }
 
@@ -131,6 +134,13 @@ impl Feeds {
         Some(Feed { inner, changed, next: 0, access: Arc::default() })
     }
 
+    /// How far a run is; `None` if it is unknown or its events have been dropped.
+    pub(super) fn progress(&self, run: &str) -> Option<Progress> {
+        let inner = self.lock().feeds.get(run).cloned()?;
+        let progress = inner.lock().progress.clone();
+        Some(progress)
+    }
+
     /// The number of runs whose events are kept.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
@@ -167,6 +177,7 @@ impl Inner {
     fn put(&self, event: Event) {
         {
             let mut ring = self.lock();
+            ring.progress.add(&event);
             ring.events.push_back(Arc::new(event));
             if ring.events.len() > MAX_EVENTS {
                 ring.events.pop_front();

@@ -11,9 +11,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::feed::Feed;
 use super::message::{Accepted, Cause, Message, Refusal, ReloadOutcome};
 use super::pending::Pushed;
+use super::progress::Progress;
 use super::shared::Shared;
 use super::view::{RunState, View};
-use crate::app::{App, AppResult, Narrow as _, PlanRequest};
+use crate::app::{App, AppError, AppResult, Narrow as _, PlanRequest};
 use crate::factory::{RunFlags, standing_prune};
 use crate::model::{
     Access, BranchRef, Outcome, Push, PushSubject, Report, Running, StageResult, StatusView, VerifyReport,
@@ -319,6 +320,35 @@ impl Handle {
         let parts = self.visible_parts(id).await?;
         let feed = |part: &RunView| Some(self.shared.feeds.of(&part.run)?.seen_by(Arc::clone(&self.access)));
         Ok(parts.iter().filter_map(feed).collect())
+    }
+
+    /// How far a run is, or all runs of a request; `None`: they are not known any more.
+    pub async fn progress(&self, id: &str) -> StageResult<Option<Progress>> {
+        let parts = self.visible_parts(id).await?;
+        let each = parts.iter().filter_map(|part| self.shared.feeds.progress(&part.run));
+        let sum = each.reduce(|mut sum, one| {
+            sum.merge(one);
+            sum
+        });
+        Ok(sum.map(|sum| Progress {
+            // A stage may serve other projects, too.
+            waiting: sum.waiting.filter(|_| self.access.is_whole()),
+            repository: sum.repository.filter(|name| self.access.has_repository(name)),
+            ..sum
+        }))
+    }
+
+    /// Cancels a run that is queued or running, or all runs of a request. False: they have ended.
+    pub async fn cancel(&self, id: &str) -> AppResult<bool> {
+        let parts = self.visible_parts(id).await?;
+        if parts.is_empty() {
+            return Err(AppError::Absent("there is no such run".to_owned()));
+        }
+        let runs = parts.into_iter().map(|part| part.run).collect();
+        let (answer, answered) = oneshot::channel();
+        // Sending fails only during shutdown, which cancels every run.
+        drop(self.sender.send(Message::Cancel { runs, answer }).await);
+        Ok(answered.await.unwrap_or(true))
     }
 
     /// Resolves an id to runs.

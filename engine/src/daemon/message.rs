@@ -18,6 +18,8 @@ pub(super) enum Message {
         allow_cost: bool,
         answer: oneshot::Sender<Result<Accepted, Refusal>>,
     },
+    /// Cancel these runs, as far as they are queued or running. The answer is whether any was.
+    Cancel { runs: Vec<String>, answer: oneshot::Sender<bool> },
     /// A repository changed: run the projects that may index it.
     Changed { projects: Vec<String>, pushed: BTreeMap<String, Pushed> },
     /// Reload the file.

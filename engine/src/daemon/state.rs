@@ -39,6 +39,16 @@ impl ProjectState {
         self.pending.as_ref().map(|pending| pending.run.clone()).unwrap_or_default()
     }
 
+    /// Cancels the active and the queued run if they are among these. True if one was.
+    pub(super) fn cancel(&mut self, runs: &[String]) -> bool {
+        let queued = self.pending.take_if(|pending| runs.contains(&pending.run)).is_some();
+        let active = self.active.as_ref().filter(|active| runs.contains(&active.request.run));
+        if let Some(active) = active {
+            active.cancel.cancel();
+        }
+        queued || active.is_some()
+    }
+
     /// Records the end of a run. The request of an interrupted run is merged into the queued one.
     pub(super) fn ended(&mut self, report: Option<&ProjectReport>, now: DateTime<Utc>) {
         let Some(active) = self.active.take() else { return };
@@ -109,6 +119,17 @@ mod tests {
         state.ended(Some(&report(Outcome::Interrupted, None)), Utc::now());
         assert!(state.pending.expect("asked for").full);
         assert_eq!(state.view.last_outcome, None);
+    }
+
+    #[test]
+    fn only_the_named_runs_are_cancelled() {
+        let mut state = ProjectState { active: Some(active("1")), ..ProjectState::default() };
+        state.ask(Pending::new("2".into(), Trigger::Api));
+        assert!(!state.cancel(&["3".into()]));
+        assert!(state.cancel(&["2".into()]) && state.pending.is_none());
+        assert!(!state.active.as_ref().expect("running").cancel.is_cancelled());
+        assert!(state.cancel(&["1".into()]));
+        assert!(state.active.expect("until it ends").cancel.is_cancelled());
     }
 
     #[test]

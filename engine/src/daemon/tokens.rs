@@ -65,7 +65,11 @@ impl Tokens {
     /// What the token of this value allows; `None`: there is no such token. Compares digests, all of them and
     /// whole, so that the time says nothing of how close the value is.
     pub fn grant(&self, given: &[u8]) -> Option<&Arc<Grant>> {
-        let given = token_digest(given);
+        self.grant_of(token_digest(given))
+    }
+
+    /// The same by the digest of the value.
+    pub fn grant_of(&self, given: TokenDigest) -> Option<&Arc<Grant>> {
         let mut found = None;
         for (digest, grant) in &self.tokens {
             let differ = digest.iter().zip(&given).fold(0, |differ, (a, b)| differ | (a ^ b));

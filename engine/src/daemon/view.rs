@@ -1,6 +1,7 @@
 //! The snapshot of the dispatcher's state that readers get.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -9,8 +10,8 @@ use serde::Serialize;
 use super::generation::Generation;
 use super::pending::Trigger;
 use super::tokens::Tokens;
-use crate::config::Api;
-use crate::model::Outcome;
+use crate::config::{self, Api, Problem};
+use crate::model::{Outcome, mask_secrets};
 
 /// The state of the daemon.
 #[derive(Clone)]
@@ -20,6 +21,8 @@ pub struct View {
     pub since: DateTime<Utc>,
     /// Why the file on disk was refused; `None` if the running configuration is the one on disk.
     pub refused: Option<String>,
+    /// What is wrong with the file on disk, if its content was refused.
+    pub(super) problems: Vec<Problem>,
     /// The last reload since the start that was requested, changed something or was refused.
     pub last_reload: Option<LastReload>,
     /// Keys that differ in the file but take effect only after a restart.
@@ -91,6 +94,21 @@ impl View {
     /// The tokens, one of which API requests must carry.
     pub fn tokens(&self) -> &Tokens {
         &self.generation.tokens
+    }
+
+    /// What is wrong with the file on disk, if its content was refused.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// The path of the file.
+    pub fn file(&self) -> &Path {
+        &self.generation.config.path
+    }
+
+    /// The running configuration as TOML, with defaults filled in and secrets masked.
+    pub fn shown(&self) -> String {
+        mask_secrets(&config::show(&self.generation.config)).into_owned()
     }
 
     /// The generation's number, from 1.

@@ -115,7 +115,8 @@ pub enum FileStatus {
 }
 
 impl FileStatus {
-    pub(super) fn as_str(self) -> &'static str {
+    /// The word in the state and in answers.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Synced => "synced",
             Self::Skipped => "skipped",

@@ -1,7 +1,9 @@
 //! Test support: repositories, fakes of the services, the specifications.
 
 pub(crate) mod agent;
+pub(crate) mod browser;
 pub(crate) mod component;
+pub(crate) mod console;
 pub(crate) mod daemon;
 pub(crate) mod git_host;
 pub(crate) mod git_repo;

@@ -110,7 +110,7 @@ impl Server {
     /// computes runs on the calling runtime.
     pub fn start(self, handle: Handle, metrics: Arc<Metrics>) -> StageResult<Serving> {
         raise_descriptor_limit();
-        let app = App::new(handle.clone(), metrics, Runtime::current());
+        let app = App::new(handle.clone(), metrics, self.listening.tls, Runtime::current());
         let serve = move || -> io::Result<()> {
             let runtime = Builder::new_current_thread()
                 .enable_all()

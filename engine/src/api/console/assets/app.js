@@ -1,0 +1,84 @@
+"use strict";
+// Live parts, local times and the keyboard. Every page works without this script.
+
+function localTimes(root) {
+  for (const time of root.querySelectorAll("time[data-local]")) {
+    const at = new Date(time.dateTime);
+    if (!Number.isNaN(at.getTime())) {
+      time.textContent = at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+    }
+  }
+}
+
+// Replaces the live part of this page by that of a fresh copy, unless somebody is typing or reading in it.
+async function refresh() {
+  const live = document.querySelector("[data-live]");
+  if (!live || document.hidden) return;
+  const active = document.activeElement;
+  if (live.contains(active) && active.matches("input, select, textarea")) return;
+  const answer = await fetch(location.href, { headers: { "X-Live": "1" }, credentials: "same-origin" });
+  if (answer.redirected) {
+    location.reload();
+    return;
+  }
+  if (!answer.ok) return;
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = page.querySelector("[data-live]");
+  if (!fresh) return;
+  const open = new Set([...live.querySelectorAll("details[open][id]")].map((one) => one.id));
+  live.dataset.live = fresh.dataset.live;
+  live.replaceChildren(...fresh.childNodes);
+  for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+  localTimes(live);
+}
+
+function follow() {
+  const live = document.querySelector("[data-live]");
+  if (!live) return;
+  if (live.dataset.events) {
+    const events = new EventSource(live.dataset.events);
+    events.addEventListener("changed", () => refresh().catch(() => {}));
+    events.addEventListener("end", () => {
+      events.close();
+      refresh().catch(() => {});
+    });
+  }
+  if (live.dataset.live === "poll") {
+    setInterval(() => refresh().catch(() => {}), 10000);
+  }
+}
+
+let gone = 0;
+function keys(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea")) return;
+  const rows = [...document.querySelectorAll("[data-row]")];
+  const at = rows.indexOf(document.activeElement);
+  if (event.key === "/") {
+    const field = document.querySelector("[data-search]");
+    if (field) {
+      event.preventDefault();
+      field.focus();
+      field.select();
+    }
+  } else if (event.key === "j" || event.key === "k") {
+    const next = event.key === "j" ? at + 1 : Math.max(0, at - 1);
+    rows[Math.min(next, rows.length - 1)]?.focus();
+  } else if (event.key === "g") {
+    gone = Date.now();
+    return;
+  } else if (Date.now() - gone < 1500) {
+    document.querySelector(`nav a[data-key="${CSS.escape(event.key)}"]`)?.click();
+  }
+  gone = 0;
+}
+
+document.addEventListener("keydown", keys);
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  navigator.clipboard?.writeText(button.dataset.copy).then(() => {
+    button.textContent = "Copied";
+  });
+});
+localTimes(document);
+follow();

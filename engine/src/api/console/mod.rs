@@ -1,0 +1,55 @@
+//! The console: pages for people, rendered here and called like the API. Styles and the one script are part of the
+//! program; pages work without the script, except that they do not follow what happens.
+
+mod assets;
+mod audit;
+mod config;
+mod failure;
+mod files;
+mod format;
+mod layout;
+mod overview;
+mod posted;
+mod project;
+mod reference;
+mod run;
+mod runs;
+mod search;
+mod session;
+mod sign_in;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::Redirect;
+use axum::routing::{get, post};
+
+use super::App;
+use super::routes::{TIME, within};
+
+pub(super) use session::Sessions;
+
+/// The pages, below `/console`.
+pub(super) fn routes(app: &App) -> Router<App> {
+    let pages = Router::new()
+        .route("/console", get(overview::page))
+        .route("/console/projects/{name}", get(project::page))
+        .route("/console/projects/{name}/files", get(files::page))
+        .route("/console/projects/{name}/sync", post(project::sync))
+        .route("/console/runs", get(runs::page))
+        .route("/console/runs/{id}", get(run::page))
+        .route("/console/runs/{id}/events", get(run::events))
+        .route("/console/runs/{id}/cancel", post(run::cancel))
+        .route("/console/search", get(search::page))
+        .route("/console/config", get(config::page))
+        .route("/console/config/reload", post(config::reload))
+        .route("/console/audit", get(audit::page))
+        .route("/console/docs", get(reference::page))
+        .route("/console/sign-out", post(sign_in::sign_out))
+        .layer(from_fn_with_state(app.clone(), session::require));
+    let open = Router::new()
+        .route("/", get(async || Redirect::to("/console")))
+        .route("/console/", get(async || Redirect::to("/console")))
+        .route("/console/sign-in", get(sign_in::page).post(sign_in::sign_in))
+        .route("/console/assets/{name}", get(assets::asset));
+    pages.merge(open).layer(from_fn(|request, next| within(TIME, request, next)))
+}

@@ -1,0 +1,238 @@
+//! A run: how far it is, what it did, and what failed; followed while it works.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::Extension;
+use axum::response::sse::{Event, KeepAlive};
+use axum::response::{IntoResponse, Redirect, Sse};
+use chrono::{DateTime, Utc};
+use futures::stream::{self, Stream, StreamExt as _};
+use maud::{Markup, html};
+
+use super::failure::{Failure, PageResult};
+use super::format::{count, duration, encode, moment, number, run_badge};
+use super::runs::projects;
+use super::session::Visitor;
+use super::{layout, posted::Posted};
+use crate::api::audit::Trail;
+use crate::api::error::ApiError;
+use crate::api::extract::Id;
+use crate::daemon::{Feed, Progress, RunView};
+use crate::model::{ApiScope, Failure as Failed, ProjectReport};
+
+/// Changes are announced at most this often.
+const PAUSE: Duration = Duration::from_millis(700);
+
+async fn find(visitor: &Visitor, id: &str) -> Result<RunView, Failure> {
+    visitor.client.require(ApiScope::Read)?;
+    let run = visitor.client.handle.run(id).await?;
+    run.ok_or_else(|| ApiError::not_found("there is no such run; old runs are deleted").into())
+}
+
+/// The page.
+pub(super) async fn page(visitor: Visitor, Id(id): Id) -> PageResult {
+    let run = find(&visitor, &id).await?;
+    let is_open = matches!(run.status, "running" | "queued");
+    let progress = if is_open { visitor.client.handle.progress(&id).await? } else { None };
+    let events = format!("/console/runs/{}/events", encode(&id));
+    let main = html! {
+        div data-live="run" data-events=[is_open.then_some(events)] {
+            div.head {
+                div {
+                    div.crumbs { a href="/console/runs" { "Runs" } " /" }
+                    div.title { h1 { (projects(&run)) } (run_badge(run.status, run.outcome)) }
+                }
+                (actions(&visitor, &run, is_open))
+            }
+            (facts(&run))
+            @if is_open { (live(run.status, progress.as_ref())) }
+            @for part in run.report.iter().flat_map(|report| &report.projects) { (report(part)) }
+        }
+    };
+    Ok(layout::page(&visitor, &format!("Run of {}", projects(&run)), "/console/runs", &main))
+}
+
+/// Cancels a run.
+pub(super) async fn cancel(Id(id): Id, Extension(trail): Extension<Trail>, posted: Posted) -> PageResult {
+    let client = &posted.visitor.client;
+    client.require(ApiScope::Sync)?;
+    let run = find(&posted.visitor, &id).await?;
+    trail.about(run.project.as_slice());
+    client.handle.cancel(&id).await?;
+    Ok(Redirect::to(&format!("/console/runs/{}", encode(&id))).into_response())
+}
+
+/// `changed` when the page is worth another look, and `end` at the end.
+pub(super) async fn events(
+    visitor: Visitor,
+    Id(id): Id,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Failure> {
+    find(&visitor, &id).await?;
+    let feeds = visitor.client.handle.events(&id).await?;
+    let happened = stream::select_all(feeds.into_iter().map(|feed| items(feed).boxed()));
+    let changed = stream::unfold(happened, |mut happened| async move {
+        happened.next().await?;
+        // What happens next belongs to the same look, until the pause is over.
+        let more = async { while happened.next().await.is_some() {} };
+        drop(tokio::time::timeout(PAUSE, more).await);
+        Some((Event::default().event("changed").data(""), happened))
+    });
+    let end = stream::once(async { Event::default().event("end").data("") });
+    let told = changed.chain(end).map(Ok);
+    Ok(Sse::new(told).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
+}
+
+fn items(feed: Feed) -> impl Stream<Item = ()> + Send {
+    stream::unfold(feed, |mut feed| async move {
+        feed.next().await?;
+        Some(((), feed))
+    })
+}
+
+fn actions(visitor: &Visitor, run: &RunView, is_open: bool) -> Markup {
+    html! {
+        div.actions {
+            @if visitor.client.has(ApiScope::Sync) {
+                @if is_open {
+                    form method="post" action={ "/console/runs/" (encode(&run.run)) "/cancel" } {
+                        (layout::csrf(visitor))
+                        button.danger type="submit" { "Cancel" }
+                    }
+                } @else if let Some(project) = &run.project {
+                    form method="post" action={ "/console/projects/" (encode(project)) "/sync" } {
+                        (layout::csrf(visitor))
+                        button type="submit" { "Run again" }
+                    }
+                }
+            }
+            @if let Some(project) = &run.project {
+                a.button href={ "/console/projects/" (encode(project)) } { "Project" }
+            }
+        }
+    }
+}
+
+fn facts(run: &RunView) -> Markup {
+    let time = |text: &Option<String>| text.as_ref().and_then(|at| at.parse::<DateTime<Utc>>().ok());
+    let (started, finished) = (time(&run.started_at), time(&run.finished_at));
+    let took = run.report.as_ref().map(|report| report.seconds).or_else(|| {
+        let end = if run.status == "running" { Some(Utc::now()) } else { finished };
+        Some((end? - started?).as_seconds_f64().max(0.0))
+    });
+    html! {
+        section.card {
+            div.body {
+                dl.facts.columns {
+                    dt { "Run" } dd { code { (run.run) } }
+                    @if run.request != run.run { dt { "Request" } dd { code { (run.request) } } }
+                    dt { "Trigger" } dd { (run.trigger) }
+                    @if let Some(at) = started { dt { "Started" } dd { (moment(at)) } }
+                    @if let Some(at) = finished { dt { "Finished" } dd { (moment(at)) } }
+                    @if let Some(seconds) = took { dt { "Took" } dd { (duration(seconds)) } }
+                }
+            }
+        }
+    }
+}
+
+fn live(status: &str, progress: Option<&Progress>) -> Markup {
+    html! {
+        section.card {
+            header { h2 { @if status == "queued" { "Waits for the run before it" } @else { "Progress" } } }
+            @if let Some(progress) = progress {
+                div.body {
+                    div.phases {
+                        @for phase in &progress.phases {
+                            div.phase {
+                                span { (phase.name) }
+                                progress max=(phase.expected.max(1)) value=(phase.done) aria-label=(phase.name) {}
+                                span.number { (number(phase.done)) " of " (number(phase.expected)) }
+                            }
+                        }
+                    }
+                    p role="status" aria-live="polite" {
+                        @if let Some(waiting) = &progress.waiting { (waiting) }
+                        @else if let Some(repository) = &progress.repository { "Working on " code { (repository) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn report(part: &ProjectReport) -> Markup {
+    let counts = &part.counts;
+    let tiles = [
+        ("Added", counts.files_added, ""),
+        ("Changed", counts.files_changed, ""),
+        ("Moved", counts.files_moved, ""),
+        ("Removed", counts.files_removed, ""),
+        ("Failed", counts.files_failed, "bad"),
+        ("Skipped", counts.files_skipped, ""),
+    ];
+    html! {
+        section.card {
+            header {
+                h2 { a href={ "/console/projects/" (encode(&part.project)) } { (part.project) } }
+                (run_badge("finished", Some(part.outcome)))
+            }
+            div.body {
+                div.tiles {
+                    @for (label, n, colour) in tiles {
+                        div class={ "tile " @if n > 0 { (colour) } } { div.label { (label) } div.value { (number(n)) } }
+                    }
+                }
+                p.muted {
+                    (count(counts.repositories, "repository", "repositories")) ", " (number(counts.repositories_unchanged)) " unchanged. "
+                    (count(counts.texts_embedded, "text", "texts")) " embedded, " (number(counts.texts_cached)) " from the cache, "
+                    (count(counts.tokens, "token", "tokens")) @if counts.price > 0.0 { ", " (format!("{:.4}", counts.price)) } ". "
+                    (count(counts.vectors_written, "vector", "vectors")) " written, " (number(counts.vectors_deleted)) " deleted."
+                }
+                @if let Some(error) = &part.error { (callout(error)) }
+                @for withheld in &part.withheld {
+                    div.callout.warn { strong { "Withheld by the " (withheld.guard.as_str()) " guard" } p { (withheld.message) } }
+                }
+            }
+            @if !part.failures.is_empty() {
+                header { h2 { (count(part.failures.len() as u64, "failure", "failures")) } }
+                ul.items { @for failure in &part.failures { li { (failed(failure)) } } }
+            }
+            @if !part.skipped.is_empty() {
+                header { h2 { "Skipped, by reason" } }
+                ul.items {
+                    @for skipped in &part.skipped {
+                        li {
+                            strong { (skipped.reason.label()) } ": " (count(skipped.files, "file", "files"))
+                            @if !skipped.examples.is_empty() { div.muted.break { (skipped.examples.join(", ")) } }
+                        }
+                    }
+                }
+            }
+            @if !part.notes.is_empty() {
+                header { h2 { "Notes" } }
+                ul.items { @for note in &part.notes { li.break { (note) } } }
+            }
+        }
+    }
+}
+
+fn callout(failure: &Failed) -> Markup {
+    html! {
+        div.callout.bad role="alert" {
+            strong { "Stage " (failure.stage) ": " (failure.error) }
+            @if let Some(hint) = &failure.hint { p { (hint) } }
+        }
+    }
+}
+
+fn failed(failure: &Failed) -> Markup {
+    html! {
+        div.break {
+            @if let Some(repository) = &failure.repository { strong { (repository) } " " }
+            @if let Some(path) = &failure.path { code { (path) } " " }
+        }
+        div.break { (failure.error) }
+        @if let Some(hint) = &failure.hint { div.muted.break { (hint) } }
+    }
+}

@@ -1,0 +1,125 @@
+//! Signing in with a token, and out.
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::failure::{Failure, PageResult};
+use super::layout;
+use super::posted::{self, Posted};
+use super::session::set_cookie;
+use crate::api::App;
+use crate::api::audit::Trail;
+use crate::api::auth;
+use crate::api::extract::Params;
+use crate::api::serve::Caller;
+use crate::daemon::token_digest;
+
+/// Where to go then.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Next {
+    #[serde(default)]
+    next: String,
+}
+
+/// The page for signing in.
+pub(super) async fn page(State(app): State<App>, Params(Next { next }): Params<Next>) -> Response {
+    layout::bare("Sign in", &form(&app, &own(&next), None))
+}
+
+/// Begins a session.
+pub(super) async fn sign_in(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Extension(trail): Extension<Trail>,
+    request: Request,
+) -> PageResult {
+    let headers = request.headers().clone();
+    posted::check_origin(&headers)?;
+    let fields = posted::read(&app, request).await?;
+    let field = |name: &str| fields.get(name).map(|text| text.trim()).unwrap_or_default();
+    let (token, next) = (field("token"), own(field("next")));
+    if let Err(error) = auth::sign_in(&app, (&caller, &trail), &headers, token).await {
+        if error.status() != StatusCode::UNAUTHORIZED {
+            return Err(Failure::from(error));
+        }
+        let mut again = layout::bare(
+            "Sign in",
+            &form(&app, &next, Some("This token is not known. Check that it is whole.")),
+        );
+        *again.status_mut() = StatusCode::UNAUTHORIZED;
+        return Ok(again);
+    }
+    let id = app.sessions.begin(token_digest(token.as_bytes()))?;
+    Ok(([(header::SET_COOKIE, set_cookie(&id, app.is_tls))], Redirect::to(&next)).into_response())
+}
+
+/// Ends the session.
+pub(super) async fn sign_out(State(app): State<App>, headers: HeaderMap, _posted: Posted) -> Response {
+    app.sessions.end(&headers);
+    ([(header::SET_COOKIE, set_cookie("", app.is_tls))], Redirect::to("/console/sign-in")).into_response()
+}
+
+/// A page of the console; the overview for any other address, so that a link cannot lead elsewhere.
+fn own(next: &str) -> String {
+    let is_own = next == "/console" || next.starts_with("/console/") || next.starts_with("/console?");
+    let is_plain = !next.contains(['\\', '\r', '\n']) && !next.contains("..");
+    if is_own && is_plain { next.to_owned() } else { "/console".to_owned() }
+}
+
+fn form(app: &App, next: &str, error: Option<&str>) -> Markup {
+    let view = app.handle.view();
+    html! {
+        main.sign-in id="main" {
+            div.card {
+                (layout::brand())
+                h1 { "Sign in" }
+                form method="post" action="/console/sign-in" {
+                    @if let Some(error) = error {
+                        div.callout.bad role="alert" { (error) }
+                    }
+                    input type="hidden" name="next" value=(next);
+                    label {
+                        "Token of the API"
+                        input type="password" name="token" required autofocus autocomplete="current-password" spellcheck="false";
+                    }
+                    button.primary type="submit" { "Sign in" }
+                }
+                p.muted {
+                    @if view.tokens().file().is_some() && !view.tokens().has_named() {
+                        "The daemon keeps its token in the file " code { "state.db.token" } " beside the ledger."
+                    } @else {
+                        "A token of " code { "[api]" } " in " code { "reposync.toml" } ". It decides what you can see and do here."
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signing_in_leads_to_pages_of_the_console_alone() {
+        for own_page in ["/console", "/console/runs/1?x=2", "/console?state=failed"] {
+            assert_eq!(own(own_page), own_page);
+        }
+        for other in [
+            "",
+            "/",
+            "/consolex",
+            "//evil.example",
+            "https://evil.example",
+            "/console/../x",
+            "/console/\\evil",
+            "/console/\r\nx",
+        ] {
+            assert_eq!(own(other), "/console", "{other}");
+        }
+    }
+}

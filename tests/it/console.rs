@@ -1,0 +1,245 @@
+//! The console over plain HTTP: sessions, forms, what each token sees, and that all content is escaped.
+
+use serde_json::json;
+
+use crate::support::console::{Session, header, sign_in};
+use crate::support::daemon::{API, Daemon};
+use crate::support::local::{Local, STAGES, project};
+
+const TOKENS: &str = "[api]\nlisten = \"127.0.0.1:0\"\ntoken = \"correct horse\"\n\
+    [api.tokens.reader]\ntoken = \"reader-token\"\n\
+    [api.tokens.narrow]\ntoken = \"narrow-token\"\nprojects = [\"docs\"]\n\
+    scopes = [\"query\", \"read\", \"sync\", \"write\", \"admin\"]\n";
+const PIPELINE: &str = "pipeline = [\"local\", \"prose\", \"model\", \"index\"]";
+const PAGES: [&str; 9] = [
+    "/console",
+    "/console/projects/docs",
+    "/console/projects/docs/files",
+    "/console/projects/docs/files?path=README.md",
+    "/console/runs",
+    "/console/search?q=where+do+I+start",
+    "/console/config",
+    "/console/audit",
+    "/console/docs",
+];
+
+fn start() -> (Local, Daemon) {
+    let local = Local::new();
+    local.world.repo("quagga").write("stripes.md", "The savannah is wide.\n").commit("first");
+    local.config(&format!(
+        "{STAGES}\n[projects.docs]\n{PIPELINE}\nrepositories = [\"docs\"]\n\
+         [projects.zebra]\n{PIPELINE}\nrepositories = [\"quagga\"]\nnamespace = \"okapi\"\n{TOKENS}"
+    ));
+    let mut daemon = Daemon::start(&local.world);
+    daemon.token = Some("correct horse".to_owned());
+    daemon.until_runs_of("docs", 1);
+    daemon.until_runs_of("zebra", 1);
+    (local, daemon)
+}
+
+#[test]
+fn pages_need_a_session_and_lead_back_after_signing_in() {
+    let (local, daemon) = start();
+    for page in PAGES {
+        let away = daemon.request("GET", page, &[("Authorization", "none")], b"").is(303);
+        assert!(
+            header(&away, "location").is_some_and(|to| to.starts_with("/console/sign-in?next=")),
+            "{page}"
+        );
+    }
+    let to = daemon.request("GET", "/", &[], b"").is(303);
+    assert_eq!(header(&to, "location").as_deref(), Some("/console"));
+    let session = Session::of(&daemon, "correct horse");
+    for page in PAGES {
+        let answer = session.get(&daemon, page).is(200);
+        let policy = header(&answer, "content-security-policy").expect("a policy");
+        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{page}: {policy}");
+        assert!(!answer.body.contains("style=") && !answer.body.contains(" onclick"), "{page}");
+        assert_eq!(answer.body.matches("<h1").count(), 1, "{page}");
+    }
+    for asset in ["style.css", "app.js", "icon.svg"] {
+        daemon.request("GET", &format!("/console/assets/{asset}"), &[("Authorization", "none")], b"").is(200);
+    }
+    daemon.request("GET", "/console/assets/../mod.rs", &[], b"").is(404);
+    // A wrong token is said so, and begins no session.
+    let wrong = sign_in(&daemon, session.origin(), "wrong").is(401);
+    assert!(wrong.body.contains("not known") && header(&wrong, "set-cookie").is_none(), "{}", wrong.body);
+    // The session ends with its token, and by signing out.
+    let other = Session::of(&daemon, "reader-token");
+    other.get(&daemon, "/console").is(200);
+    local.config(&local.world.read("reposync.toml").replace("reader-token", "another-token"));
+    local.world.ok(&["reload"]);
+    other.get(&daemon, "/console").is(303);
+    session.post(&daemon, "/console", "/console/sign-out", "").is(303);
+    session.get(&daemon, "/console").is(303);
+}
+
+#[test]
+fn the_generated_token_signs_in_on_this_machine_alone() {
+    let (_local, daemon) = Daemon::of_local();
+    let token = daemon.token.clone().expect("its own");
+    let session = Session::of(&daemon, &token);
+    assert!(session.get(&daemon, "/console").is(200).body.contains("docs"));
+    session.post(&daemon, "/console/projects/docs", "/console/projects/docs/sync", "").is(303);
+    // A name that somebody else made resolve to this machine.
+    let headers = [("Host", "evil.example"), ("Origin", "http://evil.example"), ("Authorization", "none")];
+    let form = format!("token={token}");
+    daemon.request("POST", "/console/sign-in", &headers, form.as_bytes()).is(403);
+}
+
+#[test]
+fn forms_of_other_pages_change_nothing() {
+    let (_local, daemon) = start();
+    let session = Session::of(&daemon, "correct horse");
+    let path = "/console/projects/docs/sync";
+    let runs = daemon.runs().len();
+    let page = session.get(&daemon, "/console/projects/docs").is(200).body;
+    let csrf =
+        page.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a form");
+    for (origin, form) in [
+        (session.origin(), String::new()),
+        (session.origin(), "csrf=".to_owned()),
+        (session.origin(), format!("csrf={}", csrf.replace(char::is_numeric, "a"))),
+        ("https://evil.example", format!("csrf={csrf}")),
+        ("null", format!("csrf={csrf}")),
+    ] {
+        session.send(&daemon, path, origin, &form).is(403);
+    }
+    let other = Session::of(&daemon, "correct horse");
+    other.send(&daemon, path, session.origin(), &format!("csrf={csrf}")).is(403);
+    daemon.request("POST", path, &[("Authorization", "none"), ("Origin", session.origin())], b"").is(401);
+    assert_eq!(daemon.runs().len(), runs);
+    session.send(&daemon, path, session.origin(), &format!("csrf={csrf}")).is(303);
+}
+
+#[test]
+fn scopes_decide_what_is_shown_and_which_buttons_exist() {
+    let (_local, daemon) = start();
+    let reader = Session::of(&daemon, "reader-token");
+    let page = reader.get(&daemon, "/console/projects/docs").is(200).body;
+    assert!(!page.contains("Sync now") && !page.contains("Configuration"), "{page}");
+    for page in ["/console/config", "/console/audit"] {
+        assert!(reader.get(&daemon, page).is(403).body.contains("admin"), "{page}");
+    }
+    let refused = reader.post(&daemon, "/console", "/console/projects/docs/sync", "").is(403);
+    assert!(refused.body.contains("`sync`"), "{}", refused.body);
+    // A token for a part sees nothing else, on any page.
+    let narrow = Session::of(&daemon, "narrow-token");
+    let zebra = daemon.runs_of("zebra")[0]["run"].as_str().expect("an id").to_owned();
+    let own = daemon.runs_of("docs")[0]["run"].as_str().expect("an id").to_owned();
+    let pages = PAGES.iter().map(|page| (*page).to_owned()).filter(|page| page != "/console/config");
+    let pages = pages.chain([format!("/console/runs/{own}"), "/console/search?q=savannah".to_owned()]);
+    for page in pages {
+        let body = narrow.get(&daemon, &page).is(200).body;
+        for word in ["zebra", "quagga", "okapi", "stripes"] {
+            assert!(!body.contains(word), "{page} shows {word}: {body}");
+        }
+    }
+    for page in [
+        format!("/console/runs/{zebra}"),
+        "/console/projects/zebra".to_owned(),
+        "/console/projects/zebra/files".to_owned(),
+    ] {
+        narrow.get(&daemon, &page).is(404);
+    }
+    narrow.get(&daemon, "/console/config").is(403);
+    narrow.post(&daemon, "/console", "/console/projects/zebra/sync", "").is(404);
+    narrow.post(&daemon, "/console", &format!("/console/runs/{zebra}/cancel"), "").is(404);
+}
+
+#[test]
+fn a_run_is_started_followed_and_recorded() {
+    let (_local, mut daemon) = start();
+    let session = Session::of(&daemon, "narrow-token");
+    let started =
+        session.post(&daemon, "/console/projects/docs", "/console/projects/docs/sync", "full=1").is(303);
+    let page = header(&started, "location").expect("the run's page");
+    let run = page.rsplit('/').next().expect("an id").to_owned();
+    daemon.until_ended(&run);
+    let events = session.get(&daemon, &format!("{page}/events")).is(200).body;
+    assert!(events.contains("event: end"), "{events}");
+    let shown = session.get(&daemon, &page).is(200).body;
+    assert!(
+        shown.contains("Run again") && shown.contains("done") && !shown.contains("data-events"),
+        "{shown}"
+    );
+    assert!(session.get(&daemon, "/console/runs?project=docs").is(200).body.contains(&run));
+    session.get(&daemon, "/console/runs/unknown").is(404);
+    // It has ended, so there is nothing to cancel.
+    assert_eq!(daemon.post(&format!("/runs/{run}/cancel"), &json!({})).is(409).code(), "ended");
+    assert_eq!(daemon.post("/runs/unknown/cancel", &json!({})).is(404).code(), "not_found");
+    let audit = session.get(&daemon, "/console/audit").is(200).body;
+    assert!(audit.contains("narrow") && audit.contains("POST /console/projects/docs/sync"), "{audit}");
+}
+
+#[test]
+fn a_failing_project_is_first_and_its_files_have_their_reasons() {
+    let (local, mut daemon) = start();
+    local.repo.write("logo.bin", "a\0b").write("guide/new.md", "New.\n").commit("more");
+    let text = local.world.read("reposync.toml");
+    local.config(&text.replace("repositories = [\"quagga\"]", "repositories = [\"gone\"]"));
+    local.world.ok(&["reload"]);
+    daemon.post("/sync", &json!({})).is(202);
+    daemon.until("a project that is not current", |daemon| daemon.project("zebra")["state"] != "current");
+    daemon.until("the new file", |daemon| daemon.project("docs")["files"] == 4);
+    let session = Session::of(&daemon, "correct horse");
+    let overview = session.get(&daemon, "/console").is(200).body;
+    let at = |name: &str| overview.find(&format!("/console/projects/{name}\"")).expect(name);
+    assert!(at("zebra") < at("docs"), "{overview}");
+    let by_name = session.get(&daemon, "/console?sort=name").is(200).body;
+    assert!(by_name.find("projects/docs\"") < by_name.find("projects/zebra\""), "{by_name}");
+    let filtered = session.get(&daemon, "/console?q=ZEB").is(200).body;
+    assert!(filtered.contains("projects/zebra\"") && !filtered.contains("projects/docs\""), "{filtered}");
+    let files = session.get(&daemon, "/console/projects/docs/files").is(200).body;
+    assert!(files.contains("logo.bin") && files.contains("binary") && files.contains("README.md"), "{files}");
+    let skipped = session.get(&daemon, "/console/projects/docs/files?status=skipped").is(200).body;
+    assert!(
+        skipped.contains("logo.bin") && !skipped.contains("<code class=\"break\">README.md"),
+        "{skipped}"
+    );
+    let page = daemon.get("/projects/docs/files?repository=docs&path=guide&limit=1").is(200).json();
+    assert_eq!((&page["total"], &page["files"][0]["path"]), (&json!(3), &json!("guide/end.md")), "{page}");
+    daemon.get("/projects/docs/files?repository=docs&status=odd").is(400);
+    daemon.get("/projects/none/files?repository=docs").is(404);
+    let nothing = daemon.get("/projects/docs/files?repository=none").is(200).json();
+    assert_eq!(nothing["total"], 0);
+}
+
+#[test]
+fn what_is_shown_is_never_markup() {
+    let evil = "<img src=x onerror=alert(1)>\"'\u{202e}";
+    let local = Local::new();
+    local.repo.write("<b>bold<!--.md", &format!("Start {evil} here.\n")).commit("odd names");
+    local.config(&project(&format!("{API}token = \"correct horse\"\n")));
+    let mut daemon = Daemon::start(&local.world);
+    daemon.token = Some("correct horse".to_owned());
+    daemon.until_runs(1);
+    local.config("[projects.\"<script>alert(1)</script>\"]\n");
+    daemon.until("the refusal", |daemon| daemon.reloads("refused") > 0);
+    let session = Session::of(&daemon, "correct horse");
+    let odd = "%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E%22%27";
+    let pages = [
+        format!("/console?q={odd}&sort={odd}&state={odd}"),
+        format!("/console/projects/{odd}"),
+        format!("/console/projects/docs?q={odd}"),
+        format!("/console/projects/docs/files?repository={odd}&q={odd}&path={odd}"),
+        "/console/projects/docs/files".to_owned(),
+        format!("/console/runs?project={odd}"),
+        format!("/console/runs/{odd}"),
+        format!("/console/search?q=start+{odd}&project=docs&repository={odd}"),
+        "/console/search?q=start".to_owned(),
+        "/console/config".to_owned(),
+        format!("/console/audit?project={odd}"),
+        format!("/console/sign-in?next={odd}"),
+        format!("/console/sign-in?next=/console/{odd}"),
+    ];
+    for page in pages {
+        let body = session.get(&daemon, &page).body;
+        for markup in ["<img", "<b>bold", "<script>alert"] {
+            assert!(!body.contains(markup), "{page}: {body}");
+        }
+        assert!(!body.contains("onerror=alert(1)>\""), "{page}: {body}");
+    }
+    let config = session.get(&daemon, "/console/config").is(200).body;
+    assert!(config.contains("&lt;script&gt;") && !config.contains("correct horse"), "{config}");
+}

@@ -1,0 +1,196 @@
+//! A real browser, driven through WebDriver: Chromium without a window. The protocol is JSON over HTTP on this
+//! machine, and few of its calls are needed here.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+
+use super::daemon::answer;
+
+/// A browser with one window.
+pub(crate) struct Browser {
+    driver: Child,
+    port: u16,
+    session: String,
+}
+
+/// How pages are looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View {
+    pub(crate) name: &'static str,
+    pub(crate) width: u32,
+    pub(crate) dark: bool,
+}
+
+/// A desk, a desk at night, and a phone.
+pub(crate) const VIEWS: [View; 3] = [
+    View { name: "light", width: 1280, dark: false },
+    View { name: "dark", width: 1280, dark: true },
+    View { name: "mobile", width: 390, dark: false },
+];
+
+/// True if a browser is required, as in CI.
+fn is_required() -> bool {
+    std::env::var_os("REPOSYNC_BROWSER_TESTS").is_some_and(|value| value == "required")
+}
+
+impl Browser {
+    /// `None`, with a message, if there is no `chromedriver`: then the test has nothing to test. With
+    /// `REPOSYNC_BROWSER_TESTS=required`, as in CI, that is a failure.
+    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+    pub(crate) fn start() -> Option<Self> {
+        let started =
+            Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let mut driver = match started {
+            Ok(driver) => driver,
+            Err(error) => {
+                assert!(!is_required(), "chromedriver: {error}");
+                eprintln!("skipped: chromedriver: {error}");
+                return None;
+            }
+        };
+        let mut lines = BufReader::new(driver.stdout.take().expect("piped")).lines();
+        let port = loop {
+            let line = lines.next().expect("chromedriver says its port").expect("text");
+            let port = line.split("started successfully on port ").nth(1);
+            if let Some(port) = port.and_then(|rest| rest.trim_end_matches('.').parse().ok()) {
+                break port;
+            }
+        };
+        let mut browser = Self { driver, port, session: String::new() };
+        let arguments = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--hide-scrollbars",
+        ];
+        let wanted =
+            json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": { "args": arguments } } } });
+        let session = browser.call("POST", "/session", &wanted);
+        session["sessionId"].as_str().expect("a session").clone_into(&mut browser.session);
+        Some(browser)
+    }
+
+    /// Looks at pages in this way from now on.
+    pub(crate) fn view(&self, view: View) {
+        let scheme = if view.dark { "dark" } else { "light" };
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.chromium("Emulation.setEmulatedMedia", &json!({ "features": features }));
+        let size =
+            json!({ "width": view.width, "height": 800, "deviceScaleFactor": 1, "mobile": view.width < 500 });
+        self.chromium("Emulation.setDeviceMetricsOverride", &size);
+    }
+
+    /// Opens a page.
+    pub(crate) fn go(&self, url: &str) {
+        self.of_session("POST", "/url", &json!({ "url": url }));
+    }
+
+    /// Runs a script in the page; its result.
+    pub(crate) fn run(&self, script: &str) -> Value {
+        self.of_session("POST", "/execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    /// Runs a script in the page that calls its last argument with the result.
+    pub(crate) fn run_until_called(&self, script: &str) -> Value {
+        self.of_session("POST", "/execute/async", &json!({ "script": script, "args": [] }))
+    }
+
+    /// The text of the page as it is shown.
+    pub(crate) fn text(&self) -> String {
+        self.run("return document.body.innerText").as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Clicks the first element that a selector matches.
+    #[track_caller]
+    pub(crate) fn click(&self, selector: &str) {
+        let id = self.element(selector);
+        self.of_session("POST", &format!("/element/{id}/click"), &json!({}));
+    }
+
+    /// Types into the first element that a selector matches.
+    #[track_caller]
+    pub(crate) fn enter(&self, selector: &str, text: &str) {
+        let id = self.element(selector);
+        self.of_session("POST", &format!("/element/{id}/value"), &json!({ "text": text }));
+    }
+
+    /// Waits until the page shows a text.
+    #[track_caller]
+    pub(crate) fn until_shows(&self, text: &str) {
+        let started = Instant::now();
+        while !self.text().contains(text) {
+            assert!(started.elapsed() < Duration::from_secs(60), "no {text} in\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Keeps a picture of the page as an artefact, if `REPOSYNC_SCREENSHOTS` names a folder.
+    pub(crate) fn picture(&self, name: &str) {
+        let Some(folder) = std::env::var_os("REPOSYNC_SCREENSHOTS").map(PathBuf::from) else { return };
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let size = self.run("return [innerWidth, Math.min(document.documentElement.scrollHeight, 3000)]");
+        let clip = json!({ "x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1 });
+        let taken =
+            self.chromium("Page.captureScreenshot", &json!({ "captureBeyondViewport": true, "clip": clip }));
+        let picture = BASE64_STANDARD.decode(taken["data"].as_str().expect("a picture")).expect("base64");
+        std::fs::write(folder.join(format!("{name}.png")), picture).expect("written");
+    }
+
+    fn element(&self, selector: &str) -> String {
+        let found =
+            self.of_session("POST", "/element", &json!({ "using": "css selector", "value": selector }));
+        let id = found.as_object().and_then(|one| one.values().next()).and_then(Value::as_str);
+        id.unwrap_or_else(|| panic!("no {selector} in\n{}", self.text())).to_owned()
+    }
+
+    fn chromium(&self, command: &str, parameters: &Value) -> Value {
+        self.of_session("POST", "/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }))
+    }
+
+    fn of_session(&self, method: &str, path: &str, body: &Value) -> Value {
+        self.call(method, &format!("/session/{}{path}", self.session), body)
+    }
+
+    fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        let body = body.to_string();
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("chromedriver listens");
+        stream.set_read_timeout(Some(Duration::from_secs(120))).expect("a time-out");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Type: application/json\r\nConnection: close\r\n\
+             Content-Length: {}\r\n\r\n",
+            self.port,
+            body.len()
+        );
+        stream.write_all(format!("{head}{body}").as_bytes()).expect("sent");
+        let answer = answer(&mut stream);
+        let value = answer.json()["value"].clone();
+        assert!(answer.status == 200, "{method} {path}: {value}");
+        value
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        if !self.session.is_empty() {
+            self.call("DELETE", &format!("/session/{}", self.session), &json!({}));
+        }
+        drop(self.driver.kill());
+        drop(self.driver.wait());
+    }
+}
+
+/// The text of axe-core, which `.ci/run` fetches into the folder of the build; `None`: it is not there.
+pub(crate) fn axe() -> Option<String> {
+    let file = std::env::var_os("REPOSYNC_AXE").map(PathBuf::from);
+    let text = file.map(|file| std::fs::read_to_string(file).expect("axe-core"));
+    assert!(text.is_some() || !is_required(), "REPOSYNC_AXE names axe.min.js");
+    text
+}
