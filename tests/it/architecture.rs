@@ -112,6 +112,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper", &["api/serve", "source/git_remote/ssh"]),
     ("hyper_util", &["api/serve", "net/proxy"]),
     ("indicatif", &["cli/"]),
+    ("maud", &["api/console"]),
     ("octocrab", &["source/github"]),
     ("opentelemetry", &["cli/telemetry"]),
     ("opentelemetry_http", &["cli/telemetry"]),

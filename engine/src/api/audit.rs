@@ -186,8 +186,8 @@ mod tests {
         static KEPT: RefCell<Vec<u16>> = const { RefCell::new(Vec::new()) };
     }
 
-    fn keep(entry: AuditEntry) {
-        KEPT.with_borrow_mut(|kept| kept.push(entry.status));
+    fn keep(AuditEntry { status, .. }: AuditEntry) {
+        KEPT.with_borrow_mut(|kept| kept.push(status));
     }
 
     fn answering(method: Method, route: &str, known: impl FnOnce(&Trail)) -> Answering {

@@ -31,9 +31,9 @@ use std::sync::Arc;
 
 use tokio::runtime;
 
+use self::console::Sessions;
 use crate::daemon::Handle;
 use budget::Budget;
-use console::Sessions;
 use rate::Rates;
 use throttle::Throttle;
 

@@ -28,13 +28,11 @@ impl Rates {
         }
         // After the limit was lowered, more than one has to go.
         let over = (taken.len() + 1).saturating_sub(limit);
-        match over.checked_sub(1).and_then(|last| taken.get(last)) {
-            Some(at) => Err(MINUTE.saturating_sub(now.duration_since(*at))),
-            None => {
-                taken.push_back(now);
-                Ok(())
-            }
+        if let Some(at) = over.checked_sub(1).and_then(|last| taken.get(last)) {
+            return Err(MINUTE.saturating_sub(now.duration_since(*at)));
         }
+        taken.push_back(now);
+        Ok(())
     }
 }
 

@@ -14,8 +14,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::client::Client;
 use super::error::{ApiError, ApiResult};
 use super::{
-    App, audit, audit_log, auth, browser, client, console, health, mcp, metrics, openapi, operations,
-    projects, query, runs, sync, webhook,
+    App, audit, audit_log, auth, browser, client, health, mcp, metrics, openapi, operations, projects, query,
+    runs, sync, webhook,
 };
 use crate::model::ApiScope;
 
@@ -76,7 +76,7 @@ pub(super) fn routes(app: App) -> Router {
         .route("/health", get(health::health))
         .merge(webhook::routes())
         .layer(from_fn(|request, next| within(TIME, request, next)))
-        .merge(console::routes(&app));
+        .merge(super::console::routes(&app));
     guarded
         .merge(open)
         .fallback(async || ApiError::not_found("there is no such route"))

@@ -240,23 +240,18 @@ mod tests {
         )
     }
 
+    fn lines(label: &str, problems: &[Problem]) -> String {
+        let hint = |problem: &Problem| problem.hint.clone().unwrap_or_default();
+        let line = |problem: &Problem| format!("{label}{} ({})", problem.one_line(), hint(problem));
+        problems.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
     /// The problems, one per line.
     fn problems(tokens: &str) -> String {
         let need = Need::enabled().with_api().strict().with_env(|_| None);
         match parse_str(Path::new("/example/reposync.toml"), &file(tokens), &need) {
-            Ok(config) => unmatched_globs(&config)
-                .into_iter()
-                .map(|problem| {
-                    format!("warning: {} ({})\n", problem.one_line(), problem.hint.unwrap_or_default())
-                })
-                .collect(),
-            Err(problems) => problems
-                .list()
-                .iter()
-                .map(|problem| {
-                    format!("{} ({})\n", problem.one_line(), problem.hint.clone().unwrap_or_default())
-                })
-                .collect(),
+            Ok(config) => lines("warning: ", &unmatched_globs(&config)),
+            Err(problems) => lines("", problems.list()),
         }
     }
 

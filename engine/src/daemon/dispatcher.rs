@@ -276,7 +276,7 @@ impl Dispatcher {
     ) -> Result<Accepted, Refusal> {
         let of_all = projects.is_none();
         let names = projects.unwrap_or_else(|| self.generation.projects.keys().cloned().collect());
-        for name in names.iter().filter(|name| !self.generation.projects.contains_key(*name)) {
+        if let Some(name) = names.iter().find(|name| !self.generation.projects.contains_key(*name)) {
             return Err(match self.generation.config.project(name) {
                 Some(_) => Refusal::Disabled(name.clone()),
                 None => Refusal::NoProject(name.clone()),
