@@ -22,6 +22,7 @@ mod rate;
 mod routes;
 mod runs;
 mod serve;
+mod sessions;
 mod sync;
 mod throttle;
 mod verify;
@@ -31,10 +32,10 @@ use std::sync::Arc;
 
 use tokio::runtime;
 
-use self::console::Sessions;
 use crate::daemon::Handle;
 use budget::Budget;
 use rate::Rates;
+use sessions::Sessions;
 use throttle::Throttle;
 
 pub use metrics::Metrics;

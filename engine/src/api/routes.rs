@@ -75,8 +75,8 @@ pub(super) fn routes(app: App) -> Router {
     let open = Router::new()
         .route("/health", get(health::health))
         .merge(webhook::routes())
-        .layer(from_fn(|request, next| within(TIME, request, next)))
-        .merge(super::console::routes(&app));
+        .merge(super::console::routes(&app))
+        .layer(from_fn(|request, next| within(TIME, request, next)));
     guarded
         .merge(open)
         .fallback(async || ApiError::not_found("there is no such route"))

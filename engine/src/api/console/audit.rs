@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::failure::PageResult;
 use super::format::{encode, moment};
 use super::layout;
-use super::session::Visitor;
+use super::visitor::Visitor;
 use crate::api::extract::Params;
 use crate::daemon::{AuditQuery, AuditRow};
 use crate::model::ApiScope;

@@ -9,7 +9,7 @@ use super::failure::PageResult;
 use super::format::{ago, badge};
 use super::layout;
 use super::posted::Posted;
-use super::session::Visitor;
+use super::visitor::Visitor;
 use crate::api::App;
 use crate::api::error::ApiError;
 

@@ -8,7 +8,7 @@ use super::failure::PageResult;
 use super::format::{badge, count, encode, number};
 use super::layout;
 use super::project::find;
-use super::session::Visitor;
+use super::visitor::Visitor;
 use crate::api::extract::Params;
 use crate::api::projects::ProjectBody;
 use crate::app::{FileView, FilesPage, FilesRequest};

@@ -4,7 +4,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::session::Visitor;
+use super::visitor::Visitor;
 use crate::model::ApiScope;
 
 /// Nothing but the program's own style and script; forms go back to it.

@@ -17,16 +17,14 @@ mod runs;
 mod search;
 mod session;
 mod sign_in;
+mod visitor;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::Redirect;
 use axum::routing::{get, post};
 
 use super::App;
-use super::routes::{TIME, within};
-
-pub(super) use session::Sessions;
 
 /// The pages, below `/console`.
 pub(super) fn routes(app: &App) -> Router<App> {
@@ -51,5 +49,5 @@ pub(super) fn routes(app: &App) -> Router<App> {
         .route("/console/", get(async || Redirect::to("/console")))
         .route("/console/sign-in", get(sign_in::page).post(sign_in::sign_in))
         .route("/console/assets/{name}", get(assets::asset));
-    pages.merge(open).layer(from_fn(|request, next| within(TIME, request, next)))
+    pages.merge(open)
 }

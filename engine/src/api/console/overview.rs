@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::failure::PageResult;
 use super::format::{ago, behind, count, encode, number, project_badge, project_colour};
 use super::layout;
-use super::session::Visitor;
+use super::visitor::Visitor;
 use crate::api::App;
 use crate::api::extract::Params;
 use crate::api::projects::{ProjectBody, project_bodies};

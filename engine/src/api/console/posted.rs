@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, header};
 use url::form_urlencoded;
 
 use super::failure::Failure;
-use super::session::Visitor;
+use super::visitor::Visitor;
 use crate::api::App;
 use crate::api::error::{ApiError, ApiResult};
 

@@ -10,7 +10,7 @@ use super::failure::PageResult;
 use super::format::{ago, behind, count, encode, number, project_badge, repository_badge, run_badge, short};
 use super::layout;
 use super::posted::Posted;
-use super::session::Visitor;
+use super::visitor::Visitor;
 use crate::api::audit::Trail;
 use crate::api::error::ApiError;
 use crate::api::extract::Params;

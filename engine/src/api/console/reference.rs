@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::failure::PageResult;
 use super::layout;
-use super::session::Visitor;
+use super::visitor::Visitor;
 use crate::api::openapi;
 
 /// The page.

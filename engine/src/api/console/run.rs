@@ -13,7 +13,7 @@ use maud::{Markup, html};
 use super::failure::{Failure, PageResult};
 use super::format::{count, duration, encode, moment, number, run_badge};
 use super::runs::projects;
-use super::session::Visitor;
+use super::visitor::Visitor;
 use super::{layout, posted::Posted};
 use crate::api::audit::Trail;
 use crate::api::error::ApiError;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::failure::PageResult;
 use super::format::{ago, count, duration, encode, number, run_badge};
 use super::layout;
-use super::session::Visitor;
+use super::visitor::Visitor;
 use crate::api::error::ApiError;
 use crate::api::extract::Params;
 use crate::daemon::{RunPage, RunQuery, RunView};

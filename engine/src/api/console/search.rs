@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::failure::PageResult;
 use super::format::{count, number, short};
 use super::layout;
-use super::session::Visitor;
+use super::visitor::Visitor;
 use crate::api::extract::Params;
 use crate::model::{ApiScope, Freshness};
 use crate::search::{Answer, Found, Request, SnippetLine};

@@ -10,12 +10,12 @@ use serde::Deserialize;
 use super::failure::{Failure, PageResult};
 use super::layout;
 use super::posted::{self, Posted};
-use super::session::set_cookie;
 use crate::api::App;
 use crate::api::audit::Trail;
 use crate::api::auth;
 use crate::api::extract::Params;
 use crate::api::serve::Caller;
+use crate::api::sessions::set_cookie;
 use crate::daemon::token_digest;
 
 /// Where to go then.
