@@ -1,7 +1,7 @@
 //! A real browser, driven through WebDriver: Chromium without a window. The protocol is JSON over HTTP on this
 //! machine, and few of its calls are needed here.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -10,8 +10,6 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
-
-use super::daemon::answer;
 
 /// A browser with one window.
 pub(crate) struct Browser {
@@ -170,10 +168,23 @@ impl Browser {
             body.len()
         );
         stream.write_all(format!("{head}{body}").as_bytes()).expect("sent");
-        let answer = answer(&mut stream);
-        let value = answer.json()["value"].clone();
-        assert!(answer.status == 200, "{method} {path}: {value}");
-        value
+        // The driver keeps the connection open, whatever it is asked for.
+        let mut reader = BufReader::new(stream);
+        let (mut status, mut length) = (String::new(), 0);
+        reader.read_line(&mut status).expect("a status");
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).expect("a header");
+            let Some((name, value)) = line.trim().split_once(':') else { break };
+            if name.eq_ignore_ascii_case("content-length") {
+                length = value.trim().parse().expect("a length");
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).expect("a body");
+        let answer: Value = serde_json::from_slice(&body).expect("JSON");
+        assert!(status.contains(" 200 "), "{method} {path}: {answer}");
+        answer["value"].clone()
     }
 }
 
