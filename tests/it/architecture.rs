@@ -67,7 +67,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "store", "sync",
         ],
     ),
-    ("daemon", &["model", "private", "app", "config", "factory", "plan", "sync", "state"]),
+    ("daemon", &["model", "private", "app", "config", "factory", "plan", "sync", "state", "state_folder"]),
     ("mcp", &["model", "app", "search"]),
     ("api", &["model", "app", "daemon", "mcp", "search"]),
     (

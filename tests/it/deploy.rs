@@ -34,7 +34,7 @@ fn the_file_for_containers_is_valid() {
     let config = load(&path("deploy/reposync.toml"), &need).expect("valid");
     assert_eq!(config.api.listen.port(), 8080);
     let volume = Path::new("/var/lib/reposync");
-    assert!(config.engine.state.starts_with(volume) && config.engine.cache.starts_with(volume));
+    assert!(config.engine.state.local().starts_with(volume) && config.engine.cache.starts_with(volume));
     // The environment variables that the file refers to are passed in.
     let compose = read("deploy/compose.yaml");
     for name in ["GITHUB_TOKEN", "REPOSYNC_API_TOKEN", "GITHUB_WEBHOOK_SECRET"] {

@@ -39,6 +39,7 @@ mod operators;
 mod plan;
 mod plugin_commands;
 mod plugin_try;
+mod postgres;
 mod proxies;
 mod reading;
 mod references;

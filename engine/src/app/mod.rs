@@ -8,6 +8,7 @@ mod apply;
 mod audit;
 mod chunks;
 mod contents;
+mod copy_state;
 mod error;
 mod explain;
 mod files;
@@ -38,6 +39,7 @@ use crate::sync::{Candidate, Project, ProjectStore};
 
 pub use apply::ApplyRequest;
 pub use contents::{ChangeView, ChangesView, ContentView};
+pub use copy_state::copy_state;
 pub use error::{AppError, AppResult};
 pub use files::{FileView, FilesPage, FilesRequest};
 pub use grep::{GrepAnswer, GrepFile, GrepLine, GrepRequest};

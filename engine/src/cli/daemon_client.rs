@@ -57,7 +57,7 @@ impl DaemonClient {
         }
         let scheme = if record.api.tls { "https" } else { "http" };
         let token = api.and_then(|api| api.token.clone());
-        Ok(Self { http: builder.build()?, address, scheme, token, state: record.state.clone() })
+        Ok(Self { http: builder.build()?, address, scheme, token, state: record.state.local().to_owned() })
     }
 
     /// The address that requests are sent to.

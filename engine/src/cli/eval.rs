@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use crate::app;
-use crate::config::{self, Config, Need};
+use crate::config::{self, Config, Need, StatePlace};
 use crate::evaluate::{
     EvaluationReport, HistoryIndex, build_history_index, compare, evaluate, parse_questions,
 };
@@ -179,7 +179,8 @@ async fn by_history(
         ))
         .hint("add `--allow-cost`; vectors that are in the cache cost nothing"));
     }
-    let (state, lease) = factory::open_for_run(&folder.path().join("state.db"), false).await?;
+    let (state, lease) =
+        factory::open_for_run(&StatePlace::File(folder.path().join("state.db")), false).await?;
     let store = Arc::new(SqliteStore::open("index", folder.path().join("index.db")));
     let index = HistoryIndex {
         engine: Arc::new(stages.engine(config, state, shown.sink(), interrupt.token())),

@@ -43,7 +43,7 @@ pub(super) async fn run(context: &Context, _args: &HealthArgs) -> CommandResult 
 /// Fails if no daemon serves the ledger, or if it does not respond in time.
 async fn health(config: &Config) -> anyhow::Result<String> {
     let Some(record) = DaemonRecord::read(&config.engine.state) else {
-        bail!("no daemon serves the ledger `{}`", config.engine.state.display());
+        bail!("no daemon serves the ledger `{}`", config.engine.state.shown());
     };
     let client = DaemonClient::new(Some(&config.api), &record)?;
     let address = client.address();

@@ -82,7 +82,7 @@ impl File {
 
     fn seen(&self, config: &Config) -> Seen {
         let file = std::fs::metadata(&self.path).and_then(|data| Ok((data.modified()?, data.len()))).ok();
-        Seen { file, state: config.engine.state.exists() }
+        Seen { file, state: config.engine.state.local().exists() }
     }
 }
 

@@ -33,6 +33,7 @@ mod render;
 mod run_options;
 mod schema;
 mod serving;
+mod state;
 mod status;
 mod telemetry;
 mod validate;
@@ -107,6 +108,9 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Compare the ledger with the contents of the stores
     Verify(verify::VerifyArgs),
+    /// Copy ledger and vector cache to another file or database
+    #[command(subcommand)]
+    State(state::StateCommand),
     /// Create, build and test chunkers as WASM components
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -176,6 +180,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Comma
         Command::Eval(args) => eval::run(context, args).await,
         Command::Explain(args) => explain::run(context, args).await,
         Command::Verify(args) => verify::run(context, args).await,
+        Command::State(command) => state::run(context, command).await,
         Command::Plugin(command) => plugin::run(context, command).await,
         Command::Completions(args) => completions::run(context, &args),
         Command::Man(args) => man::run(&args),

@@ -1,11 +1,9 @@
 //! `reposync query`
 
-use std::path::Path;
-
 use clap::{Args, ValueEnum};
 
 use crate::app;
-use crate::config::{Need, Role};
+use crate::config::{Need, Role, StatePlace};
 use crate::factory;
 use crate::model::StageResult;
 use crate::search::{Answer, Mode, Request, Selection};
@@ -136,7 +134,7 @@ pub(super) async fn run(context: &Context, args: QueryArgs) -> CommandResult {
 }
 
 /// True if the ledger records no vectors of these projects.
-async fn nothing_indexed(state: &Path, projects: &[String]) -> StageResult<bool> {
+async fn nothing_indexed(state: &StatePlace, projects: &[String]) -> StageResult<bool> {
     let recorded = factory::open_for_reading(state).await?.projects().await?;
     Ok(recorded.iter().all(|project| project.vectors == 0 || !projects.contains(&project.name)))
 }

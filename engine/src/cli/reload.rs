@@ -50,7 +50,7 @@ struct Reloaded {
 /// Makes the daemon of this file reload it; returns the result.
 async fn reload(config: &Config) -> anyhow::Result<Reloaded> {
     let Some(record) = DaemonRecord::read(&config.engine.state) else {
-        bail!("no daemon serves the ledger `{}`", config.engine.state.display());
+        bail!("no daemon serves the ledger `{}`", config.engine.state.shown());
     };
     let client = DaemonClient::new(Some(&config.api), &record)?;
     let address = client.address();

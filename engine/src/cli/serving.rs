@@ -1,7 +1,7 @@
 //! Read-only commands while a daemon serves the ledger. If the file on disk was refused, they use
 //! the daemon's running configuration and query the daemon for what they cannot read themselves.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::api::QueryRequest;
-use crate::config::{Api, Config, Problems};
+use crate::config::{Api, Config, Problems, StatePlace};
 use crate::daemon::DaemonRecord;
 use crate::model::VerifyReport;
 use crate::net::read_body;
@@ -31,8 +31,8 @@ pub(super) enum Basis {
 
 /// A daemon that runs on an earlier version of a file that was refused.
 pub(super) struct Serving {
-    /// The path of the ledger.
-    pub(super) state: PathBuf,
+    /// The state.
+    pub(super) state: StatePlace,
     /// The daemon's record next to the ledger.
     pub(super) record: DaemonRecord,
     /// `[api]` of the file, as far as it could be read.

@@ -1,11 +1,9 @@
 //! `reposync status`
 
-use std::path::Path;
-
 use clap::Args;
 
 use crate::app;
-use crate::config::Need;
+use crate::config::{Need, StatePlace};
 use crate::daemon::DaemonRecord;
 use crate::factory;
 use crate::model::{DeclaredProject, ProjectState, ProjectStatus, StageResult, StatusView};
@@ -57,9 +55,9 @@ pub(super) async fn run(context: &Context, args: &StatusArgs) -> CommandResult {
 }
 
 /// The recorded status, with what a running daemon adds.
-async fn status(path: &Path, projects: &[DeclaredProject]) -> StageResult<StatusView> {
-    let mut view = app::status(&*factory::open_for_reading(path).await?, projects).await?;
-    if let Some(daemon) = DaemonRecord::read(path) {
+async fn status(state: &StatePlace, projects: &[DeclaredProject]) -> StageResult<StatusView> {
+    let mut view = app::status(&*factory::open_for_reading(state).await?, projects).await?;
+    if let Some(daemon) = DaemonRecord::read(state) {
         view.refused_config = daemon.refused;
         for project in &mut view.projects {
             project.next_run = daemon.next_runs.get(&project.project).copied();

@@ -152,6 +152,7 @@ fn process(old: &Config, new: &Config, out: &mut ConfigDiff) {
     };
     let (a, b) = (&old.engine, &new.engine);
     compare("engine.state", a.state != b.state, true);
+    compare("engine.vector_cache", a.vector_cache != b.vector_cache, true);
     compare("engine.cache", a.cache != b.cache, true);
     compare("engine.compiled_cache", a.compiled_cache != b.compiled_cache, true);
     compare("engine.log_dir", a.log_dir != b.log_dir, true);

@@ -17,8 +17,9 @@ use super::places::check_shared;
 use super::problems::{Problems, line_of};
 use super::raw::RawEngine;
 use super::stages::Stages;
+use super::state_place::{self, CachePlace, StatePlace};
 use super::values::is_name;
-use super::{Config, EngineSettings, projects, registries, tokens};
+use super::{Api, Config, EngineSettings, projects, registries, tokens};
 use crate::chunk::component::default_compiled_cache;
 use crate::chunk::secrets::SecretRules;
 use crate::model::register_secrets;
@@ -200,10 +201,13 @@ fn resolve(
 
     let engine = read_engine(engine, around, problems);
     let api = read_api(api, tokens, &folder, need.api, problems);
+    if need.api {
+        check_shared_state(engine.as_ref(), api.as_ref(), problems);
+    }
     let secrets = read_secrets(secret_rules, problems);
     let stages = Stages::read(stage_tables, around, problems);
     if let Some(engine) = &engine {
-        stages.check_files_apart(&engine.state, &engine.cache, problems);
+        stages.check_files_apart(engine.state.file(), &engine.cache, problems);
     }
     let mut all = Vec::new();
     for (name, header, table) in project_tables {
@@ -386,12 +390,23 @@ fn read_engine(
             Checker::new(&table, folder, problems).home(key, path);
         }
     }
-    let state = absolute(folder, &raw.state);
+    let found = |password| around.found.add([password]);
+    let state = state_place::read(&table, &raw.state, raw.postgres, folder, found, problems)?;
     let cache = absolute(folder, &raw.cache);
-    if state == cache || state == cache.join("cache.db") {
+    if state.file().is_some_and(|state| state == cache || state == cache.join("cache.db")) {
         table.flag(problems, "state", "this is the vector cache's file", "give the ledger a file of its own");
     }
     Some(EngineSettings {
+        vector_cache: match (raw.vector_cache, &state) {
+            (Some(CachePlace::State), StatePlace::File(_)) => {
+                let hint = "it is for a state in a PostgreSQL database; leave it out";
+                table.flag(problems, "vector_cache", "the state is a file", hint);
+                CachePlace::Local
+            }
+            (Some(place), _) => place,
+            (None, StatePlace::Postgres(_)) => CachePlace::State,
+            (None, StatePlace::File(_)) => CachePlace::Local,
+        },
         state,
         cache,
         compiled_cache: match &raw.compiled_cache {
@@ -411,6 +426,18 @@ fn read_engine(
         log_dir: raw.log_dir.map(|path| absolute(folder, &path)),
         limits: raw.limits,
     })
+}
+
+/// A token that the daemon generates is a file of one machine, and several daemons may serve a database.
+fn check_shared_state(engine: Option<&EngineSettings>, api: Option<&Api>, problems: &mut Vec<Problem>) {
+    if let (Some(engine), Some(api)) = (engine, api)
+        && engine.state.file().is_none()
+        && api.token.is_none()
+        && api.tokens.is_empty()
+    {
+        let hint = "for example `token = \"${REPOSYNC_TOKEN}\"`";
+        problems.push(Problem::new("api.token", "needed with a state in PostgreSQL").hint(hint));
+    }
 }
 
 fn read_secrets(mut table: Table<'_>, problems: &mut Vec<Problem>) -> Option<SecretRules> {

@@ -19,6 +19,7 @@ mod registries;
 mod schema;
 mod show;
 mod stages;
+mod state_place;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -40,6 +41,7 @@ pub use problems::{Problems, Salvaged};
 pub use registries::{Registries, Registry};
 pub use schema::{add_component, schema};
 pub use show::show;
+pub use state_place::{CachePlace, PostgresState, StatePlace};
 pub use tokens::{NamedToken, TokenDigest, token_digest, unmatched_globs};
 pub use values::parse_schedule;
 
@@ -103,8 +105,10 @@ impl Config {
 /// `[engine]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EngineSettings {
-    /// The path of the ledger.
-    pub state: PathBuf,
+    /// Where the state is.
+    pub state: StatePlace,
+    /// Where the vector cache is.
+    pub vector_cache: CachePlace,
     /// The folder of the vector cache.
     pub cache: PathBuf,
     /// The folder of compiled components. `None`: compiled in memory, since neither the file nor

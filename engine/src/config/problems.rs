@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
 use super::raw::DEFAULT_STATE;
-use super::{Api, Config};
+use super::{Api, Config, StatePlace};
 use crate::settings::{Problem, mask};
 
 /// The parts of a refused file that are needed to find the daemon that serves it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Salvaged {
-    /// The path of the ledger.
-    pub state: PathBuf,
+    /// Where the state is.
+    pub state: StatePlace,
     /// `[api]`, as far as it could be read.
     pub api: Option<Api>,
 }
@@ -62,7 +62,7 @@ impl Problems {
     pub fn salvaged(&self) -> Salvaged {
         self.salvaged.as_deref().cloned().unwrap_or_else(|| {
             let folder = self.file.parent().unwrap_or(Path::new("."));
-            Salvaged { state: folder.join(DEFAULT_STATE), api: None }
+            Salvaged { state: StatePlace::File(folder.join(DEFAULT_STATE)), api: None }
         })
     }
 

@@ -11,6 +11,8 @@ use super::tokens::RawToken;
 use crate::model::{ByteSize, HumanDuration, Secret, SecretsMode};
 use crate::source::{Limits, WrittenRepository};
 
+use super::state_place::{CachePlace, RawPostgres};
+
 /// The default path of the ledger.
 pub(super) const DEFAULT_STATE: &str = ".reposync/state.db";
 
@@ -18,8 +20,14 @@ pub(super) const DEFAULT_STATE: &str = ".reposync/state.db";
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawEngine {
-    /// The ledger's file, relative to this file.
+    /// The ledger: a file, relative to this file, or the address of a PostgreSQL database,
+    /// `postgres://USER:PASSWORD@HOST/DATABASE`.
     pub(super) state: PathBuf,
+    /// For a state in a PostgreSQL database.
+    pub(super) postgres: Option<RawPostgres>,
+    /// Where the vector cache is: `state` or `local`. Default: in the database if the state is in one, otherwise
+    /// `local`.
+    pub(super) vector_cache: Option<CachePlace>,
     /// The folder of the vector cache, relative to this file.
     pub(super) cache: PathBuf,
     /// The folder of compiled components, relative to this file. Default:
@@ -58,6 +66,8 @@ impl Default for RawEngine {
     fn default() -> Self {
         Self {
             state: DEFAULT_STATE.into(),
+            postgres: None,
+            vector_cache: None,
             cache: ".reposync".into(),
             compiled_cache: None,
             cache_size: ByteSize::mib(4096),

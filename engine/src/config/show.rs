@@ -101,7 +101,8 @@ impl Lines {
 
 fn engine(out: &mut Lines, engine: &EngineSettings) {
     out.header("engine");
-    out.path("state", &engine.state);
+    out.put("state", engine.state.shown());
+    out.put("vector_cache", engine.vector_cache.as_str());
     out.path("cache", &engine.cache);
     if let Some(path) = &engine.compiled_cache {
         out.path("compiled_cache", path);

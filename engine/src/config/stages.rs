@@ -88,11 +88,11 @@ impl<'i> Stages<'i> {
     }
 
     /// Reports stores that use the file of the ledger or of the vector cache.
-    pub(super) fn check_files_apart(&self, state: &Path, cache: &Path, problems: &mut Vec<Problem>) {
+    pub(super) fn check_files_apart(&self, state: Option<&Path>, cache: &Path, problems: &mut Vec<Problem>) {
         for stage in &self.0 {
             let store = stage.settings.as_ref().and_then(StageSettings::store);
             if let Some((key, path)) = store.and_then(|store| store.database())
-                && (path == state || path == cache.join("cache.db"))
+                && (Some(path) == state || path == cache.join("cache.db"))
             {
                 let hint = "give the store a file of its own, such as \".reposync/index.db\"";
                 stage.table.flag(problems, key, "the ledger or the vector cache uses this file", hint);

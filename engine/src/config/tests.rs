@@ -3,7 +3,7 @@
 mod never_panics;
 mod sense;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::*;
 use crate::chunk::component::WasmSettings;
@@ -38,7 +38,7 @@ repositories = ["."]
 #[test]
 fn defaults_are_filled_in_and_paths_made_absolute() {
     let config = read(SIMPLE).expect("valid");
-    assert_eq!(config.engine.state, PathBuf::from("/example/.reposync/state.db"));
+    assert_eq!(config.engine.state.file(), Some(Path::new("/example/.reposync/state.db")));
     assert_eq!(config.engine.concurrency, 8);
     assert_eq!(config.api.listen.to_string(), "127.0.0.1:8080");
     let names: Vec<_> = config.stages.iter().map(|stage| stage.name.as_str()).collect();

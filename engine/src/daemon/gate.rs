@@ -69,17 +69,19 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::config::StatePlace;
 
     /// The states that two processes open on one ledger.
-    fn two_processes(folder: &Path) -> (Arc<dyn State>, Arc<dyn State>) {
-        let open = || crate::factory::open_for_service(&folder.join("state.db")).expect("opened").0;
-        (open(), open())
+    async fn two_processes(folder: &Path) -> (Arc<dyn State>, Arc<dyn State>) {
+        let place = StatePlace::File(folder.join("state.db"));
+        let open = || crate::factory::open_for_service(&place);
+        (open().await.expect("opened").0, open().await.expect("opened").0)
     }
 
     #[tokio::test]
     async fn runs_of_one_process_share_the_lock_and_the_last_gives_it_back() {
         let dir = tempfile::tempdir().expect("a folder");
-        let (state, other) = two_processes(dir.path());
+        let (state, other) = two_processes(dir.path()).await;
         let gate = Gate::new(state);
         let first = gate.enter().await.expect("free");
         let second = gate.enter().await.expect("shared");
@@ -92,7 +94,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn another_holder_is_waited_for_and_named() {
         let dir = tempfile::tempdir().expect("a folder");
-        let (state, other) = two_processes(dir.path());
+        let (state, other) = two_processes(dir.path()).await;
         let other = other.lease(&[]).await.expect("io").expect("free");
         let gate = Gate::new(state);
         let mut entering = Box::pin(gate.enter());

@@ -41,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Need};
 use crate::factory::{self, StageFactory};
 use crate::model::{ErrorKind, EventSink, StageError, StageResult};
+use crate::state::State;
 
 use alias::Aliases;
 use audit::{AuditLog, AuditQueue};
@@ -89,9 +90,10 @@ impl Daemon {
         cancel: CancellationToken,
     ) -> StageResult<Self> {
         let (audit_log, audit) = audit::queue();
+        let states = factory::open_for_service(&config.engine.state).await?;
         let (shared, claim, generation) = tokio::task::spawn_blocking({
             let cancel = cancel.clone();
-            move || open(config, need, observer, audit_log, cancel)
+            move || open(config, states, need, observer, audit_log, cancel)
         })
         .await
         .map_err(|error| StageError::new("daemon", ErrorKind::Bug, "cannot start").caused_by(error))??;
@@ -132,14 +134,13 @@ impl Daemon {
 
 fn open(
     config: Config,
+    (state, reader): (Arc<dyn State>, Arc<dyn State>),
     need: Need,
     observer: Observer,
     audit: AuditLog,
     cancel: CancellationToken,
 ) -> StageResult<(Shared, Claim, Generation)> {
-    let path = config.engine.state.clone();
-    let (state, reader) = factory::open_for_service(&path)?;
-    let claim = Claim::take(&path)?;
+    let claim = Claim::take(&config.engine.state)?;
     let tokens = Tokens::of(ApiToken::of(&config)?, &config);
     let feeds = Feeds::default();
     let events = {

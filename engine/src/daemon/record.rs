@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::config::StatePlace;
 use crate::model::{DeclaredProject, StageError, StageResult};
-use crate::private;
+use crate::{private, state_folder};
 
 /// Where the API of a daemon listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,9 +31,9 @@ pub struct Listening {
 /// The content of the record file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DaemonRecord {
-    /// The ledger that the daemon serves.
+    /// The state that the daemon serves.
     #[serde(skip)]
-    pub state: PathBuf,
+    pub state: StatePlace,
     /// The process.
     pub process: u32,
     /// Since when (UTC).
@@ -53,8 +54,8 @@ pub struct DaemonRecord {
 
 impl DaemonRecord {
     /// The record of the daemon that serves this ledger now; none: no daemon does.
-    pub fn read(state: &Path) -> Option<Self> {
-        let mut file = File::open(path(state)).ok()?;
+    pub fn read(state: &StatePlace) -> Option<Self> {
+        let mut file = File::open(path(state.local())).ok()?;
         if file.try_lock_shared().is_ok() {
             return None; // its writer is gone
         }
@@ -65,7 +66,7 @@ impl DaemonRecord {
             file.seek(SeekFrom::Start(0)).ok()?;
             file.read_to_string(&mut text).ok()?;
             if let Ok(record) = serde_json::from_str(&text) {
-                return Some(Self { state: state.to_owned(), ..record });
+                return Some(Self { state: state.clone(), ..record });
             }
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
@@ -82,11 +83,13 @@ pub(super) struct Claim {
 
 impl Claim {
     /// Claims the ledger, or says which daemon has it.
-    pub(super) fn take(state: &Path) -> StageResult<Self> {
-        let path = path(state);
+    pub(super) fn take(state: &StatePlace) -> StageResult<Self> {
+        let path = path(state.local());
         let cannot = |error: std::io::Error| {
             StageError::local("daemon", format!("cannot write `{}`", path.display())).caused_by(error)
         };
+        // The ledger's own folder exists by now; that for a state in a database may not.
+        path.parent().map_or(Ok(()), state_folder::make).map_err(cannot)?;
         let file = private::options()
             .read(true)
             .write(true)
@@ -134,7 +137,7 @@ mod tests {
     #[test]
     fn a_record_is_there_as_long_as_its_daemon() {
         let dir = tempfile::tempdir().expect("a folder");
-        let state = dir.path().join("state.db");
+        let state = StatePlace::File(dir.path().join("state.db"));
         assert_eq!(DaemonRecord::read(&state), None);
         let mut claim = Claim::take(&state).expect("free");
         let record = DaemonRecord {

@@ -59,15 +59,16 @@ struct Simulation {
 
 impl Simulation {
     /// Creates a repository and a configuration file in `folder` and starts the dispatcher on them.
-    fn start(folder: &Path) -> Self {
+    async fn start(folder: &Path) -> Self {
         repository(&folder.join("r"));
         let path = folder.join("reposync.toml");
         std::fs::write(&path, FILE).expect("a file");
         let need = Need::enabled().with_api();
         let config = crate::config::load(&path, &need).expect("valid");
         let nobody = Arc::new(|_: &Observed<'_>| {});
+        let states = crate::factory::open_for_service(&config.engine.state).await.expect("a ledger");
         let (mut shared, claim, generation) =
-            open(config, need, nobody, audit::queue().0, CancellationToken::new()).expect("opened");
+            open(config, states, need, nobody, audit::queue().0, CancellationToken::new()).expect("opened");
         shared.now = simulated;
         let shared = Arc::new(shared);
         let (sender, inbox) = mpsc::channel(INBOX);
@@ -92,7 +93,7 @@ impl Simulation {
 async fn twenty_four_days_of_schedules_have_every_run_and_leave_nothing_behind() {
     const DAYS: usize = 24;
     let folder = tempfile::tempdir().expect("a folder");
-    let simulation = Simulation::start(folder.path());
+    let simulation = Simulation::start(folder.path()).await;
     tokio::time::sleep(Duration::from_secs(DAYS as u64 * 24 * 3600)).await;
     let view = simulation.view();
     assert!(view.runs.is_empty(), "{:?}", view.runs);
@@ -119,7 +120,7 @@ async fn a_failed_run_is_retried_until_it_is_done() {
     // A folder in place of the store's file makes every write fail.
     let obstacle = folder.path().join(".reposync/index.db");
     std::fs::create_dir_all(obstacle.join("x")).expect("a folder");
-    let simulation = Simulation::start(folder.path());
+    let simulation = Simulation::start(folder.path()).await;
     // Retries come after one, two and four minutes. Then the obstacle is removed.
     tokio::time::sleep(Duration::from_secs(8 * 60)).await;
     let failed = simulation.view().projects["daily"].clone();

@@ -24,7 +24,7 @@ impl ApiToken {
     pub(super) fn of(config: &Config) -> StageResult<Self> {
         match &config.api.token {
             Some(value) => Ok(Self { value: value.clone(), file: None }),
-            None => Self::own(&config.engine.state),
+            None => Self::own(config.engine.state.local()),
         }
     }
 

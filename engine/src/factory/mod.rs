@@ -12,6 +12,7 @@ mod state;
 mod trial;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -29,7 +30,7 @@ use crate::sync::{Bounds, Engine};
 pub(crate) use components::fetcher;
 pub use components::{clear_leftovers, config_problems};
 pub use options::{RunFlags, options, standing_prune};
-pub use state::{open_for_reading, open_for_run, open_for_service};
+pub use state::{open_for_copy, open_for_reading, open_for_run, open_for_service};
 pub use trial::LoneChunker;
 
 /// Builds stages, and caches them.
@@ -103,7 +104,8 @@ impl StageFactory {
 /// Refuses a ledger, cache or index that the surrounding Git repository brought along.
 pub fn refuse_tracked_state(config: &Config) -> StageResult<()> {
     let cache = config.engine.cache.join("cache.db");
-    let mut databases = vec![config.engine.state.as_path(), cache.as_path()];
+    let mut databases: Vec<&Path> = config.engine.state.file().into_iter().collect();
+    databases.push(&cache);
     databases.extend(config.stages.iter().filter_map(|stage| Some(stage.settings.store()?.database()?.1)));
     refuse_tracked(&databases)
 }
@@ -127,7 +129,6 @@ fn stage<'a>(config: &'a Config, name: &str) -> StageResult<&'a Stage> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
 
     use super::*;
     use crate::config::{Need, parse_str};

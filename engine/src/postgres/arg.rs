@@ -1,5 +1,6 @@
 //! Parameters of statements, with their types.
 
+use chrono::{DateTime, Utc};
 use tokio_postgres::types::{ToSql, Type};
 
 /// A parameter of a statement, which knows its type on the server.
@@ -15,6 +16,7 @@ macro_rules! args {
         args!(@one $rust, $sql);
         args!(@one Option<$rust>, $sql);
         args!(@one Vec<$rust>, $array);
+        args!(@one Option<Vec<$rust>>, $array);
         args!(@one Vec<Option<$rust>>, $array);
     )*};
     (@one $rust:ty, $sql:ident) => {
@@ -37,6 +39,7 @@ args! {
     i64 => INT8, INT8_ARRAY;
     f32 => FLOAT4, FLOAT4_ARRAY;
     f64 => FLOAT8, FLOAT8_ARRAY;
+    DateTime<Utc> => TIMESTAMPTZ, TIMESTAMPTZ_ARRAY;
     String => TEXT, TEXT_ARRAY;
     &str => TEXT, TEXT_ARRAY;
     Vec<u8> => BYTEA, BYTEA_ARRAY;

@@ -50,27 +50,25 @@ impl fmt::Display for Failure {
         match self {
             Self::Busy => f.write_str("no connection became free in time"),
             Self::Other(message) => f.write_str(message),
-            Self::Server(error) => match error.as_db_error() {
-                Some(answer) => {
-                    write!(f, "{} (SQLSTATE {})", answer.message(), answer.code().code())?;
-                    if let Some(detail) = answer.detail() {
-                        write!(f, ": {detail}")?;
-                    }
-                    match answer.position() {
-                        Some(ErrorPosition::Original(at)) => write!(f, ", at character {at}"),
-                        _ => Ok(()),
-                    }
-                }
-                None => {
+            Self::Server(error) => {
+                let Some(answer) = error.as_db_error() else {
                     write!(f, "{error}")?;
                     let mut cause = std::error::Error::source(error);
                     while let Some(error) = cause {
                         write!(f, ": {error}")?;
                         cause = error.source();
                     }
-                    Ok(())
+                    return Ok(());
+                };
+                write!(f, "{} (SQLSTATE {})", answer.message(), answer.code().code())?;
+                if let Some(detail) = answer.detail() {
+                    write!(f, ": {detail}")?;
                 }
-            },
+                match answer.position() {
+                    Some(ErrorPosition::Original(at)) => write!(f, ", at character {at}"),
+                    _ => Ok(()),
+                }
+            }
         }
     }
 }

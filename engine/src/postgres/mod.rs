@@ -2,9 +2,11 @@
 //!
 //! Statements are not prepared: each is sent with the types of its parameters, so that PgBouncer may give every
 //! transaction another connection. Statements of one transaction may be sent without waiting for each other's
-//! answers: whoever joins their futures saves the round trips.
+//! answers: `futures::try_join!` sends them in the order in which they are written (`tokio::try_join!` does not), and
+//! saves the round trips.
 
 mod arg;
+mod connection;
 mod error;
 mod pool;
 mod transaction;
@@ -12,7 +14,7 @@ mod url;
 
 pub(crate) use arg::Arg;
 pub(crate) use error::{Failure, failed, is_transient};
-pub(crate) use pool::{Connection, Pool};
+pub(crate) use pool::Pool;
 pub(crate) use tokio_postgres::Row;
 pub(crate) use transaction::Transaction;
 pub(crate) use url::{PostgresUrl, Tls};

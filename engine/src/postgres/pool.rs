@@ -1,13 +1,13 @@
-//! Connections.
+//! A pool of connections to one database.
 
 use std::fmt;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, RecyclingMethod, Runtime};
-use tokio_postgres::NoTls;
-use tokio_postgres::{Client, Row};
+use deadpool_postgres::{Manager, ManagerConfig, RecyclingMethod, Runtime};
+use tokio_postgres::{NoTls, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::connection::Connection;
 use super::transaction::Transaction;
 use super::{Arg, Failure, PostgresUrl};
 use crate::net;
@@ -71,39 +71,4 @@ impl Pool {
     ) -> Result<(Transaction, Option<Row>), Failure> {
         Transaction::begin_with(self.get().await?, begin, sql, args).await
     }
-}
-
-/// A connection of the pool; it goes back when dropped.
-pub(crate) struct Connection(pub(super) Object);
-
-impl Connection {
-    /// The rows of a statement.
-    pub(crate) async fn rows(&self, sql: &str, args: &[&dyn Arg]) -> Result<Vec<Row>, Failure> {
-        rows(&self.0, sql, args).await
-    }
-
-    /// The row of a statement that gives at most one.
-    pub(crate) async fn row(&self, sql: &str, args: &[&dyn Arg]) -> Result<Option<Row>, Failure> {
-        Ok(self.rows(sql, args).await?.into_iter().next())
-    }
-
-    /// The number of rows that a statement changed.
-    pub(crate) async fn run(&self, sql: &str, args: &[&dyn Arg]) -> Result<u64, Failure> {
-        run(&self.0, sql, args).await
-    }
-
-    /// Runs several statements without parameters, separated by semicolons.
-    pub(crate) async fn batch(&self, sql: &str) -> Result<(), Failure> {
-        Ok(self.0.batch_execute(sql).await?)
-    }
-}
-
-pub(super) async fn rows(client: &Client, sql: &str, args: &[&dyn Arg]) -> Result<Vec<Row>, Failure> {
-    let typed: Vec<_> = args.iter().map(|arg| (arg.value(), arg.sql_type())).collect();
-    Ok(client.query_typed(sql, &typed).await?)
-}
-
-pub(super) async fn run(client: &Client, sql: &str, args: &[&dyn Arg]) -> Result<u64, Failure> {
-    let typed: Vec<_> = args.iter().map(|arg| (arg.value(), arg.sql_type())).collect();
-    Ok(client.execute_typed(sql, &typed).await?)
 }

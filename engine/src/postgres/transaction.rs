@@ -1,14 +1,15 @@
 //! Transactions.
 
 use deadpool_postgres::Object;
-use tokio_postgres::Row;
+use tokio_postgres::{Client, Row};
 
-use super::pool::{rows, run};
-use super::{Arg, Connection, Failure};
+use super::connection::{Connection, rows, run};
+use super::{Arg, Failure};
 
 /// A transaction. Dropped without `commit`, it closes its connection, and the server undoes it: so it may be dropped
 /// at any moment, also while a statement is under way.
 pub(crate) struct Transaction {
+    /// `None` once it is over.
     connection: Option<Object>,
 }
 
@@ -27,23 +28,36 @@ impl Transaction {
         args: &[&dyn Arg],
     ) -> Result<(Self, Option<Row>), Failure> {
         let transaction = Self { connection: Some(connection) };
-        let ((), row) = tokio::try_join!(transaction.batch(begin), transaction.row(sql, args))?;
+        let ((), row) = futures::try_join!(transaction.batch(begin), transaction.row(sql, args))?;
         Ok((transaction, row))
     }
 
     /// The rows of a statement.
-    pub(crate) async fn rows(&self, sql: &str, args: &[&dyn Arg]) -> Result<Vec<Row>, Failure> {
-        rows(self.client()?, sql, args).await
+    pub(crate) fn rows<'a>(
+        &'a self,
+        sql: &'a str,
+        args: &[&'a dyn Arg],
+    ) -> impl Future<Output = Result<Vec<Row>, Failure>> + Send + use<'a> {
+        rows(self.client(), sql, args)
     }
 
     /// The row of a statement that gives at most one.
-    pub(crate) async fn row(&self, sql: &str, args: &[&dyn Arg]) -> Result<Option<Row>, Failure> {
-        Ok(self.rows(sql, args).await?.into_iter().next())
+    pub(crate) fn row<'a>(
+        &'a self,
+        sql: &'a str,
+        args: &[&'a dyn Arg],
+    ) -> impl Future<Output = Result<Option<Row>, Failure>> + Send + use<'a> {
+        let rows = self.rows(sql, args);
+        async move { Ok(rows.await?.into_iter().next()) }
     }
 
     /// The number of rows that a statement changed.
-    pub(crate) async fn run(&self, sql: &str, args: &[&dyn Arg]) -> Result<u64, Failure> {
-        run(self.client()?, sql, args).await
+    pub(crate) fn run<'a>(
+        &'a self,
+        sql: &'a str,
+        args: &[&'a dyn Arg],
+    ) -> impl Future<Output = Result<u64, Failure>> + Send + use<'a> {
+        run(self.client(), sql, args)
     }
 
     /// Runs several statements without parameters, separated by semicolons.
@@ -58,10 +72,11 @@ impl Transaction {
         Ok(())
     }
 
-    fn client(&self) -> Result<&tokio_postgres::Client, Failure> {
-        let open =
-            self.connection.as_ref().ok_or_else(|| Failure::Other("the transaction is over".into()))?;
-        Ok(open)
+    fn client(&self) -> Result<&Client, Failure> {
+        match &self.connection {
+            Some(connection) => Ok(connection),
+            None => Err(Failure::Other("the transaction is over".into())),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
 /// How the connection is encrypted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Tls {
+pub(crate) enum Tls {
     /// TLS; the server's certificate must be of an authority that the system trusts, and name the host.
     #[default]
     VerifyFull,
@@ -49,7 +49,7 @@ impl PostgresUrl {
             return Err("it does not begin with `postgres://`".into());
         }
         let mut config: tokio_postgres::Config = text.parse().map_err(|error: tokio_postgres::Error| {
-            let why = std::error::Error::source(&error).map(|cause| cause.to_string());
+            let why = std::error::Error::source(&error).map(ToString::to_string);
             format!("it is no PostgreSQL address: {}", why.unwrap_or_else(|| error.to_string()))
         })?;
         if text.contains("sslmode=") {
@@ -76,6 +76,15 @@ impl PostgresUrl {
             .keepalives_idle(KEEP_ALIVE)
             .tcp_user_timeout(UNACKNOWLEDGED);
         Ok(Self { shown: shown(&config), config, tls })
+    }
+
+    /// The same with a password, unless it has one.
+    #[must_use]
+    pub(crate) fn with_password(mut self, password: Option<&str>) -> Self {
+        if let (None, Some(password)) = (self.config.get_password(), password) {
+            self.config.password(password);
+        }
+        self
     }
 
     /// How to connect.

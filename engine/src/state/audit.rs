@@ -7,6 +7,9 @@ use chrono::{DateTime, Utc};
 
 use crate::model::StageResult;
 
+/// Maximum number of entries kept, whatever their age: a flood of requests must not fill the disk.
+pub(super) const KEPT: i64 = 100_000;
+
 /// The audit log.
 #[async_trait]
 pub trait Audit {

@@ -8,13 +8,17 @@
 mod audit;
 #[cfg(test)]
 mod conformance;
+mod copy;
 mod fence;
 mod file;
 mod ids;
+pub mod postgres;
 mod project;
 mod repository;
 mod run;
 pub mod sqlite;
+mod status;
+mod vector_bytes;
 mod vector_cache;
 
 use std::fmt;
@@ -26,6 +30,7 @@ use chrono::{DateTime, Utc};
 use crate::model::{DeclaredProject, Running, StageResult, StatusView, StoredAnswer};
 
 pub use audit::{Audit, AuditEntry, AuditQuery, AuditRow};
+pub use copy::{Copied, Copyable, Page, Table, Tables, copy};
 pub use fence::{Fence, Held, Lease, Scope};
 pub use file::{BlobFile, Damaged, FileRow, FileStatus, Files, KnownFile, KnownFiles, StoredChunk};
 pub use ids::{FileIds, FileKey, HeldIds, IdsOf, Leftover, PlacedIds};

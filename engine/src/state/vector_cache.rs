@@ -65,6 +65,11 @@ impl CacheKey {
         Self(*hasher.finalize().as_bytes())
     }
 
+    /// The key of these bytes.
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// Its bytes, as implementations store them.
     pub(crate) fn bytes(&self) -> &[u8; 32] {
         &self.0

@@ -81,9 +81,20 @@ impl Local {
         assert_eq!(self.index(), fresh);
     }
 
+    /// Panics unless the index equals that of a fresh build from this configuration.
+    #[track_caller]
+    pub(crate) fn assert_as_built_from(&self, config: &str) {
+        let fresh = self.build(config);
+        assert_eq!(self.index(), fresh);
+    }
+
     /// The index of a fresh build from the same configuration and repositories.
     pub(crate) fn fresh(&self) -> Index {
-        let text = self.world.read("reposync.toml").replace("repositories = [\"", "repositories = [\"../");
+        self.build(&self.world.read("reposync.toml"))
+    }
+
+    fn build(&self, config: &str) -> Index {
+        let text = config.replace("repositories = [\"", "repositories = [\"../");
         drop(std::fs::remove_dir_all(self.world.path("fresh")));
         self.world.write("fresh/reposync.toml", text);
         self.world.run(&["apply", "--config", "fresh/reposync.toml"]).exits(0);

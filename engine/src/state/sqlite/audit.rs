@@ -10,10 +10,7 @@ use rusqlite::{Connection, Row, named_params, params};
 use super::rows::timestamp;
 use super::store::SqliteState;
 use crate::model::StageResult;
-use crate::state::audit::{Audit, AuditEntry, AuditQuery, AuditRow};
-
-/// Maximum number of entries kept, whatever their age: a flood of requests must not fill the disk.
-const KEPT: i64 = 100_000;
+use crate::state::audit::{Audit, AuditEntry, AuditQuery, AuditRow, KEPT};
 
 #[async_trait]
 impl Audit for SqliteState {

@@ -13,6 +13,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use crate::model::{ByteSize, Vector};
 use crate::private;
 use crate::sqlite::{open_to_read, use_wal};
+use crate::state::vector_bytes::{decode, encode};
 use crate::state::vector_cache::CacheKey;
 use crate::state_folder;
 
@@ -20,9 +21,6 @@ use crate::state_folder;
 const APPLICATION_ID: i32 = 0x5253_7663;
 /// Increase when the schema or the format of a row changes. Files of another version are replaced.
 const VERSION: i32 = 1;
-/// Length in bytes of a row's checksum over key and vector. SQLite does not detect flipped bits in
-/// values, and a wrong vector would get into the index.
-const CHECK: usize = 8;
 /// Rows evicted per step.
 const EVICT_STEP: i64 = 1000;
 
@@ -144,6 +142,14 @@ impl CacheFile {
             transaction.commit()?;
             evict(connection, self.bound)
         });
+    }
+
+    /// Works on the file; `None`: the cache is disabled.
+    pub(super) fn on_connection<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Option<rusqlite::Result<T>> {
+        self.lock().connection.as_ref().map(work)
     }
 
     fn lock(&self) -> MutexGuard<'_, CacheState> {
@@ -337,36 +343,9 @@ fn today() -> i64 {
     i64::try_from(since.as_secs() / 86_400).unwrap_or(i64::MAX)
 }
 
-fn check(key: &CacheKey, components: &[u8]) -> [u8; CHECK] {
-    let hash = blake3::keyed_hash(key.bytes(), components);
-    std::array::from_fn(|at| hash.as_bytes()[at])
-}
-
-fn encode(key: &CacheKey, vector: &[f32], blob: &mut Vec<u8>) {
-    blob.clear();
-    blob.resize(CHECK + 4 * vector.len(), 0);
-    for (bytes, x) in blob[CHECK..].as_chunks_mut::<4>().0.iter_mut().zip(vector) {
-        *bytes = x.to_le_bytes();
-    }
-    let check = check(key, &blob[CHECK..]);
-    blob[..CHECK].copy_from_slice(&check);
-}
-
-/// The vector of a row; `None` if its checksum does not match.
-fn decode(key: &CacheKey, blob: &[u8]) -> Option<Vector> {
-    let (stored, components) = blob.split_first_chunk::<CHECK>()?;
-    let (components_4, rest) = components.as_chunks::<4>();
-    if !rest.is_empty() || components_4.is_empty() || *stored != check(key, components) {
-        return None;
-    }
-    Some(components_4.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-
-    use proptest::prelude::*;
 
     use super::*;
     use crate::model::Fingerprint;
@@ -396,23 +375,6 @@ mod tests {
         assert_eq!(CacheKey::of(&a, "x"), CacheKey::of(&a, "x"));
         assert_ne!(CacheKey::of(&a, "x"), CacheKey::of(&b, "x"));
         assert_ne!(CacheKey::of(&a, "x"), CacheKey::of(&a, "x "));
-    }
-
-    proptest! {
-        #[test]
-        fn bits_round_trip(bits in proptest::collection::vec(any::<u32>(), 1..40)) {
-            let vector: Vector = bits.iter().map(|bits| f32::from_bits(*bits)).collect();
-            let mut blob = Vec::new();
-            encode(&key(1), &vector, &mut blob);
-            let back = decode(&key(1), &blob).expect("whole");
-            prop_assert_eq!(back.iter().map(|x| x.to_bits()).collect::<Vec<_>>(), bits);
-            prop_assert!(decode(&key(2), &blob).is_none());
-            for at in 0..blob.len() {
-                blob[at] ^= 1;
-                prop_assert!(decode(&key(1), &blob).is_none());
-                blob[at] ^= 1;
-            }
-        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod runs;
 mod schema;
 mod status;
 mod store;
+mod tables;
 mod targets;
 mod upgrade;
 mod vector_cache;

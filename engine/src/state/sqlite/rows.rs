@@ -8,6 +8,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::model::Place;
+use crate::state::status;
 
 /// A project's number; `None`: it never ran.
 pub(super) fn project_id(conn: &Connection, name: &str) -> rusqlite::Result<Option<i64>> {
@@ -94,5 +95,5 @@ pub(super) fn timestamp(now: DateTime<Utc>) -> String {
 
 /// A timestamp as the ledger wrote it.
 pub(super) fn parse_time(text: Option<String>) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(&text?).ok().map(|time| time.with_timezone(&Utc))
+    status::parse_time(&text?)
 }

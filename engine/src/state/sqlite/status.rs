@@ -8,9 +8,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::rows::{parse_time, place_at, project_id};
 use super::targets::{self, of_project};
 use super::{findings, projects, repositories};
-use crate::model::{
-    DeclaredProject, LastRun, OrphanPlace, Outcome, Place, ProjectStatus, RepositoryStatus, StatusView,
-};
+use crate::model::{DeclaredProject, LastRun, OrphanPlace, Outcome, Place, ProjectStatus, StatusView};
+use crate::state::status::{Counts, ProjectFacts, never_ran, project_status, remedy};
 
 /// The status of the declared projects, in that order, then of those that only the ledger knows.
 pub(super) fn status(
@@ -21,13 +20,13 @@ pub(super) fn status(
     let runs = last_runs(conn)?;
     let mut projects = Vec::new();
     for project in declared {
-        let mut status = project_status(conn, &project.name, &project.repositories)?;
+        let mut status = status_of(conn, &project.name, &project.repositories)?;
         (status.enabled, status.declared) = (project.enabled, true);
         projects.push(status);
     }
     for recorded in projects::recorded_projects(conn)? {
         if declared.iter().all(|project| project.name != recorded.name) {
-            let mut status = project_status(conn, &recorded.name, &[])?;
+            let mut status = status_of(conn, &recorded.name, &[])?;
             (status.enabled, status.declared) = (true, false);
             projects.push(status);
         }
@@ -40,70 +39,21 @@ pub(super) fn status(
     Ok(StatusView { at: now, projects, running: None, orphan_places, refused_config: None })
 }
 
-fn project_status(conn: &Connection, name: &str, named: &[String]) -> rusqlite::Result<ProjectStatus> {
-    let mut status = ProjectStatus { project: name.to_owned(), ..ProjectStatus::default() };
-    let mut rows: BTreeMap<String, RepositoryStatus> = BTreeMap::new();
-    let mut enter = |name: &String| {
-        rows.insert(name.clone(), RepositoryStatus::unknown(name.clone()));
+fn status_of(conn: &Connection, name: &str, named: &[String]) -> rusqlite::Result<ProjectStatus> {
+    let Some(id) = project_id(conn, name)? else { return Ok(never_ran(name, named)) };
+    let facts = ProjectFacts {
+        selected: findings::selected(conn, id)?,
+        repositories: repositories::rows(conn, id)?,
+        counts: counts(conn, id)?,
+        open_intents: conn
+            .query_row("SELECT count(*) FROM intents WHERE project = ?1", [name], |row| row.get(0))?,
+        place: newest_place(conn, id)?,
+        targets: targets::current(conn, id)?,
     };
-    let Some(id) = project_id(conn, name)? else {
-        named.iter().for_each(enter);
-        status.repositories = sorted(rows);
-        return Ok(status);
-    };
-    status.open_intents =
-        conn.query_row("SELECT count(*) FROM intents WHERE project = ?1", [name], |row| row.get(0))?;
-    let selected = findings::selected(conn, id)?;
-    // Before the first listing there are only the names of the file.
-    if selected.is_empty() {
-        named.iter().for_each(&mut enter);
-    } else {
-        selected.keys().for_each(enter);
-    }
-    let (counts, place) = (counts(conn, id)?, newest_place(conn, id)?);
-    for row in repositories::rows(conn, id)? {
-        let (files, vectors, failed_files) = counts.get(&row.name).copied().unwrap_or_default();
-        status.files += files;
-        status.vectors += vectors;
-        status.failed_files += failed_files;
-        let repository = RepositoryStatus {
-            commits_behind: row
-                .last_commit
-                .and_then(|indexed| if row.head == Some(indexed) { Some(0) } else { row.commits_behind }),
-            indexed: row.last_commit,
-            head: row.head,
-            synced_at: parse_time(row.last_synced_at),
-            files,
-            vectors,
-            failed_files,
-            orphan_since: row.orphan_since,
-            ..RepositoryStatus::unknown(row.name.clone())
-        };
-        rows.insert(row.name, repository);
-    }
-    for (name, found) in selected {
-        let Some(repository) = rows.get_mut(&name) else { continue };
-        repository.error = found.error;
-        if found.empty && repository.indexed.is_none() {
-            repository.empty = true;
-            repository.commits_behind = Some(0);
-        }
-    }
-    status.repositories = sorted(rows);
-    status.place = place.map(|place| place.to_string()).unwrap_or_default();
-    status.targets = targets::current(conn, id)?;
-    Ok(status)
+    Ok(project_status(name, named, facts))
 }
 
-/// What needs attention first, then by name.
-fn sorted(repositories: BTreeMap<String, RepositoryStatus>) -> Vec<RepositoryStatus> {
-    let mut sorted: Vec<_> = repositories.into_values().map(RepositoryStatus::judged).collect();
-    sorted.sort_by_key(|repository| repository.state);
-    sorted
-}
-
-/// Files, vectors and failed files by repository.
-fn counts(conn: &Connection, project: i64) -> rusqlite::Result<BTreeMap<String, (u64, u64, u64)>> {
+fn counts(conn: &Connection, project: i64) -> rusqlite::Result<BTreeMap<String, Counts>> {
     conn.prepare_cached(concat!(
         "SELECT repository, count(*) FILTER (WHERE embedding_count > 0), sum(embedding_count),
                 count(*) FILTER (WHERE status = 'failed')
@@ -111,7 +61,9 @@ fn counts(conn: &Connection, project: i64) -> rusqlite::Result<BTreeMap<String, 
         of_project!(),
         " GROUP BY repository"
     ))?
-    .query_map([project], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?, row.get(3)?))))?
+    .query_map([project], |row| {
+        Ok((row.get(0)?, Counts { files: row.get(1)?, vectors: row.get(2)?, failed: row.get(3)? }))
+    })?
     .collect()
 }
 
@@ -122,8 +74,7 @@ fn left_behind(conn: &Connection) -> rusqlite::Result<Vec<OrphanPlace>> {
     )?
     .query_map([], |row| {
         let place = place_at(row, 0)?;
-        let remedy = format!("put a stage of kind `{}` back that reaches it, and run `reposync apply`", place.kind);
-        Ok(OrphanPlace { place: place.to_string(), vectors: row.get(4)?, remedy })
+        Ok(OrphanPlace { remedy: remedy(&place.kind), place: place.to_string(), vectors: row.get(4)? })
     })?
     .collect()
 }

@@ -30,13 +30,13 @@ fn cache() -> World<dyn VectorCache> {
 mod state {
     use super::{ledger, state_cases};
 
-    state_cases!(ledger());
+    state_cases!(Some(ledger()));
 }
 
 mod vectors {
     use super::{cache, cache_cases};
 
-    cache_cases!(cache());
+    cache_cases!(Some(cache()));
 }
 
 #[test]

@@ -44,7 +44,7 @@ impl SqliteVectorCache {
     }
 
     /// Runs blocking work on the file. A panic counts as a cache that finds and stores nothing.
-    async fn call<T: Send + 'static>(
+    pub(super) async fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&CacheFile, &Mutex<Claims>) -> T + Send + 'static,
     ) -> Option<T> {

@@ -24,7 +24,7 @@ pub struct PgvectorSettings {
     pub index: Index,
     /// `verify-full` (default) or `disable`, which is only for loopback addresses and sockets.
     #[serde(default)]
-    pub tls: Tls,
+    pub(crate) tls: Tls,
     /// Maximum number of connections.
     #[serde(default = "default_pool")]
     pub pool: usize,

@@ -1,0 +1,65 @@
+//! The audit log.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::store::{PostgresState, text};
+use crate::model::StageResult;
+use crate::postgres::Row;
+use crate::state::audit::{Audit, AuditEntry, AuditQuery, AuditRow, KEPT};
+
+/// Appends an entry, and deletes what is too old or beyond the number that is kept.
+const APPEND: &str = "WITH new AS (
+         INSERT INTO audit (at, who, what, projects, outcome, address) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id)
+     DELETE FROM audit USING new WHERE audit.id <= new.id - $7 OR audit.at < $8";
+
+#[async_trait]
+impl Audit for PostgresState {
+    async fn record_audit(&self, entry: &AuditEntry, keep: Duration) -> StageResult<()> {
+        let oldest = TimeDelta::from_std(keep).ok().and_then(|keep| entry.at.checked_sub_signed(keep));
+        let [who, what, outcome] = [&entry.who, &entry.what, &entry.outcome].map(|field| text(field));
+        let projects: Vec<String> = entry.projects.iter().map(|name| text(name)).collect();
+        self.rows(
+            "record the audit entry",
+            APPEND,
+            &[&entry.at, &who, &what, &projects, &outcome, &entry.address, &KEPT, &oldest],
+        )
+        .await
+        .map(drop)
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> StageResult<Vec<AuditRow>> {
+        let rows = self
+            .rows(
+                "read the audit log",
+                "SELECT id, at, who, what, projects, outcome, address FROM audit
+                 WHERE ($1 IS NULL OR id < $1) AND ($2 IS NULL OR at >= $2) AND ($3 IS NULL OR projects && $3)
+                 ORDER BY id DESC LIMIT $4",
+                &[
+                    &query.before,
+                    &query.since,
+                    &query.projects,
+                    &i64::try_from(query.limit).unwrap_or(i64::MAX),
+                ],
+            )
+            .await?;
+        Ok(rows.iter().map(entry).collect())
+    }
+}
+
+fn entry(row: &Row) -> AuditRow {
+    let at: DateTime<Utc> = row.get(1);
+    AuditRow {
+        id: row.get(0),
+        entry: AuditEntry {
+            at,
+            who: row.get(2),
+            what: row.get(3),
+            projects: row.get(4),
+            outcome: row.get(5),
+            address: row.get(6),
+        },
+    }
+}

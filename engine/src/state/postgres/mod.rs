@@ -1,0 +1,31 @@
+//! The state and the vector cache in a PostgreSQL database, which several processes use at once.
+//!
+//! A transaction that fails because the server is away, or because of other transactions, is tried again; see
+//! [`store`]. Leases are rows that their holder renews; see [`lease`].
+
+mod adopt;
+mod audit;
+mod explain;
+mod files;
+mod findings;
+mod ids;
+mod lease;
+mod overall;
+mod projects;
+mod repositories;
+mod runs;
+mod schema;
+mod status;
+mod store;
+mod tables;
+mod targets;
+mod vector_cache;
+mod verify;
+
+#[cfg(test)]
+mod equivalence;
+#[cfg(test)]
+mod tests;
+
+pub use store::PostgresState;
+pub use vector_cache::PostgresVectorCache;

@@ -1,0 +1,56 @@
+//! What concerns all projects: leases, the status, and stored answers.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Duration, Utc};
+
+use super::status;
+use super::store::{PostgresState, read, write};
+use crate::model::{DeclaredProject, Running, StageResult, StatusView, StoredAnswer};
+use crate::state::State;
+use crate::state::fence::{Fence, Held, Lease};
+use crate::state::sqlite::SqliteState;
+
+#[async_trait]
+impl State for PostgresState {
+    async fn lease(&self, projects: &[String]) -> StageResult<Result<Lease, Held>> {
+        self.take_lease(projects).await
+    }
+
+    async fn holder(&self) -> StageResult<Option<Running>> {
+        self.lease_holder().await
+    }
+
+    async fn status(&self, declared: &[DeclaredProject], now: DateTime<Utc>) -> StageResult<StatusView> {
+        read!(self, "read the status", tx => status::status(&tx, declared, now).await?)
+    }
+
+    async fn answer(&self, key: &str) -> StageResult<Option<StoredAnswer>> {
+        let sql = "SELECT etag, body FROM answers WHERE key = $1";
+        let rows = self.rows("read a stored answer", sql, &[&key]).await?;
+        Ok(rows.first().map(|row| StoredAnswer { etag: row.get(0), body: row.get(1) }))
+    }
+
+    async fn put_answer(
+        &self,
+        fence: Fence,
+        key: &str,
+        answer: &StoredAnswer,
+        now: DateTime<Utc>,
+    ) -> StageResult<()> {
+        write!(self, fence, "store an answer", tx => {
+            tx.run(
+                "INSERT INTO answers VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (key) DO UPDATE SET etag = excluded.etag, body = excluded.body, used_at = excluded.used_at",
+                &[&key, &answer.etag, &answer.body, &now],
+            )
+            .await?;
+            tx.run("DELETE FROM answers WHERE used_at < $1", &[&(now - Duration::days(30))]).await?;
+        })
+    }
+
+    fn scratch(&self) -> StageResult<Arc<dyn State>> {
+        Ok(Arc::new(SqliteState::in_memory()?))
+    }
+}

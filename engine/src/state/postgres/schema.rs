@@ -1,0 +1,126 @@
+//! The tables, and how those of an older program become those of this one.
+
+use crate::model::StageError;
+use crate::postgres::{Failure, Pool, Transaction, failed};
+use crate::state::STAGE;
+
+/// One script for each version.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/1.sql")];
+/// The version of this program: the number of scripts.
+pub(super) const VERSION: i32 = 1;
+/// The oldest server that is tested. `unnest` of several arrays and `FOR KEY SHARE` are older.
+const OLDEST_SERVER: i32 = 14;
+/// Serializes migrations of several processes: an advisory lock of the transaction.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(5926711407)";
+
+/// Why a database cannot be used.
+#[derive(PartialEq, Eq)]
+enum Unusable {
+    Newer(i32),
+    Older(i32),
+    Foreign,
+    OldServer(String),
+}
+
+/// Creates the tables, or brings them up to this program's version, in one transaction. Running work of older
+/// programs loses its leases, so that they stop and change nothing.
+pub(super) async fn migrate(pool: &Pool) -> Result<(), StageError> {
+    let what = "create the tables";
+    let failure = |failure| failed(STAGE, pool.url(), what, failure);
+    let migrated = async {
+        if version(&pool.begin("BEGIN READ ONLY").await?).await? == Ok(Some(VERSION)) {
+            return Ok(Ok(()));
+        }
+        let tx = pool.begin("BEGIN").await?;
+        tx.batch(LOCK).await?;
+        let found = match version(&tx).await? {
+            Ok(found) => usize::try_from(found.unwrap_or(0)).unwrap_or(0),
+            Err(unusable) => return Ok(Err(unusable)),
+        };
+        for script in &MIGRATIONS[found..] {
+            tx.batch(script).await?;
+        }
+        tx.batch(&format!(
+            "CREATE TABLE IF NOT EXISTS reposync_schema (version INT NOT NULL); DELETE FROM reposync_schema;
+             INSERT INTO reposync_schema VALUES ({VERSION}); DELETE FROM leases"
+        ))
+        .await?;
+        tx.commit().await?;
+        Ok(Ok(()))
+    };
+    match migrated.await.map_err(failure)? {
+        Ok(()) => Ok(()),
+        Err(unusable) => Err(refuse(pool, &unusable)),
+    }
+}
+
+/// Whether the database holds the tables of this version; false: it holds none.
+pub(super) async fn is_there(pool: &Pool) -> Result<bool, StageError> {
+    let failure = |failure| failed(STAGE, pool.url(), "read the version of the tables", failure);
+    let found = async { version(&pool.begin("BEGIN READ ONLY").await?).await };
+    match found.await.map_err(failure)? {
+        Ok(None) => Ok(false),
+        Ok(Some(found)) if found < VERSION => Err(refuse(pool, &Unusable::Older(found))),
+        Ok(Some(_)) => Ok(true),
+        Err(unusable) => Err(refuse(pool, &unusable)),
+    }
+}
+
+/// The version of the tables; `None`: there are none.
+async fn version(tx: &Transaction) -> Result<Result<Option<i32>, Unusable>, Failure> {
+    let about = tx
+        .row(
+            "SELECT current_setting('server_version_num')::int / 10000, current_setting('server_version'),
+                 to_regclass('reposync_schema') IS NOT NULL,
+                 EXISTS (SELECT 1 FROM pg_class WHERE relnamespace = current_schema()::regnamespace
+                     AND relname IN ('project_rows', 'projects', 'files', 'runs', 'leases'))",
+            &[],
+        )
+        .await?
+        .ok_or_else(|| Failure::Other("no answer to a question about the server".into()))?;
+    if about.get::<_, i32>(0) < OLDEST_SERVER {
+        return Ok(Err(Unusable::OldServer(about.get(1))));
+    }
+    if !about.get::<_, bool>(2) {
+        return Ok(if about.get(3) { Err(Unusable::Foreign) } else { Ok(None) });
+    }
+    let found = tx.row("SELECT version FROM reposync_schema", &[]).await?.map_or(0, |row| row.get(0));
+    Ok(if found > VERSION { Err(Unusable::Newer(found)) } else { Ok(Some(found)) })
+}
+
+fn refuse(pool: &Pool, unusable: &Unusable) -> StageError {
+    let url = pool.url();
+    match unusable {
+        Unusable::Newer(found) => StageError::local(
+            STAGE,
+            format!(
+                "`{url}` was written by a newer RepoSync (version {found}, this program knows {VERSION})"
+            ),
+        )
+        .hint("use the newer program; this one changed nothing"),
+        Unusable::Older(found) => StageError::local(
+            STAGE,
+            format!(
+                "`{url}` was written by an older RepoSync (version {found}, this program's is {VERSION})"
+            ),
+        )
+        .hint("`reposync apply` or the daemon of this version brings it up"),
+        Unusable::Foreign => StageError::local(STAGE, format!("`{url}` holds tables of another program"))
+            .hint("name a database of its own in `[engine] state`; nothing was changed"),
+        Unusable::OldServer(found) => StageError::misconfigured(
+            STAGE,
+            format!("`{url}` is PostgreSQL {found}; {OLDEST_SERVER} or newer is needed"),
+        )
+        .hint("upgrade the server"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_the_number_of_scripts() {
+        assert_eq!(usize::try_from(VERSION), Ok(MIGRATIONS.len()));
+    }
+}

@@ -1,0 +1,181 @@
+//! The state over a pool of connections: transactions, and trying again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep};
+
+use super::lease::Keeper;
+use super::schema;
+use crate::model::{StageError, StageResult};
+use crate::postgres::{Arg, Failure, Pool, PostgresUrl, Row, Transaction, failed, is_transient};
+use crate::state::STAGE;
+use crate::state::fence::{Fence, Scope};
+
+/// How long a transaction is tried again while the server is away. A restart or a failover takes less.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// The pauses between two attempts.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// One snapshot for all statements of a read.
+const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// The state in a PostgreSQL database.
+#[derive(Debug)]
+pub struct PostgresState {
+    pub(super) pool: Pool,
+    /// Renews the leases of this process; started with the first of them.
+    pub(super) keeper: Arc<Mutex<Option<Keeper>>>,
+}
+
+/// Why an attempt at a transaction failed.
+#[derive(Debug)]
+pub(super) enum Broken {
+    Failed(Failure),
+    /// The lease was taken over.
+    Fenced,
+}
+
+impl From<Failure> for Broken {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// A transaction of the lease's holder: all of `$body`, durably, or nothing of it. `$what` completes "cannot …" in the
+/// error. The body is run again with each attempt.
+macro_rules! write {
+    ($state:expr, $fence:expr, $what:literal, $tx:ident => $body:expr) => {{
+        let mut tries = $state.tries($what);
+        loop {
+            let attempt = async {
+                let $tx = $state.begin($fence).await?;
+                let done = $body;
+                $tx.commit().await?;
+                Ok(done)
+            };
+            match attempt.await {
+                Ok(done) => break Ok(done),
+                Err(broken) => tries.after(broken).await?,
+            }
+        }
+    }};
+}
+
+/// A read of one snapshot; otherwise like [`write`].
+macro_rules! read {
+    ($state:expr, $what:literal, $tx:ident => $body:expr) => {{
+        let mut tries = $state.tries($what);
+        loop {
+            let attempt = async {
+                let $tx = $state.snapshot().await?;
+                let done = $body;
+                $tx.commit().await?;
+                Ok::<_, crate::state::postgres::store::Broken>(done)
+            };
+            match attempt.await {
+                Ok(done) => break Ok(done),
+                Err(broken) => tries.after(broken).await?,
+            }
+        }
+    }};
+}
+
+pub(super) use {read, write};
+
+impl PostgresState {
+    /// Opens a database for writing; creates or migrates its tables where needed.
+    pub(crate) async fn open(url: &PostgresUrl, connections: usize) -> StageResult<Self> {
+        let state = Self::over(url, connections)?;
+        schema::migrate(&state.pool).await?;
+        Ok(state)
+    }
+
+    /// Opens a database for reading. `None`: it holds no tables yet.
+    pub(crate) async fn open_to_read(url: &PostgresUrl, connections: usize) -> StageResult<Option<Self>> {
+        let state = Self::over(url, connections)?;
+        Ok(schema::is_there(&state.pool).await?.then_some(state))
+    }
+
+    /// The state in a database whose tables exist. Connects when the first call is made.
+    pub(super) fn over(url: &PostgresUrl, connections: usize) -> StageResult<Self> {
+        let pool = Pool::new(url.clone(), connections)
+            .map_err(|failure| failed(STAGE, url, "open connections", failure))?;
+        Ok(Self { pool, keeper: Arc::default() })
+    }
+
+    /// The rows of a single statement that reads.
+    pub(super) async fn rows(
+        &self,
+        what: &'static str,
+        sql: &str,
+        args: &[&dyn Arg],
+    ) -> StageResult<Vec<Row>> {
+        let mut tries = self.tries(what);
+        loop {
+            let attempt = async { self.pool.get().await?.rows(sql, args).await };
+            match attempt.await {
+                Ok(rows) => return Ok(rows),
+                Err(failure) => tries.after(failure.into()).await?,
+            }
+        }
+    }
+
+    /// Begins a transaction of the lease's holder. While it is open, nobody can take the lease over.
+    pub(super) async fn begin(&self, fence: Fence) -> Result<Transaction, Broken> {
+        let Scope::Project = fence.scope else { return Err(Broken::Fenced) };
+        let holds = "SELECT 1 FROM leases WHERE epoch = $1 AND until > now() FOR KEY SHARE";
+        let (tx, row) = self.pool.begin_with("BEGIN", holds, &[&fence.epoch]).await?;
+        if row.is_some() { Ok(tx) } else { Err(Broken::Fenced) }
+    }
+
+    pub(super) async fn snapshot(&self) -> Result<Transaction, Broken> {
+        Ok(self.pool.begin(READ).await?)
+    }
+
+    pub(super) fn tries(&self, what: &'static str) -> Tries<'_> {
+        Tries { url: self.pool.url(), what, began: Instant::now(), pause: FIRST_PAUSE }
+    }
+}
+
+/// The attempts at one transaction.
+pub(super) struct Tries<'a> {
+    url: &'a PostgresUrl,
+    what: &'static str,
+    began: Instant,
+    pause: Duration,
+}
+
+impl Tries<'_> {
+    /// Waits for the next attempt; the error if there is none.
+    pub(super) async fn after(&mut self, broken: Broken) -> StageResult<()> {
+        let failure = match broken {
+            Broken::Fenced => return Err(Fence::lost()),
+            Broken::Failed(failure) => failure,
+        };
+        if !is_transient(&failure) || self.began.elapsed() > PATIENCE {
+            return Err(self.error(failure));
+        }
+        tracing::warn!(database = %self.url, what = self.what, %failure, pause = ?self.pause,
+            "the database did not answer; trying again");
+        sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        Ok(())
+    }
+
+    pub(super) fn error(&self, failure: Failure) -> StageError {
+        failed(STAGE, self.url, self.what, failure)
+    }
+}
+
+/// Text as the server can store it: without zero bytes.
+pub(super) fn text(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+/// A value as JSON that the server can store: without zero bytes.
+pub(super) fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default().replace("\\u0000", "\\ufffd")
+}

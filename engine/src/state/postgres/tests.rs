@@ -1,0 +1,175 @@
+//! The state and the vector cache in a real server: the suites, and what concerns the server alone.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::model::{ByteSize, ErrorKind};
+use crate::postgres::{PostgresUrl, Tls};
+use crate::state::conformance::{World, cache_cases, state_cases};
+use crate::state::{FileKey, Files as _, RunQuery, State, VectorCache};
+
+#[path = "../../../../tests/it/support/postgres.rs"]
+mod server;
+
+/// A database of its own; none where no server can be started.
+fn database() -> Option<PostgresUrl> {
+    let url = server::Postgres::start()?.database();
+    Some(PostgresUrl::parse(&url, Tls::default()).expect("an address"))
+}
+
+/// A state in a database of its own.
+async fn state() -> Option<World<dyn State>> {
+    let url = migrated().await?;
+    Some(World::new(move || -> Arc<dyn State> { Arc::new(PostgresState::over(&url, 4).expect("a pool")) }))
+}
+
+/// A cache in a database of its own.
+async fn cache() -> Option<World<dyn VectorCache>> {
+    let url = migrated().await?;
+    Some(World::new(move || -> Arc<dyn VectorCache> {
+        Arc::new(PostgresVectorCache::new(&url, 4, ByteSize::mib(64)).expect("a pool"))
+    }))
+}
+
+pub(super) async fn migrated() -> Option<PostgresUrl> {
+    let url = database()?;
+    drop(PostgresState::open(&url, 1).await.expect("opened"));
+    Some(url)
+}
+
+mod ledger {
+    use super::{state, state_cases};
+
+    state_cases!(state().await);
+}
+
+mod vectors {
+    use super::{cache, cache_cases};
+
+    cache_cases!(cache().await);
+}
+
+/// Opens a database for writing, and gives the statement runner beside it.
+async fn opened() -> Option<(&'static server::Postgres, PostgresUrl, PostgresState)> {
+    let url = database()?;
+    let state = PostgresState::open(&url, 2).await.expect("opened");
+    Some((server::Postgres::start()?, url, state))
+}
+
+/// The name of a database.
+fn name(url: &PostgresUrl) -> String {
+    url.to_string().rsplit('/').next().expect("a name").to_owned()
+}
+
+#[tokio::test]
+async fn a_lease_that_lapsed_is_taken_over_and_fences_its_holder() {
+    let Some((server, url, state)) = opened().await else { return };
+    let lease = state.lease(&[]).await.expect("asked").expect("free");
+    let other = PostgresState::open(&url, 2).await.expect("opened");
+    assert!(other.lease(&["p".to_owned()]).await.expect("asked").is_err(), "it is held");
+    server.sql(&name(&url), "UPDATE leases SET until = now() - interval '1 second'");
+    assert_eq!(state.holder().await.expect("read"), None);
+    let second = other.lease(&[]).await.expect("asked").expect("lapsed");
+    assert!(second.fence().epoch > lease.fence().epoch);
+    for state in [&state, &other] {
+        let late = state.record_recipes(lease.fence(), Vec::new()).await.expect_err("fenced");
+        assert_eq!(late.kind, ErrorKind::Fenced, "{}", late.message);
+        state.record_recipes(second.fence(), Vec::new()).await.expect("the holder writes");
+    }
+}
+
+#[tokio::test]
+async fn leases_on_different_projects_do_not_exclude_each_other() {
+    let Some((_, _, state)) = opened().await else { return };
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let _held = state.lease(&names(&["a", "b"])).await.expect("asked").expect("free");
+    for (wanted, free) in [(names(&["c"]), true), (names(&["b", "c"]), false), (names(&[]), false)] {
+        assert_eq!(state.lease(&wanted).await.expect("asked").is_ok(), free, "{wanted:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_newer_older_or_foreign_database_is_refused_and_left_alone() {
+    let Some((server, url, _)) = opened().await else { return };
+    for (version, expected) in [(99, "newer RepoSync (version 99"), (0, "older RepoSync (version 0")] {
+        server.sql(&name(&url), &format!("UPDATE reposync_schema SET version = {version}"));
+        let error = PostgresState::open_to_read(&url, 1).await.expect_err("refused");
+        assert!(error.message.contains(expected), "{}", error.message);
+    }
+    server.sql(&name(&url), "UPDATE reposync_schema SET version = 99");
+    let error = PostgresState::open(&url, 1).await.expect_err("refused");
+    assert!(error.message.contains("newer RepoSync"), "{}", error.message);
+
+    let foreign = database().expect("a server");
+    server.sql(&name(&foreign), "CREATE TABLE projects (x INT)");
+    let error = PostgresState::open(&foreign, 1).await.expect_err("refused");
+    assert!(error.message.contains("tables of another program"), "{}", error.message);
+    assert_eq!(
+        server.sql(&name(&foreign), "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"),
+        "1"
+    );
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_database_is_said_with_a_remedy() {
+    let Some((server, url, _)) = opened().await else { return };
+    let other = |text: &str| PostgresUrl::parse(text, Tls::default()).expect("an address");
+    let base = server.url("nothing");
+    server.sql(&name(&url), "CREATE ROLE reader LOGIN; CREATE ROLE nobody_else LOGIN");
+    let as_reader = server.url(&name(&database().expect("a server"))).replace("reposync@", "reader@");
+    for (text, kind, message, hint) in [
+        (base.clone(), ErrorKind::Misconfigured, "cannot", "createdb"),
+        (
+            server.url("postgres").replace("reposync@", "stranger@"),
+            ErrorKind::Misconfigured,
+            "cannot",
+            "user and password",
+        ),
+        (as_reader, ErrorKind::Misconfigured, "cannot create the tables", "owner of the database"),
+        (
+            "postgres://reposync@%2Fnowhere%2Fat%2Fall/db".to_owned(),
+            ErrorKind::Transient { retry_after: None },
+            "cannot",
+            "the server runs",
+        ),
+    ] {
+        let error = PostgresState::open(&other(&text), 1).await.expect_err(&text);
+        assert_eq!(error.kind, kind, "{text}: {}", error.one_line());
+        assert!(error.message.contains(message), "{text}: {}", error.one_line());
+        assert!(error.hint.as_deref().is_some_and(|given| given.contains(hint)), "{text}: {:?}", error.hint);
+    }
+    server.sql(&name(&url), &format!("ALTER DATABASE {} SET default_transaction_read_only = on", name(&url)));
+    let standby = PostgresState::open(&url, 1).await.expect("its tables are there");
+    let error = standby.lease(&[]).await.expect_err("read only");
+    assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("name the primary")), "{:?}", error.hint);
+}
+
+#[tokio::test]
+async fn zero_bytes_in_texts_do_not_stop_a_run() {
+    let Some((_, _, state)) = opened().await else { return };
+    let world = super::super::conformance::World::<dyn State>::new({
+        let state: Arc<dyn State> = Arc::new(state);
+        move || Arc::clone(&state)
+    });
+    let state = world.process();
+    let lease = state.lease(&[]).await.expect("asked").expect("free");
+    let (project, place) = world.entered(lease.fence()).await;
+    let file = FileKey::new("r", "a.md");
+    state.record_failure(lease.fence(), &project, &place, &file, "a\0b").await.expect("recorded");
+    let known = state.known_files(&project, "r", &place).await.expect("read");
+    assert_eq!(known.files[0].detail.as_deref(), Some("a\u{fffd}b"));
+    assert_eq!(state.runs(&RunQuery::newest(1)).await.expect("read"), Some(Vec::new()));
+}
+
+#[tokio::test]
+async fn a_transaction_is_tried_again_when_its_connection_breaks() {
+    let Some((server, url, state)) = opened().await else { return };
+    let lease = state.lease(&[]).await.expect("asked").expect("free");
+    let end = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{}'",
+        name(&url)
+    );
+    server.sql("postgres", &end);
+    state.record_recipes(lease.fence(), Vec::new()).await.expect("on a new connection");
+    assert!(state.holder().await.expect("read").is_some());
+}
