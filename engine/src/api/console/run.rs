@@ -69,16 +69,18 @@ pub(super) async fn events(
     Id(id): Id,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Failure> {
     find(&visitor, &id).await?;
+    // Browsers ignore events without data.
+    let event = |name: &str| Event::default().event(name).data("{}");
     let feeds = visitor.client.handle.events(&id).await?;
     let happened = stream::select_all(feeds.into_iter().map(|feed| items(feed).boxed()));
-    let changed = stream::unfold(happened, |mut happened| async move {
+    let changed = stream::unfold(happened, move |mut happened| async move {
         happened.next().await?;
         // What happens next belongs to the same look, until the pause is over.
         let more = async { while happened.next().await.is_some() {} };
         drop(tokio::time::timeout(PAUSE, more).await);
-        Some((Event::default().event("changed").data(""), happened))
+        Some((event("changed"), happened))
     });
-    let end = stream::once(async { Event::default().event("end").data("") });
+    let end = stream::once(async move { event("end") });
     let told = changed.chain(end).map(Ok);
     Ok(Sse::new(told).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
 }

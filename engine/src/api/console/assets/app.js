@@ -50,7 +50,8 @@ function follow() {
 
 let gone = 0;
 function keys(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea")) return;
+  const isField = event.target instanceof Element && event.target.matches("input, select, textarea");
+  if (event.ctrlKey || event.metaKey || event.altKey || isField) return;
   const rows = [...document.querySelectorAll("[data-row]")];
   const at = rows.indexOf(document.activeElement);
   if (event.key === "/") {
