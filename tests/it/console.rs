@@ -181,8 +181,9 @@ fn a_failing_project_is_first_and_its_files_have_their_reasons() {
     local.config(&text.replace("repositories = [\"quagga\"]", "repositories = [\"gone\"]"));
     local.world.ok(&["reload"]);
     daemon.post("/sync", &json!({})).is(202);
-    daemon.until("a project that is not current", |daemon| daemon.project("zebra")["state"] != "current");
     daemon.until("the new file", |daemon| daemon.project("docs")["files"] == 4);
+    daemon.until_state("docs", "current");
+    daemon.until_state("zebra", "partial");
     let session = Session::of(&daemon, "correct horse");
     let overview = session.get(&daemon, "/console").is(200).body;
     let at = |name: &str| overview.find(&format!("/console/projects/{name}\"")).expect(name);
