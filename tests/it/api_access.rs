@@ -11,9 +11,11 @@ const PIPELINE: &str = "pipeline = [\"local\", \"prose\", \"model\", \"index\"]"
 const HIDDEN: [&str; 6] = ["zebra", "quagga", "okapi", "stripes", "savannah", "walrus"];
 const SCOPES: [&str; 5] = ["query", "read", "sync", "write", "admin"];
 
-/// Every route of the OpenAPI document with the scope that it needs and requests that it answers. `-`: any token,
-/// or none.
-fn routes() -> Vec<(&'static str, &'static str, &'static str, Vec<(String, Value)>)> {
+/// Method, path, the scope that it needs (`-`: any token, or none), and requests that it answers.
+type Route = (&'static str, &'static str, &'static str, Vec<(String, Value)>);
+
+/// Every route of the OpenAPI document.
+fn routes() -> Vec<Route> {
     let get = |paths: &[&str]| paths.iter().map(|path| ((*path).to_owned(), Value::Null)).collect::<Vec<_>>();
     let send =
         |path: &str, bodies: &[Value]| bodies.iter().map(|body| (path.to_owned(), body.clone())).collect();

@@ -211,7 +211,7 @@ fn a_failing_project_is_first_and_its_files_have_their_reasons() {
 fn what_is_shown_is_never_markup() {
     let evil = "<img src=x onerror=alert(1)>\"'\u{202e}";
     let local = Local::new();
-    local.repo.write("<b>bold<!--.md", &format!("Start {evil} here.\n")).commit("odd names");
+    local.repo.write("<b>bold<!--.md", format!("Start {evil} here.\n")).commit("odd names");
     local.config(&project(&format!("{API}token = \"correct horse\"\n")));
     let mut daemon = Daemon::start(&local.world);
     daemon.token = Some("correct horse".to_owned());

@@ -57,7 +57,7 @@ impl Session {
 /// Sends the form for signing in.
 #[track_caller]
 pub(crate) fn sign_in(daemon: &Daemon, origin: &str, token: &str) -> Answer {
-    let token: String = token.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let token = percent_encoding::utf8_percent_encode(token, percent_encoding::NON_ALPHANUMERIC);
     let headers = [
         ("Origin", origin),
         ("Authorization", "none"),
