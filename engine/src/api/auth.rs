@@ -66,7 +66,7 @@ pub(super) async fn sign_in(
     admit_or_refuse(app, origin, checked).await
 }
 
-/// Admits a page of a session, which stands for a token that was authorized.
+/// Admits a page of a session, whose token was authorized.
 pub(super) fn admit_page(
     app: &App,
     origin: Origin<'_>,

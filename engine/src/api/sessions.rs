@@ -1,4 +1,4 @@
-//! Sessions of the console: a cookie that stands for a token, so that a browser keeps no token.
+//! Sessions of the console: a cookie in place of a token, so that a browser keeps no token.
 
 use std::collections::HashMap;
 use std::time::Duration;

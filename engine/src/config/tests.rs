@@ -381,7 +381,7 @@ fn the_examples_of_the_reference_are_one_valid_file() {
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
         std::fs::write(path, content).expect("written");
     }
-    let need = Need::enabled().with_api().with_env(|_| Some("https://x.example".into()));
+    let need = Need::enabled().with_api().with_env(|name| Some(format!("https://x.example/{name}")));
     let config = parse_str(&folder.path().join("reposync.toml"), &text, &need);
     let config = config.unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(config.projects.len(), 2);

@@ -22,7 +22,7 @@ impl Tokens {
     /// Passes each word of a text in the form of [`searchable`](super::searchable) to `each`. Returns the number of
     /// words.
     ///
-    /// Of a script without spaces, the first character of each word is passed as a token of its own, which a query
+    /// Of a script without spaces, the first character of each word is passed as a separate token, which a query
     /// of that character alone finds.
     pub fn each(&self, searchable: &str, mut each: impl FnMut(&str)) -> usize {
         let mut count = 0;

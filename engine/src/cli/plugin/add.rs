@@ -22,7 +22,7 @@ use crate::model::StageResult;
 /// The prefix of components that come with RepoSync.
 const BUILTIN: &str = "builtin:";
 
-/// The folder, beside the file, for components that come with RepoSync.
+/// The folder, next to the file, for components that come with RepoSync.
 const FOLDER: &str = "plugins";
 
 /// The file and what comes with it.

@@ -1,5 +1,5 @@
 //! The chunkers that come with RepoSync. The small ones are part of the program; the others are files of a
-//! release, beside the program.
+//! release, next to the program.
 
 use std::path::{Path, PathBuf};
 

@@ -45,9 +45,6 @@ static EMBEDDED: LazyLock<StaticModel> = LazyLock::new(|| {
         .expect("the model in the binary loads: its files are fixed, and a test loads them")
 });
 
-/// True once a query was embedded without the model being loaded.
-static QUERIED: AtomicBool = AtomicBool::new(false);
-
 /// Loaded when a chunk's size is first measured in tokens.
 static EMBEDDED_COUNTER: LazyLock<WordCounter> = LazyLock::new(|| {
     WordCounter::new(TOKENIZER).expect("the tokenizer in the binary loads: a test loads it")
@@ -69,6 +66,8 @@ pub struct LocalEmbedder {
     /// `None`: the built-in model, loaded on first use and shared by the process.
     folder: Option<Folder>,
     calls: usize,
+    /// True once a query was embedded without the model being loaded.
+    queried: AtomicBool,
 }
 
 /// A model that was loaded from a folder.
@@ -87,6 +86,7 @@ impl LocalEmbedder {
             dimensions: EMBEDDED_DIMENSIONS,
             folder: None,
             calls: cores(),
+            queried: AtomicBool::new(false),
         }
     }
 
@@ -121,6 +121,7 @@ impl LocalEmbedder {
             dimensions: model.dim(),
             folder: Some(Folder { model, counter }),
             calls: cores(),
+            queried: AtomicBool::new(false),
             stage,
         })
     }
@@ -241,11 +242,11 @@ impl Embedder for LocalEmbedder {
         Ok(Embeddings { vectors, tokens })
     }
 
-    /// The first query of a process does not load the model, which takes ten times longer than all else that is
+    /// The first query does not load the model, which takes ten times longer than all else that is
     /// done for it.
     async fn embed_queries(&self, inputs: &[&str], tokens: u64) -> StageResult<Embeddings> {
         let [text] = inputs else { return self.embed(inputs, tokens).await };
-        if self.folder.is_some() || text.len() > only::LONGEST || QUERIED.swap(true, Ordering::Relaxed) {
+        if self.folder.is_some() || text.len() > only::LONGEST || self.queried.swap(true, Ordering::Relaxed) {
             return self.embed(inputs, tokens).await;
         }
         let texts = [(*text).to_owned()];

@@ -262,7 +262,7 @@ async fn make(state: &dyn State, fence: Fence, call: Call, now: DateTime<Utc>) -
                 project: project.map(|project| name(project).to_owned()),
                 trigger: "test".into(),
             };
-            // A run has an id of its own; only PostgreSQL, which tries again after a lost answer, allows it twice.
+            // Ids of runs are unique; only PostgreSQL, which tries again after a lost answer, accepts one twice.
             let known = state.runs_of(vec![run.id.clone()]).await.expect("read");
             if known.iter().any(|known| known.id == run.id) {
                 return String::new();

@@ -6,27 +6,15 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::store::{PostgresState, read, text, write};
-use super::targets::{Numbers, of_project, place_id, project_id, put_place, put_target, target, touch};
+use super::targets::{
+    Numbers, entered, given, of_project, place_id, project_id, put_place, put_target, split, target, touch,
+};
 use super::{explain, ids};
 use crate::model::{FileFacts, Fingerprint, GitSha, Place, StageResult};
 use crate::postgres::{Failure, Row, Transaction};
 use crate::state::fence::Fence;
 use crate::state::file::{BlobFile, Damaged, FileRow, FileStatus, Files, KnownFile, KnownFiles};
 use crate::state::ids::{FileIds, FileKey, HeldIds, IdsOf, PlacedIds};
-
-/// Files by repository and path, given as two lists.
-macro_rules! given {
-    ($repositories:literal, $paths:literal) => {
-        concat!(
-            "unnest($",
-            $repositories,
-            "::text[], $",
-            $paths,
-            "::text[]) AS given (repository, file_path)"
-        )
-    };
-}
-pub(super) use given;
 
 #[async_trait]
 impl Files for PostgresState {
@@ -219,7 +207,7 @@ fn known_file(row: &Row, target: Option<i64>) -> KnownFile {
 }
 
 async fn damage(tx: &Transaction, project: &str, files: &Damaged) -> Result<(), Failure> {
-    let id = super::targets::entered(tx, project).await?;
+    let id = entered(tx, project).await?;
     // What is missing in the store must not be taken for being there.
     let Damaged::Files(files) = files else {
         let files = concat!("UPDATE files SET status = 'damaged' WHERE ", of_project!());
@@ -264,7 +252,7 @@ async fn remove(
     files: &[FileKey],
     left: &[PlacedIds],
 ) -> Result<(), Failure> {
-    let id = super::targets::entered(tx, project).await?;
+    let id = entered(tx, project).await?;
     let given = split(files.iter());
     let (repositories, paths) = &given;
     let rows = concat!(
@@ -404,9 +392,4 @@ async fn close_intents(
         " WHERE project = $1 AND intents.repository = given.repository AND intents.file_path = given.file_path"
     );
     tx.run(sql, &[&project, repositories, paths]).await
-}
-
-/// The repositories and the paths of files.
-pub(super) fn split<'a>(files: impl Iterator<Item = &'a FileKey>) -> (Vec<&'a str>, Vec<&'a str>) {
-    files.map(|file| (file.repository.as_str(), file.path.as_str())).unzip()
 }

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::files::{given, split};
-use super::targets::{entered, place_at, put_place, target, touch};
+use super::targets::{entered, given, place_at, place_id, put_place, split, target, touch};
 use crate::model::{Fingerprint, Place};
 use crate::postgres::{Failure, Row, Transaction};
 use crate::state::fence::Fence;
@@ -45,8 +44,7 @@ pub(super) async fn held(
     files: &[FileKey],
 ) -> Result<Vec<HeldIds>, Failure> {
     let mut held = vec![HeldIds::default(); files.len()];
-    let (target, placed) =
-        futures::try_join!(target(tx, project, place), super::targets::place_id(tx, place))?;
+    let (target, placed) = futures::try_join!(target(tx, project, place), place_id(tx, place))?;
     let Some(placed) = placed else { return Ok(held) };
     let (repositories, paths) = split(files.iter());
     let wanted = "unnest($2::text[], $3::text[]) WITH ORDINALITY AS given (repository, file_path, n)";

@@ -9,6 +9,7 @@ mod explain;
 mod files;
 mod findings;
 mod ids;
+mod keeper;
 mod lease;
 mod overall;
 mod projects;

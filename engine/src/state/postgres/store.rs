@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::lease::Keeper;
+use super::keeper::Keeper;
 use super::schema;
 use crate::model::{StageError, StageResult};
 use crate::postgres::{Arg, Failure, Pool, PostgresUrl, Row, Transaction, failed, is_transient};
@@ -123,7 +123,7 @@ impl PostgresState {
         }
     }
 
-    /// Begins a transaction of the lease's holder. While it is open, nobody can take the lease over.
+    /// Begins a transaction of the lease's holder. While it is open, the lease cannot be taken over.
     pub(super) async fn begin(&self, fence: Fence) -> Result<Transaction, Broken> {
         let Scope::Project = fence.scope else { return Err(Broken::Fenced) };
         let holds = "SELECT 1 FROM leases WHERE epoch = $1 AND until > now() FOR KEY SHARE";

@@ -2,6 +2,7 @@
 
 use crate::model::{Place, TargetState};
 use crate::postgres::{Failure, Row, Transaction};
+use crate::state::ids::FileKey;
 
 /// The files of a project, as a condition on `files` with the project's number as `$1`.
 macro_rules! of_project {
@@ -10,6 +11,20 @@ macro_rules! of_project {
     };
 }
 pub(super) use of_project;
+
+/// Files by repository and path, given as two lists.
+macro_rules! given {
+    ($repositories:literal, $paths:literal) => {
+        concat!(
+            "unnest($",
+            $repositories,
+            "::text[], $",
+            $paths,
+            "::text[]) AS given (repository, file_path)"
+        )
+    };
+}
+pub(super) use given;
 
 /// A project's number; `None`: it never ran.
 pub(super) async fn project_id(tx: &Transaction, name: &str) -> Result<Option<i64>, Failure> {
@@ -104,4 +119,9 @@ pub(super) fn place_at(row: &Row, first: usize) -> Place {
 /// The number in a row that must be there.
 pub(super) fn number(row: Option<Row>) -> Result<i64, Failure> {
     row.map(|row| row.get(0)).ok_or_else(|| Failure::Other("a statement gave no row".into()))
+}
+
+/// The repositories and the paths of files.
+pub(super) fn split<'a>(files: impl Iterator<Item = &'a FileKey>) -> (Vec<&'a str>, Vec<&'a str>) {
+    files.map(|file| (file.repository.as_str(), file.path.as_str())).unzip()
 }

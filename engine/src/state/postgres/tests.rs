@@ -11,19 +11,19 @@ use crate::state::{FileKey, Files as _, RunQuery, State, VectorCache};
 #[path = "../../../../tests/it/support/postgres.rs"]
 mod server;
 
-/// A database of its own; none where no server can be started.
+/// A new database; `None` if no server can be started.
 fn database() -> Option<PostgresUrl> {
     let url = server::Postgres::start()?.database();
     Some(PostgresUrl::parse(&url, Tls::default()).expect("an address"))
 }
 
-/// A state in a database of its own.
+/// A state in a new database.
 async fn state() -> Option<World<dyn State>> {
     let url = migrated().await?;
     Some(World::new(move || -> Arc<dyn State> { Arc::new(PostgresState::over(&url, 4).expect("a pool")) }))
 }
 
-/// A cache in a database of its own.
+/// A cache in a new database.
 async fn cache() -> Option<World<dyn VectorCache>> {
     let url = migrated().await?;
     Some(World::new(move || -> Arc<dyn VectorCache> {
@@ -49,7 +49,7 @@ mod vectors {
     cache_cases!(cache().await);
 }
 
-/// Opens a database for writing, and gives the statement runner beside it.
+/// The server, and a new database that is opened for writing.
 async fn opened() -> Option<(&'static server::Postgres, PostgresUrl, PostgresState)> {
     let url = database()?;
     let state = PostgresState::open(&url, 2).await.expect("opened");
