@@ -64,6 +64,7 @@ impl Postgres {
     fn run(bin: PathBuf) -> Self {
         let folder = tempfile::Builder::new().prefix("pg").tempdir().expect("a temporary folder").keep();
         let user = Unprivileged::new(&folder);
+        user.reaches(&bin);
         let initdb = user
             .command(&bin.join("initdb"))
             .args([
@@ -176,6 +177,13 @@ impl Unprivileged {
             assert!(given.success(), "the tests run as root, and there is no user `postgres` for the server");
         }
         Self { as_other }
+    }
+
+    /// Panics if the user may not enter the folder of the installation.
+    fn reaches(&self, bin: &Path) {
+        let mut test = self.command(Path::new("test"));
+        let reached = test.arg("-x").arg(bin.join("initdb")).status().expect("the `test` program");
+        assert!(reached.success(), "the user `postgres`, who runs the server, cannot run {}", bin.display());
     }
 
     fn command(&self, program: &Path) -> Command {

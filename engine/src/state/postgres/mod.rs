@@ -1,7 +1,7 @@
 //! The state and the vector cache in a PostgreSQL database, which several processes use at once.
 //!
 //! A transaction that fails because the server is away, or because of other transactions, is tried again; see
-//! [`store`]. Leases are rows that their holder renews; see [`lease`].
+//! `store.rs`. Leases are rows that their holder renews; see `lease.rs` and `keeper.rs`.
 
 mod adopt;
 mod audit;
