@@ -28,7 +28,7 @@ pub(super) async fn migrate(pool: &Pool) -> Result<(), StageError> {
     let what = "create the tables";
     let failure = |failure| failed(STAGE, pool.url(), what, failure);
     let migrated = async {
-        if version(&pool.begin("BEGIN READ ONLY").await?).await? == Ok(Some(VERSION)) {
+        if look(pool).await? == Ok(Some(VERSION)) {
             return Ok(Ok(()));
         }
         let tx = pool.begin("BEGIN").await?;
@@ -57,13 +57,20 @@ pub(super) async fn migrate(pool: &Pool) -> Result<(), StageError> {
 /// Whether the database holds the tables of this version; false: it holds none.
 pub(super) async fn is_there(pool: &Pool) -> Result<bool, StageError> {
     let failure = |failure| failed(STAGE, pool.url(), "read the version of the tables", failure);
-    let found = async { version(&pool.begin("BEGIN READ ONLY").await?).await };
-    match found.await.map_err(failure)? {
+    match look(pool).await.map_err(failure)? {
         Ok(None) => Ok(false),
         Ok(Some(found)) if found < VERSION => Err(refuse(pool, &Unusable::Older(found))),
         Ok(Some(_)) => Ok(true),
         Err(unusable) => Err(refuse(pool, &unusable)),
     }
+}
+
+/// The version of the tables, in a transaction that only reads.
+async fn look(pool: &Pool) -> Result<Result<Option<i32>, Unusable>, Failure> {
+    let tx = pool.begin("BEGIN READ ONLY").await?;
+    let found = version(&tx).await?;
+    tx.commit().await?;
+    Ok(found)
 }
 
 /// The version of the tables; `None`: there are none.
