@@ -148,8 +148,14 @@ fn live(status: &str, progress: Option<&Progress>) -> Markup {
                         @for phase in &progress.phases {
                             div.phase {
                                 span { (phase.name) }
-                                progress max=(phase.expected.max(1)) value=(phase.done) aria-label=(phase.name) {}
-                                span.number { (number(phase.done)) " of " (number(phase.expected)) }
+                                // Some phases are not known beforehand.
+                                @if phase.expected == 0 {
+                                    progress aria-label=(phase.name) {}
+                                    span.number { (number(phase.done)) }
+                                } @else {
+                                    progress max=(phase.expected) value=(phase.done) aria-label=(phase.name) {}
+                                    span.number { (number(phase.done)) " of " (number(phase.expected)) }
+                                }
                             }
                         }
                     }
@@ -236,5 +242,22 @@ fn failed(failure: &Failed) -> Markup {
         }
         div.break { (failure.error) }
         @if let Some(hint) = &failure.hint { div.muted.break { (hint) } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::PhaseProgress;
+
+    #[test]
+    fn a_phase_of_unknown_length_shows_what_is_done() {
+        let phase = |expected| PhaseProgress { name: "Write", expected, done: 3 };
+        let shown = |expected| {
+            let progress = Progress { phases: vec![phase(expected)], ..Progress::default() };
+            live("running", Some(&progress)).into_string()
+        };
+        assert!(shown(7).contains("3 of 7") && shown(7).contains("max=\"7\""), "{}", shown(7));
+        assert!(!shown(0).contains(" of ") && !shown(0).contains("max="), "{}", shown(0));
     }
 }
