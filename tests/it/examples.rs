@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::support::git_host::GitHost;
 use crate::support::github::{FakeGithub, TOKEN};
 use crate::support::openai::{FakeOpenAi, Options};
+use crate::support::pgvector;
 use crate::support::pinecone::{KEY as PINECONE_KEY, Pinecone};
-use crate::support::postgres::Postgres;
 use crate::support::slack::Slack;
 use crate::support::world::World;
 
@@ -128,7 +128,7 @@ fn two_models() {
 
 #[test]
 fn ollama_and_pgvector() {
-    let Some(server) = Postgres::with_vectors() else { return };
+    let Some(server) = pgvector::server() else { return };
     let ollama = FakeOpenAi::start(Options {
         key: None,
         model: "nomic-embed-text".into(),
@@ -143,7 +143,7 @@ fn ollama_and_pgvector() {
 
 #[test]
 fn shared_postgresql() {
-    let Some(server) = Postgres::with_vectors() else { return };
+    let Some(server) = pgvector::server() else { return };
     let url = server.database();
     server.sql(&url, "CREATE SCHEMA reposync");
     let world = World::new().env("DATABASE_URL", &url);

@@ -1,7 +1,8 @@
 //! The state in a PostgreSQL database, with the real program and a real server.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::support::daemon::Daemon;
 use crate::support::local::{Local, WORK, project};
 use crate::support::postgres::Postgres;
 
@@ -21,6 +22,8 @@ fn on_server(url: &str) -> String {
 fn runs_plans_and_queries_work_as_on_a_file() {
     let Some((local, _)) = local() else { return };
     local.world.run(&["query", "where to start"]).exits(3);
+    let planned = local.world.ok(&["plan"]);
+    assert!(!planned.stderr.contains("cannot be used"), "{}", planned.stderr);
     let first = local.apply(&[]).exits(0);
     assert_eq!(first.counts(WORK), [3, 0, 3, 0]);
     assert!(
@@ -103,8 +106,23 @@ fn a_daemon_over_a_database_needs_a_token_of_its_own() {
     let Some((local, url)) = local() else { return };
     let refused = local.world.run(&["daemon"]).exits(2);
     assert!(refused.stderr.contains("needed with a state in PostgreSQL"), "{}", refused.stderr);
-    local.config(&format!("{}\n[api]\ntoken = \"0123456789abcdef\"\n", on_server(&url)));
-    local.world.ok(&["validate"]);
+    local.config(&format!(
+        "{}\n[api]\nlisten = \"127.0.0.1:0\"\ntoken = \"0123456789abcdef\"\n",
+        on_server(&url)
+    ));
+    let mut daemon = Daemon::start(&local.world);
+    daemon.token = Some("0123456789abcdef".into());
+    daemon.post("/sync", &json!({})).is(202);
+    daemon.until_runs(1);
+    local.repo.write("guide/start.md", "Start somewhere else.\n").commit("edit");
+    daemon.post("/sync", &json!({})).is(202);
+    daemon.until_runs(2);
+    // The lease is free between runs, and a command sees what the daemon did.
+    assert_eq!(local.apply(&[]).exits(0).counts(WORK), [0; 4], "nothing is left to do");
+    let audited = local.world.ok(&["audit", "--json"]);
+    assert!(audited.stdout.contains("POST /sync"), "{}", audited.stdout);
+    assert_eq!(daemon.stop().code, Some(0));
+    local.assert_as_built_from(&project(""));
 }
 
 #[test]
@@ -137,4 +155,7 @@ fn a_state_is_copied_to_a_database_and_back() {
         let refused = local.world.run(&["state", "copy", from, to]).exits(2);
         assert!(refused.stderr.contains(expected), "{}", refused.stderr);
     }
+    let wrong = local.world.run(&["state", "copy", "postgres://ann:hunter2hunter2@db", "new.db"]).exits(2);
+    assert!(wrong.stderr.contains("FROM: it names no database"), "{}", wrong.stderr);
+    assert!(!wrong.stderr.contains("hunter2"), "{}", wrong.stderr);
 }

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::store_contract::keeps_its_promises;
+use crate::support::pgvector;
 use crate::support::postgres::Postgres;
 
 fn store_with(url: &str, more: &Value) -> PgvectorStore {
@@ -136,7 +137,7 @@ fn ids(ranked: &[Ranked]) -> Vec<&str> {
 
 #[tokio::test]
 async fn keeps_the_promises_of_a_store() {
-    let Some(server) = Postgres::with_vectors() else { return };
+    let Some(server) = pgvector::server() else { return };
     let url = server.database();
     keeps_its_promises(Arc::new(store(&url))).await;
     assert_counts(server, &url);
@@ -150,7 +151,7 @@ async fn keeps_the_promises_of_a_store() {
 #[cfg(unix)]
 #[tokio::test]
 async fn keeps_its_promises_behind_pgbouncer() {
-    let Some(server) = Postgres::with_vectors() else { return };
+    let Some(server) = pgvector::server() else { return };
     let url = server.database();
     let Some(bouncer) = crate::support::pgbouncer::PgBouncer::start(&url) else { return };
     keeps_its_promises(Arc::new(store(&bouncer.url(&url)))).await;
@@ -159,7 +160,7 @@ async fn keeps_its_promises_behind_pgbouncer() {
 
 #[tokio::test]
 async fn keeps_its_promises_in_a_schema_without_an_index() {
-    let Some(server) = Postgres::with_vectors() else { return };
+    let Some(server) = pgvector::server() else { return };
     let url = server.database();
     server.sql(&url, "CREATE SCHEMA search");
     keeps_its_promises(Arc::new(store_with(&url, &json!({ "table": "search.docs", "index": "none" })))).await;
@@ -185,7 +186,7 @@ fn assert_counts(server: &Postgres, url: &str) {
 
 #[tokio::test]
 async fn the_graph_finds_nearly_all_of_the_nearest() {
-    let Some(server) = Postgres::with_vectors() else { return };
+    let Some(server) = pgvector::server() else { return };
     let url = server.database();
     let index = store(&url);
     // Clusters, as vectors of texts have them.
@@ -224,7 +225,7 @@ async fn the_graph_finds_nearly_all_of_the_nearest() {
 
 #[tokio::test]
 async fn ranks_as_the_embedded_store_does() {
-    let Some(server) = Postgres::with_vectors() else { return };
+    let Some(server) = pgvector::server() else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let (postgres, sqlite) =
         (store(&server.database()), SqliteStore::open("index", folder.path().join("i.db")));
@@ -256,7 +257,7 @@ async fn ranks_as_the_embedded_store_does() {
 
 #[tokio::test]
 async fn the_mean_is_that_of_a_sample() {
-    let Some(server) = Postgres::with_vectors() else { return };
+    let Some(server) = pgvector::server() else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let (postgres, sqlite) =
         (store(&server.database()), SqliteStore::open("index", folder.path().join("i.db")));
@@ -273,7 +274,7 @@ async fn the_mean_is_that_of_a_sample() {
 
 #[tokio::test]
 async fn filters_apply_before_the_best_are_taken() {
-    let Some(server) = Postgres::with_vectors() else { return };
+    let Some(server) = pgvector::server() else { return };
     let url = server.database();
     let store = store(&url);
     let all = records(600, 8);
@@ -317,7 +318,7 @@ async fn filters_apply_before_the_best_are_taken() {
 
 #[tokio::test]
 async fn projects_in_one_namespace_are_kept_apart() {
-    let Some(server) = Postgres::with_vectors() else { return };
+    let Some(server) = pgvector::server() else { return };
     let url = server.database();
     let store = store(&url);
     let all = records(40, 8);
@@ -341,7 +342,7 @@ async fn projects_in_one_namespace_are_kept_apart() {
 
 #[tokio::test]
 async fn moved_lines_leave_the_vector_and_the_words_as_they_are() {
-    let Some(server) = Postgres::with_vectors() else { return };
+    let Some(server) = pgvector::server() else { return };
     let url = server.database();
     let store = store(&url);
     let mut all = records(50, 8);
@@ -380,7 +381,7 @@ async fn moved_lines_leave_the_vector_and_the_words_as_they_are() {
 
 #[tokio::test]
 async fn two_processes_write_the_same_files_at_once() {
-    let Some(server) = Postgres::with_vectors() else { return };
+    let Some(server) = pgvector::server() else { return };
     let url = server.database();
     let all = records(240, 8);
     let stores: Vec<PgvectorStore> = (0..4).map(|_| store(&url)).collect();
@@ -403,7 +404,7 @@ async fn two_processes_write_the_same_files_at_once() {
 
 #[tokio::test]
 async fn a_broken_connection_is_replaced() {
-    let Some(server) = Postgres::with_vectors() else { return };
+    let Some(server) = pgvector::server() else { return };
     let url = server.database();
     let store = store(&url);
     let all = records(20, 8);
@@ -422,7 +423,7 @@ async fn a_broken_connection_is_replaced() {
 
 #[tokio::test]
 async fn large_vectors_are_indexed_in_half_precision() {
-    let Some(server) = Postgres::with_vectors() else { return };
+    let Some(server) = pgvector::server() else { return };
     let url = server.database();
     let store = store(&url);
     let all = records(30, 2100);
@@ -438,7 +439,7 @@ async fn large_vectors_are_indexed_in_half_precision() {
 
 #[tokio::test]
 async fn texts_with_nul_are_kept() {
-    let Some(server) = Postgres::with_vectors() else { return };
+    let Some(server) = pgvector::server() else { return };
     let store = store(&server.database());
     let metadata = json!({"project": "p", "text": "a\u{0}b", "name": "x\u{0}", "other": "\u{0}"});
     let metadata = metadata.as_object().expect("an object").clone();
@@ -460,7 +461,7 @@ fn shown(error: &StageError) -> String {
 
 #[tokio::test]
 async fn what_the_server_lacks_is_said() {
-    let Some(server) = Postgres::with_vectors() else { return };
+    let Some(server) = pgvector::server() else { return };
     let url = server.database();
     let at = |user: &str| url.replace("//reposync@", &format!("//{user}@"));
     server.sql(

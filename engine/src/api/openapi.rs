@@ -30,7 +30,7 @@ impl Modify for Bearer {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
         let scheme = scheme.description(Some(
             "`[api] token`, or one of `[api.tokens]` with the scope of the route; where no `[api] token` is set, the \
-             daemon's own in the file `….token` beside the ledger",
+             daemon's own in the file `….token` next to the ledger",
         ));
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme.build()));

@@ -5,7 +5,6 @@ use clap::{Args, Subcommand};
 use super::context::Context;
 use super::error::{CommandError, CommandResult};
 use super::exit::Exit;
-use super::output::escape;
 use crate::config::StatePlace;
 use crate::{app, factory};
 
@@ -45,13 +44,13 @@ Examples:
 /// Runs the command.
 pub(super) async fn run(context: &Context, command: StateCommand) -> CommandResult {
     let StateCommand::Copy(args) = command;
-    let place = |text: &str| {
+    // What is wrong is said without the text, which may hold a password.
+    let place = |name: &str, text: &str| {
         let password = std::env::var("PGPASSWORD").ok();
-        StatePlace::of_argument(text, args.no_tls, password.as_deref()).map_err(|why| {
-            CommandError::invalid(format!("`{}`: {why}", escape(&crate::model::mask_secrets(text))))
-        })
+        StatePlace::of_argument(text, args.no_tls, password.as_deref())
+            .map_err(|why| CommandError::invalid(format!("{name}: {why}")))
     };
-    let (from, to) = (place(&args.from)?, place(&args.to)?);
+    let (from, to) = (place("FROM", &args.from)?, place("TO", &args.to)?);
     if from == to {
         return Err(CommandError::invalid("both are the same state"));
     }

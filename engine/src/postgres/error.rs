@@ -36,6 +36,11 @@ impl From<PoolError> for Failure {
 }
 
 impl Failure {
+    /// Whether a table does not exist.
+    pub(crate) fn lacks_table(&self) -> bool {
+        self.code() == Some(&SqlState::UNDEFINED_TABLE)
+    }
+
     /// The server's code; `None`: the server did not answer.
     pub(crate) fn code(&self) -> Option<&SqlState> {
         match self {

@@ -11,10 +11,10 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use super::STAGE;
 use crate::model::{StageError, StageResult};
 
-/// Rows in one page.
+/// Rows in one part.
 pub(super) const PAGE: usize = 1000;
-/// Pages under way.
-const PAGES: usize = 4;
+/// Parts under way.
+const PARTS: usize = 4;
 
 /// What a column holds, and how it is written in a [`Row`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,13 +47,15 @@ pub struct Table {
 }
 
 /// The values of a row, in the order of the columns.
-pub(super) type Row = Vec<Value>;
+pub type Row = Vec<Value>;
 
-/// Some rows of a table.
+/// A part of a copy. Without `End`, the sender failed, and the copy is incomplete.
 #[derive(Debug)]
-pub struct Page {
-    pub(super) table: &'static Table,
-    pub(super) rows: Vec<Row>,
+pub enum Part {
+    /// Some rows of a table.
+    Rows(&'static Table, Vec<Row>),
+    /// Everything was sent.
+    End,
 }
 
 /// What can be read and written table by table.
@@ -63,11 +65,15 @@ pub trait Tables: fmt::Debug + Send + Sync {
     async fn is_empty(&self) -> StageResult<bool>;
 
     /// Sends everything, of one moment, the tables in an order in which no row refers to a later one.
-    async fn send_all(&self, pages: Sender<Page>) -> StageResult<()>;
+    async fn send_all(&self, parts: Sender<Part>) -> StageResult<()>;
 
-    /// Writes everything that is sent, in one transaction, into tables that are empty.
-    async fn receive_all(&self, pages: Receiver<Page>) -> StageResult<()>;
+    /// Writes everything that is sent, in one transaction, into tables that are empty. Writes nothing, and fails, if
+    /// the end is missing.
+    async fn receive_all(&self, parts: Receiver<Part>) -> StageResult<()>;
 }
+
+/// What a receiver says if the end is missing.
+pub(super) const INCOMPLETE: &str = "the copy is incomplete";
 
 /// Rows of each table that were copied.
 pub type Copied = Vec<(&'static str, u64)>;
@@ -78,13 +84,14 @@ pub async fn copy(from: &dyn Tables, to: &dyn Tables) -> StageResult<Copied> {
         return Err(StageError::local(STAGE, "the target is not empty")
             .hint("copy into a new file or a new database; nothing was changed"));
     }
-    let (sender, sent) = channel(PAGES);
-    let (passed_on, received) = channel(PAGES);
+    let (sender, sent) = channel(PARTS);
+    let (passed_on, received) = channel(PARTS);
     let summed = sum(sent, Some(passed_on));
     let (exported, sums, imported) = tokio::join!(from.send_all(sender), summed, to.receive_all(received));
-    imported?;
+    // The cause first: what was not sent cannot be received.
     exported?;
-    let (sender, sent) = channel(PAGES);
+    imported?;
+    let (sender, sent) = channel(PARTS);
     let (exported, found) = tokio::join!(to.send_all(sender), sum(sent, None));
     exported?;
     for (table, sum) in &sums {
@@ -105,19 +112,21 @@ struct Sum {
     digest: u128,
 }
 
-/// Sums up pages, and passes them on.
-async fn sum(mut pages: Receiver<Page>, to: Option<Sender<Page>>) -> BTreeMap<&'static str, Sum> {
+/// Sums up what is sent, and passes it on.
+async fn sum(mut parts: Receiver<Part>, to: Option<Sender<Part>>) -> BTreeMap<&'static str, Sum> {
     let mut sums: BTreeMap<&'static str, Sum> = BTreeMap::new();
-    while let Some(page) = pages.recv().await {
-        let sum = sums.entry(page.table.name).or_default();
-        for row in &page.rows {
-            let hash = blake3::hash(Value::from(row.clone()).to_string().as_bytes());
-            let [first, ..] = hash.as_bytes().as_chunks::<16>().0 else { continue };
-            sum.rows += 1;
-            sum.digest = sum.digest.wrapping_add(u128::from_le_bytes(*first));
+    while let Some(part) = parts.recv().await {
+        if let Part::Rows(table, rows) = &part {
+            let sum = sums.entry(table.name).or_default();
+            for row in rows {
+                let hash = blake3::hash(Value::from(row.clone()).to_string().as_bytes());
+                let [first, ..] = hash.as_bytes().as_chunks::<16>().0 else { continue };
+                sum.rows += 1;
+                sum.digest = sum.digest.wrapping_add(u128::from_le_bytes(*first));
+            }
         }
         if let Some(to) = &to
-            && to.send(page).await.is_err()
+            && to.send(part).await.is_err()
         {
             // The receiver failed, and says why.
             break;
@@ -189,4 +198,43 @@ pub struct Copyable {
     pub ledger: Arc<dyn Tables>,
     /// The vector cache.
     pub vectors: Arc<dyn Tables>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::sqlite::SqliteState;
+
+    /// A source that fails after its first rows.
+    #[derive(Debug)]
+    struct Failing;
+
+    #[async_trait]
+    impl Tables for Failing {
+        async fn is_empty(&self) -> StageResult<bool> {
+            Ok(false)
+        }
+
+        async fn send_all(&self, parts: Sender<Part>) -> StageResult<()> {
+            let place = ["7", "k", "h", "", "n"].map(Value::from);
+            let row = std::iter::once(Value::from(7)).chain(place.into_iter().skip(1)).collect();
+            parts.send(Part::Rows(&LEDGER[1], vec![row])).await.expect("received");
+            Err(StageError::local(STAGE, "the disk cannot be read"))
+        }
+
+        async fn receive_all(&self, _parts: Receiver<Part>) -> StageResult<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_source_that_fails_leaves_the_target_empty() {
+        let target = SqliteState::in_memory().expect("opened");
+        let error = copy(&Failing, &target).await.expect_err("incomplete");
+        assert_eq!(error.message, "the disk cannot be read");
+        let (sender, sent) = channel(PARTS);
+        let (sent_all, sums) = tokio::join!(target.send_all(sender), sum(sent, None));
+        sent_all.expect("read");
+        assert!(sums.values().all(|sum| sum.rows == 0), "{sums:?}");
+    }
 }

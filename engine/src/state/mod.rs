@@ -30,7 +30,7 @@ use chrono::{DateTime, Utc};
 use crate::model::{DeclaredProject, Running, StageResult, StatusView, StoredAnswer};
 
 pub use audit::{Audit, AuditEntry, AuditQuery, AuditRow};
-pub use copy::{Copied, Copyable, Page, Table, Tables, copy};
+pub use copy::{Copied, Copyable, Part, Row, Table, Tables, copy};
 pub use fence::{Fence, Held, Lease, Scope};
 pub use file::{BlobFile, Damaged, FileRow, FileStatus, Files, KnownFile, KnownFiles, StoredChunk};
 pub use ids::{FileIds, FileKey, HeldIds, IdsOf, Leftover, PlacedIds};

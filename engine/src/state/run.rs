@@ -8,6 +8,12 @@ use chrono::{DateTime, Utc};
 use super::fence::Fence;
 use crate::model::{Event, Report, StageResult};
 
+/// Maximum number of runs kept of one project, whatever their age: a project that runs on every push must not fill
+/// the disk.
+pub(super) const KEPT_RUNS: i64 = 1000;
+/// Maximum number of events kept of one run: enough to see what went wrong, not a log.
+pub(super) const KEPT_EVENTS: usize = 200;
+
 /// The history of runs.
 #[async_trait]
 pub trait History {

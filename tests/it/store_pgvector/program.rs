@@ -7,7 +7,7 @@ use reposync::store::{SearchScope, Selection, VectorStore as _};
 
 use super::{fill, records, store};
 use crate::support::local::{Local, STAGES};
-use crate::support::postgres::Postgres;
+use crate::support::pgvector;
 
 /// A local project whose index is in this database.
 fn local_with(url: &str) -> Local {
@@ -22,7 +22,7 @@ fn local_with(url: &str) -> Local {
 
 #[test]
 fn the_program_works_on_it() {
-    let Some(server) = Postgres::with_vectors() else { return };
+    let Some(server) = pgvector::server() else { return };
     let url = server.database();
     let local = local_with(&url);
     let planned = local.world.ok(&["plan"]).stdout;
@@ -58,7 +58,7 @@ fn the_program_works_on_it() {
 /// The drill of `docs/postgres.md`.
 #[test]
 fn a_ledger_and_an_index_of_different_age_are_reconciled() {
-    let Some(server) = Postgres::with_vectors() else { return };
+    let Some(server) = pgvector::server() else { return };
     let url = server.database();
     let local = local_with(&url);
     let ids = || server.sql(&url, "SELECT string_agg(id || ' ' || md5(text), ',' ORDER BY id) FROM docs");
@@ -91,7 +91,7 @@ fn a_ledger_and_an_index_of_different_age_are_reconciled() {
 
 #[tokio::test]
 async fn texts_are_read_file_by_file_until_the_reader_has_enough() {
-    let Some(server) = Postgres::with_vectors() else { return };
+    let Some(server) = pgvector::server() else { return };
     let store = store(&server.database());
     let all = records(300, 4);
     fill(&store, "n", &all).await;

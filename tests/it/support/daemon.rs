@@ -72,9 +72,12 @@ impl Daemon {
     pub(crate) fn start_with(world: &World, environment: Vec<(String, String)>) -> Self {
         let arguments = ["daemon"];
         let mut program = world.start(world.command(&arguments).envs(environment), &arguments);
-        let record = world.path(".reposync/state.db.daemon");
         let id = program.id();
-        program.until("the daemon's record", |_| read(&record, id).is_some());
+        // Of a state in a file, or in a database.
+        let records = ["state.db", "postgres"].map(|state| world.path(&format!(".reposync/{state}.daemon")));
+        let found = || records.iter().find(|record| read(record, id).is_some()).cloned();
+        program.until("the daemon's record", |_| found().is_some());
+        let record = found().expect("just found");
         let address = read(&record, id).expect("just read");
         let token = own_token(world);
         let daemon = Self { program, record, address, token };

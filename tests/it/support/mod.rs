@@ -15,6 +15,7 @@ pub(crate) mod openai;
 pub(crate) mod openapi;
 #[cfg(unix)]
 pub(crate) mod pgbouncer;
+pub(crate) mod pgvector;
 pub(crate) mod pinecone;
 pub(crate) mod postgres;
 pub(crate) mod python;

@@ -39,14 +39,9 @@ impl Postgres {
         SERVER.get_or_init(|| Self::find("REPOSYNC_TEST_POSTGRES", installed)).as_ref()
     }
 
-    /// A server with the extension pgvector: of the installation in the folder `REPOSYNC_TEST_PGVECTOR`.
-    #[allow(dead_code, reason = "not every test binary needs it")]
-    pub(crate) fn with_vectors() -> Option<&'static Self> {
-        static SERVER: OnceLock<Option<Postgres>> = OnceLock::new();
-        SERVER.get_or_init(|| Self::find("REPOSYNC_TEST_PGVECTOR", || None)).as_ref()
-    }
-
-    fn find(variable: &str, installed: impl FnOnce() -> Option<PathBuf>) -> Option<Self> {
+    /// A server of the installation in the folder that a variable names, or else of the given one; none, with a word
+    /// of it, where there is neither.
+    pub(crate) fn find(variable: &str, installed: impl FnOnce() -> Option<PathBuf>) -> Option<Self> {
         let given = env::var_os(variable).map(|folder| Path::new(&folder).join("bin"));
         let Some(bin) = given.or_else(installed) else {
             let required = env::var("REPOSYNC_POSTGRES_TESTS").is_ok_and(|value| value == "required");

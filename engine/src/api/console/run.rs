@@ -81,8 +81,8 @@ pub(super) async fn events(
         Some((event("changed"), happened))
     });
     let end = stream::once(async move { event("end") });
-    let told = changed.chain(end).map(Ok);
-    Ok(Sse::new(told).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
+    let events = changed.chain(end).map(Ok);
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
 }
 
 fn items(feed: Feed) -> impl Stream<Item = ()> + Send {

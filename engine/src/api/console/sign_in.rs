@@ -90,7 +90,7 @@ fn form(app: &App, next: &str, error: Option<&str>) -> Markup {
                 }
                 p.muted {
                     @if view.tokens().file().is_some() && !view.tokens().has_named() {
-                        "The daemon keeps its token in the file " code { "state.db.token" } " beside the ledger."
+                        "The daemon keeps its token in the file " code { "state.db.token" } " next to the ledger."
                     } @else {
                         "A token of " code { "[api]" } " in " code { "reposync.toml" } ". It decides what you can see and do here."
                     }

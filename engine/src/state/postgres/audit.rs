@@ -10,7 +10,7 @@ use crate::model::StageResult;
 use crate::postgres::Row;
 use crate::state::audit::{Audit, AuditEntry, AuditQuery, AuditRow, KEPT};
 
-/// Appends an entry, and deletes what is too old or beyond the number that is kept.
+/// Appends an entry, and deletes entries that are too old or too many.
 const APPEND: &str = "WITH new AS (
          INSERT INTO audit (at, who, what, projects, outcome, address) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id)
      DELETE FROM audit USING new WHERE audit.id <= new.id - $7 OR audit.at < $8";

@@ -10,12 +10,7 @@ use super::store::{PostgresState, json, read, text, write};
 use crate::model::{Event, Report, StageResult};
 use crate::postgres::{Failure, Row, Transaction};
 use crate::state::fence::Fence;
-use crate::state::run::{History, NewRun, RunQuery, RunRow};
-
-/// Runs that are kept of each project.
-const KEPT_RUNS: i64 = 1000;
-/// Events that are kept of each run.
-const KEPT_EVENTS: usize = 200;
+use crate::state::run::{History, KEPT_EVENTS, KEPT_RUNS, NewRun, RunQuery, RunRow};
 
 const COLUMNS: &str = "id, request, project, trigger, started_at, finished_at, outcome, report::text";
 

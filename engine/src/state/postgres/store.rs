@@ -1,6 +1,5 @@
 //! The state over a pool of connections: transactions, and trying again.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -27,7 +26,7 @@ const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 pub struct PostgresState {
     pub(super) pool: Pool,
     /// Renews the leases of this process; started with the first of them.
-    pub(super) keeper: Arc<Mutex<Option<Keeper>>>,
+    pub(super) keeper: Mutex<Option<Keeper>>,
 }
 
 /// Why an attempt at a transaction failed.
@@ -44,33 +43,14 @@ impl From<Failure> for Broken {
     }
 }
 
-/// A transaction of the lease's holder: all of `$body`, durably, or nothing of it. `$what` completes "cannot …" in the
-/// error. The body is run again with each attempt.
-macro_rules! write {
-    ($state:expr, $fence:expr, $what:literal, $tx:ident => $body:expr) => {{
+/// Runs `$body` in the transaction that `$begin` begins, again after each failure that may pass. `$what` completes
+/// "cannot …" in the error.
+macro_rules! attempt {
+    ($state:expr, $what:literal, $begin:expr, $tx:ident => $body:expr) => {{
         let mut tries = $state.tries($what);
         loop {
             let attempt = async {
-                let $tx = $state.begin($fence).await?;
-                let done = $body;
-                $tx.commit().await?;
-                Ok(done)
-            };
-            match attempt.await {
-                Ok(done) => break Ok(done),
-                Err(broken) => tries.after(broken).await?,
-            }
-        }
-    }};
-}
-
-/// A read of one snapshot; otherwise like [`write`].
-macro_rules! read {
-    ($state:expr, $what:literal, $tx:ident => $body:expr) => {{
-        let mut tries = $state.tries($what);
-        loop {
-            let attempt = async {
-                let $tx = $state.snapshot().await?;
+                let $tx = $begin.await?;
                 let done = $body;
                 $tx.commit().await?;
                 Ok::<_, crate::state::postgres::store::Broken>(done)
@@ -83,7 +63,21 @@ macro_rules! read {
     }};
 }
 
-pub(super) use {read, write};
+/// A transaction of the lease's holder: all of the body, durably, or nothing of it.
+macro_rules! write {
+    ($state:expr, $fence:expr, $what:literal, $tx:ident => $body:expr) => {
+        crate::state::postgres::store::attempt!($state, $what, $state.begin($fence), $tx => $body)
+    };
+}
+
+/// A read of one snapshot.
+macro_rules! read {
+    ($state:expr, $what:literal, $tx:ident => $body:expr) => {
+        crate::state::postgres::store::attempt!($state, $what, $state.snapshot(), $tx => $body)
+    };
+}
+
+pub(super) use {attempt, read, write};
 
 impl PostgresState {
     /// Opens a database for writing; creates or migrates its tables where needed.
@@ -103,10 +97,10 @@ impl PostgresState {
     pub(super) fn over(url: &PostgresUrl, connections: usize) -> StageResult<Self> {
         let pool = Pool::new(url.clone(), connections)
             .map_err(|failure| failed(STAGE, url, "open connections", failure))?;
-        Ok(Self { pool, keeper: Arc::default() })
+        Ok(Self { pool, keeper: Mutex::default() })
     }
 
-    /// The rows of a single statement that reads.
+    /// The rows of a single statement, which must do no harm if it is run twice.
     pub(super) async fn rows(
         &self,
         what: &'static str,

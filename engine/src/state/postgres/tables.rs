@@ -9,7 +9,7 @@ use super::vector_cache::PostgresVectorCache;
 use crate::model::StageResult;
 use crate::postgres::{Failure, Pool, Transaction, failed};
 use crate::state::STAGE;
-use crate::state::copy::{Kind, LEDGER, PAGE, Page, Table, Tables, VECTORS, nested, text};
+use crate::state::copy::{INCOMPLETE, Kind, LEDGER, PAGE, Part, Table, Tables, VECTORS, nested, text};
 
 #[async_trait]
 impl Tables for PostgresState {
@@ -21,12 +21,12 @@ impl Tables for PostgresState {
         .await
     }
 
-    async fn send_all(&self, pages: Sender<Page>) -> StageResult<()> {
-        send_all(&self.pool, LEDGER, pages).await
+    async fn send_all(&self, parts: Sender<Part>) -> StageResult<()> {
+        send_all(&self.pool, LEDGER, parts).await
     }
 
-    async fn receive_all(&self, pages: Receiver<Page>) -> StageResult<()> {
-        receive_all(&self.pool, pages).await
+    async fn receive_all(&self, parts: Receiver<Part>) -> StageResult<()> {
+        receive_all(&self.pool, parts).await
     }
 }
 
@@ -36,12 +36,12 @@ impl Tables for PostgresVectorCache {
         is_empty(self.pool(), "SELECT 1 FROM vectors LIMIT 1").await
     }
 
-    async fn send_all(&self, pages: Sender<Page>) -> StageResult<()> {
-        send_all(self.pool(), VECTORS, pages).await
+    async fn send_all(&self, parts: Sender<Part>) -> StageResult<()> {
+        send_all(self.pool(), VECTORS, parts).await
     }
 
-    async fn receive_all(&self, pages: Receiver<Page>) -> StageResult<()> {
-        receive_all(self.pool(), pages).await
+    async fn receive_all(&self, parts: Receiver<Part>) -> StageResult<()> {
+        receive_all(self.pool(), parts).await
     }
 }
 
@@ -51,19 +51,22 @@ async fn is_empty(pool: &Pool, holds: &str) -> StageResult<bool> {
     Ok(rows.is_empty())
 }
 
-async fn send_all(pool: &Pool, tables: &'static [Table], pages: Sender<Page>) -> StageResult<()> {
+async fn send_all(pool: &Pool, tables: &'static [Table], parts: Sender<Part>) -> StageResult<()> {
     let sent = async {
         let tx = pool.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         for table in tables {
-            send(&tx, table, &pages).await?;
+            send(&tx, table, &parts).await?;
         }
-        tx.commit().await
+        tx.commit().await?;
+        // A receiver that is gone says itself why.
+        parts.send(Part::End).await.unwrap_or_default();
+        Ok(())
     };
     sent.await.map_err(|failure| failed(STAGE, pool.url(), "read all tables", failure))
 }
 
 /// Sends a table through a cursor.
-async fn send(tx: &Transaction, table: &'static Table, pages: &Sender<Page>) -> Result<(), Failure> {
+async fn send(tx: &Transaction, table: &'static Table, parts: &Sender<Part>) -> Result<(), Failure> {
     let columns: Vec<String> = table.columns.iter().map(|(name, kind)| read(name, *kind)).collect();
     // A row without a vector is a claim.
     let which = if table.name == "vectors" { " WHERE vector IS NOT NULL" } else { "" };
@@ -81,7 +84,7 @@ async fn send(tx: &Transaction, table: &'static Table, pages: &Sender<Page>) -> 
         let rows: Vec<Vec<Value>> = found.iter().map(row).collect();
         let is_over = rows.len() < PAGE;
         // A receiver that is gone says itself why.
-        if pages.send(Page { table, rows }).await.is_err() || is_over {
+        if parts.send(Part::Rows(table, rows)).await.is_err() || is_over {
             break;
         }
     }
@@ -92,10 +95,15 @@ fn plain(value: Value) -> Value {
     if let Value::String(value) = &value { text(value) } else { value }
 }
 
-async fn receive_all(pool: &Pool, mut pages: Receiver<Page>) -> StageResult<()> {
+async fn receive_all(pool: &Pool, mut parts: Receiver<Part>) -> StageResult<()> {
     let received = async {
         let tx = pool.begin("BEGIN").await?;
-        while let Some(Page { table, rows }) = pages.recv().await {
+        loop {
+            let (table, rows) = match parts.recv().await {
+                Some(Part::Rows(table, rows)) => (table, rows),
+                Some(Part::End) => return tx.commit().await,
+                None => return Err(Failure::Other(INCOMPLETE.into())),
+            };
             let names: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
             let values: Vec<String> =
                 table.columns.iter().enumerate().map(|(at, (_, kind))| written(at, *kind)).collect();
@@ -113,7 +121,6 @@ async fn receive_all(pool: &Pool, mut pages: Receiver<Page>) -> StageResult<()> 
                 tx.run(&sql, &[]).await?;
             }
         }
-        tx.commit().await
     };
     received.await.map_err(|failure| failed(STAGE, pool.url(), "write all tables", failure))
 }

@@ -46,6 +46,8 @@ impl PostgresVectorCache {
                 self.is_logged.store(false, Ordering::Relaxed);
                 return Some(done);
             }
+            // Nothing was ever written to the database: the cache is empty.
+            Err(failure) if failure.lacks_table() => return None,
             Err(failure) => failure,
         };
         if !self.is_logged.swap(true, Ordering::Relaxed) {

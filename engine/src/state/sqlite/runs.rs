@@ -10,13 +10,7 @@ use super::rows::timestamp;
 use super::store::SqliteState;
 use crate::model::{Event, Report, StageResult};
 use crate::state::fence::Fence;
-use crate::state::run::{History, NewRun, RunQuery, RunRow};
-
-/// Maximum number of runs kept of one project, whatever their age: a project that runs on every push
-/// must not fill the disk.
-const KEPT_RUNS: i64 = 1000;
-/// Maximum number of events kept of one run: enough to see what went wrong, not a log.
-const KEPT_EVENTS: usize = 200;
+use crate::state::run::{History, KEPT_EVENTS, KEPT_RUNS, NewRun, RunQuery, RunRow};
 
 const COLUMNS: &str = "id, request, project, trigger, started_at, finished_at, outcome, report";
 

@@ -10,7 +10,7 @@ use super::store::SqliteState;
 use super::vector_cache::SqliteVectorCache;
 use crate::model::{ErrorKind, StageError, StageResult};
 use crate::state::STAGE;
-use crate::state::copy::{Kind, LEDGER, PAGE, Page, Table, Tables, VECTORS, nested, text};
+use crate::state::copy::{INCOMPLETE, Kind, LEDGER, PAGE, Part, Table, Tables, VECTORS, nested, text};
 
 #[async_trait]
 impl Tables for SqliteState {
@@ -22,12 +22,12 @@ impl Tables for SqliteState {
         .await
     }
 
-    async fn send_all(&self, pages: Sender<Page>) -> StageResult<()> {
-        self.read("read all tables", move |conn| send_all(conn, LEDGER, &pages)).await
+    async fn send_all(&self, parts: Sender<Part>) -> StageResult<()> {
+        self.read("read all tables", move |conn| send_all(conn, LEDGER, &parts)).await
     }
 
-    async fn receive_all(&self, mut pages: Receiver<Page>) -> StageResult<()> {
-        let receive = move |conn: &Connection| receive_all(conn, &mut pages);
+    async fn receive_all(&self, mut parts: Receiver<Part>) -> StageResult<()> {
+        let receive = move |conn: &Connection| receive_all(conn, &mut parts);
         self.call(move |database| database.write("write all tables", receive)).await
     }
 }
@@ -39,14 +39,14 @@ impl Tables for SqliteVectorCache {
         self.on_file(move |conn| conn.query_row(sql, [], |row| row.get(0))).await
     }
 
-    async fn send_all(&self, pages: Sender<Page>) -> StageResult<()> {
-        self.on_file(move |conn| send_all(conn, VECTORS, &pages)).await
+    async fn send_all(&self, parts: Sender<Part>) -> StageResult<()> {
+        self.on_file(move |conn| send_all(conn, VECTORS, &parts)).await
     }
 
-    async fn receive_all(&self, mut pages: Receiver<Page>) -> StageResult<()> {
+    async fn receive_all(&self, mut parts: Receiver<Part>) -> StageResult<()> {
         let receive = move |conn: &Connection| {
             let tx = conn.unchecked_transaction()?;
-            receive_all(&tx, &mut pages)?;
+            receive_all(&tx, &mut parts)?;
             tx.commit()
         };
         self.on_file(receive).await
@@ -71,7 +71,7 @@ impl SqliteVectorCache {
     }
 }
 
-fn send_all(conn: &Connection, tables: &'static [Table], pages: &Sender<Page>) -> rusqlite::Result<()> {
+fn send_all(conn: &Connection, tables: &'static [Table], parts: &Sender<Part>) -> rusqlite::Result<()> {
     for table in tables {
         let columns: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
         let mut select = conn.prepare(&format!("SELECT {} FROM {}", columns.join(", "), table.name))?;
@@ -86,7 +86,7 @@ fn send_all(conn: &Connection, tables: &'static [Table], pages: &Sender<Page>) -
             let is_over = row.is_none();
             if rows.len() == PAGE || is_over {
                 // A receiver that is gone says itself why.
-                if pages.blocking_send(Page { table, rows: std::mem::take(&mut rows) }).is_err() {
+                if parts.blocking_send(Part::Rows(table, std::mem::take(&mut rows))).is_err() {
                     return Ok(());
                 }
             }
@@ -95,11 +95,18 @@ fn send_all(conn: &Connection, tables: &'static [Table], pages: &Sender<Page>) -
             }
         }
     }
+    // Likewise.
+    parts.blocking_send(Part::End).unwrap_or_default();
     Ok(())
 }
 
-fn receive_all(conn: &Connection, pages: &mut Receiver<Page>) -> rusqlite::Result<()> {
-    while let Some(Page { table, rows }) = pages.blocking_recv() {
+fn receive_all(conn: &Connection, parts: &mut Receiver<Part>) -> rusqlite::Result<()> {
+    loop {
+        let (table, rows) = match parts.blocking_recv() {
+            Some(Part::Rows(table, rows)) => (table, rows),
+            Some(Part::End) => return Ok(()),
+            None => return Err(rusqlite::Error::ToSqlConversionFailure(INCOMPLETE.into())),
+        };
         let columns: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
         let places = vec!["?"; columns.len()].join(", ");
         let sql = format!("INSERT INTO {} ({}) VALUES ({places})", table.name, columns.join(", "));
@@ -109,7 +116,6 @@ fn receive_all(conn: &Connection, pages: &mut Receiver<Page>) -> rusqlite::Resul
             insert.execute(params_from_iter(values.map(ToSqlOutput::Owned)))?;
         }
     }
-    Ok(())
 }
 
 fn to_json(value: ValueRef<'_>, kind: Kind) -> Value {

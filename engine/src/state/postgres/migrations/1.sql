@@ -45,7 +45,7 @@ CREATE TABLE repositories (
     settled         BOOLEAN NOT NULL DEFAULT FALSE, -- nothing failed, nothing withheld
     basis           TEXT,                -- fingerprint of what decides which files, and how
     orphan_since    TIMESTAMPTZ,
-    commits_behind  BIGINT,              -- from last_commit_sha to head_sha; NULL: nobody counted; -1: cannot be told
+    commits_behind  BIGINT,              -- from last_commit_sha to head_sha; NULL: not counted; -1: unknown
     revision        BIGINT NOT NULL DEFAULT 0, -- grows with its files' records
     PRIMARY KEY (project_id, name)
 );
