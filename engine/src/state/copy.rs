@@ -163,7 +163,7 @@ macro_rules! tables {
     };
 }
 
-/// The tables of the ledger.
+/// The tables of the ledger. Stored plans are left out: they are kept for a week, and are made again in a moment.
 pub(super) static LEDGER: &[Table] = tables! {
     "project_rows": "id" Id, "name" Text, "organization" Text, "filter_keyword" Text, "namespace" Text, "enabled" Bool,
         "allowed_extensions" List, "exclude_patterns" List, "created_at" Time, "updated_at" Time, "selection" Text,
@@ -185,6 +185,7 @@ pub(super) static LEDGER: &[Table] = tables! {
     "run_events": "run_id" Text, "seq" Int, "at" Time, "event" Json;
     "last_runs": "project" Text, "run_id" Text, "finished_at" Time, "outcome" Text, "error" Text, "withheld" Json;
     "answers": "key" Text, "etag" Text, "body" Bytes, "used_at" Time;
+    "usage": "day" Int, "project" Text, "measure" Text, "amount" Int;
     "audit": "id" Id, "at" Time, "who" Text, "what" Text, "projects" List, "outcome" Text, "address" Text;
 };
 

@@ -12,12 +12,14 @@ mod copy;
 mod fence;
 mod file;
 mod ids;
+mod plans;
 pub mod postgres;
 mod project;
 mod repository;
 mod run;
 pub mod sqlite;
 mod status;
+mod usage;
 mod vector_bytes;
 mod vector_cache;
 
@@ -34,20 +36,26 @@ pub use copy::{Copied, Copyable, Part, Row, Table, Tables, copy};
 pub use fence::{Fence, Held, Lease, Scope};
 pub use file::{BlobFile, Damaged, FileRow, FileStatus, Files, KnownFile, KnownFiles, StoredChunk};
 pub use ids::{FileIds, FileKey, HeldIds, IdsOf, Leftover, PlacedIds};
+pub use plans::{PLAN_LIFE, PlanContent, PlanDecision, PlanStatus, Plans, StoredPlan};
 pub use project::{AdoptedRecord, Believed, ProjectEnd, ProjectRow, ProjectState, Projects, RecordedProject};
 pub use repository::{
     Repositories, RepositoryRow, RepositorySync, SelectedRepository, UnchangedRepository, Uncounted,
 };
 pub use run::{History, NewRun, RunQuery, RunRow};
+pub use usage::{
+    Measure, SumOver, USAGE_DAYS, Usage, UsageAmount, UsageQuery, bucket, day_of, quantile,
+};
 pub use vector_cache::{CacheKey, Claim, Claimant, VectorCache};
 
 /// The name that errors of the state carry instead of a stage's.
 pub(crate) const STAGE: &str = "ledger";
 
-/// The state of all projects. The calls on projects, repositories, files, runs and the audit log are in the traits above
-/// it.
+/// The state of all projects. The calls on projects, repositories, files, runs, stored plans, usage and the audit log are
+/// in the traits above it.
 #[async_trait]
-pub trait State: Projects + Repositories + Files + History + Audit + fmt::Debug + Send + Sync {
+pub trait State:
+    Projects + Repositories + Files + History + Plans + Usage + Audit + fmt::Debug + Send + Sync
+{
     /// Takes a lease on these projects, which allows writing to them; an empty list means all projects, also
     /// those that are not declared. Does not wait: returns the holder if another one has a lease on any of them.
     async fn lease(&self, projects: &[String]) -> StageResult<Result<Lease, Held>>;

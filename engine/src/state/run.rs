@@ -27,7 +27,7 @@ pub trait History {
         now: DateTime<Utc>,
     ) -> StageResult<()>;
 
-    /// Records a run's end, with those of its events that report problems.
+    /// Records a run's end, with those of its events that report problems, and adds its amounts to the usage.
     async fn finish_run(
         &self,
         fence: Fence,

@@ -5,9 +5,11 @@ pub(super) mod audit;
 pub(super) mod cache;
 pub(super) mod files;
 pub(super) mod leases;
+pub(super) mod plans;
 pub(super) mod projects;
 pub(super) mod repositories;
 pub(super) mod runs;
+pub(super) mod usage;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -51,6 +53,9 @@ macro_rules! state_cases {
             leases:
                 one_process_has_the_lease_until_it_is_dropped
                 a_stale_epoch_changes_nothing_and_says_so;
+            plans:
+                a_plan_is_decided_once_whoever_asks_and_without_a_lease
+                old_plans_and_those_beyond_a_hundred_are_deleted;
             projects:
                 adoption_is_whole_and_recorded
                 a_project_begins_ends_and_is_removed
@@ -67,6 +72,10 @@ macro_rules! state_cases {
                 a_busy_project_does_not_push_others_out_of_the_history
                 runs_go_by_age_but_the_newest_of_each_project_stays
                 an_id_stands_for_its_run_or_for_the_runs_of_its_request;
+            usage:
+                amounts_add_up_by_day_and_project
+                a_run_that_ends_is_counted_once
+                what_is_older_than_its_time_is_deleted;
         }
     };
 }

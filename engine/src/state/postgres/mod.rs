@@ -12,6 +12,7 @@ mod ids;
 mod keeper;
 mod lease;
 mod overall;
+mod plans;
 mod projects;
 mod repositories;
 mod runs;
@@ -20,6 +21,7 @@ mod status;
 mod store;
 mod tables;
 mod targets;
+mod usage;
 mod vector_cache;
 mod verify;
 

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::repositories::timestamp;
 use super::store::{PostgresState, json, read, text, write};
+use super::usage::add_run;
 use crate::model::{Event, Report, StageResult};
 use crate::postgres::{Failure, Row, Transaction};
 use crate::state::fence::Fence;
@@ -74,6 +75,7 @@ async fn finish(
     events: &[(DateTime<Utc>, Event)],
     now: DateTime<Utc>,
 ) -> Result<(), Failure> {
+    add_run(tx, report, now).await?;
     let word = |outcome| serde_json::to_value(outcome).unwrap_or_default().as_str().map(str::to_owned);
     let sql = "UPDATE runs SET finished_at = $2, outcome = $3, report = $4::jsonb WHERE id = $1";
     tx.run(sql, &[&report.run, &now, &word(report.outcome), &json(report)]).await?;

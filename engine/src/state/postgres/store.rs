@@ -125,6 +125,11 @@ impl PostgresState {
         if row.is_some() { Ok(tx) } else { Err(Broken::Fenced) }
     }
 
+    /// Begins a transaction that needs no lease.
+    pub(super) async fn begin_without_lease(&self) -> Result<Transaction, Broken> {
+        Ok(self.pool.begin("BEGIN").await?)
+    }
+
     pub(super) async fn snapshot(&self) -> Result<Transaction, Broken> {
         Ok(self.pool.begin(READ).await?)
     }

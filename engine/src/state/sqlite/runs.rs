@@ -8,9 +8,11 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::rows::timestamp;
 use super::store::SqliteState;
+use super::usage;
 use crate::model::{Event, Report, StageResult};
 use crate::state::fence::Fence;
 use crate::state::run::{History, KEPT_EVENTS, KEPT_RUNS, NewRun, RunQuery, RunRow};
+use crate::state::usage::amounts_of;
 
 const COLUMNS: &str = "id, request, project, trigger, started_at, finished_at, outcome, report";
 
@@ -87,6 +89,10 @@ fn finish(
     events: &[(DateTime<Utc>, Event)],
     now: DateTime<Utc>,
 ) -> rusqlite::Result<()> {
+    let is_open = "SELECT 1 FROM runs WHERE id = ?1 AND finished_at IS NULL";
+    if conn.prepare_cached(is_open)?.exists([&report.run])? {
+        usage::add(conn, &amounts_of(report, now), now)?;
+    }
     let json = serde_json::to_string(report).unwrap_or_default();
     let outcome = serde_json::to_value(report.outcome).unwrap_or_default();
     conn.execute(
