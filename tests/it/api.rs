@@ -351,14 +351,20 @@ fn the_document_names_every_route() {
     GET /metrics
     GET /openapi.json
     GET /plan
+    GET /plans
+    GET /plans/{id}
     GET /projects
     GET /projects/{name}/files
     GET /repositories
     GET /runs
     GET /runs/{id}
     GET /runs/{id}/events
+    GET /usage
     GET /verify
     POST /embeddings
+    POST /plans
+    POST /plans/{id}/approve
+    POST /plans/{id}/discard
     POST /process
     POST /query
     POST /reload

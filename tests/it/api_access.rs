@@ -25,6 +25,12 @@ fn routes() -> Vec<Route> {
         ("get", "/metrics", "read", get(&["/metrics"])),
         ("get", "/projects", "read", get(&["/projects"])),
         ("get", "/plan", "sync", get(&["/plan", "/plan?project=PROJECT", "/plan?exact=true"])),
+        ("get", "/plans", "read", get(&["/plans", "/plans?project=PROJECT"])),
+        ("post", "/plans", "sync", send("/plans", &[json!({ "project": "PROJECT" })])),
+        ("get", "/plans/{id}", "read", get(&["/plans/PLAN"])),
+        ("post", "/plans/{id}/approve", "sync", send("/plans/PLAN/approve", &[Value::Null])),
+        ("post", "/plans/{id}/discard", "sync", send("/plans/PLAN/discard", &[Value::Null])),
+        ("get", "/usage", "read", get(&["/usage", "/usage?project=PROJECT"])),
         ("get", "/verify", "read", get(&["/verify", "/verify?project=PROJECT"])),
         (
             "get",
@@ -191,21 +197,24 @@ fn a_narrow_token_sees_nothing_of_other_projects_on_any_route() {
             );
         }
     }
-    let fill = |text: &str, values: [&str; 6]| {
-        let names = ["PROJECT", "REPOSITORY", "NAMESPACE", "FILE", "TEXT", "RUN"];
+    let made = ask(&daemon, "whole-token", "post", "/plans", &json!({ "project": "zebra" })).is(201).json();
+    let plan = made["id"].as_str().expect("an id");
+    let fill = |text: &str, values: [&str; 7]| {
+        let names = ["PROJECT", "REPOSITORY", "NAMESPACE", "FILE", "TEXT", "RUN", "PLAN"];
         let filled =
             names.iter().zip(values).fold(text.to_owned(), |text, (name, value)| text.replace(name, value));
         filled.replace("ALL", &all)
     };
-    let hidden = ["zebra", "quagga", "okapi", "stripes.md", "savannah", &zebra];
-    let unknown = ["nothing", "nowhere", "nobody", "none.md", "savannah", "19990101T000000000-00000000"];
+    let hidden = ["zebra", "quagga", "okapi", "stripes.md", "savannah", &zebra, plan];
+    let id = "19990101T000000000-00000000";
+    let unknown = ["nothing", "nowhere", "nobody", "none.md", "savannah", id, id];
     let mut requests: Vec<(&str, String, Value)> = Vec::new();
     for (method, _, _, asked) in &routes {
         requests.extend(asked.iter().map(|(path, body)| (*method, path.clone(), body.clone())));
     }
     requests.extend(tools().into_iter().map(|body| ("post", "/mcp".to_owned(), body)));
     for (method, path, body) in &requests {
-        let with = |values: [&str; 6]| {
+        let with = |values: [&str; 7]| {
             let body: Value = serde_json::from_str(&fill(&body.to_string(), values)).expect("JSON");
             ask(&daemon, "narrow-token", method, &fill(path, values), &body)
         };
@@ -214,7 +223,7 @@ fn a_narrow_token_sees_nothing_of_other_projects_on_any_route() {
         // project.
         let named = format!("{path} {body}");
         let is_named =
-            ["PROJECT", "REPOSITORY", "FILE", "NAMESPACE", "RUN"].iter().any(|name| named.contains(name));
+            ["PROJECT", "REPOSITORY", "FILE", "NAMESPACE", "RUN", "PLAN"].iter().any(|name| named.contains(name));
         // A namespace in use is refused to writers, whoever uses it.
         let is_in_use = path == "/upsert" || path == "/delete";
         if is_in_use {

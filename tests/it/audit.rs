@@ -53,6 +53,7 @@ fn every_write_leaves_one_entry_and_reading_leaves_none() {
         ("POST", "/sync", json!({}), 202),
         ("POST", "/sync", json!({ "project": "no\nsuch \u{202e}project" }), 404),
         ("POST", "/sync", json!({ "colour": 1 }), 400),
+        ("POST", "/plans", json!({ "project": "docs" }), 201),
         ("POST", "/reload", json!({}), 200),
         ("POST", "/embeddings", json!({ "texts": ["x"], "project": "docs" }), 200),
         ("POST", "/upsert", json!({ "namespace": "docs", "vectors": [], "project": "docs" }), 400),
@@ -62,8 +63,11 @@ fn every_write_leaves_one_entry_and_reading_leaves_none() {
         expected.push(format!("{method} {path} {status} {}", body["project"].as_str().unwrap_or("-")));
         written.push(format!("{} {path}", method.to_lowercase()));
     }
-    daemon.send("POST", "/runs/unknown/cancel", &json!({})).is(404);
-    expected.push("POST /runs/unknown/cancel 404 -".to_owned());
+    for path in ["/runs/unknown/cancel", "/plans/unknown/approve", "/plans/unknown/discard"] {
+        daemon.send("POST", path, &json!({})).is(404);
+        expected.push(format!("POST {path} 404 -"));
+        written.push(format!("post {}", path.replace("unknown", "{id}")));
+    }
     daemon.post("/query", &json!({ "query": "where do I start?", "project": "docs" })).is(200);
     daemon.post("/process", &json!({ "text": "A text." })).is(200);
     daemon.post("/webhooks/github", &json!({})).is(404);
@@ -73,7 +77,7 @@ fn every_write_leaves_one_entry_and_reading_leaves_none() {
         }
         for method in methods.as_object().expect("methods").keys().filter(|method| *method != "get") {
             let is_known = written.contains(&format!("{method} {path}"))
-                || ["/query", "/process", "/webhooks/github", "/runs/{id}/cancel"].contains(&path.as_str());
+                || ["/query", "/process", "/webhooks/github"].contains(&path.as_str());
             assert!(is_known, "{method} {path}: does it leave an entry?");
         }
     }

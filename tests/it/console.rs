@@ -11,12 +11,14 @@ const TOKENS: &str = "[api]\nlisten = \"127.0.0.1:0\"\ntoken = \"correct horse\"
     [api.tokens.narrow]\ntoken = \"narrow-token\"\nprojects = [\"docs\"]\n\
     scopes = [\"query\", \"read\", \"sync\", \"write\", \"admin\"]\n";
 const PIPELINE: &str = "pipeline = [\"local\", \"prose\", \"model\", \"index\"]";
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 11] = [
     "/console",
     "/console/projects/docs",
     "/console/projects/docs/files",
     "/console/projects/docs/files?path=README.md",
+    "/console/plans",
     "/console/runs",
+    "/console/usage",
     "/console/search?q=where+do+I+start",
     "/console/config",
     "/console/audit",
@@ -228,6 +230,9 @@ fn what_is_shown_is_never_markup() {
         "/console/projects/docs/files".to_owned(),
         format!("/console/runs?project={odd}"),
         format!("/console/runs/{odd}"),
+        format!("/console/plans?project={odd}"),
+        format!("/console/plans/{odd}"),
+        format!("/console/usage?project={odd}&days=7"),
         format!("/console/search?q=start+{odd}&project=docs&repository={odd}"),
         "/console/search?q=start".to_owned(),
         "/console/config".to_owned(),

@@ -92,6 +92,8 @@ fn every_page_fits_and_is_accessible() {
         ("runs", "/console/runs".to_owned()),
         ("run", format!("/console/runs/{own}")),
         ("run-failed", format!("/console/runs/{broken}")),
+        ("plans", "/console/plans".to_owned()),
+        ("usage", "/console/usage?days=7".to_owned()),
         ("search", "/console/search?q=where+do+I+start".to_owned()),
         ("config", "/console/config".to_owned()),
         ("audit", "/console/audit".to_owned()),

@@ -63,6 +63,7 @@ mod state_tracked;
 mod store_contract;
 mod store_pgvector;
 mod store_pinecone;
+mod stored_plans;
 mod support;
 mod telemetry;
 mod tls;

@@ -123,6 +123,7 @@ impl From<AppError> for ApiError {
             AppError::Disabled(name) => Refusal::Disabled(name).into(),
             AppError::Absent(message) => Self::not_found(message),
             AppError::Ambiguous(message) | AppError::Invalid(message) => Self::bad_request(message),
+            AppError::Conflict { code, message } => Self::new(StatusCode::CONFLICT, code, message),
             AppError::Owned(project) => {
                 let message = match project {
                     Some(name) => format!("project `{name}` owns this namespace; its runs alone write there"),

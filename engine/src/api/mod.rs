@@ -15,6 +15,7 @@ mod mcp;
 mod metrics;
 mod openapi;
 mod operations;
+mod plans;
 mod probe;
 mod projects;
 mod query;
@@ -25,6 +26,7 @@ mod serve;
 mod sessions;
 mod sync;
 mod throttle;
+mod usage;
 mod verify;
 mod webhook;
 

@@ -6,14 +6,15 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{audit_log, health, metrics, operations, projects, query, runs, sync, webhook};
+use super::{audit_log, health, metrics, operations, plans, projects, query, runs, sync, usage, webhook};
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "RepoSync", description = "Keeps vector indexes equal to Git repositories."),
     paths(
         health::health, metrics::metrics, openapi, sync::sync, sync::reload, runs::runs, runs::run, runs::events, runs::cancel,
-        projects::projects, projects::files, projects::plan, super::verify::verify,
+        projects::projects, projects::files, projects::plan, plans::plans, plans::make, plans::plan, plans::approve,
+        plans::discard, usage::usage, super::verify::verify,
         operations::repositories, operations::changes, operations::content, operations::process,
         operations::embeddings, operations::upsert, operations::delete, query::query, operations::describe,
         audit_log::audit, webhook::deliver,

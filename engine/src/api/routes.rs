@@ -14,8 +14,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::client::Client;
 use super::error::{ApiError, ApiResult};
 use super::{
-    App, audit, audit_log, auth, browser, client, health, mcp, metrics, openapi, operations, projects, query,
-    runs, sync, webhook,
+    App, audit, audit_log, auth, browser, client, health, mcp, metrics, openapi, operations, plans, projects,
+    query, runs, sync, usage, webhook,
 };
 use crate::model::ApiScope;
 
@@ -35,7 +35,9 @@ pub(super) fn routes(app: App) -> Router {
                 .route("/runs", get(runs::runs))
                 .route("/runs/{id}", get(runs::run))
                 .route("/runs/{id}/events", get(runs::events))
-                .route("/projects", get(projects::projects)),
+                .route("/projects", get(projects::projects))
+                .route("/plans", get(plans::plans))
+                .route("/usage", get(usage::usage)),
         ))
         .merge(scoped(
             ApiScope::Sync,
@@ -56,9 +58,17 @@ pub(super) fn routes(app: App) -> Router {
             Router::new()
                 .route("/verify", get(super::verify::verify))
                 .route("/describe", get(operations::describe))
-                .route("/projects/{name}/files", get(projects::files)),
+                .route("/projects/{name}/files", get(projects::files))
+                .route("/plans/{id}", get(plans::plan)),
         ))
-        .merge(scoped(ApiScope::Sync, Router::new().route("/plan", get(projects::plan))))
+        .merge(scoped(
+            ApiScope::Sync,
+            Router::new()
+                .route("/plan", get(projects::plan))
+                .route("/plans", post(plans::make))
+                .route("/plans/{id}/approve", post(plans::approve))
+                .route("/plans/{id}/discard", post(plans::discard)),
+        ))
         .merge(scoped(
             ApiScope::Write,
             Router::new()
@@ -76,7 +86,8 @@ pub(super) fn routes(app: App) -> Router {
         .route("/health", get(health::health))
         .merge(webhook::routes())
         .merge(super::console::routes(&app))
-        .layer(from_fn(|request, next| within(TIME, request, next)));
+        .layer(from_fn(|request, next| within(TIME, request, next)))
+        .merge(super::console::work(&app).layer(from_fn_with_state(app.clone(), by_workers)));
     guarded
         .merge(open)
         .fallback(async || ApiError::not_found("there is no such route"))

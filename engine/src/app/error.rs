@@ -20,6 +20,13 @@ pub enum AppError {
     Ambiguous(String),
     /// The namespace belongs to this project; `None`: to one that the caller may not see.
     Owned(Option<String>),
+    /// The request does not fit to what happened before; the message says to what.
+    Conflict {
+        /// A stable word.
+        code: &'static str,
+        /// What happened before.
+        message: String,
+    },
     /// A value of the request is invalid; the message says which and what is allowed.
     Invalid(String),
     /// A stage, the state or a file returned an error.

@@ -117,7 +117,10 @@ impl From<AppError> for CommandError {
             AppError::Disabled(name) => format!("project `{name}` is disabled"),
             AppError::Owned(Some(project)) => format!("project `{project}` owns this namespace"),
             AppError::Owned(None) => "the namespace is in use".to_owned(),
-            AppError::Absent(message) | AppError::Ambiguous(message) | AppError::Invalid(message) => message,
+            AppError::Absent(message)
+            | AppError::Ambiguous(message)
+            | AppError::Invalid(message)
+            | AppError::Conflict { message, .. } => message,
         };
         anyhow::Error::msg(message).into()
     }

@@ -16,6 +16,7 @@ use super::execute::{Ended, GRACE, Job, execute};
 use super::generation::{Generation, Next, Refused};
 use super::message::{Accepted, Cause, Message, Refusal, ReloadOutcome};
 use super::pending::{Pending, Pushed, Trigger};
+use super::plans::reopen;
 use super::record::{Claim, DaemonRecord, Listening};
 use super::reload::Reload;
 use super::schedule::Schedule;
@@ -195,6 +196,7 @@ impl Dispatcher {
         for name in &swap.gone {
             if let Some(state) = self.projects.get_mut(name) {
                 state.pending = None;
+                state.approved.clear();
             }
             self.forget_removed(name);
         }
@@ -249,6 +251,12 @@ impl Dispatcher {
                 // The run proceeds even if the caller has gone.
                 drop(answer.send(accepted));
             }
+            Message::Approved { project, plan, run, answer } => {
+                let accepted = self.approved(&project, Pending::of_plan(run, plan));
+                self.publish(false);
+                // If the caller has gone, the run proceeds.
+                drop(answer.send(accepted));
+            }
             Message::Cancel { runs, answer } => {
                 let mut cancelled = false;
                 for state in self.projects.values_mut() {
@@ -301,6 +309,14 @@ impl Dispatcher {
         Ok(Accepted { run, runs: runs.into_iter().collect() })
     }
 
+    /// Queues the run of an approved plan.
+    fn approved(&mut self, name: &str, request: Pending) -> Result<(), Refusal> {
+        let state = self.projects.get_mut(name).filter(|_| self.generation.projects.contains_key(name));
+        state.ok_or_else(|| Refusal::NoProject(name.to_owned()))?.approved.push_back(request);
+        self.start_pending(name);
+        Ok(())
+    }
+
     /// Queues a run of each of these projects. Returns by project the id of the run that will serve
     /// it.
     fn ask_all(
@@ -348,7 +364,7 @@ impl Dispatcher {
         if state.active.is_some() {
             return;
         }
-        let Some(request) = state.pending.take() else { return };
+        let Some(request) = state.next() else { return };
         let cancel = self.shared.cancel.child_token();
         state.active = Some(Active {
             request: request.clone(),
@@ -391,7 +407,9 @@ impl Dispatcher {
             return;
         };
         if let Some(state) = self.projects.get_mut(&name) {
-            if let (None, Some(active), Some(pending)) = (&report, &state.active, &state.pending) {
+            if let (None, Some(active), Some(pending)) = (&report, &state.active, &state.pending)
+                && active.request.plan.is_none()
+            {
                 // The run was stopped before it started, and the next one does its work.
                 self.shared.aliases.put(active.request.run.clone(), vec![pending.run.clone()]);
             }
@@ -480,6 +498,9 @@ impl Dispatcher {
             self.ended_at_the_end(ended.ok());
             self.publish(true);
         }
+        for plan in self.projects.values().flat_map(|state| &state.approved) {
+            reopen(&*self.shared.state, plan).await;
+        }
         if !self.runs.is_empty() {
             tracing::warn!(runs = self.runs.len(), "runs did not end in time; the next start continues them");
         }
@@ -511,7 +532,8 @@ impl Dispatcher {
             };
             state.view.running =
                 state.active.as_ref().map(|active| enter(&active.request, Some(active.started_at)));
-            state.view.queued = state.pending.as_ref().map(|pending| enter(pending, None));
+            let queued: Vec<String> = state.queued().map(|request| enter(request, None)).collect();
+            state.view.queued = queued.into_iter().next();
             if self.generation.projects.contains_key(name) {
                 projects.insert(name.clone(), state.view.clone());
             }

@@ -11,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::generation::Generation;
 use super::pending::{Pending, Pushed};
+use super::plans::refused;
 use super::shared::{Observed, Shared};
-use crate::app::SearchQuality;
+use crate::app::{SearchQuality, UnpackedPlan};
 use crate::factory::{self, RunFlags, standing_prune};
 use crate::model::{Counts, Event, EventSink, Outcome, ProjectReport, Report, StageError, StageResult};
-use crate::state::{Fence, Lease};
+use crate::state::{Fence, Lease, NewRun};
 use crate::sync::{self, Candidate, Options};
 
 /// How long a cancelled run may take to finish the current batch, on a reload or at shutdown.
@@ -46,6 +47,12 @@ pub(super) async fn execute(shared: Arc<Shared>, job: Job) -> Ended {
     let project = job.project.as_ref().map(|candidate| candidate.name.clone());
     let run = job.request.run.clone();
     let pushed = job.request.pushed.clone();
+    let begun = NewRun {
+        id: run.clone(),
+        request: job.request.request.clone(),
+        project: project.clone(),
+        trigger: job.request.trigger.as_str().to_owned(),
+    };
     shared.feeds.begin(&run, project.as_deref());
     let (cancel, generation) = (job.cancel.clone(), Arc::clone(&job.generation));
     let entered = tokio::select! {
@@ -72,7 +79,8 @@ pub(super) async fn execute(shared: Arc<Shared>, job: Job) -> Ended {
             if error.kind != crate::model::ErrorKind::Cancelled {
                 tracing::error!(run, project, error = %error.one_line(), "the run failed");
             }
-            Some(record_end(&shared, fence, &run, project.as_deref(), &error).await)
+            let history = generation.config.engine.history.0;
+            Some(record_end(&shared, fence, begun, &error, history).await)
         }
     };
     drop(entered);
@@ -130,13 +138,19 @@ async fn work(shared: &Arc<Shared>, fence: Fence, job: Job) -> StageResult<Optio
     let pushed = request.pushed.into_iter();
     let options = Options {
         pushed: pushed.map(|(name, push)| (name, push.before.into_iter().next())).collect(),
-        id: Some(request.run),
-        request: Some(request.request),
+        id: Some(request.run.clone()),
+        request: Some(request.request.clone()),
         ..factory::options(config, flags)
     };
     let trigger = request.trigger.as_str();
     let candidates = project.into_iter().collect();
-    let report = app.run(fence, candidates, options, None, trigger).await?;
+    let plan = match &request.plan {
+        Some(plan) => Some(app.ready_plan(plan).await.map_err(refused)?),
+        None => None,
+    };
+    // Its file is there until the run has ended.
+    let (saved, _folder) = plan.map(UnpackedPlan::into_parts).unzip();
+    let report = app.run(fence, candidates, options, saved, trigger).await?;
     for message in app.search_quality(&report).await.iter().filter_map(SearchQuality::message) {
         tracing::warn!("{message}");
     }
@@ -147,17 +161,16 @@ async fn work(shared: &Arc<Shared>, fence: Fence, job: Job) -> StageResult<Optio
 async fn record_end(
     shared: &Shared,
     fence: Option<Fence>,
-    run: &str,
-    project: Option<&str>,
+    begun: NewRun,
     error: &StageError,
+    history: Duration,
 ) -> Report {
     let cancelled = error.kind == crate::model::ErrorKind::Cancelled;
     let outcome = if cancelled { Outcome::Interrupted } else { Outcome::Failed };
-    let known = shared.state.runs_of(vec![run.to_owned()]).await.ok().and_then(|mut rows| rows.pop());
+    let known = shared.state.runs_of(vec![begun.id.clone()]).await.ok().and_then(|mut rows| rows.pop());
     let started_at = known.as_ref().and_then(|row| row.started_at.parse().ok()).unwrap_or_else(Utc::now);
-    let trigger = known.as_ref().map(|row| row.trigger.clone()).unwrap_or_default();
     let part = ProjectReport {
-        project: project.unwrap_or("(orphans)").to_owned(),
+        project: begun.project.clone().unwrap_or_else(|| "(orphans)".to_owned()),
         outcome,
         counts: Counts::default(),
         skipped: Vec::new(),
@@ -175,11 +188,18 @@ async fn record_end(
     };
     let seconds = (Utc::now() - started_at).as_seconds_f64().max(0.0);
     let projects = vec![part];
-    let report = Report { run: run.to_owned(), trigger, started_at, seconds, outcome, projects };
-    if let Some(fence) = fence
-        && let Err(error) = shared.state.finish_run(fence, &report, Vec::new(), Utc::now()).await
-    {
-        tracing::error!(run, error = %error.one_line(), "cannot record the run's end");
+    let (run, trigger) = (begun.id.clone(), begun.trigger.clone());
+    let report = Report { run, trigger, started_at, seconds, outcome, projects };
+    let Some(fence) = fence else { return report };
+    let recorded = async {
+        if known.is_none() {
+            // It failed before its beginning was recorded.
+            shared.state.start_run(fence, &begun, history, started_at).await?;
+        }
+        shared.state.finish_run(fence, &report, Vec::new(), Utc::now()).await
+    };
+    if let Err(error) = recorded.await {
+        tracing::error!(run = report.run, error = %error.one_line(), "cannot record the run's end");
     }
     report
 }

@@ -26,10 +26,10 @@ use crate::state::{AuditEntry, AuditQuery, AuditRow, RunQuery, RunRow, State};
 #[derive(Clone)]
 pub struct Handle {
     pub(super) shared: Arc<Shared>,
-    sender: mpsc::Sender<Message>,
+    pub(super) sender: mpsc::Sender<Message>,
     view: watch::Receiver<Arc<View>>,
     /// What the caller may see.
-    access: Arc<Access>,
+    pub(super) access: Arc<Access>,
 }
 
 /// One run, or all runs of one request.

@@ -18,6 +18,8 @@ pub(super) enum Message {
         allow_cost: bool,
         answer: oneshot::Sender<Result<Accepted, Refusal>>,
     },
+    /// Carry out a stored plan of a project, as the run with this id.
+    Approved { project: String, plan: String, run: String, answer: oneshot::Sender<Result<(), Refusal>> },
     /// Cancel these runs, as far as they are queued or running. The answer is whether any was.
     Cancel { runs: Vec<String>, answer: oneshot::Sender<bool> },
     /// A repository changed: run the projects that may index it.

@@ -11,12 +11,14 @@ mod behind;
 mod dispatcher;
 mod execute;
 mod feed;
+mod freshness;
 mod gate;
 mod generation;
 mod handle;
 mod lag;
 mod message;
 mod pending;
+mod plans;
 mod progress;
 mod record;
 mod reload;
@@ -55,12 +57,13 @@ use shared::Shared;
 
 pub use crate::config::{TokenDigest, token_digest};
 pub use crate::config::{Webhook, WebhookEvent, webhooks};
-pub use crate::plan::Plan;
+pub use crate::plan::{Action, FilePlan, Plan, ProjectPlan, RepositoryPlan};
 pub use crate::state::{AuditEntry, AuditQuery, AuditRow, RunQuery};
 pub use feed::{Feed, FeedItem};
 pub use handle::{Handle, RunPage, RunView};
 pub use message::{Accepted, Cause, Refusal, ReloadOutcome};
 pub use pending::Trigger;
+pub use plans::Approved;
 pub use progress::{PhaseProgress, Progress};
 pub use record::{DaemonRecord, Listening};
 pub use shared::{Observed, Observer};
@@ -119,6 +122,7 @@ impl Daemon {
         Ok(tokio::spawn(async move {
             let watching = watch::watch(files, handle.clone(), cancel.clone());
             let counting = behind::count(handle.clone(), cancel.clone());
+            let sampling = freshness::sample(handle.clone(), cancel.clone());
             let state = Arc::clone(&handle.shared.state);
             let auditing = audit.write(&*state, &cancel);
             let signals = shutdown::forward_hangups(hangups, handle, cancel.clone());
@@ -127,7 +131,7 @@ impl Daemon {
                 dispatcher.run().await;
             };
             // The other tasks end with the token; only the dispatcher has work to finish.
-            tokio::join!(work, watching, counting, auditing, signals);
+            tokio::join!(work, watching, counting, sampling, auditing, signals);
         }))
     }
 }
@@ -166,6 +170,9 @@ fn open(
     };
     factory::clear_leftovers(&config);
     let generation = Generation::first(config, tokens, factory);
+    if let Err(error) = generation.app(&shared.state, CancellationToken::new()).clear_plans() {
+        tracing::warn!(%error, "cannot delete the files of plans that a killed daemon left behind");
+    }
     Ok((shared, claim, generation))
 }
 

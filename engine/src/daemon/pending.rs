@@ -20,6 +20,8 @@ pub enum Trigger {
     Edit,
     /// The retry of a failed run.
     Retry,
+    /// The approval of a stored plan.
+    Plan,
 }
 
 impl Trigger {
@@ -32,6 +34,7 @@ impl Trigger {
             Self::Api => "api",
             Self::Edit => "edit",
             Self::Retry => "retry",
+            Self::Plan => "plan",
         }
     }
 }
@@ -66,6 +69,8 @@ pub(super) struct Pending {
     pub(super) allow_cost: bool,
     /// Repositories whose heads are fetched even if the listing shows no change.
     pub(super) pushed: BTreeMap<String, Pushed>,
+    /// The stored plan that the run carries out; `None`: it is planned when it starts.
+    pub(super) plan: Option<String>,
 }
 
 impl Pending {
@@ -79,7 +84,13 @@ impl Pending {
             allow_deletes: false,
             allow_cost: false,
             pushed: BTreeMap::new(),
+            plan: None,
         }
+    }
+
+    /// A run that carries out a stored plan.
+    pub(super) fn of_plan(run: String, plan: String) -> Self {
+        Self { plan: Some(plan), ..Self::new(run, Trigger::Plan) }
     }
 
     /// Merges another request into this one, which keeps its id and trigger.

@@ -1,5 +1,7 @@
 //! The state of one project in the dispatcher. No I/O.
 
+use std::collections::VecDeque;
+
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +17,8 @@ const MAX_RETRY: u64 = 3600;
 #[derive(Default)]
 pub(super) struct ProjectState {
     pub(super) pending: Option<Pending>,
+    /// Approved plans, which are carried out first, one after the other.
+    pub(super) approved: VecDeque<Pending>,
     pub(super) active: Option<Active>,
     pub(super) view: ProjectView,
     /// Consecutive failed runs.
@@ -39,9 +43,22 @@ impl ProjectState {
         self.pending.as_ref().map(|pending| pending.run.clone()).unwrap_or_default()
     }
 
+    /// The run to start next, which is taken out of the queue.
+    pub(super) fn next(&mut self) -> Option<Pending> {
+        self.approved.pop_front().or_else(|| self.pending.take())
+    }
+
+    /// The runs that wait, in their order.
+    pub(super) fn queued(&self) -> impl Iterator<Item = &Pending> {
+        self.approved.iter().chain(&self.pending)
+    }
+
     /// Cancels the active and the queued run if they are among these. True if one was.
     pub(super) fn cancel(&mut self, runs: &[String]) -> bool {
-        let queued = self.pending.take_if(|pending| runs.contains(&pending.run)).is_some();
+        let before = self.approved.len();
+        self.approved.retain(|request| !runs.contains(&request.run));
+        let queued = self.pending.take_if(|pending| runs.contains(&pending.run)).is_some()
+            || self.approved.len() < before;
         let active = self.active.as_ref().filter(|active| runs.contains(&active.request.run));
         if let Some(active) = active {
             active.cancel.cancel();
@@ -64,7 +81,9 @@ impl ProjectState {
         self.view.finished_at = Some(now);
         self.view.last_error = report.error.as_ref().map(|failure| failure.error.clone());
         self.view.retry_at = None;
-        if outcome == Some(Outcome::Failed) {
+        if active.request.plan.is_some() {
+            // Nobody approved another run.
+        } else if outcome == Some(Outcome::Failed) {
             let wait = (FIRST_RETRY << self.failures.min(10)).min(MAX_RETRY);
             let wait = report.retry_after.unwrap_or(0).max(wait);
             // Caps the service's `Retry-After`, so that a bad value cannot disable a project.
@@ -119,6 +138,27 @@ mod tests {
         state.ended(Some(&report(Outcome::Interrupted, None)), Utc::now());
         assert!(state.pending.expect("asked for").full);
         assert_eq!(state.view.last_outcome, None);
+    }
+
+    #[test]
+    fn approved_plans_run_before_others_and_are_not_merged_or_retried() {
+        let mut state = ProjectState { active: Some(active("1")), ..ProjectState::default() };
+        state.ask(Pending::new("2".into(), Trigger::Push));
+        for run in ["3", "4", "5"] {
+            state.approved.push_back(Pending::of_plan(run.into(), format!("plan {run}")));
+        }
+        assert!(state.cancel(&["4".into()]));
+        assert_eq!(state.queued().map(|request| request.run.as_str()).collect::<Vec<_>>(), ["3", "5", "2"]);
+        let next = state.next().expect("approved");
+        assert_eq!((next.run.as_str(), next.plan.as_deref()), ("3", Some("plan 3")));
+        state.active = Some(Active { request: next, ..active("3") });
+        state.ended(Some(&report(Outcome::Failed, None)), Utc::now());
+        assert_eq!((state.view.last_outcome, state.view.retry_at), (Some(Outcome::Failed), None));
+        assert_eq!([state.next(), state.next(), state.next()].map(|next| next.map(|next| next.run)), [
+            Some("5".into()),
+            Some("2".into()),
+            None
+        ]);
     }
 
     #[test]

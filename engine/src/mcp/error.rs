@@ -17,9 +17,10 @@ pub(super) fn explained(error: &AppError) -> String {
         AppError::Disabled(name) => format!("project `{name}` is disabled in reposync.toml; ask another one"),
         AppError::Owned(Some(name)) => format!("project `{name}` owns this namespace"),
         AppError::Owned(None) => "the namespace is in use".to_owned(),
-        AppError::Absent(message) | AppError::Ambiguous(message) | AppError::Invalid(message) => {
-            message.clone()
-        }
+        AppError::Absent(message)
+        | AppError::Ambiguous(message)
+        | AppError::Invalid(message)
+        | AppError::Conflict { message, .. } => message.clone(),
         AppError::Stage(error) => {
             let hint = error.hint.as_deref().map(|hint| format!("; {hint}")).unwrap_or_default();
             format!("{}{hint}", error.one_line())

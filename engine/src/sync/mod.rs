@@ -39,6 +39,7 @@ pub use budget::Bounds;
 pub(crate) use inspect::read_attributes;
 pub use orphans::orphans;
 pub use parts::{ProjectFiles, ProjectSearch, ProjectStore};
+pub(crate) use planning::bases;
 pub use planning::plan;
 pub(crate) use prepare::{Origin, Prepared, prepare};
 pub use probe::{Probe, probe};

@@ -27,6 +27,19 @@ pub(super) fn number(n: u64) -> String {
     text
 }
 
+/// An amount of money, in the currency of the prices.
+pub(super) fn money(amount: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative; saturates")]
+    let (cents, whole) = ((amount * 100.0).round() as u64, amount.floor() as u64);
+    match cents {
+        0 if amount > 0.0 => "< 0.01".to_owned(),
+        0 => "0".to_owned(),
+        // Cents do not matter there.
+        100_000.. => number(whole),
+        _ => format!("{}.{:02}", cents / 100, cents % 100),
+    }
+}
+
 /// A number of things.
 pub(super) fn count(n: u64, one: &str, many: &str) -> String {
     format!("{} {}", number(n), if n == 1 { one } else { many })
@@ -147,6 +160,7 @@ mod tests {
             assert_eq!(number(n), expected);
         }
         assert_eq!([5.25, 59.9, 61.0, 7300.0].map(duration), ["5.2 s", "59 s", "1 min 1 s", "2 h 1 min"]);
+        assert_eq!([0.0, 0.004, 0.5, 12.345, 1234.5].map(money), ["0", "< 0.01", "0.50", "12.35", "1,234"]);
         assert_eq!(behind(Some(0), Some(0)), "nothing");
         assert_eq!(behind(Some(1), Some(90)), "1 commit, 90 s");
         assert_eq!(behind(Some(MOST_COMMITS), None), "1,000 commits or more");

@@ -25,7 +25,9 @@ pub(super) fn page(visitor: &Visitor, title: &str, path: &str, main: &Markup) ->
     let entries = [
         ("/console", "Overview", ApiScope::Read, "o"),
         ("/console/runs", "Runs", ApiScope::Read, "r"),
+        ("/console/plans", "Plans", ApiScope::Read, "p"),
         ("/console/search", "Search", ApiScope::Query, "s"),
+        ("/console/usage", "Usage", ApiScope::Read, "u"),
         ("/console/config", "Configuration", ApiScope::Admin, "c"),
         ("/console/audit", "Audit log", ApiScope::Admin, "a"),
         ("/console/docs", "API", ApiScope::Read, "d"),

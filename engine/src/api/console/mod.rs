@@ -3,12 +3,16 @@
 
 mod assets;
 mod audit;
+mod chart;
 mod config;
 mod failure;
 mod files;
 mod format;
 mod layout;
 mod overview;
+mod plan;
+mod plan_files;
+mod plans;
 mod posted;
 mod project;
 mod reference;
@@ -17,6 +21,7 @@ mod runs;
 mod search;
 mod session;
 mod sign_in;
+mod usage;
 mod visitor;
 
 use axum::Router;
@@ -33,10 +38,12 @@ pub(super) fn routes(app: &App) -> Router<App> {
         .route("/console/projects/{name}", get(project::page))
         .route("/console/projects/{name}/files", get(files::page))
         .route("/console/projects/{name}/sync", post(project::sync))
+        .route("/console/plans", get(plans::page))
         .route("/console/runs", get(runs::page))
         .route("/console/runs/{id}", get(run::page))
         .route("/console/runs/{id}/events", get(run::events))
         .route("/console/runs/{id}/cancel", post(run::cancel))
+        .route("/console/usage", get(usage::page))
         .route("/console/search", get(search::page))
         .route("/console/config", get(config::page))
         .route("/console/config/reload", post(config::reload))
@@ -50,4 +57,14 @@ pub(super) fn routes(app: &App) -> Router<App> {
         .route("/console/sign-in", get(sign_in::page).post(sign_in::sign_in))
         .route("/console/assets/{name}", get(assets::asset));
     pages.merge(open)
+}
+
+/// The pages that take their time: plans are made, and read whole.
+pub(super) fn work(app: &App) -> Router<App> {
+    Router::new()
+        .route("/console/projects/{name}/plan", post(plan::make))
+        .route("/console/plans/{id}", get(plan::page))
+        .route("/console/plans/{id}/approve", post(plan::approve))
+        .route("/console/plans/{id}/discard", post(plan::discard))
+        .layer(from_fn_with_state(app.clone(), session::require))
 }

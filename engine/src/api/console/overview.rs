@@ -1,12 +1,14 @@
 //! The overview: a row for each project, what needs attention first.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::failure::PageResult;
-use super::format::{ago, behind, count, encode, number, project_badge, project_colour};
+use super::format::{ago, behind, count, encode, money, number, project_badge, project_colour};
 use super::layout;
 use super::visitor::Visitor;
 use crate::api::App;
@@ -50,6 +52,8 @@ pub(super) async fn page(
     }
     let now = Utc::now();
     let all = project_bodies(&visitor.client).await?;
+    let sees_all = visitor.client.grant().access.is_of_all_repositories();
+    let costs = if sees_all { visitor.client.handle.app().cost_this_month(now).await? } else { BTreeMap::new() };
     let wanted = query.q.trim().to_lowercase();
     let mut rows: Vec<&ProjectBody> = all
         .iter()
@@ -69,7 +73,7 @@ pub(super) async fn page(
         div data-live="poll" {
             @if visitor.client.require_whole_admin().is_ok() { (notices(&app)) }
             (tiles(&all, &query))
-            (table(rows, &query, now))
+            (table(rows, &query, &costs, now))
             (pager(&query, (at, pages, found)))
         }
     };
@@ -173,7 +177,15 @@ fn tiles(all: &[ProjectBody], query: &Query) -> Markup {
     }
 }
 
-fn table(rows: &[&ProjectBody], query: &Query, now: DateTime<Utc>) -> Markup {
+/// `costs`: what each project cost this month.
+fn table(
+    rows: &[&ProjectBody],
+    query: &Query,
+    costs: &BTreeMap<String, f64>,
+    now: DateTime<Utc>,
+) -> Markup {
+    // Without prices there is nothing to compare.
+    let has_costs = !costs.is_empty();
     let heading = |label: &str, by: &str| {
         let is_own = query.sort == by;
         html! { a href=(address(query, "sort", by)) { (label) @if is_own { " ↓" } } }
@@ -191,13 +203,17 @@ fn table(rows: &[&ProjectBody], query: &Query, now: DateTime<Utc>) -> Markup {
                             th.wide scope="col" { "Next run" }
                             th.number.wide scope="col" { "Files" }
                             th.number.wide scope="col" { (heading("Vectors", "vectors")) }
+                            @if has_costs { th.number.wide scope="col" { "Cost this month" } }
                         }
                     }
                     tbody {
-                        @for project in rows { (row(project, now)) }
+                        @for project in rows {
+                            @let cost = has_costs.then(|| costs.get(&project.project).copied().unwrap_or(0.0));
+                            (row(project, cost, now))
+                        }
                         @if rows.is_empty() {
                             tr.empty {
-                                td colspan="7" {
+                                td colspan="8" {
                                     @if query.q.is_empty() && query.state.is_empty() {
                                         "No project is declared. Add one to reposync.toml."
                                     } @else {
@@ -213,7 +229,7 @@ fn table(rows: &[&ProjectBody], query: &Query, now: DateTime<Utc>) -> Markup {
     }
 }
 
-fn row(project: &ProjectBody, now: DateTime<Utc>) -> Markup {
+fn row(project: &ProjectBody, cost: Option<f64>, now: DateTime<Utc>) -> Markup {
     let address = format!("/console/projects/{}", encode(&project.project));
     let error: Option<String> = project.last_error.as_ref().map(|error| error.chars().take(200).collect());
     let is_bad = project.state == ProjectState::Failed;
@@ -245,6 +261,7 @@ fn row(project: &ProjectBody, now: DateTime<Utc>) -> Markup {
             }
             td.number.wide { (number(project.files)) }
             td.number.wide { (number(project.vectors)) }
+            @if let Some(cost) = cost { td.number.wide { (money(cost)) } }
         }
     }
 }

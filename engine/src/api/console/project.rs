@@ -87,6 +87,10 @@ fn actions(visitor: &Visitor, project: &ProjectBody) -> Markup {
             a.button href={ (base) "/files" } { "Files" }
             a.button href={ "/console/runs?project=" (encode(&project.project)) } { "Runs" }
             @if may_run {
+                form method="post" action={ (base) "/plan" } {
+                    (layout::csrf(visitor))
+                    button type="submit" title="See what a run would do, and approve it" { "Plan" }
+                }
                 form method="post" action={ (base) "/sync" } {
                     (layout::csrf(visitor))
                     button type="submit" name="full" value="1" title="Compare everything again, whatever is recorded" { "Full sync" }
