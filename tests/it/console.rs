@@ -250,3 +250,80 @@ fn what_is_shown_is_never_markup() {
     let config = session.get(&daemon, "/console/config").is(200).body;
     assert!(config.contains("&lt;script&gt;") && !config.contains("correct horse"), "{config}");
 }
+
+#[test]
+fn a_link_of_the_command_line_signs_in_once() {
+    let (local, daemon) = start();
+    let link = local.world.ok(&["console"]).stdout;
+    let base = format!("http://{}", daemon.address());
+    let page = link.trim().strip_prefix(&base).expect("a link to this daemon").to_owned();
+    let code = page.split("code=").nth(1).expect("a code").to_owned();
+    let form = format!("code={code}&next=%2Fconsole%2Fplans");
+    let open = |form: &str| {
+        let headers = [("Authorization", "none"), ("Origin", base.as_str())];
+        daemon.request("POST", "/console/sign-in", &headers, form.as_bytes())
+    };
+    // A link that is only looked at is not used up.
+    for _ in 0..2 {
+        let shown = daemon.request("GET", &page, &[("Authorization", "none")], b"").is(200).body;
+        assert!(shown.contains(&code) && shown.contains("works once"), "{shown}");
+    }
+    let signed_in = open(&form).is(303);
+    assert_eq!(header(&signed_in, "location").as_deref(), Some("/console/plans"));
+    let cookie = header(&signed_in, "set-cookie").expect("a session");
+    let cookie = cookie.split(';').next().expect("a value");
+    let overview = daemon.request("GET", "/console", &[("Authorization", "none"), ("Cookie", cookie)], b"").is(200);
+    assert!(overview.body.contains("zebra"), "{}", overview.body);
+    for used in [form.as_str(), "code=unknown"] {
+        let again = open(used).is(401);
+        assert!(again.body.contains("used before") && header(&again, "set-cookie").is_none(), "{}", again.body);
+    }
+    // Without a token there is no link, and without a daemon a message.
+    daemon.request("POST", "/console/links", &[("Authorization", "none")], b"").is(401);
+    daemon.stop().exits(0);
+    let ran = local.world.run(&["console"]).exits(1);
+    assert!(ran.stderr.contains("no daemon serves the ledger"), "{}", ran.stderr);
+}
+
+#[test]
+fn behind_a_proxy_the_public_address_is_the_own_one() {
+    let local = Local::new();
+    local.config(&project(&format!("{TOKENS}\n")).replace("[api]\n", "[api]\npublic_url = \"https://sync.example\"\n"));
+    let mut daemon = Daemon::start(&local.world);
+    daemon.token = Some("correct horse".to_owned());
+    daemon.until_runs(1);
+    let sign_in_from = |origin: &str| sign_in(&daemon, origin, "correct horse");
+    let signed_in = sign_in_from("https://sync.example").is(303);
+    assert!(header(&signed_in, "set-cookie").is_some_and(|cookie| cookie.contains("; Secure")), "{}", signed_in.head);
+    let direct = sign_in_from(&format!("http://{}", daemon.address())).is(303);
+    assert!(header(&direct, "set-cookie").is_some_and(|cookie| !cookie.contains("Secure")), "{}", direct.head);
+    for other in ["http://sync.example", "https://sync.example.evil.example", "https://evil.example"] {
+        assert!(sign_in_from(other).is(403).body.contains("public_url"), "{other}");
+    }
+    let link = local.world.ok(&["console"]).stdout;
+    assert!(link.starts_with("https://sync.example/console/sign-in?code="), "{link}");
+}
+
+#[test]
+fn a_thousand_projects_make_a_small_page() {
+    let local = Local::new();
+    let mut text = format!("{STAGES}\n{TOKENS}[projects.docs]\n{PIPELINE}\nrepositories = [\"docs\"]\n");
+    for n in 0..999 {
+        // None of them runs: what is looked at is the page.
+        text.push_str(&format!(
+            "[projects.team-{n:04}-handbook]\n{PIPELINE}\nrepositories = [\"docs\"]\nenabled = false\n"
+        ));
+    }
+    local.config(&text);
+    let mut daemon = Daemon::start(&local.world);
+    daemon.token = Some("correct horse".to_owned());
+    let session = Session::of(&daemon, "correct horse");
+    let first = session.get(&daemon, "/console").is(200).body;
+    assert!(first.contains("1,000 projects, page 1 of 10"), "{first}");
+    assert!(first.contains("team-0000-handbook") && !first.contains("team-0100-handbook"), "{first}");
+    assert!(first.len() < 200 << 10, "{} bytes", first.len());
+    let last = session.get(&daemon, "/console?page=10").is(200).body;
+    assert!(last.contains("team-0998-handbook") && !last.contains("team-0898-handbook"), "{last}");
+    let found = session.get(&daemon, "/console?q=team-0777").is(200).body;
+    assert!(found.contains("team-0777-handbook") && found.contains("1 project<"), "{found}");
+}

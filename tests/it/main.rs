@@ -5,6 +5,7 @@ mod api;
 mod api_access;
 mod api_limits;
 mod api_token;
+mod api_versions;
 mod apply;
 mod architecture;
 mod attributes;

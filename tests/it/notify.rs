@@ -68,7 +68,7 @@ async fn slack_gets_one_attachment_for_a_project() {
     assert_eq!((notifier.stage(), notifier.on()), ("team", &[When::Failure][..]));
     assert!(!format!("{notifier:?}").contains(PATH));
     let report = report();
-    notifier.send(&report, &report.projects[1]).await.expect("sent");
+    notifier.send(&report, &report.projects[1], None).await.expect("sent");
     let messages = fake.messages();
     assert_eq!(messages.len(), 1);
     let attachment = &messages[0]["attachments"][0];
@@ -81,7 +81,7 @@ async fn slack_gets_one_attachment_for_a_project() {
 async fn a_webhook_gets_the_report_with_its_project() {
     let fake = Slack::start();
     let report = report();
-    webhook(&fake.url()).send(&report, &report.projects[0]).await.expect("sent");
+    webhook(&fake.url()).send(&report, &report.projects[0], None).await.expect("sent");
     let got: Report = serde_json::from_value(fake.messages().remove(0)).expect("a report");
     let request = fake.server.requests().remove(0);
     let mac = Hmac::<Sha256>::new_from_slice(b"It's a Secret to Everybody").expect("any key");
@@ -104,7 +104,7 @@ async fn transient_errors_are_retried() {
         fake.server.fail(PATH, fault.clone());
         fake.server.fail(PATH, fault.clone());
         let report = report();
-        let sent = webhook(&fake.url()).send(&report, &report.projects[0]).await;
+        let sent = webhook(&fake.url()).send(&report, &report.projects[0], None).await;
         assert!(sent.is_ok(), "{fault:?}: {sent:?}");
         assert_eq!(fake.messages().len(), 1, "{fault:?}");
     }
@@ -121,7 +121,7 @@ async fn permanent_errors_are_not_retried() {
         let fake = Slack::start();
         fake.server.fail(PATH, Fault::Answer(Response::text(status, said)));
         let report = report();
-        let error = slack(&fake.url()).send(&report, &report.projects[0]).await.expect_err(said);
+        let error = slack(&fake.url()).send(&report, &report.projects[0], None).await.expect_err(said);
         assert_eq!(error.kind, ErrorKind::Misconfigured);
         assert!(error.message.ends_with(&format!("answers {status}: {said}")), "{error}");
         keeps_the_url(&error);
@@ -136,13 +136,13 @@ async fn an_unreachable_webhook_is_an_error_without_its_url() {
         fake.server.fail(PATH, Fault::Reset);
     }
     let report = report();
-    let error = webhook(&fake.url()).send(&report, &report.projects[0]).await.expect_err("away");
+    let error = webhook(&fake.url()).send(&report, &report.projects[0], None).await.expect_err("away");
     assert!(matches!(error.kind, ErrorKind::Transient { .. }), "{error:?}");
     keeps_the_url(&error);
 
     let redirect = Response::text(302, "").with("location", "https://elsewhere.example/");
     fake.server.fail(PATH, Fault::Answer(redirect));
-    let error = webhook(&fake.url()).send(&report, &report.projects[0]).await.expect_err("not followed");
+    let error = webhook(&fake.url()).send(&report, &report.projects[0], None).await.expect_err("not followed");
     assert_eq!(error.kind, ErrorKind::Misconfigured);
 }
 

@@ -87,7 +87,7 @@ impl Subject {
         match &self.stage {
             Stage::Notifier(_, notifier) => {
                 let report = report();
-                notifier.send(&report, &report.projects[0]).await
+                notifier.send(&report, &report.projects[0], None).await
             }
             Stage::Store(_, store) => store.describe().await.map(drop),
             Stage::Embedder(_, embedder) => embedder.embed(&["one"], 1).await.map(drop),

@@ -121,7 +121,8 @@ struct Answering {
 impl Answering {
     /// `None`: nothing is kept of it.
     fn entry(&self) -> Option<AuditEntry> {
-        let reads = matches!(self.method, Method::GET | Method::HEAD) || READING.contains(&&*self.route);
+        let route = self.route.strip_prefix("/v1").unwrap_or(&self.route);
+        let reads = matches!(self.method, Method::GET | Method::HEAD) || READING.contains(&route);
         let who = match self.trail.0.standing.get()? {
             Standing::Accepted(_) if reads => return None,
             Standing::Accepted(who) => who.clone(),
@@ -213,6 +214,7 @@ mod tests {
         assert_eq!(who(post.clone(), "/new", accepted), api);
         for reading in READING {
             assert_eq!(who(post.clone(), reading, accepted), None, "{reading}");
+            assert_eq!(who(post.clone(), &format!("/v1{reading}"), accepted), None, "{reading}");
         }
         assert_eq!(who(get.clone(), "/plan", accepted), None);
         assert_eq!(who(Method::HEAD, "/plan", accepted), None);

@@ -19,6 +19,8 @@ use super::{audit_log, health, metrics, operations, plans, projects, query, runs
         operations::embeddings, operations::upsert, operations::delete, query::query, operations::describe,
         audit_log::audit, webhook::deliver,
     ),
+    servers((url = "/"), (url = "/v1", description = "the same routes, except for `/health`, `/metrics`, `/openapi.json` \
+        and `/webhooks/…`, which have no version")),
     security(("bearer" = [])),
     modifiers(&Bearer, &Errors),
 )]

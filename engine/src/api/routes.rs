@@ -26,12 +26,42 @@ const WORK_TIME: Duration = Duration::from_secs(600);
 
 /// All routes.
 pub(super) fn routes(app: App) -> Router {
-    let quick = Router::new()
+    let versioned = versioned(&app);
+    let unversioned = Router::new()
         .route("/openapi.json", get(openapi::openapi))
+        .route("/console/links", post(super::console::make_link))
+        .merge(scoped(ApiScope::Read, Router::new().route("/metrics", get(metrics::metrics))))
+        .layer(from_fn(|request, next| within(TIME, request, next)))
+        .merge(
+            scoped(ApiScope::Query, Router::new().route("/mcp", any(mcp::mcp)))
+                .layer(from_fn_with_state(app.clone(), by_workers)),
+        );
+    let guarded = versioned.clone().nest("/v1", versioned).merge(unversioned);
+    let guarded = guarded.layer(from_fn_with_state(app.clone(), auth::require));
+    let open = Router::new()
+        .route("/health", get(health::health))
+        .merge(webhook::routes())
+        .merge(super::console::routes(&app))
+        .layer(from_fn(|request, next| within(TIME, request, next)))
+        .merge(super::console::work(&app).layer(from_fn_with_state(app.clone(), by_workers)));
+    guarded
+        .merge(open)
+        .fallback(async || ApiError::not_found("there is no such route"))
+        .method_not_allowed_fallback(async || {
+            let message = "the route does not take this method";
+            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+        })
+        .layer(from_fn_with_state(app.clone(), audit::record))
+        .layer(from_fn(browser::guard))
+        .with_state(app)
+}
+
+/// The routes that are there with and without `/v1`.
+fn versioned(app: &App) -> Router<App> {
+    let quick = Router::new()
         .merge(scoped(
             ApiScope::Read,
             Router::new()
-                .route("/metrics", get(metrics::metrics))
                 .route("/runs", get(runs::runs))
                 .route("/runs/{id}", get(runs::run))
                 .route("/runs/{id}/events", get(runs::events))
@@ -49,10 +79,7 @@ pub(super) fn routes(app: App) -> Router {
         ))
         .layer(from_fn(|request, next| within(TIME, request, next)));
     let slow = Router::new()
-        .merge(scoped(
-            ApiScope::Query,
-            Router::new().route("/query", post(query::query)).route("/mcp", any(mcp::mcp)),
-        ))
+        .merge(scoped(ApiScope::Query, Router::new().route("/query", post(query::query))))
         .merge(scoped(
             ApiScope::Read,
             Router::new()
@@ -81,23 +108,7 @@ pub(super) fn routes(app: App) -> Router {
                 .route("/delete", delete(operations::delete)),
         ))
         .layer(from_fn_with_state(app.clone(), by_workers));
-    let guarded = quick.merge(slow).layer(from_fn_with_state(app.clone(), auth::require));
-    let open = Router::new()
-        .route("/health", get(health::health))
-        .merge(webhook::routes())
-        .merge(super::console::routes(&app))
-        .layer(from_fn(|request, next| within(TIME, request, next)))
-        .merge(super::console::work(&app).layer(from_fn_with_state(app.clone(), by_workers)));
-    guarded
-        .merge(open)
-        .fallback(async || ApiError::not_found("there is no such route"))
-        .method_not_allowed_fallback(async || {
-            let message = "the route does not take this method";
-            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
-        })
-        .layer(from_fn_with_state(app.clone(), audit::record))
-        .layer(from_fn(browser::guard))
-        .with_state(app)
+    quick.merge(slow)
 }
 
 /// Routes whose tokens need a scope.

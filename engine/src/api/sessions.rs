@@ -1,4 +1,5 @@
-//! Sessions of the console: a cookie in place of a token, so that a browser keeps no token.
+//! Sessions of the console: a cookie in place of a token, so that a browser keeps no token. A session begins with a token
+//! or with a one-time link.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,9 +18,19 @@ const LIFE: Duration = Duration::from_secs(12 * 3600);
 /// Maximum number of sessions; the oldest one ends for a new one.
 const MOST: usize = 10_000;
 
-/// The sessions, by the digest of their id. They end with the process.
+/// How long a link that signs in may be used.
+pub(super) const LINK_LIFE: Duration = Duration::from_secs(600);
+/// Maximum number of links that wait to be used; the oldest one ends for a new one.
+const MOST_LINKS: usize = 1000;
+
+/// The sessions, and the links that begin one. They end with the process.
 #[derive(Default)]
-pub(super) struct Sessions(Mutex<HashMap<TokenDigest, Session>>);
+pub(super) struct Sessions {
+    /// By the digest of their id.
+    sessions: Mutex<HashMap<TokenDigest, Session>>,
+    /// By the digest of their code: the digest of the token, and since when.
+    links: Mutex<HashMap<TokenDigest, (TokenDigest, Instant)>>,
+}
 
 /// A session.
 #[derive(Clone)]
@@ -36,7 +47,7 @@ impl Sessions {
     pub(super) fn begin(&self, token: TokenDigest) -> StageResult<String> {
         let (id, csrf) = (random()?, random()?);
         let since = Instant::now();
-        let mut sessions = self.0.lock();
+        let mut sessions = self.sessions.lock();
         sessions.retain(|_, session| since.duration_since(session.since) < LIFE);
         if sessions.len() >= MOST
             && let Some(oldest) = sessions.iter().min_by_key(|(_, session)| session.since).map(|(id, _)| *id)
@@ -47,17 +58,38 @@ impl Sessions {
         Ok(id)
     }
 
+    /// The code of a link that begins one session for a token.
+    pub(super) fn offer(&self, token: TokenDigest) -> StageResult<String> {
+        let code = random()?;
+        let now = Instant::now();
+        let mut links = self.links.lock();
+        links.retain(|_, (_, since)| now.duration_since(*since) < LINK_LIFE);
+        if links.len() >= MOST_LINKS
+            && let Some(oldest) = links.iter().min_by_key(|(_, (_, since))| *since).map(|(code, _)| *code)
+        {
+            links.remove(&oldest);
+        }
+        links.insert(token_digest(code.as_bytes()), (token, now));
+        Ok(code)
+    }
+
+    /// The digest of the token that a code stands for. A code is used up by this.
+    pub(super) fn redeem(&self, code: &str) -> Option<TokenDigest> {
+        let (token, since) = self.links.lock().remove(&token_digest(code.as_bytes()))?;
+        (since.elapsed() < LINK_LIFE).then_some(token)
+    }
+
     /// The session of a request.
     pub(super) fn of(&self, headers: &HeaderMap) -> Option<Session> {
         let id = cookie(headers)?;
-        let session = self.0.lock().get(&token_digest(id.as_bytes())).cloned()?;
+        let session = self.sessions.lock().get(&token_digest(id.as_bytes())).cloned()?;
         (session.since.elapsed() < LIFE).then_some(session)
     }
 
     /// Ends the session of a request.
     pub(super) fn end(&self, headers: &HeaderMap) {
         if let Some(id) = cookie(headers) {
-            self.0.lock().remove(&token_digest(id.as_bytes()));
+            self.sessions.lock().remove(&token_digest(id.as_bytes()));
         }
     }
 }
@@ -109,6 +141,12 @@ mod tests {
         assert!(sessions.of(&other).is_some());
         tokio::time::advance(LIFE).await;
         assert!(sessions.of(&other).is_none());
+        let code = sessions.offer([3; 32]).expect("random");
+        assert_eq!(sessions.redeem("x"), None);
+        assert_eq!((sessions.redeem(&code), sessions.redeem(&code)), (Some([3; 32]), None));
+        let late = sessions.offer([3; 32]).expect("random");
+        tokio::time::advance(LINK_LIFE).await;
+        assert_eq!(sessions.redeem(&late), None);
         assert!(set_cookie("a", true).contains("HttpOnly; SameSite=Lax; Secure"));
         assert!(set_cookie("", false).contains("Max-Age=0"));
     }

@@ -80,7 +80,8 @@ impl DaemonClient {
         self.authorized(self.http.get(self.url(path)))
     }
 
-    fn url(&self, path: &str) -> String {
+    /// The address of a path of the daemon.
+    pub(super) fn url(&self, path: &str) -> String {
         format!("{}://{}{path}", self.scheme, self.address)
     }
 

@@ -6,6 +6,7 @@ mod apply;
 mod audit;
 mod complete;
 mod completions;
+mod console_link;
 mod context;
 mod daemon;
 mod daemon_client;
@@ -90,6 +91,8 @@ enum Command {
     Daemon(daemon::DaemonArgs),
     /// Make the running daemon reload the file, and wait for the result
     Reload(reload::ReloadArgs),
+    /// Print a link to the console of the running daemon that signs in once
+    Console(console_link::ConsoleArgs),
     /// Check that the daemon of this file responds: exit 0 or 1, for health checks
     Health(health::HealthArgs),
     /// Show how far each project is behind
@@ -171,6 +174,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Comma
         Command::Apply(args) => apply::run(context, args).await,
         Command::Daemon(args) => daemon::run(context, &args).await,
         Command::Reload(args) => reload::run(context, &args).await,
+        Command::Console(args) => console_link::run(context, &args).await,
         Command::Health(args) => health::run(context, &args).await,
         Command::Status(args) => status::run(context, &args).await,
         Command::History(args) => history::run(context, &args).await,

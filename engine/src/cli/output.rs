@@ -169,6 +169,17 @@ impl Output {
         ignore_broken_pipe(written)
     }
 
+    /// Prints data for a reader who may leave. False: the reader has closed the pipe.
+    #[expect(clippy::unused_self, reason = "printing requires an `Output`")]
+    pub(crate) fn data_while_open(&self, text: &str) -> io::Result<bool> {
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Prints a value as JSON.
     pub(crate) fn json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
         let mut text = to_json(value)?;

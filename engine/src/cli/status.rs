@@ -1,9 +1,11 @@
 //! `reposync status`
 
+use std::time::Duration;
+
 use clap::Args;
 
 use crate::app;
-use crate::config::{Need, StatePlace};
+use crate::config::{Config, Need, StatePlace};
 use crate::daemon::DaemonRecord;
 use crate::factory;
 use crate::model::{DeclaredProject, ProjectState, ProjectStatus, StageResult, StatusView};
@@ -22,14 +24,21 @@ pub(super) struct StatusArgs {
     /// last run of one failed
     #[arg(long)]
     check: bool,
+    /// Print the status again whenever it changes, until Ctrl-C
+    #[arg(long, conflicts_with_all = ["check", "json"])]
+    watch: bool,
     /// Print the status as JSON
     #[arg(long)]
     json: bool,
 }
 
+/// Time between two looks at the status.
+const LOOK: Duration = Duration::from_secs(2);
+
 const EXAMPLES: &str = "\
 Examples:
   reposync status
+  reposync status --watch
   reposync status --check -q || echo \"not current\"
 ";
 
@@ -39,19 +48,59 @@ pub(super) async fn run(context: &Context, args: &StatusArgs) -> CommandResult {
         Basis::File(config) => (config.engine.state.clone(), config.declared(), Some(config)),
         Basis::Daemon(serving) => (serving.state, serving.record.projects, None),
     };
+    if args.watch {
+        return watch(context, &state, &projects, config.as_deref()).await;
+    }
     let status = status(&state, &projects).await?;
     let exit = if args.check { check(&status) } else { Exit::Done };
     if args.json {
         context.out.json(&status)?;
     } else if !(args.check && context.quiet()) {
-        context.out.data(&render::status::render(&status, &context.out.style))?;
-        if let Some(config) = config {
-            let state = factory::open_for_reading(&state).await?;
-            let fresh = app::work_trees(&config, &*state, &status).await;
-            context.out.data(&render::status::work_trees(&fresh, &context.out.style))?;
-        }
+        context.out.data(&text(context, &state, &status, config.as_deref()).await?)?;
     }
     Ok(exit)
+}
+
+/// Prints the status whenever it changes, over the last one if that is on a terminal.
+async fn watch(
+    context: &Context,
+    state: &StatePlace,
+    projects: &[DeclaredProject],
+    config: Option<&Config>,
+) -> CommandResult {
+    let term = console::Term::stdout();
+    let mut last = String::new();
+    loop {
+        let status = status(state, projects).await?;
+        let text = text(context, state, &status, config).await?;
+        if text != last {
+            if term.is_term() {
+                term.clear_screen()?;
+            }
+            let separator = if last.is_empty() || term.is_term() { "" } else { "\n" };
+            if !context.out.data_while_open(&format!("{separator}{text}"))? {
+                return Ok(Exit::Done);
+            }
+            last = text;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// The status as text. `config`: the file, whose work trees are looked at.
+async fn text(
+    context: &Context,
+    state: &StatePlace,
+    status: &StatusView,
+    config: Option<&Config>,
+) -> StageResult<String> {
+    let mut text = render::status::render(status, &context.out.style);
+    if let Some(config) = config {
+        let state = factory::open_for_reading(state).await?;
+        let fresh = app::work_trees(config, &*state, status).await;
+        text.push_str(&render::status::work_trees(&fresh, &context.out.style));
+    }
+    Ok(text)
 }
 
 /// The recorded status, with what a running daemon adds.

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use url::Url;
+
 use super::raw::RawApi;
 use super::tokens::check_apart;
 use super::{Api, NamedToken, TlsFiles};
@@ -55,6 +57,7 @@ pub(super) fn read_api(
         webhook_max_body: raw.webhook_max_body,
         max_connections: raw.max_connections,
         probe_listen,
+        public_url: raw.public_url.and_then(|text| public_url(&table, &text, problems)),
         tls: tls_files(&table, folder, raw.tls_cert, raw.tls_key, problems),
     })
 }
@@ -65,6 +68,25 @@ fn address(table: &Table<'_>, key: &str, text: &str, problems: &mut Vec<Problem>
         table.flag(problems, key, "not an address with a port", hint);
         SocketAddr::from(([127, 0, 0, 1], 0))
     })
+}
+
+/// An origin: scheme, host and maybe a port.
+fn public_url(table: &Table<'_>, text: &str, problems: &mut Vec<Problem>) -> Option<String> {
+    let is_origin = |url: &Url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+    };
+    let url = Url::parse(text.trim()).ok().filter(is_origin);
+    if url.is_none() {
+        let hint = "write it like \"https://sync.example.com\", without a path";
+        table.flag(problems, "public_url", "not the address of a site", hint);
+    }
+    Some(url?.origin().ascii_serialization())
 }
 
 /// Both files or neither: TLS needs the certificate chain and its private key.

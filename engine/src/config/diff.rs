@@ -175,6 +175,7 @@ fn process(old: &Config, new: &Config, out: &mut ConfigDiff) {
     compare("api.webhook_secret", a.webhook_secret != b.webhook_secret, false);
     compare("api.webhook_max_body", a.webhook_max_body != b.webhook_max_body, false);
     compare("api.max_connections", a.max_connections != b.max_connections, false);
+    compare("api.public_url", a.public_url != b.public_url, false);
     compare("api.probe_listen", a.probe_listen != b.probe_listen, true);
     let path = |api: &super::Api, file: fn(&super::TlsFiles) -> &PathBuf| api.tls.as_ref().map(file).cloned();
     compare("api.tls_cert", path(a, |tls| &tls.cert) != path(b, |tls| &tls.cert), true);
@@ -333,6 +334,7 @@ token = "api"
             ("8080", "9090", "restart api.listen".into()),
             ("[api]", "[api]\nwebhook_max_body = \"1 MiB\"", "live api.webhook_max_body".into()),
             ("[api]", "[api]\nmax_connections = 9", "live api.max_connections".into()),
+            ("[api]", "[api]\npublic_url = \"https://a.example\"", "live api.public_url".into()),
             ("[api]", "[api]\nprobe_listen = \"0.0.0.0:1\"", "restart api.probe_listen".into()),
             (
                 "[api]",

@@ -232,6 +232,8 @@ pub struct Api {
     pub max_connections: usize,
     /// The address that serves `/health` and `/metrics` without a token; `None`: there is none.
     pub probe_listen: Option<SocketAddr>,
+    /// The origin at which people reach the API, such as `https://sync.example.com`; `None`: not known.
+    pub public_url: Option<String>,
     /// TLS certificate and key; `None`: plain HTTP.
     pub tls: Option<TlsFiles>,
 }

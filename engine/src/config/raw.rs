@@ -106,6 +106,9 @@ pub(super) struct RawApi {
     /// Address and port of a second listener that serves `/health` and `/metrics` without a token.
     /// Default: none.
     pub(super) probe_listen: Option<String>,
+    /// The address at which people and services reach the API, such as `https://sync.example.com`: for links, and
+    /// for the check that forms come from the console. Default: none.
+    pub(super) public_url: Option<String>,
     /// The TLS certificate chain, a PEM file relative to this file. Default: plain HTTP.
     pub(super) tls_cert: Option<PathBuf>,
     /// The private key of `tls_cert`, a PEM file relative to this file.
@@ -122,6 +125,7 @@ impl Default for RawApi {
             webhook_max_body: ByteSize::mib(25),
             max_connections: 1024,
             probe_listen: None,
+            public_url: None,
             tls_cert: None,
             tls_key: None,
         }

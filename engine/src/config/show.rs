@@ -44,6 +44,7 @@ pub fn show(config: &Config) -> String {
     if let Some(probe) = &config.api.probe_listen {
         out.text("probe_listen", probe);
     }
+    out.maybe("public_url", config.api.public_url.as_deref());
     if let Some(tls) = &config.api.tls {
         out.path("tls_cert", &tls.cert);
         out.path("tls_key", &tls.key);

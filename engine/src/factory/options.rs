@@ -25,7 +25,8 @@ pub fn options(config: &Config, flags: RunFlags) -> Options {
     let RunFlags { full, prune, allow_deletes, allow_cost, whole_file } = flags;
     let guard = Guard { max_delete_ratio: config.engine.max_delete_ratio, allow_deletes };
     let spending = SpendingGuard { max_new_texts_ratio: config.engine.max_new_texts_ratio, allow_cost };
-    Options { full, prune, whole_file, ..Options::new(guard, spending, config.project_names()) }
+    let public_url = config.api.public_url.clone();
+    Options { full, prune, whole_file, public_url, ..Options::new(guard, spending, config.project_names()) }
 }
 
 /// What a daemon does about orphans.

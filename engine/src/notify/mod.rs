@@ -23,6 +23,7 @@ pub trait Notifier: Send + Sync {
     /// When it wants to be called.
     fn on(&self) -> &[When];
 
-    /// Sends; retries what is transient. Called at most once for a project and a run.
-    async fn send(&self, report: &Report, project: &ProjectReport) -> StageResult<()>;
+    /// Sends; retries what is transient. Called at most once for a project and a run. `page`: the address of the run's
+    /// page in the console.
+    async fn send(&self, report: &Report, project: &ProjectReport, page: Option<&str>) -> StageResult<()>;
 }

@@ -33,8 +33,8 @@ const SIGNATURE: HeaderName = HeaderName::from_static("x-reposync-signature-256"
 /// A shorter part of a URL is no secret: anybody could guess it.
 const SHORTEST_SECRET: usize = 6;
 
-/// What is posted about a project's part of a run.
-pub(super) type Message = fn(&Report, &ProjectReport) -> Value;
+/// What is posted about a project's part of a run, with the address of the run's page.
+pub(super) type Message = fn(&Report, &ProjectReport, Option<&str>) -> Value;
 
 /// Posts a message to a webhook.
 pub struct PostNotifier {
@@ -129,8 +129,8 @@ impl Notifier for PostNotifier {
         &self.on
     }
 
-    async fn send(&self, report: &Report, project: &ProjectReport) -> StageResult<()> {
-        let body = Bytes::from((self.message)(report, project).to_string());
+    async fn send(&self, report: &Report, project: &ProjectReport, page: Option<&str>) -> StageResult<()> {
+        let body = Bytes::from((self.message)(report, project, page).to_string());
         let request = self.request(body);
         self.service.call(&request, |response| ready(self.classify(&request, &response))).await
     }

@@ -127,7 +127,7 @@ async fn run_all(
         // What was done is recorded file by file; only the history lacks this run.
         tracing::error!(error = %error.one_line(), "cannot record the run's end");
     }
-    notify(&candidates, &report).await;
+    notify(&candidates, &report, options.page(&report.run).as_deref()).await;
     Ok(report)
 }
 
@@ -176,7 +176,7 @@ async fn settle(candidates: &[Candidate], parts: &[ProjectReport]) {
 }
 
 /// Calls all notifiers at once, so that one that does not answer delays no other.
-async fn notify(candidates: &[Candidate], report: &Report) {
+async fn notify(candidates: &[Candidate], report: &Report, page: Option<&str>) {
     let mut sent = Vec::new();
     for (candidate, part) in candidates.iter().zip(&report.projects) {
         // A project whose stages cannot be built has no notifiers either.
@@ -184,7 +184,7 @@ async fn notify(candidates: &[Candidate], report: &Report) {
         for notifier in project.notifiers.iter().filter(|notifier| crate::notify::wants(notifier.on(), part))
         {
             sent.push(async move {
-                if let Err(error) = notifier.send(report, part).await {
+                if let Err(error) = notifier.send(report, part, page).await {
                     tracing::warn!(project = project.name(), stage = notifier.stage(), error = %error.one_line(), "cannot notify");
                 }
             });

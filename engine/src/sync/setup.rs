@@ -100,6 +100,8 @@ pub struct Options {
     pub id: Option<String>,
     /// The id of the request that the run is part of; `None`: the run's own id.
     pub request: Option<String>,
+    /// The origin of the console, for links; `None`: not known.
+    pub public_url: Option<String>,
 }
 
 impl Project {
@@ -267,6 +269,11 @@ impl Options {
         }
     }
 
+    /// The address of a run's page in the console.
+    pub(crate) fn page(&self, run: &str) -> Option<String> {
+        Some(format!("{}/console/runs/{run}", self.public_url.as_ref()?))
+    }
+
     /// An ordinary run.
     pub fn new(guard: Guard, spending: SpendingGuard, declared: Vec<String>) -> Self {
         Self {
@@ -279,6 +286,7 @@ impl Options {
             whole_file: false,
             id: None,
             request: None,
+            public_url: None,
         }
     }
 }

@@ -9,6 +9,7 @@ mod failure;
 mod files;
 mod format;
 mod layout;
+mod link;
 mod overview;
 mod plan;
 mod plan_files;
@@ -30,6 +31,8 @@ use axum::response::Redirect;
 use axum::routing::{get, post};
 
 use super::App;
+
+pub(super) use link::make as make_link;
 
 /// The pages, below `/console`.
 pub(super) fn routes(app: &App) -> Router<App> {

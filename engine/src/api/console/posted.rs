@@ -33,7 +33,7 @@ impl FromRequest<App> for Posted {
     async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
         let (mut parts, body) = request.into_parts();
         let visitor = Visitor::from_request_parts(&mut parts, app).await?;
-        check_origin(&parts.headers)?;
+        check_origin(&parts.headers, app.handle.view().api().public_url.as_deref())?;
         let fields = read(app, Request::from_parts(parts, body)).await?;
         if fields.get("csrf").map(String::as_str) != Some(&*visitor.csrf) {
             return Err(ApiError::forbidden("the form is not of this session; load the page again").into());
@@ -49,16 +49,18 @@ pub(super) async fn read(app: &App, request: Request) -> ApiResult<BTreeMap<Stri
     Ok(form_urlencoded::parse(&body).into_owned().collect())
 }
 
-/// Refuses what a page of another origin sent. Browsers send `Origin` with every form.
-pub(super) fn check_origin(headers: &HeaderMap) -> ApiResult<()> {
+/// Refuses what a page of another origin sent. Browsers send `Origin` with every form. `public_url`: the origin of the
+/// console, as far as it is known; a reverse proxy may send another `Host`.
+pub(super) fn check_origin(headers: &HeaderMap, public_url: Option<&str>) -> ApiResult<()> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let origin = text(header::ORIGIN);
     let own = text(header::HOST);
     let host = origin.and_then(|origin| Some(origin.split_once("://")?.1));
-    if host.is_some() && host == own {
+    let is_own = host.is_some() && host == own;
+    if is_own || (origin.is_some() && origin == public_url) {
         return Ok(());
     }
-    Err(ApiError::forbidden("a page of another origin sent this form (`Origin`)"))
+    Err(ApiError::forbidden("a page of another origin sent this form (`Origin`); behind a reverse proxy, set `[api] public_url`"))
 }
 
 #[cfg(test)]
@@ -72,8 +74,10 @@ mod tests {
             if let Some(origin) = origin {
                 headers.insert(header::ORIGIN, origin.parse().expect("a value"));
             }
-            check_origin(&headers).is_ok()
+            check_origin(&headers, Some("https://public.example")).is_ok()
         };
+        assert!(check(Some("https://public.example"), "10.0.0.7:8080"));
+        assert!(!check(Some("http://public.example"), "10.0.0.7:8080"));
         assert!(check(Some("http://localhost:8080"), "localhost:8080"));
         assert!(check(Some("https://sync.example"), "sync.example"));
         for (origin, host) in [

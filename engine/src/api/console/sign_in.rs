@@ -2,7 +2,7 @@
 
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -16,18 +16,23 @@ use crate::api::auth;
 use crate::api::extract::Params;
 use crate::api::serve::Caller;
 use crate::api::sessions::set_cookie;
-use crate::daemon::token_digest;
+use crate::daemon::{TokenDigest, token_digest};
 
 /// Where to go then.
 #[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Next {
-    #[serde(default)]
     next: String,
+    /// The code of a one-time link, which stands for a token.
+    code: String,
 }
 
 /// The page for signing in.
-pub(super) async fn page(State(app): State<App>, Params(Next { next }): Params<Next>) -> Response {
-    layout::bare("Sign in", &form(&app, &own(&next), None))
+pub(super) async fn page(State(app): State<App>, Params(Next { next, code }): Params<Next>) -> Response {
+    let next = own(&next);
+    // A link that is only looked at, as chats do, is not used up.
+    let form = if code.is_empty() { form(&app, &next, None) } else { link(&next, &code) };
+    layout::bare("Sign in", &form)
 }
 
 /// Begins a session.
@@ -38,10 +43,14 @@ pub(super) async fn sign_in(
     request: Request,
 ) -> PageResult {
     let headers = request.headers().clone();
-    posted::check_origin(&headers)?;
+    posted::check_origin(&headers, app.handle.view().api().public_url.as_deref())?;
     let fields = posted::read(&app, request).await?;
     let field = |name: &str| fields.get(name).map(|text| text.trim()).unwrap_or_default();
     let (token, next) = (field("token"), own(field("next")));
+    let code = field("code");
+    if !code.is_empty() {
+        return by_link(&app, (&caller, &trail), &headers, code, &next);
+    }
     if let Err(error) = auth::sign_in(&app, (&caller, &trail), &headers, token).await {
         if error.status() != StatusCode::UNAUTHORIZED {
             return Err(Failure::from(error));
@@ -53,14 +62,45 @@ pub(super) async fn sign_in(
         *again.status_mut() = StatusCode::UNAUTHORIZED;
         return Ok(again);
     }
-    let id = app.sessions.begin(token_digest(token.as_bytes()))?;
-    Ok(([(header::SET_COOKIE, set_cookie(&id, app.is_tls))], Redirect::to(&next)).into_response())
+    begin(&app, &headers, token_digest(token.as_bytes()), &next)
+}
+
+/// Begins a session by a one-time link.
+fn by_link(
+    app: &App,
+    origin: (&Caller, &Trail),
+    headers: &HeaderMap,
+    code: &str,
+    next: &str,
+) -> PageResult {
+    let token = app.sessions.redeem(code);
+    let view = app.handle.view();
+    let granted = token.and_then(|token| Some((token, view.tokens().grant_of(token)?)));
+    let Some((token, grant)) = granted else {
+        let message = "This link was used before, or is too old. Get a new one with `reposync console`.";
+        let mut again = layout::bare("Sign in", &form(app, next, Some(message)));
+        *again.status_mut() = StatusCode::UNAUTHORIZED;
+        return Ok(again);
+    };
+    auth::admit_page(app, origin, headers, grant)?;
+    begin(app, headers, token, next)
+}
+
+fn begin(app: &App, headers: &HeaderMap, token: TokenDigest, next: &str) -> PageResult {
+    let id = app.sessions.begin(token)?;
+    Ok(([(header::SET_COOKIE, set_cookie(&id, is_secure(app, headers)))], Redirect::to(next)).into_response())
+}
+
+/// True if the browser speaks TLS, with the daemon or with a reverse proxy.
+fn is_secure(app: &App, headers: &HeaderMap) -> bool {
+    let origin = headers.get(header::ORIGIN).map(HeaderValue::as_bytes);
+    app.is_tls || origin.is_some_and(|origin| origin.starts_with(b"https://"))
 }
 
 /// Ends the session.
 pub(super) async fn sign_out(State(app): State<App>, headers: HeaderMap, _posted: Posted) -> Response {
     app.sessions.end(&headers);
-    ([(header::SET_COOKIE, set_cookie("", app.is_tls))], Redirect::to("/console/sign-in")).into_response()
+    ([(header::SET_COOKIE, set_cookie("", is_secure(&app, &headers)))], Redirect::to("/console/sign-in")).into_response()
 }
 
 /// A page of the console; the overview for any other address, so that a link cannot lead elsewhere.
@@ -68,6 +108,24 @@ fn own(next: &str) -> String {
     let is_own = next == "/console" || next.starts_with("/console/") || next.starts_with("/console?");
     let is_plain = !next.contains(['\\', '\r', '\n']) && !next.contains("..");
     if is_own && is_plain { next.to_owned() } else { "/console".to_owned() }
+}
+
+/// The page of a one-time link.
+fn link(next: &str, code: &str) -> Markup {
+    html! {
+        main.sign-in id="main" {
+            div.card {
+                (layout::brand())
+                h1 { "Sign in" }
+                form method="post" action="/console/sign-in" {
+                    input type="hidden" name="next" value=(next);
+                    input type="hidden" name="code" value=(code);
+                    button.primary type="submit" autofocus { "Sign in" }
+                }
+                p.muted { "This link works once, and for ten minutes." }
+            }
+        }
+    }
 }
 
 fn form(app: &App, next: &str, error: Option<&str>) -> Markup {

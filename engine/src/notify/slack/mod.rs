@@ -40,7 +40,7 @@ pub fn slack_notifier(
 }
 
 /// The message of one project.
-fn message(report: &Report, project: &ProjectReport) -> Value {
+fn message(report: &Report, project: &ProjectReport, page: Option<&str>) -> Value {
     let (color, title) = match project.outcome {
         Outcome::Done => ("good", "✅ RepoSync Update"),
         Outcome::Partial => ("warning", "⚠️ RepoSync Update: something is missing"),
@@ -65,6 +65,9 @@ fn message(report: &Report, project: &ProjectReport) -> Value {
         "ts": report.started_at.timestamp(),
         "mrkdwn_in": ["text"],
     });
+    if let Some(page) = page {
+        attachment["title_link"] = page.into();
+    }
     let text = text(project);
     if !text.is_empty() {
         attachment["text"] = text.into();
@@ -189,7 +192,7 @@ mod tests {
 
     fn shown(project: ProjectReport) -> String {
         let report = report(930.0, project);
-        serde_json::to_string_pretty(&message(&report, &report.projects[0])).expect("JSON")
+        serde_json::to_string_pretty(&message(&report, &report.projects[0], None)).expect("JSON")
     }
 
     #[test]
@@ -243,7 +246,7 @@ mod tests {
             .collect();
         project.notes = vec!["`old` & gone".into()];
         let report = report(1.0, project);
-        let message = message(&report, &report.projects[0]);
+        let message = message(&report, &report.projects[0], None);
         insta::assert_snapshot!(message["attachments"][0]["text"].as_str().expect("text"), @"
         • `acme/docs:&lt;!channel&gt; '0'&amp;.md`: refused by [0m &lt;@U1&gt;
         • `acme/docs:&lt;!channel&gt; '1'&amp;.md`: refused by [0m &lt;@U1&gt;
@@ -261,7 +264,7 @@ mod tests {
         let mut project = project(Outcome::Failed);
         project.error = Some(failed("", "", &"401 ".repeat(200)));
         let report = report(1.0, project);
-        let message = message(&report, &report.projects[0]);
+        let message = message(&report, &report.projects[0], None);
         let attachment = &message["attachments"][0];
         assert_eq!(
             (&attachment["color"], &attachment["title"]),
@@ -278,7 +281,7 @@ mod tests {
         project.failures =
             (0..100).map(|_| failed(&"&".repeat(5000), &">".repeat(5000), &"<".repeat(5000))).collect();
         project.notes = vec!["<".repeat(5000); 50];
-        let length = message(&report(1.0, project.clone()), &project).to_string().chars().count();
+        let length = message(&report(1.0, project.clone()), &project, None).to_string().chars().count();
         assert!(length < 40_000, "{length}");
     }
 

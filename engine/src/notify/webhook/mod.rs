@@ -13,7 +13,7 @@ use crate::model::{EventSink, ProjectReport, Report, StageResult};
 use super::post::{Post, PostNotifier};
 
 /// Posts reports. The body is the [`Report`] of the run, its `projects` holding the one project
-/// that the call is about; with a `secret` it is signed. Nothing is sent before the first report.
+/// that the call is about, with the `url` of its page if that is known; with a `secret` it is signed. Nothing is sent before the first report.
 pub fn webhook_notifier(
     stage: impl Into<String>,
     settings: &WebhookSettings,
@@ -30,7 +30,7 @@ pub fn webhook_notifier(
     PostNotifier::new(stage, &post, cancel, events)
 }
 
-fn message(report: &Report, project: &ProjectReport) -> Value {
+fn message(report: &Report, project: &ProjectReport, page: Option<&str>) -> Value {
     let part = Report {
         run: report.run.clone(),
         trigger: report.trigger.clone(),
@@ -39,5 +39,9 @@ fn message(report: &Report, project: &ProjectReport) -> Value {
         outcome: project.outcome,
         projects: vec![project.clone()],
     };
-    serde_json::to_value(part).expect("plain data has a JSON form")
+    let mut message = serde_json::to_value(part).expect("plain data has a JSON form");
+    if let Some(page) = page {
+        message["url"] = page.into();
+    }
+    message
 }
