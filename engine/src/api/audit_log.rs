@@ -30,7 +30,6 @@ pub(super) struct AuditParams {
 /// Entries of the audit log, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AuditBody {
-    #[schema(value_type = Vec<Object>)]
     entries: Vec<AuditRow>,
     /// The value of `before` for the next page; null: there is none.
     next: Option<i64>,

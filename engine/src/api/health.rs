@@ -40,7 +40,6 @@ pub(super) struct Health {
     problem: Option<String>,
     /// The last reload, where there was one: when, outcome, message; only with the token.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
     last_reload: Option<LastReload>,
     /// Changed keys that take effect only after a restart; only with the token.
     #[serde(skip_serializing_if = "Option::is_none")]

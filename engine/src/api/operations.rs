@@ -6,7 +6,7 @@ use axum::Json;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::audit::Subject;
@@ -65,7 +65,6 @@ pub(super) struct RepositoriesParams {
 /// Repositories.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RepositoriesBody {
-    #[schema(value_type = Vec<Object>)]
     repositories: Vec<RepositoryView>,
 }
 
@@ -101,7 +100,7 @@ pub(super) struct ChangesParams {
 
 /// What differs between a commit and the head of a repository that a project selects.
 #[utoipa::path(get, path = "/changes", tag = "operations", params(ChangesParams),
-    responses((status = 200, body = Object), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
+    responses((status = 200, body = ChangesView), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 422, description = "the source knows no such commit", body = ErrorBody)))]
 pub(super) async fn changes(
     client: Client,
@@ -296,18 +295,27 @@ pub(super) struct UpsertRequest {
     stage: Option<String>,
 }
 
+/// Records that were written.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct UpsertBody {
+    upserted_count: u64,
+}
+
 /// Write records into a namespace that no project owns.
 #[utoipa::path(post, path = "/upsert", tag = "operations", request_body = UpsertRequest,
-    responses((status = 200, body = Object), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
+    responses((status = 200, body = UpsertBody), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 409, description = "a project owns the namespace", body = ErrorBody),
         (status = 422, description = "a record is not as the store takes it", body = ErrorBody),
         (status = 503, body = ErrorBody)))]
-pub(super) async fn upsert(client: Client, Body(request): Body<UpsertRequest>) -> ApiResult<Json<Value>> {
+pub(super) async fn upsert(
+    client: Client,
+    Body(request): Body<UpsertRequest>,
+) -> ApiResult<Json<UpsertBody>> {
     check_count("vectors", request.vectors.len())?;
     let records = request.vectors.into_iter().map(|record| (record.id, record.values, record.metadata));
     let scope = scope(request.project, request.stage);
-    let n = client.handle.app().upsert(&scope, &request.namespace, records.collect()).await?;
-    Ok(Json(json!({ "upserted_count": n })))
+    let upserted_count = client.handle.app().upsert(&scope, &request.namespace, records.collect()).await?;
+    Ok(Json(UpsertBody { upserted_count }))
 }
 
 /// Records to delete.
@@ -324,15 +332,24 @@ pub(super) struct DeleteRequest {
     stage: Option<String>,
 }
 
+/// Records that were deleted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DeleteBody {
+    deleted_count: usize,
+}
+
 /// Delete records from a namespace that no project owns.
 #[utoipa::path(delete, path = "/delete", tag = "operations", request_body = DeleteRequest,
-    responses((status = 200, body = Object), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
+    responses((status = 200, body = DeleteBody), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 409, description = "a project owns the namespace", body = ErrorBody), (status = 503, body = ErrorBody)))]
-pub(super) async fn delete(client: Client, Body(request): Body<DeleteRequest>) -> ApiResult<Json<Value>> {
+pub(super) async fn delete(
+    client: Client,
+    Body(request): Body<DeleteRequest>,
+) -> ApiResult<Json<DeleteBody>> {
     check_count("ids", request.ids.len())?;
     let scope = scope(request.project, request.stage);
     client.handle.app().delete(&scope, &request.namespace, &request.ids).await?;
-    Ok(Json(json!({ "deleted_count": request.ids.len() })))
+    Ok(Json(DeleteBody { deleted_count: request.ids.len() }))
 }
 
 /// Which store.
@@ -349,7 +366,6 @@ pub(super) struct DescribeParams {
 /// What stores hold.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct DescribeBody {
-    #[schema(value_type = Vec<Object>)]
     places: Vec<PlaceDescription>,
     /// Vectors of all these places.
     total: u64,

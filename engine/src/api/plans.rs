@@ -51,7 +51,6 @@ pub(super) struct PlansParams {
 /// Stored plans, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PlansBody {
-    #[schema(value_type = Vec<Object>)]
     plans: Vec<PlanView>,
 }
 
@@ -72,7 +71,7 @@ pub(super) async fn plans(client: Client, Params(params): Params<PlansParams>) -
 
 /// Plan a run of a project and keep the plan, to be approved or discarded.
 #[utoipa::path(post, path = "/plans", tag = "plans", request_body = NewPlan,
-    responses((status = 201, description = "the plan, with all that it does", body = Object),
+    responses((status = 201, description = "the plan, with all that it does", body = PlanView),
         (status = 404, body = ErrorBody), (status = 409, description = "the project is disabled", body = ErrorBody),
         (status = 422, description = "planning failed", body = ErrorBody)))]
 pub(super) async fn make(
@@ -94,7 +93,7 @@ pub(super) async fn make_plan(client: &Client, request: &StorePlanRequest) -> Ap
 
 /// A plan with all that it does, and why it cannot be approved any more (`stale`).
 #[utoipa::path(get, path = "/plans/{id}", tag = "plans", params(("id" = String, Path, description = "the plan's id")),
-    responses((status = 200, body = Object), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = PlanView), (status = 404, body = ErrorBody)))]
 pub(super) async fn plan(client: Client, Id(id): Id) -> ApiResult<Json<PlanView>> {
     Ok(Json(client.handle.app().whole_stored_plan(&id).await?))
 }
@@ -118,7 +117,7 @@ pub(super) async fn approve(
 /// Discard a plan: nobody can approve it any more.
 #[utoipa::path(post, path = "/plans/{id}/discard", tag = "plans",
     params(("id" = String, Path, description = "the plan's id")),
-    responses((status = 200, body = Object), (status = 404, body = ErrorBody),
+    responses((status = 200, body = PlanView), (status = 404, body = ErrorBody),
         (status = 409, description = "somebody has decided before", body = ErrorBody)))]
 pub(super) async fn discard(
     client: Client,

@@ -3,7 +3,6 @@
 use axum::Json;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::client::Client;
@@ -11,7 +10,7 @@ use super::error::{ApiError, ApiResult, ErrorBody};
 use super::extract::{Id, Params};
 use crate::app::{FilesPage, FilesRequest};
 use crate::daemon::ProjectView;
-use crate::model::{LastRun, ProjectState, ProjectStatus, RepositoryStatus, StageResult, Target};
+use crate::model::{LastRun, ProjectState, ProjectStatus, RepositoryStatus, Running, StageResult, Target};
 
 /// How a project stands.
 #[derive(Debug, Serialize, ToSchema)]
@@ -23,12 +22,10 @@ pub(super) struct ProjectBody {
     /// False for one that is in the ledger, but not in the file any more.
     pub(super) declared: bool,
     /// `current`, `behind`, `partial`, `failed`, `running`, `never_run`, `disabled` or `orphan`.
-    #[schema(value_type = String)]
     pub(super) state: ProjectState,
     /// Where its vectors live.
     pub(super) place: String,
     /// The places that it has not left: the `live` one, and one that is `building`, that is being filled.
-    #[schema(value_type = Vec<Object>)]
     pub(super) targets: Vec<Target>,
     pub(super) files: u64,
     pub(super) vectors: u64,
@@ -48,10 +45,8 @@ pub(super) struct ProjectBody {
     pub(super) commits_behind: Option<u64>,
     /// Every selected repository, what needs attention first: its `state` (`failed`, `partial`,
     /// `behind`, `orphan`, `current`), indexed commit, head as last seen, error, when it was synced.
-    #[schema(value_type = Vec<Object>)]
     pub(super) repositories: Vec<RepositoryStatus>,
     /// The last run: id, end, outcome, error, what the guards withheld.
-    #[schema(value_type = Option<Object>)]
     pub(super) last_run: Option<LastRun>,
     /// Why the last run ended early, or its first failure.
     pub(super) last_error: Option<String>,
@@ -73,15 +68,14 @@ pub(super) struct ProjectsBody {
     /// In the order of the file; orphans last.
     projects: Vec<ProjectBody>,
     /// Another process whose run this daemon waits for.
-    #[schema(value_type = Option<Object>)]
-    waiting_for: Value,
+    waiting_for: Option<Running>,
 }
 
 /// How current every project is, and why.
 #[utoipa::path(get, path = "/projects", tag = "projects",
     responses((status = 200, body = ProjectsBody), (status = 401, body = ErrorBody)))]
 pub(super) async fn projects(client: Client) -> ApiResult<Json<ProjectsBody>> {
-    let waiting_for = json!(client.handle.waiting_for());
+    let waiting_for = client.handle.waiting_for();
     Ok(Json(ProjectsBody { projects: project_bodies(&client).await?, waiting_for }))
 }
 
@@ -99,7 +93,7 @@ pub(super) struct PlanParams {
 
 /// What a run would do now, and what it would cost.
 #[utoipa::path(get, path = "/plan", tag = "projects", params(PlanParams),
-    responses((status = 200, body = Object), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
+    responses((status = 200, body = crate::daemon::Plan), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(super) async fn plan(
     client: Client,
     Params(params): Params<PlanParams>,
@@ -128,7 +122,7 @@ pub(super) struct FilesParams {
 /// The recorded files of a repository, by path: which are indexed, which are not, and why.
 #[utoipa::path(get, path = "/projects/{name}/files", tag = "projects",
     params(("name" = String, Path, description = "the project"), FilesParams),
-    responses((status = 200, body = Object), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = FilesPage), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(super) async fn files(
     client: Client,
     Id(project): Id,

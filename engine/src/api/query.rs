@@ -115,12 +115,10 @@ impl Subject for QueryRequest {
 #[serde(untagged)]
 pub(super) enum QueryBody {
     /// Of one query.
-    #[schema(value_type = Object)]
     One(Answer),
     /// Of several.
     Many {
         /// In the order of `queries`.
-        #[schema(value_type = Vec<Object>)]
         answers: Vec<Answer>,
     },
 }

@@ -17,6 +17,7 @@ use super::client::Client;
 use super::error::{ApiError, ApiResult, ErrorBody};
 use super::extract::{Id, Params};
 use crate::daemon::{Feed, FeedItem, RunQuery, RunView};
+use crate::model::Event as Happened;
 
 /// Which runs.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -35,7 +36,6 @@ pub(super) struct RunsParams {
 /// Runs, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RunsBody {
-    #[schema(value_type = Vec<Object>)]
     runs: Vec<RunView>,
     /// The value of `before` for the next page; null: there is none.
     next: Option<String>,
@@ -57,7 +57,7 @@ pub(super) async fn runs(client: Client, Params(params): Params<RunsParams>) -> 
 
 /// One run with its report.
 #[utoipa::path(get, path = "/runs/{id}", tag = "runs", params(("id" = String, Path, description = "the run's id")),
-    responses((status = 200, body = Object), (status = 404, body = ErrorBody)))]
+    responses((status = 200, body = RunView), (status = 404, body = ErrorBody)))]
 pub(super) async fn run(client: Client, Id(id): Id) -> ApiResult<Json<RunView>> {
     find(&client, &id).await.map(Json)
 }
@@ -67,11 +67,25 @@ async fn find(client: &Client, id: &str) -> ApiResult<RunView> {
     run.ok_or_else(|| ApiError::not_found("there is no such run"))
 }
 
+/// The data of a server-sent event of a run.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum EventData<'a> {
+    /// What happened. The event has the name that its data has in `event`, and a number as id.
+    #[schema(value_type = Happened)]
+    Happened(&'a Happened),
+    /// Of `end`, the last event: the run; null if it is not known any more.
+    End(Option<RunView>),
+    /// Of `missed`: how many events were left out, because they were read too slowly.
+    Missed(u64),
+}
+
 /// What happens in a run, as server-sent events: those it had (the newest thousand), those it has,
 /// and at the end `end` with the run itself. A reader that is too slow gets `missed` with a number.
 #[utoipa::path(get, path = "/runs/{id}/events", tag = "runs",
     params(("id" = String, Path, description = "the run's id")),
-    responses((status = 200, content_type = "text/event-stream", body = String), (status = 404, body = ErrorBody)))]
+    responses((status = 200, description = "the data of each event", content_type = "text/event-stream", body = EventData),
+        (status = 404, body = ErrorBody)))]
 pub(super) async fn events(
     client: Client,
     Id(id): Id,
@@ -81,7 +95,7 @@ pub(super) async fn events(
     let happened = stream::select_all(feeds.into_iter().map(|feed| told(feed).boxed()));
     let end = stream::once(async move {
         let run = find(&client, &id).await.ok();
-        Event::default().event("end").data(json!(run).to_string())
+        Event::default().event("end").data(json!(EventData::End(run)).to_string())
     });
     let stopped = happened.chain(end).map(Ok);
     Ok(Sse::new(stopped).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
@@ -115,11 +129,13 @@ fn told(feed: Feed) -> impl Stream<Item = Event> + Send {
     stream::unfold(feed, |mut feed| async move {
         let event = match feed.next().await? {
             FeedItem::Event(number, event) => {
-                let event = json!(&*event);
+                let event = json!(EventData::Happened(&event));
                 let name = event.get("event").and_then(|name| name.as_str()).unwrap_or("event").to_owned();
                 Event::default().id(number.to_string()).event(name).data(event.to_string())
             }
-            FeedItem::Missed(n) => Event::default().event("missed").data(n.to_string()),
+            FeedItem::Missed(n) => {
+                Event::default().event("missed").data(json!(EventData::Missed(n)).to_string())
+            }
         };
         Some((event, feed))
     })

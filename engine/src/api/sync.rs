@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::audit::Subject;
 use super::client::Client;
 use super::error::{ApiError, ApiResult, ErrorBody};
 use super::extract::OptionalBody;
+use crate::daemon::{Problem, ReloadOutcome};
 use crate::model::ApiScope;
 
 /// What to sync.
@@ -70,8 +70,7 @@ pub(super) struct ReloadBody {
     /// In one line.
     message: String,
     /// What is wrong with the file.
-    #[schema(value_type = Vec<Object>)]
-    problems: Value,
+    problems: Vec<Problem>,
     /// Changed keys that take effect only after a restart.
     restart: Vec<&'static str>,
 }
@@ -85,8 +84,7 @@ pub(super) async fn reload(client: Client) -> ApiResult<(StatusCode, Json<Reload
     client.require_whole_admin()?;
     let outcome = client.handle.reload().await.ok_or_else(ApiError::stopping)?;
     let status = if outcome.outcome == "refused" { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-    let problems = serde_json::json!(outcome.problems);
-    let body =
-        ReloadBody { outcome: outcome.outcome, message: outcome.message, problems, restart: outcome.restart };
+    let ReloadOutcome { outcome, message, problems, restart } = outcome;
+    let body = ReloadBody { outcome, message, problems, restart };
     Ok((status, Json(body)))
 }

@@ -28,12 +28,9 @@ pub(super) struct UsageParams {
 /// What projects did, by day and by project: runs and their durations, texts, tokens, price, failures by stage, and how
 /// far they were behind (sampled every five minutes). Days are in UTC; usage is kept for 400 days.
 #[utoipa::path(get, path = "/usage", tag = "projects", params(UsageParams),
-    responses((status = 200, body = Object), (status = 400, body = ErrorBody), (status = 403, body = ErrorBody),
+    responses((status = 200, body = UsageView), (status = 400, body = ErrorBody), (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody)))]
-pub(super) async fn usage(
-    client: Client,
-    Params(params): Params<UsageParams>,
-) -> ApiResult<Json<UsageView>> {
+pub(super) async fn usage(client: Client, Params(params): Params<UsageParams>) -> ApiResult<Json<UsageView>> {
     let UsageParams { since, until, project } = params;
     Ok(Json(read(&client, &UsageRequest { since, until, project }).await?))
 }
@@ -41,7 +38,9 @@ pub(super) async fn usage(
 /// The same for the console.
 pub(super) async fn read(client: &Client, request: &UsageRequest) -> ApiResult<UsageView> {
     if !client.grant().access.is_of_all_repositories() {
-        return Err(ApiError::forbidden("usage is recorded by project; the token is limited to some repositories"));
+        return Err(ApiError::forbidden(
+            "usage is recorded by project; the token is limited to some repositories",
+        ));
     }
     Ok(client.handle.app().usage(request, Utc::now()).await?)
 }

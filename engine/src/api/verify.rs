@@ -20,7 +20,7 @@ pub(super) struct VerifyParams {
 
 /// Compare what the ledger believes to be stored with what the stores hold; nothing is changed.
 #[utoipa::path(get, path = "/verify", tag = "projects", params(VerifyParams),
-    responses((status = 200, body = Object), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
+    responses((status = 200, body = VerifyReport), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub(super) async fn verify(
     client: Client,
     Params(params): Params<VerifyParams>,

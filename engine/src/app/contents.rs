@@ -15,7 +15,7 @@ use crate::source::{ChangedFile, ContentSink};
 use crate::sync::{Project, Recipes, reaches, read_attributes};
 
 /// A file that differs between two commits.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ChangeView {
     /// The path after the change.
     pub path: String,
@@ -28,7 +28,7 @@ pub struct ChangeView {
 }
 
 /// The differences between two commits of a repository.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ChangesView {
     /// The repository.
     pub repository: String,

@@ -23,7 +23,7 @@ pub struct FilesRequest {
 }
 
 /// A page of files, by path.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct FilesPage {
     /// The files.
     pub files: Vec<FileView>,
@@ -32,11 +32,12 @@ pub struct FilesPage {
 }
 
 /// A recorded file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct FileView {
     /// Its path.
     pub path: String,
     /// `synced`, `skipped`, `failed`, `adopted` or `damaged`.
+    #[schema(value_type = String)]
     pub status: &'static str,
     /// The error of the last try, or why it is skipped.
     pub detail: Option<String>,

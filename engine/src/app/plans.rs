@@ -43,7 +43,7 @@ pub struct StorePlanRequest {
 }
 
 /// A stored plan in numbers.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct PlanSummary {
     /// Files that enter the index.
@@ -73,21 +73,25 @@ pub struct PlanSummary {
 }
 
 /// A stored plan.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct PlanView {
     /// Its id.
     pub id: String,
     /// The project.
     pub project: String,
     /// When it was made (UTC).
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: DateTime<Utc>,
     /// The name of the token that made it.
     pub created_by: String,
     /// When it is deleted (UTC).
+    #[schema(value_type = String, format = DateTime)]
     pub expires_at: DateTime<Utc>,
     /// `open`, `approved` or `discarded`.
+    #[schema(value_type = String)]
     pub status: &'static str,
     /// When that was decided (UTC).
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub decided_at: Option<DateTime<Utc>>,
     /// The name of the token that decided it.
     pub decided_by: Option<String>,
@@ -202,8 +206,9 @@ impl App {
 
     /// The stored plans that the caller may see, newest first; of a project, or of all.
     pub async fn stored_plans(&self, project: Option<&str>) -> StageResult<Vec<PlanView>> {
-        let wanted =
-            |plan: &StoredPlan| self.access.has_project(&plan.project) && project.is_none_or(|name| name == plan.project);
+        let wanted = |plan: &StoredPlan| {
+            self.access.has_project(&plan.project) && project.is_none_or(|name| name == plan.project)
+        };
         let plans = self.state.plans(Utc::now()).await?;
         Ok(plans.into_iter().filter(wanted).map(|plan| self.plan_view(plan)).collect())
     }
@@ -238,7 +243,10 @@ impl App {
         let view = self.stored_plan(id).await?;
         let content = self.state.plan_content(id).await?.ok_or_else(|| absent(id))?;
         let ready = self.unpack_plan(&view, content.saved).await;
-        ready.map_err(|error| AppError::Conflict { code: "stale", message: format!("{} ({PLAN_AGAIN})", error.message) })
+        ready.map_err(|error| AppError::Conflict {
+            code: "stale",
+            message: format!("{} ({PLAN_AGAIN})", error.message),
+        })
     }
 
     /// Deletes files that a process left behind that was killed.
@@ -338,8 +346,11 @@ fn read(path: &Path) -> StageResult<Vec<u8>> {
     };
     let (bytes, content) = read().map_err(|error| cannot_keep(path, error))?;
     if bytes > LARGEST {
-        return Err(StageError::refused("plan", format!("the plan is too large to be kept ({} MiB)", bytes >> 20))
-            .hint("use `reposync plan --out FILE` and `reposync apply FILE`"));
+        return Err(StageError::refused(
+            "plan",
+            format!("the plan is too large to be kept ({} MiB)", bytes >> 20),
+        )
+        .hint("use `reposync plan --out FILE` and `reposync apply FILE`"));
     }
     Ok(content)
 }
@@ -366,7 +377,8 @@ async fn off_executor<T: Send + 'static>(
     work: impl FnOnce() -> StageResult<T> + Send + 'static,
 ) -> StageResult<T> {
     tokio::task::spawn_blocking(work).await.map_err(|error| {
-        StageError::new("plan", crate::model::ErrorKind::Bug, "working on a stored plan panicked").caused_by(error)
+        StageError::new("plan", crate::model::ErrorKind::Bug, "working on a stored plan panicked")
+            .caused_by(error)
     })?
 }
 

@@ -11,7 +11,7 @@ use crate::source::{Head, Selection};
 use crate::sync::{Project, StateAnswers};
 
 /// A repository in the response of `/repositories`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct RepositoryView {
     /// Its name.
     pub name: String,

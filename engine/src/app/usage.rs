@@ -21,11 +21,13 @@ pub struct UsageRequest {
 }
 
 /// Usage by day and by project.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct UsageView {
     /// The first day (UTC).
+    #[schema(value_type = String, format = Date)]
     pub since: NaiveDate,
     /// The last day (UTC).
+    #[schema(value_type = String, format = Date)]
     pub until: NaiveDate,
     /// All days together.
     pub total: UsageFigures,
@@ -36,9 +38,10 @@ pub struct UsageView {
 }
 
 /// What was done on a day.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct DayUsage {
     /// The day (UTC).
+    #[schema(value_type = String, format = Date)]
     pub day: NaiveDate,
     /// What was done.
     #[serde(flatten)]
@@ -46,7 +49,7 @@ pub struct DayUsage {
 }
 
 /// What a project did.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ProjectUsage {
     /// The project.
     pub project: String,
@@ -56,7 +59,7 @@ pub struct ProjectUsage {
 }
 
 /// What was done in some time.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct UsageFigures {
     /// Runs that ended.
     pub runs: u64,
@@ -79,7 +82,7 @@ pub struct UsageFigures {
 }
 
 /// The median and the 95th percentile of a time in seconds, exact within a fifth.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Quantiles {
     /// Half of the times are shorter.
     pub p50: f64,

@@ -29,7 +29,7 @@ pub struct Vectors {
 }
 
 /// A vector store in the response of `/describe`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct PlaceDescription {
     /// The store's stage.
     pub stage: String,

@@ -84,7 +84,8 @@ mod tests {
         let status =
             StatusView { at: now, projects, running: None, orphan_places: Vec::new(), refused_config: None };
         let found = samples(&status, now);
-        let found: Vec<_> = found.iter().map(|one| (one.day, one.project.as_str(), &one.measure, one.amount)).collect();
+        let found: Vec<_> =
+            found.iter().map(|one| (one.day, one.project.as_str(), &one.measure, one.amount)).collect();
         let (none, hour) = (Measure::Behind(0), Measure::Behind(bucket(3600.0)));
         assert_eq!(found, [(20_000, "current", &none, 1), (20_000, "late", &hour, 1)]);
     }

@@ -33,7 +33,7 @@ pub struct Handle {
 }
 
 /// One run, or all runs of one request.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct RunView {
     /// Its id.
     pub run: String,
@@ -45,6 +45,7 @@ pub struct RunView {
     /// What triggered it.
     pub trigger: String,
     /// `queued`, `running` or `finished`; `interrupted` if the process died before the run ended.
+    #[schema(value_type = String)]
     pub status: &'static str,
     /// When it started (UTC, RFC 3339).
     pub started_at: Option<String>,

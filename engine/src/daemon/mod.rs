@@ -55,7 +55,7 @@ use lag::LagTracker;
 use record::Claim;
 use shared::Shared;
 
-pub use crate::config::{TokenDigest, token_digest};
+pub use crate::config::{Problem, TokenDigest, token_digest};
 pub use crate::config::{Webhook, WebhookEvent, webhooks};
 pub use crate::plan::{Action, FilePlan, Plan, ProjectPlan, RepositoryPlan};
 pub use crate::state::{AuditEntry, AuditQuery, AuditRow, RunQuery};

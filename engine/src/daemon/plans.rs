@@ -121,8 +121,12 @@ pub(super) async fn reopen(state: &dyn State, request: &Pending) {
     let Some(plan) = &request.plan else { return };
     let open = PlanDecision { status: PlanStatus::Open, at: Utc::now(), by: String::new(), run: None };
     match state.decide_plan(plan, PlanStatus::Approved, &open).await {
-        Ok(_) => tracing::warn!(plan, run = request.run, "an approved plan was not carried out; it is open again"),
-        Err(error) => tracing::error!(plan, error = %error.one_line(), "an approved plan was not carried out"),
+        Ok(_) => {
+            tracing::warn!(plan, run = request.run, "an approved plan was not carried out; it is open again")
+        }
+        Err(error) => {
+            tracing::error!(plan, error = %error.one_line(), "an approved plan was not carried out")
+        }
     }
 }
 

@@ -154,11 +154,10 @@ mod tests {
         state.active = Some(Active { request: next, ..active("3") });
         state.ended(Some(&report(Outcome::Failed, None)), Utc::now());
         assert_eq!((state.view.last_outcome, state.view.retry_at), (Some(Outcome::Failed), None));
-        assert_eq!([state.next(), state.next(), state.next()].map(|next| next.map(|next| next.run)), [
-            Some("5".into()),
-            Some("2".into()),
-            None
-        ]);
+        assert_eq!(
+            [state.next(), state.next(), state.next()].map(|next| next.map(|next| next.run)),
+            [Some("5".into()), Some("2".into()), None]
+        );
     }
 
     #[test]

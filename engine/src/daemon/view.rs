@@ -36,11 +36,13 @@ pub struct View {
 }
 
 /// The result of a reload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct LastReload {
     /// When (UTC).
+    #[schema(value_type = String, format = DateTime)]
     pub at: DateTime<Utc>,
     /// `applied`, `unchanged` or `refused`.
+    #[schema(value_type = String)]
     pub outcome: &'static str,
     /// The result in one line.
     pub message: String,

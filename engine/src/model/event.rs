@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Outcome, SkipReason};
 
 /// A part of a run whose progress is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Repositories listed and compared.
@@ -26,7 +26,7 @@ pub enum Phase {
 }
 
 /// The role of the stage that calls a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ServiceKind {
     /// A source.
@@ -40,7 +40,7 @@ pub enum ServiceKind {
 }
 
 /// An event of a run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the variants are documented, their fields are named after what they hold")]
 pub enum Event {

@@ -5,15 +5,17 @@ use serde::{Deserialize, Serialize};
 use super::{GitSha, MOST_COMMITS};
 
 /// How current the index of a repository is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Freshness {
     /// The project.
     pub project: String,
     /// The repository.
     pub repository: String,
     /// The last commit that was indexed completely; `None` before the first.
+    #[schema(value_type = Option<String>)]
     pub indexed_commit: Option<GitSha>,
     /// The last seen head.
+    #[schema(value_type = Option<String>)]
     pub head: Option<GitSha>,
     /// Commits from `indexed_commit` to `head`, at most [`MOST_COMMITS`]; `None`: see
     /// `unknown`.

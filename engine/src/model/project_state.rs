@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Outcome, ProjectStatus};
 
 /// The state of a project.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProjectState {
     /// It is in the ledger but no longer in the file.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::SkipReason;
 
 /// The outcome of a run, or of a project in it. Ordered by severity: a run has its projects' worst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Everything declared is indexed (exit 0).
@@ -33,13 +33,14 @@ impl Outcome {
 }
 
 /// One run over one or more projects.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Report {
     /// The run's id: sortable by time, unique in the ledger.
     pub run: String,
-    /// What started it: `apply`, `start`, `schedule`, `push`, `api`, `edit`, `retry`.
+    /// What started it: `apply`, `start`, `schedule`, `push`, `api`, `edit`, `plan`, `retry`.
     pub trigger: String,
     /// When it started (UTC).
+    #[schema(value_type = String, format = DateTime)]
     pub started_at: DateTime<Utc>,
     /// How long it took, in seconds.
     pub seconds: f64,
@@ -50,7 +51,7 @@ pub struct Report {
 }
 
 /// One project's result.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ProjectReport {
     /// The project's name.
     pub project: String,
@@ -75,7 +76,7 @@ pub struct ProjectReport {
 }
 
 /// Work that a guard withheld from a project's run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Withheld {
     /// The guard.
     pub guard: GuardKind,
@@ -86,7 +87,9 @@ pub struct Withheld {
 }
 
 /// A guard that can withhold work from a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum GuardKind {
     /// Withholds removals beyond `max_delete_ratio`.
@@ -106,7 +109,7 @@ impl GuardKind {
 }
 
 /// Counts of the work done in this run.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 pub struct Counts {
     /// Repositories selected.
@@ -150,7 +153,7 @@ pub struct Counts {
 }
 
 /// The number of files that were skipped for a reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SkipCount {
     /// The reason.
     pub reason: SkipReason,
@@ -163,7 +166,7 @@ pub struct SkipCount {
 }
 
 /// One failure.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Failure {
     /// The name of the stage that failed.
     pub stage: String,

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 /// The reason why a file of the tree is not in the index. Skipping is not a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum SkipReason {
     /// A NUL in the first 8,000 bytes (the rule Git itself uses).

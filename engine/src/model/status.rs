@@ -33,11 +33,12 @@ pub struct DeclaredProject {
 }
 
 /// The process that is running, on this ledger.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Running {
     /// The process id.
     pub process: u32,
     /// When the run started (UTC).
+    #[schema(value_type = String, format = DateTime)]
     pub since: DateTime<Utc>,
 }
 
@@ -89,7 +90,7 @@ pub struct ProjectStatus {
 }
 
 /// A place of a project's vectors.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Target {
     /// The place in the form shown to users.
     pub place: String,
@@ -98,7 +99,7 @@ pub struct Target {
 }
 
 /// How far a target is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TargetState {
     /// Runs write to it, and none has yet reached the end of everything that the project selects.
@@ -159,11 +160,12 @@ impl ProjectStatus {
 }
 
 /// The last run of a project.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct LastRun {
     /// The run's id.
     pub run: String,
     /// When it ended (UTC).
+    #[schema(value_type = String, format = DateTime)]
     pub finished_at: DateTime<Utc>,
     /// How it ended.
     pub outcome: Outcome,
@@ -174,7 +176,7 @@ pub struct LastRun {
 }
 
 /// The status of a repository of a project.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct RepositoryStatus {
     /// Its name.
     pub repository: String,
@@ -185,14 +187,17 @@ pub struct RepositoryStatus {
     /// True if it has no commits.
     pub empty: bool,
     /// The last commit that was indexed completely; `None` before the first.
+    #[schema(value_type = Option<String>)]
     pub indexed: Option<GitSha>,
     /// The last seen head. Differs from `indexed` if the last run did not complete the repository.
+    #[schema(value_type = Option<String>)]
     pub head: Option<GitSha>,
     /// Commits from `indexed` to `head`, capped at [`MOST_COMMITS`]; `None` if it was never
     /// indexed, the commits were not counted yet, or `head` does not descend from `indexed` (a
     /// force-push).
     pub commits_behind: Option<u64>,
     /// When `indexed` was completed (UTC).
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub synced_at: Option<DateTime<Utc>>,
     /// Files indexed.
     pub files: u64,
@@ -201,11 +206,12 @@ pub struct RepositoryStatus {
     /// Files that failed; the next run retries them.
     pub failed_files: u64,
     /// Since when the source no longer has it (UTC); `None` if the source has it.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub orphan_since: Option<DateTime<Utc>>,
 }
 
 /// The state of a repository. Ordered by how much it needs attention.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RepositoryState {
     /// The last run could not index it.

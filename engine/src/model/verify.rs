@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Failure;
 
 /// The result of one check.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct VerifyReport {
     /// True if differences were to be repaired.
     pub repair: bool,
@@ -14,7 +14,7 @@ pub struct VerifyReport {
 }
 
 /// One project's result.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ProjectVerify {
     /// The project's name.
     pub project: String,

@@ -6,13 +6,15 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Failure, Fingerprint, GitSha, SkipCount, Withheld};
 
 /// What `apply` would do now.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Plan {
     /// The form of this document: 1.
     pub version: u32,
     /// When it was made (UTC).
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: DateTime<Utc>,
     /// Fingerprint of the plan's inputs and files: equal plans have equal fingerprints.
+    #[schema(value_type = String)]
     pub basis: Fingerprint,
     /// True where chunks, texts and tokens were counted on the contents, false where they were
     /// estimated from sizes.
@@ -22,7 +24,7 @@ pub struct Plan {
 }
 
 /// One project's part of a plan.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ProjectPlan {
     /// The project.
     pub project: String,
@@ -93,7 +95,7 @@ impl RepositoryPlan {
 }
 
 /// The position of a key or token. The value itself is never shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SecretFound {
     /// The repository.
     pub repository: String,
@@ -106,13 +108,15 @@ pub struct SecretFound {
 }
 
 /// One repository's part of a plan.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RepositoryPlan {
     /// The repository's name.
     pub repository: String,
     /// The commit to index; none for a repository that leaves the index.
+    #[schema(value_type = Option<String>)]
     pub commit: Option<GitSha>,
     /// The commit indexed before.
+    #[schema(value_type = Option<String>)]
     pub previous: Option<GitSha>,
     /// The changes, sorted by path.
     pub files: Vec<FilePlan>,
@@ -121,7 +125,7 @@ pub struct RepositoryPlan {
 }
 
 /// The change to one file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FilePlan {
     /// What.
     pub action: Action,
@@ -149,7 +153,7 @@ impl FilePlan {
 }
 
 /// The kind of change to a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// It enters the index: `+`.
@@ -178,7 +182,7 @@ impl Action {
 }
 
 /// What it will take.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Estimate {
     /// Chunks of the files to process.
     pub chunks: u64,

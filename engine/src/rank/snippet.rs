@@ -6,7 +6,7 @@ use super::text::{is_spaceless, is_word};
 use super::words::Words;
 
 /// Part of a chunk's text.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Snippet {
     /// The lines, in order and without gaps.
     pub lines: Vec<SnippetLine>,
@@ -20,13 +20,14 @@ pub struct Snippet {
 }
 
 /// A line with the places of the query's words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SnippetLine {
     /// The line in the file, 1-based; 0 if the chunk's place is not known.
     pub line: u64,
     /// The text, without the end of the line.
     pub text: String,
     /// Byte ranges of words of the query, in order.
+    #[schema(value_type = Vec<Vec<usize>>)]
     pub matches: Vec<(usize, usize)>,
 }
 

@@ -7,7 +7,7 @@ use crate::model::Freshness;
 use crate::rank::Snippet;
 
 /// The matches of a search, best first.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Answer {
     /// The matches.
     pub matches: Vec<Found>,
@@ -23,7 +23,7 @@ pub struct Answer {
 }
 
 /// A match.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Found {
     /// The record's id.
     pub id: String,
@@ -36,6 +36,7 @@ pub struct Found {
     #[serde(default)]
     pub bm25: f64,
     /// The stored metadata; foreign records may have any fields.
+    #[schema(value_type = Object)]
     pub metadata: Map<String, Value>,
     /// The lines with most words of the query.
     #[serde(default)]
@@ -51,11 +52,12 @@ pub struct Found {
     pub expanded: Option<Neighbour>,
     /// The terms of the score.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     pub terms: Option<Value>,
 }
 
 /// A match that is not shown.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct More {
     /// First line.
     pub start_line: u64,
@@ -66,7 +68,7 @@ pub struct More {
 }
 
 /// A piece of the file around a match.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Neighbour {
     /// First line.
     pub start_line: u64,

@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde::Serialize;
 
 /// A problem of the file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Problem {
     /// The key it concerns, such as `stages.prose.chunk_overlap`; empty for the file as a whole.
     pub path: String,

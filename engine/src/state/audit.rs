@@ -22,9 +22,10 @@ pub trait Audit {
 }
 
 /// One action that somebody asked for.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct AuditEntry {
     /// When (UTC).
+    #[schema(value_type = String, format = DateTime)]
     pub at: DateTime<Utc>,
     /// The name of an API token, `api` (`[api] token`), `local` (the token that the daemon generated), `user:NAME` (a
     /// command), `schedule`, `webhook`, `edit` (of the file), or `unknown` (a token that was refused).
@@ -40,7 +41,7 @@ pub struct AuditEntry {
 }
 
 /// An entry with its number, which grows with each entry.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct AuditRow {
     /// Its number.
     pub id: i64,

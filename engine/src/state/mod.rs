@@ -42,9 +42,7 @@ pub use repository::{
     Repositories, RepositoryRow, RepositorySync, SelectedRepository, UnchangedRepository, Uncounted,
 };
 pub use run::{History, NewRun, RunQuery, RunRow};
-pub use usage::{
-    Measure, SumOver, USAGE_DAYS, Usage, UsageAmount, UsageQuery, bucket, day_of, quantile,
-};
+pub use usage::{Measure, SumOver, USAGE_DAYS, Usage, UsageAmount, UsageQuery, bucket, day_of, quantile};
 pub use vector_cache::{CacheKey, Claim, Claimant, VectorCache};
 
 /// The name that errors of the state carry instead of a stage's.

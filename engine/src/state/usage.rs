@@ -107,9 +107,7 @@ impl FromStr for Measure {
     fn from_str(text: &str) -> Result<Self, ()> {
         let (name, value) = text.split_once(':').unwrap_or((text, ""));
         Ok(match name {
-            "runs" => {
-                Self::Runs(OUTCOMES.into_iter().find(|outcome| outcome.as_str() == value).ok_or(())?)
-            }
+            "runs" => Self::Runs(OUTCOMES.into_iter().find(|outcome| outcome.as_str() == value).ok_or(())?),
             "duration" => Self::Duration(value.parse().map_err(drop)?),
             "behind" => Self::Behind(value.parse().map_err(drop)?),
             "errors" => Self::Errors(value.to_owned()),
@@ -134,7 +132,7 @@ pub fn bucket(seconds: f64) -> u32 {
 }
 
 /// A time in the middle of a bucket, in seconds.
-pub fn middle(bucket: u32) -> f64 {
+fn middle(bucket: u32) -> f64 {
     if bucket == 0 { 0.0 } else { FIRST * ((f64::from(bucket) - 0.5) / 2.0).exp2() }
 }
 

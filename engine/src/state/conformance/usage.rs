@@ -42,10 +42,7 @@ pub(crate) async fn amounts_add_up_by_day_and_project(world: World<dyn State>) {
         [amount(0, "a", Measure::Texts, 13), amount(0, "b", Measure::Texts, 2)]
     );
     let today = UsageQuery { since: day, until: day, ..texts.clone() };
-    assert_eq!(
-        sums(today).await,
-        [amount(day, "a", Measure::Texts, 5), amount(day, "b", Measure::Texts, 2)]
-    );
+    assert_eq!(sums(today).await, [amount(day, "a", Measure::Texts, 5), amount(day, "b", Measure::Texts, 2)]);
     let own = UsageQuery { projects: Some(vec!["b".into(), "c".into()]), ..texts.clone() };
     assert_eq!(sums(own).await, [amount(0, "b", Measure::Texts, 2)]);
     assert_eq!(sums(UsageQuery { projects: Some(Vec::new()), ..texts }).await, []);

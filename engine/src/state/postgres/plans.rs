@@ -6,11 +6,10 @@ use chrono::{DateTime, Utc};
 use super::store::{PostgresState, attempt, json, text};
 use crate::model::StageResult;
 use crate::postgres::Row;
-use crate::state::plans::{
-    KEPT_PLANS, PLAN_LIFE, PlanContent, PlanDecision, PlanStatus, Plans, StoredPlan,
-};
+use crate::state::plans::{KEPT_PLANS, PLAN_LIFE, PlanContent, PlanDecision, PlanStatus, Plans, StoredPlan};
 
-const COLUMNS: &str = "id, project, created_at, created_by, summary::text, status, decided_at, decided_by, run";
+const COLUMNS: &str =
+    "id, project, created_at, created_by, summary::text, status, decided_at, decided_by, run";
 
 #[async_trait]
 impl Plans for PostgresState {

@@ -8,9 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::rows::{parse_time, timestamp};
 use super::store::SqliteState;
 use crate::model::StageResult;
-use crate::state::plans::{
-    KEPT_PLANS, PLAN_LIFE, PlanContent, PlanDecision, PlanStatus, Plans, StoredPlan,
-};
+use crate::state::plans::{KEPT_PLANS, PLAN_LIFE, PlanContent, PlanDecision, PlanStatus, Plans, StoredPlan};
 
 const COLUMNS: &str = "id, project, created_at, created_by, summary, status, decided_at, decided_by, run";
 
