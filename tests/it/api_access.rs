@@ -222,8 +222,9 @@ fn a_narrow_token_sees_nothing_of_other_projects_on_any_route() {
         // What was asked for may be repeated, as it is for names that do not exist. An id of a run has the name of its
         // project.
         let named = format!("{path} {body}");
-        let is_named =
-            ["PROJECT", "REPOSITORY", "FILE", "NAMESPACE", "RUN", "PLAN"].iter().any(|name| named.contains(name));
+        let is_named = ["PROJECT", "REPOSITORY", "FILE", "NAMESPACE", "RUN", "PLAN"]
+            .iter()
+            .any(|name| named.contains(name));
         // A namespace in use is refused to writers, whoever uses it.
         let is_in_use = path == "/upsert" || path == "/delete";
         if is_in_use {

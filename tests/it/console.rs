@@ -272,11 +272,16 @@ fn a_link_of_the_command_line_signs_in_once() {
     assert_eq!(header(&signed_in, "location").as_deref(), Some("/console/plans"));
     let cookie = header(&signed_in, "set-cookie").expect("a session");
     let cookie = cookie.split(';').next().expect("a value");
-    let overview = daemon.request("GET", "/console", &[("Authorization", "none"), ("Cookie", cookie)], b"").is(200);
+    let overview =
+        daemon.request("GET", "/console", &[("Authorization", "none"), ("Cookie", cookie)], b"").is(200);
     assert!(overview.body.contains("zebra"), "{}", overview.body);
     for used in [form.as_str(), "code=unknown"] {
         let again = open(used).is(401);
-        assert!(again.body.contains("used before") && header(&again, "set-cookie").is_none(), "{}", again.body);
+        assert!(
+            again.body.contains("used before") && header(&again, "set-cookie").is_none(),
+            "{}",
+            again.body
+        );
     }
     // Without a token there is no link, and without a daemon a message.
     daemon.request("POST", "/console/links", &[("Authorization", "none")], b"").is(401);
@@ -288,15 +293,25 @@ fn a_link_of_the_command_line_signs_in_once() {
 #[test]
 fn behind_a_proxy_the_public_address_is_the_own_one() {
     let local = Local::new();
-    local.config(&project(&format!("{TOKENS}\n")).replace("[api]\n", "[api]\npublic_url = \"https://sync.example\"\n"));
+    local.config(
+        &project(&format!("{TOKENS}\n")).replace("[api]\n", "[api]\npublic_url = \"https://sync.example\"\n"),
+    );
     let mut daemon = Daemon::start(&local.world);
     daemon.token = Some("correct horse".to_owned());
     daemon.until_runs(1);
     let sign_in_from = |origin: &str| sign_in(&daemon, origin, "correct horse");
     let signed_in = sign_in_from("https://sync.example").is(303);
-    assert!(header(&signed_in, "set-cookie").is_some_and(|cookie| cookie.contains("; Secure")), "{}", signed_in.head);
+    assert!(
+        header(&signed_in, "set-cookie").is_some_and(|cookie| cookie.contains("; Secure")),
+        "{}",
+        signed_in.head
+    );
     let direct = sign_in_from(&format!("http://{}", daemon.address())).is(303);
-    assert!(header(&direct, "set-cookie").is_some_and(|cookie| !cookie.contains("Secure")), "{}", direct.head);
+    assert!(
+        header(&direct, "set-cookie").is_some_and(|cookie| !cookie.contains("Secure")),
+        "{}",
+        direct.head
+    );
     for other in ["http://sync.example", "https://sync.example.evil.example", "https://evil.example"] {
         assert!(sign_in_from(other).is(403).body.contains("public_url"), "{other}");
     }

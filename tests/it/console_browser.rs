@@ -61,6 +61,127 @@ fn a_run_that_hangs_is_cancelled() {
 }
 
 #[test]
+fn a_plan_is_approved_and_carried_out() {
+    let Some(browser) = Browser::start() else { return };
+    let local = Local::new();
+    local.config(&format!(
+        "{STAGES}\n[projects.docs]\n{PIPELINE}\nrepositories = [\"docs\"]\n{API}token = \"{TOKEN}\"\n"
+    ));
+    let mut daemon = Daemon::start(&local.world);
+    daemon.token = Some(TOKEN.to_owned());
+    daemon.until_runs(1);
+    local.repo.write("guide/new.md", "New here.\n").commit("new");
+    sign_in(&browser, &format!("http://{}/console/projects/docs", daemon.address()));
+    browser.until_shows("Sync now");
+    browser.click("form[action$='/plan'] button");
+    browser.until_shows("Bill");
+    let text = browser.text();
+    assert!(text.contains("guide/new.md") && text.contains("Approve") && text.contains("open"), "{text}");
+    let path = browser.run("return location.pathname");
+    let path = path.as_str().expect("a path");
+    assert!(path.starts_with("/console/plans/"), "{path}");
+    browser.click("form[action$='/approve'] button");
+    browser.until_shows("Run again");
+    let text = browser.text();
+    assert!(text.contains("done") && text.contains("plan"), "{text}");
+    assert_eq!(daemon.project("docs")["files"], 4);
+    browser.go(&format!("http://{}{path}", daemon.address()));
+    browser.until_shows("approved");
+    assert!(!browser.text().contains("Approve\n"), "{}", browser.text());
+}
+
+#[test]
+fn a_withheld_deletion_is_seen_and_allowed() {
+    let Some(browser) = Browser::start() else { return };
+    let local = Local::new();
+    for n in 0..120 {
+        local.repo.write(&format!("old/{n}.md"), format!("Page {n} of the old manual.\n"));
+    }
+    local.repo.commit("many");
+    local.config(&format!(
+        "{STAGES}\n[projects.docs]\n{PIPELINE}\nrepositories = [\"docs\"]\n{API}token = \"{TOKEN}\"\n"
+    ));
+    let mut daemon = Daemon::start(&local.world);
+    daemon.token = Some(TOKEN.to_owned());
+    daemon.until_runs(1);
+    local.repo.git(&["rm", "-q", "-r", "old"]);
+    local.repo.commit("the old manual goes");
+    sign_in(&browser, &format!("http://{}/console/projects/docs", daemon.address()));
+    browser.until_shows("Sync now");
+    browser.click("form[action$='/sync'] button.primary");
+    browser.until_shows("Run again");
+    assert!(browser.text().contains("Withheld by the deletion guard"), "{}", browser.text());
+    browser.go(&format!("http://{}/console/projects/docs", daemon.address()));
+    browser.until_shows("Withheld by the deletion guard");
+    browser.picture("project-withheld");
+    browser.click("form[action$='/plan'] button");
+    browser.until_shows("Plan again with these deletions");
+    browser.picture("plan-withheld");
+    browser.click("button.danger");
+    browser.until_shows("deletions are allowed");
+    browser.click("form[action$='/approve'] button");
+    browser.until_shows("Run again");
+    assert!(!browser.text().contains("Withheld"), "{}", browser.text());
+    assert_eq!(daemon.project("docs")["files"], 3);
+}
+
+#[test]
+fn a_match_links_to_its_lines_at_the_indexed_commit() {
+    let Some(browser) = Browser::start() else { return };
+    let services = Services::start();
+    services.world.config(&format!("{}\n{API}token = \"{TOKEN}\"\n", services.file()));
+    let files = [("guide/login.md", "How to log in with a passkey.\n"), ("b.md", "Something else.\n")];
+    let repo = services.repository("api", &files.map(|(path, text)| (path, text.to_owned())));
+    let commit = repo.sha("HEAD");
+    let mut daemon = Daemon::start(&services.world);
+    daemon.token = Some(TOKEN.to_owned());
+    daemon.until_state("handbook", "current");
+    sign_in(&browser, &format!("http://{}/console/search", daemon.address()));
+    browser.until_shows("Question, words or a symbol");
+    browser.enter("input[name=q]", "passkey");
+    browser.click("form[action='/console/search'] button");
+    browser.until_shows("match");
+    let link = browser.run("return document.querySelector('.hit a').href");
+    let link = link.as_str().expect("a link");
+    assert!(link.contains(&format!("/blob/{commit}/guide/login.md#L1")), "{link}");
+    // The address of the page is a link to the same answer.
+    let address = browser.run("return location.href");
+    let text = browser.text();
+    browser.go(&format!("http://{}/console", daemon.address()));
+    browser.go(address.as_str().expect("an address"));
+    assert_eq!(browser.text(), text);
+    assert!(text.contains("guide/login.md") && text.contains("current"), "{text}");
+}
+
+/// Usage of the last month, as runs would have left it.
+fn record_usage(ledger: &std::path::Path) {
+    let db = rusqlite::Connection::open(ledger).expect("a ledger");
+    let today = chrono::Utc::now().timestamp() / 86_400;
+    let mut add = db
+        .prepare("INSERT OR REPLACE INTO usage (day, project, measure, amount) VALUES (?1, ?2, ?3, ?4)")
+        .expect("the table");
+    for ago in 1..30 {
+        let wave = (ago * 7) % 11;
+        for (measure, amount) in [
+            ("runs:done".to_owned(), 20 + wave),
+            ("runs:failed".to_owned(), wave / 8),
+            (format!("duration:{}", 8 + wave / 3), 18),
+            (format!("duration:{}", 14 + wave / 4), 3),
+            ("texts".to_owned(), 900 + 240 * wave),
+            ("cached".to_owned(), 3000 + 100 * wave),
+            ("tokens".to_owned(), 240_000 + 61_000 * wave),
+            ("price".to_owned(), 31_000 + 8_000 * wave),
+            ("behind:0".to_owned(), 200),
+            (format!("behind:{}", 18 + wave / 2), 60),
+            ("errors:model".to_owned(), wave / 4),
+            ("errors:index".to_owned(), (wave + 3) / 7),
+        ] {
+            add.execute(rusqlite::params![today - ago, "docs", measure, amount]).expect("added");
+        }
+    }
+}
+
+#[test]
 fn every_page_fits_and_is_accessible() {
     let Some(browser) = Browser::start() else { return };
     let local = Local::new();
@@ -80,6 +201,12 @@ fn every_page_fits_and_is_accessible() {
     daemon.until("the broken project", |daemon| !daemon.runs_of("broken").is_empty());
     let of = |daemon: &Daemon, name: &str| daemon.runs_of(name)[0]["run"].as_str().expect("an id").to_owned();
     let (own, broken) = (of(&daemon, "docs"), of(&daemon, "broken"));
+    record_usage(&local.world.path(".reposync/state.db"));
+    local.repo.git(&["mv", "guide/end.md", "guide/finish.md"]);
+    local.repo.git(&["rm", "-q", "README.md"]);
+    local.repo.write("guide/start.md", "Start elsewhere.\n").write("new.md", "New.\n").commit("changes");
+    let plan = daemon.post("/plans", &serde_json::json!({ "project": "docs" })).is(201).json();
+    let plan = plan["id"].as_str().expect("an id").to_owned();
     let base = format!("http://{}", daemon.address());
     let axe = axe();
     browser.go(&format!("{base}/console"));
@@ -93,7 +220,10 @@ fn every_page_fits_and_is_accessible() {
         ("run", format!("/console/runs/{own}")),
         ("run-failed", format!("/console/runs/{broken}")),
         ("plans", "/console/plans".to_owned()),
-        ("usage", "/console/usage?days=7".to_owned()),
+        ("plan", format!("/console/plans/{plan}")),
+        ("usage", "/console/usage".to_owned()),
+        ("usage-empty", "/console/usage?project=off".to_owned()),
+        ("link", "/console/sign-in?code=0123".to_owned()),
         ("search", "/console/search?q=where+do+I+start".to_owned()),
         ("config", "/console/config".to_owned()),
         ("audit", "/console/audit".to_owned()),
@@ -111,6 +241,11 @@ fn every_page_fits_and_is_accessible() {
             browser.picture(&format!("{name}-{}", view.name));
             let wider = browser.run("return document.documentElement.scrollWidth - innerWidth");
             assert!(wider.as_i64().is_some_and(|wider| wider <= 0), "{name} {}: {wider} too wide", view.name);
+            let cut = browser.run(
+                "return [...document.querySelectorAll('nav, .scroll')].filter(one => one.scrollWidth > one.clientWidth + 1)
+                 .map(one => one.textContent.slice(0, 80))",
+            );
+            assert_eq!(cut, serde_json::json!([]), "{name} {}: it is cut on the right", view.name);
             let Some(axe) = &axe else { continue };
             let found = browser.run_until_called(&format!(
                 "{axe}; const done = arguments[arguments.length - 1]; axe.run(document).then(found => done(found.violations

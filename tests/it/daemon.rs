@@ -247,3 +247,16 @@ fn a_health_check_needs_no_token_and_no_secret() {
     daemon.until_runs(1);
     assert_eq!(local.world.ok(&["health"]).stdout, "healthy\n");
 }
+
+#[test]
+fn a_status_that_is_watched_is_printed_again_when_it_changes() {
+    let local = Local::new();
+    let mut watching = local.world.spawn(&["status", "--watch"]);
+    watching.until("the status", |program| program.stdout().contains("docs"));
+    let before = watching.stdout().matches("docs").count();
+    local.apply(&[]).exits(0);
+    watching.until("the new status", |program| program.stdout().matches("docs").count() > before);
+    watching.signal("INT");
+    assert_eq!(watching.wait().code, None, "Ctrl-C ends it");
+    local.world.run(&["status", "--watch", "--json"]).exits(2);
+}

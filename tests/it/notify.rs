@@ -142,7 +142,8 @@ async fn an_unreachable_webhook_is_an_error_without_its_url() {
 
     let redirect = Response::text(302, "").with("location", "https://elsewhere.example/");
     fake.server.fail(PATH, Fault::Answer(redirect));
-    let error = webhook(&fake.url()).send(&report, &report.projects[0], None).await.expect_err("not followed");
+    let error =
+        webhook(&fake.url()).send(&report, &report.projects[0], None).await.expect_err("not followed");
     assert_eq!(error.kind, ErrorKind::Misconfigured);
 }
 

@@ -63,12 +63,16 @@ fn an_approved_plan_is_carried_out_exactly() {
     let id = made["id"].as_str().expect("an id");
     assert_eq!(indexed(&daemon), ["README.md", "guide/end.md", "guide/start.md"], "nothing is done yet");
     local.repo.write("later.md", "Not planned.\n").commit("later");
-    let run = decide(&daemon, "ops-token", id, "approve").is(202).json()["run"].as_str().expect("a run").to_owned();
+    let run =
+        decide(&daemon, "ops-token", id, "approve").is(202).json()["run"].as_str().expect("a run").to_owned();
     let ended = daemon.until_ended(&run);
     assert_eq!((&ended["trigger"], &ended["outcome"]), (&json!("plan"), &json!("done")), "{ended}");
     assert_eq!(indexed(&daemon), ["README.md", "guide/new.md", "guide/start.md"]);
     let kept = daemon.get(&format!("/plans/{id}")).is(200).json();
-    assert_eq!((&kept["status"], &kept["decided_by"], &kept["run"]), (&json!("approved"), &json!("ops"), &json!(run)));
+    assert_eq!(
+        (&kept["status"], &kept["decided_by"], &kept["run"]),
+        (&json!("approved"), &json!("ops"), &json!(run))
+    );
     let list = daemon.get("/plans?project=docs").is(200).json();
     assert_eq!((list["plans"].as_array().map(Vec::len), &list["plans"][0]["plan"]), (Some(1), &Value::Null));
     assert_eq!(daemon.get("/plans?project=none").is(200).json()["plans"], json!([]));
@@ -105,11 +109,17 @@ fn of_two_people_who_approve_one_plan_one_succeeds() {
         let run = accepted[0].json()["run"].as_str().expect("a run").to_owned();
         for answer in refused {
             assert_eq!(answer.clone().is(409).code(), "decided");
-            assert!(answer.body.contains("has approved the plan") && answer.body.contains(&run), "{}", answer.body);
+            assert!(
+                answer.body.contains("has approved the plan") && answer.body.contains(&run),
+                "{}",
+                answer.body
+            );
         }
         daemon.until_ended(&run);
     }
-    daemon.until("three runs", |daemon| daemon.triggers().iter().filter(|trigger| *trigger == "plan").count() == 3);
+    daemon.until("three runs", |daemon| {
+        daemon.triggers().iter().filter(|trigger| *trigger == "plan").count() == 3
+    });
 }
 
 #[test]
@@ -141,7 +151,11 @@ fn a_plan_is_stale_once_the_configuration_has_changed() {
     local.world.ok(&["reload"]);
     let refused = decide(&daemon, "correct horse", &id, "approve").is(409);
     assert_eq!(refused.code(), "stale");
-    assert!(refused.body.contains("the configuration or a component of project `docs` has changed"), "{}", refused.body);
+    assert!(
+        refused.body.contains("the configuration or a component of project `docs` has changed"),
+        "{}",
+        refused.body
+    );
     let kept = daemon.get(&format!("/plans/{id}")).is(200).json();
     assert!(kept["stale"].as_str().is_some_and(|why| why.contains("has changed since")), "{kept}");
     assert_eq!(kept["status"], "open");
@@ -208,6 +222,9 @@ fn plans_outlive_the_daemon() {
     assert!(!local.world.path(".reposync/plan-left-behind").exists());
     let kept = daemon.get(&format!("/plans/{id}")).is(200).json();
     assert_eq!((&kept["status"], &kept["stale"]), (&json!("open"), &Value::Null), "{kept}");
-    let run = decide(&daemon, "correct horse", &id, "approve").is(202).json()["run"].as_str().expect("a run").to_owned();
+    let run = decide(&daemon, "correct horse", &id, "approve").is(202).json()["run"]
+        .as_str()
+        .expect("a run")
+        .to_owned();
     assert_eq!(daemon.until_ended(&run)["outcome"], "done");
 }

@@ -49,7 +49,7 @@ pub(super) async fn page(visitor: Visitor, Params(query): Params<Query>) -> Page
                 table {
                     thead {
                         tr {
-                            th scope="col" { "When" } th scope="col" { "Who" } th scope="col" { "What" }
+                            th scope="col" { "When" } th.wide scope="col" { "Who" } th scope="col" { "What" }
                             th scope="col" { "Outcome" } th.wide scope="col" { "Projects" } th.wide scope="col" { "Address" }
                         }
                     }
@@ -74,8 +74,8 @@ fn entry(row: &AuditRow) -> Markup {
     let entry = &row.entry;
     html! {
         tr {
-            td.nowrap { (moment(entry.at)) }
-            td.break { (entry.who) }
+            td.nowrap { (moment(entry.at)) div.note.narrow { "by " (entry.who) } }
+            td.wide.break { (entry.who) }
             td { code.break { (entry.what) } }
             td { (entry.outcome) }
             td.wide.break { (entry.projects.join(", ")) }

@@ -47,7 +47,8 @@ pub(super) struct Chart<'a> {
 
 impl Chart<'_> {
     pub(super) fn render(&self) -> Markup {
-        let is_empty = self.series.iter().all(|one| one.values.iter().all(|value| value.unwrap_or(0.0) == 0.0));
+        let is_empty =
+            self.series.iter().all(|one| one.values.iter().all(|value| value.unwrap_or(0.0) == 0.0));
         html! {
             section.card.chart {
                 header {
@@ -182,7 +183,8 @@ impl Chart<'_> {
         let own = || self.series.iter().filter(|one| (one.form == Form::RightLine) == right);
         let values = |day: usize| own().map(move |one| (one.form, one.values[day].unwrap_or(0.0)));
         let of_day = |day: usize| {
-            let stacked: f64 = values(day).filter(|(form, _)| *form == Form::Bars).map(|(_, value)| value).sum();
+            let stacked: f64 =
+                values(day).filter(|(form, _)| *form == Form::Bars).map(|(_, value)| value).sum();
             values(day).map(|(_, value)| value).fold(stacked, f64::max)
         };
         (0..self.days.len()).map(of_day).fold(0.0, f64::max)
@@ -225,8 +227,27 @@ pub(super) fn time(highest: f64) -> f64 {
     const HOUR: f64 = 3600.0;
     const DAY: f64 = 86_400.0;
     let ends = [
-        1.0, 2.0, 4.0, 10.0, 20.0, 30.0, MINUTE, 2.0 * MINUTE, 4.0 * MINUTE, 10.0 * MINUTE, 20.0 * MINUTE,
-        30.0 * MINUTE, HOUR, 2.0 * HOUR, 4.0 * HOUR, 8.0 * HOUR, 12.0 * HOUR, DAY, 2.0 * DAY, 4.0 * DAY, 8.0 * DAY,
+        1.0,
+        2.0,
+        4.0,
+        10.0,
+        20.0,
+        30.0,
+        MINUTE,
+        2.0 * MINUTE,
+        4.0 * MINUTE,
+        10.0 * MINUTE,
+        20.0 * MINUTE,
+        30.0 * MINUTE,
+        HOUR,
+        2.0 * HOUR,
+        4.0 * HOUR,
+        8.0 * HOUR,
+        12.0 * HOUR,
+        DAY,
+        2.0 * DAY,
+        4.0 * DAY,
+        8.0 * DAY,
     ];
     ends.into_iter().find(|end| *end >= highest).unwrap_or_else(|| decimal(highest / DAY) * DAY)
 }
@@ -265,8 +286,15 @@ mod tests {
         ]);
         let text = drawn.render().into_string();
         assert_eq!(text.matches("class=\"bar s0\"").count(), 2, "{text}");
-        assert_eq!(text.matches("class=\"dot s2\"").count(), 2, "a day without a value parts the line: {text}");
-        assert!(text.contains("b&lt;: 5") && text.contains("cost: none") && text.contains(">0.50<"), "{text}");
+        assert_eq!(
+            text.matches("class=\"dot s2\"").count(),
+            2,
+            "a day without a value parts the line: {text}"
+        );
+        assert!(
+            text.contains("b&lt;: 5") && text.contains("cost: none") && text.contains(">0.50<"),
+            "{text}"
+        );
         assert!(!text.contains("style="), "{text}");
         let nothing = chart(vec![series("a", Form::Line, [None, Some(0.0), None])]).render().into_string();
         assert!(nothing.contains("Nothing in this time") && !nothing.contains("<svg"), "{nothing}");

@@ -53,7 +53,8 @@ pub(super) async fn page(
     let now = Utc::now();
     let all = project_bodies(&visitor.client).await?;
     let sees_all = visitor.client.grant().access.is_of_all_repositories();
-    let costs = if sees_all { visitor.client.handle.app().cost_this_month(now).await? } else { BTreeMap::new() };
+    let costs =
+        if sees_all { visitor.client.handle.app().cost_this_month(now).await? } else { BTreeMap::new() };
     let wanted = query.q.trim().to_lowercase();
     let mut rows: Vec<&ProjectBody> = all
         .iter()
@@ -178,12 +179,7 @@ fn tiles(all: &[ProjectBody], query: &Query) -> Markup {
 }
 
 /// `costs`: what each project cost this month.
-fn table(
-    rows: &[&ProjectBody],
-    query: &Query,
-    costs: &BTreeMap<String, f64>,
-    now: DateTime<Utc>,
-) -> Markup {
+fn table(rows: &[&ProjectBody], query: &Query, costs: &BTreeMap<String, f64>, now: DateTime<Utc>) -> Markup {
     // Without prices there is nothing to compare.
     let has_costs = !costs.is_empty();
     let heading = |label: &str, by: &str| {

@@ -60,7 +60,9 @@ pub(super) fn check_origin(headers: &HeaderMap, public_url: Option<&str>) -> Api
     if is_own || (origin.is_some() && origin == public_url) {
         return Ok(());
     }
-    Err(ApiError::forbidden("a page of another origin sent this form (`Origin`); behind a reverse proxy, set `[api] public_url`"))
+    Err(ApiError::forbidden(
+        "a page of another origin sent this form (`Origin`); behind a reverse proxy, set `[api] public_url`",
+    ))
 }
 
 #[cfg(test)]

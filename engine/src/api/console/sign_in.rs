@@ -66,13 +66,7 @@ pub(super) async fn sign_in(
 }
 
 /// Begins a session by a one-time link.
-fn by_link(
-    app: &App,
-    origin: (&Caller, &Trail),
-    headers: &HeaderMap,
-    code: &str,
-    next: &str,
-) -> PageResult {
+fn by_link(app: &App, origin: (&Caller, &Trail), headers: &HeaderMap, code: &str, next: &str) -> PageResult {
     let token = app.sessions.redeem(code);
     let view = app.handle.view();
     let granted = token.and_then(|token| Some((token, view.tokens().grant_of(token)?)));
@@ -100,7 +94,8 @@ fn is_secure(app: &App, headers: &HeaderMap) -> bool {
 /// Ends the session.
 pub(super) async fn sign_out(State(app): State<App>, headers: HeaderMap, _posted: Posted) -> Response {
     app.sessions.end(&headers);
-    ([(header::SET_COOKIE, set_cookie("", is_secure(&app, &headers)))], Redirect::to("/console/sign-in")).into_response()
+    ([(header::SET_COOKIE, set_cookie("", is_secure(&app, &headers)))], Redirect::to("/console/sign-in"))
+        .into_response()
 }
 
 /// A page of the console; the overview for any other address, so that a link cannot lead elsewhere.

@@ -100,7 +100,14 @@ fn charts(usage: &UsageView) -> Markup {
         form,
         values: usage.days.iter().map(|DayUsage { figures, .. }| of(figures)).collect(),
     };
-    let chart = |title: &'static str, series: Vec<Series>, shown: Shown, scale: fn(f64) -> f64| Chart { title, days: &days, series, shown, right: money, scale };
+    let chart = |title: &'static str, series: Vec<Series>, shown: Shown, scale: fn(f64) -> f64| Chart {
+        title,
+        days: &days,
+        series,
+        shown,
+        right: money,
+        scale,
+    };
     let behind = vec![
         series("half of the time", Form::Line, &|day| Some(day.behind_seconds?.p50)),
         series("95 of 100 times", Form::Line, &|day| Some(day.behind_seconds?.p95)),
@@ -135,8 +142,7 @@ fn failures(usage: &UsageView) -> Vec<Series> {
         form: Form::Bars,
         values: usage.days.iter().map(|day| Some(sum(day, stages))).collect(),
     };
-    let mut all: Vec<Series> =
-        most.chunks(1).map(|stage| series(stage[0].0.clone(), stage)).collect();
+    let mut all: Vec<Series> = most.chunks(1).map(|stage| series(stage[0].0.clone(), stage)).collect();
     if !others.is_empty() {
         all.push(series("others".to_owned(), others));
     }

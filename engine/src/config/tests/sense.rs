@@ -231,7 +231,11 @@ fn impossible_values_elsewhere() {
         ("[api]\nprobe_listen = \"8081\"", "api.probe_listen", "not an address with a port"),
         ("[api]\nprobe_listen = \"localhost:8080\"", "api.probe_listen", "the same address as `listen`"),
         ("[api]\npublic_url = \"sync.example\"", "api.public_url", "not the address of a site"),
-        ("[api]\npublic_url = \"https://sync.example/reposync\"", "api.public_url", "not the address of a site"),
+        (
+            "[api]\npublic_url = \"https://sync.example/reposync\"",
+            "api.public_url",
+            "not the address of a site",
+        ),
         ("[api]\npublic_url = \"https://a:b@sync.example\"", "api.public_url", "not the address of a site"),
         ("[api]\npublic_url = \"ftp://sync.example\"", "api.public_url", "not the address of a site"),
         ("[api]\nwebhook_max_body = \"26 MiB\"", "api.webhook_max_body", "outside 1 KiB to 25 MiB"),
