@@ -6,11 +6,15 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
-use crate::config::FILE_NAME;
+use crate::config::{self, FILE_NAME};
+use crate::state_folder;
 
 use super::context::Context;
 use super::error::{CommandError, CommandResult};
 use super::exit::Exit;
+
+/// The schema for editors, which the first line of the starter file names.
+const SCHEMA: &str = ".reposync/schema.json";
 
 /// Runs the command.
 pub(super) fn run(context: &Context) -> CommandResult {
@@ -32,6 +36,7 @@ fn init(folder: &Path) -> anyhow::Result<String> {
         std::fs::canonicalize(folder).with_context(|| format!("cannot open `{}`", folder.display()))?;
     let repositories = repositories(&folder);
     let text = starter(&project_name(&folder), &repositories);
+    write_schema(&folder)?;
     let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -49,6 +54,15 @@ fn init(folder: &Path) -> anyhow::Result<String> {
     Ok(format!(
         "Wrote {FILE_NAME}. {what}\n\n  reposync plan      what would be done, and what it costs\n  reposync apply     do it\n  reposync query \"how does it work?\"\n\nKeep `.reposync/` (ledger, cache, index) out of Git.\n"
     ))
+}
+
+/// Writes the schema for editors into the state folder, which Git ignores.
+fn write_schema(folder: &Path) -> anyhow::Result<()> {
+    let path = folder.join(SCHEMA);
+    let schema = format!("{:#}\n", config::schema());
+    state_folder::make(path.parent().expect("below a folder"))
+        .and_then(|()| std::fs::write(&path, schema))
+        .with_context(|| format!("cannot write `{}`", path.display()))
 }
 
 /// The repositories to index: the one that contains the folder, otherwise those directly below it,
@@ -101,8 +115,10 @@ fn starter(project: &str, repositories: &[String]) -> String {
     };
     let source_name = if repositories.is_empty() { "github" } else { "checkout" };
     format!(
-        r#"# RepoSync: which repositories are indexed, and through which stages.
-# Every key: docs/config.md, or `reposync schema` for your editor. Defaults: `reposync validate --show`.
+        r##"#:schema ./{SCHEMA}
+# RepoSync: which repositories are indexed, and through which stages.
+# The line above is for editors; `reposync schema > {SCHEMA}` updates what it names.
+# Every key: docs/config.md. Defaults: `reposync validate --show`.
 
 {source}
 # Chunkers: the first one of the pipeline that matches takes the file.
@@ -129,7 +145,7 @@ pipeline = ["{source_name}", "markdown", "code", "prose", "model", "index"]
 {selection}exclude_patterns = ["**/node_modules/**", "**/target/**", "*.lock", "package-lock.json"]
 # allowed_extensions = [".md", ".rst"]   # left out: every text file
 # schedule = "0 8 * * *"                 # for `reposync daemon`: every day at 08:00 UTC
-"#
+"##
     )
 }
 
@@ -162,6 +178,12 @@ mod tests {
         let config = load(&path, &Need::enabled().with_env(|_| None)).expect("valid");
         let Selection::Named(repositories) = &config.projects[0].selection else { panic!("named") };
         assert_eq!(repositories[0].name, "My Repo");
+        // Editors find the schema by the first line; Git does not see it.
+        let text = std::fs::read_to_string(&path).expect("read");
+        let named = text.lines().next().and_then(|line| line.strip_prefix("#:schema ")).expect("a schema");
+        let schema = std::fs::read_to_string(deep.join(named)).expect("written");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&schema).expect("JSON"), config::schema());
+        assert!(deep.join(".reposync/.gitignore").exists());
 
         std::fs::write(&path, "mine").expect("written");
         let error = init(&deep).expect_err("it is there");
