@@ -216,54 +216,118 @@ fn the_image_runs_the_daemon_as_an_unprivileged_user() {
         "CMD [\"reposync\", \"health\"",
         "ENTRYPOINT [\"reposync\"]",
         "STOPSIGNAL SIGTERM",
-        "cargo build --release --locked",
+        "deploy/build-release.sh --target",
     ] {
         assert!(file.contains(expected), "{expected}");
+    }
+    // The default is the last stage: the program, certificates and folders to write to, and no shell.
+    let last = file.rsplit("\nFROM ").next().expect("a stage");
+    assert!(last.starts_with("scratch\n") && !last.contains("RUN "), "{last}");
+    for expected in [
+        "USER 10001:10001",
+        "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt",
+        "VOLUME [\"/var/lib/reposync\"]",
+    ] {
+        assert!(last.contains(expected), "{expected}");
     }
     let version = read("Cargo.toml");
     let version = version.lines().find_map(|line| line.strip_prefix("rust-version = ")).expect("a version");
     assert!(file.contains(&format!("rust:{}-", version.trim_matches('"'))), "the toolchain of the workspace");
 }
 
+/// The steps of a job.
+fn steps(workflow: &Value, job: &str) -> Vec<Value> {
+    workflow["jobs"][job]["steps"].as_sequence().unwrap_or_else(|| panic!("{job}")).clone()
+}
+
+const APPLY: &str = "deploy/github-actions/apply.yml";
+
 #[test]
-fn the_workflow_applies_daily_keeps_the_ledger_and_scans_the_image() {
-    let workflow = documents(".github/workflows/reposync.yml").remove(0);
+fn the_example_workflow_applies_daily_and_keeps_the_ledger() {
+    let workflow = documents(APPLY).remove(0);
     // `on` is a boolean in YAML 1.1 and a string in YAML 1.2.
     let on = workflow.get("on").or_else(|| workflow.get(Value::Bool(true))).expect("triggers");
     let cron = on["schedule"][0]["cron"].as_str().expect("a schedule");
     let noon = "2026-01-31T12:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().expect("a moment");
     let next = parse_schedule(cron).expect("a schedule").find_next_occurrence(&noon, false).expect("a date");
     assert_eq!(next.to_rfc3339(), "2026-02-01T08:00:00+00:00");
-    let steps = |job: &str| workflow["jobs"][job]["steps"].as_sequence().expect("steps").clone();
-    let uses: Vec<String> = steps("apply")
-        .iter()
-        .chain(&steps("image"))
-        .filter_map(|step| Some(step["uses"].as_str()?.split('@').next()?.to_owned()))
-        .collect();
-    for action in [
-        "actions/cache/restore",
-        "actions/cache/save",
-        "actions/upload-artifact",
-        "aquasecurity/trivy-action",
-    ] {
-        assert!(uses.iter().any(|used| used == action), "{action}");
+    let steps = steps(&workflow, "apply");
+    for action in ["actions/cache/restore", "actions/cache/save", "actions/upload-artifact", "OWNER/reposync"]
+    {
+        let used =
+            |step: &Value| step["uses"].as_str().is_some_and(|used| used.starts_with(&format!("{action}@")));
+        assert!(steps.iter().any(used), "{action}");
     }
     // Only the step that applies gets secrets, and texts are not cached.
-    let text = read(".github/workflows/reposync.yml");
-    let with_secrets: Vec<_> = steps("apply").into_iter().filter(|step| !step["env"].is_null()).collect();
+    let text = read(APPLY);
+    let with_secrets: Vec<_> = steps.iter().filter(|step| !step["env"].is_null()).collect();
     assert_eq!(with_secrets.len(), 1);
     assert!(with_secrets[0]["run"].as_str().expect("a script").contains("reposync -v apply"));
     assert_eq!(text.matches("secrets.").count(), 4, "nowhere else");
     assert!(workflow["jobs"]["apply"]["env"].is_null() && workflow["env"].is_null());
     assert!(!text.contains("index.db"));
-    // A tag can be moved to other code, a commit cannot.
-    for line in text.lines().filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("uses: ")) {
-        let (_, pinned) = line.split_once('@').expect("an action with a version");
-        let (commit, version) = pinned.split_once(" # ").expect("the version as a comment");
-        assert!(commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{line}");
-        assert!(!version.is_empty());
-    }
     // The ledger is saved and the artifacts are uploaded even if the run failed.
     let always = |step: &&Value| step["if"].as_str() == Some("always()");
-    assert_eq!(steps("apply").iter().filter(always).count(), 2);
+    assert_eq!(steps.iter().filter(always).count(), 2);
+}
+
+/// A tag can be moved to other code, a commit cannot.
+#[test]
+fn actions_are_pinned_by_commit() {
+    let mut pins = std::collections::BTreeMap::new();
+    for name in [".github/workflows/ci.yml", ".github/workflows/release.yml", "action.yml", APPLY] {
+        let text = read(name);
+        let used =
+            text.lines().filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("uses: "));
+        for line in used.filter(|used| *used != "OWNER/reposync@COMMIT") {
+            let (action, pinned) = line.split_once('@').expect("an action with a version");
+            let (commit, version) = pinned.split_once(" # ").expect("the version as a comment");
+            assert!(
+                commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()),
+                "{name}: {line}"
+            );
+            let repository: Vec<&str> = action.splitn(3, '/').take(2).collect();
+            let pin = (commit.to_owned(), version.to_owned());
+            let first = pins.entry(repository.join("/")).or_insert_with(|| pin.clone());
+            assert_eq!(*first, pin, "{name}: {action} has two versions");
+        }
+    }
+    assert!(pins.len() >= 6, "{pins:?}");
+}
+
+/// The targets, the oldest C library and the file names agree in workflow, scripts, manifest and documentation.
+#[test]
+fn a_release_is_what_the_documentation_says() {
+    let workflow = documents(".github/workflows/release.yml").remove(0);
+    let built = workflow["jobs"]["build"]["strategy"]["matrix"]["include"].as_sequence().expect("targets");
+    let (page, installer) = (read("docs/install.md"), read("deploy/release/install.sh"));
+    assert_eq!(built.len(), 5);
+    for target in built {
+        let target = target["target"].as_str().expect("a target");
+        assert!(page.contains(&format!("| `{target}` |")), "docs/install.md: {target}");
+    }
+    let script = read("deploy/build-release.sh");
+    let oldest = script.lines().find_map(|line| line.strip_prefix("glibc=")).expect("a version");
+    assert!(
+        installer.contains(&format!("\nGLIBC={oldest}\n"))
+            && page.contains(&format!("glibc {oldest} or newer"))
+    );
+    let manifest = read("engine/Cargo.toml");
+    assert!(manifest.contains(&format!("depends = \"libc6 (>= {oldest})\"")));
+    assert!(manifest.contains("/releases/download/v{ version }/reposync-{ version }-{ target }.tar.gz"));
+    assert!(installer.contains("from=$REPOSYNC_HOME/releases/download/v$version"));
+    // Messages of the installer that the page explains.
+    let (_, stops) = page.split_once("\n## When the installer stops\n").expect("a section");
+    let messages: Vec<&str> = stops
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | ").map(|(text, _)| text))
+        .collect();
+    assert!(messages.len() >= 5, "{messages:?}");
+    for part in messages.iter().flat_map(|message| message.split('…')).filter(|part| !part.is_empty()) {
+        assert!(installer.contains(&part.replace(oldest, "$GLIBC")), "{part}");
+    }
+    assert!(
+        read("deploy/release/finish.sh").contains("s|@REPOSYNC_HOME@|$home|")
+            && installer.contains("'@REPOSYNC_HOME@'")
+    );
 }

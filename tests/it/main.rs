@@ -33,6 +33,8 @@ mod examples;
 mod fairness;
 mod git_servers;
 mod histories;
+#[cfg(unix)]
+mod installer;
 mod language;
 mod mcp;
 mod notify;

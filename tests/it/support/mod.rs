@@ -13,6 +13,7 @@ pub(crate) mod lab;
 pub(crate) mod local;
 pub(crate) mod openai;
 pub(crate) mod openapi;
+pub(crate) mod page;
 #[cfg(unix)]
 pub(crate) mod pgbouncer;
 pub(crate) mod pgvector;
