@@ -115,7 +115,7 @@ fn starter(project: &str, repositories: &[String]) -> String {
     };
     let source_name = if repositories.is_empty() { "github" } else { "checkout" };
     format!(
-        r##"#:schema ./{SCHEMA}
+        r#"#:schema ./{SCHEMA}
 # RepoSync: which repositories are indexed, and through which stages.
 # The line above is for editors; `reposync schema > {SCHEMA}` updates what it names.
 # Every key: docs/config.md. Defaults: `reposync validate --show`.
@@ -145,7 +145,7 @@ pipeline = ["{source_name}", "markdown", "code", "prose", "model", "index"]
 {selection}exclude_patterns = ["**/node_modules/**", "**/target/**", "*.lock", "package-lock.json"]
 # allowed_extensions = [".md", ".rst"]   # left out: every text file
 # schedule = "0 8 * * *"                 # for `reposync daemon`: every day at 08:00 UTC
-"##
+"#
     )
 }
 
