@@ -169,6 +169,7 @@ fn day_number(day: NaiveDate) -> i64 {
 
 fn figures<'a>(amounts: impl Iterator<Item = &'a UsageAmount>) -> UsageFigures {
     let mut figures = UsageFigures::default();
+    let mut millionths = 0;
     let (mut runs, mut behind) = (BTreeMap::new(), BTreeMap::new());
     for UsageAmount { measure, amount, .. } in amounts {
         let n = amount.unsigned_abs();
@@ -182,10 +183,11 @@ fn figures<'a>(amounts: impl Iterator<Item = &'a UsageAmount>) -> UsageFigures {
             Measure::Texts => figures.texts += n,
             Measure::Cached => figures.cached += n,
             Measure::Tokens => figures.tokens += n,
-            Measure::Price => figures.price += *amount as f64 / 1e6,
+            Measure::Price => millionths += *amount,
             Measure::Errors(stage) => *figures.errors.entry(stage.clone()).or_default() += n,
         }
     }
+    figures.price = millionths as f64 / 1e6;
     figures.run_seconds = quantiles(&runs);
     figures.behind_seconds = quantiles(&behind);
     figures

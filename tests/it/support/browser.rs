@@ -26,10 +26,11 @@ pub(crate) struct View {
     pub(crate) dark: bool,
 }
 
-/// A desk, a desk at night, and a phone.
-pub(crate) const VIEWS: [View; 3] = [
+/// A desk, a desk at night, half a screen, and a phone.
+pub(crate) const VIEWS: [View; 4] = [
     View { name: "light", width: 1280, dark: false },
     View { name: "dark", width: 1280, dark: true },
+    View { name: "half", width: 780, dark: false },
     View { name: "mobile", width: 390, dark: false },
 ];
 

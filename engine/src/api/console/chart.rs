@@ -7,7 +7,9 @@ use maud::{Markup, html};
 const WIDTH: f64 = 420.0;
 const HEIGHT: f64 = 190.0;
 const LEFT: f64 = 52.0;
-const RIGHT: f64 = 46.0;
+/// The margin on the right, without an axis and with one.
+const EDGE: f64 = 6.0;
+const AXIS: f64 = 46.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 24.0;
 
@@ -68,20 +70,20 @@ impl Chart<'_> {
     fn plot(&self) -> Markup {
         let left = (self.scale)(self.highest(false)).max(f64::MIN_POSITIVE);
         let right = decimal(self.highest(true)).max(f64::MIN_POSITIVE);
-        let has_right = self.series.iter().any(|one| one.form == Form::RightLine);
+        let (has_right, edge) = (self.has_right(), self.edge());
         let (first, last) = (self.days.first(), self.days.last());
         let label = format!("{}, {} days", self.title, self.days.len());
         html! {
             svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label=(label) {
                 @for share in [0.0, 0.5, 1.0] {
-                    line.grid x1=(LEFT) x2=(WIDTH - RIGHT) y1=(number(y(share))) y2=(number(y(share))) {}
+                    line.grid x1=(LEFT) x2=(edge) y1=(number(y(share))) y2=(number(y(share))) {}
                     text.tick x=(LEFT - 6.0) y=(number(y(share) + 3.5)) text-anchor="end" { ((self.shown)(left * share)) }
                     @if has_right {
-                        text.tick x=(WIDTH - RIGHT + 6.0) y=(number(y(share) + 3.5)) { ((self.right)(right * share)) }
+                        text.tick x=(edge + 6.0) y=(number(y(share) + 3.5)) { ((self.right)(right * share)) }
                     }
                 }
                 @if let Some(first) = first { text.tick x=(LEFT) y=(HEIGHT - 6.0) { (first) } }
-                @if let Some(last) = last { text.tick x=(WIDTH - RIGHT) y=(HEIGHT - 6.0) text-anchor="end" { (last) } }
+                @if let Some(last) = last { text.tick x=(edge) y=(HEIGHT - 6.0) text-anchor="end" { (last) } }
                 (self.bars(left))
                 @for (at, series) in self.series.iter().enumerate() {
                     @let top = match series.form { Form::Bars => None, Form::Line => Some(left), Form::RightLine => Some(right) };
@@ -190,8 +192,18 @@ impl Chart<'_> {
         (0..self.days.len()).map(of_day).fold(0.0, f64::max)
     }
 
+    /// True if there is an axis on the right.
+    fn has_right(&self) -> bool {
+        self.series.iter().any(|one| one.form == Form::RightLine)
+    }
+
+    /// Where the plot ends on the right.
+    fn edge(&self) -> f64 {
+        WIDTH - if self.has_right() { AXIS } else { EDGE }
+    }
+
     fn step(&self) -> f64 {
-        (WIDTH - LEFT - RIGHT) / self.days.len().max(1) as f64
+        (self.edge() - LEFT) / self.days.len().max(1) as f64
     }
 
     fn x(&self, day: usize) -> f64 {
@@ -213,12 +225,20 @@ fn number(n: f64) -> String {
 
 /// The next number above that is 1, 2 or 5 times a power of ten.
 pub(super) fn decimal(highest: f64) -> f64 {
+    above(highest, &[1.0, 2.0, 5.0, 10.0])
+}
+
+/// The next even number above that has one digit and zeros: half of it is whole, too.
+pub(super) fn even(highest: f64) -> f64 {
+    above(highest.max(2.0), &[2.0, 4.0, 6.0, 8.0, 10.0])
+}
+
+fn above(highest: f64, steps: &[f64]) -> f64 {
     if highest <= 0.0 {
         return 1.0;
     }
     let power = 10_f64.powf(highest.log10().floor());
-    let steps = [1.0, 2.0, 5.0, 10.0];
-    steps.into_iter().map(|step| step * power).find(|end| *end >= highest).unwrap_or(highest)
+    steps.iter().map(|step| step * power).find(|end| *end >= highest).unwrap_or(highest)
 }
 
 /// The next time above that people count in, in seconds.
@@ -259,6 +279,7 @@ mod tests {
     #[test]
     fn axes_end_at_round_numbers() {
         assert_eq!([0.0, 0.3, 1.0, 7.0, 1200.0].map(decimal), [1.0, 0.5, 1.0, 10.0, 2000.0]);
+        assert_eq!([0.0, 1.0, 3.0, 12.0, 9500.0].map(even), [2.0, 2.0, 4.0, 20.0, 10_000.0]);
         assert_eq!([0.0, 45.0, 3000.0, 200_000.0].map(time), [1.0, 60.0, 3600.0, 345_600.0]);
     }
 

@@ -4,7 +4,7 @@ use chrono::{Days, NaiveDate, Utc};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::chart::{COLOURS, Chart, Form, Series, Shown, decimal, time};
+use super::chart::{COLOURS, Chart, Form, Series, Shown, even, time};
 use super::failure::PageResult;
 use super::format::{count, duration, encode, money, number, span};
 use super::layout;
@@ -73,10 +73,10 @@ fn tiles(total: &UsageFigures) -> Markup {
     let texts = total.texts + total.cached;
     html! {
         section.tiles aria-label="In this time" {
-            div class={ "tile " @if total.failed_runs > 0 { "bad" } } {
+            div.tile {
                 div.label { "Runs" }
                 div.value { (number(total.runs)) }
-                @if total.failed_runs > 0 { div.note { (number(total.failed_runs)) " failed" } }
+                @if total.failed_runs > 0 { div.note.bad { (number(total.failed_runs)) " failed" } }
             }
             div.tile {
                 div.label { "Texts embedded" }
@@ -122,9 +122,9 @@ fn charts(usage: &UsageView) -> Markup {
     ];
     html! {
         (chart("How far projects were behind", behind, rough, time).render())
-        (chart("Tokens and cost", tokens, whole, decimal).render())
-        (chart("How long runs took", runs, duration, time).render())
-        (chart("Failures by stage", failures(usage), whole, decimal).render())
+        (chart("Tokens and cost", tokens, whole, even).render())
+        (chart("How long runs took", runs, taken, time).render())
+        (chart("Failures by stage", failures(usage), whole, even).render())
     }
 }
 
@@ -198,11 +198,15 @@ fn rough(seconds: f64) -> String {
     span(seconds as u64)
 }
 
+fn taken(seconds: f64) -> String {
+    if seconds > 0.0 { duration(seconds) } else { "0 s".to_owned() }
+}
+
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative; saturates")]
 fn whole(n: f64) -> String {
     match n {
+        n if n >= 1e6 && n % 1e6 == 0.0 => format!("{} M", number((n / 1e6) as u64)),
         n if n >= 1e6 => format!("{:.1} M", n / 1e6),
-        n if n.fract() > 0.0 => format!("{n:.1}"),
         n => number(n as u64),
     }
 }
