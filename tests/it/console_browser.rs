@@ -153,6 +153,33 @@ fn a_match_links_to_its_lines_at_the_indexed_commit() {
     assert!(text.contains("guide/login.md") && text.contains("current"), "{text}");
 }
 
+#[test]
+fn a_daemon_that_restarts_under_an_open_page_asks_to_sign_in_again() {
+    let Some(browser) = Browser::start() else { return };
+    let local = Local::new();
+    // The next daemon listens at the same port.
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+    local.config(&format!(
+        "{STAGES}\n[projects.docs]\n{PIPELINE}\nrepositories = [\"docs\"]\n\
+         [api]\nlisten = \"127.0.0.1:{port}\"\ntoken = \"{TOKEN}\"\n"
+    ));
+    let mut daemon = Daemon::start(&local.world);
+    daemon.token = Some(TOKEN.to_owned());
+    daemon.until_runs(1);
+    sign_in(&browser, &format!("http://127.0.0.1:{port}/console/runs?project=docs"));
+    browser.until_shows("Filter");
+    daemon.stop().exits(0);
+    browser.until_shows("RepoSync does not answer");
+    browser.picture("daemon-away");
+    let _daemon = Daemon::start(&local.world);
+    browser.until_shows("Token of the API");
+    browser.enter("input[name=token]", TOKEN);
+    browser.click("button[type=submit]");
+    browser.until_shows("docs");
+    assert_eq!(browser.run("return location.pathname + location.search"), "/console/runs?project=docs");
+}
+
 /// Usage of the last month, as runs would have left it.
 fn record_usage(ledger: &std::path::Path) {
     let db = rusqlite::Connection::open(ledger).expect("a ledger");

@@ -13,6 +13,7 @@ use sha2::Sha256;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::http::{Fault, Response};
+use crate::support::services::Services;
 use crate::support::slack::{PATH, Slack};
 
 pub(crate) fn report() -> Report {
@@ -154,4 +155,17 @@ fn an_invalid_url_is_refused_without_being_shown() {
         .expect_err("plain http");
     assert_eq!(error.kind, ErrorKind::Misconfigured);
     assert!(!format!("{error:?}").contains("token"), "{error:?}");
+}
+
+#[test]
+fn a_message_links_to_the_page_of_its_run() {
+    let services = Services::start();
+    let origin = "https://sync.example:8443";
+    services.world.config(&format!("{}\n[api]\npublic_url = \"{origin}/\"\n", services.file()));
+    services.with_pages("api", 2);
+    let applied = services.apply(&[]).exits(0);
+    let run = applied.report["run"].as_str().expect("an id");
+    let messages = services.slack.messages();
+    let link = &messages.first().expect("a message")["attachments"][0]["title_link"];
+    assert_eq!(*link, format!("{origin}/console/runs/{run}"));
 }

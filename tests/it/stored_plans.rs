@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::support::console::{Session, header};
 use crate::support::daemon::{Answer, Daemon};
 use crate::support::local::{Local, project};
+use crate::support::postgres::Postgres;
 
 const TOKENS: &str = "[api]\nlisten = \"127.0.0.1:0\"\ntoken = \"correct horse\"\n\
     [api.tokens.ops]\ntoken = \"ops-token\"\nscopes = [\"read\", \"sync\"]\n";
@@ -205,7 +206,7 @@ fn withheld_deletions_are_seen_and_allowed_by_an_administrator_alone() {
     let ended = daemon.until_ended(&run);
     assert_eq!(ended["report"]["projects"][0]["counts"]["files_removed"], 120, "{ended}");
     assert_eq!(indexed(&daemon).len(), 3);
-    // Who comes later is told on a page of its own.
+    // A later decision is refused with a page that says why.
     let late = own.post(&daemon, "/console", &format!("{page}/approve"), "").is(409);
     assert!(late.body.contains("has approved the plan"), "{}", late.body);
 }
@@ -227,4 +228,27 @@ fn plans_outlive_the_daemon() {
         .expect("a run")
         .to_owned();
     assert_eq!(daemon.until_ended(&run)["outcome"], "done");
+}
+
+#[test]
+fn plans_and_usage_are_kept_in_a_database_too() {
+    let Some(server) = Postgres::start() else { return };
+    let local = Local::new();
+    local.config(&format!("[engine]\nstate = \"{}\"\n{}", server.database(), project(TOKENS)));
+    let mut daemon = Daemon::start(&local.world);
+    daemon.token = Some("correct horse".to_owned());
+    daemon.until_runs(1);
+    local.repo.write("guide/new.md", "New here.\n").commit("planned");
+    let id = plan(&daemon, &docs());
+    let approved = decide(&daemon, "ops-token", &id, "approve").is(202).json();
+    daemon.until_ended(approved["run"].as_str().expect("a run"));
+    assert_eq!(indexed(&daemon).len(), 4);
+    assert_eq!(decide(&daemon, "ops-token", &id, "approve").is(409).code(), "decided");
+    let usage = daemon.get("/usage?project=docs").is(200).json();
+    assert_eq!((&usage["total"]["runs"], &usage["total"]["texts"]), (&json!(2), &json!(4)), "{usage}");
+    assert_eq!(usage["days"].as_array().map(Vec::len), Some(30), "{usage}");
+    for refused in ["since=2026-02-01&until=2026-01-01", "since=2020-01-01", "since=yesterday"] {
+        daemon.get(&format!("/usage?{refused}")).is(400);
+    }
+    daemon.get("/usage?project=none").is(404);
 }

@@ -114,7 +114,7 @@ pub(super) async fn approve(
     Ok((StatusCode::ACCEPTED, Json(ApprovedBody { plan, run })))
 }
 
-/// Discard a plan: nobody can approve it any more.
+/// Discard a plan: it cannot be approved any more.
 #[utoipa::path(post, path = "/plans/{id}/discard", tag = "plans",
     params(("id" = String, Path, description = "the plan's id")),
     responses((status = 200, body = PlanView), (status = 404, body = ErrorBody),

@@ -38,8 +38,8 @@ impl Handle {
         app.whole_stored_plan(&plan.id).await
     }
 
-    /// Approves a plan: a run carries out exactly what it says. Of several callers one succeeds; the others are told
-    /// who decided.
+    /// Approves a plan: a run carries out exactly what it says. Of several callers one succeeds; the others get
+    /// an error that says who decided.
     pub async fn approve_plan(&self, id: &str, by: &str) -> AppResult<Approved> {
         let plan = self.undecided(id).await?;
         self.app().ready_plan(id).await?;
@@ -54,7 +54,7 @@ impl Handle {
         })
     }
 
-    /// Discards a plan: nobody can approve it any more.
+    /// Discards a plan: it cannot be approved any more.
     pub async fn discard_plan(&self, id: &str, by: &str) -> AppResult<PlanView> {
         self.undecided(id).await?;
         let decision =
@@ -96,7 +96,7 @@ impl Handle {
         }
     }
 
-    /// A plan that nobody has decided about; an error that says who did.
+    /// A plan that is open; an error that says who has decided about it.
     async fn undecided(&self, id: &str) -> AppResult<PlanView> {
         // The reader of a state in a file may be behind the writer for a moment.
         let app = self.view().generation.app(&self.shared.state, self.shared.cancel.child_token());

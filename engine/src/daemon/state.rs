@@ -82,7 +82,7 @@ impl ProjectState {
         self.view.last_error = report.error.as_ref().map(|failure| failure.error.clone());
         self.view.retry_at = None;
         if active.request.plan.is_some() {
-            // Nobody approved another run.
+            // Only the plan was approved; a retry would be another run.
         } else if outcome == Some(Outcome::Failed) {
             let wait = (FIRST_RETRY << self.failures.min(10)).min(MAX_RETRY);
             let wait = report.retry_after.unwrap_or(0).max(wait);

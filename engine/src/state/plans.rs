@@ -65,7 +65,7 @@ pub struct PlanContent {
 /// What became of a stored plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlanStatus {
-    /// Nobody has decided yet.
+    /// It is neither approved nor discarded.
     Open,
     /// A run carries it out, or has done so.
     Approved,

@@ -32,19 +32,41 @@ async function refresh() {
   localTimes(live);
 }
 
+// Says that what is shown may be old, as long as the daemon does not answer.
+function answered(is) {
+  const note = document.getElementById("away");
+  if (is) {
+    note?.remove();
+  } else if (!note) {
+    const away = document.createElement("div");
+    away.id = "away";
+    away.className = "callout warn";
+    away.setAttribute("role", "status");
+    away.textContent = "RepoSync does not answer. What is shown here may be out of date.";
+    document.getElementById("main").prepend(away);
+  }
+}
+
+function look() {
+  refresh().then(() => answered(true), () => answered(false));
+}
+
 function follow() {
   const live = document.querySelector("[data-live]");
   if (!live) return;
   if (live.dataset.events) {
     const events = new EventSource(live.dataset.events);
-    events.addEventListener("changed", () => refresh().catch(() => {}));
+    events.addEventListener("changed", look);
     events.addEventListener("end", () => {
       events.close();
-      refresh().catch(() => {});
+      look();
     });
+    // A connection that breaks is opened again by the browser. One that is refused is not, such as after a restart,
+    // which ends sessions: the page then asks to sign in.
+    events.addEventListener("error", look);
   }
   if (live.dataset.live === "poll") {
-    setInterval(() => refresh().catch(() => {}), 10000);
+    setInterval(look, 10000);
   }
 }
 
