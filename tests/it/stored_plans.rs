@@ -2,6 +2,7 @@
 
 use std::sync::Barrier;
 
+use reposync::state::sqlite::RunLock;
 use serde_json::{Value, json};
 
 use crate::support::console::{Session, header};
@@ -209,6 +210,29 @@ fn withheld_deletions_are_seen_and_allowed_by_an_administrator_alone() {
     // A later decision is refused with a page that says why.
     let late = own.post(&daemon, "/console", &format!("{page}/approve"), "").is(409);
     assert!(late.body.contains("has approved the plan"), "{}", late.body);
+}
+
+#[test]
+fn a_plan_whose_run_is_cancelled_before_it_begins_is_open_again() {
+    let (local, mut daemon) = start();
+    // Another process is at work, so the first run waits for it, and the second one for the first.
+    let held = RunLock::take(&local.world.path(".reposync/state.db")).expect("free");
+    let plans = [plan(&daemon, &docs()), plan(&daemon, &docs())];
+    let approve = |daemon: &Daemon, id: &str| {
+        decide(daemon, "ops-token", id, "approve").is(202).json()["run"].as_str().expect("a run").to_owned()
+    };
+    let runs = [approve(&daemon, &plans[0]), approve(&daemon, &plans[1])];
+    daemon.until("a run that waits", |daemon| daemon.get("/projects").json()["waiting_for"].is_object());
+    assert_eq!(daemon.get(&format!("/runs/{}", runs[1])).is(200).json()["status"], "queued");
+    for (run, plan) in [(&runs[1], &plans[1]), (&runs[0], &plans[0])] {
+        daemon.post(&format!("/runs/{run}/cancel"), &json!({})).is(202);
+        daemon.until("the open plan", |daemon| {
+            daemon.get(&format!("/plans/{plan}")).json()["status"] == "open"
+        });
+    }
+    drop(held);
+    let run = approve(&daemon, &plans[1]);
+    assert_eq!(daemon.until_ended(&run)["outcome"], "done");
 }
 
 #[test]

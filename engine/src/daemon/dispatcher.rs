@@ -262,6 +262,7 @@ impl Dispatcher {
                 for state in self.projects.values_mut() {
                     cancelled |= state.cancel(&runs);
                 }
+                self.publish(false);
                 // The runs are cancelled even if the caller has gone.
                 if answer.send(cancelled).is_err() {
                     tracing::debug!("the caller has left");

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::generation::Generation;
 use super::pending::{Pending, Pushed};
-use super::plans::refused;
+use super::plans::{refused, reopen};
 use super::shared::{Observed, Shared};
 use crate::app::{SearchQuality, UnpackedPlan};
 use crate::factory::{self, RunFlags, standing_prune};
@@ -46,12 +46,12 @@ pub(super) struct Ended {
 pub(super) async fn execute(shared: Arc<Shared>, job: Job) -> Ended {
     let project = job.project.as_ref().map(|candidate| candidate.name.clone());
     let run = job.request.run.clone();
-    let pushed = job.request.pushed.clone();
+    let request = job.request.clone();
     let begun = NewRun {
         id: run.clone(),
-        request: job.request.request.clone(),
+        request: request.request.clone(),
         project: project.clone(),
-        trigger: job.request.trigger.as_str().to_owned(),
+        trigger: request.trigger.as_str().to_owned(),
     };
     shared.feeds.begin(&run, project.as_deref());
     let (cancel, generation) = (job.cancel.clone(), Arc::clone(&job.generation));
@@ -69,7 +69,11 @@ pub(super) async fn execute(shared: Arc<Shared>, job: Job) -> Ended {
                 () = overdue(&cancel) => Err(StageError::cancelled("daemon")),
             }
         }
-        Ok(None) => Ok(None),
+        Ok(None) => {
+            // A plan whose run did not begin can be approved again.
+            reopen(&*shared.state, &request).await;
+            Ok(None)
+        }
         Err(error) => Err(error.clone()),
     };
     let fence = entered.iter().flatten().next().map(Lease::fence);
@@ -93,7 +97,7 @@ pub(super) async fn execute(shared: Arc<Shared>, job: Job) -> Ended {
         shared.lagging.left.notify_one();
     }
     let stale = match (&project, &report) {
-        (Some(project), Some(_)) => still_before(&shared, &run, project, pushed).await,
+        (Some(project), Some(_)) => still_before(&shared, &run, project, request.pushed).await,
         _ => BTreeMap::new(),
     };
     let part = report.and_then(|report| report.projects.into_iter().next());

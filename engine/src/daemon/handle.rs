@@ -345,11 +345,15 @@ impl Handle {
         if parts.is_empty() {
             return Err(AppError::Absent("there is no such run".to_owned()));
         }
-        let runs = parts.into_iter().map(|part| part.run).collect();
+        let runs: Vec<String> = parts.into_iter().map(|part| part.run).collect();
         let (answer, answered) = oneshot::channel();
         // Sending fails only during shutdown, which cancels every run.
-        drop(self.sender.send(Message::Cancel { runs, answer }).await);
-        Ok(answered.await.unwrap_or(true))
+        drop(self.sender.send(Message::Cancel { runs: runs.clone(), answer }).await);
+        let cancelled = answered.await.unwrap_or(true);
+        if cancelled {
+            self.reopen_unstarted(&runs).await?;
+        }
+        Ok(cancelled)
     }
 
     /// Resolves an id to runs.

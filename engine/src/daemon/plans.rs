@@ -11,7 +11,7 @@ use super::handle::Handle;
 use super::message::Message;
 use super::pending::Pending;
 use crate::app::{AppError, AppResult, PlanView, StorePlanRequest};
-use crate::model::{ErrorKind, StageError};
+use crate::model::{ErrorKind, StageError, StageResult};
 use crate::state::{PlanDecision, PlanStatus, State};
 use crate::sync::run_id;
 
@@ -63,6 +63,20 @@ impl Handle {
             self.undecided(id).await?;
         }
         self.app().stored_plan(id).await
+    }
+
+    /// Opens the plans of these runs again that were cancelled while they were queued.
+    pub(super) async fn reopen_unstarted(&self, runs: &[String]) -> StageResult<()> {
+        let state = &*self.shared.state;
+        for plan in state.plans(Utc::now()).await? {
+            let Some(run) = plan.run.filter(|run| runs.contains(run)) else { continue };
+            let is_known = self.view().runs.contains_key(&run)
+                || !self.shared.reader.runs_of(vec![run.clone()]).await?.is_empty();
+            if !is_known {
+                reopen(state, &Pending::of_plan(run, plan.id)).await;
+            }
+        }
+        Ok(())
     }
 
     /// Records the approval, and has the dispatcher start the run.

@@ -83,7 +83,7 @@ fn tiles(total: &UsageFigures) -> Markup {
                 div.value { (number(total.texts)) }
                 @if let Some(share) = (100 * total.cached).checked_div(texts) { div.note { (share) " % of all from the cache" } }
             }
-            div.tile { div.label { "Tokens" } div.value { (number(total.tokens)) } }
+            div.tile { div.label { "Tokens" } div.value title=(number(total.tokens)) { (whole(total.tokens as f64)) } }
             div.tile { div.label { "Cost" } div.value { (money(total.price)) } }
             div.tile {
                 div.label { "Behind, 95 of 100 times" }
