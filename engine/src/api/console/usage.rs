@@ -86,7 +86,7 @@ fn tiles(total: &UsageFigures) -> Markup {
             div.tile { div.label { "Tokens" } div.value title=(number(total.tokens)) { (whole(total.tokens as f64)) } }
             div.tile { div.label { "Cost" } div.value { (money(total.price)) } }
             div.tile {
-                div.label { "Behind, 95 of 100 times" }
+                div.label { "Behind, 95th percentile" }
                 div.value { @if let Some(behind) = total.behind_seconds { (rough(behind.p95)) } @else { "unknown" } }
             }
         }
@@ -109,16 +109,16 @@ fn charts(usage: &UsageView) -> Markup {
         scale,
     };
     let behind = vec![
-        series("half of the time", Form::Line, &|day| Some(day.behind_seconds?.p50)),
-        series("95 of 100 times", Form::Line, &|day| Some(day.behind_seconds?.p95)),
+        series("median", Form::Line, &|day| Some(day.behind_seconds?.p50)),
+        series("95th percentile", Form::Line, &|day| Some(day.behind_seconds?.p95)),
     ];
     let mut tokens = vec![series("tokens", Form::Bars, &|day| Some(day.tokens as f64))];
     if usage.total.price > 0.0 {
         tokens.push(series("cost", Form::RightLine, &|day| Some(day.price)));
     }
     let runs = vec![
-        series("half of the runs", Form::Line, &|day| Some(day.run_seconds?.p50)),
-        series("95 of 100 runs", Form::Line, &|day| Some(day.run_seconds?.p95)),
+        series("median", Form::Line, &|day| Some(day.run_seconds?.p50)),
+        series("95th percentile", Form::Line, &|day| Some(day.run_seconds?.p95)),
     ];
     html! {
         (chart("How far projects were behind", behind, rough, time).render())
