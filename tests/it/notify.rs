@@ -27,6 +27,7 @@ pub(crate) fn report() -> Report {
         retry_after: None,
         withheld: Vec::new(),
         notes: vec!["<!channel> & co".into()],
+        search_quality: None,
     };
     Report {
         run: "run-1".into(),

@@ -233,12 +233,10 @@ fn apply_reports_golden_questions_that_find_less() {
     local
         .world
         .write("queries.toml", "[[queries]]\nquery = \"where do I start?\"\npaths = [\"guide/start.md\"]\n");
-    let quality = |applied: &crate::support::local::Applied| applied.report["search_quality"].clone();
+    let quality =
+        |applied: &crate::support::local::Applied| applied.report["projects"][0]["search_quality"].clone();
     let first = local.apply(&[]).exits(0);
-    assert_eq!(
-        quality(&first),
-        json!([{"project": "docs", "questions": 1, "mrr": 1.0, "min_mrr": 0.8, "below": false}])
-    );
+    assert_eq!(quality(&first), json!({"questions": 1, "mrr": 1.0, "min_mrr": 0.8, "below": false}));
     assert!(!first.ran.stderr.contains("search quality"), "{}", first.ran.stderr);
     assert_eq!(quality(&local.apply(&[]).exits(0)), Value::Null, "nothing has changed");
     // A file that answers better takes the first place.
@@ -247,14 +245,18 @@ fn apply_reports_golden_questions_that_find_less() {
         .write("begin.md", "Where do I start? Where do I start? Start here: where do I start?\n")
         .commit("second");
     let below = local.apply(&[]).exits(0);
-    assert_eq!((&quality(&below)[0]["mrr"], &quality(&below)[0]["below"]), (&json!(0.5), &json!(true)));
-    let said = "search quality: `docs`: the golden questions find less: MRR 0.500 is below `min_mrr` 0.8";
-    assert!(below.ran.stderr.contains(said), "{}", below.ran.stderr);
+    assert_eq!((&quality(&below)["mrr"], &quality(&below)["below"]), (&json!(0.5), &json!(true)));
+    let said = "MRR 0.500 of 1 golden question is below `min_mrr` 0.8; `reposync eval` shows which find less";
+    assert!(below.ran.stderr.contains(&format!("search quality: `docs`: {said}\n")), "{}", below.ran.stderr);
+    // The stored report has it, too.
+    let run = below.report["run"].as_str().expect("an id");
+    let stored = local.world.ok(&["history", run]).stdout;
+    assert!(stored.contains(&format!("search        {said}\n")), "{stored}");
     local.world.write("queries.toml", "[[queries]]\nquestion = 1\n");
     local.repo.write("begin.md", "Another text.\n").commit("third");
     let unread = local.apply(&[]).exits(0);
     assert!(unread.ran.stderr.contains("the golden questions were not asked: "), "{}", unread.ran.stderr);
-    assert_eq!(quality(&unread)[0]["mrr"], Value::Null);
+    assert_eq!(quality(&unread)["mrr"], Value::Null);
 }
 
 #[test]

@@ -61,6 +61,7 @@ impl App {
         saved: Option<SavedPlan>,
         trigger: &str,
     ) -> StageResult<Report> {
+        let options = Options { review: Some(self.review()), ..options };
         sync::run(self.engine(), fence, candidates, options, saved, trigger).await
     }
 }

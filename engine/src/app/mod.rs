@@ -47,7 +47,6 @@ pub use files::{FileView, FilesPage, FilesRequest};
 pub use grep::{GrepAnswer, GrepFile, GrepLine, GrepRequest};
 pub use plan::PlanRequest;
 pub use plans::{PlanSummary, PlanView, StorePlanRequest, UnpackedPlan};
-pub use quality::SearchQuality;
 pub use query::{query, searches};
 pub use read::IndexedFile;
 pub use repositories::RepositoryView;

@@ -1,53 +1,25 @@
 //! Whether the golden questions of a project still find their files after a run.
 
-use serde::Serialize;
-
 use super::App;
 use crate::config::Project;
 use crate::evaluate::{mean_reciprocal_rank, parse_questions};
-use crate::model::{Outcome, ProjectReport, Report, StageResult};
-use crate::sync::ProjectSearch;
-
-/// How well the golden questions of a project find their files.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct SearchQuality {
-    /// The project.
-    pub project: String,
-    /// The number of questions.
-    pub questions: usize,
-    /// The mean reciprocal rank; `None` if it could not be measured.
-    pub mrr: Option<f64>,
-    /// `min_mrr` of the project.
-    pub min_mrr: f64,
-    /// True if the mean reciprocal rank is lower than `min_mrr`.
-    pub below: bool,
-    /// Why it could not be measured.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-}
-
-impl SearchQuality {
-    /// What a person has to know; `None` if all is well.
-    pub fn message(&self) -> Option<String> {
-        let project = &self.project;
-        match (self.mrr, &self.error) {
-            (_, Some(error)) => Some(format!("`{project}`: the golden questions were not asked: {error}")),
-            (Some(mrr), None) if self.below => Some(format!(
-                "`{project}`: the golden questions find less: MRR {mrr:.3} is below `min_mrr` {}; \
-                 `reposync eval --project {project}` shows which",
-                self.min_mrr
-            )),
-            _ => None,
-        }
-    }
-}
+use crate::model::{ErrorKind, Outcome, ProjectReport, SearchQuality, StageError, StageResult};
+use crate::sync::{ProjectSearch, Review};
 
 impl App {
-    /// Asks the golden questions of the projects with `golden` and `min_mrr` whose index a run changed. Each
+    /// What a run does last: asks the golden questions, so that the result is part of the stored report.
+    pub(super) fn review(&self) -> Review {
+        let app = self.clone();
+        Review::new(move |parts| {
+            let app = app.clone();
+            Box::pin(async move { app.ask_golden_questions(parts).await })
+        })
+    }
+
+    /// Asks the golden questions of the projects with `golden` and `min_mrr` whose index the run changed. Each
     /// question costs one embedding.
-    pub async fn search_quality(&self, report: &Report) -> Vec<SearchQuality> {
-        let mut all = Vec::new();
-        for part in report.projects.iter().filter(|part| has_changed(part)) {
+    async fn ask_golden_questions(&self, parts: &mut [ProjectReport]) {
+        for part in parts.iter_mut().filter(|part| has_changed(part)) {
             let Some(project) = self.config.project(&part.project) else { continue };
             let (Some(golden), Some(min_mrr)) = (&project.golden, project.min_mrr) else { continue };
             let (questions, measured) = match tokio::fs::read_to_string(golden).await {
@@ -59,9 +31,8 @@ impl App {
                 Ok(mrr) => (Some(mrr), None),
                 Err(error) => (None, Some(error)),
             };
-            all.push(SearchQuality { project: project.name.clone(), questions, mrr, min_mrr, below, error });
+            part.search_quality = Some(SearchQuality { questions, mrr, min_mrr, below, error });
         }
-        all
     }
 
     async fn measure(&self, project: &Project, text: &str) -> (usize, Result<f64, String>) {
@@ -83,7 +54,7 @@ impl App {
         let names = vec![name.to_owned()];
         let searches = self.off_executor(move |factory, config| factory.searches(config, &names)).await??;
         searches.into_iter().next().ok_or_else(|| {
-            crate::model::StageError::misconfigured("engine", format!("there is no project `{name}`"))
+            StageError::new("engine", ErrorKind::Bug, format!("project `{name}` has no search"))
         })
     }
 }

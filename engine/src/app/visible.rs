@@ -73,6 +73,8 @@ impl Narrow for ProjectReport {
             count.examples.clear();
         }
         self.withheld.iter_mut().for_each(hide);
+        // Measured over all repositories of the project.
+        self.search_quality = None;
     }
 }
 

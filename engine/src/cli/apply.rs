@@ -4,9 +4,8 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde::Serialize;
 
-use crate::app::{App, ApplyRequest, SearchQuality};
+use crate::app::{App, ApplyRequest};
 use crate::config::Need;
 use crate::factory::RunFlags;
 use crate::model::{ErrorKind, GuardKind, Outcome, Report};
@@ -58,9 +57,7 @@ pub(super) async fn run(context: &Context, args: ApplyArgs) -> CommandResult {
     let interrupt = Interrupt::listen(&context.progress)?;
     let asks = !args.json && saved.is_none();
     let ApplyArgs { options, locked, wait, .. } = args;
-    let run = async |flags: RunFlags,
-                     saved: Option<SavedPlan>|
-           -> Result<(Report, Vec<SearchQuality>), CommandError> {
+    let run = async |flags: RunFlags, saved: Option<SavedPlan>| -> Result<Report, CommandError> {
         let shown = context.progress.show(context.display(args.json));
         let (app, lease) = App::for_run(config.clone(), wait, shown.sink(), interrupt.token()).await?;
         let request = ApplyRequest { projects: options.projects.projects.clone(), flags, saved, locked };
@@ -70,40 +67,38 @@ pub(super) async fn run(context: &Context, args: ApplyArgs) -> CommandResult {
         if let Err(error) = app.record_audit(&user(), "apply", &projects, outcome).await {
             tracing::warn!(error = %error.one_line(), "the audit entry was not kept");
         }
-        let report = result?;
-        let quality = app.search_quality(&report).await;
-        Ok((report, quality))
+        Ok(result?)
     };
-    let (mut report, mut quality) = run(options.flags(), saved).await?;
+    let mut report = run(options.flags(), saved).await?;
     if asks && asks_to_spend(&report)? {
-        (report, quality) = run(RunFlags { allow_cost: true, ..options.flags() }, None).await?;
+        report = run(RunFlags { allow_cost: true, ..options.flags() }, None).await?;
     }
     if args.json {
-        context.out.json(&Printed { report: &report, search_quality: &quality })?;
+        context.out.json(&report)?;
+        warn_of_quality(context, &report);
     } else if !context.quiet() || report.outcome != Outcome::Done {
         context.out.data(&render::summary::render(&report, &context.out.style))?;
-    }
-    let label = context.out.error_style.warning("search quality:");
-    for message in quality.iter().filter_map(SearchQuality::message) {
-        context.out.message(&format!("{label} {}\n", escape(&message)));
+    } else {
+        warn_of_quality(context, &report);
     }
     Ok(Exit::of_run(report.outcome))
+}
+
+/// Prints which golden questions find less, where the summary does not.
+fn warn_of_quality(context: &Context, report: &Report) {
+    let label = context.out.error_style.warning("search quality:");
+    for part in &report.projects {
+        if let Some(quality) = part.search_quality.as_ref().filter(|quality| quality.is_bad()) {
+            let message = format!("{label} `{}`: {}\n", escape(&part.project), escape(&quality.message()));
+            context.out.message(&message);
+        }
+    }
 }
 
 /// The user, as the environment names it.
 fn user() -> String {
     let names = ["USER", "LOGNAME", "USERNAME"].map(|name| std::env::var(name).ok());
     names.into_iter().flatten().find(|name| !name.is_empty()).unwrap_or_else(|| "unknown".to_owned())
-}
-
-/// The report as JSON.
-#[derive(Serialize)]
-struct Printed<'a> {
-    #[serde(flatten)]
-    report: &'a Report,
-    /// The golden questions of projects whose index changed.
-    #[serde(skip_serializing_if = "<[SearchQuality]>::is_empty")]
-    search_quality: &'a [SearchQuality],
 }
 
 /// Asks on a terminal whether to embed what the spending guard withheld.

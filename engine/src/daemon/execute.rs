@@ -13,7 +13,7 @@ use super::generation::Generation;
 use super::pending::{Pending, Pushed};
 use super::plans::{refused, reopen};
 use super::shared::{Observed, Shared};
-use crate::app::{SearchQuality, UnpackedPlan};
+use crate::app::UnpackedPlan;
 use crate::factory::{self, RunFlags, standing_prune};
 use crate::model::{Counts, Event, EventSink, Outcome, ProjectReport, Report, StageError, StageResult};
 use crate::state::{Fence, Lease, NewRun};
@@ -154,11 +154,7 @@ async fn work(shared: &Arc<Shared>, fence: Fence, job: Job) -> StageResult<Optio
     };
     // Its file is there until the run has ended.
     let (saved, _folder) = plan.map(UnpackedPlan::into_parts).unzip();
-    let report = app.run(fence, candidates, options, saved, trigger).await?;
-    for message in app.search_quality(&report).await.iter().filter_map(SearchQuality::message) {
-        tracing::warn!("{message}");
-    }
-    Ok(Some(report))
+    app.run(fence, candidates, options, saved, trigger).await.map(Some)
 }
 
 /// Records the end of a run that failed before it could do so itself. Without a lease it is only reported.
@@ -189,6 +185,7 @@ async fn record_end(
         retry_after: None,
         withheld: Vec::new(),
         notes: Vec::new(),
+        search_quality: None,
     };
     let seconds = (Utc::now() - started_at).as_seconds_f64().max(0.0);
     let projects = vec![part];
@@ -260,6 +257,9 @@ fn log(report: &Report) {
                 failed = counts.files_failed,
                 "run ended"
             );
+        }
+        if let Some(quality) = part.search_quality.as_ref().filter(|quality| quality.is_bad()) {
+            tracing::warn!(run, project, mrr = quality.mrr, "search quality: {}", quality.message());
         }
     }
 }

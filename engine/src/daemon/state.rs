@@ -113,6 +113,7 @@ mod tests {
             retry_after,
             withheld: Vec::new(),
             notes: Vec::new(),
+            search_quality: None,
         }
     }
 

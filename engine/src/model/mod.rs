@@ -40,7 +40,9 @@ pub use path_matcher::{BadPattern, PathMatcher};
 pub use project_state::ProjectState;
 pub use push::{Push, PushSubject};
 pub use record::{Field, Match, Metadata, Place, Record, Vector};
-pub use report::{Counts, Failure, GuardKind, Outcome, ProjectReport, Report, SkipCount, Withheld};
+pub use report::{
+    Counts, Failure, GuardKind, Outcome, ProjectReport, Report, SearchQuality, SkipCount, Withheld,
+};
 pub use secret::Secret;
 pub use secrets_mode::SecretsMode;
 pub use skip::SkipReason;

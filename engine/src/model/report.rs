@@ -73,6 +73,50 @@ pub struct ProjectReport {
     pub withheld: Vec<Withheld>,
     /// Notices for the user: orphans, renamed repositories.
     pub notes: Vec<String>,
+    /// How well the golden questions find their files after this run; `None` if they were not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search_quality: Option<SearchQuality>,
+}
+
+/// How well the golden questions of a project find their files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SearchQuality {
+    /// The number of questions.
+    pub questions: usize,
+    /// The mean reciprocal rank, from 0 to 1; `None` if it could not be measured.
+    pub mrr: Option<f64>,
+    /// `min_mrr` of the project.
+    pub min_mrr: f64,
+    /// True if the mean reciprocal rank is lower than `min_mrr`.
+    pub below: bool,
+    /// Why it could not be measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl SearchQuality {
+    /// True if a person has to look at it.
+    pub fn is_bad(&self) -> bool {
+        self.below || self.error.is_some()
+    }
+
+    /// The result in one line.
+    pub fn message(&self) -> String {
+        let questions = match self.questions {
+            1 => "1 golden question".to_owned(),
+            n => format!("{n} golden questions"),
+        };
+        match (self.mrr, &self.error) {
+            (Some(mrr), None) if self.below => format!(
+                "MRR {mrr:.3} of {questions} is below `min_mrr` {}; `reposync eval` shows which find less",
+                self.min_mrr
+            ),
+            (Some(mrr), None) => format!("MRR {mrr:.3} of {questions}"),
+            (_, error) => {
+                format!("the golden questions were not asked: {}", error.as_deref().unwrap_or_default())
+            }
+        }
+    }
 }
 
 /// Work that a guard withheld from a project's run.

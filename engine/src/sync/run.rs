@@ -113,6 +113,9 @@ async fn run_all(
         let planned = saved.as_ref().map(SavedPlan::orphans);
         parts.extend(orphan_projects(&engine, fence, &options, planned).await);
     }
+    if let Some(review) = &options.review {
+        review.call(&mut parts).await;
+    }
     let outcome = parts.iter().map(|project| project.outcome).max().unwrap_or(Outcome::Done);
     let report = Report {
         run: id,

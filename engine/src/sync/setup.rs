@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::budget::Bounds;
 use super::options::SavedOptions;
+use super::review::Review;
 use crate::chunk::secrets::Scanner;
 use crate::chunk::{Chunker, Limits, TokenCounter};
 use crate::embed::{EmbedQueue, Embedder};
@@ -102,6 +103,8 @@ pub struct Options {
     pub request: Option<String>,
     /// The origin of the console, for links; `None`: not known.
     pub public_url: Option<String>,
+    /// Completes the results of the projects before the report is stored.
+    pub review: Option<Review>,
 }
 
 impl Project {
@@ -287,6 +290,7 @@ impl Options {
             id: None,
             request: None,
             public_url: None,
+            review: None,
         }
     }
 }

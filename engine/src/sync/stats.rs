@@ -149,6 +149,7 @@ impl RunStats {
             }),
             withheld: inner.withheld.clone(),
             notes,
+            search_quality: None,
         }
     }
 

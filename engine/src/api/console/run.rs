@@ -198,6 +198,11 @@ fn report(part: &ProjectReport) -> Markup {
                     (count(counts.vectors_written, "vector", "vectors")) " written, " (number(counts.vectors_deleted)) " deleted."
                 }
                 @if let Some(error) = &part.error { (callout(error)) }
+                @if let Some(quality) = &part.search_quality {
+                    @if quality.is_bad() {
+                        div.callout.warn { strong { "Search quality" } p { (quality.message()) } }
+                    } @else { p.muted { "Search quality: " (quality.message()) "." } }
+                }
                 @for withheld in &part.withheld {
                     div.callout.warn { strong { "Withheld by the " (withheld.guard.as_str()) " guard" } p { (withheld.message) } }
                 }

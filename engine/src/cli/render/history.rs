@@ -123,6 +123,7 @@ mod tests {
             retry_after: None,
             withheld: Vec::new(),
             notes: Vec::new(),
+            search_quality: None,
         };
         let report = outcome.map(|outcome| Report {
             run: id.to_owned(),

@@ -47,6 +47,10 @@ fn render_project(report: &ProjectReport, style: &Style) -> String {
     for note in &report.notes {
         line("note", &escape(note));
     }
+    if let Some(quality) = &report.search_quality {
+        let message = escape(&quality.message()).into_owned();
+        line("search", &if quality.is_bad() { style.warning(&message) } else { message });
+    }
     if style.verbose > 0 {
         text.push_str(&skip_examples(&report.skipped, style));
     }
@@ -196,6 +200,7 @@ mod tests {
             retry_after: None,
             withheld: Vec::new(),
             notes: Vec::new(),
+            search_quality: None,
         }
     }
 

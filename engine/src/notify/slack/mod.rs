@@ -90,6 +90,8 @@ fn text(project: &ProjectReport) -> String {
         lines.push(format!("… and {more} more"));
     }
     lines.extend(project.withheld.iter().map(|withheld| line(&withheld.message)));
+    let quality = project.search_quality.iter().filter(|quality| quality.is_bad());
+    lines.extend(quality.map(|quality| format!("_search quality:_ {}", line(&quality.message()))));
     lines.extend(project.notes.iter().take(MOST_NOTES).map(|note| format!("_note:_ {}", line(note))));
     lines.join("\n")
 }
@@ -176,6 +178,7 @@ mod tests {
             retry_after: None,
             withheld: Vec::new(),
             notes: Vec::new(),
+            search_quality: None,
         }
     }
 

@@ -81,6 +81,7 @@ pub(crate) async fn a_projects_history_holds_runs_over_several_projects(world: W
         retry_after: None,
         withheld: Vec::new(),
         notes: Vec::new(),
+        search_quality: None,
     };
     let report = Report {
         run: "1".into(),

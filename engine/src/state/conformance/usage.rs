@@ -69,6 +69,7 @@ pub(crate) async fn a_run_that_ends_is_counted_once(world: World<dyn State>) {
         retry_after: None,
         withheld: Vec::new(),
         notes: Vec::new(),
+        search_quality: None,
     };
     let report = Report {
         run: "1".into(),

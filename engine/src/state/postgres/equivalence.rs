@@ -129,6 +129,7 @@ fn report(id: u8, project: usize) -> Report {
         retry_after: None,
         withheld: Vec::new(),
         notes: Vec::new(),
+        search_quality: None,
     };
     Report {
         run: id.to_string(),
