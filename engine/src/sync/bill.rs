@@ -12,11 +12,14 @@ use crate::state::Leftover;
 /// from.
 pub(crate) type Sent = HashMap<Fingerprint, SentTo>;
 
+/// The first half of a text's hash.
+pub(crate) type TextKey = [u8; 16];
+
 /// What a plan sends to one embedder.
 #[derive(Debug, Default)]
 pub(crate) struct SentTo {
     /// Texts, by their hash.
-    pub(super) texts: HashSet<[u8; 16]>,
+    pub(super) texts: HashSet<TextKey>,
     /// Contents that were estimated, each by its recipe.
     pub(super) contents: HashSet<(GitSha, Fingerprint)>,
 }
@@ -31,6 +34,16 @@ pub(crate) struct Bill<'a> {
     pub(super) settled: HashSet<String>,
     pub(super) secrets: Vec<SecretFound>,
     pub(super) sent: &'a mut SentTo,
+    /// The texts to send, by their hash, with their tokens; `None`: not kept.
+    pub(super) texts: Option<Vec<(TextKey, u64)>>,
+}
+
+/// What a repository adds to the bill of its project.
+pub(crate) struct Part {
+    pub(super) estimate: Estimate,
+    elsewhere: HashSet<Leftover>,
+    settled: HashSet<String>,
+    texts: Vec<(TextKey, u64)>,
 }
 
 impl<'a> Bill<'a> {
@@ -38,7 +51,7 @@ impl<'a> Bill<'a> {
     pub(crate) fn new(run: &ProjectRun, sent: &'a mut Sent) -> Self {
         let sent = sent.entry(run.project.embedder().identity().clone()).or_default();
         let (estimate, elsewhere, settled) = Default::default();
-        Self { estimate, elsewhere, settled, secrets: Vec::new(), sent }
+        Self { estimate, elsewhere, settled, secrets: Vec::new(), sent, texts: None }
     }
 
     /// Secrets that the index would hold, as far as contents were read.
@@ -54,7 +67,34 @@ impl<'a> Bill<'a> {
             settled: HashSet::new(),
             secrets: Vec::new(),
             sent: self.sent,
+            texts: None,
         }
+    }
+
+    /// The same, which keeps the texts to send, for [`Bill::add_part`].
+    pub(crate) fn part(&mut self) -> Bill<'_> {
+        Bill { texts: Some(Vec::new()), ..self.beside() }
+    }
+
+    /// What was added up.
+    pub(crate) fn into_part(self) -> Part {
+        let Self { estimate, elsewhere, settled, texts, .. } = self;
+        Part { estimate, elsewhere, settled, texts: texts.unwrap_or_default() }
+    }
+
+    /// Adds what was counted over other texts. Texts that this plan sends anyway cost nothing.
+    pub(crate) fn add_part(&mut self, part: Part) {
+        let Part { mut estimate, elsewhere, settled, texts } = part;
+        for (key, tokens) in texts {
+            if !self.sent.texts.insert(key) {
+                estimate.texts -= 1;
+                estimate.tokens -= tokens;
+                estimate.texts_cached += 1;
+            }
+        }
+        self.add(&estimate);
+        self.elsewhere.extend(elsewhere);
+        self.settled.extend(settled);
     }
 
     /// Adds an estimate.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::bill::Bill;
+use super::bill::{Bill, Part};
 use super::prepare::{Draft, Origin, Prepared, prepare};
 use super::project_run::ProjectRun;
 use super::sample::bytes;
@@ -17,6 +17,9 @@ use crate::model::{GitSha, RepoRef, SecretsMode, SkipReason, StageError, StageRe
 use crate::plan::{Estimate, RepositoryTask, SecretFound, Write};
 use crate::source::ContentSink;
 use crate::state::{FileKey, IdsOf, PlacedIds};
+
+/// A repository whose contents were read: what was found, and what it adds to the bill.
+pub(crate) type Count = (Counted, Part);
 
 /// Files whose content turned out not to be for the index, by path.
 pub(crate) type LeftOut = BTreeMap<String, SkipReason>;
@@ -164,8 +167,12 @@ impl Counting<'_, '_> {
             if cached || !self.bill.sent.texts.insert(key) {
                 estimate.texts_cached += 1;
             } else {
+                let tokens = run.project.embedder().count_tokens(input) as u64;
                 estimate.texts += 1;
-                estimate.tokens += run.project.embedder().count_tokens(input) as u64;
+                estimate.tokens += tokens;
+                if let Some(texts) = &mut self.bill.texts {
+                    texts.push((key, tokens));
+                }
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::bill::Bill;
-use super::count::{Counted, LeftOut, count_exactly, count_files};
+use super::count::{Count, Counted, LeftOut, count_exactly, count_files};
 use super::project_run::ProjectRun;
 use super::sample::{Stratum, bytes};
 use super::setup::item_or_fatal;
@@ -31,10 +31,12 @@ pub(crate) struct Samples {
     edited: Stratum,
 }
 
-/// Adds a repository's work to the bill; tells what only its content keeps out, where that is read.
+/// Adds a repository's work to the bill. Returns what only its content keeps out, if contents were read. `count`:
+/// what was counted before.
 pub(crate) async fn estimate(
     run: &Arc<ProjectRun>,
     task: &RepositoryTask,
+    count: Option<Count>,
     exact: bool,
     bill: &mut Bill<'_>,
     samples: &mut Samples,
@@ -42,11 +44,18 @@ pub(crate) async fn estimate(
     if task.diff.writes.is_empty() {
         return Ok(LeftOut::new());
     }
-    if !exact {
-        by_size(run, task, bill, samples).await?;
-        return Ok(LeftOut::new());
-    }
-    let Counted { left_out, failed, encoded, notes, secrets, .. } = count_exactly(run, task, bill).await?;
+    let counted = match count {
+        Some((counted, part)) => {
+            bill.add_part(part);
+            counted
+        }
+        None if exact => count_exactly(run, task, bill).await?,
+        None => {
+            by_size(run, task, bill, samples).await?;
+            return Ok(LeftOut::new());
+        }
+    };
+    let Counted { left_out, failed, encoded, notes, secrets, .. } = counted;
     let repository = &task.entry.repo.name;
     run.note_files(notes);
     for (path, lines) in &encoded {

@@ -43,8 +43,10 @@ pub async fn plan(
             Ok(project) => {
                 basis.push(project.basis.fingerprint().to_string());
                 let exact = exact || project.source.reads_are_free();
+                let (planned, exact) =
+                    plan_project(&engine, project, &options, exact, &mut sent, out.as_mut()).await?;
                 all_exact &= exact;
-                plan_project(&engine, project, &options, exact, &mut sent, out.as_mut()).await?
+                planned
             }
             Err(error) => failed(&candidate.name, &error),
         };
@@ -76,6 +78,7 @@ fn failed(name: &str, error: &StageError) -> ProjectPlan {
     ProjectPlan { error: Some(failure(None, None, error)), ..ProjectPlan::of(name) }
 }
 
+/// Plans a project. Returns whether its bill is counted, not estimated.
 async fn plan_project(
     engine: &Arc<Engine>,
     project: Arc<Project>,
@@ -83,11 +86,11 @@ async fn plan_project(
     exact: bool,
     sent: &mut Sent,
     out: Option<&mut PlanWriter>,
-) -> StageResult<ProjectPlan> {
+) -> StageResult<(ProjectPlan, bool)> {
     let name = project.name().to_owned();
     let run = match ProjectRun::begin(Arc::clone(engine), project, Arc::clone(options), None).await {
         Ok(run) => run,
-        Err(error) => return Ok(failed(&name, &error)),
+        Err(error) => return Ok((failed(&name, &error), exact)),
     };
     let preview = Preview::new(&run, exact, sent, out);
     let error = drive(&run, None, &preview).await.err();
@@ -95,6 +98,7 @@ async fn plan_project(
         return Err(StageError::cancelled("engine"));
     }
     let error = run.fatal().or(error);
+    let exact = preview.is_exact();
     let mut planned = preview.into_plan();
     let report = run.stats.report(&name, error.as_ref(), false);
     planned.repositories_unchanged = report.counts.repositories_unchanged;
@@ -104,5 +108,5 @@ async fn plan_project(
     planned.notes = report.notes;
     planned.failures = report.failures;
     planned.error = report.error;
-    Ok(planned)
+    Ok((planned, exact))
 }

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use parking_lot::Mutex as SyncMutex;
 use tokio::sync::Mutex;
 
 use super::bill::{Bill, Sent};
-use super::count::LeftOut;
+use super::count::{Count, LeftOut};
 use super::decide::{Removals, RepositoryEnd};
 use super::estimate::{Samples, add_samples, estimate};
 use super::project::Consumer;
@@ -26,7 +28,10 @@ const SECRETS_SHOWN: usize = 100;
 /// Adds a project's tasks up.
 pub(crate) struct Preview<'a> {
     run: Arc<ProjectRun>,
-    exact: bool,
+    /// True if every content is read.
+    exact: AtomicBool,
+    /// What the spending guard counted, by repository.
+    counts: SyncMutex<HashMap<String, Count>>,
     sums: Mutex<Sums<'a>>,
 }
 
@@ -51,7 +56,17 @@ impl<'a> Preview<'a> {
             samples: Samples::default(),
             out,
         };
-        Self { run: Arc::clone(run), exact, sums: Mutex::new(sums) }
+        Self {
+            run: Arc::clone(run),
+            exact: exact.into(),
+            counts: SyncMutex::default(),
+            sums: Mutex::new(sums),
+        }
+    }
+
+    /// True if every content is read: the bill is counted, not estimated.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.exact.load(Ordering::Relaxed)
     }
 
     /// The plan as far as it came.
@@ -71,11 +86,19 @@ impl<'a> Preview<'a> {
 
 #[async_trait]
 impl Consumer for Preview<'_> {
+    fn counted(&self, counts: Vec<(String, Count)>) {
+        if !counts.is_empty() {
+            self.exact.store(true, Ordering::Relaxed);
+        }
+        self.counts.lock().extend(counts);
+    }
+
     async fn repository(&self, task: RepositoryTask) -> StageResult<RepositoryEnd> {
         let mut shown = repository_plan(&self.run, &task).await?;
         let mut sums = self.sums.lock().await;
         let Sums { bill, samples, .. } = &mut *sums;
-        let left_out = estimate(&self.run, &task, self.exact, bill, samples).await?;
+        let count = self.counts.lock().remove(task.repository());
+        let left_out = estimate(&self.run, &task, count, self.is_exact(), bill, samples).await?;
         leave_out(&mut shown, &left_out);
         sums.plan.repositories.push(shown);
         if let Some(out) = &mut sums.out {

@@ -11,12 +11,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Instrument as _;
 
 use super::adopt::adopt;
+use super::count::Count;
 use super::decide::{Ends, Removals, RepositoryEnd, decide_removals};
 use super::inspect::{RepoState, inspect};
 use super::project_run::ProjectRun;
 use super::resume::{PLAN_AGAIN, Resumable, resume};
 use super::saved::SavedProject;
-use super::spending::{self, Budget};
+use super::spending::{self, Budget, Decision};
 use super::survey::{Discovery, Listed, survey};
 use crate::model::{Event, Phase, StageError, StageResult};
 use crate::plan::{Missing, RepositoryTask};
@@ -32,6 +33,9 @@ const FILES: usize = 20_000;
 /// Takes the results of the path: a run carries them out, a plan adds them up.
 #[async_trait]
 pub(crate) trait Consumer: Send + Sync {
+    /// Takes what the spending guard counted, by repository, if it had to read contents for a plan.
+    fn counted(&self, _counts: Vec<(String, Count)>) {}
+
     /// Takes a repository's task. Called for several repositories at once.
     async fn repository(&self, task: RepositoryTask) -> StageResult<RepositoryEnd>;
 
@@ -136,9 +140,11 @@ async fn after_the_guard(
     let tasks: Vec<RepositoryTask> =
         inspected.filter_map(|task| async { task.map(|task| *task) }).collect().await;
     run.fatal().map_or(Ok(()), Err)?;
-    if let Some(withheld) = spending::decide(run, &tasks, budget).await? {
+    let Decision { withheld, counts } = spending::decide(run, &tasks, budget).await?;
+    if let Some(withheld) = withheld {
         run.withhold_embedding(withheld);
     }
+    consumer.counted(counts);
     let room = Semaphore::new(FILES);
     let work = tasks.into_iter().map(|task| async {
         let _room = room_for(&task, &room).await;

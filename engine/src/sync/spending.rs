@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::bill::{Bill, Sent};
-use super::count::count_exactly;
+use super::count::{Count, count_exactly};
 use super::project_run::ProjectRun;
 use crate::model::{GuardKind, StageResult, Withheld};
 pub(crate) use crate::plan::Budget;
@@ -28,19 +28,36 @@ pub(crate) async fn decide(
     run: &Arc<ProjectRun>,
     works: &[RepositoryTask],
     budget: Budget,
-) -> StageResult<Option<Withheld>> {
+) -> StageResult<Decision> {
     let guard = run.options.spending;
+    let mut decision = Decision::default();
     if guard.is_idle(budget) || guard.exceeded(most(run, works), budget).is_none() {
-        return Ok(None);
+        return Ok(decision);
     }
     let mut sent = Sent::default();
     let mut bill = Bill::new(run, &mut sent);
     for work in works {
-        count_exactly(run, work, &mut bill).await?;
+        let mut part = if run.dry { bill.part() } else { bill.beside() };
+        let counted = count_exactly(run, work, &mut part).await?;
+        let part = part.into_part();
+        bill.add(&part.estimate);
+        if run.dry {
+            decision.counts.push((work.repository().to_owned(), (counted, part)));
+        }
     }
     let estimate = bill.total(run);
     let new = Spending { texts: estimate.texts, price: estimate.price };
-    Ok(guard.exceeded(new, budget).map(|bound| withheld(run, new, budget, bound)))
+    decision.withheld = guard.exceeded(new, budget).map(|bound| withheld(run, new, budget, bound));
+    Ok(decision)
+}
+
+/// What the guard found.
+#[derive(Default)]
+pub(crate) struct Decision {
+    /// What it withholds.
+    pub(crate) withheld: Option<Withheld>,
+    /// For a plan: the bill of each repository, where contents had to be read.
+    pub(crate) counts: Vec<(String, Count)>,
 }
 
 /// More than the run can cost, from sizes alone.
