@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::rows::{entered, place_id, timestamp};
 use super::store::SqliteState;
@@ -165,51 +166,63 @@ pub(super) fn recorded_projects(conn: &Connection) -> rusqlite::Result<Vec<Recor
     .collect()
 }
 
-/// The number of a project that is recorded just as it is declared.
-fn unchanged_project(conn: &Connection, project: &ProjectRow) -> rusqlite::Result<Option<i64>> {
-    conn.prepare_cached(
-        "SELECT id FROM project_rows WHERE name = ?1 AND organization IS ?2 AND filter_keyword IS ?3
-             AND namespace = ?4 AND enabled = ?5 AND allowed_extensions IS ?6 AND exclude_patterns = ?7",
-    )?
-    .query_row(
-        params![
-            project.name,
-            project.organization,
-            project.filter_keyword,
-            project.namespace,
-            project.enabled,
-            project.allowed_extensions.as_deref().map(json),
-            json(&project.exclude_patterns),
-        ],
-        |row| row.get(0),
-    )
-    .optional()
+/// The columns of a declared project, in the order of [`declared`].
+macro_rules! columns {
+    () => {
+        "name, organization, filter_keyword, namespace, enabled, allowed_extensions, exclude_patterns"
+    };
 }
 
-fn json(list: &[String]) -> String {
-    serde_json::to_string(list).unwrap_or_default()
+/// A parameter for each of the columns.
+macro_rules! values {
+    () => {
+        "?1, ?2, ?3, ?4, ?5, ?6, ?7"
+    };
+}
+
+/// The values of the columns.
+fn declared(project: &ProjectRow) -> [Value; 7] {
+    let json = |list: &Vec<String>| serde_json::to_string(list).unwrap_or_default();
+    [
+        project.name.clone().into(),
+        project.organization.clone().into(),
+        project.filter_keyword.clone().into(),
+        project.namespace.clone().into(),
+        project.enabled.into(),
+        project.allowed_extensions.as_ref().map(json).into(),
+        json(&project.exclude_patterns).into(),
+    ]
+}
+
+/// The number of a project that is recorded just as it is declared.
+fn unchanged_project(conn: &Connection, project: &ProjectRow) -> rusqlite::Result<Option<i64>> {
+    conn.prepare_cached(concat!(
+        "SELECT id FROM project_rows WHERE name = ?1 AND (",
+        columns!(),
+        ") IS (",
+        values!(),
+        ")"
+    ))?
+    .query_row(declared(project), |row| row.get(0))
+    .optional()
 }
 
 fn put_project(conn: &Connection, project: &ProjectRow, now: DateTime<Utc>) -> rusqlite::Result<i64> {
     conn.query_row(
-        "INSERT INTO project_rows (name, organization, filter_keyword, namespace, enabled, allowed_extensions,
-             exclude_patterns, created_at, updated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)
-         ON CONFLICT (name) DO UPDATE SET organization = excluded.organization,
-             filter_keyword = excluded.filter_keyword, namespace = excluded.namespace, enabled = excluded.enabled,
-             allowed_extensions = excluded.allowed_extensions, exclude_patterns = excluded.exclude_patterns,
-             updated_at = excluded.updated_at
-         RETURNING id",
-        params![
-            project.name,
-            project.organization,
-            project.filter_keyword,
-            project.namespace,
-            project.enabled,
-            project.allowed_extensions.as_deref().map(json),
-            json(&project.exclude_patterns),
-            timestamp(now),
-        ],
+        concat!(
+            "INSERT INTO project_rows (",
+            columns!(),
+            ", created_at, updated_at) VALUES (",
+            values!(),
+            ", ?8, ?8)
+             ON CONFLICT (name) DO UPDATE SET (",
+            columns!(),
+            ", updated_at) = (",
+            values!(),
+            ", ?8)
+             RETURNING id"
+        ),
+        params_from_iter(declared(project).into_iter().chain([timestamp(now).into()])),
         |row| row.get(0),
     )
 }
