@@ -10,7 +10,9 @@ use super::error::{ApiError, ApiResult, ErrorBody};
 use super::extract::{Id, Params};
 use crate::app::{FilesPage, FilesRequest};
 use crate::daemon::ProjectView;
-use crate::model::{LastRun, ProjectState, ProjectStatus, RepositoryStatus, Running, StageResult, Target};
+use crate::model::{
+    LastRun, ProjectState, ProjectStatus, RepositoryStatus, Running, StageResult, Target, Wait,
+};
 
 /// How a project stands.
 #[derive(Debug, Serialize, ToSchema)]
@@ -56,6 +58,9 @@ pub(super) struct ProjectBody {
     /// When a run that ended early is tried again (UTC).
     #[schema(value_type = Option<String>, format = DateTime)]
     pub(super) retry_at: Option<DateTime<Utc>>,
+    /// What the run under way waits for: `reason`, `until` (UTC, or null), and the `stage` whose service is not called
+    /// for now, or null for the lease of another process.
+    pub(super) waits: Vec<Wait>,
     /// The run under way.
     pub(super) running: Option<String>,
     /// The run that waits for it.
@@ -177,6 +182,7 @@ fn project_body(status: ProjectStatus, view: &ProjectView) -> ProjectBody {
         declared: status.declared,
         place: status.place,
         targets: status.targets,
+        waits: status.waits,
         files: status.files,
         vectors: status.vectors,
         failed_files: status.failed_files,

@@ -26,6 +26,7 @@ mod usage;
 mod vectors;
 mod verify;
 mod visible;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -55,6 +56,7 @@ pub use status::{status, work_trees};
 pub use usage::{DayUsage, ProjectUsage, Quantiles, UsageFigures, UsageRequest, UsageView};
 pub use vectors::{ForeignRecord, PlaceDescription, Vectors};
 pub(crate) use visible::{Narrow, sees_event};
+pub use waits::Waits;
 
 /// The enabled projects, each with its stages or with why they cannot be built.
 pub type BuiltProjects = BTreeMap<String, StageResult<Arc<Project>>>;
@@ -93,6 +95,11 @@ impl App {
         cancel: CancellationToken,
     ) -> StageResult<(Self, Lease)> {
         let (state, lease) = factory::open_for_run(&config.engine.state, wait).await?;
+        let waits = Waits::new(&config.engine.state);
+        let events = EventSink::new(move |event| {
+            waits.see(&event);
+            events.emit(event);
+        });
         Ok((Self::of_command(config, state, events, cancel), lease))
     }
 

@@ -17,7 +17,11 @@ impl Narrow for StatusView {
             return;
         }
         self.projects.retain(|project| access.has_project(&project.project));
-        self.projects.iter_mut().for_each(|project| project.narrow(access));
+        for project in &mut self.projects {
+            project.narrow(access);
+            // A stage may serve other projects, too.
+            project.waits.clear();
+        }
         // These name places of projects that are gone, and what to restore.
         self.orphan_places.clear();
         self.refused_config = None;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::app;
+use crate::app::{self, Waits};
 use crate::config::{Config, Need, StatePlace};
 use crate::daemon::DaemonRecord;
 use crate::factory;
@@ -51,7 +51,7 @@ pub(super) async fn run(context: &Context, args: &StatusArgs) -> CommandResult {
     if args.watch {
         return watch(context, &state, &projects, config.as_deref()).await;
     }
-    let status = status(&state, &projects).await?;
+    let status = status(&state, &projects, config.as_deref()).await?;
     let exit = if args.check { check(&status) } else { Exit::Done };
     if args.json {
         context.out.json(&status)?;
@@ -71,7 +71,7 @@ async fn watch(
     let term = console::Term::stdout();
     let mut last = String::new();
     loop {
-        let status = status(state, projects).await?;
+        let status = status(state, projects, config).await?;
         let text = text(context, state, &status, config).await?;
         if text != last {
             if term.is_term() {
@@ -103,14 +103,21 @@ async fn text(
     Ok(text)
 }
 
-/// The recorded status, with what a running daemon adds.
-async fn status(state: &StatePlace, projects: &[DeclaredProject]) -> StageResult<StatusView> {
+/// The recorded status, with what a running daemon adds, and what the running process waits for.
+async fn status(
+    state: &StatePlace,
+    projects: &[DeclaredProject],
+    config: Option<&Config>,
+) -> StageResult<StatusView> {
     let mut view = app::status(&*factory::open_for_reading(state).await?, projects).await?;
     if let Some(daemon) = DaemonRecord::read(state) {
         view.refused_config = daemon.refused;
         for project in &mut view.projects {
             project.next_run = daemon.next_runs.get(&project.project).copied();
         }
+    }
+    if let Some(config) = config {
+        Waits::add_of_holder(&mut view, config);
     }
     Ok(view)
 }

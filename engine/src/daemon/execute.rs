@@ -124,6 +124,7 @@ async fn work(shared: &Arc<Shared>, fence: Fence, job: Job) -> StageResult<Optio
         let (shared, run) = (Arc::clone(shared), request.run.clone());
         EventSink::new(move |event| {
             (shared.observer)(&Observed::Event(&event));
+            shared.waits.see(&event);
             if matches!(event, Event::RepositoryPlanned { .. }) {
                 shared.lagging.begun.notify_one();
             }

@@ -63,6 +63,7 @@ mod tests {
             declared,
             place: String::new(),
             targets: Vec::new(),
+            waits: Vec::new(),
             files: 0,
             vectors: 0,
             failed_files: 0,

@@ -18,6 +18,7 @@ use crate::app::{App, AppError, AppResult, Narrow as _, PlanRequest};
 use crate::factory::{RunFlags, standing_prune};
 use crate::model::{
     Access, BranchRef, Outcome, Push, PushSubject, Report, Running, StageResult, StatusView, VerifyReport,
+    Wait,
 };
 use crate::plan::Plan;
 use crate::state::{AuditEntry, AuditQuery, AuditRow, RunQuery, RunRow, State};
@@ -169,9 +170,21 @@ impl Handle {
             Some(since) => Some(Running { process: std::process::id(), since }),
             None => self.waiting_for(),
         };
+        self.add_waits(&mut status, &view);
         status.refused_config.clone_from(&view.refused);
         status.narrow(&self.access);
         Ok(status)
+    }
+
+    /// Adds what the running projects wait for.
+    fn add_waits(&self, status: &mut StatusView, view: &View) {
+        self.shared.waits.add_to(status, &view.generation.config);
+        let Some(holder) = self.waiting_for() else { return };
+        let is_running = |name: &String| view.projects.get(name).is_some_and(|state| state.running.is_some());
+        for project in status.projects.iter_mut().filter(|project| is_running(&project.project)) {
+            let reason = format!("process {} holds the ledger", holder.process);
+            project.waits.push(Wait { stage: None, reason, until: None });
+        }
     }
 
     /// The use cases on the running generation, for requests that end when they are dropped.

@@ -40,6 +40,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::app::Waits;
 use crate::config::{Config, Need};
 use crate::factory::{self, StageFactory};
 use crate::model::{ErrorKind, EventSink, StageError, StageResult};
@@ -146,11 +147,12 @@ fn open(
 ) -> StageResult<(Shared, Claim, Generation)> {
     let claim = Claim::take(&config.engine.state)?;
     let tokens = Tokens::of(ApiToken::of(&config)?, &config);
-    let feeds = Feeds::default();
+    let (feeds, waits) = (Feeds::default(), Waits::new(&config.engine.state));
     let events = {
-        let (observer, feeds) = (Arc::clone(&observer), feeds.clone());
+        let (observer, feeds, waits) = (Arc::clone(&observer), feeds.clone(), waits.clone());
         EventSink::new(move |event| {
             observer(&Observed::Event(&event));
+            waits.see(&event);
             feeds.shared(&event);
         })
     };
@@ -162,6 +164,7 @@ fn open(
         state,
         reader,
         feeds,
+        waits,
         observer,
         lagging: LagTracker::default(),
         aliases: Aliases::default(),

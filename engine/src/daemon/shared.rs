@@ -11,6 +11,7 @@ use super::audit::AuditLog;
 use super::feed::Feeds;
 use super::gate::Gate;
 use super::lag::LagTracker;
+use crate::app::Waits;
 use crate::config::Need;
 use crate::model::{Event, Report};
 use crate::state::State;
@@ -39,6 +40,8 @@ pub(super) struct Shared {
     pub(super) reader: Arc<dyn State>,
     pub(super) gate: Gate,
     pub(super) feeds: Feeds,
+    /// What running projects wait for.
+    pub(super) waits: Waits,
     pub(super) observer: Observer,
     /// Notified when a project may have fallen behind the heads last seen.
     pub(super) lagging: LagTracker,

@@ -48,7 +48,7 @@ pub use secrets_mode::SecretsMode;
 pub use skip::SkipReason;
 pub use status::{
     DeclaredProject, LastRun, MOST_COMMITS, OrphanPlace, ProjectStatus, RepositoryState, RepositoryStatus,
-    Running, StatusView, Target, TargetState,
+    Running, StatusView, Target, TargetState, Wait,
 };
 pub use units::{ByteSize, HumanDuration};
 pub use verify::{ProjectVerify, VerifyReport};

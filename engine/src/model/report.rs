@@ -79,7 +79,7 @@ pub struct ProjectReport {
 }
 
 /// How well the golden questions of a project find their files.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SearchQuality {
     /// The number of questions.
     pub questions: usize,

@@ -42,6 +42,18 @@ pub struct Running {
     pub since: DateTime<Utc>,
 }
 
+/// What the run of a project waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Wait {
+    /// The stage whose service is not called for now; `None`: the run waits for the lease of another process.
+    pub stage: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// Until when (UTC); `None` if unknown.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub until: Option<DateTime<Utc>>,
+}
+
 /// A place that holds vectors and that no stage of the file refers to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OrphanPlace {
@@ -76,6 +88,8 @@ pub struct ProjectStatus {
     pub open_intents: u64,
     /// Its last run.
     pub last_run: Option<LastRun>,
+    /// What its run waits for: pauses that a service asked for, rate limits, the lease of another process.
+    pub waits: Vec<Wait>,
     /// When the schedule starts the next run (UTC); `None` without a schedule or a daemon.
     pub next_run: Option<DateTime<Utc>>,
     /// 0 if every repository is indexed at its last seen head; otherwise seconds since the last

@@ -62,17 +62,34 @@ struct LimiterState {
     /// How often `allowed` was halved.
     halvings: u64,
     paused_until: Option<Instant>,
+    /// The end of the last reported wait for a budget.
+    told_until: Option<Instant>,
     requests: Option<Budget>,
     tokens: Option<Budget>,
+}
+
+impl LimiterState {
+    /// A wait for a budget. It is reported unless one that ends later was.
+    fn wait_for(&mut self, wait: Duration, cause: &'static str, now: Instant) -> Wait {
+        let is_told = self.told_until.is_some_and(|until| until > now);
+        if is_told || wait < SHORTEST_TOLD {
+            return Wait::Time(wait, None);
+        }
+        self.told_until = Some(now + wait);
+        Wait::Time(wait, Some(cause))
+    }
 }
 
 /// What a caller has to wait for.
 enum Wait {
     /// Until a call ends.
     ForACall,
-    /// A time.
-    Time(Duration),
+    /// A time, with its cause if it has to be reported.
+    Time(Duration, Option<&'static str>),
 }
+
+/// Shorter waits are not worth an event.
+pub(super) const SHORTEST_TOLD: Duration = Duration::from_secs(1);
 
 /// Permission for one call; give it back by dropping it.
 #[derive(Debug)]
@@ -94,6 +111,7 @@ impl Limiter {
                 good_since_change: 0,
                 halvings: 0,
                 paused_until: None,
+                told_until: None,
                 requests: requests_per_minute.map(Budget::per_minute),
                 tokens: tokens_per_minute.map(Budget::per_minute),
             }),
@@ -101,14 +119,24 @@ impl Limiter {
         })
     }
 
-    /// Waits until a call of `tokens` tokens is allowed.
-    pub(super) async fn acquire(self: &Arc<Self>, tokens: u64) -> Permit {
+    /// Waits until a call of `tokens` tokens is allowed. `tell` is called with each longer wait for a budget and its
+    /// cause, once for all callers; pauses are reported by those who learn of them.
+    pub(super) async fn acquire(
+        self: &Arc<Self>,
+        tokens: u64,
+        tell: impl Fn(Duration, &'static str),
+    ) -> Permit {
         loop {
             let freed = self.freed.notified();
             match self.try_acquire(tokens) {
                 Ok(halvings) => return Permit { limiter: Arc::clone(self), halvings },
                 Err(Wait::ForACall) => freed.await,
-                Err(Wait::Time(wait)) => tokio::time::sleep(wait).await,
+                Err(Wait::Time(wait, cause)) => {
+                    if let Some(cause) = cause {
+                        tell(wait, cause);
+                    }
+                    tokio::time::sleep(wait).await;
+                }
             }
         }
     }
@@ -122,20 +150,20 @@ impl Limiter {
         }
         if let Some(until) = state.paused_until {
             if until > now {
-                return Err(Wait::Time(until - now));
+                return Err(Wait::Time(until - now, None));
             }
             state.paused_until = None;
         }
         let wait = state.requests.as_mut().map_or(Duration::ZERO, |budget| budget.spend(1.0, now));
         if !wait.is_zero() {
-            return Err(Wait::Time(wait));
+            return Err(state.wait_for(wait, "the limit of requests per minute is used up", now));
         }
         let wait = state.tokens.as_mut().map_or(Duration::ZERO, |budget| budget.spend(tokens as f64, now));
         if !wait.is_zero() {
             if let Some(requests) = state.requests.as_mut() {
                 requests.level += 1.0; // not spent after all
             }
-            return Err(Wait::Time(wait));
+            return Err(state.wait_for(wait, "the limit of tokens per minute is used up", now));
         }
         state.in_flight += 1;
         Ok(state.halvings)
@@ -195,18 +223,20 @@ impl Drop for Permit {
 mod tests {
     use super::*;
 
+    fn quiet(_: Duration, _: &'static str) {}
+
     #[tokio::test(start_paused = true)]
     async fn calls_at_once_are_bounded_and_adapt() {
         let limiter = Limiter::new(4, None, None);
-        let first = limiter.acquire(1).await;
-        let _second = limiter.acquire(1).await;
+        let first = limiter.acquire(1, quiet).await;
+        let _second = limiter.acquire(1, quiet).await;
         first.throttled();
         assert_eq!(limiter.allowed(), 2);
-        let third = limiter.acquire(1).await;
-        let waiting = tokio::time::timeout(Duration::from_secs(1), limiter.acquire(1)).await;
+        let third = limiter.acquire(1, quiet).await;
+        let waiting = tokio::time::timeout(Duration::from_secs(1), limiter.acquire(1, quiet)).await;
         assert!(waiting.is_err());
         third.succeeded();
-        limiter.acquire(1).await.succeeded();
+        limiter.acquire(1, quiet).await.succeeded();
         assert_eq!(limiter.allowed(), 3);
     }
 
@@ -215,11 +245,11 @@ mod tests {
         let limiter = Limiter::new(8, None, None);
         let mut together = Vec::new();
         for _ in 0..8 {
-            together.push(limiter.acquire(1).await);
+            together.push(limiter.acquire(1, quiet).await);
         }
         together.into_iter().for_each(Permit::throttled);
         assert_eq!(limiter.allowed(), 4);
-        limiter.acquire(1).await.throttled();
+        limiter.acquire(1, quiet).await.throttled();
         assert_eq!(limiter.allowed(), 2);
     }
 
@@ -228,7 +258,7 @@ mod tests {
         let limiter = Limiter::new(100, Some(600), Some(60_000));
         let start = Instant::now();
         for _ in 0..120 {
-            limiter.acquire(1000).await.succeeded();
+            limiter.acquire(1000, quiet).await.succeeded();
         }
         // 120,000 tokens at 60,000 a minute, less the first burst of 6,000.
         let seconds = start.elapsed().as_secs_f64();
@@ -240,7 +270,19 @@ mod tests {
         let limiter = Limiter::new(2, None, None);
         limiter.pause(Duration::from_secs(30));
         let start = Instant::now();
-        limiter.acquire(1).await.succeeded();
+        limiter.acquire(1, quiet).await.succeeded();
         assert!(start.elapsed() >= Duration::from_secs(30));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_for_a_budget_is_told_once() {
+        let limiter = Limiter::new(8, None, Some(60));
+        let told = Mutex::new(Vec::new());
+        let tell = |wait: Duration, cause| told.lock().push((wait.as_secs(), cause));
+        let calls = (0..4).map(|_| async { limiter.acquire(6, tell).await.succeeded() });
+        futures::future::join_all(calls).await;
+        let told = told.into_inner();
+        assert_eq!(told[0], (6, "the limit of tokens per minute is used up"));
+        assert_eq!(told.len(), 3, "one for each wait, not for each caller: {told:?}");
     }
 }

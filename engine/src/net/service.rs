@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::call_error::{CallError, CallFailure};
-use super::limit::Limiter;
+use super::limit::{Limiter, SHORTEST_TOLD};
 use super::request::{Deadline, ServiceRequest};
 use super::response::{ServiceResponse, StreamedResponse, no_answer};
 use super::retry::LONGEST_WAIT;
@@ -24,8 +24,6 @@ use super::timeouts::Timeouts;
 use super::transport::Transport;
 use crate::model::{ErrorKind, Event, EventSink, ServiceKind, StageError, StageResult};
 
-/// Shorter pauses by rate-limit headers are not worth an event.
-const SHORTEST_TOLD: Duration = Duration::from_secs(1);
 /// A service that refuses calls for longer is asked again after this time.
 const LONGEST_CLOSED: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -146,8 +144,9 @@ impl Service {
             return Err(self.cancelled());
         }
         shared.refuse_while_closed()?;
+        let tell = |wait, cause| shared.events.waiting(&shared.stage, wait, cause);
         let permit = tokio::select! {
-            permit = shared.limiter.acquire(request.tokens) => permit,
+            permit = shared.limiter.acquire(request.tokens, tell) => permit,
             () = shared.cancel.cancelled() => return Err(self.cancelled()),
         };
         let started = Instant::now();

@@ -7,7 +7,9 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::failure::PageResult;
-use super::format::{ago, behind, count, encode, number, project_badge, repository_badge, run_badge, short};
+use super::format::{
+    ago, behind, count, encode, moment, number, project_badge, repository_badge, run_badge, short,
+};
 use super::layout;
 use super::posted::Posted;
 use super::visitor::Visitor;
@@ -126,6 +128,15 @@ fn notices(project: &ProjectBody) -> Markup {
         }
         @if let Some(run) = &project.running {
             div.callout.busy { "A run is under way. " a href={ "/console/runs/" (encode(run)) } { "Follow it" } }
+        }
+        @for wait in &project.waits {
+            div.callout.warn {
+                strong {
+                    "Waits" @if let Some(stage) = &wait.stage { " for " code { (stage) } }
+                    @if let Some(until) = wait.until { " until " (moment(until)) }
+                }
+                p { (wait.reason) }
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::model::{
     Freshness, MOST_COMMITS, Outcome, ProjectState, ProjectStatus, RepositoryState, StatusView, Target,
-    TargetState,
+    TargetState, Wait,
 };
 
 use super::super::output::{Style, escape};
@@ -80,11 +80,23 @@ fn render_project(project: &ProjectStatus, now: DateTime<Utc>, style: &Style) ->
     for withheld in project.last_run.iter().flat_map(|run| &run.withheld) {
         line("withheld", &style.warning(&escape(&withheld.message)));
     }
+    for wait in &project.waits {
+        line("waits", &style.warning(&waits(wait)));
+    }
     if let Some(next) = project.next_run {
         line("next run", &moment(next));
     }
     text.push_str(&repositories(project, now, style));
     text
+}
+
+/// `until 2024-10-04 00:00:30 UTC, stage ada: slow down`
+fn waits(wait: &Wait) -> String {
+    let until = wait.until.map(|until| format!("until {}", moment(until)));
+    let stage = wait.stage.as_ref().map(|stage| format!("stage `{}`", escape(stage)));
+    let place: Vec<String> = [until, stage].into_iter().flatten().collect();
+    let place = if place.is_empty() { String::new() } else { format!("{}: ", place.join(", ")) };
+    place + &escape(&wait.reason)
 }
 
 /// The place that the project is about to leave.
@@ -240,6 +252,14 @@ mod tests {
                         .to_owned(),
                 }],
             }),
+            waits: vec![
+                Wait {
+                    stage: Some("ada".to_owned()),
+                    reason: "429: slow down".to_owned(),
+                    until: Some(at + TimeDelta::seconds(30)),
+                },
+                Wait { stage: None, reason: "process 7 holds the ledger".to_owned(), until: None },
+            ],
             next_run: Some(at + TimeDelta::hours(1)),
             seconds_behind: Some(180),
             commits_behind: Some(12),
@@ -257,6 +277,7 @@ mod tests {
         (orphan.last_run, orphan.next_run, orphan.repositories) = (None, None, Vec::new());
         (orphan.seconds_behind, orphan.commits_behind) = (None, None);
         (orphan.failed_files, orphan.open_intents) = (0, 0);
+        orphan.waits.clear();
         let never = ProjectStatus {
             project: "new".to_owned(),
             declared: true,
@@ -290,6 +311,8 @@ mod tests {
           behind        12 commits, 3 minutes
           last error    `docs/a.md`: the content filter refused the text
           withheld      900 of 1,000 vectors were not deleted; `--allow-deletes` deletes them
+          waits         until 2024-10-04 00:00:30 UTC, stage `ada`: 429: slow down
+          waits         process 7 holds the ledger
           next run      2024-10-04 01:00:00 UTC
           repository     state    commit                        files  vectors  synced
           acme/secret    failed   none yet                          0        0
