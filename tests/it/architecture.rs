@@ -5,98 +5,37 @@ mod cycles;
 mod kinds;
 mod statics;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 /// The modules that each module of the engine may use: the table of `docs/architecture.md`.
-const MAY_USE: &[(&str, &[&str])] = &[
-    ("blocking", &[]),
-    ("model", &[]),
-    ("cpu_time", &[]),
-    ("private", &[]),
-    ("sqlite", &[]),
-    ("state_folder", &[]),
-    ("net", &["model"]),
-    ("postgres", &["model", "net"]),
-    ("settings", &["model"]),
-    ("stage", &["blocking", "model", "net", "settings"]),
-    ("source", &["blocking", "cpu_time", "model", "net", "private", "settings", "stage", "state_folder"]),
-    ("chunk", &["cpu_time", "model", "settings", "stage"]),
-    ("embed", &["blocking", "model", "net", "settings", "stage", "state"]),
-    ("rank", &["model"]),
-    (
-        "store",
-        &[
-            "blocking",
-            "model",
-            "net",
-            "postgres",
-            "private",
-            "rank",
-            "settings",
-            "sqlite",
-            "stage",
-            "state_folder",
-        ],
-    ),
-    ("notify", &["model", "net", "settings", "stage"]),
-    ("state", &["blocking", "model", "postgres", "private", "sqlite", "state_folder"]),
-    ("registry", &["settings", "stage", "source", "chunk", "embed", "store", "notify"]),
-    ("config", &["model", "postgres", "settings", "stage", "registry", "source", "chunk"]),
-    ("fetch", &["chunk", "config", "model", "net"]),
-    ("plan", &["model"]),
-    (
-        "sync",
-        &["blocking", "model", "private", "plan", "state", "source", "chunk", "embed", "store", "notify"],
-    ),
-    ("search", &["embed", "model", "rank", "store", "sync"]),
-    ("evaluate", &["chunk", "model", "rank", "search", "source", "state", "store", "sync"]),
-    // Compiled for tests and fuzzing only; passes input to the parsers.
-    ("fuzz", &["api", "chunk", "config", "embed", "source", "store"]),
-    (
-        "factory",
-        &[
-            "blocking", "model", "net", "postgres", "stage", "config", "fetch", "source", "chunk", "embed",
-            "store", "notify", "state", "plan", "sync",
-        ],
-    ),
-    (
-        "app",
-        &[
-            "chunk", "config", "embed", "evaluate", "factory", "model", "plan", "search", "source", "state",
-            "store", "sync",
-        ],
-    ),
-    ("daemon", &["model", "private", "app", "config", "factory", "plan", "sync", "state", "state_folder"]),
-    ("mcp", &["model", "app", "search"]),
-    ("api", &["model", "app", "daemon", "mcp", "search"]),
-    (
-        "cli",
-        &[
-            "model",
-            "net",
-            "private",
-            "source",
-            "chunk",
-            "embed",
-            "evaluate",
-            "store",
-            "notify",
-            "state",
-            "config",
-            "plan",
-            "rank",
-            "search",
-            "sync",
-            "app",
-            "factory",
-            "daemon",
-            "mcp",
-            "api",
-            "state_folder",
-        ],
-    ),
-];
+static MAY_USE: LazyLock<Vec<(String, Vec<String>)>> = LazyLock::new(|| {
+    let page = fs::read_to_string(repository().join("docs/architecture.md")).expect("the page");
+    table(&page).unwrap_or_else(|row| panic!("docs/architecture.md has a row that cannot be read: {row}"))
+});
+
+/// Reads the rows of the table: a module, then what it may use. The error is a row of another form.
+fn table(page: &str) -> Result<Vec<(String, Vec<String>)>, String> {
+    let section = page.split("## Which module may use which").nth(1).unwrap_or_default();
+    let lines = section.lines().skip_while(|line| !line.starts_with("| --- ")).skip(1);
+    let rows = lines.take_while(|line| line.starts_with('|'));
+    let name = |cell: &str| {
+        let name = cell.trim().strip_prefix('`')?.strip_suffix('`')?;
+        name.chars().all(is_ident).then(|| name.to_owned())
+    };
+    let row = |line: &str| {
+        let mut cells = line.trim_matches('|').split('|');
+        let module = name(cells.next()?)?;
+        let used = match cells.next()?.trim() {
+            "nothing of ours" => Vec::new(),
+            list => list.split(',').map(name).collect::<Option<_>>()?,
+        };
+        Some((module, used))
+    };
+    rows.map(|line| row(line).ok_or_else(|| line.to_owned())).collect()
+}
 
 /// Crates that only some places may name, so that replacing one stays a local change.
 const CRATES: &[(&str, &[&str])] = &[
@@ -184,9 +123,53 @@ fn every_module_has_a_row() {
         .filter(|name| name != "lib" && name != "main")
         .collect();
     modules.sort();
-    let mut rows: Vec<_> = MAY_USE.iter().map(|(module, _)| *module).collect();
+    let mut rows: Vec<_> = MAY_USE.iter().map(|(module, _)| module.clone()).collect();
     rows.sort_unstable();
     assert_eq!(modules, rows);
+}
+
+#[test]
+fn every_arrow_is_used() {
+    let mut used = BTreeSet::new();
+    for (path, text) in sources("engine/src") {
+        let module = path.split(['/', '.']).next().unwrap_or_default().to_owned();
+        used.extend(
+            modules_named(&path, &blank_out(&text)).into_iter().map(|(_, name)| (module.clone(), name)),
+        );
+    }
+    let arrows =
+        MAY_USE.iter().flat_map(|(module, row)| row.iter().map(|name| (module.clone(), name.clone())));
+    let unused: Vec<_> = arrows.filter(|arrow| !used.contains(arrow)).collect();
+    assert!(unused.is_empty(), "docs/architecture.md allows what is not used: {unused:?}");
+}
+
+#[test]
+fn no_arrow_points_up() {
+    assert_eq!(arrows_up(&MAY_USE), Vec::<String>::new());
+}
+
+/// The arrows to a module that does not stand above.
+fn arrows_up(rows: &[(String, Vec<String>)]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (at, (module, used)) in rows.iter().enumerate() {
+        let above = |name: &String| rows[..at].iter().any(|(above, _)| above == name);
+        found.extend(used.iter().filter(|name| !above(name)).map(|name| format!("{module} -> {name}")));
+    }
+    found
+}
+
+#[test]
+fn the_table_is_read_and_checked() {
+    let page = |rows: &str| {
+        format!("## Which module may use which\n\n| module | may use |\n| --- | --- |\n{rows}\n")
+    };
+    let rows =
+        table(&page("| `a` | nothing of ours | x |\n| `b` | `a`, `c` | |\n| `c` | `c` | y |")).expect("rows");
+    assert_eq!(rows.len(), 3);
+    assert_eq!(arrows_up(&rows), ["b -> c", "c -> c"]);
+    for bad in ["| a | nothing of ours | |", "| `a` | those of `b` | |", "| `a` | `b` `c` | |", "| `a` |"] {
+        assert_eq!(table(&page(bad)), Err(bad.to_owned()));
+    }
 }
 
 #[test]
@@ -241,6 +224,7 @@ fn the_checks_can_fail() {
             "\nuse crate::{model::GitSha, net::{self, Retry}, state::State};",
             &["source/git.rs:2: `source` may not use `state`"],
         ),
+        ("plan/diff.rs", "use crate::{model, state};", &["plan/diff.rs:1: `plan` may not use `state`"]),
         ("chunk/component/host.rs", "use super::super::{Chunker, settings};", &[]),
         (
             "chunk/component/host.rs",
@@ -290,10 +274,10 @@ fn violations(path: &str, source: &str) -> Vec<String> {
     let module = path.split(['/', '.']).next().unwrap_or_default();
     let place = |at: usize| format!("{path}:{}", code[..at].matches('\n').count() + 1);
     let mut found = Vec::new();
-    if let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == module) {
+    if let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| name == module) {
         for (at, used) in modules_named(path, &code) {
             let known = MAY_USE.iter().any(|(name, _)| *name == used);
-            if known && used != module && !allowed.contains(&used.as_str()) {
+            if known && used != module && !allowed.contains(&used) {
                 found.push(format!("{}: `{module}` may not use `{used}`", place(at)));
             }
         }
@@ -363,6 +347,10 @@ fn first_segments(rest: &str) -> Vec<String> {
     let (mut level, mut expect) = (0, true);
     let mut name = String::new();
     for c in group.chars() {
+        if !name.is_empty() && !is_ident(c) {
+            names.push(std::mem::take(&mut name));
+            expect = false;
+        }
         match c {
             '{' => level += 1,
             '}' if level == 0 => break,
@@ -370,10 +358,6 @@ fn first_segments(rest: &str) -> Vec<String> {
             ',' if level == 0 => expect = true,
             _ if level == 0 && expect && is_ident(c) => name.push(c),
             _ => {}
-        }
-        if !name.is_empty() && !is_ident(c) {
-            names.push(std::mem::take(&mut name));
-            expect = false;
         }
     }
     names.extend(Some(name).filter(|name| !name.is_empty()));

@@ -1,22 +1,15 @@
-//! `GET /metrics`: counters from events, gauges from the snapshot at the time of the request.
+//! The series of `/metrics`: counters from events, gauges from the snapshot at the time of the request.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use axum::extract::State;
-use axum::http::header;
-use axum::response::IntoResponse;
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::App;
-use super::client::Client;
-use super::error::{ApiError, ApiResult};
 use crate::daemon::{Observed, Observer, View};
 use crate::model::{Event, GuardKind, Outcome, Report, ServiceKind, StatusView};
 
@@ -79,9 +72,9 @@ impl MetricConstructor<Histogram> for BatchSizes {
 
 /// The series. All of them are there, at zero, from the start.
 pub struct Metrics {
-    registry: Registry,
+    pub(super) registry: Registry,
     /// The series without the label of a project or a stage.
-    aggregate: Registry,
+    pub(super) aggregate: Registry,
     sync_duration: Histogram,
     files_processed: Counter,
     files_removed: Counter,
@@ -320,7 +313,7 @@ impl Metrics {
     }
 
     /// Sets the gauges to the current state, and removes those of projects that no longer exist.
-    fn look(&self, view: &View, status: Option<&StatusView>) {
+    pub(super) fn look(&self, view: &View, status: Option<&StatusView>) {
         self.running.set(count(view.projects.values().filter(|project| project.running.is_some()).count()));
         self.queued.set(count(view.projects.values().filter(|project| project.queued.is_some()).count()));
         self.degraded.set(i64::from(view.is_degraded()));
@@ -358,53 +351,10 @@ fn name_of(service: ServiceKind) -> &'static str {
     }
 }
 
-/// All series, in the text form of OpenMetrics.
-#[utoipa::path(get, path = "/metrics", tag = "daemon",
-    responses((status = 200, content_type = "application/openmetrics-text", body = String)))]
-pub(super) async fn metrics(State(app): State<App>, client: Client) -> ApiResult<impl IntoResponse> {
-    // A ledger that cannot be read leaves the gauges as they were.
-    let status = app.handle.status().await.ok();
-    app.metrics.look(&app.handle.view(), status.as_ref());
-    let mut text = encoded(&app.metrics.registry)?;
-    if !client.sees_everything() {
-        text = narrowed(&text, |project| client.handle.has_project(project));
-    }
-    Ok(answer(text))
-}
-
-/// The series that name neither a project nor a stage.
-pub(super) async fn aggregate(State(app): State<App>) -> ApiResult<impl IntoResponse> {
-    app.metrics.look(&app.handle.view(), None);
-    encoded(&app.metrics.aggregate).map(answer)
-}
-
-/// The series of projects that may be seen. Those without a project count the work of all of them.
-fn narrowed(text: &str, sees: impl Fn(&str) -> bool) -> String {
-    let project = |line: &str| {
-        let labels = line.split_once('{')?.1;
-        let value = labels.split(',').find_map(|label| label.strip_prefix("project=\""))?;
-        Some(value.split('"').next().unwrap_or_default().to_owned())
-    };
-    let lines =
-        text.lines().filter(|line| line.starts_with('#') || project(line).is_some_and(|name| sees(&name)));
-    lines.flat_map(|line| [line, "\n"]).collect()
-}
-
-fn encoded(registry: &Registry) -> ApiResult<String> {
-    let mut text = String::new();
-    encode(&mut text, registry).map_err(|error| {
-        ApiError::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string())
-    })?;
-    Ok(text)
-}
-
-fn answer(text: String) -> impl IntoResponse {
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, content_type)], text)
-}
-
 #[cfg(test)]
 mod tests {
+    use prometheus_client::encoding::text::encode;
+
     use super::*;
 
     /// Sources and stores both list.

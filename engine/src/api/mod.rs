@@ -22,6 +22,7 @@ mod query;
 mod rate;
 mod routes;
 mod runs;
+mod scrape;
 mod serve;
 mod sessions;
 mod sync;

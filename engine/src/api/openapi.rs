@@ -6,13 +6,13 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{audit_log, health, metrics, operations, plans, projects, query, runs, sync, usage, webhook};
+use super::{audit_log, health, operations, plans, projects, query, runs, scrape, sync, usage, webhook};
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "RepoSync", description = "Keeps vector indexes equal to Git repositories."),
     paths(
-        health::health, metrics::metrics, openapi, sync::sync, sync::reload, runs::runs, runs::run, runs::events, runs::cancel,
+        health::health, scrape::metrics, openapi, sync::sync, sync::reload, runs::runs, runs::run, runs::events, runs::cancel,
         projects::projects, projects::files, projects::plan, plans::plans, plans::make, plans::plan, plans::approve,
         plans::discard, usage::usage, super::verify::verify,
         operations::repositories, operations::changes, operations::content, operations::process,

@@ -7,13 +7,13 @@ use axum::routing::get;
 
 use super::error::ApiError;
 use super::routes::{TIME, within};
-use super::{App, browser, health, metrics};
+use super::{App, browser, health, scrape};
 
 /// The routes of the listener for probes.
 pub(super) fn routes(app: App) -> Router {
     Router::new()
         .route("/health", get(health::probe))
-        .route("/metrics", get(metrics::aggregate))
+        .route("/metrics", get(scrape::aggregate))
         .layer(from_fn(|request, next| within(TIME, request, next)))
         .fallback(async || {
             ApiError::not_found(

@@ -14,8 +14,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::client::Client;
 use super::error::{ApiError, ApiResult};
 use super::{
-    App, audit, audit_log, auth, browser, client, health, mcp, metrics, openapi, operations, plans, projects,
-    query, runs, sync, usage, webhook,
+    App, audit, audit_log, auth, browser, client, health, mcp, openapi, operations, plans, projects, query,
+    runs, scrape, sync, usage, webhook,
 };
 use crate::model::ApiScope;
 
@@ -30,7 +30,7 @@ pub(super) fn routes(app: App) -> Router {
     let unversioned = Router::new()
         .route("/openapi.json", get(openapi::openapi))
         .route("/console/links", post(super::console::make_link))
-        .merge(scoped(ApiScope::Read, Router::new().route("/metrics", get(metrics::metrics))))
+        .merge(scoped(ApiScope::Read, Router::new().route("/metrics", get(scrape::metrics))))
         .layer(from_fn(|request, next| within(TIME, request, next)))
         .merge(
             scoped(ApiScope::Query, Router::new().route("/mcp", any(mcp::mcp)))

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{COUNTING, TokenCounter};
+use super::tokens::{COUNTING, TokenCounter};
 
 /// The maximum chunk size of a stage.
 #[derive(Clone)]

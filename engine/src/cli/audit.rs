@@ -25,7 +25,7 @@ pub(super) struct AuditArgs {
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     since: Option<DateTime<Utc>>,
     /// Maximum number of entries, newest first
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = super::positive)]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = super::values::positive)]
     limit: usize,
     /// Print the entries as JSON
     #[arg(long)]

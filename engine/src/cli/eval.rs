@@ -36,7 +36,7 @@ pub(super) struct EvalArgs {
     file: Option<PathBuf>,
     /// Ask the subjects of the last N commits for the files that they changed, of a temporary index of the
     /// tree before them
-    #[arg(long, value_name = "N", value_parser = super::positive)]
+    #[arg(long, value_name = "N", value_parser = super::values::positive)]
     history: Option<usize>,
     /// With `--history`: a local clone to take commits and files from, for a project with a remote source
     #[arg(long, value_name = "PATH", requires = "history")]

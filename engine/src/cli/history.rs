@@ -25,7 +25,7 @@ pub(super) struct HistoryArgs {
     #[arg(short, long, value_name = "PROJECT", add = super::projects::names())]
     project: Option<String>,
     /// Maximum number of runs, newest first
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = super::positive)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = super::values::positive)]
     limit: usize,
     /// Only runs older than the one with this id, for the next page
     #[arg(long, value_name = "RUN")]

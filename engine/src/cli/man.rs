@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 
-use super::Cli;
 use super::error::CommandResult;
 use super::exit::Exit;
 
@@ -23,11 +22,11 @@ Examples:
   reposync man ~/.local/share/man/man1 && man reposync-plan
 ";
 
-/// Runs the command.
-pub(super) fn run(args: &ManArgs) -> CommandResult {
+/// Runs the command for this command line.
+pub(super) fn run(args: &ManArgs, command: Command) -> CommandResult {
     let folder = &args.folder;
     std::fs::create_dir_all(folder)
-        .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
+        .and_then(|()| clap_mangen::generate_to(command, folder))
         .with_context(|| format!("cannot write manual pages into `{}`", folder.display()))?;
     Ok(Exit::Done)
 }

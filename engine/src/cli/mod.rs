@@ -38,6 +38,7 @@ mod state;
 mod status;
 mod telemetry;
 mod validate;
+mod values;
 mod verify;
 
 use std::ffi::OsString;
@@ -130,7 +131,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     // With `plan --detailed-exitcode`, 2 would mean "there are changes", so errors exit with 1.
     let detailed = args.iter().any(|arg| arg == "--detailed-exitcode");
-    complete::answer_shell();
+    complete::answer_shell(Cli::command);
     let command = Cli::command().color(Color::of_args(&args));
     let parsed = command.try_get_matches_from(&args).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
@@ -187,18 +188,9 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Comma
         Command::State(command) => state::run(context, command).await,
         Command::Plugin(command) => plugin::run(context, command).await,
         Command::Completions(args) => completions::run(context, &args),
-        Command::Man(args) => man::run(&args),
+        Command::Man(args) => man::run(&args, Cli::command()),
     };
     exit.map(ExitCode::from)
-}
-
-/// A positive integer.
-fn positive(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("must be at least 1".to_owned()),
-        Ok(n) => Ok(n),
-        Err(error) => Err(format!("not a count: {error}")),
-    }
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ pub(super) struct QueryArgs {
     #[arg(long, value_name = "NAME")]
     symbol: Option<String>,
     /// Maximum number of matches
-    #[arg(short = 'k', long, value_name = "N", default_value_t = 5, value_parser = super::positive)]
+    #[arg(short = 'k', long, value_name = "N", default_value_t = 5, value_parser = super::values::positive)]
     top_k: usize,
     /// Leave out the best N matches
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -23,6 +23,7 @@ mod state_place;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod unmatched;
 mod values;
 
 use std::net::SocketAddr;
@@ -42,7 +43,8 @@ pub use registries::{Registries, Registry};
 pub use schema::{add_component, schema};
 pub use show::show;
 pub use state_place::{CachePlace, PostgresState, StatePlace};
-pub use tokens::{NamedToken, TokenDigest, token_digest, unmatched_globs};
+pub use tokens::{NamedToken, TokenDigest, token_digest};
+pub use unmatched::unmatched_globs;
 pub use values::parse_schedule;
 
 pub use crate::registry::{StageSettings, webhooks};

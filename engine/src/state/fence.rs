@@ -4,8 +4,10 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use super::STAGE;
 use crate::model::{ErrorKind, Running, StageError};
+
+/// The name that errors of the state carry instead of a stage's.
+pub(crate) const STAGE: &str = "ledger";
 
 /// What a lease covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

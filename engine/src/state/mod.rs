@@ -33,6 +33,7 @@ use crate::model::{DeclaredProject, Running, StageResult, StatusView, StoredAnsw
 
 pub use audit::{Audit, AuditEntry, AuditQuery, AuditRow};
 pub use copy::{Copied, Copyable, Part, Row, Table, Tables, copy};
+pub(crate) use fence::STAGE;
 pub use fence::{Fence, Held, Lease, Scope};
 pub use file::{BlobFile, Damaged, FileRow, FileStatus, Files, KnownFile, KnownFiles, StoredChunk};
 pub use ids::{FileIds, FileKey, HeldIds, IdsOf, Leftover, PlacedIds};
@@ -44,9 +45,6 @@ pub use repository::{
 pub use run::{History, NewRun, RunQuery, RunRow};
 pub use usage::{Measure, SumOver, USAGE_DAYS, Usage, UsageAmount, UsageQuery, bucket, day_of, quantile};
 pub use vector_cache::{CacheKey, Claim, Claimant, VectorCache};
-
-/// The name that errors of the state carry instead of a stage's.
-pub(crate) const STAGE: &str = "ledger";
 
 /// The state of all projects. The calls on projects, repositories, files, runs, stored plans, usage and the audit log are
 /// in the traits above it.

@@ -2,8 +2,9 @@
 //! be understood from the files it uses.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
-use super::{blank_out, inline_modules, is_ident, sources, words};
+use super::{blank_out, is_ident, sources, words};
 
 /// A module's path from the root: `["apply", "run"]`.
 type Module = Vec<String>;
@@ -47,6 +48,20 @@ fn the_check_can_fail() {
         ("b.rs", "use crate::a::X; pub struct B;"),
     ]);
     assert_eq!(cycles(&around), ["a/x.rs, b.rs"], "what `a` passes on is its file's");
+    for body in ["x::g();", "self::x::g();", "let it = X;"] {
+        let child = files(&[
+            ("lib.rs", "mod a;"),
+            ("a/mod.rs", &format!("mod x; pub use x::X; pub fn h() {{ {body} }}")),
+            ("a/x.rs", "pub struct X; fn f() { super::h() }"),
+        ]);
+        assert_eq!(cycles(&child), ["a/mod.rs, a/x.rs"], "{body}");
+    }
+    let parent = files(&[
+        ("lib.rs", "mod a;"),
+        ("a/mod.rs", "mod x; pub use x::X; pub fn h(other: y::X) { b.x::<u8>() }"),
+        ("a/x.rs", "pub struct X; fn f() { super::h() }"),
+    ]);
+    assert_eq!(cycles(&parent), Vec::<String>::new(), "the parent passes its child on, and does not use it");
 }
 
 /// The files that each file names, outside of its tests.
@@ -100,22 +115,54 @@ impl Tree {
         for first in ["crate", "super"] {
             for at in words(code, first) {
                 let is_path = code[at + first.len()..].starts_with("::");
-                if is_path && !in_use(at) && !code[..at].ends_with("::") {
+                let is_visibility = code[..at].ends_with("pub(in ");
+                if is_path && !is_visibility && !in_use(at) && !code[..at].ends_with("::") {
                     let end =
                         code[at..].find(|c| !is_ident(c) && c != ':').map_or(code.len(), |end| at + end);
                     named.push((at, segments(&code[at..end])));
                 }
             }
         }
+        named.extend(self.relative(&own, code).into_iter().filter(|(at, _)| !in_use(*at)));
+        let inline = inline_spans(code);
         let modules = named.into_iter().filter_map(|(at, path)| {
             // A separate tests module may name its parent.
-            if inline_modules(&code[..at]) > 0 {
+            if inline.iter().any(|span| span.contains(&at)) {
                 return None;
             }
             let (module, name) = self.find(&own, &path)?;
             Some(self.source_of(module, name))
         });
         modules.filter_map(|module| self.files.get(&module)).filter(|file| *file != path).cloned().collect()
+    }
+
+    /// What a file names of its own submodules without `use`: `child::f`, `self::child::f`, and items that it passes
+    /// on and uses itself.
+    fn relative(&self, own: &Module, code: &str) -> Vec<(usize, Vec<String>)> {
+        let mut named = Vec::new();
+        let children =
+            self.files.keys().filter(|module| module.len() == own.len() + 1 && module.starts_with(own));
+        for name in children.filter_map(|module| module.last()) {
+            for at in words(code, name) {
+                let is_path = code[at + name.len()..].starts_with("::");
+                let before = code[..at].trim_end_matches("self::");
+                if is_path && !before.ends_with("::") && !before.ends_with('.') {
+                    let end =
+                        code[at..].find(|c| !is_ident(c) && c != ':').map_or(code.len(), |end| at + end);
+                    named.push((at, segments(&code[at..end])));
+                }
+            }
+        }
+        for (_, name) in self.passed_on.keys().filter(|(module, _)| module == own) {
+            let bare = |at: &usize| {
+                let (before, after) = (&code[..*at], &code[at + name.len()..]);
+                let is_item = name.starts_with(char::is_uppercase) || after.starts_with(['(', '!']);
+                is_item && !before.ends_with("::") && !before.ends_with('.') && !before.ends_with("fn ")
+            };
+            let path = vec!["self".to_owned(), name.clone()];
+            named.extend(words(code, name).into_iter().filter(bare).map(|at| (at, path.clone())));
+        }
+        named
     }
 
     /// The module that a path leads to, and the rest of the path.
@@ -169,6 +216,23 @@ fn reached<'a>(from: &'a String, needs: &'a BTreeMap<String, BTreeSet<String>>) 
         open.extend(needs[file].iter().filter(|next| found.insert(*next)));
     }
     found
+}
+
+/// Where the inline modules of a file are.
+fn inline_spans(code: &str) -> Vec<Range<usize>> {
+    let starts = words(code, "mod").into_iter().filter_map(|at| {
+        let open = at + code[at..].find(['{', ';'])?;
+        code[open..].starts_with('{').then_some(open)
+    });
+    let close = |open: usize| {
+        let mut level = 0;
+        let end = code[open..].find(|c| {
+            level += i32::from(c == '{') - i32::from(c == '}');
+            level == 0
+        });
+        open..end.map_or(code.len(), |end| open + end)
+    };
+    starts.map(close).collect()
 }
 
 fn module_of(path: &str) -> Module {

@@ -106,6 +106,7 @@ fn violations(sources: &[(String, String)]) -> Vec<String> {
             }
         }
     }
+    let dependencies = dependencies(sources);
     for kind in &kinds {
         let inside = |path: &str| path.starts_with(&format!("{}/", kind.folder));
         let allowed = |list: &[(&str, &[&str])], path: &str| {
@@ -120,8 +121,8 @@ fn violations(sources: &[(String, String)]) -> Vec<String> {
                 found.push(format!("{path} is missing"));
             }
         }
-        for (path, needs) in dependencies(sources) {
-            if !allowed(MAY_USE, &path) && !is_tests(&path) && needs.iter().any(|file| inside(file)) {
+        for (path, needs) in &dependencies {
+            if !allowed(MAY_USE, path) && !is_tests(path) && needs.iter().any(|file| inside(file)) {
                 found.push(format!("{path} uses {}", kind.folder));
             }
         }

@@ -2,6 +2,7 @@
 
 mod c;
 mod data;
+mod definition;
 mod javascript;
 mod jvm;
 mod native;
@@ -9,38 +10,11 @@ pub(super) mod reserved;
 mod script;
 mod web;
 
-use std::ops::Range;
-
 use tree_sitter::Node;
 
+pub(super) use definition::{Item, Label};
+
 use super::syntax::Syntax;
-
-/// A definition in the syntax tree.
-pub(super) struct Item<'t> {
-    /// Kind of definition, such as `function` or `class`.
-    pub(super) kind: &'static str,
-    /// Byte range of its name; see [`spelled`].
-    pub(super) name: Option<Range<usize>>,
-    /// The definition itself, without wrappers (decorators, `export`, `template`).
-    pub(super) definition: Node<'t>,
-    /// Its body, if it has one.
-    pub(super) body: Option<Node<'t>>,
-    /// True if it contains other definitions rather than statements.
-    pub(super) container: bool,
-    /// What represents it in the context of its chunks.
-    pub(super) label: Label,
-}
-
-/// What represents a definition in the context of its chunks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Label {
-    /// Its text up to the body.
-    Signature,
-    /// Its first line; for languages in which comments may precede the body.
-    FirstLine,
-    /// Its name; for data, where the text up to the body is little more than quotes.
-    Name,
-}
 
 /// True for nodes that belong to the definition that follows: comments, attributes, access labels,
 /// and a macro call in front of a body.
@@ -108,25 +82,4 @@ pub(super) fn spelled(syntax: Syntax, kind: &str, name: &str) -> String {
         }
         _ => name.to_owned(),
     }
-}
-
-fn simple<'t>(kind: &'static str, node: Node<'t>, container: bool) -> Item<'t> {
-    Item {
-        kind,
-        name: range(node.child_by_field_name("name")),
-        definition: node,
-        body: node.child_by_field_name("body"),
-        container,
-        label: Label::Signature,
-    }
-}
-
-fn range(node: Option<Node<'_>>) -> Option<Range<usize>> {
-    node.map(|node| node.byte_range())
-}
-
-/// The first child with one of these kinds.
-fn child<'t>(node: Node<'t>, kinds: &[&str]) -> Option<Node<'t>> {
-    let mut cursor = node.walk();
-    node.children(&mut cursor).find(|child| kinds.contains(&child.kind()))
 }

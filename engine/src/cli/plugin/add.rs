@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde::Serialize;
 
+use super::args::{AddArgs, OutdatedArgs, UpdateArgs};
+use super::blocking::blocking;
+use super::builtin;
 use super::edit::{Edited, Written};
 use super::workbench::size;
-use super::{AddArgs, OutdatedArgs, UpdateArgs, builtin};
 use crate::chunk::component::{
     Address, ComponentHost, ComponentInfo, Folders, Location, Lock, LockedComponent, write_whole,
 };
@@ -82,7 +84,7 @@ impl Project {
 /// Adds a component.
 pub(super) async fn add(context: &Context, args: AddArgs) -> CommandResult {
     let project = Project::of(context)?;
-    super::blocking(move || {
+    blocking(move || {
         let (info, component, pin) = obtained(&project, &args)?;
         let stage = args.stage.clone().unwrap_or_else(|| info.name.clone());
         let mut edited = Edited::read(&project.config.path)?;
@@ -213,7 +215,7 @@ fn compared(project: &Project, edited: &Edited, stages: &[String]) -> Result<Vec
 /// Shows which components have newer versions.
 pub(super) async fn outdated(context: &Context, args: OutdatedArgs) -> CommandResult {
     let project = Project::of(context)?;
-    super::blocking(move || {
+    blocking(move || {
         let edited = Edited::read(&project.config.path)?;
         let compared = compared(&project, &edited, &[])?;
         if args.json {
@@ -248,7 +250,7 @@ fn short(sha256: &str) -> &str {
 /// Takes up what the addresses name now: digests in the file, and in `reposync.lock`.
 pub(super) async fn update(context: &Context, args: UpdateArgs) -> CommandResult {
     let project = Project::of(context)?;
-    super::blocking(move || {
+    blocking(move || {
         let edited = Edited::read(&project.config.path)?;
         let compared = compared(&project, &edited, &args.stages)?;
         let mut failed = false;

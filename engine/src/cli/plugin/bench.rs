@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use super::BenchArgs;
+use super::args::BenchArgs;
 use super::workbench::{load, private_folder, size, time};
 use crate::chunk::component::{ComponentChunker, Folders, HostOptions, Trial, Verdict};
 use crate::chunk::{clean, language_in};

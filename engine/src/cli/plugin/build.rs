@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 
-use super::BuildArgs;
+use super::args::BuildArgs;
 use super::contract::{Contract, WORLD};
 use super::encode;
 use super::metadata::{Metadata, license_of};

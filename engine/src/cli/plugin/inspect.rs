@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 
-use super::InspectArgs;
+use super::args::InspectArgs;
 use super::metadata::Metadata;
 use super::record::Record;
 use super::workbench::{folders, settings, size};

@@ -1,6 +1,7 @@
 //! The templates of `plugin new`, embedded in the program. No I/O: takes a name, returns files.
 
-use super::Language;
+use super::args::Language;
+use crate::chunk::component::WIT;
 
 /// A file of a project: its path relative to the project, and its text.
 pub(super) type File = (String, String);
@@ -90,7 +91,7 @@ pub(super) fn files(name: &str, language: Language) -> Vec<File> {
         (".gitignore", include_str!("templates/gitignore")),
         ("fixtures/example.txt", include_str!("templates/example.txt")),
         ("fixtures/example.txt.chunks.json", include_str!("templates/example.txt.chunks.json")),
-        ("wit/chunker.wit", super::WIT),
+        ("wit/chunker.wit", WIT),
     ];
     let mut files: Vec<File> = common
         .iter()

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde::Serialize;
 
-use super::TestArgs;
+use super::args::TestArgs;
 use super::battery::{self, Awkward};
 use super::golden::{self, GoldenChunk};
 use super::workbench::{count, folders, load, relative, size, time};

@@ -8,7 +8,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
-use super::TryArgs;
+use super::args::TryArgs;
+use super::blocking::blocking;
 use super::workbench::{count, first_line};
 use crate::chunk::encoded::{self, Encoded};
 use crate::chunk::{ChunkError, Limits, Piece, TokenCounter, clean, fit, language_in};
@@ -63,7 +64,7 @@ pub(super) async fn run(context: &Context, args: TryArgs) -> CommandResult {
     let config = context.load_to_read(&Need::enabled().only_stage(&args.stage))?;
     check_stage(&config, &args.stage)?;
     let out = context.out.clone();
-    super::blocking(move || {
+    blocking(move || {
         let factory = StageFactory::new(CancellationToken::new(), EventSink::none());
         let lone = factory.lone_chunker(&config, &args.stage)?;
         let tried =

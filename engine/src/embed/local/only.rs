@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::{NormalizedString, Normalizer as _, Tokenizer};
 
-use super::identifiers;
+use super::super::identifiers;
 
 /// Maximum length of the text in bytes.
 pub(super) const LONGEST: usize = 1000;

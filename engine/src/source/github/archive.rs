@@ -13,13 +13,16 @@ use tokio::task::JoinSet;
 use url::Url;
 
 use super::client::{Ask, Client, LONGEST_BLOB};
-use super::{FEW_FILES, encode_name};
+use super::names::encode_name;
 use crate::model::{ErrorKind, GitSha, StageError, StageResult, TreeEntry};
 use crate::net::{
     self, Accepted, CallError, CallFailure, Classified, Deadline, ServiceRequest, StreamedResponse,
 };
 use crate::source::ContentSink;
 use crate::source::verify::check_blob;
+
+/// Maximum number of files fetched individually; more are fetched as one archive.
+pub(super) const FEW_FILES: usize = 20;
 
 /// Pieces of the archive, and contents from it, on their way.
 const IN_FLIGHT: usize = 16;

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::answer::ApiAnswer;
 use super::client::{Ask, Client, LONGEST_BLOB, RAW};
-use super::encode_name;
+use super::names::encode_name;
 use crate::model::{GitSha, StageResult, TreeEntry};
 use crate::source::ContentSink;
 use crate::source::verify::check_blob;

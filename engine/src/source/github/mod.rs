@@ -16,6 +16,7 @@ mod credentials;
 mod fuzz;
 mod link;
 mod listing;
+mod names;
 mod pages;
 mod settings;
 mod transport;
@@ -33,8 +34,10 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use self::archive::FEW_FILES;
 use self::client::{Ask, Client, SHA};
 use self::credentials::Credentials;
+use self::names::encode_name;
 use super::branch::{NamedRef, not_found, wanted};
 use super::diff::changed_files;
 use super::permalink::{blob_link, encode_segment};
@@ -46,8 +49,6 @@ use crate::model::{
 };
 use crate::net::{self, Timeouts};
 
-/// Maximum number of files fetched individually; more are fetched as one archive.
-const FEW_FILES: usize = 20;
 /// Files of a project that a plan reads for its estimate, each by a request.
 const SAMPLE: usize = 32;
 /// Maximum number of files in a comparison; GitHub does not report when it truncates the list.
@@ -229,14 +230,6 @@ impl GithubSource {
             changes.sort_by(|a, b| a.path.cmp(&b.path));
             changes
         }))
-    }
-}
-
-/// `owner/name`, each part encoded.
-fn encode_name(name: &str) -> String {
-    match name.split_once('/') {
-        Some((owner, name)) => format!("{}/{}", encode_segment(owner), encode_segment(name)),
-        None => encode_segment(name),
     }
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::client::{Ask, Client};
-use super::encode_name;
+use super::names::encode_name;
 use crate::model::{EntryMode, GitSha, StageError, StageResult, TreeEntry};
 use crate::source::limits::{TreeTotals, entry, in_order, is_plain_name};
 

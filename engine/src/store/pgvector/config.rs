@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{StageError, StageResult};
+use crate::model::StageResult;
 use crate::stage::StageContext;
 use crate::store::{StoreConfig, VectorStore};
 
@@ -22,9 +22,4 @@ impl StoreConfig for PgvectorSettings {
     fn location(&self) -> Option<Vec<String>> {
         Some(vec![self.address().ok()?.location(), self.table.clone()])
     }
-}
-
-/// The error of settings that were not checked.
-pub(super) fn unusable(stage: &str, why: &str) -> StageError {
-    StageError::misconfigured(stage, format!("`url`: {why}"))
 }

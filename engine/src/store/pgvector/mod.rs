@@ -62,7 +62,8 @@ impl PgvectorStore {
         events: EventSink,
     ) -> StageResult<Self> {
         let stage = stage.into();
-        let url = settings.address().map_err(|why| config::unusable(&stage, &why))?;
+        let url =
+            settings.address().map_err(|why| StageError::misconfigured(&stage, format!("`url`: {why}")))?;
         register_secrets(url.password());
         let host = url.location();
         let names = Names::parse(&settings.table)

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use tree_sitter::Node;
 
+use super::definition::{Item, range, simple};
 use super::reserved::is_reserved;
-use super::{Item, range, simple};
 use crate::chunk::code::syntax::Syntax;
 
 pub(super) fn c<'t>(node: Node<'t>, text: &str) -> Option<Item<'t>> {

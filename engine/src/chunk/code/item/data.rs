@@ -2,7 +2,7 @@
 
 use tree_sitter::Node;
 
-use super::{Item, Label, child, range, simple};
+use super::definition::{Item, Label, child, range, simple};
 
 /// A block, named by its labels (`aws_instance.web`), or by its type if it has none.
 pub(super) fn hcl<'t>(node: Node<'t>, text: &str) -> Option<Item<'t>> {

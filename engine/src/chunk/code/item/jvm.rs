@@ -2,7 +2,7 @@
 
 use tree_sitter::Node;
 
-use super::{Item, child, range, simple};
+use super::definition::{Item, child, range, simple};
 
 pub(super) fn java(node: Node<'_>) -> Option<Item<'_>> {
     Some(match node.kind() {

@@ -2,7 +2,7 @@
 
 use tree_sitter::Node;
 
-use super::{Item, child, range, simple};
+use super::definition::{Item, child, range, simple};
 
 pub(super) fn rust<'t>(node: Node<'t>, text: &str) -> Option<Item<'t>> {
     Some(match node.kind() {

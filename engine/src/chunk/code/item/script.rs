@@ -2,7 +2,7 @@
 
 use tree_sitter::Node;
 
-use super::{Item, Label, simple};
+use super::definition::{Item, Label, simple};
 
 pub(super) fn python(node: Node<'_>) -> Option<Item<'_>> {
     Some(match node.kind() {

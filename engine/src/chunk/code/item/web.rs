@@ -2,7 +2,7 @@
 
 use tree_sitter::Node;
 
-use super::{Item, Label, child, range, simple};
+use super::definition::{Item, Label, child, range, simple};
 
 /// An element with an `id`, a script, or a style sheet.
 pub(super) fn html<'t>(node: Node<'t>, text: &str) -> Option<Item<'t>> {

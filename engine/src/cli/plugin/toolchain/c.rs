@@ -6,8 +6,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
 
+use super::command::{Built, missing, read, run_shown};
+use super::entry::Entry;
 use super::locate::newest;
-use super::{Built, Entry, missing, read, run_shown};
 use crate::cli::error::CommandError;
 use crate::cli::plugin::template;
 

@@ -5,8 +5,11 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
+use super::super::record::Inputs;
+use super::command::{Built, missing, read, run_shown, version};
+use super::entry::Entry;
 use super::locate::{folders, in_path, local};
-use super::{Built, Entry, Inputs, missing, read, run_shown, sourcemap, version};
+use super::sourcemap;
 use crate::cli::error::CommandError;
 
 /// The files in which npm, pnpm and yarn record the contents of `node_modules`.

@@ -5,8 +5,9 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
+use super::super::record::Inputs;
+use super::command::{Built, missing, read, run_shown, version};
 use super::locate::{folders, in_path, local};
-use super::{Built, Inputs, missing, read, run_shown, version};
 use crate::cli::error::CommandError;
 
 pub(in crate::cli::plugin) struct Tools {

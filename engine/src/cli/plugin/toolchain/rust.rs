@@ -5,8 +5,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::anyhow;
 
+use super::command::{Built, missing, read, run};
 use super::locate::newest;
-use super::{Built, missing, read, remap, run};
+use super::remap;
 use crate::cli::error::CommandError;
 
 const RUST_TARGET: &str = "wasm32-unknown-unknown";
