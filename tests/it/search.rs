@@ -42,6 +42,19 @@ fn several_projects_are_ranked_together() {
 }
 
 #[test]
+fn filters_that_nothing_passes_are_named() {
+    let local = Local::new();
+    local.apply(&[]).exits(0);
+    let ran = local.world.ok(&["query", "guard", "lang:klingon", "--path", "!x/**"]);
+    assert_eq!(ran.stdout, "Nothing found.\n");
+    assert_eq!(ran.stderr, "note: no match passes the filters: not path `x/**`, language `klingon`\n");
+    for args in [["query", "guard", "path:["], ["query", "guard", "--path=["], ["query", "lang:rust", "--mode=hybrid"]] {
+        let refused = local.world.run(&args);
+        assert_eq!(refused.code, Some(2), "{args:?}: {}", refused.stderr);
+    }
+}
+
+#[test]
 fn one_file_does_not_fill_the_answer() {
     let local = Local::new();
     let paragraph =

@@ -2,10 +2,10 @@
 
 use clap::{Args, ValueEnum};
 
-use crate::app;
+use crate::app::{self, AppError};
 use crate::config::{Need, Role, StatePlace};
 use crate::factory;
-use crate::model::StageResult;
+use crate::model::{ErrorKind, StageResult};
 use crate::search::{Answer, Mode, Request, Selection};
 
 use super::context::Context;
@@ -113,7 +113,7 @@ pub(super) async fn run(context: &Context, args: QueryArgs) -> CommandResult {
     let (answers, state, projects) = match basis {
         Basis::File(config) => {
             let projects = factory::chosen(&config, names).map(|project| project.name.clone()).collect();
-            (app::query(&config, names, &requests).await?, config.engine.state, projects)
+            (app::query(&config, names, &requests).await.map_err(refused)?, config.engine.state, projects)
         }
         Basis::Daemon(serving) => {
             let projects: Vec<String> = serving.chosen(names);
@@ -131,6 +131,20 @@ pub(super) async fn run(context: &Context, args: QueryArgs) -> CommandResult {
         return Ok(Exit::Partial);
     }
     Ok(Exit::Done)
+}
+
+/// The error of a search. Text or filters that cannot be searched for are invalid arguments.
+fn refused(error: AppError) -> CommandError {
+    match error {
+        AppError::Stage(error) if error.kind == ErrorKind::BadInput => {
+            let refused = CommandError::invalid(error.message);
+            match error.hint {
+                Some(hint) => refused.hint(hint),
+                None => refused,
+            }
+        }
+        error => error.into(),
+    }
 }
 
 /// True if the ledger records no vectors of these projects.
@@ -162,8 +176,8 @@ fn print(
             if answers.len() > 1 { format!("{}\n\n{text}", style.strong(&request.text)) } else { text }
         };
         context.out.data(&text)?;
-        let notes =
-            answer.notes.iter().map(|note| format!("{} {note}\n", context.out.error_style.advice("note:")));
+        let label = context.out.error_style.advice("note:");
+        let notes = answer.notes.iter().map(|note| format!("{label} {}\n", escape(note)));
         context.out.message(&notes.collect::<String>());
         let lag = answer.repositories.iter().filter_map(|one| Some((one, one.lag()?)));
         let lag = lag.map(|(one, lag)| {

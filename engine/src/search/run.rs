@@ -74,6 +74,12 @@ pub async fn search(projects: &[ProjectSearch], request: &Request) -> StageResul
             .reduce(|a, b| if a == b { a } else { None });
         answer.weak = is_weak(&answer.matches, asked.words.list().len(), floor.flatten());
     }
+    if answer.matches.is_empty()
+        && request.offset == 0
+        && let Some(filters) = asked.parsed.selection.describe()
+    {
+        answer.notes.push(format!("no match passes the filters: {filters}"));
+    }
     neighbours::add(projects, request, &mut answer.matches).await?;
     Ok(answer)
 }

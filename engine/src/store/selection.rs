@@ -116,6 +116,22 @@ impl Selection {
             && [repositories, paths, languages, kinds].iter().all(|facet| facet.is_empty())
     }
 
+    /// The filters in words; `None` without filters.
+    pub fn describe(&self) -> Option<String> {
+        let facets = [
+            ("repository", &self.repositories),
+            ("path", &self.paths),
+            ("language", &self.languages),
+            ("kind", &self.kinds),
+        ];
+        let words = facets.into_iter().flat_map(|(name, facet)| {
+            let include = facet.include.iter().map(move |value| format!("{name} `{value}`"));
+            include.chain(facet.exclude.iter().map(move |value| format!("not {name} `{value}`")))
+        });
+        let words: Vec<String> = words.collect();
+        (!words.is_empty()).then(|| words.join(", "))
+    }
+
     /// Parses the globs.
     pub fn selector(&self, stage: &str) -> StageResult<Selector> {
         Ok(Selector {
@@ -210,6 +226,15 @@ mod tests {
         assert!(!of("acme/api", "src/vendor/a.rs", "rust"));
         assert!(!of("acme/api", "lib/a.rs", "rust"));
         assert!(!of("acme/old", "src/a.rs", "rust") && !of("other/api", "src/a.rs", "rust"));
+    }
+
+    #[test]
+    fn filters_are_described() {
+        let mut selection = Selection::default();
+        assert_eq!(selection.describe(), None);
+        selection.languages.add("klingon");
+        selection.paths.add("!src/**");
+        assert_eq!(selection.describe().as_deref(), Some("not path `src/**`, language `klingon`"));
     }
 
     #[test]
