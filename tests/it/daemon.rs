@@ -1,12 +1,14 @@
 //! The daemon keeps indexes up to date: which triggers start runs, and that no request is lost.
 
+use chrono::{DateTime, Utc};
 use reposync::state::sqlite::RunLock;
 use serde_json::{Value, json};
 
 use crate::support::console::Session;
 use crate::support::daemon::{API, Daemon};
-use crate::support::http::Server;
+use crate::support::http::{Fault, Server};
 use crate::support::local::{Local, STAGES, project};
+use crate::support::services::Services;
 
 fn local() -> Local {
     let local = Local::new();
@@ -82,6 +84,27 @@ fn one_request_over_all_projects_has_one_id() {
 }
 
 #[test]
+fn a_pause_that_a_service_asks_for_is_shown() {
+    let services = Services::start();
+    let _repo = services.with_pages("api", 2);
+    services.world.config(&format!("{}{API}", services.file()));
+    services.ada.fail([Fault::status(429).with("retry-after", "250")]);
+    let mut daemon = Daemon::start(&services.world);
+    let waits = |daemon: &Daemon| daemon.project("handbook")["waits"].clone();
+    daemon.until("the pause", |daemon| waits(daemon) != json!([]));
+    let [wait] = waits(&daemon).as_array().expect("waits").clone().try_into().expect("one");
+    assert_eq!(wait["stage"], "ada");
+    let until = wait["until"].as_str().expect("a time").parse::<DateTime<Utc>>().expect("RFC 3339");
+    assert!((until - Utc::now()).num_seconds() <= 250, "{until}");
+    let reason = wait["reason"].as_str().expect("a reason");
+    let status = services.world.ok(&["status"]).stdout;
+    let line = format!("  waits         until {} UTC, stage `ada`: {reason}\n", until.format("%F %T"));
+    assert!(status.contains(&line), "{line} in {status}");
+    daemon.stop().exits(0);
+    assert!(!services.world.ok(&["status"]).stdout.contains("waits"), "nothing runs");
+}
+
+#[test]
 fn requests_during_a_run_are_coalesced_and_another_process_is_waited_for() {
     let local = local();
     // Another process is in the middle of a run.
@@ -90,6 +113,12 @@ fn requests_during_a_run_are_coalesced_and_another_process_is_waited_for() {
     daemon.until("the waiting to be seen", |daemon| {
         daemon.get("/projects").is(200).json()["waiting_for"]["process"] == std::process::id()
     });
+    let waits = json!([{
+        "stage": null,
+        "reason": format!("process {} holds the ledger", std::process::id()),
+        "until": null,
+    }]);
+    assert_eq!(daemon.project("docs")["waits"], waits);
     let ids: Vec<Value> = (0..20)
         .map(|n| daemon.post("/sync", &json!({ "full": n == 7 })).is(202).json()["run"].clone())
         .collect();
