@@ -102,3 +102,21 @@ fn a_cost_bound_without_a_price_is_a_problem() {
     assert!(told.contains("the price of stage `ada` is not known"), "{told}");
     assert!(told.contains("price_per_million_tokens"), "{told}");
 }
+
+/// Sizes alone do not show that the run stays below `max_cost`, so the guard reads the contents. The plan then has no
+/// need to estimate, or to read them again.
+#[test]
+fn a_plan_uses_what_the_guard_counted() {
+    let services = Services::start();
+    // More files than a plan samples; both repositories hold the same texts.
+    let _repos = ["api", "web"].map(|name| services.with_pages(name, 40));
+    services.world.config(&format!("{}max_cost = 0.00005\n", services.file()));
+    for args in [&["plan", "--json"][..], &["plan", "--json", "--exact"]] {
+        let plan = services.world.ok(args).json();
+        let project = &plan["projects"][0];
+        assert_eq!((&plan["exact"], &project["guards"]), (&true.into(), &serde_json::json!([])), "{plan}");
+        assert_eq!(project["estimate"]["texts"], 40, "{plan}");
+        assert_eq!(services.github.take_archive_seen().len(), 2, "each repository is read once");
+    }
+    assert_eq!(services.apply(&[]).exits(0).count("texts_embedded"), 40);
+}
