@@ -48,7 +48,11 @@ fn filters_that_nothing_passes_are_named() {
     let ran = local.world.ok(&["query", "guard", "lang:klingon", "--path", "!x/**"]);
     assert_eq!(ran.stdout, "Nothing found.\n");
     assert_eq!(ran.stderr, "note: no match passes the filters: not path `x/**`, language `klingon`\n");
-    for args in [["query", "guard", "path:["], ["query", "guard", "--path=["], ["query", "lang:rust", "--mode=hybrid"]] {
+    for args in [
+        ["query", "guard", "path:["],
+        ["query", "guard", "--path=["],
+        ["query", "lang:rust", "--mode=hybrid"],
+    ] {
         let refused = local.world.run(&args);
         assert_eq!(refused.code, Some(2), "{args:?}: {}", refused.stderr);
     }

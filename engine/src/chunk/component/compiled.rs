@@ -80,13 +80,12 @@ impl Compiled {
         }
         let outline = outline::read(&binary.bytes)?;
         let started = Instant::now();
-        let component = Component::from_binary(runtime.engine(), &binary.bytes).map_err(|error| {
+        let component = runtime.compile(&binary.bytes).map_err(|error| {
             Unfit::new(
                 format!("is not valid: {}", one_line(&error.root_cause().to_string())),
                 "build it again with `reposync plugin build`",
             )
         })?;
-        runtime.count_compilation();
         let compile_time = started.elapsed();
         let pre = link(runtime, &component)
             .map_err(|error| outline.link_error(&one_line(&format!("{error:#}"))))?;

@@ -1,13 +1,14 @@
 //! State shared by the instances of all components: the engine, the linker, the clock, the cache.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use wasmtime::component::Linker;
+use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine};
 
-use super::cache::Cache;
+use super::cache::{Cache, Functions};
 use super::folders::Folders;
 use super::instance::Watch;
 use super::instance_memory;
@@ -37,6 +38,7 @@ pub(super) struct Runtime {
     linker: Linker<State>,
     clock: Ticker,
     cache: Cache,
+    functions: Arc<Functions>,
     options: HostOptions,
     compilations: AtomicU64,
     /// Folder for documents on which a component failed.
@@ -54,6 +56,8 @@ impl Runtime {
             .consume_fuel(options.deterministic)
             .concurrency_support(false)
             .max_wasm_stack(WASM_STACK);
+        let functions = Arc::new(Functions::default());
+        config.enable_incremental_compilation(Arc::clone(&functions) as Arc<_>).map_err(failed)?;
         let engine = instance_memory::engine(config).map_err(failed)?;
         let mut linker = Linker::new(&engine);
         sandbox::link(&mut linker).map_err(failed)?;
@@ -61,7 +65,7 @@ impl Runtime {
             .map_err(|error| StageError::local("components", format!("cannot start a thread: {error}")))?;
         let cache = Cache::open(folders, &engine);
         let (compilations, failed) = (AtomicU64::new(0), folders.failed.clone());
-        Ok(Self { engine, linker, clock, cache, options, compilations, failed })
+        Ok(Self { engine, linker, clock, cache, functions, options, compilations, failed })
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -85,8 +89,11 @@ impl Runtime {
         Watch { clock: &self.clock, start: self.options.start_deadline, fuel: self.options.deterministic }
     }
 
-    pub(super) fn count_compilation(&self) {
+    /// Compiles a component.
+    pub(super) fn compile(&self, bytes: &[u8]) -> wasmtime::Result<Component> {
+        let component = self.cache.compile(&self.engine, &self.functions, bytes)?;
         self.compilations.fetch_add(1, Ordering::Relaxed);
+        Ok(component)
     }
 
     pub(super) fn compilations(&self) -> u64 {

@@ -54,7 +54,8 @@ impl Key {
         Ok(self.hasher(about).update_reader(file)?.finalize())
     }
 
-    fn hasher(&self, about: &str) -> blake3::Hasher {
+    /// The hasher of [`Self::of_bytes`], for bytes that are not in one piece.
+    pub(super) fn hasher(&self, about: &str) -> blake3::Hasher {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
         // `about` never contains a NUL, so the encoding is unambiguous.
         hasher.update(about.as_bytes()).update(&[0]);

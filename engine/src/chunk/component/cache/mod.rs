@@ -1,9 +1,10 @@
 //! The on-disk cache of compiled components, by digest: `<engine>/<sha256>.cwasm` is machine code, and
 //! `<sha256>.info` the component's description. Both are authenticated with the user's key, so that
 //! code runs only if this program, run by this user, compiled it. Any file may be missing or rejected
-//! at any time; then the component is compiled again.
+//! at any time; then the component is compiled again. `functions` does the same for single functions.
 
 mod code;
+mod functions;
 mod key;
 mod private;
 mod prune;
@@ -16,10 +17,12 @@ use serde::{Deserialize, Serialize};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use self::functions::Pack;
 use self::key::{Key, Mac};
 use super::folders::Folders;
 use super::info::ComponentInfo;
 
+pub(super) use functions::Functions;
 pub use prune::remove_former_cache;
 
 /// Maximum size of the cache in bytes; components are evicted in LRU order.
@@ -80,6 +83,16 @@ impl Cache {
         }
     }
 
+    /// Compiles a component. Functions that are the same as in an earlier one are taken from the cache.
+    pub(super) fn compile(
+        &self,
+        engine: &Engine,
+        functions: &Functions,
+        bytes: &[u8],
+    ) -> wasmtime::Result<Component> {
+        functions.compile(engine, bytes, self.place.as_ref().map(Place::pack))
+    }
+
     /// Stores a compiled component. Returns false if that fails; the next start compiles it again.
     pub(super) fn store(&self, component: &Component, info: &ComponentInfo) -> bool {
         let Some(place) = &self.place else { return false };
@@ -119,6 +132,12 @@ impl Place {
     /// passed off as that of another.
     fn about(&self, what: &str, sha256: &str) -> String {
         format!("reposync component {what} {} {sha256}", self.engine)
+    }
+
+    /// The compiled functions of all components.
+    fn pack(&self) -> Pack<'_> {
+        let about = format!("reposync component functions {}", self.engine);
+        Pack { path: self.folder.join(functions::FILE), key: &self.key, about }
     }
 
     fn store(&self, component: &Component, info: &ComponentInfo) -> anyhow::Result<()> {

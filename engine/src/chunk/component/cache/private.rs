@@ -84,9 +84,13 @@ pub(super) fn create(path: &Path) -> io::Result<File> {
 /// Writes a file atomically: writes a temporary file and renames it. A file that is mapped into memory
 /// is replaced, never modified.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_with(path, |file| file.write_all(bytes))
+}
+
+/// Like [`write()`], for content that `fill` writes.
+pub(super) fn write_with(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let part = part(path);
-    let written =
-        create(&part).and_then(|mut file| file.write_all(bytes)).and_then(|()| fs::rename(&part, path));
+    let written = create(&part).and_then(|mut file| fill(&mut file)).and_then(|()| fs::rename(&part, path));
     if written.is_err() {
         drop(fs::remove_file(&part));
     }

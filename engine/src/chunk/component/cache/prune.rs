@@ -4,6 +4,8 @@
 use std::fs::{self, DirEntry};
 use std::path::Path;
 
+use super::functions::FILE as FUNCTIONS;
+
 /// True for the name of an engine's folder, as created by any version of this program.
 fn is_engine(name: &str) -> bool {
     let name = name.strip_prefix("mac1-").unwrap_or(name);
@@ -20,6 +22,12 @@ fn is_ours(name: &str) -> bool {
     };
     if let Some(probe) = name.strip_prefix(".owner-") {
         return numbers(probe);
+    }
+    if let Some(part) = name.strip_prefix("functions.part-") {
+        return numbers(part);
+    }
+    if name == FUNCTIONS {
+        return true;
     }
     name.split_once('.').is_some_and(|(digest, rest)| {
         is_hex(digest, 64)
@@ -135,9 +143,20 @@ mod tests {
         for ours in [name('0', "cwasm"), name('f', "json"), name('a', "info"), name('a', "part-1-22")] {
             assert!(is_ours(&ours), "{ours}");
         }
-        assert!(is_ours(".owner-12-0"));
+        for ours in [".owner-12-0", FUNCTIONS, "functions.part-12-0"] {
+            assert!(is_ours(ours), "{ours}");
+        }
         let long = name('a', "cwasm.bak");
-        for strange in ["x.cwasm", ".owner-", ".owner-1", "README", long.as_str(), &name('g', "cwasm")] {
+        for strange in [
+            "x.cwasm",
+            ".owner-",
+            ".owner-1",
+            "README",
+            "functions",
+            "functions.part-1",
+            long.as_str(),
+            &name('g', "cwasm"),
+        ] {
             assert!(!is_ours(strange), "{strange}");
         }
         assert!(is_engine("wasmtime48-0123456789abcdef") && is_engine(ENGINE));
