@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use crate::model::{GitSha, RepoRef};
 use crate::plan::{Estimate, RepositoryTask, Write};
 
+/// What a file that was read comes to, with its size in bytes.
+pub(crate) type Read = (u64, Estimate);
+
 /// Files of one kind (all new, or all edited), of which a few are kept to be read.
 #[derive(Debug, Default)]
 pub(crate) struct Stratum {
@@ -72,7 +75,7 @@ impl Stratum {
     }
 
     /// Estimates the whole from what the files that were read came to, each with its size. `None`: none was.
-    pub(crate) fn estimate(&self, read: &[(u64, Estimate)]) -> Option<Estimate> {
+    pub(crate) fn estimate(&self, read: &[Read]) -> Option<Estimate> {
         if read.is_empty() {
             return (self.files == 0).then(Estimate::default);
         }
@@ -84,17 +87,35 @@ impl Stratum {
             |estimate| &mut estimate.vectors_written,
             |estimate| &mut estimate.vectors_deleted,
         ];
+        let (counted, others) = self.split(read);
         let mut whole = Estimate::default();
         for count in counts {
             let of = |one: &Estimate| *count(&mut one.clone());
-            *count(&mut whole) = if read.len() as u64 == self.files {
-                read.iter().map(|(_, one)| of(one)).sum()
-            } else {
-                let per_byte = read.iter().map(|(bytes, one)| of(one) as f64 / *bytes as f64).sum::<f64>();
-                round(per_byte / read.len() as f64 * self.bytes as f64)
-            };
+            let known: u64 = counted.iter().map(|(_, one)| of(one)).sum();
+            let per_byte = others.iter().map(|(bytes, one)| of(one) as f64 / *bytes as f64).sum::<f64>();
+            let rest = self.bytes.saturating_sub(counted.iter().map(|(bytes, _)| bytes).sum());
+            *count(&mut whole) = known + round(per_byte / others.len().max(1) as f64 * rest as f64);
         }
         Some(whole)
+    }
+
+    /// Splits the files that were read: those so large that every sample holds them stand for themselves, the
+    /// others for all files that are left. Otherwise the few large files that hold most of the bytes would count
+    /// no more than as many small ones.
+    fn split(&self, read: &[Read]) -> (Vec<Read>, Vec<Read>) {
+        let mut others = read.to_vec();
+        if read.len() as u64 == self.files {
+            return (others, Vec::new());
+        }
+        others.sort_by_key(|(bytes, _)| *bytes);
+        let (mut counted, mut rest) = (Vec::new(), self.bytes);
+        while let [_, .., (bytes, _)] = others.as_slice()
+            && *bytes >= rest / others.len() as u64
+        {
+            rest = rest.saturating_sub(*bytes);
+            counted.extend(others.pop());
+        }
+        (counted, others)
     }
 }
 
@@ -166,6 +187,24 @@ mod tests {
         assert_eq!(read.len(), 32);
         let estimated = stratum.estimate(&read).expect("a sample").chunks;
         assert!(estimated * 10 < all * 13 && all * 10 < estimated * 13, "{estimated} for {all}");
+    }
+
+    #[test]
+    fn files_that_hold_most_of_the_bytes_stand_for_themselves() {
+        // Small files have ten times as many chunks for each byte.
+        let chunks = |bytes: u64| if bytes < 10_000 { bytes / 10 } else { bytes / 100 };
+        let sizes = (0..500).map(|n| if n < 8 { 1_000_000 } else { 400 + n % 7 });
+        let mut stratum = Stratum::default();
+        for (n, size) in (0..).zip(sizes.clone()) {
+            stratum.add(&task(), &file(n, size), 32);
+        }
+        let to_read = stratum.to_read();
+        let of = |bytes| (bytes, Estimate { chunks: chunks(bytes), ..Estimate::default() });
+        let read: Vec<(u64, Estimate)> = to_read.values().flatten().map(|write| of(bytes(write))).collect();
+        assert_eq!(stratum.split(&read).0.len(), 8);
+        let all: u64 = sizes.map(chunks).sum();
+        let estimated = stratum.estimate(&read).expect("a sample").chunks;
+        assert!(estimated * 20 < all * 21 && all * 20 < estimated * 21, "{estimated} for {all}");
     }
 
     #[test]
