@@ -99,9 +99,9 @@ impl Stratum {
         Some(whole)
     }
 
-    /// Splits the files that were read: those so large that every sample holds them stand for themselves, the
-    /// others for all files that are left. Otherwise the few large files that hold most of the bytes would count
-    /// no more than as many small ones.
+    /// Splits the files that were read. A file so large that every sample holds it counts once; the others stand for
+    /// all files that are left. An average over all of them would give a few large files, which hold most of the
+    /// bytes, the weight of as many small ones.
     fn split(&self, read: &[Read]) -> (Vec<Read>, Vec<Read>) {
         let mut others = read.to_vec();
         if read.len() as u64 == self.files {
