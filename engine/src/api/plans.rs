@@ -16,6 +16,7 @@ use crate::model::ApiScope;
 /// What to plan.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the request")]
 pub(super) struct NewPlan {
     /// The project.
     project: String,

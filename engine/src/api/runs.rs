@@ -75,7 +75,7 @@ pub(super) enum EventData<'a> {
     #[schema(value_type = Happened)]
     Happened(&'a Happened),
     /// Of `end`, the last event: the run; null if it is not known any more.
-    End(Option<RunView>),
+    End(Option<Box<RunView>>),
     /// Of `missed`: how many events were left out, because they were read too slowly.
     Missed(u64),
 }
@@ -95,7 +95,7 @@ pub(super) async fn events(
     let happened = stream::select_all(feeds.into_iter().map(|feed| told(feed).boxed()));
     let end = stream::once(async move {
         let run = find(&client, &id).await.ok();
-        Event::default().event("end").data(json!(EventData::End(run)).to_string())
+        Event::default().event("end").data(json!(EventData::End(run.map(Box::new))).to_string())
     });
     let stopped = happened.chain(end).map(Ok);
     Ok(Sse::new(stopped).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))

@@ -134,13 +134,10 @@ fn conflict(code: &'static str, message: impl Into<String>) -> AppError {
 pub(super) async fn reopen(state: &dyn State, request: &Pending) {
     let Some(plan) = &request.plan else { return };
     let open = PlanDecision { status: PlanStatus::Open, at: Utc::now(), by: String::new(), run: None };
-    match state.decide_plan(plan, PlanStatus::Approved, &open).await {
-        Ok(_) => {
-            tracing::warn!(plan, run = request.run, "an approved plan was not carried out; it is open again")
-        }
-        Err(error) => {
-            tracing::error!(plan, error = %error.one_line(), "an approved plan was not carried out")
-        }
+    if let Err(error) = state.decide_plan(plan, PlanStatus::Approved, &open).await {
+        tracing::error!(plan, error = %error.one_line(), "an approved plan was not carried out");
+    } else {
+        tracing::warn!(plan, run = request.run, "an approved plan was not carried out; it is open again");
     }
 }
 

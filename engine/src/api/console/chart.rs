@@ -278,9 +278,12 @@ mod tests {
 
     #[test]
     fn axes_end_at_round_numbers() {
-        assert_eq!([0.0, 0.3, 1.0, 7.0, 1200.0].map(decimal), [1.0, 0.5, 1.0, 10.0, 2000.0]);
-        assert_eq!([0.0, 1.0, 3.0, 12.0, 9500.0].map(even), [2.0, 2.0, 4.0, 20.0, 10_000.0]);
-        assert_eq!([0.0, 45.0, 3000.0, 200_000.0].map(time), [1.0, 60.0, 3600.0, 345_600.0]);
+        let ends = |scale: fn(f64) -> f64, highest: &[f64]| {
+            highest.iter().map(|highest| scale(*highest).to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(ends(decimal, &[0.0, 0.3, 1.0, 7.0, 1200.0]), ["1", "0.5", "1", "10", "2000"]);
+        assert_eq!(ends(even, &[0.0, 1.0, 3.0, 12.0, 9500.0]), ["2", "2", "4", "20", "10000"]);
+        assert_eq!(ends(time, &[0.0, 45.0, 3000.0, 200_000.0]), ["1", "60", "3600", "345600"]);
     }
 
     #[test]
