@@ -54,7 +54,7 @@ fn every_link_leads_somewhere() {
             if !root.join(&name).exists() {
                 broken.push(format!("{}: {link}: there is no {name}", page.name));
             } else if let Some(anchor) = anchor
-                && name.ends_with(".md")
+                && Path::new(&name).extension().is_some_and(|extension| extension == "md")
                 && !Page::read(&name).anchors().iter().any(|known| known == anchor)
             {
                 broken.push(format!("{}: {link}: {name} has no heading of this name", page.name));
@@ -175,5 +175,42 @@ fn an_editor_accepts_the_examples_and_marks_mistakes() {
         assert!(starter.contains(right), "{right}");
         let (accepted, said) = lint(&starter.replace(right, wrong));
         assert!(!accepted && said.contains("reposync.toml"), "{wrong}: {said}");
+    }
+}
+
+/// Routes, series and columns that the migration page maps to exist.
+#[test]
+fn the_migration_page_names_what_there_is() {
+    let page = Page::read("docs/migration.md");
+    let routes = Page::read("docs/reference/api.md").headings(3);
+    let series = Page::read("docs/reference/metrics.md").text;
+    let found = |expression: &str| -> Vec<String> {
+        let expression = regex::Regex::new(expression).expect("an expression");
+        expression.find_iter(&page.text).map(|found| found.as_str().to_owned()).collect()
+    };
+    let named = found(r"\b(GET|POST|DELETE) /[a-z/{}]+");
+    assert!(named.len() >= 12, "{named:?}");
+    for route in named {
+        assert!(routes.contains(&format!("`{route}`")), "there is no route {route}");
+    }
+    let named = found(r"reposync_[a-z_]+_(seconds|total)");
+    assert!(named.len() >= 4, "{named:?}");
+    for name in named {
+        assert!(series.contains(&format!("| `{name}` |")), "there is no series {name}");
+    }
+    let folder = root().join("engine/src/state/sqlite/migrations");
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder).expect("migrations").map(|entry| entry.expect("an entry").path()).collect();
+    files.sort();
+    let sql: String = files.iter().map(|file| std::fs::read_to_string(file).expect("a file")).collect();
+    for view in ["sync_metadata", "projects"] {
+        let row = page.text.lines().find(|line| line.starts_with(&format!("| `{view}` ("))).expect("a row");
+        let columns = row.split_once(") |").expect("a cell").0.split('`').skip(3).step_by(2);
+        assert!(columns.clone().count() >= 7, "{row}");
+        let definition = sql.rsplit_once(&format!("CREATE VIEW {view} AS")).expect("a view").1;
+        let definition = definition.split_once(';').expect("an end").0;
+        for column in columns {
+            assert!(definition.contains(column), "the view {view} has no column {column}");
+        }
     }
 }
