@@ -170,7 +170,10 @@ fn the_api() {
 
 #[test]
 fn the_metrics() {
-    let (_local, daemon) = Daemon::of_local();
+    let (_local, mut daemon) = Daemon::of_local();
+    // The last one that a run sets.
+    let all = "reposync_withheld{";
+    daemon.until("the figures of the run", |daemon| daemon.get("/metrics").body.contains(all));
     let text = daemon.get("/metrics").is(200).body;
     let mut page = format!(
         "# Metrics\n\n{NOTE}\n\nThe families of `GET /metrics`. [The daemon](../daemon.md#metrics) explains how to use \
