@@ -138,7 +138,7 @@ fn version(world: &World, file: &str) -> i64 {
 fn the_ledger_of_0_1_is_left_behind_as_a_copy() {
     let world = world(&STATE);
     world.ok(&["apply"]);
-    assert_eq!((version(&world, "state.db"), version(&world, "state.db.v2.bak")), (6, 2));
+    assert_eq!((version(&world, "state.db"), version(&world, "state.db.v2.bak")), (7, 2));
     let copy = Connection::open(world.path(".reposync/state.db.v2.bak")).expect("the copy");
     let intents: i64 = copy.query_row("SELECT count(*) FROM intents", [], |row| row.get(0)).expect("a count");
     assert_eq!(intents, 4, "the copy holds what was there before");
@@ -169,7 +169,7 @@ fn a_program_of_0_1_at_work_is_noticed() {
         world.ok(&["status"]);
         drop(lock);
         world.ok(&["apply"]);
-        assert_eq!(version(&world, "state.db"), 6, "{file}");
+        assert_eq!(version(&world, "state.db"), 7, "{file}");
     }
 }
 
