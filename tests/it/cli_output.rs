@@ -5,13 +5,15 @@ use std::process::Stdio;
 
 use crate::support::world::World;
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 17] = [
     "init",
     "validate",
     "schema",
     "plan",
     "apply",
     "daemon",
+    "worker",
+    "queue",
     "reload",
     "status",
     "history",

@@ -229,7 +229,7 @@ async fn changelogs_indexed(native: bool) -> crate::support::local::Index {
         vec!["docs".to_owned()],
     );
     let report =
-        run(Arc::new(engine), lease.fence(), vec![candidate], options, None, "test").await.expect("a run");
+        run(Arc::new(engine), lease.clone(), vec![candidate], options, None, "test").await.expect("a run");
     assert_eq!(report.outcome, Outcome::Done, "{report:?}");
     read_index(&local.world.path(".reposync/index.db"))
 }

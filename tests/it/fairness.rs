@@ -71,6 +71,7 @@ fn project(name: &str, lab: &Lab, repositories: usize, files: usize, bytes: usiz
         )),
         store: Arc::new(LabStore::new(lab.clone())),
         notifiers: Vec::new(),
+        is_local: true,
     };
     Candidate { name: name.into(), project: Ok(Arc::new(project)) }
 }
@@ -93,20 +94,21 @@ async fn hung_projects_leave_room_for_another() {
     let engine = Arc::new(Engine {
         state: Arc::new(SqliteState::in_memory().expect("a ledger")),
         stores: Vec::new(),
+        units: None,
         bounds: Bounds::default(),
         history: Duration::from_secs(3600),
         events,
         cancel: CancellationToken::new(),
     });
-    let fence = engine.state.lease(&[]).await.expect("asked").expect("free").fence();
+    let lease = engine.state.lease(&[]).await.expect("asked").expect("free");
     let options = Options::new(
         Guard { max_delete_ratio: 0.5, allow_deletes: false },
         SpendingGuard { max_new_texts_ratio: 0.5, allow_cost: false },
         Vec::new(),
     );
     let hung = tokio::spawn({
-        let (engine, options) = (Arc::clone(&engine), options.clone());
-        async move { run(engine, fence, candidates, options, None, "test").await }
+        let (engine, options, lease) = (Arc::clone(&engine), options.clone(), lease.clone());
+        async move { run(engine, lease, candidates, options, None, "test").await }
     });
     // Wait until they hold their whole share of the budget.
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -114,7 +116,7 @@ async fn hung_projects_leave_room_for_another() {
     let healthy = project("healthy", &Lab::default(), 6, 40, 4000);
     let report = tokio::time::timeout(
         Duration::from_secs(60),
-        run(Arc::clone(&engine), fence, vec![healthy], options, None, "test"),
+        run(Arc::clone(&engine), lease, vec![healthy], options, None, "test"),
     );
     let report = report.await.expect("in time").expect("a ledger in order");
     assert_eq!(report.outcome, Outcome::Done, "{report:?}");

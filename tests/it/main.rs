@@ -78,3 +78,4 @@ mod torture;
 mod trouble;
 mod upgrade;
 mod webhook;
+mod workers;

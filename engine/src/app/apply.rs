@@ -6,7 +6,7 @@ use super::{App, AppResult};
 use crate::chunk::component::Lock;
 use crate::factory::{self, RunFlags};
 use crate::model::{Report, StageError, StageResult};
-use crate::state::Fence;
+use crate::state::Lease;
 use crate::sync::{self, Candidate, Options, SavedPlan};
 
 /// What `apply` executes.
@@ -24,7 +24,7 @@ pub struct ApplyRequest {
 
 impl App {
     /// Executes a run, and records the components in use in `reposync.lock`.
-    pub async fn apply(&self, fence: Fence, request: ApplyRequest) -> AppResult<Report> {
+    pub async fn apply(&self, lease: Lease, request: ApplyRequest) -> AppResult<Report> {
         let ApplyRequest { projects, flags, saved, locked } = request;
         let names = saved.as_ref().map_or(projects, SavedPlan::projects);
         self.check_names(&names)?;
@@ -39,7 +39,7 @@ impl App {
             check_components(&lock_file, components.as_ref().map_err(Clone::clone)?)?;
         }
         let candidates = self.candidates(&names).await?;
-        let report = self.run(fence, candidates, self.options(flags), saved, "apply").await?;
+        let report = self.run(lease, candidates, self.options(flags), saved, "apply").await?;
         // A component that cannot be loaded fails its projects, which is in the report.
         if let Ok(components) = components
             && (components != Lock::default() || lock_file.exists())
@@ -55,14 +55,14 @@ impl App {
     /// Executes a run over these projects.
     pub(crate) async fn run(
         &self,
-        fence: Fence,
+        lease: Lease,
         candidates: Vec<Candidate>,
         options: Options,
         saved: Option<SavedPlan>,
         trigger: &str,
     ) -> StageResult<Report> {
         let options = Options { review: Some(self.review()), ..options };
-        sync::run(self.engine(), fence, candidates, options, saved, trigger).await
+        sync::run(self.engine(), lease, candidates, options, saved, trigger).await
     }
 }
 

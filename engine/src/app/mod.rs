@@ -18,10 +18,12 @@ mod plan;
 mod plans;
 mod quality;
 mod query;
+mod queue;
 mod read;
 mod repositories;
 mod scope;
 mod status;
+mod units;
 mod usage;
 mod vectors;
 mod verify;
@@ -49,6 +51,7 @@ pub use grep::{GrepAnswer, GrepFile, GrepLine, GrepRequest};
 pub use plan::PlanRequest;
 pub use plans::{PlanSummary, PlanView, StorePlanRequest, UnpackedPlan};
 pub use query::{query, searches};
+pub use queue::{QueueCounts, QueueView, UnitRow, UnitState};
 pub use read::IndexedFile;
 pub use repositories::RepositoryView;
 pub use scope::Scope;
@@ -184,7 +187,8 @@ impl App {
     /// What a run over the file shares.
     fn engine(&self) -> Arc<crate::sync::Engine> {
         let (state, events, cancel) = (Arc::clone(&self.state), self.events.clone(), self.cancel.clone());
-        Arc::new(self.factory.engine(&self.config, state, events, cancel))
+        let engine = self.factory.engine(&self.config, state, events, cancel);
+        Arc::new(crate::sync::Engine { units: self.units(), ..engine })
     }
 
     /// The options of a run, from the file and what was asked for.

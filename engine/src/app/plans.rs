@@ -152,7 +152,7 @@ impl PlanSummary {
 }
 
 impl App {
-    /// Plans a run of a project; the plan is to be kept. Does not write to the state.
+    /// Plans a run of a project, for a plan that will be stored. Does not write to the state.
     pub async fn make_stored_plan(
         &self,
         request: &StorePlanRequest,

@@ -4,7 +4,7 @@ use super::{App, AppResult};
 use crate::factory::RunFlags;
 use crate::model::VerifyReport;
 use crate::plan::Prune;
-use crate::state::Fence;
+use crate::state::Lease;
 use crate::sync::{self, Finding, Options};
 
 impl App {
@@ -19,14 +19,14 @@ impl App {
 
     /// The same, and repairs what differs: writes missing vectors, from the cache where it has them, and deletes
     /// unknown ones.
-    pub async fn repair(&self, fence: Fence, projects: &[String]) -> AppResult<VerifyReport> {
+    pub async fn repair(&self, lease: Lease, projects: &[String]) -> AppResult<VerifyReport> {
         self.check_names(projects)?;
         let (stores, declared) = (self.stores(projects), self.config.project_names());
         let mut findings = sync::check(&*self.state, &stores, &declared, &self.cancel).await;
         if findings.iter().any(|finding| finding.report.is_open()) {
-            sync::mend(&*self.state, fence, &stores, &mut findings).await?;
+            sync::mend(&*self.state, &lease, &stores, &mut findings).await?;
             let again = self.candidates(projects).await?;
-            self.run(fence, again, self.repairing(), None, "verify").await?;
+            self.run(lease, again, self.repairing(), None, "verify").await?;
             let after = sync::check(&*self.state, &stores, &declared, &self.cancel).await;
             for (finding, after) in findings.iter_mut().zip(after) {
                 let left = after.report.missing.min(finding.report.missing);

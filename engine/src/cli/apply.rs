@@ -61,7 +61,7 @@ pub(super) async fn run(context: &Context, args: ApplyArgs) -> CommandResult {
         let shown = context.progress.show(context.display(args.json));
         let (app, lease) = App::for_run(config.clone(), wait, shown.sink(), interrupt.token()).await?;
         let request = ApplyRequest { projects: options.projects.projects.clone(), flags, saved, locked };
-        let result = app.apply(lease.fence(), request).await;
+        let result = app.apply(lease.clone(), request).await;
         drop(lease);
         let outcome = result.as_ref().ok().map(|report| report.outcome);
         if let Err(error) = app.record_audit(&user(), "apply", &projects, outcome).await {

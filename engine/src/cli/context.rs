@@ -158,6 +158,12 @@ impl Context {
         Ok(config)
     }
 
+    /// Logs at `info`, for a long-running command without a file.
+    pub(super) fn follow(&self) -> Result<(), CommandError> {
+        let verbose = (!self.global.quiet).then(|| self.global.verbose.max(1));
+        self.log_at(verbose, None)
+    }
+
     /// The problems of the file as an error (exit 2).
     pub(super) fn invalid(&self, problems: &Problems) -> CommandError {
         let style = &self.out.error_style;

@@ -188,7 +188,7 @@ async fn by_history(
             config,
             RunOptions { projects: args.projects.clone(), allow_cost: true, ..RunOptions::default() }.flags(),
         ),
-        fence: lease.fence(),
+        lease,
         project: made,
         store,
     };

@@ -29,6 +29,7 @@ mod plugin;
 mod progress;
 mod projects;
 mod query;
+mod queue;
 mod reload;
 mod render;
 mod run_options;
@@ -40,6 +41,7 @@ mod telemetry;
 mod validate;
 mod values;
 mod verify;
+mod worker;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -90,6 +92,11 @@ enum Command {
     Apply(apply::ApplyArgs),
     /// Keep the indexes up to date: on a schedule, on a push, and when the file is edited
     Daemon(daemon::DaemonArgs),
+    /// Work on repositories of runs of other machines; the state is in PostgreSQL
+    Worker(worker::WorkerArgs),
+    /// Show workers, and the repositories of runs that they share
+    #[command(subcommand)]
+    Queue(queue::QueueCommand),
     /// Make the running daemon reload the file, and wait for the result
     Reload(reload::ReloadArgs),
     /// Print a link to the console of the running daemon that signs in once
@@ -142,7 +149,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let out = Output::detect(verbosity, cli.global.color);
     let context = Context::new(out.clone(), cli.global);
     // The thread of the daemon's API gets a higher priority than its work.
-    let low_priority = matches!(cli.command, Command::Daemon(_));
+    let low_priority = matches!(cli.command, Command::Daemon(_) | Command::Worker(_));
     if low_priority {
         crate::private::restrict_process();
     }
@@ -174,6 +181,8 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode, Comma
         Command::Plan(args) => return plan::run(context, args).await,
         Command::Apply(args) => apply::run(context, args).await,
         Command::Daemon(args) => daemon::run(context, &args).await,
+        Command::Worker(args) => worker::run(context, args).await,
+        Command::Queue(command) => queue::run(context, command).await,
         Command::Reload(args) => reload::run(context, &args).await,
         Command::Console(args) => console_link::run(context, &args).await,
         Command::Health(args) => health::run(context, &args).await,

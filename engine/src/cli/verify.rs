@@ -43,7 +43,7 @@ pub(super) async fn run(context: &Context, args: VerifyArgs) -> CommandResult {
             // Repairing is a writing run.
             let (app, lease) =
                 App::for_run(Config::clone(config), false, shown.sink(), interrupt.token()).await?;
-            app.repair(lease.fence(), &projects).await?
+            app.repair(lease, &projects).await?
         }
         Basis::File(config) => {
             let app = App::for_reading(Config::clone(config), shown.sink(), interrupt.token()).await?;

@@ -168,6 +168,7 @@ fn process(old: &Config, new: &Config, out: &mut ConfigDiff) {
     compare("engine.max_new_texts_ratio", ratio(a) != ratio(b), false);
     compare("engine.limits", a.limits != b.limits, false);
     compare("engine.prune", a.prune != b.prune, false);
+    compare("workers", old.workers != new.workers, false);
     compare("api.listen", old.api.listen != new.api.listen, true);
     compare("api.token", old.api.token != new.api.token, false);
     compare("api.tokens", old.api.tokens != new.api.tokens, false);

@@ -1,6 +1,7 @@
 //! Turns the text of the file into a [`Config`]: parses, substitutes, reads and checks it,
 //! collecting all problems.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::api::read_api;
 use super::costs::check_costs;
@@ -19,7 +20,7 @@ use super::raw::RawEngine;
 use super::stages::Stages;
 use super::state_place::{self, CachePlace, StatePlace};
 use super::values::is_name;
-use super::{Api, Config, EngineSettings, projects, registries, tokens};
+use super::{Api, Config, EngineSettings, FileText, projects, registries, tokens, workers};
 use crate::chunk::component::default_compiled_cache;
 use crate::chunk::secrets::SecretRules;
 use crate::model::register_secrets;
@@ -61,6 +62,21 @@ pub struct Need {
     pub resolve: bool,
     /// True if secrets that are too short are problems.
     pub strict: bool,
+    /// Replaces `state` of `[engine]`.
+    pub state: Option<StatePlace>,
+    /// Replace `component` and `sha256` of these stages.
+    pub components: Vec<GivenComponent>,
+}
+
+/// A component that a process is given, instead of what the file names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenComponent {
+    /// The stage.
+    pub stage: String,
+    /// Its file; `None`: it is fetched from the address in the text.
+    pub file: Option<PathBuf>,
+    /// SHA-256 in hexadecimal digits.
+    pub sha256: String,
 }
 
 impl Need {
@@ -75,6 +91,8 @@ impl Need {
             secrets_dirs: Vec::new(),
             resolve: true,
             strict: false,
+            state: None,
+            components: Vec::new(),
         }
     }
 
@@ -119,6 +137,12 @@ impl Need {
         Self { strict: true, ..self }
     }
 
+    /// Replaces what the file says of the state and of components, for a process that is given them.
+    #[must_use]
+    pub fn with_given(self, state: StatePlace, components: Vec<GivenComponent>) -> Self {
+        Self { state: Some(state), components, ..self }
+    }
+
     /// Replaces the environment.
     #[must_use]
     pub fn with_env(self, env: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
@@ -141,8 +165,13 @@ pub fn load(path: &Path, need: &Need) -> Result<Config, Problems> {
         let line = line_of(error.as_bytes(), at);
         alone(format!("not UTF-8 text (line {line})"), "save it as UTF-8")
     })?;
+    load_text(path, &text, need)
+}
+
+/// Reads and checks a text as if it were the file at `path`, and registers its secrets for masking.
+pub fn load_text(path: &Path, text: &str, need: &Need) -> Result<Config, Problems> {
     let found = Found::default();
-    let config = parse(path, &text, need, &found);
+    let config = parse(path, text, need, &found);
     register_secrets(found.take());
     config
 }
@@ -183,7 +212,10 @@ fn resolve(
         found,
     };
 
+    replace(&mut root, need);
     let engine = fixed_table(&mut root, "engine", around, problems);
+    let has_workers = root.contains_key("workers");
+    let workers = fixed_table(&mut root, "workers", around, problems);
     let tokens = token_tables(&mut root, problems);
     let tokens = tokens::read(tokens, need.api, around, problems);
     let api = fixed_table(&mut root, "api", around, problems);
@@ -193,17 +225,19 @@ fn resolve(
     let stage_tables = named_tables(&mut root, "stages", problems);
     let project_tables = named_tables(&mut root, "projects", problems);
     for (key, _) in &root {
-        let known = ["engine", "stages", "projects", "secrets", "registries", "api"];
+        let known = ["engine", "stages", "projects", "secrets", "registries", "workers", "api"];
         let name = key.get_ref().as_ref();
         let hint = did_you_mean(name, known).unwrap_or_else(|| format!("the tables are {}", list(&known)));
         problems.push(Problem::at(quoted(name), key.span(), "unknown key").hint(hint));
     }
 
-    let engine = read_engine(engine, around, problems);
+    let engine = read_engine(engine, need.state.clone(), around, problems);
     let api = read_api(api, tokens, &folder, need.api, problems);
     if need.api {
         check_shared_state(engine.as_ref(), api.as_ref(), problems);
     }
+    let is_file = engine.as_ref().is_some_and(|engine| engine.state.file().is_some());
+    let workers = workers::read(workers, has_workers, is_file, problems);
     let secrets = read_secrets(secret_rules, problems);
     let stages = Stages::read(stage_tables, around, problems);
     if let Some(engine) = &engine {
@@ -243,7 +277,46 @@ fn resolve(
     let registries = registries::in_use(registries, components, need.resolve, problems);
     let stages = stages.into_ready(&|name| used.contains(name) || enabled.contains(name), &folder);
     let projects = all.into_iter().map(|(project, _)| project).collect();
-    Some(Config { path, engine: engine?, stages, projects, secrets: secrets?, registries, api: api? })
+    Some(Config {
+        path,
+        engine: engine?,
+        stages,
+        projects,
+        secrets: secrets?,
+        registries,
+        api: api?,
+        workers: workers?,
+        text: FileText(text.into()),
+    })
+}
+
+/// Puts what the process is given in the place of what the text says, which need not be there for it.
+fn replace<'i>(root: &mut DeTable<'i>, need: &'i Need) {
+    if need.state.is_some()
+        && let Some(DeValue::Table(engine)) = root.get_mut("engine").map(Spanned::get_mut)
+    {
+        engine.remove("state");
+        engine.remove("postgres");
+    }
+    let Some(DeValue::Table(stages)) = root.get_mut("stages").map(Spanned::get_mut) else { return };
+    for given in &need.components {
+        let Some(stage) = stages.get_mut(given.stage.as_str()) else { continue };
+        if let Some(file) = &given.file {
+            put(stage, "component", file.to_string_lossy());
+        }
+        put(stage, "sha256", given.sha256.as_str().into());
+    }
+}
+
+fn put<'i>(table: &mut Spanned<DeValue<'i>>, key: &'static str, value: Cow<'i, str>) {
+    if let DeValue::Table(table) = table.get_mut() {
+        table.insert(unplaced(key), Spanned::new(0..0, DeValue::String(value)));
+    }
+}
+
+/// A key that is not in the text.
+fn unplaced(name: &'static str) -> Spanned<DeString<'static>> {
+    Spanned::new(0..0, DeString::from(name))
 }
 
 /// Parses the text into a table. Reports every syntax error.
@@ -336,6 +409,7 @@ fn take_table<'i>(root: &mut DeTable<'i>, key: &str, problems: &mut Vec<Problem>
 
 fn read_engine(
     mut table: Table<'_>,
+    state: Option<StatePlace>,
     around: Surroundings<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<EngineSettings> {
@@ -391,7 +465,10 @@ fn read_engine(
         }
     }
     let found = |password| around.found.add([password]);
-    let state = state_place::read(&table, &raw.state, raw.postgres, folder, found, problems)?;
+    let state = match state {
+        Some(given) => given,
+        None => state_place::read(&table, &raw.state, raw.postgres, folder, found, problems)?,
+    };
     let cache = absolute(folder, &raw.cache);
     if state.file().is_some_and(|state| state == cache || state == cache.join("cache.db")) {
         table.flag(problems, "state", "this is the vector cache's file", "give the ledger a file of its own");

@@ -25,17 +25,22 @@ mod tests;
 mod tokens;
 mod unmatched;
 mod values;
+mod workers;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::chunk::secrets::SecretRules;
-use crate::model::{BranchRef, ByteSize, DeclaredProject, HumanDuration, Secret, SecretsMode};
+use crate::model::{
+    BranchRef, ByteSize, DeclaredProject, HumanDuration, Secret, SecretsMode, WorkerSettings,
+};
 use crate::source::{Limits, Selection};
 
 pub use diff::{ConfigDiff, Part, ProjectChange, ProjectDiff, diff};
 pub use find::find;
-pub use load::{FILE_NAME, Need, load, parse_str};
+pub use load::{FILE_NAME, GivenComponent, Need, load, load_text, parse_str};
 pub use names::project_names;
 pub use place::{component_files, line_of, problems_at};
 pub use problems::{Problems, Salvaged};
@@ -71,6 +76,34 @@ pub struct Config {
     pub registries: Registries,
     /// `[api]`.
     pub api: Api,
+    /// `[workers]`.
+    pub workers: WorkerSettings,
+    /// The text that it was read from.
+    pub text: FileText,
+}
+
+/// The text of a file, with references unresolved. It may hold secrets that are written out, so `Debug` leaves it out.
+/// Configurations that say the same in other words are equal, so all texts are.
+#[derive(Clone)]
+pub struct FileText(Arc<str>);
+
+impl FileText {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for FileText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+impl PartialEq for FileText {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl Config {

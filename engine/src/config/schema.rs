@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::raw::{RawApi, RawEngine, RawProject};
 use super::registries::RawRegistry;
+use super::workers::RawWorkers;
 use crate::chunk::secrets::SecretRules;
 use crate::registry::KINDS;
 use crate::settings::Shape;
@@ -24,6 +25,7 @@ pub fn schema() -> Value {
     };
     let engine = define("engine", Shape::of::<RawEngine>());
     let api = define("api", Shape::of::<RawApi>());
+    let workers = define("workers", Shape::of::<RawWorkers>());
     let secrets = define("secrets", Shape::of::<SecretRules>());
     let registry = define("registry", Shape::of::<RawRegistry>());
     let project = define("project", Shape::of::<RawProject>());
@@ -71,6 +73,7 @@ pub fn schema() -> Value {
                 "additionalProperties": registry,
             },
             "api": api,
+            "workers": workers,
         },
         "$defs": definitions,
     });

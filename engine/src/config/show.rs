@@ -4,7 +4,7 @@ use toml::Value;
 
 use super::{Config, EngineSettings, Project, Stage};
 use crate::chunk::secrets::SecretRules;
-use crate::model::{BranchRef, Secret};
+use crate::model::{BranchRef, HumanDuration, Secret, WorkerSettings};
 use crate::settings::quoted;
 use crate::source::Selection;
 
@@ -12,6 +12,9 @@ use crate::source::Selection;
 pub fn show(config: &Config) -> String {
     let mut out = Lines(String::new());
     engine(&mut out, &config.engine);
+    if config.engine.state.file().is_none() {
+        workers(&mut out, config.workers);
+    }
     for one in &config.stages {
         out.header(&format!("stages.{}", quoted(&one.name)));
         stage(&mut out, one);
@@ -98,6 +101,17 @@ impl Lines {
     fn list(&mut self, key: &str, values: Option<&Vec<String>>) {
         self.maybe(key, values.cloned());
     }
+}
+
+fn workers(out: &mut Lines, workers: WorkerSettings) {
+    let WorkerSettings { local, units, lease, renew, grace, attempts, poll } = workers;
+    out.header("workers");
+    out.put("local", local);
+    out.count("units", units);
+    for (key, value) in [("lease", lease), ("renew", renew), ("grace", grace), ("poll", poll)] {
+        out.text(key, &HumanDuration(value));
+    }
+    out.put("attempts", i64::from(attempts));
 }
 
 fn engine(out: &mut Lines, engine: &EngineSettings) {

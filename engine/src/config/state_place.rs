@@ -44,6 +44,18 @@ impl StatePlace {
         Ok(Self::Postgres(Box::new(PostgresState { url, pool: COMMAND_POOL, local: PathBuf::new() })))
     }
 
+    /// The same; `listens`: whether the server can send notifications.
+    #[must_use]
+    pub fn listening(self, listens: bool) -> Self {
+        match self {
+            Self::Postgres(mut postgres) => {
+                postgres.url = postgres.url.listening(listens);
+                Self::Postgres(postgres)
+            }
+            file @ Self::File(_) => file,
+        }
+    }
+
     /// The path next to which the daemon keeps its files of this machine: the ledger itself, if it is a file.
     pub fn local(&self) -> &Path {
         match self {
@@ -103,11 +115,13 @@ pub(super) struct RawPostgres {
     pub(super) pool: usize,
     /// `disable` is only for loopback addresses and sockets.
     pub(super) tls: Tls,
+    /// False behind a pooler such as PgBouncer, through which the server cannot notify: the queue is polled.
+    pub(super) listen: bool,
 }
 
 impl Default for RawPostgres {
     fn default() -> Self {
-        Self { pool: 8, tls: Tls::default() }
+        Self { pool: 8, tls: Tls::default(), listen: true }
     }
 }
 
@@ -128,12 +142,13 @@ pub(super) fn read(
         }
         return Some(StatePlace::File(absolute(folder, state)));
     };
-    let RawPostgres { pool, tls } = postgres.unwrap_or_default();
+    let RawPostgres { pool, tls, listen } = postgres.unwrap_or_default();
     if !(2..=1000).contains(&pool) {
         table.flag(problems, "postgres", "`pool` is outside 2 to 1000", "8 is the default");
     }
     match PostgresUrl::parse(address, tls) {
         Ok(url) => {
+            let url = url.listening(listen);
             url.password().into_iter().for_each(found);
             let local = folder.join(".reposync").join("postgres");
             Some(StatePlace::Postgres(Box::new(PostgresState { url, pool, local })))

@@ -61,7 +61,7 @@ pub(super) async fn execute(shared: Arc<Shared>, job: Job) -> Ended {
     };
     let result = match &entered {
         Ok(Some(lease)) => {
-            let working = AssertUnwindSafe(work(&shared, lease.fence(), job)).catch_unwind();
+            let working = AssertUnwindSafe(work(&shared, lease.clone(), job)).catch_unwind();
             tokio::select! {
                 result = working => result.unwrap_or_else(|_| {
                     Err(StageError::new("daemon", crate::model::ErrorKind::Bug, "the run panicked"))
@@ -111,7 +111,7 @@ async fn overdue(cancel: &CancellationToken) {
     tokio::time::sleep(GRACE).await;
 }
 
-async fn work(shared: &Arc<Shared>, fence: Fence, job: Job) -> StageResult<Option<Report>> {
+async fn work(shared: &Arc<Shared>, lease: Lease, job: Job) -> StageResult<Option<Report>> {
     let Job { project, request, generation, cancel } = job;
     let config = &generation.config;
     if project.is_none() {
@@ -155,7 +155,7 @@ async fn work(shared: &Arc<Shared>, fence: Fence, job: Job) -> StageResult<Optio
     };
     // Its file is there until the run has ended.
     let (saved, _folder) = plan.map(UnpackedPlan::into_parts).unzip();
-    app.run(fence, candidates, options, saved, trigger).await.map(Some)
+    app.run(lease, candidates, options, saved, trigger).await.map(Some)
 }
 
 /// Records the end of a run that failed before it could do so itself. Without a lease it is only reported.

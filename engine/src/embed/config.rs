@@ -15,6 +15,11 @@ pub trait EmbedderConfig: AnyStageConfig {
     /// agree in it. `None` if the settings have problems.
     fn identity(&self) -> Option<Vec<String>>;
 
+    /// True if the model is a folder of this machine.
+    fn is_local(&self) -> bool {
+        false
+    }
+
     /// Price of a million tokens; `None` if it is not known.
     fn price(&self) -> Option<f64>;
 }

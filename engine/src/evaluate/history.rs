@@ -13,7 +13,7 @@ use crate::model::{
 };
 use crate::rank::is_source_path;
 use crate::source::{AnswerCache, ChangedFile, ContentSink, Head, Listing, PastCommit, Selection, Source};
-use crate::state::Fence;
+use crate::state::Lease;
 use crate::store::VectorStore;
 use crate::sync::{Candidate, Engine, Options, Project, run};
 
@@ -40,7 +40,7 @@ pub struct HistoryIndex {
     /// The temporary ledger, and the bounds of the run.
     pub engine: Arc<Engine>,
     /// The right to write to that ledger.
-    pub fence: Fence,
+    pub lease: Lease,
     /// The options of the run.
     pub options: Options,
     /// Where the vectors go.
@@ -50,14 +50,14 @@ pub struct HistoryIndex {
 /// Reads `most` questions of each repository of a project, indexes the trees before these commits into
 /// a temporary store, and returns the questions whose files existed then.
 pub async fn build_history_index(index: HistoryIndex, most: usize) -> StageResult<(Past, Arc<Project>)> {
-    let HistoryIndex { mut project, engine, fence, options, store } = index;
+    let HistoryIndex { mut project, engine, lease, options, store } = index;
     let past = past(&project, most).await?;
     project.source = Arc::new(Pinned { inner: Arc::clone(&project.source), commits: past.commits.clone() });
     project.store = store;
     project.notifiers.clear();
     let project = Arc::new(project);
     let candidate = Candidate { name: project.name().to_owned(), project: Ok(Arc::clone(&project)) };
-    let report = run(engine, fence, vec![candidate], options, None, "eval").await?;
+    let report = run(engine, lease, vec![candidate], options, None, "eval").await?;
     if let Some(error) = report.projects.iter().find_map(|project| project.error.as_ref()) {
         return Err(StageError::new(
             project.name(),

@@ -130,7 +130,7 @@ pub fn clear_leftovers(config: &Config) {
 }
 
 /// The stages of components that enabled projects use, and where the components come from.
-fn used_components(config: &Config) -> impl Iterator<Item = (&Stage, &Location)> {
+pub(super) fn used_components(config: &Config) -> impl Iterator<Item = (&Stage, &Location)> {
     let used = |stage: &Stage| {
         config.projects.iter().any(|project| project.enabled && project.chunkers.contains(&stage.name))
     };

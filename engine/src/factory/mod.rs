@@ -5,6 +5,7 @@
 
 mod cache;
 mod components;
+mod generation;
 mod options;
 mod projects;
 mod stages;
@@ -93,6 +94,7 @@ impl StageFactory {
         Engine {
             state,
             stores,
+            units: None,
             bounds: self.bounds.clone().with_memory(config.engine.memory),
             history: config.engine.history.0,
             events,

@@ -6,9 +6,10 @@ use super::cache::wrong_role;
 use super::{StageFactory, chosen, stage};
 use crate::chunk::secrets::Scanner;
 use crate::config::{self, Config, Role};
+use crate::embed::EmbedderConfig;
 use crate::model::{BranchRef, PathMatcher, SecretsMode, StageError, StageResult};
 use crate::plan::{Basis, Selector};
-use crate::source::{Selection, Source};
+use crate::source::{Selection, Source, SourceConfig};
 use crate::state::ProjectRow;
 use crate::sync::{Candidate, Project, ProjectFiles, ProjectSearch, ProjectStore};
 
@@ -115,8 +116,21 @@ impl StageFactory {
                 .iter()
                 .map(|name| self.notifier(config, stage(name)?))
                 .collect::<StageResult<_>>()?,
+            is_local: is_bound(config, project),
         })
     }
+}
+
+/// Whether a stage of the project works only on this machine.
+pub(super) fn is_bound(config: &Config, project: &config::Project) -> bool {
+    let settings = |name: &str| config.stage(name).map(|stage| &stage.settings);
+    settings(&project.source).and_then(|stage| stage.source()).is_some_and(SourceConfig::is_local)
+        || settings(&project.embedder)
+            .and_then(|stage| stage.embedder())
+            .is_some_and(EmbedderConfig::is_local)
+        || settings(&project.store)
+            .and_then(|stage| stage.store())
+            .is_some_and(|store| store.database().is_some())
 }
 
 /// The branch that the file names.

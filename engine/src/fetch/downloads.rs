@@ -47,7 +47,7 @@ impl Downloads {
 }
 
 /// Creates a folder and its missing parents for this user alone: compiled components may be stored
-/// beside it.
+/// next to it.
 fn make(folder: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);

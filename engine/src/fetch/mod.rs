@@ -104,7 +104,7 @@ impl Fetcher {
     }
 }
 
-/// Runs a future to its end, on a thread and a runtime of its own: callers may be on threads of another
+/// Runs a future to its end, on a separate thread with its own runtime: callers may be on threads of another
 /// runtime.
 fn block<T: Send>(stage: &str, work: impl Future<Output = StageResult<T>> + Send) -> StageResult<T> {
     let run = || {

@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::mask_secrets;
 
 /// The result of a stage's operation.
@@ -30,7 +32,8 @@ pub struct StageError {
 }
 
 /// Whether a retry can help, and how much of a run an error ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// A temporary failure of the service or the network: time-outs, resets, malformed responses,
     /// 408/429/5xx, rate limits. `net::retry` retries these; one that leaves a client has used up

@@ -12,6 +12,7 @@ mod freshness;
 pub(crate) mod fuzzed;
 mod git;
 mod hash;
+mod host;
 mod masking;
 mod path_matcher;
 mod project_state;
@@ -24,6 +25,7 @@ mod skip;
 mod status;
 mod units;
 mod verify;
+mod worker_settings;
 
 pub use access::{Access, ApiScope};
 pub use chunk::{AttrValue, Attrs, Body, Chunk, Derived};
@@ -35,6 +37,7 @@ pub use explain::{Explanation, FileFacts, ProjectExplanation};
 pub use freshness::Freshness;
 pub use git::{BranchRef, EntryMode, GitSha, RepoEntry, RepoRef, StoredAnswer, TreeEntry};
 pub use hash::{Fingerprint, chunk_id, file_prefix};
+pub use host::host_name;
 pub use masking::{SHORTEST_SECRET, mask_secrets, register_issued_token, register_secrets};
 pub use path_matcher::{BadPattern, PathMatcher};
 pub use project_state::ProjectState;
@@ -52,3 +55,4 @@ pub use status::{
 };
 pub use units::{ByteSize, HumanDuration};
 pub use verify::{ProjectVerify, VerifyReport};
+pub use worker_settings::WorkerSettings;

@@ -196,6 +196,53 @@ pub struct Counts {
     pub price: f64,
 }
 
+impl Counts {
+    /// Adds those of a part of the work.
+    pub fn add(&mut self, more: &Self) {
+        // All fields by name, so that a new one is not forgotten.
+        let Self {
+            repositories,
+            repositories_unchanged,
+            files,
+            files_added,
+            files_changed,
+            files_moved,
+            files_removed,
+            files_unchanged,
+            files_failed,
+            files_skipped,
+            chunks,
+            texts_embedded,
+            texts_cached,
+            tokens,
+            vectors_written,
+            vectors_deleted,
+            vectors_withheld,
+            files_withheld,
+            price,
+        } = more;
+        self.repositories += repositories;
+        self.repositories_unchanged += repositories_unchanged;
+        self.files += files;
+        self.files_added += files_added;
+        self.files_changed += files_changed;
+        self.files_moved += files_moved;
+        self.files_removed += files_removed;
+        self.files_unchanged += files_unchanged;
+        self.files_failed += files_failed;
+        self.files_skipped += files_skipped;
+        self.chunks += chunks;
+        self.texts_embedded += texts_embedded;
+        self.texts_cached += texts_cached;
+        self.tokens += tokens;
+        self.vectors_written += vectors_written;
+        self.vectors_deleted += vectors_deleted;
+        self.vectors_withheld += vectors_withheld;
+        self.files_withheld += files_withheld;
+        self.price += price;
+    }
+}
+
 /// The number of files that were skipped for a reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SkipCount {

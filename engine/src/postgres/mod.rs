@@ -8,12 +8,14 @@
 mod arg;
 mod connection;
 mod error;
+mod listen;
 mod pool;
 mod transaction;
 mod url;
 
 pub(crate) use arg::Arg;
 pub(crate) use error::{Failure, failed, is_transient};
+pub(crate) use listen::listen;
 pub(crate) use pool::Pool;
 pub(crate) use tokio_postgres::Row;
 pub(crate) use transaction::Transaction;

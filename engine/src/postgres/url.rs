@@ -35,6 +35,7 @@ pub(crate) struct PostgresUrl {
     config: tokio_postgres::Config,
     tls: Tls,
     shown: String,
+    listens: bool,
 }
 
 impl PostgresUrl {
@@ -75,7 +76,7 @@ impl PostgresUrl {
             .connect_timeout(CONNECT)
             .keepalives_idle(KEEP_ALIVE)
             .tcp_user_timeout(UNACKNOWLEDGED);
-        Ok(Self { shown: shown(&config), config, tls })
+        Ok(Self { shown: shown(&config), config, tls, listens: true })
     }
 
     /// The same with a password, unless it has one.
@@ -85,6 +86,17 @@ impl PostgresUrl {
             self.config.password(password);
         }
         self
+    }
+
+    /// The same; `listens`: whether the server can send notifications, which a pooler between may prevent.
+    #[must_use]
+    pub(crate) fn listening(self, listens: bool) -> Self {
+        Self { listens, ..self }
+    }
+
+    /// Whether the server can send notifications.
+    pub(crate) fn listens(&self) -> bool {
+        self.listens
     }
 
     /// How to connect.

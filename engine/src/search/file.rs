@@ -204,7 +204,7 @@ mod tests {
     fn removed_blank_lines_move_the_lines_after_them() {
         let folded = [chunk(1, 5, "a\n\nb")];
         assert_eq!(FileText::of(&folded).lines(5, 5), [(5, "b")]);
-        // A chunk without lines of its own, and none at all.
+        // A chunk without its own lines, and none at all.
         assert_eq!(lines(&[chunk(0, 0, "")]).len(), 0);
         assert!(FileText::of(&[]).at(0).is_none());
     }

@@ -1,30 +1,23 @@
-//! Leases on projects, and the fencing tokens that prove them.
+//! Leases on projects and units, and the fencing tokens that prove them.
 
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::model::{ErrorKind, Running, StageError};
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep};
+
+use crate::model::{ErrorKind, Running, StageError, StageResult};
 
 /// The name that errors of the state carry instead of a stage's.
 pub(crate) const STAGE: &str = "ledger";
-
-/// What a lease covers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Scope {
-    /// The projects for which the lease was taken.
-    Project,
-    /// One unit of work: a repository of a project in a run.
-    Unit(i64),
-}
 
 /// A fencing token: proof of a lease, passed to every call that writes and checked in its transaction. A call
 /// whose lease was taken over changes nothing and fails with [`Fence::lost`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fence {
-    /// What the lease covers.
-    pub scope: Scope,
-    /// Grows each time that a lease on the same scope is given to another holder.
+    /// Differs between any two leases of a state, and grows each time that one is given.
     pub epoch: i64,
 }
 
@@ -40,24 +33,66 @@ impl Fence {
 #[derive(Clone)]
 pub struct Lease {
     fence: Fence,
+    term: Option<Term>,
     _held: Arc<dyn Any + Send + Sync>,
 }
 
 impl Lease {
-    /// A lease that is held as long as `held` exists.
-    pub fn new(fence: Fence, held: Arc<dyn Any + Send + Sync>) -> Self {
-        Self { fence, _held: held }
+    /// A lease that is held as long as `held` exists. `term`: of one that has to be renewed.
+    pub fn new(fence: Fence, term: Option<Term>, held: Arc<dyn Any + Send + Sync>) -> Self {
+        Self { fence, term, _held: held }
     }
 
     /// Its fencing token.
     pub fn fence(&self) -> Fence {
         self.fence
     }
+
+    /// Runs a call that changes a store, which does not check fencing tokens. The call is given up shortly before
+    /// another process could take the lease over and write to the same records.
+    pub async fn while_held<T>(&self, call: impl Future<Output = StageResult<T>> + Send) -> StageResult<T> {
+        let Some(term) = &self.term else { return call.await };
+        tokio::select! {
+            biased;
+            () = term.ending() => Err(Fence::lost()),
+            done = call => done,
+        }
+    }
 }
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Lease").field(&self.fence).finish()
+    }
+}
+
+/// Until when a lease that has to be renewed is certainly held. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Term {
+    until: Arc<Mutex<Instant>>,
+    /// Time before the end in which nothing more is sent.
+    margin: Duration,
+}
+
+impl Term {
+    /// A term that ends at `until`.
+    pub fn new(until: Instant, margin: Duration) -> Self {
+        Self { until: Arc::new(Mutex::new(until)), margin }
+    }
+
+    /// The lease was renewed.
+    pub fn extend(&self, until: Instant) {
+        let mut known = self.until.lock();
+        *known = until.max(*known);
+    }
+
+    /// Resolves when the margin before the end is reached. The clock also runs while the process is stopped.
+    async fn ending(&self) {
+        loop {
+            let left = self.until.lock().saturating_duration_since(Instant::now());
+            let Some(rest) = left.checked_sub(self.margin).filter(|rest| !rest.is_zero()) else { return };
+            sleep(rest).await;
+        }
     }
 }
 
@@ -72,5 +107,51 @@ impl From<Held> for StageError {
         });
         Self::local(STAGE, format!("another run is in progress{who}"))
             .hint("wait for it, or run with `--wait`")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MARGIN: Duration = Duration::from_secs(5);
+
+    fn lease(term: Option<&Term>) -> Lease {
+        Lease::new(Fence { epoch: 1 }, term.cloned(), Arc::new(()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_is_given_up_before_its_lease_ends() {
+        let began = Instant::now();
+        let term = Term::new(began + Duration::from_secs(45), MARGIN);
+        let lost = lease(Some(&term)).while_held(std::future::pending::<StageResult<()>>()).await;
+        assert_eq!(lost.expect_err("given up").kind, ErrorKind::Fenced);
+        assert_eq!(began.elapsed().as_secs(), 40);
+        // Nothing is sent after that, however quick it is.
+        assert!(lease(Some(&term)).while_held(async { Ok(()) }).await.is_err());
+        term.extend(Instant::now() + Duration::from_secs(45));
+        assert!(lease(Some(&term)).while_held(async { Ok(()) }).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_goes_on_while_its_lease_is_renewed() {
+        let term = Term::new(Instant::now() + Duration::from_secs(45), MARGIN);
+        let renewed = term.clone();
+        tokio::spawn(async move {
+            for _ in 0..20 {
+                sleep(Duration::from_secs(10)).await;
+                renewed.extend(Instant::now() + Duration::from_secs(45));
+            }
+        });
+        let call = async {
+            sleep(Duration::from_secs(180)).await;
+            Ok(())
+        };
+        assert!(lease(Some(&term)).while_held(call).await.is_ok());
+        let endless = async {
+            sleep(Duration::from_secs(1_000_000)).await;
+            Ok(())
+        };
+        assert!(lease(None).while_held(endless).await.is_ok(), "the lock of a file needs no renewal");
     }
 }

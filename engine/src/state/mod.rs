@@ -15,6 +15,7 @@ mod ids;
 mod plans;
 pub mod postgres;
 mod project;
+mod queue;
 mod repository;
 mod run;
 pub mod sqlite;
@@ -34,11 +35,15 @@ use crate::model::{DeclaredProject, Running, StageResult, StatusView, StoredAnsw
 pub use audit::{Audit, AuditEntry, AuditQuery, AuditRow};
 pub use copy::{Copied, Copyable, Part, Row, Table, Tables, copy};
 pub(crate) use fence::STAGE;
-pub use fence::{Fence, Held, Lease, Scope};
+pub use fence::{Fence, Held, Lease, Term};
 pub use file::{BlobFile, Damaged, FileRow, FileStatus, Files, KnownFile, KnownFiles, StoredChunk};
 pub use ids::{FileIds, FileKey, HeldIds, IdsOf, Leftover, PlacedIds};
 pub use plans::{PLAN_LIFE, PlanContent, PlanDecision, PlanStatus, Plans, StoredPlan};
 pub use project::{AdoptedRecord, Believed, ProjectEnd, ProjectRow, ProjectState, Projects, RecordedProject};
+pub use queue::{
+    ClaimedUnit, ComponentFile, FailedAttempt, Generation, NewUnit, Placed, PutBack, Queue, QueueCounts,
+    UnitClaim, UnitNews, UnitRow, UnitState, Worker, WorkerRow,
+};
 pub use repository::{
     Repositories, RepositoryRow, RepositorySync, SelectedRepository, UnchangedRepository, Uncounted,
 };
@@ -73,6 +78,11 @@ pub trait State:
         answer: &StoredAnswer,
         now: DateTime<Utc>,
     ) -> StageResult<()>;
+
+    /// The queue of units; `None` where only one process can work.
+    fn queue(&self) -> Option<&dyn Queue> {
+        None
+    }
 
     /// An empty state in memory, for planning a project that this one does not know.
     fn scratch(&self) -> StageResult<Arc<dyn State>>;

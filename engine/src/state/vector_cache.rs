@@ -18,7 +18,7 @@ pub trait VectorCache: fmt::Debug + Send + Sync {
 
     /// Claims keys whose texts are about to be embedded, so that no other caller embeds them. A claim ends
     /// with `put_many` or `release_many`; one that is not ended lapses after some minutes, longer than a call
-    /// to an embedder takes. The result is in the order of the keys.
+    /// to an embedder takes, or soon after its process has died. The result is in the order of the keys.
     async fn claim_many(&self, claimant: Claimant, keys: Vec<CacheKey>) -> Vec<Claim>;
 
     /// Stores vectors, and ends the claims on their keys.

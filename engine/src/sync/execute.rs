@@ -9,7 +9,7 @@ use chrono::Utc;
 use super::decide::{Removals, RepositoryEnd};
 use super::file::{FailedFiles, Files};
 use super::inspect::finish;
-use super::project::Consumer;
+use super::project::{Consumer, Room, Rooms};
 use super::project_run::ProjectRun;
 use super::remove::remove_files;
 use super::setup::selection_fingerprint;
@@ -22,16 +22,21 @@ use crate::state::ProjectEnd;
 pub(crate) struct Execute {
     run: Arc<ProjectRun>,
     writer: Writer,
+    rooms: Rooms,
 }
 
 impl Execute {
     pub(crate) fn new(run: &Arc<ProjectRun>, writer: Writer) -> Self {
-        Self { run: Arc::clone(run), writer }
+        Self { run: Arc::clone(run), writer, rooms: Rooms::default() }
     }
 }
 
 #[async_trait]
 impl Consumer for Execute {
+    async fn room(&self, task: &RepositoryTask) -> StageResult<Room> {
+        Ok(self.rooms.take(task).await)
+    }
+
     async fn repository(&self, task: RepositoryTask) -> StageResult<RepositoryEnd> {
         let end = write(&self.run, &self.writer, task).await?;
         if end.removals.is_empty() {

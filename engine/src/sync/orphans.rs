@@ -7,7 +7,7 @@ use super::setup::{Engine, Options};
 use super::stats::RunStats;
 use crate::model::{ErrorKind, Event, Place, ProjectReport, StageError, StageResult};
 use crate::plan::{Action, FilePlan, OrphanFate, ProjectPlan, RepositoryPlan, orphan_fate};
-use crate::state::{Damaged, Fence, FileKey, IdsOf, RecordedProject, State};
+use crate::state::{Damaged, FileKey, IdsOf, Lease, RecordedProject, State};
 
 /// The recorded projects that are not declared.
 pub async fn orphans(state: &dyn State, declared: &[String]) -> StageResult<Vec<RecordedProject>> {
@@ -21,7 +21,7 @@ pub async fn orphans(state: &dyn State, declared: &[String]) -> StageResult<Vec<
 /// `planned`: those that a saved plan removes; no others are.
 pub(crate) async fn orphan_projects(
     engine: &Engine,
-    fence: Fence,
+    lease: &Lease,
     options: &Options,
     planned: Option<&BTreeSet<String>>,
 ) -> Vec<ProjectReport> {
@@ -35,7 +35,7 @@ pub(crate) async fn orphan_projects(
             continue;
         }
         let stats = RunStats::default();
-        match deal_with(engine, fence, options, &orphan, &stats).await {
+        match deal_with(engine, lease, options, &orphan, &stats).await {
             Ok(false) => {}
             Ok(true) => reports.push(stats.report(&orphan.name, None, false)),
             Err(error) => {
@@ -90,7 +90,7 @@ pub(crate) async fn preview_orphans(engine: &Engine, options: &Options) -> Stage
 /// False: nothing of it is in the index; it is forgotten without a word.
 async fn deal_with(
     engine: &Engine,
-    fence: Fence,
+    lease: &Lease,
     options: &Options,
     orphan: &RecordedProject,
     stats: &RunStats,
@@ -98,7 +98,7 @@ async fn deal_with(
     let state = &engine.state;
     let held = state.ids(&orphan.name, IdsOf::Project).await?;
     if held.is_empty() {
-        state.remove_project(fence, &orphan.name).await?;
+        state.remove_project(lease.fence(), &orphan.name).await?;
         return Ok(false);
     }
     let event = |message: &str| {
@@ -119,7 +119,7 @@ async fn deal_with(
         }
     }
     // Back in the file after a kill in the middle of this, it is written again.
-    state.mark_damaged(fence, &orphan.name, Damaged::All).await?;
+    state.mark_damaged(lease.fence(), &orphan.name, Damaged::All).await?;
     let mut out_of_reach = false;
     let mut by_place: BTreeMap<Arc<Place>, Vec<String>> = BTreeMap::new();
     for held in held {
@@ -141,12 +141,12 @@ async fn deal_with(
             if engine.cancel.is_cancelled() {
                 return Err(StageError::cancelled("engine"));
             }
-            store.delete(&place.namespace, batch).await?;
+            lease.while_held(store.delete(&place.namespace, batch)).await?;
             stats.count(|counts| counts.vectors_deleted += batch.len() as u64);
         }
     }
     if !out_of_reach {
-        let files = state.remove_project(fence, &orphan.name).await?;
+        let files = state.remove_project(lease.fence(), &orphan.name).await?;
         stats.count(|counts| counts.files_removed += files);
         stats.note(format!("project `{}` was removed", orphan.name));
     }

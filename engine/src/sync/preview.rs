@@ -12,7 +12,7 @@ use super::bill::{Bill, Sent};
 use super::count::{Count, LeftOut};
 use super::decide::{Removals, RepositoryEnd};
 use super::estimate::{Samples, add_samples, estimate};
-use super::project::Consumer;
+use super::project::{Consumer, Room, Rooms};
 use super::project_run::ProjectRun;
 use super::remove::{preview_deletions, reached};
 use super::saved::{PlanWriter, ProjectEnd};
@@ -33,6 +33,7 @@ pub(crate) struct Preview<'a> {
     /// What the spending guard counted, by repository.
     counts: SyncMutex<HashMap<String, Count>>,
     sums: Mutex<Sums<'a>>,
+    rooms: Rooms,
 }
 
 struct Sums<'a> {
@@ -61,6 +62,7 @@ impl<'a> Preview<'a> {
             exact: exact.into(),
             counts: SyncMutex::default(),
             sums: Mutex::new(sums),
+            rooms: Rooms::default(),
         }
     }
 
@@ -91,6 +93,10 @@ impl Consumer for Preview<'_> {
             self.exact.store(true, Ordering::Relaxed);
         }
         self.counts.lock().extend(counts);
+    }
+
+    async fn room(&self, task: &RepositoryTask) -> StageResult<Room> {
+        Ok(self.rooms.take(task).await)
     }
 
     async fn repository(&self, task: RepositoryTask) -> StageResult<RepositoryEnd> {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt as _, TryStreamExt as _};
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument as _;
 
 use super::adopt::adopt;
@@ -29,12 +29,47 @@ const INSPECTED: usize = 4;
 const WRITTEN: usize = 32;
 /// Changed files of the repositories that are written at once; a large repository counts as a quarter of it.
 const FILES: usize = 20_000;
+/// Repositories of a project that are under way at once, most of them with other processes.
+const UNDER_WAY: usize = 4096;
+
+/// What a task takes of what a consumer can do at once, until it is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    _taken: Vec<OwnedSemaphorePermit>,
+}
+
+/// How many tasks and files are taken at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Rooms {
+    tasks: Arc<Semaphore>,
+    files: Arc<Semaphore>,
+}
+
+impl Default for Rooms {
+    fn default() -> Self {
+        Self { tasks: Arc::new(Semaphore::new(WRITTEN)), files: Arc::new(Semaphore::new(FILES)) }
+    }
+}
+
+impl Rooms {
+    /// Waits until there is room for a task.
+    pub(crate) async fn take(&self, task: &RepositoryTask) -> Room {
+        let size = (task.diff.writes.len() + 1).min(FILES / 4);
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        let one = Arc::clone(&self.tasks).acquire_owned().await.expect("never closed");
+        let files = Arc::clone(&self.files).acquire_many_owned(size).await.expect("never closed");
+        Room { _taken: vec![one, files] }
+    }
+}
 
 /// Takes the results of the path: a run carries them out, a plan adds them up.
 #[async_trait]
 pub(crate) trait Consumer: Send + Sync {
     /// Takes what the spending guard counted, by repository, if it had to read contents for a plan.
     fn counted(&self, _counts: Vec<(String, Count)>) {}
+
+    /// Waits until there is room for a task.
+    async fn room(&self, task: &RepositoryTask) -> StageResult<Room>;
 
     /// Takes a repository's task. Called for several repositories at once.
     async fn repository(&self, task: RepositoryTask) -> StageResult<RepositoryEnd>;
@@ -108,23 +143,23 @@ async fn as_they_come(
     consumer: &dyn Consumer,
     ends: &Mutex<Ends>,
 ) -> StageResult<()> {
-    let (inspecting, room) = (Semaphore::new(INSPECTED), Semaphore::new(FILES));
+    let inspecting = Semaphore::new(INSPECTED);
     // One stream for both steps: a request of the first would time out while the second is full.
     let work = origins.map(|origin| async {
         match origin {
             Ok(origin) => {
                 let turn = inspecting.acquire().await.expect("never closed");
                 if let Some(task) = task(run, origin, ends).await {
-                    let _room = room_for(&task, &room).await;
+                    let room = consumer.room(&task).await;
                     // Given back only now, so that few inspected tasks wait for room, and take memory.
                     drop(turn);
-                    take(run, consumer, *task, ends).await;
+                    take(run, consumer, (*task, room), ends).await;
                 }
             }
             Err(error) => run.fail(error),
         }
     });
-    work.buffer_unordered(WRITTEN).collect::<()>().await;
+    work.buffer_unordered(UNDER_WAY).collect::<()>().await;
     run.fatal().map_or(Ok(()), Err)
 }
 
@@ -145,12 +180,11 @@ async fn after_the_guard(
         run.withhold_embedding(withheld);
     }
     consumer.counted(counts);
-    let room = Semaphore::new(FILES);
     let work = tasks.into_iter().map(|task| async {
-        let _room = room_for(&task, &room).await;
-        take(run, consumer, task, ends).await;
+        let room = consumer.room(&task).await;
+        take(run, consumer, (task, room), ends).await;
     });
-    stream::iter(work).buffer_unordered(WRITTEN).collect::<()>().await;
+    stream::iter(work).buffer_unordered(UNDER_WAY).collect::<()>().await;
     run.fatal().map_or(Ok(()), Err)
 }
 
@@ -188,14 +222,13 @@ async fn task(run: &Arc<ProjectRun>, origin: Origin, ends: &Mutex<Ends>) -> Opti
     None
 }
 
-/// Waits until there is room for a task's files.
-async fn room_for<'a>(task: &RepositoryTask, room: &'a Semaphore) -> SemaphorePermit<'a> {
-    let size = (task.diff.writes.len() + 1).min(FILES / 4);
-    room.acquire_many(u32::try_from(size).unwrap_or(u32::MAX)).await.expect("never closed")
-}
-
-/// Hands a task to the consumer, and keeps how it ended.
-async fn take(run: &Arc<ProjectRun>, consumer: &dyn Consumer, task: RepositoryTask, ends: &Mutex<Ends>) {
+/// Hands a task to the consumer that has made room for it, and keeps how it ended.
+async fn take(
+    run: &Arc<ProjectRun>,
+    consumer: &dyn Consumer,
+    (task, room): (RepositoryTask, StageResult<Room>),
+    ends: &Mutex<Ends>,
+) {
     let name = task.repository().to_owned();
     let arriving: Vec<_> = if run.dry {
         task.diff.writes.iter().map(|write| write.desired.entry.sha).collect()
@@ -208,6 +241,7 @@ async fn take(run: &Arc<ProjectRun>, consumer: &dyn Consumer, task: RepositoryTa
     let span = tracing::info_span!("repository", repository = name);
     let taken = async {
         run.check_stopped()?;
+        let _room = room?;
         consumer.repository(task).await
     };
     match taken.instrument(span).await {

@@ -14,7 +14,7 @@ use super::stats::RunStats;
 use crate::model::{ErrorKind, Event, Place, StageError, StageResult, StoredAnswer, Withheld};
 use crate::plan::Basis;
 use crate::source::AnswerCache;
-use crate::state::{Fence, FileKey, ProjectState, State, UnchangedRepository};
+use crate::state::{Fence, FileKey, Lease, ProjectState, State, UnchangedRepository};
 
 /// What the tasks of one project's run share.
 pub(crate) struct ProjectRun {
@@ -24,7 +24,7 @@ pub(crate) struct ProjectRun {
     /// What is recorded of the project: the engine's state, or a scratch one for a plan of a new project.
     pub(crate) state: Arc<dyn State>,
     /// Allows writing to the state; `None` for a plan that may not.
-    fence: Option<Fence>,
+    lease: Option<Lease>,
     /// Where its vectors belong.
     pub(crate) place: Place,
     pub(crate) recipes: Recipes,
@@ -60,15 +60,15 @@ const CONFIRMED_AT_ONCE: usize = 10_000;
 
 impl ProjectRun {
     /// Checks, before any cost, that embedder and store fit together, and records the project and its place in
-    /// the state. A plan has no `fence` and records nothing: if the state does not know the project, it works
+    /// the state. A plan has no `lease` and records nothing: if the state does not know the project, it works
     /// on a scratch state in memory.
     pub(crate) async fn begin(
         engine: Arc<Engine>,
         project: Arc<Project>,
         options: Arc<Options>,
-        fence: Option<Fence>,
+        lease: Option<Lease>,
     ) -> StageResult<Arc<Self>> {
-        let dry = fence.is_none();
+        let dry = lease.is_none();
         let dimensions = project.embedder().dimensions().await?;
         let store_exists = if dry {
             project.store.peek(dimensions).await?
@@ -79,25 +79,53 @@ impl ProjectRun {
         engine.bounds.make_room(project.embedder().limits(), dimensions);
         let place = project.store.place(&project.row.namespace).await?;
         let mut state = Arc::clone(&engine.state);
-        let mut own_fence = fence;
+        let mut lease = lease;
         if dry && state.project(project.name(), &place).await?.is_none() {
             state = state.scratch()?;
-            own_fence = Some(state.lease(&[]).await?.map_err(StageError::from)?.fence());
+            lease = Some(state.lease(&[]).await?.map_err(StageError::from)?);
         }
+        let run = Self::new((engine, project, options), (state, lease), place, dimensions, dry, store_exists);
+        if let Some(lease) = &run.lease {
+            let (row, recipe) = (&run.project.row, run.basis.fingerprint());
+            run.state.enter_project(lease.fence(), row, &run.place, &recipe, Utc::now()).await?;
+        }
+        Ok(run)
+    }
+
+    /// For one repository of a run that another process has begun: embedder and store were checked, and the project is
+    /// recorded. `lease`: on the unit.
+    pub(crate) async fn of_unit(
+        engine: Arc<Engine>,
+        project: Arc<Project>,
+        options: Options,
+        lease: Lease,
+    ) -> StageResult<Arc<Self>> {
+        let dimensions = project.embedder().dimensions().await?;
+        let place = project.store.place(&project.row.namespace).await?;
+        engine.bounds.make_room(project.embedder().limits(), dimensions);
+        let state = Arc::clone(&engine.state);
+        let shared = (engine, project, Arc::new(options));
+        Ok(Self::new(shared, (state, Some(lease)), place, dimensions, false, true))
+    }
+
+    fn new(
+        (engine, project, options): (Arc<Engine>, Arc<Project>, Arc<Options>),
+        (state, lease): (Arc<dyn State>, Option<Lease>),
+        place: Place,
+        dimensions: usize,
+        dry: bool,
+        store_exists: bool,
+    ) -> Arc<Self> {
         let recipes = Recipes::new(Arc::clone(&project));
         let basis = recipes.basis();
-        if let Some(fence) = own_fence {
-            state.enter_project(fence, &project.row, &place, &basis.fingerprint(), Utc::now()).await?;
-        }
         let stop = engine.cancel.child_token();
-        let (stats, fatal) = (RunStats::default(), Mutex::default());
         let (in_flight, fetches) = (engine.bounds.in_flight.share(), engine.bounds.fetches.share());
-        Ok(Arc::new(Self {
+        Arc::new(Self {
             engine,
             project,
             options,
             state,
-            fence: own_fence,
+            lease,
             place,
             recipes,
             dimensions,
@@ -106,20 +134,20 @@ impl ProjectRun {
             recorded_basis: basis.recorded(),
             basis,
             told_basis: Once::new(),
-            stats,
+            stats: RunStats::default(),
             findings: Findings::default(),
             dry,
             embedding_withheld: OnceLock::new(),
             store_exists,
             stop,
-            fatal,
+            fatal: Mutex::default(),
             unchanged: Mutex::default(),
-        }))
+        })
     }
 
     /// True for a plan on a scratch state, into which it may write.
     pub(crate) fn is_scratch(&self) -> bool {
-        self.dry && self.fence.is_some()
+        self.dry && self.lease.is_some()
     }
 
     /// The project's name.
@@ -129,9 +157,21 @@ impl ProjectRun {
 
     /// What allows writing to the state.
     pub(crate) fn fence(&self) -> StageResult<Fence> {
-        self.fence.ok_or_else(|| {
+        Ok(self.lease()?.fence())
+    }
+
+    fn lease(&self) -> StageResult<&Lease> {
+        self.lease.as_ref().ok_or_else(|| {
             StageError::new("engine", ErrorKind::Bug, "a plan was about to write to the state")
         })
+    }
+
+    /// Runs a call that changes a store; see [`Lease::while_held`].
+    pub(crate) async fn while_held<T>(
+        &self,
+        call: impl Future<Output = StageResult<T>> + Send,
+    ) -> StageResult<T> {
+        self.lease()?.while_held(call).await
     }
 
     /// How the project stands.
@@ -227,6 +267,11 @@ impl ProjectRun {
     /// From here on files are written only where all their vectors are in the cache.
     pub(crate) fn withhold_embedding(&self, withheld: Withheld) {
         self.withheld(withheld.clone());
+        self.keep_withheld(withheld);
+    }
+
+    /// The same where the run that a unit belongs to has reported it.
+    pub(crate) fn keep_withheld(&self, withheld: Withheld) {
         drop(self.embedding_withheld.set(withheld));
     }
 

@@ -117,7 +117,7 @@ async fn delete(
         return Err(StageError::local("engine", "a place went out of reach"));
     };
     for batch in ids.chunks(store.limits().ids_per_delete.max(1)) {
-        store.delete(namespace, batch).await?;
+        run.while_held(store.delete(namespace, batch)).await?;
         run.stats.count(|counts| counts.vectors_deleted += batch.len() as u64);
     }
     Ok(())

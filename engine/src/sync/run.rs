@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use super::behind::count_behind;
+use super::dispatch::Dispatch;
 use super::execute::Execute;
 use super::orphans::orphan_projects;
 use super::planning::bases;
@@ -22,7 +23,7 @@ use super::setup::{Candidate, Engine, Options, Project};
 use super::stats::RunStats;
 use super::writer::Writer;
 use crate::model::{ErrorKind, Event, EventSink, Outcome, ProjectReport, Report, StageError, StageResult};
-use crate::state::{Fence, NewRun, ProjectEnd};
+use crate::state::{Lease, NewRun, ProjectEnd};
 
 /// Events kept for the history of a run.
 const KEPT_EVENTS: usize = 200;
@@ -31,10 +32,10 @@ const KEPT_EVENTS: usize = 200;
 /// options, and does nothing else.
 ///
 /// Fails, before anything was done, if the ledger cannot be used or the saved plan is refused. Whatever happens
-/// in a project is in its part of the report. `fence` is that of a lease on all of them.
+/// in a project is in its part of the report. `lease`: on all of them.
 pub async fn run(
     engine: Arc<Engine>,
-    fence: Fence,
+    lease: Lease,
     candidates: Vec<Candidate>,
     options: Options,
     saved: Option<SavedPlan>,
@@ -50,12 +51,12 @@ pub async fn run(
     let started_at = Utc::now();
     let id = options.id.clone().unwrap_or_else(|| run_id(started_at));
     let span = tracing::info_span!("run", run = %id, trigger);
-    run_all(engine, fence, candidates, options, saved, (id, trigger, started_at)).instrument(span).await
+    run_all(engine, lease, candidates, options, saved, (id, trigger, started_at)).instrument(span).await
 }
 
 async fn run_all(
     engine: Arc<Engine>,
-    fence: Fence,
+    lease: Lease,
     candidates: Vec<Candidate>,
     options: Options,
     saved: Option<SavedPlan>,
@@ -68,7 +69,7 @@ async fn run_all(
         project: only_one(&candidates),
         trigger: trigger.to_owned(),
     };
-    engine.state.start_run(fence, &begun, engine.history, started_at).await?;
+    engine.state.start_run(lease.fence(), &begun, engine.history, started_at).await?;
     let (engine, kept) = keep_events(&engine);
 
     let options = Arc::new(options);
@@ -77,11 +78,13 @@ async fn run_all(
     for (index, candidate) in candidates.iter().enumerate() {
         match &candidate.project {
             Ok(project) => {
-                let (engine, project, options) =
-                    (Arc::clone(&engine), Arc::clone(project), Arc::clone(&options));
+                let (engine, lease) = (Arc::clone(&engine), lease.clone());
+                let (project, options) = (Arc::clone(project), Arc::clone(&options));
                 let span = tracing::info_span!("project", project = project.name());
+                let run = id.clone();
                 let part = saved.as_ref().map(|saved| saved.project(project.name()));
-                let work = async move { (index, run_project(engine, fence, project, options, part).await) };
+                let work =
+                    async move { (index, run_project(engine, lease, (run, project, options), part).await) };
                 tasks.spawn(work.instrument(span));
             }
             Err(error) => {
@@ -111,7 +114,7 @@ async fn run_all(
     settle(&candidates, &parts).await;
     if options.whole_file {
         let planned = saved.as_ref().map(SavedPlan::orphans);
-        parts.extend(orphan_projects(&engine, fence, &options, planned).await);
+        parts.extend(orphan_projects(&engine, &lease, &options, planned).await);
     }
     if let Some(review) = &options.review {
         review.call(&mut parts).await;
@@ -126,7 +129,7 @@ async fn run_all(
         projects: parts,
     };
     let events = std::mem::take(&mut *kept.lock());
-    if let Err(error) = engine.state.finish_run(fence, &report, events, Utc::now()).await {
+    if let Err(error) = engine.state.finish_run(lease.fence(), &report, events, Utc::now()).await {
         // What was done is recorded file by file; only the history lacks this run.
         tracing::error!(error = %error.one_line(), "cannot record the run's end");
     }
@@ -198,9 +201,8 @@ async fn notify(candidates: &[Candidate], report: &Report, page: Option<&str>) {
 
 async fn run_project(
     engine: Arc<Engine>,
-    fence: Fence,
-    project: Arc<Project>,
-    options: Arc<Options>,
+    lease: Lease,
+    (id, project, options): (String, Arc<Project>, Arc<Options>),
     saved: Option<SavedProject>,
 ) -> ProjectReport {
     engine.events.emit(Event::ProjectStarted { project: project.name().to_owned() });
@@ -208,9 +210,9 @@ async fn run_project(
         chunker.begin_run();
     }
     let (events, state) = (engine.events.clone(), Arc::clone(&engine.state));
-    let report = match ProjectRun::begin(engine, Arc::clone(&project), options, Some(fence)).await {
+    let report = match ProjectRun::begin(engine, Arc::clone(&project), options, Some(lease)).await {
         Ok(run) => {
-            let error = work(&run, saved).await.err();
+            let error = work(&run, &id, saved).await.err();
             // The first fatal error is the cause; what came after it are its consequences.
             let error = run.fatal().or(error);
             if let Err(error) = record_findings(&run, error.is_none()).await {
@@ -238,11 +240,16 @@ async fn run_project(
 }
 
 /// Takes the project's path to its end, then deletes what it has left in other places.
-async fn work(run: &Arc<ProjectRun>, saved: Option<SavedProject>) -> StageResult<()> {
+async fn work(run: &Arc<ProjectRun>, id: &str, saved: Option<SavedProject>) -> StageResult<()> {
     let mut writers = JoinSet::new();
     let execute = Execute::new(run, Writer::start(run, &mut writers));
-    let result = drive(run, saved, &execute).await;
-    drop(execute);
+    let result = match Dispatch::of(run, id, execute).await? {
+        Ok(dispatch) => {
+            let result = drive(run, saved, &dispatch).await;
+            result.and(dispatch.end().await)
+        }
+        Err(execute) => drive(run, saved, &execute).await,
+    };
     // Groups of files that are being written are finished, whatever became of the rest.
     while writers.join_next().await.is_some() {}
     result?;

@@ -13,11 +13,11 @@ use super::review::Review;
 use crate::chunk::secrets::Scanner;
 use crate::chunk::{Chunker, Limits, TokenCounter};
 use crate::embed::{EmbedQueue, Embedder};
-use crate::model::{BranchRef, EventSink, Fingerprint, Place, SecretsMode, StageResult};
+use crate::model::{BranchRef, EventSink, Fingerprint, Place, SecretsMode, StageResult, WorkerSettings};
 use crate::notify::Notifier;
 use crate::plan::{Basis, Guard, Prune, RecipePart, RecipeParts, Selector, SpendingGuard};
 use crate::source::{Selection, Source};
-use crate::state::{ProjectRow, State};
+use crate::state::{Generation, ProjectRow, State, UnitClaim};
 use crate::store::VectorStore;
 
 /// Bytes of metadata that are not the chunk's own: project, repository, path, ids, links. Paths
@@ -52,6 +52,8 @@ pub struct Project {
     pub store: Arc<dyn VectorStore>,
     /// Notifiers called after the run.
     pub notifiers: Vec<Arc<dyn Notifier>>,
+    /// True if a stage works only on this machine, such as one on a folder.
+    pub is_local: bool,
 }
 
 /// A project that is to run, or why its stages cannot be made.
@@ -69,6 +71,8 @@ pub struct Engine {
     pub state: Arc<dyn State>,
     /// Every store that the file reaches, for cleaning places that projects have left.
     pub stores: Vec<Arc<dyn VectorStore>>,
+    /// How units of work are handed to other processes; `None`: they are not.
+    pub units: Option<Arc<Units>>,
     /// Bounds that all projects share.
     pub bounds: Bounds,
     /// How long runs are kept in the history.
@@ -77,6 +81,16 @@ pub struct Engine {
     pub events: EventSink,
     /// Ends the run: the batch in hand is finished, nothing new is begun.
     pub cancel: CancellationToken,
+}
+
+/// How units of work are handed to other processes.
+pub struct Units {
+    /// How they are worked on.
+    pub settings: WorkerSettings,
+    /// What this process claims.
+    pub claim: UnitClaim,
+    /// Gives the configuration that workers get. Blocks.
+    pub generation: Arc<dyn Fn() -> StageResult<Generation> + Send + Sync>,
 }
 
 /// The options of a run.

@@ -109,6 +109,25 @@ impl RunStats {
         shown
     }
 
+    /// Adds what another process did for the project.
+    pub(crate) fn absorb(&self, part: ProjectReport) {
+        let mut inner = self.lock();
+        inner.counts.add(&part.counts);
+        for more in part.skipped {
+            let sum = inner.skipped.entry(more.reason).or_insert_with(|| SkipCount {
+                reason: more.reason,
+                files: 0,
+                examples: Vec::new(),
+            });
+            sum.files += more.files;
+            sum.examples.extend(more.examples.into_iter().take(EXAMPLES.saturating_sub(sum.examples.len())));
+        }
+        inner.partial |= part.outcome == Outcome::Partial;
+        let room = TOLD_FAILURES.saturating_sub(inner.failures.len());
+        inner.failures.extend(part.failures.into_iter().take(room));
+        inner.notes.extend(part.notes);
+    }
+
     /// The report. `error`: what ended the project early.
     pub(crate) fn report(
         &self,

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::parts::ProjectStore;
 use super::stats::failure;
 use crate::model::{ProjectVerify, StageError, StageResult};
-use crate::state::{Believed, Damaged, Fence, FileIds, FileKey, State};
+use crate::state::{Believed, Damaged, FileIds, FileKey, Lease, State};
 
 /// Ids in a fetch: what the smallest store takes by URL.
 const FETCH: usize = 100;
@@ -140,18 +140,18 @@ fn example(report: &mut ProjectVerify, text: impl FnOnce() -> String) {
 /// vectors come from the cache). The caller has the lease, runs, and checks again.
 pub async fn mend(
     state: &dyn State,
-    fence: Fence,
+    lease: &Lease,
     projects: &[(String, StageResult<ProjectStore>)],
     findings: &mut [Finding],
 ) -> StageResult<()> {
     for ((name, project), finding) in projects.iter().zip(findings) {
         let (Ok(project), None) = (project, &finding.report.error) else { continue };
         for ids in finding.orphans.chunks(project.store.limits().ids_per_delete.max(1)) {
-            project.store.delete(&project.namespace, ids).await?;
+            lease.while_held(project.store.delete(&project.namespace, ids)).await?;
             finding.report.deleted += ids.len() as u64;
         }
         if !finding.damaged.is_empty() {
-            state.mark_damaged(fence, name, Damaged::Files(finding.damaged.clone())).await?;
+            state.mark_damaged(lease.fence(), name, Damaged::Files(finding.damaged.clone())).await?;
         }
     }
     Ok(())

@@ -153,7 +153,7 @@ async fn write_files(run: &Arc<ProjectRun>, files: &[FileWrite]) -> StageResult<
         .flat_map(|(file, step)| step.upsert.iter().map(|&at| file.records[at].0.clone()))
         .collect();
     for batch in records.chunks(limits.records_per_upsert.max(1)) {
-        run.project.store.upsert(namespace, batch).await?;
+        run.while_held(run.project.store.upsert(namespace, batch)).await?;
         run.stats.count(|counts| counts.vectors_written += batch.len() as u64);
         run.emit(Event::Done { phase: Phase::Upsert, n: batch.len() as u64 });
     }
@@ -161,7 +161,7 @@ async fn write_files(run: &Arc<ProjectRun>, files: &[FileWrite]) -> StageResult<
     // (3) The ids no longer wanted.
     let stale: Vec<String> = steps.iter().flat_map(|step| step.stale.iter().cloned()).collect();
     for batch in stale.chunks(limits.ids_per_delete.max(1)) {
-        run.project.store.delete(namespace, batch).await?;
+        run.while_held(run.project.store.delete(namespace, batch)).await?;
         run.stats.count(|counts| counts.vectors_deleted += batch.len() as u64);
     }
 

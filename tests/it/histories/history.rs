@@ -150,6 +150,7 @@ impl History {
             )),
             store,
             notifiers: Vec::new(),
+            is_local: true,
         }
     }
 
@@ -418,6 +419,7 @@ fn setup(
     let engine = Engine {
         state,
         stores: vec![Arc::clone(&project.store)],
+        units: None,
         bounds: Bounds::default(),
         history: Duration::from_secs(3600),
         events: EventSink::none(),
@@ -430,7 +432,7 @@ fn setup(
 async fn go(state: Arc<dyn State>, project: Project, full: bool, prune: Prune) -> StageResult<Report> {
     let lease = state.lease(&[]).await?.map_err(StageError::from)?;
     let (engine, candidates, options) = setup(state, project, full, prune);
-    run(engine, lease.fence(), candidates, options, None, "test").await
+    run(engine, lease.clone(), candidates, options, None, "test").await
 }
 
 /// An undisturbed run does exactly what was planned.

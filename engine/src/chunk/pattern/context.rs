@@ -19,7 +19,7 @@ pub(super) enum Part {
 }
 
 impl Context {
-    /// Reads the value; `names` are the groups of `start`. `{{` and `}}` stand for braces.
+    /// Reads the value; `names` are the groups of `start`. `{{` and `}}` are braces.
     pub(super) fn parse(text: &str, names: &[&str]) -> Result<Self, Objection> {
         match text {
             "first-line" => return Ok(Self::FirstLine),

@@ -17,7 +17,7 @@ const CONTAINED: [(&str, &[u8]); 3] = [
 /// The components that are too large for the program.
 const BESIDE: [&str; 1] = ["restructuredtext"];
 
-/// Overrides the folder of the components beside the program.
+/// Overrides the folder of the components that come with the program.
 const FOLDER: &str = "REPOSYNC_PLUGINS";
 
 /// The bytes of a component by its name.

@@ -9,6 +9,7 @@ pub(super) mod history;
 pub(super) mod plan;
 pub(super) mod progress;
 pub(super) mod query;
+pub(super) mod queue;
 pub(super) mod status;
 pub(super) mod summary;
 mod table;

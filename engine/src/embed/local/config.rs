@@ -21,6 +21,10 @@ impl EmbedderConfig for LocalSettings {
         Some(vec![path])
     }
 
+    fn is_local(&self) -> bool {
+        self.path.is_some()
+    }
+
     fn price(&self) -> Option<f64> {
         Some(0.0)
     }

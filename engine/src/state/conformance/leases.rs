@@ -132,7 +132,7 @@ pub(crate) async fn a_stale_epoch_changes_nothing_and_says_so(world: World<dyn S
     let before = everything(state).await;
     let given = Given::new();
 
-    let stale = Fence { epoch: fence.epoch - 1, ..fence };
+    let stale = Fence { epoch: fence.epoch - 1 };
     for (call, write) in writes(state, stale, &given) {
         let error = write.await.expect_err(call);
         assert_eq!(error.kind, ErrorKind::Fenced, "{call}: {}", error.message);

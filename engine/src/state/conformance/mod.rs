@@ -206,7 +206,7 @@ fn file(path: &str) -> FileKey {
     FileKey::new(REPOSITORY, path)
 }
 
-fn row(path: &str, ids: &[&str]) -> FileRow {
+pub(crate) fn row(path: &str, ids: &[&str]) -> FileRow {
     FileRow {
         file: file(path),
         commit: GitSha([1; 20]),

@@ -1,18 +1,26 @@
 //! Renews the leases of this process in a separate thread, so that a busy executor does not lose them. When the process
 //! dies, they lapse.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::time::Instant;
 
 use crate::postgres::{Failure, Pool};
+use crate::state::Term;
 
-/// How long a lease is valid without renewal.
-pub(super) const LAPSE: &str = "45 seconds";
-const RENEW: Duration = Duration::from_secs(10);
+/// How long a lease on projects is valid without renewal.
+pub(super) const LAPSE: Duration = Duration::from_secs(45);
+/// The time before the end of a lease on projects in which nothing more is sent to a store.
+pub(super) const MARGIN: Duration = Duration::from_secs(5);
+/// How often leases are looked at.
+const TICK: Duration = Duration::from_millis(500);
+/// How often a lease on projects is renewed.
+pub(super) const RENEW: Duration = Duration::from_secs(10);
 /// How long the end of a lease may take. If it takes longer, the lease lapses.
 const END: Duration = Duration::from_secs(5);
 
@@ -25,11 +33,41 @@ impl fmt::Debug for Keeper {
     }
 }
 
+/// A lease to be renewed.
+pub(super) struct Renewed {
+    pub(super) epoch: i64,
+    pub(super) term: Term,
+    /// How long it is valid after each renewal.
+    pub(super) lapse: Duration,
+    /// How often it is renewed; more often if it is valid for less than four times as long.
+    pub(super) renew: Duration,
+    /// Whether its end is waited for, so that it is free at once.
+    pub(super) waits: bool,
+}
+
+impl Renewed {
+    fn pause(&self) -> Duration {
+        self.renew.min(self.lapse / 4)
+    }
+}
+
 /// A lease that begins or ends.
 enum Change {
-    Begin(i64),
+    Begin(Renewed),
     /// Answered when the server knows of it.
-    End(i64, mpsc::Sender<()>),
+    End(i64, Option<mpsc::Sender<()>>),
+}
+
+/// A lease that is held, and the time of its next renewal.
+struct Lease {
+    renewed: Renewed,
+    due: Instant,
+}
+
+impl Lease {
+    fn new(renewed: Renewed, now: Instant) -> Self {
+        Self { due: now + renewed.pause(), renewed }
+    }
 }
 
 impl Keeper {
@@ -37,23 +75,26 @@ impl Keeper {
     pub(super) fn start(pool: Pool) -> Self {
         let (sender, mut receiver) = unbounded_channel();
         let keep = async move {
-            let mut held: Vec<i64> = Vec::new();
-            let mut renewals = tokio::time::interval(RENEW);
+            let mut held: BTreeMap<i64, Lease> = BTreeMap::new();
+            let mut ticks = tokio::time::interval(TICK);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 tokio::select! {
                     change = receiver.recv() => match change {
-                        Some(Change::Begin(epoch)) => held.push(epoch),
+                        Some(Change::Begin(renewed)) => {
+                            held.insert(renewed.epoch, Lease::new(renewed, Instant::now()));
+                        }
                         Some(Change::End(epoch, answer)) => {
-                            held.retain(|other| *other != epoch);
+                            held.remove(&epoch);
                             log(end(&pool, epoch).await);
-                            // The waiting ended if it took too long.
-                            answer.send(()).unwrap_or_default();
+                            if let Some(answer) = answer {
+                                // The waiting ended if it took too long.
+                                answer.send(()).unwrap_or_default();
+                            }
                         }
                         None => return,
                     },
-                    _ = renewals.tick() => if !held.is_empty() {
-                        log(renew(&pool, &held).await);
-                    },
+                    _ = ticks.tick() => log(renew(&pool, &mut held).await),
                 }
             }
         };
@@ -71,18 +112,36 @@ impl Keeper {
     }
 
     /// Renews a lease until the result is dropped.
-    pub(super) fn keep(&self, epoch: i64) -> Kept {
+    pub(super) fn keep(&self, renewed: Renewed) -> Kept {
+        let (epoch, waits) = (renewed.epoch, renewed.waits);
         // Without the thread, which is logged, the lease lapses.
-        self.0.send(Change::Begin(epoch)).unwrap_or_default();
-        Kept { epoch, keeper: self.0.clone() }
+        self.0.send(Change::Begin(renewed)).unwrap_or_default();
+        Kept { epoch, waits, keeper: self.0.clone() }
     }
 }
 
-async fn renew(pool: &Pool, held: &[i64]) -> Result<(), Failure> {
-    let sql = format!(
-        "UPDATE leases SET until = now() + interval '{LAPSE}' WHERE epoch = ANY ($1) AND until > now()"
-    );
-    pool.get().await?.run(&sql, &[&held.to_vec()]).await.map(drop)
+/// Renews the leases that are due. One that was taken over is renewed no more.
+async fn renew(pool: &Pool, held: &mut BTreeMap<i64, Lease>) -> Result<(), Failure> {
+    let now = Instant::now();
+    let due: Vec<i64> = held.iter().filter(|(_, lease)| lease.due <= now).map(|(epoch, _)| *epoch).collect();
+    if due.is_empty() {
+        return Ok(());
+    }
+    let sql =
+        "UPDATE leases SET until = now() + lapse WHERE epoch = ANY ($1) AND until > now() RETURNING epoch";
+    let rows = pool.get().await?.rows(sql, &[&due]).await?;
+    let renewed: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+    for epoch in due {
+        if renewed.contains(&epoch) {
+            if let Some(lease) = held.get_mut(&epoch) {
+                lease.renewed.term.extend(now + lease.renewed.lapse);
+                lease.due = now + lease.renewed.pause();
+            }
+        } else {
+            held.remove(&epoch);
+        }
+    }
+    Ok(())
 }
 
 async fn end(pool: &Pool, epoch: i64) -> Result<(), Failure> {
@@ -99,14 +158,16 @@ fn log(done: Result<(), Failure>) {
 /// Ends its lease when dropped.
 pub(super) struct Kept {
     epoch: i64,
+    waits: bool,
     keeper: UnboundedSender<Change>,
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
         let (answer, answered) = mpsc::channel();
+        let sent = self.keeper.send(Change::End(self.epoch, self.waits.then_some(answer)));
         // Waits, so that who takes the lease next finds it free; the thread does not need this one's executor.
-        if self.keeper.send(Change::End(self.epoch, answer)).is_ok() {
+        if self.waits && sent.is_ok() {
             answered.recv_timeout(END).unwrap_or_default();
         }
     }

@@ -2,26 +2,34 @@
 
 use std::sync::Arc;
 
-use super::keeper::{Keeper, LAPSE};
+use tokio::time::Instant;
+
+use super::keeper::{Keeper, Kept, LAPSE, MARGIN, RENEW, Renewed};
 use super::store::{Broken, PostgresState};
+use super::suspects::end_lapsed;
 use crate::model::{Running, StageResult};
 use crate::postgres::{Failure, Pool};
-use crate::state::fence::{Fence, Held, Lease, Scope};
+use crate::state::fence::{Fence, Held, Lease, Term};
 
 impl PostgresState {
     /// Takes a lease on projects; the holder if another one has a lease on any of them.
     pub(super) async fn take_lease(&self, projects: &[String]) -> StageResult<Result<Lease, Held>> {
         let mut tries = self.tries("take the lease");
-        let taken = loop {
+        let (taken, sent) = loop {
+            let sent = Instant::now();
             match self.try_lease(projects).await {
-                Ok(taken) => break taken,
+                Ok(taken) => break (taken, sent),
                 Err(broken) => tries.after(broken).await?,
             }
         };
-        match taken {
-            Ok(epoch) => Ok(Ok(self.kept(epoch).map_err(|failure| tries.error(failure))?)),
-            Err(holder) => Ok(Err(Held(Some(holder)))),
-        }
+        let epoch = match taken {
+            Ok(epoch) => epoch,
+            Err(holder) => return Ok(Err(Held(Some(holder)))),
+        };
+        let term = Term::new(sent + LAPSE, MARGIN);
+        let renewed = Renewed { epoch, term: term.clone(), lapse: LAPSE, renew: RENEW, waits: true };
+        let kept = self.keep(renewed).map_err(|failure| tries.error(failure))?;
+        Ok(Ok(Lease::new(Fence { epoch }, Some(term), Arc::new(kept))))
     }
 
     /// The epoch of the new lease, or the holder of another one.
@@ -29,17 +37,11 @@ impl PostgresState {
         let tx = self.pool.begin("BEGIN").await?;
         // One after the other; readers of leases are not kept waiting.
         tx.batch("LOCK TABLE leases IN SHARE ROW EXCLUSIVE MODE").await?;
-        // One that is locked belongs to a transaction that is still open: it is held.
-        tx.run(
-            "DELETE FROM leases WHERE epoch IN (
-                 SELECT epoch FROM leases WHERE until <= now() FOR UPDATE SKIP LOCKED)",
-            &[],
-        )
-        .await?;
+        end_lapsed(&tx).await?;
         let held = tx
             .row(
                 "SELECT process, since FROM leases
-                 WHERE projects = '{}' OR $1 = '{}' OR projects && $1 ORDER BY since LIMIT 1",
+                 WHERE unit IS NULL AND (projects = '{}' OR $1 = '{}' OR projects && $1) ORDER BY since LIMIT 1",
                 &[&projects.to_vec()],
             )
             .await?;
@@ -47,29 +49,30 @@ impl PostgresState {
             tx.commit().await?;
             return Ok(Err(running(&row)));
         }
-        let sql = format!(
-            "INSERT INTO leases (projects, process, until) VALUES ($1, $2, now() + interval '{LAPSE}')
-             RETURNING epoch"
-        );
-        let row = tx.row(&sql, &[&projects.to_vec(), &i64::from(std::process::id())]).await?;
+        let sql = "INSERT INTO leases (projects, process, lapse, until)
+             VALUES ($1, $2, make_interval(secs => $3), now() + make_interval(secs => $3)) RETURNING epoch";
+        let process = i64::from(std::process::id());
+        let row = tx.row(sql, &[&projects.to_vec(), &process, &LAPSE.as_secs_f64()]).await?;
         let epoch = row.ok_or_else(|| Failure::Other("no number of a new lease".into()))?.get(0);
         tx.commit().await?;
         Ok(Ok(epoch))
     }
 
-    fn kept(&self, epoch: i64) -> Result<Lease, Failure> {
+    /// Renews a lease until the result is dropped.
+    pub(super) fn keep(&self, renewed: Renewed) -> Result<Kept, Failure> {
         let mut keeper = self.keeper.lock();
         if keeper.is_none() {
             // A separate connection: the others may all be at work.
             *keeper = Some(Keeper::start(Pool::new(self.pool.url().clone(), 1)?));
         }
         let keeper = keeper.as_ref().ok_or_else(|| Failure::Other("no keeper of leases".into()))?;
-        Ok(Lease::new(Fence { scope: Scope::Project, epoch }, Arc::new(keeper.keep(epoch))))
+        Ok(keeper.keep(renewed))
     }
 
     /// A process that holds a lease.
     pub(super) async fn lease_holder(&self) -> StageResult<Option<Running>> {
-        let sql = "SELECT process, since FROM leases WHERE until > now() ORDER BY since LIMIT 1";
+        let sql =
+            "SELECT process, since FROM leases WHERE unit IS NULL AND until > now() ORDER BY since LIMIT 1";
         Ok(self.rows("read the leases", sql, &[]).await?.first().map(running))
     }
 }

@@ -5,6 +5,7 @@
 
 mod adopt;
 mod audit;
+mod claims;
 mod explain;
 mod files;
 mod findings;
@@ -14,11 +15,13 @@ mod lease;
 mod overall;
 mod plans;
 mod projects;
+mod queue;
 mod repositories;
 mod runs;
 mod schema;
 mod status;
 mod store;
+mod suspects;
 mod tables;
 mod targets;
 mod usage;

@@ -8,9 +8,9 @@ use chrono::{DateTime, Duration, Utc};
 use super::status;
 use super::store::{PostgresState, read, write};
 use crate::model::{DeclaredProject, Running, StageResult, StatusView, StoredAnswer};
-use crate::state::State;
 use crate::state::fence::{Fence, Held, Lease};
 use crate::state::sqlite::SqliteState;
+use crate::state::{Queue, State};
 
 #[async_trait]
 impl State for PostgresState {
@@ -48,6 +48,10 @@ impl State for PostgresState {
             .await?;
             tx.run("DELETE FROM answers WHERE used_at < $1", &[&(now - Duration::days(30))]).await?;
         })
+    }
+
+    fn queue(&self) -> Option<&dyn Queue> {
+        Some(self)
     }
 
     fn scratch(&self) -> StageResult<Arc<dyn State>> {

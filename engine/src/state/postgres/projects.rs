@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::store::{PostgresState, read, write};
+use super::suspects::reopen;
 use super::targets::{self, entered, number, of_project, place_id, put_target, target};
 use super::{adopt, verify};
 use crate::model::{Fingerprint, Place, StageResult};
@@ -60,6 +61,7 @@ impl Projects for PostgresState {
                 &[&numbers.target, &recipe.as_str()],
             )
             .await?;
+            reopen(&tx, fence, (numbers.project, &project.name)).await?;
         })
     }
 

@@ -5,9 +5,10 @@ use crate::postgres::{Failure, Pool, Transaction, failed};
 use crate::state::STAGE;
 
 /// One script for each version.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/1.sql"), include_str!("migrations/2.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/1.sql"), include_str!("migrations/2.sql"), include_str!("migrations/3.sql")];
 /// The version of this program: the number of scripts.
-pub(super) const VERSION: i32 = 2;
+pub(super) const VERSION: i32 = 3;
 /// The oldest server that is tested. `unnest` of several arrays and `FOR KEY SHARE` are older.
 const OLDEST_SERVER: i32 = 14;
 /// Serializes migrations of several processes: an advisory lock of the transaction.

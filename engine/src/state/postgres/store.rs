@@ -6,11 +6,12 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::keeper::Keeper;
+use super::queue::wake::Wake;
 use super::schema;
 use crate::model::{StageError, StageResult};
 use crate::postgres::{Arg, Failure, Pool, PostgresUrl, Row, Transaction, failed, is_transient};
 use crate::state::STAGE;
-use crate::state::fence::{Fence, Scope};
+use crate::state::fence::Fence;
 
 /// How long a transaction is tried again while the server is away. A restart or a failover takes less.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -27,6 +28,8 @@ pub struct PostgresState {
     pub(super) pool: Pool,
     /// Renews the leases of this process; started with the first of them.
     pub(super) keeper: Mutex<Option<Keeper>>,
+    /// Wakes those who wait for the queue.
+    pub(super) wake: Wake,
 }
 
 /// Why an attempt at a transaction failed.
@@ -97,7 +100,7 @@ impl PostgresState {
     pub(super) fn over(url: &PostgresUrl, connections: usize) -> StageResult<Self> {
         let pool = Pool::new(url.clone(), connections)
             .map_err(|failure| failed(STAGE, url, "open connections", failure))?;
-        Ok(Self { pool, keeper: Mutex::default() })
+        Ok(Self { pool, keeper: Mutex::default(), wake: Wake::new(url.listens()) })
     }
 
     /// The rows of a single statement, which must do no harm if it is run twice.
@@ -119,7 +122,6 @@ impl PostgresState {
 
     /// Begins a transaction of the lease's holder. While it is open, the lease cannot be taken over.
     pub(super) async fn begin(&self, fence: Fence) -> Result<Transaction, Broken> {
-        let Scope::Project = fence.scope else { return Err(Broken::Fenced) };
         let holds = "SELECT 1 FROM leases WHERE epoch = $1 AND until > now() FOR KEY SHARE";
         let (tx, row) = self.pool.begin_with("BEGIN", holds, &[&fence.epoch]).await?;
         if row.is_some() { Ok(tx) } else { Err(Broken::Fenced) }

@@ -9,7 +9,7 @@ use crate::state::conformance::{World, cache_cases, state_cases};
 use crate::state::{FileKey, Files as _, RunQuery, State, VectorCache};
 
 #[path = "../../../../tests/it/support/postgres.rs"]
-mod server;
+pub(super) mod server;
 
 /// A new database; `None` if no server can be started.
 fn database() -> Option<PostgresUrl> {
@@ -57,7 +57,7 @@ async fn opened() -> Option<(&'static server::Postgres, PostgresUrl, PostgresSta
 }
 
 /// The name of a database.
-fn name(url: &PostgresUrl) -> String {
+pub(super) fn database_name(url: &PostgresUrl) -> String {
     url.to_string().rsplit('/').next().expect("a name").to_owned()
 }
 
@@ -67,7 +67,7 @@ async fn a_lease_that_lapsed_is_taken_over_and_fences_its_holder() {
     let lease = state.lease(&[]).await.expect("asked").expect("free");
     let other = PostgresState::open(&url, 2).await.expect("opened");
     assert!(other.lease(&["p".to_owned()]).await.expect("asked").is_err(), "it is held");
-    server.sql(&name(&url), "UPDATE leases SET until = now() - interval '1 second'");
+    server.sql(&database_name(&url), "UPDATE leases SET until = now() - interval '1 second'");
     assert_eq!(state.holder().await.expect("read"), None);
     let second = other.lease(&[]).await.expect("asked").expect("lapsed");
     assert!(second.fence().epoch > lease.fence().epoch);
@@ -92,20 +92,20 @@ async fn leases_on_different_projects_do_not_exclude_each_other() {
 async fn a_newer_older_or_foreign_database_is_refused_and_left_alone() {
     let Some((server, url, _)) = opened().await else { return };
     for (version, expected) in [(99, "newer RepoSync (version 99"), (0, "older RepoSync (version 0")] {
-        server.sql(&name(&url), &format!("UPDATE reposync_schema SET version = {version}"));
+        server.sql(&database_name(&url), &format!("UPDATE reposync_schema SET version = {version}"));
         let error = PostgresState::open_to_read(&url, 1).await.expect_err("refused");
         assert!(error.message.contains(expected), "{}", error.message);
     }
-    server.sql(&name(&url), "UPDATE reposync_schema SET version = 99");
+    server.sql(&database_name(&url), "UPDATE reposync_schema SET version = 99");
     let error = PostgresState::open(&url, 1).await.expect_err("refused");
     assert!(error.message.contains("newer RepoSync"), "{}", error.message);
 
     let foreign = database().expect("a server");
-    server.sql(&name(&foreign), "CREATE TABLE projects (x INT)");
+    server.sql(&database_name(&foreign), "CREATE TABLE projects (x INT)");
     let error = PostgresState::open(&foreign, 1).await.expect_err("refused");
     assert!(error.message.contains("tables of another program"), "{}", error.message);
     assert_eq!(
-        server.sql(&name(&foreign), "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"),
+        server.sql(&database_name(&foreign), "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"),
         "1"
     );
 }
@@ -115,8 +115,9 @@ async fn what_is_wrong_with_the_database_is_said_with_a_remedy() {
     let Some((server, url, _)) = opened().await else { return };
     let other = |text: &str| PostgresUrl::parse(text, Tls::default()).expect("an address");
     let base = server.url("nothing");
-    server.sql(&name(&url), "CREATE ROLE reader LOGIN; CREATE ROLE nobody_else LOGIN");
-    let as_reader = server.url(&name(&database().expect("a server"))).replace("reposync@", "reader@");
+    server.sql(&database_name(&url), "CREATE ROLE reader LOGIN; CREATE ROLE nobody_else LOGIN");
+    let as_reader =
+        server.url(&database_name(&database().expect("a server"))).replace("reposync@", "reader@");
     for (text, kind, message, hint) in [
         (base.clone(), ErrorKind::Misconfigured, "cannot", "createdb"),
         (
@@ -138,7 +139,10 @@ async fn what_is_wrong_with_the_database_is_said_with_a_remedy() {
         assert!(error.message.contains(message), "{text}: {}", error.one_line());
         assert!(error.hint.as_deref().is_some_and(|given| given.contains(hint)), "{text}: {:?}", error.hint);
     }
-    server.sql(&name(&url), &format!("ALTER DATABASE {} SET default_transaction_read_only = on", name(&url)));
+    server.sql(
+        &database_name(&url),
+        &format!("ALTER DATABASE {} SET default_transaction_read_only = on", database_name(&url)),
+    );
     let standby = PostgresState::open(&url, 1).await.expect("its tables are there");
     let error = standby.lease(&[]).await.expect_err("read only");
     assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("name the primary")), "{:?}", error.hint);
@@ -167,7 +171,7 @@ async fn a_transaction_is_tried_again_when_its_connection_breaks() {
     let lease = state.lease(&[]).await.expect("asked").expect("free");
     let end = format!(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{}'",
-        name(&url)
+        database_name(&url)
     );
     server.sql("postgres", &end);
     state.record_recipes(lease.fence(), Vec::new()).await.expect("on a new connection");

@@ -5,13 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 
+use super::claims::{Claims, LAPSE};
 use crate::model::{ByteSize, Vector};
 use crate::postgres::{Failure, Pool, PostgresUrl};
 use crate::state::vector_bytes::{decode, encode};
 use crate::state::vector_cache::{CacheKey, Claim, Claimant, VectorCache};
 
-/// When a claim lapses: a call to an embedder waits for a rate limit for five minutes at most.
-const LAPSE: &str = "10 minutes";
 /// Bytes that are stored between two looks at the size of the table.
 const LOOK: u64 = 64 << 20;
 /// Vectors that are evicted at a time.
@@ -22,6 +21,8 @@ const EVICTED: i64 = 10_000;
 pub struct PostgresVectorCache {
     pool: Pool,
     bound: u64,
+    /// Claims of this process.
+    claims: Claims,
     /// Bytes stored since the last look at the size.
     stored: AtomicU64,
     /// Whether it is logged that the cache cannot be used.
@@ -32,7 +33,13 @@ impl PostgresVectorCache {
     /// The cache in a database whose tables exist. Connects when it is first used.
     pub(crate) fn new(url: &PostgresUrl, connections: usize, bound: ByteSize) -> Result<Self, Failure> {
         let pool = Pool::new(url.clone(), connections)?;
-        Ok(Self { pool, bound: bound.0, stored: AtomicU64::new(0), is_logged: AtomicBool::new(false) })
+        Ok(Self {
+            pool,
+            bound: bound.0,
+            claims: Claims::default(),
+            stored: AtomicU64::new(0),
+            is_logged: AtomicBool::new(false),
+        })
     }
 
     pub(super) fn pool(&self) -> &Pool {
@@ -95,6 +102,8 @@ impl PostgresVectorCache {
         );
         let rows = self.pool.get().await?.rows(&sql, &[&wanted, &number(claimant)]).await?;
         let given: BTreeSet<&[u8]> = rows.iter().map(|row| row.get(0)).collect();
+        let begun = keys.iter().filter(|key| given.contains(key.bytes().as_slice())).copied();
+        self.claims.begin(&self.pool, number(claimant), begun);
         let others: Vec<&[u8]> = wanted.iter().copied().filter(|key| !given.contains(key)).collect();
         // Another claimant may have stored some of them since they were looked up.
         let cached = if others.is_empty() { HashMap::new() } else { self.find(&others).await? };
@@ -162,10 +171,12 @@ impl VectorCache for PostgresVectorCache {
     }
 
     async fn put_many(&self, vectors: Vec<(CacheKey, Vector)>) {
+        self.claims.end(vectors.iter().map(|(key, _)| key));
         self.used(self.put(&vectors).await).unwrap_or_default();
     }
 
     async fn release_many(&self, claimant: Claimant, keys: Vec<CacheKey>) {
+        self.claims.end(keys.iter());
         let released = async {
             let sql = "DELETE FROM vectors WHERE key = ANY ($1) AND vector IS NULL AND claimed_by = $2";
             self.pool.get().await?.run(sql, &[&sorted(&keys), &number(claimant)]).await

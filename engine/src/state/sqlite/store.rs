@@ -12,7 +12,7 @@ use super::watch::Moment;
 use crate::blocking::BlockingPool;
 use crate::model::{ErrorKind, Running, StageError, StageResult};
 use crate::state::STAGE;
-use crate::state::fence::{Fence, Held, Lease, Scope};
+use crate::state::fence::{Fence, Held, Lease};
 
 /// Concurrent calls: one running, one queued.
 const CALLS: usize = 2;
@@ -161,5 +161,5 @@ impl SqliteState {
 }
 
 fn lease(held: Arc<dyn std::any::Any + Send + Sync>) -> Lease {
-    Lease::new(Fence { scope: Scope::Project, epoch: EPOCH }, held)
+    Lease::new(Fence { epoch: EPOCH }, None, held)
 }

@@ -1,0 +1,95 @@
+//! Operators' side of the queue: lists, dead units, counts.
+
+use super::super::store::{PostgresState, attempt};
+use super::wake::{READY, notify};
+use crate::model::StageResult;
+use crate::postgres::{Failure, Row};
+use crate::state::queue::{QueueCounts, UnitRow, UnitState};
+
+/// The columns of a unit.
+pub(super) const UNIT: &str =
+    "id, run, project, repository, state, attempts, created_at, changed_at, not_before, worker,
+    reason, history::text";
+
+impl PostgresState {
+    /// Units in a state, newest first.
+    pub(super) async fn list_units(
+        &self,
+        state: Option<UnitState>,
+        limit: usize,
+    ) -> StageResult<Vec<UnitRow>> {
+        let sql = format!(
+            "SELECT {UNIT} FROM units WHERE $1::text IS NULL OR state = $1 ORDER BY id DESC LIMIT $2"
+        );
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = self.rows("list units", &sql, &[&state.map(UnitState::as_str), &limit]).await?;
+        rows.iter().map(|row| self.readable(unit(row))).collect()
+    }
+
+    /// A unit by its number.
+    pub(super) async fn read_unit(&self, id: i64) -> StageResult<Option<UnitRow>> {
+        let sql = format!("SELECT {UNIT} FROM units WHERE id = $1");
+        let rows = self.rows("read a unit", &sql, &[&id]).await?;
+        rows.first().map(|row| self.readable(unit(row))).transpose()
+    }
+
+    /// Takes a dead unit out of the list of dead ones.
+    pub(super) async fn settle_unit(&self, id: i64, retry: bool) -> StageResult<bool> {
+        let sql = if retry {
+            "DELETE FROM units WHERE id = $1 AND state IN ('dead', 'dropped')"
+        } else {
+            "UPDATE units SET state = 'dropped', changed_at = now() WHERE id = $1 AND state = 'dead'"
+        };
+        let settled: StageResult<u64> = attempt!(self, "settle a dead unit", self.begin_without_lease(), tx => {
+            let settled = tx.run(sql, &[&id]).await?;
+            notify(&tx, READY).await?;
+            settled
+        });
+        Ok(settled? > 0)
+    }
+
+    /// Counts units by state.
+    pub(super) async fn count_units(&self) -> StageResult<QueueCounts> {
+        let sql = "SELECT count(*) FILTER (WHERE state = 'ready'), count(*) FILTER (WHERE state = 'running'),
+                 count(*) FILTER (WHERE state = 'done'), count(*) FILTER (WHERE state = 'dead'),
+                 coalesce(extract(epoch FROM now() - min(greatest(created_at, not_before))
+                     FILTER (WHERE state = 'ready' AND not_before <= now())), 0)::bigint,
+                 (SELECT n FROM takeovers)
+             FROM units";
+        let rows = self.rows("count units", sql, &[]).await?;
+        let Some(row) = rows.first() else { return Ok(QueueCounts::default()) };
+        let number = |at: usize| row.get::<_, i64>(at).unsigned_abs();
+        Ok(QueueCounts {
+            ready: number(0),
+            running: number(1),
+            done: number(2),
+            dead: number(3),
+            oldest_ready_seconds: number(4),
+            fenced: number(5),
+        })
+    }
+
+    fn readable<T>(&self, read: Result<T, Failure>) -> StageResult<T> {
+        read.map_err(|failure| self.tries("read a unit").error(failure))
+    }
+}
+
+/// Reads the columns of a unit.
+pub(super) fn unit(row: &Row) -> Result<UnitRow, Failure> {
+    let state: String = row.get(4);
+    let unreadable = |what: &str| Failure::Other(format!("the {what} of a unit cannot be read"));
+    Ok(UnitRow {
+        id: row.get(0),
+        run: row.get(1),
+        project: row.get(2),
+        repository: row.get(3),
+        state: UnitState::parse(&state).ok_or_else(|| unreadable("state"))?,
+        attempts: row.get::<_, i32>(5).unsigned_abs(),
+        created_at: row.get(6),
+        changed_at: row.get(7),
+        not_before: row.get(8),
+        worker: row.get(9),
+        reason: row.get(10),
+        history: serde_json::from_str(row.get(11)).map_err(|_| unreadable("history"))?,
+    })
+}

@@ -1,0 +1,98 @@
+//! `reposync worker`: works on units of the runs of other processes. Needs no file: the configuration comes with the
+//! units, as a generation; components come by their digests, secrets from the environment of this process.
+
+mod generations;
+mod options;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::factory;
+use crate::model::{StageResult, WorkerSettings};
+use crate::state::{State, UnitClaim, Worker as Identity};
+use crate::sync::Worker;
+
+use generations::Generations;
+pub use options::WorkerOptions;
+use options::queue;
+
+/// How often a worker says that it is there, and looks for a new configuration.
+const ENTER: Duration = Duration::from_secs(10);
+/// How often a worker looks for the first configuration.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Works until it is cancelled.
+pub async fn work(options: WorkerOptions, cancel: CancellationToken) -> StageResult<()> {
+    let (state, _) = factory::open_for_service(&options.state).await?;
+    let queue = queue(&*state)?;
+    let defaults = WorkerSettings::default();
+    let me = Identity::new(options.label.clone(), options.units.unwrap_or(defaults.units));
+    queue.enter(&me).await?;
+    tracing::info!(worker = me.label, state = options.state.shown(), "the worker waits for units");
+    let generations =
+        Arc::new(Generations::new(Arc::clone(&state), options.clone(), me.clone(), cancel.clone()));
+    let Some(settings) = first_settings(&*state, &generations, &cancel).await? else {
+        return queue.leave(&me.id).await;
+    };
+    let me = Identity { units: options.units.unwrap_or(settings.units), ..me };
+    let worker = Worker {
+        state: Arc::clone(&state),
+        claim: UnitClaim::new(me.clone(), settings),
+        poll: settings.poll,
+        workshop: Arc::clone(&generations) as Arc<dyn crate::sync::Workshop>,
+        cancel: cancel.clone(),
+    };
+    let entering = enter(&*state, &me, &generations, &cancel);
+    let (worked, ()) = tokio::join!(worker.run(), entering);
+    queue.leave(&me.id).await?;
+    worked
+}
+
+/// `[workers]` of the first configuration that there is; `None`: cancelled before.
+async fn first_settings(
+    state: &dyn State,
+    generations: &Generations,
+    cancel: &CancellationToken,
+) -> StageResult<Option<WorkerSettings>> {
+    let queue = queue(state)?;
+    while !cancel.is_cancelled() {
+        if let Some(number) = queue.newest_generation().await?
+            && let Ok(settings) = generations.take_up(number).await
+        {
+            return Ok(Some(settings));
+        }
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = tokio::time::sleep(LOOK) => generations.enter().await,
+        }
+    }
+    Ok(None)
+}
+
+/// Says that the worker is there, and builds each new configuration before its units come.
+async fn enter(state: &dyn State, me: &Identity, generations: &Generations, cancel: &CancellationToken) {
+    let mut taken = None;
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = tokio::time::sleep(ENTER) => {}
+        }
+        generations.enter().await;
+        let Ok(queue) = queue(state) else { return };
+        match queue.newest_generation().await {
+            Ok(newest) if newest != taken => {
+                if let Some(number) = newest {
+                    // What is wrong is recorded, and the units of the generation are left to others.
+                    drop(generations.take_up(number).await);
+                }
+                taken = newest;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(worker = me.label, error = %error.one_line(), "cannot look for a configuration");
+            }
+        }
+    }
+}
