@@ -355,6 +355,7 @@ fn the_document_names_every_route() {
     GET /plans/{id}
     GET /projects
     GET /projects/{name}/files
+    GET /queue
     GET /repositories
     GET /runs
     GET /runs/{id}
@@ -367,6 +368,8 @@ fn the_document_names_every_route() {
     POST /plans/{id}/discard
     POST /process
     POST /query
+    POST /queue/{id}/drop
+    POST /queue/{id}/retry
     POST /reload
     POST /runs/{id}/cancel
     POST /sync

@@ -63,10 +63,16 @@ fn every_write_leaves_one_entry_and_reading_leaves_none() {
         expected.push(format!("{method} {path} {status} {}", body["project"].as_str().unwrap_or("-")));
         written.push(format!("{} {path}", method.to_lowercase()));
     }
-    for path in ["/runs/unknown/cancel", "/plans/unknown/approve", "/plans/unknown/discard"] {
+    for path in [
+        "/runs/unknown/cancel",
+        "/plans/unknown/approve",
+        "/plans/unknown/discard",
+        "/queue/7/retry",
+        "/queue/7/drop",
+    ] {
         daemon.send("POST", path, &json!({})).is(404);
         expected.push(format!("POST {path} 404 -"));
-        written.push(format!("post {}", path.replace("unknown", "{id}")));
+        written.push(format!("post {}", path.replace("unknown", "{id}").replace('7', "{id}")));
     }
     daemon.post("/query", &json!({ "query": "where do I start?", "project": "docs" })).is(200);
     daemon.post("/process", &json!({ "text": "A text." })).is(200);

@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::queue_metrics::QueueMetrics;
 use crate::daemon::{Observed, Observer, View};
 use crate::model::{Event, GuardKind, Outcome, Report, ServiceKind, StatusView};
 
@@ -101,6 +102,7 @@ pub struct Metrics {
     queued: Gauge,
     degraded: Gauge,
     generation: Gauge,
+    pub(super) queue: QueueMetrics,
 }
 
 /// Services and the types of their errors that are known beforehand.
@@ -145,6 +147,7 @@ impl Metrics {
             queued: Gauge::default(),
             degraded: Gauge::default(),
             generation: Gauge::default(),
+            queue: QueueMetrics::default(),
             registry: Registry::default(),
             aggregate: Registry::default(),
         };
@@ -199,6 +202,7 @@ impl Metrics {
             self.degraded.clone(),
         );
         registry.register("config_generation", "Counts the configurations taken up", self.generation.clone());
+        self.queue.register(registry);
     }
 
     /// The series of single projects and stages.

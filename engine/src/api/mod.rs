@@ -19,6 +19,8 @@ mod plans;
 mod probe;
 mod projects;
 mod query;
+mod queue;
+mod queue_metrics;
 mod rate;
 mod routes;
 mod runs;

@@ -6,7 +6,9 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{audit_log, health, operations, plans, projects, query, runs, scrape, sync, usage, webhook};
+use super::{
+    audit_log, health, operations, plans, projects, query, queue, runs, scrape, sync, usage, webhook,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -17,7 +19,7 @@ use super::{audit_log, health, operations, plans, projects, query, runs, scrape,
         plans::discard, usage::usage, super::verify::verify,
         operations::repositories, operations::changes, operations::content, operations::process,
         operations::embeddings, operations::upsert, operations::delete, query::query, operations::describe,
-        audit_log::audit, webhook::deliver,
+        audit_log::audit, queue::queue, queue::retry, queue::drop_unit, webhook::deliver,
     ),
     servers((url = "/"), (url = "/v1", description = "the same routes, except for `/health`, `/metrics`, `/openapi.json` \
         and `/webhooks/…`, which have no version")),

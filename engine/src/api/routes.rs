@@ -15,7 +15,7 @@ use super::client::Client;
 use super::error::{ApiError, ApiResult};
 use super::{
     App, audit, audit_log, auth, browser, client, health, mcp, openapi, operations, plans, projects, query,
-    runs, scrape, sync, usage, webhook,
+    queue, runs, scrape, sync, usage, webhook,
 };
 use crate::model::ApiScope;
 
@@ -67,15 +67,22 @@ fn versioned(app: &App) -> Router<App> {
                 .route("/runs/{id}/events", get(runs::events))
                 .route("/projects", get(projects::projects))
                 .route("/plans", get(plans::plans))
-                .route("/usage", get(usage::usage)),
+                .route("/usage", get(usage::usage))
+                .route("/queue", get(queue::queue)),
         ))
         .merge(scoped(
             ApiScope::Sync,
-            Router::new().route("/sync", post(sync::sync)).route("/runs/{id}/cancel", post(runs::cancel)),
+            Router::new()
+                .route("/sync", post(sync::sync))
+                .route("/runs/{id}/cancel", post(runs::cancel))
+                .route("/queue/{id}/retry", post(queue::retry)),
         ))
         .merge(scoped(
             ApiScope::Admin,
-            Router::new().route("/reload", post(sync::reload)).route("/audit", get(audit_log::audit)),
+            Router::new()
+                .route("/reload", post(sync::reload))
+                .route("/audit", get(audit_log::audit))
+                .route("/queue/{id}/drop", post(queue::drop_unit)),
         ))
         .layer(from_fn(|request, next| within(TIME, request, next)));
     let slow = Router::new()

@@ -16,6 +16,7 @@ use super::error::{ApiError, ApiResult};
 pub(super) async fn metrics(State(app): State<App>, client: Client) -> ApiResult<impl IntoResponse> {
     // A ledger that cannot be read leaves the gauges as they were.
     let status = app.handle.status().await.ok();
+    look_at_queue(&app).await;
     app.metrics.look(&app.handle.view(), status.as_ref());
     let mut text = encoded(&app.metrics.registry)?;
     if !client.sees_everything() {
@@ -27,7 +28,15 @@ pub(super) async fn metrics(State(app): State<App>, client: Client) -> ApiResult
 /// The series that name neither a project nor a stage.
 pub(super) async fn aggregate(State(app): State<App>) -> ApiResult<impl IntoResponse> {
     app.metrics.look(&app.handle.view(), None);
+    look_at_queue(&app).await;
     encoded(&app.metrics.aggregate).map(answer)
+}
+
+/// Sets the series of the queue to the current state.
+async fn look_at_queue(app: &App) {
+    if let Ok(Some((counts, workers))) = app.handle.app().queue_counts().await {
+        app.metrics.queue.look(counts, workers);
+    }
 }
 
 /// The series of projects that may be seen. Those without a project count the work of all of them.

@@ -35,7 +35,7 @@ pub(super) struct Sessions {
 /// A session.
 #[derive(Clone)]
 pub(super) struct Session {
-    /// The digest of the token that it stands for.
+    /// The digest of the session's token.
     pub(super) token: TokenDigest,
     /// What its forms carry.
     pub(super) csrf: String,

@@ -23,7 +23,7 @@ use crate::daemon::{TokenDigest, token_digest};
 #[serde(default)]
 pub(super) struct Next {
     next: String,
-    /// The code of a one-time link, which stands for a token.
+    /// The code of a one-time link, which replaces a token.
     code: String,
 }
 
