@@ -30,7 +30,12 @@ impl Repository {
     /// `files` Markdown files of about `characters` characters each, between three and five quarters of
     /// it.
     pub(crate) fn new(files: usize, characters: usize) -> Self {
-        let mut words = Words(1);
+        Self::seeded(files, characters, 1)
+    }
+
+    /// The same with other words.
+    pub(crate) fn seeded(files: usize, characters: usize, seed: u64) -> Self {
+        let mut words = Words(seed);
         let files = (0..files)
             .map(|n| {
                 let size = characters * 3 / 4 + characters * (n * 7 % 16) / 32;
