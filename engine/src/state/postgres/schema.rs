@@ -38,6 +38,11 @@ pub(super) async fn migrate(pool: &Pool) -> Result<(), StageError> {
             Ok(found) => usize::try_from(found.unwrap_or(0)).unwrap_or(0),
             Err(unusable) => return Ok(Err(unusable)),
         };
+        if found == MIGRATIONS.len() {
+            // Another process has done it meanwhile, and may have a lease by now.
+            tx.commit().await?;
+            return Ok(Ok(()));
+        }
         for script in &MIGRATIONS[found..] {
             tx.batch(script).await?;
         }

@@ -89,6 +89,22 @@ async fn leases_on_different_projects_do_not_exclude_each_other() {
 }
 
 #[tokio::test]
+async fn processes_that_open_a_new_database_at_once_leave_each_others_leases_alone() {
+    let Some(url) = database() else { return };
+    let open = |n: usize| {
+        let url = url.clone();
+        async move {
+            let state = PostgresState::open(&url, 2).await.expect("opened");
+            let lease = state.lease(&[n.to_string()]).await.expect("asked").expect("another project");
+            (state, lease)
+        }
+    };
+    for (state, lease) in &futures::future::join_all((0..6).map(open)).await {
+        state.record_recipes(lease.fence(), Vec::new()).await.expect("the holder writes");
+    }
+}
+
+#[tokio::test]
 async fn a_newer_older_or_foreign_database_is_refused_and_left_alone() {
     let Some((server, url, _)) = opened().await else { return };
     for (version, expected) in [(99, "newer RepoSync (version 99"), (0, "older RepoSync (version 0")] {
