@@ -23,6 +23,6 @@ impl App {
             outcome: outcome.map_or("refused", Outcome::as_str).to_owned(),
             address: None,
         };
-        self.state.record_audit(&entry, self.config.engine.history.0).await
+        self.state.record_audit(&[entry], self.config.engine.history.0).await
     }
 }

@@ -13,9 +13,9 @@ pub(super) const KEPT: i64 = 100_000;
 /// The audit log.
 #[async_trait]
 pub trait Audit {
-    /// Appends an entry, and deletes those that are older than `keep` and those beyond the newest 100,000. Needs no
-    /// lease: refused requests are recorded as well, also while another process has the lease.
-    async fn record_audit(&self, entry: &AuditEntry, keep: Duration) -> StageResult<()>;
+    /// Appends entries in their order, and deletes those that are older than `keep` and those beyond the newest 100,000.
+    /// Needs no lease: refused requests are recorded as well, also while another process has the lease.
+    async fn record_audit(&self, entries: &[AuditEntry], keep: Duration) -> StageResult<()>;
 
     /// A page of the log, newest entry first.
     async fn audit(&self, query: &AuditQuery) -> StageResult<Vec<AuditRow>>;

@@ -28,7 +28,7 @@ pub(crate) async fn entries_are_appended_without_a_lease_and_read_by_pages(world
     for (minutes, name, projects) in
         [(0, "a", &["p"][..]), (1, "b", &[]), (1, "c", &["q", "p"]), (2, "d", &["pp"])]
     {
-        other.record_audit(&audited(minutes, name, projects), 90 * DAY).await.expect("recorded");
+        other.record_audit(&[audited(minutes, name, projects)], 90 * DAY).await.expect("recorded");
     }
     let all = AuditQuery { limit: 9, ..AuditQuery::default() };
     let rows = writer.state.audit(&all).await.expect("read");
@@ -49,12 +49,12 @@ pub(crate) async fn entries_are_appended_without_a_lease_and_read_by_pages(world
 pub(crate) async fn old_audit_entries_are_deleted_but_the_new_one_stays(world: World<dyn State>) {
     let state = world.process();
     let day = 24 * 60;
-    for (minutes, name) in [(0, "a"), (day, "b"), (3 * day, "c"), (day, "set back")] {
-        state.record_audit(&audited(minutes, name, &[]), 2 * DAY).await.expect("recorded");
-    }
+    let entries = [(0, "a"), (day, "b"), (3 * day, "c"), (day, "set back")];
+    let entries = entries.map(|(minutes, name)| audited(minutes, name, &[]));
+    state.record_audit(&entries, 2 * DAY).await.expect("recorded");
     let all = AuditQuery { limit: 9, ..AuditQuery::default() };
     assert_eq!(who(&*state, &all).await, ["set back", "c", "b"]);
     let zero = Duration::ZERO;
-    state.record_audit(&audited(4 * day, "d", &[]), zero).await.expect("recorded");
+    state.record_audit(&[audited(4 * day, "d", &[])], zero).await.expect("recorded");
     assert_eq!(who(&*state, &all).await, ["d"]);
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::store::{PostgresState, text};
+use super::store::{PostgresState, attempt, text};
 use crate::model::StageResult;
-use crate::postgres::Row;
+use crate::postgres::{Failure, Row, Transaction};
 use crate::state::audit::{Audit, AuditEntry, AuditQuery, AuditRow, KEPT};
 
 /// Appends an entry, and deletes entries that are too old or too many.
@@ -17,17 +17,12 @@ const APPEND: &str = "WITH new AS (
 
 #[async_trait]
 impl Audit for PostgresState {
-    async fn record_audit(&self, entry: &AuditEntry, keep: Duration) -> StageResult<()> {
-        let oldest = TimeDelta::from_std(keep).ok().and_then(|keep| entry.at.checked_sub_signed(keep));
-        let [who, what, outcome] = [&entry.who, &entry.what, &entry.outcome].map(|field| text(field));
-        let projects: Vec<String> = entry.projects.iter().map(|name| text(name)).collect();
-        self.rows(
-            "record the audit entry",
-            APPEND,
-            &[&entry.at, &who, &what, &projects, &outcome, &entry.address, &KEPT, &oldest],
-        )
-        .await
-        .map(drop)
+    async fn record_audit(&self, entries: &[AuditEntry], keep: Duration) -> StageResult<()> {
+        attempt!(self, "record audit entries", self.begin_without_lease(), tx => {
+            for entry in entries {
+                append(&tx, entry, keep).await?;
+            }
+        })
     }
 
     async fn audit(&self, query: &AuditQuery) -> StageResult<Vec<AuditRow>> {
@@ -47,6 +42,15 @@ impl Audit for PostgresState {
             .await?;
         Ok(rows.iter().map(entry).collect())
     }
+}
+
+async fn append(tx: &Transaction, entry: &AuditEntry, keep: Duration) -> Result<(), Failure> {
+    let oldest = TimeDelta::from_std(keep).ok().and_then(|keep| entry.at.checked_sub_signed(keep));
+    let [who, what, outcome] = [&entry.who, &entry.what, &entry.outcome].map(|field| text(field));
+    let projects: Vec<String> = entry.projects.iter().map(|name| text(name)).collect();
+    tx.run(APPEND, &[&entry.at, &who, &what, &projects, &outcome, &entry.address, &KEPT, &oldest])
+        .await
+        .map(drop)
 }
 
 fn entry(row: &Row) -> AuditRow {

@@ -14,10 +14,10 @@ use crate::state::audit::{Audit, AuditEntry, AuditQuery, AuditRow, KEPT};
 
 #[async_trait]
 impl Audit for SqliteState {
-    async fn record_audit(&self, entry: &AuditEntry, keep: Duration) -> StageResult<()> {
-        let entry = entry.clone();
-        let append = move |conn: &Connection| append(conn, &entry, keep);
-        self.call(move |database| database.write("record the audit entry", append)).await
+    async fn record_audit(&self, entries: &[AuditEntry], keep: Duration) -> StageResult<()> {
+        let entries = entries.to_vec();
+        let append = move |conn: &Connection| entries.iter().try_for_each(|entry| append(conn, entry, keep));
+        self.call(move |database| database.write("record audit entries", append)).await
     }
 
     async fn audit(&self, query: &AuditQuery) -> StageResult<Vec<AuditRow>> {
