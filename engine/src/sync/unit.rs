@@ -140,7 +140,7 @@ impl UnitProgress {
 pub(crate) struct Progress(Arc<Mutex<UnitProgress>>);
 
 impl Progress {
-    /// What was counted so far.
+    /// The counts up to now.
     pub(crate) fn now(&self) -> UnitProgress {
         self.0.lock().clone()
     }

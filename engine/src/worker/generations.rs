@@ -108,6 +108,13 @@ impl Generations {
 
     /// The file of a component, which is written where it is not there yet.
     async fn file(&self, digest: &str) -> StageResult<PathBuf> {
+        // It names a file.
+        if digest.is_empty() || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(StageError::misconfigured(
+                "worker",
+                "a component of the configuration has no valid digest",
+            ));
+        }
         let folder = self.options.folder.join("components");
         let file = folder.join(format!("{digest}.wasm"));
         if file.exists() {

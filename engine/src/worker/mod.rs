@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::factory;
-use crate::model::{StageResult, WorkerSettings};
+use crate::model::{ErrorKind, StageResult, WorkerSettings};
 use crate::state::{State, UnitClaim, Worker as Identity};
 use crate::sync::Worker;
 
@@ -79,20 +79,29 @@ async fn enter(state: &dyn State, me: &Identity, generations: &Generations, canc
             () = cancel.cancelled() => return,
             () = tokio::time::sleep(ENTER) => {}
         }
-        generations.enter().await;
-        let Ok(queue) = queue(state) else { return };
-        match queue.newest_generation().await {
-            Ok(newest) if newest != taken => {
-                if let Some(number) = newest {
-                    // What is wrong is recorded, and the units of the generation are left to others.
-                    drop(generations.take_up(number).await);
-                }
-                taken = newest;
-            }
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(worker = me.label, error = %error.one_line(), "cannot look for a configuration");
-            }
+        if let Err(error) = take_up_newest(state, me, generations, &mut taken).await {
+            tracing::warn!(worker = me.label, error = %error.one_line(), "cannot look for a configuration");
         }
     }
+}
+
+/// `taken`: the newest configuration that was taken up or refused.
+async fn take_up_newest(
+    state: &dyn State,
+    me: &Identity,
+    generations: &Generations,
+    taken: &mut Option<i64>,
+) -> StageResult<()> {
+    let queue = queue(state)?;
+    queue.enter(me).await?;
+    let newest = queue.newest_generation().await?;
+    if let Some(number) = newest.filter(|_| newest != *taken) {
+        match generations.take_up(number).await {
+            // It is tried again.
+            Err(error) if matches!(error.kind, ErrorKind::Transient { .. }) => return Err(error),
+            // A refusal is recorded, and the units of the generation are left to others.
+            Ok(_) | Err(_) => *taken = newest,
+        }
+    }
+    Ok(())
 }

@@ -16,7 +16,7 @@ impl PostgresState {
         let sql = format!(
             "WITH gone AS (DELETE FROM workers WHERE seen < now() - interval '{FORGOTTEN}' AND id <> $1)
              INSERT INTO workers (id, label, version, capacity) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (id) DO UPDATE SET seen = now()"
+             ON CONFLICT (id) DO UPDATE SET seen = now(), capacity = excluded.capacity"
         );
         let capacity = i32::try_from(worker.units).unwrap_or(i32::MAX);
         let args: [&dyn crate::postgres::Arg; 4] = [&worker.id, &worker.label, &worker.version, &capacity];
