@@ -210,6 +210,7 @@ impl Bench {
 
 /// The configuration of the README with the addresses of these services.
 fn configuration(url: &str, concurrency: u64) -> String {
+    let stages = services::stages(url, BATCH);
     format!(
         r#"[engine]
 concurrency = {concurrency}
@@ -218,23 +219,7 @@ concurrency = {concurrency}
 kind = "github"
 api_url = "{url}/github"
 
-[stages.prose]
-kind = "sentence"
-max_chunk_size = 1000
-chunk_overlap = 200
-
-[stages.model]
-kind = "openai"
-base_url = "{url}/v1"
-model = "text-embedding-3-small"
-dimensions = {DIMENSIONS}
-batch_size = {BATCH}
-
-[stages.pinecone]
-kind = "pinecone"
-index = "docs"
-api_key = "none-is-asked-for"
-api_url = "{url}/pinecone"
+{stages}
 
 [projects.docs]
 pipeline = ["github", "prose", "model", "pinecone"]

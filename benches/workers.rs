@@ -27,7 +27,7 @@ use tokio::runtime::Runtime;
 
 use postgres::Postgres;
 use repository::Repository;
-use services::{DIMENSIONS, Services};
+use services::Services;
 
 /// Calls in flight of each process.
 const CALLS: u64 = 2;
@@ -187,31 +187,15 @@ impl World {
 
 /// One project for each service, all with the first one's model and index.
 fn configuration(services: &[Services], state: &str, more: &str) -> String {
-    let url = &services[0].url;
+    let stages = services::stages(&services[0].url, BATCH);
     let mut text = format!(
-        r#"[engine]
+        r"[engine]
 concurrency = {CALLS}
 {state}
 
 {more}
-[stages.prose]
-kind = "sentence"
-max_chunk_size = 1000
-chunk_overlap = 200
-
-[stages.model]
-kind = "openai"
-base_url = "{url}/v1"
-model = "text-embedding-3-small"
-dimensions = {DIMENSIONS}
-batch_size = {BATCH}
-
-[stages.pinecone]
-kind = "pinecone"
-index = "docs"
-api_key = "none-is-asked-for"
-api_url = "{url}/pinecone"
-"#
+{stages}
+"
     );
     for (n, services) in services.iter().enumerate() {
         text.push_str(&format!(

@@ -124,6 +124,29 @@ impl Services {
     }
 }
 
+/// Stages of a configuration: chunks, the embedding service with calls of `batch` texts, and Pinecone.
+pub(crate) fn stages(url: &str, batch: u64) -> String {
+    format!(
+        r#"[stages.prose]
+kind = "sentence"
+max_chunk_size = 1000
+chunk_overlap = 200
+
+[stages.model]
+kind = "openai"
+base_url = "{url}/v1"
+model = "text-embedding-3-small"
+dimensions = {DIMENSIONS}
+batch_size = {batch}
+
+[stages.pinecone]
+kind = "pinecone"
+index = "docs"
+api_key = "none-is-asked-for"
+api_url = "{url}/pinecone""#
+    )
+}
+
 /// A vector of the embedding service.
 pub(crate) fn vector(n: usize) -> Vec<f32> {
     let mut bytes = vec![0; DIMENSIONS * 2];

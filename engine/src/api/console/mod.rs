@@ -17,6 +17,7 @@ mod plans;
 mod posted;
 mod project;
 mod reference;
+mod remarks;
 mod run;
 mod runs;
 mod search;

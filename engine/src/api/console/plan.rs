@@ -9,7 +9,7 @@ use super::format::{count, encode, moment, money, number};
 use super::plans::status;
 use super::posted::Posted;
 use super::visitor::Visitor;
-use super::{layout, plan_files};
+use super::{layout, plan_files, remarks};
 use crate::api::audit::Trail;
 use crate::api::extract::Id;
 use crate::api::plans::{approve_plan, discard_plan, make_plan, may_decide};
@@ -204,24 +204,7 @@ fn remarks(part: &ProjectPlan) -> Markup {
                 }
             }
         }
-        @if !part.skipped.is_empty() {
-            section.card {
-                header { h2 { "Skipped, by reason" } }
-                ul.items {
-                    @for skipped in &part.skipped {
-                        li {
-                            strong { (skipped.reason.label()) } ": " (count(skipped.files, "file", "files"))
-                            @if !skipped.examples.is_empty() { div.muted.break { (skipped.examples.join(", ")) } }
-                        }
-                    }
-                }
-            }
-        }
-        @if !part.notes.is_empty() {
-            section.card {
-                header { h2 { "Notes" } }
-                ul.items { @for note in &part.notes { li.break { (note) } } }
-            }
-        }
+        @if !part.skipped.is_empty() { section.card { (remarks::skipped(&part.skipped)) } }
+        @if !part.notes.is_empty() { section.card { (remarks::notes(&part.notes)) } }
     }
 }

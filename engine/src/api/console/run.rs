@@ -14,7 +14,7 @@ use super::failure::{Failure, PageResult};
 use super::format::{count, duration, encode, moment, number, run_badge};
 use super::runs::projects;
 use super::visitor::Visitor;
-use super::{layout, posted::Posted};
+use super::{layout, posted::Posted, remarks};
 use crate::api::audit::Trail;
 use crate::api::error::ApiError;
 use crate::api::extract::Id;
@@ -211,21 +211,8 @@ fn report(part: &ProjectReport) -> Markup {
                 header { h2 { (count(part.failures.len() as u64, "failure", "failures")) } }
                 ul.items { @for failure in &part.failures { li { (failed(failure)) } } }
             }
-            @if !part.skipped.is_empty() {
-                header { h2 { "Skipped, by reason" } }
-                ul.items {
-                    @for skipped in &part.skipped {
-                        li {
-                            strong { (skipped.reason.label()) } ": " (count(skipped.files, "file", "files"))
-                            @if !skipped.examples.is_empty() { div.muted.break { (skipped.examples.join(", ")) } }
-                        }
-                    }
-                }
-            }
-            @if !part.notes.is_empty() {
-                header { h2 { "Notes" } }
-                ul.items { @for note in &part.notes { li.break { (note) } } }
-            }
+            @if !part.skipped.is_empty() { (remarks::skipped(&part.skipped)) }
+            @if !part.notes.is_empty() { (remarks::notes(&part.notes)) }
         }
     }
 }
