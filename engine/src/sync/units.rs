@@ -31,7 +31,7 @@ pub struct Worker {
     pub state: Arc<dyn State>,
     /// What is claimed.
     pub claim: UnitClaim,
-    /// See [`WorkerSettings::poll`].
+    /// How long a look for new units waits where no message comes: `[workers].poll`.
     pub poll: Duration,
     /// Where projects come from.
     pub workshop: Arc<dyn Workshop>,
