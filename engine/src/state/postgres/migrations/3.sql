@@ -68,3 +68,57 @@ CREATE TABLE suspects (
 -- How many leases were taken over from a holder that did not renew them.
 CREATE TABLE takeovers (n BIGINT NOT NULL);
 INSERT INTO takeovers VALUES (0);
+-- A lease may also be on a role among the processes of this state, such as that of the dispatcher.
+ALTER TABLE leases ADD COLUMN role TEXT;
+CREATE UNIQUE INDEX leases_of_role ON leases (role) WHERE role IS NOT NULL;
+-- The order in which daemons took up configurations; NULL: only a run of the command line used it.
+ALTER TABLE generations ADD COLUMN adopted BIGINT UNIQUE;
+CREATE SEQUENCE adoptions;
+-- Daemons. A daemon enters again and again while it lives.
+CREATE TABLE daemons (
+    id       TEXT PRIMARY KEY,             -- different for each start
+    label    TEXT NOT NULL,
+    version  TEXT NOT NULL,                -- of the program
+    since    TIMESTAMPTZ NOT NULL DEFAULT now(),
+    seen     TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+-- What the dispatcher shows to the other daemons, and what its successor continues with. One row.
+CREATE TABLE dispatcher (
+    one      BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (one),
+    daemon   TEXT NOT NULL,
+    epoch    BIGINT NOT NULL,              -- of its lease
+    shown    TEXT NOT NULL,
+    shown_at TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+-- What other daemons ask the dispatcher for.
+CREATE TABLE requests (
+    id       BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    content  TEXT NOT NULL,
+    answer   TEXT,                         -- NULL: not yet answered
+    asked_at TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+-- Events of active runs, for readers at other daemons.
+CREATE TABLE live_events (
+    id     BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    run    TEXT COLLATE "C" NOT NULL,
+    events TEXT NOT NULL,
+    at     TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+CREATE INDEX live_events_age ON live_events (at);
+-- What all processes together may ask a service for. Units are borrowed for a second's calls at a time.
+CREATE TABLE budgets (
+    key          TEXT NOT NULL,            -- digest of kind, address and credential, and what is counted
+    level        DOUBLE PRECISION NOT NULL DEFAULT 0,
+    refilled_at  TIMESTAMPTZ NOT NULL DEFAULT now(),
+    paused_until TIMESTAMPTZ,
+    used_at      TIMESTAMPTZ NOT NULL DEFAULT now(),
+    PRIMARY KEY (key)
+);
+-- Calls under way of each process, where a service limits how many there may be at once.
+CREATE TABLE budget_calls (
+    key     TEXT NOT NULL,
+    process TEXT NOT NULL,
+    calls   INT NOT NULL,
+    until   TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (key, process)
+);
