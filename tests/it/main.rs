@@ -27,6 +27,7 @@ mod console_browser;
 mod consumers;
 mod crash;
 mod daemon;
+mod daemons;
 mod deploy;
 mod docs;
 mod docs_generated;

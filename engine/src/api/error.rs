@@ -114,6 +114,14 @@ impl ApiError {
         error.retry_after = Some(5);
         error
     }
+
+    /// No daemon of the state starts runs at the moment.
+    pub(super) fn no_dispatcher() -> Self {
+        let message = "no daemon answers as the dispatcher; another one takes over within half a minute";
+        let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_dispatcher", message);
+        error.retry_after = Some(20);
+        error
+    }
 }
 
 impl From<AppError> for ApiError {
@@ -144,6 +152,7 @@ impl From<Refusal> for ApiError {
                 Self::new(StatusCode::CONFLICT, "disabled", format!("project `{name}` is disabled"))
             }
             Refusal::Stopping => Self::stopping(),
+            Refusal::NoDispatcher => Self::no_dispatcher(),
         }
     }
 }

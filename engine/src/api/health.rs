@@ -13,7 +13,7 @@ use super::audit::Trail;
 use super::auth;
 use super::projects::{ProjectBody, project_bodies};
 use super::serve::Caller;
-use crate::daemon::LastReload;
+use crate::daemon::{LastReload, Role};
 use crate::model::{ApiScope, Outcome};
 
 /// How the daemon is.
@@ -31,6 +31,8 @@ pub(super) struct Health {
     uptime_seconds: u64,
     /// Number of the configuration in effect, counted from 1.
     generation: u64,
+    /// Whether this daemon starts runs: `alone`, `dispatcher` or `standby`.
+    role: Role,
     /// True as long as the daemon takes work: what a readiness probe wants.
     ready: bool,
     /// True while the file on disk is refused; what is wrong with it is shown with the token.
@@ -85,6 +87,7 @@ fn body(app: &App, told: bool, projects: Option<Vec<ProjectBody>>) -> Health {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: u64::try_from((now - view.since).num_seconds()).unwrap_or(0),
         generation: view.generation(),
+        role: view.role,
         ready: !view.stopping,
         config_refused: view.refused.is_some(),
         problem: view.refused.clone().filter(|_| told),

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{App, AppResult};
 use crate::model::{StageError, StageResult};
-use crate::state::{Queue, WorkerRow};
+use crate::state::{DaemonRow, Queue, WorkerRow};
 
 pub use crate::state::{QueueCounts, UnitRow, UnitState};
 
@@ -15,6 +15,8 @@ pub struct QueueView {
     pub counts: QueueCounts,
     /// Those who work on them.
     pub workers: Vec<WorkerRow>,
+    /// The daemons; one of them starts runs.
+    pub daemons: Vec<DaemonRow>,
     /// Units, newest first.
     pub units: Vec<UnitRow>,
 }
@@ -28,10 +30,16 @@ impl App {
     /// Workers and units: those in this state, or all.
     pub async fn queue(&self, state: Option<UnitState>, limit: usize) -> AppResult<QueueView> {
         let queue = self.units_queue()?;
-        let (counts, workers, mut units) =
-            futures::try_join!(queue.counts(), queue.workers(), queue.list(state, limit))?;
+        let daemons = async {
+            match self.state.daemons() {
+                Some(state) => state.daemons().await,
+                None => Ok(Vec::new()),
+            }
+        };
+        let (counts, workers, daemons, mut units) =
+            futures::try_join!(queue.counts(), queue.workers(), daemons, queue.list(state, limit))?;
         units.retain(|unit| self.sees(unit));
-        Ok(QueueView { counts, workers, units })
+        Ok(QueueView { counts, workers, daemons, units })
     }
 
     /// How many units and workers there are; `None` where there is no queue.

@@ -2,7 +2,7 @@
 //! another.
 
 use parking_lot::{Mutex, MutexGuard};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Maximum number of aliases kept. Older requests can be found only by the ids of their runs.
 const MAX_ALIASES: usize = 1000;
@@ -33,6 +33,18 @@ impl Aliases {
             runs.extend(find(&run).into_iter().flatten().cloned());
         }
         Some(runs)
+    }
+
+    /// The newest aliases, for other daemons.
+    pub(super) fn newest(&self, limit: usize) -> Vec<(String, Vec<String>)> {
+        let aliases = self.lock();
+        aliases.iter().skip(aliases.len().saturating_sub(limit)).cloned().collect()
+    }
+
+    /// Adds those of another daemon that are not known.
+    pub(super) fn take_up(&self, others: Vec<(String, Vec<String>)>) {
+        let known: BTreeSet<String> = self.lock().iter().map(|(id, _)| id.clone()).collect();
+        others.into_iter().filter(|(id, _)| !known.contains(id)).for_each(|(id, runs)| self.put(id, runs));
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<(String, Vec<String>)>> {

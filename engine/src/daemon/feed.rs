@@ -8,11 +8,14 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::progress::Progress;
+use super::view::RunState;
 use crate::app::sees_event;
 use crate::model::{Access, Event};
 
 /// Maximum number of events kept per run.
 const MAX_EVENTS: usize = 1000;
+/// Maximum number of events that are sent to other daemons at once.
+const MAX_SENT: usize = 200;
 /// Maximum number of ended runs whose events are kept.
 const MAX_ENDED_RUNS: usize = 50;
 
@@ -42,6 +45,9 @@ struct Ring {
     events: VecDeque<Arc<Event>>,
     /// Summed up from all events, those that were dropped included.
     progress: Progress,
+    /// The number of the first event that was not sent to other daemons, and the progress that they know.
+    unsent: u64,
+    sent: Progress,
     ended: bool,
 }
 
@@ -78,6 +84,28 @@ impl Feeds {
         for run in given_up {
             runs.end(&run);
         }
+    }
+
+    /// The same for runs of another daemon: those that have started are active, and those that it shows no more have
+    /// ended.
+    pub(super) fn mirror(&self, shown: &BTreeMap<String, RunState>) {
+        self.show(shown);
+        let mut runs = self.lock();
+        for (id, run) in shown.iter().filter(|(_, run)| run.started_at.is_some()) {
+            if runs.waiting.remove(id) {
+                runs.active.insert(run.project.clone(), id.clone());
+            }
+        }
+        let over: Vec<_> = runs.active.values().filter(|run| !shown.contains_key(*run)).cloned().collect();
+        over.iter().for_each(|run| runs.end(run));
+    }
+
+    /// What was not sent to other daemons yet, by run.
+    pub(super) fn unsent(&self) -> Vec<(String, Vec<Event>)> {
+        let feeds: Vec<_> =
+            self.lock().feeds.iter().map(|(run, feed)| (run.clone(), Arc::clone(feed))).collect();
+        let unsent = feeds.into_iter().map(|(run, feed)| (run, feed.lock().unsent()));
+        unsent.filter(|(_, events)| !events.is_empty()).collect()
     }
 
     /// Marks a run as active, optionally as the one of a project.
@@ -169,6 +197,23 @@ impl Runs {
     }
 }
 
+impl Ring {
+    /// The newest events that were not sent, progress summed up. Calls of services are metrics of this process.
+    fn unsent(&mut self) -> Vec<Event> {
+        let mut events = self.progress.since(&self.sent);
+        let skipped = usize::try_from(self.unsent.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        let is_sent = |event: &&Arc<Event>| {
+            !matches!(***event, Event::Expected { .. } | Event::Done { .. } | Event::Call { .. })
+        };
+        let new = self.events.iter().skip(skipped).filter(is_sent);
+        let count = new.clone().count();
+        events.extend(new.skip(count.saturating_sub(MAX_SENT)).map(|event| Event::clone(event)));
+        self.sent = self.progress.clone();
+        self.unsent = self.first + self.events.len() as u64;
+        events
+    }
+}
+
 impl Inner {
     fn new() -> Arc<Self> {
         Arc::new(Self { events: Mutex::default(), changed: watch::channel(()).0 })
@@ -227,7 +272,9 @@ impl Feed {
 
 #[cfg(test)]
 mod tests {
+    use super::super::pending::Trigger;
     use super::*;
+    use crate::model::Phase;
 
     fn note(n: usize) -> Event {
         Event::Note { project: "p".into(), message: n.to_string() }
@@ -266,6 +313,37 @@ mod tests {
         feeds.show(&shown(&["1"]));
         assert!(one.next().await.is_none());
         assert!(feeds.lock().waiting.is_empty());
+    }
+
+    #[test]
+    fn another_daemon_gets_each_event_once_and_the_sum_of_progress() {
+        let (feeds, other) = (Feeds::default(), Feeds::default());
+        feeds.begin("1", Some("p"));
+        for n in 0..MAX_EVENTS + 7 {
+            feeds.put("1", Event::Done { phase: Phase::Chunk, n: 1 });
+            if n % 100 == 0 {
+                feeds.put("1", note(n));
+            }
+        }
+        let started = RunState {
+            project: "p".into(),
+            request: "1".into(),
+            trigger: Trigger::Api,
+            started_at: Some(chrono::Utc::now()),
+        };
+        other.mirror(&BTreeMap::from([("1".to_owned(), started)]));
+        let send = || {
+            let sent = feeds.unsent().into_iter().flat_map(|(_, events)| events).collect::<Vec<_>>();
+            sent.iter().for_each(|event| other.put("1", event.clone()));
+            sent.len()
+        };
+        assert_eq!((send(), send()), (1 + 10, 0), "the first note was dropped already");
+        feeds.put("1", note(1));
+        feeds.put("1", Event::Done { phase: Phase::Chunk, n: 1 });
+        assert_eq!(send(), 2);
+        assert_eq!(other.progress("1"), feeds.progress("1"));
+        other.mirror(&BTreeMap::new());
+        assert!(other.lock().active.is_empty());
     }
 
     #[tokio::test]

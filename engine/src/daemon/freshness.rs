@@ -7,6 +7,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::handle::Handle;
+use super::view::Role;
 use crate::model::{StageResult, StatusView};
 use crate::state::{Measure, UsageAmount, bucket, day_of};
 
@@ -21,6 +22,10 @@ pub(super) async fn sample(handle: Handle, cancel: CancellationToken) {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            // One daemon's samples are enough.
+            if handle.view().role == Role::Standby {
+                continue;
+            }
             if let Err(error) = record(&handle).await {
                 tracing::warn!(error = %error.one_line(), "cannot record how far projects are behind");
             }

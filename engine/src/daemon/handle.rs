@@ -9,16 +9,16 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::feed::Feed;
-use super::message::{Accepted, Cause, Message, Refusal, ReloadOutcome};
+use super::message::{Accepted, Answer, Cause, Message, Refusal, ReloadOutcome, Request};
 use super::pending::Pushed;
 use super::progress::Progress;
 use super::shared::Shared;
-use super::view::{RunState, View};
+use super::view::{Role, RunState, View};
 use crate::app::{App, AppError, AppResult, Narrow as _, PlanRequest};
 use crate::factory::{RunFlags, standing_prune};
 use crate::model::{
-    Access, BranchRef, Outcome, Push, PushSubject, Report, Running, StageResult, StatusView, VerifyReport,
-    Wait,
+    Access, BranchRef, ErrorKind, Outcome, Push, PushSubject, Report, Running, StageError, StageResult,
+    StatusView, VerifyReport, Wait,
 };
 use crate::plan::Plan;
 use crate::state::{AuditEntry, AuditQuery, AuditRow, RunQuery, RunRow, State};
@@ -121,17 +121,44 @@ impl Handle {
                 Some(enabled.into_iter().filter(|name| self.access.has_project(name)).collect())
             }
         };
-        let (answer, answered) = oneshot::channel();
-        let message = Message::Sync { projects, full, allow_deletes, allow_cost, answer };
-        self.sender.send(message).await.map_err(|_| Refusal::Stopping)?;
-        answered.await.unwrap_or(Err(Refusal::Stopping))
+        match self.ask(Request::Sync { projects, full, allow_deletes, allow_cost }).await? {
+            Answer::Accepted(accepted) => {
+                if accepted.runs.len() > 1 {
+                    let runs = accepted.runs.values().cloned().collect();
+                    self.shared.aliases.take_up(vec![(accepted.run.clone(), runs)]);
+                }
+                Ok(accepted)
+            }
+            _ => Err(Refusal::NoDispatcher),
+        }
     }
 
-    /// Reloads the file and returns the result; `None`: the daemon is shutting down.
+    /// Asks the dispatcher, wherever it is.
+    pub(super) async fn ask(&self, request: Request) -> Result<Answer, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        self.sender.send(Message::Request { request, answer }).await.map_err(|_| Refusal::Stopping)?;
+        match answered.await {
+            Ok(Answer::Refused(refusal)) => Err(refusal),
+            Ok(answer) => Ok(answer),
+            Err(_) => Err(Refusal::Stopping),
+        }
+    }
+
+    /// Reloads the file, and that of the dispatcher, and returns the result; `None`: the daemon is shutting down.
     pub async fn reload(&self) -> Option<ReloadOutcome> {
         let (answer, answered) = oneshot::channel();
         self.sender.send(Message::Reload { cause: Cause::Api, answer: Some(answer) }).await.ok()?;
-        answered.await.ok()
+        let own = answered.await.ok()?;
+        if self.view().role != Role::Standby || own.outcome == "refused" {
+            return Some(own);
+        }
+        Some(match self.ask(Request::Reload).await {
+            Ok(Answer::Reloaded { refused, message }) => {
+                let outcome = if refused { "refused" } else { own.outcome };
+                ReloadOutcome { outcome, message: format!("the dispatcher: {message}"), ..own }
+            }
+            _ => ReloadOutcome { message: format!("{}; no dispatcher answers", own.message), ..own },
+        })
     }
 
     /// Requests a reload without waiting for the result.
@@ -150,9 +177,9 @@ impl Handle {
                 PushSubject::Repository(name) => Some((name, Pushed { before, asked: 0 })),
                 PushSubject::Owner(_) => None,
             };
-            let message =
-                Message::Changed { projects: projects.clone(), pushed: pushed.into_iter().collect() };
-            drop(self.sender.send(message).await);
+            let pushed = pushed.into_iter().collect();
+            // A failure is logged; the next run of the project on schedule sees the change.
+            drop(self.ask(Request::Changed { projects: projects.clone(), pushed }).await);
         }
         projects
     }
@@ -167,6 +194,7 @@ impl Handle {
         }
         let active = view.runs.values().filter_map(|run| run.started_at).min();
         status.running = match active {
+            Some(_) if view.role == Role::Standby => self.shared.reader.holder().await?,
             Some(since) => Some(Running { process: std::process::id(), since }),
             None => self.waiting_for(),
         };
@@ -359,10 +387,12 @@ impl Handle {
             return Err(AppError::Absent("there is no such run".to_owned()));
         }
         let runs: Vec<String> = parts.into_iter().map(|part| part.run).collect();
-        let (answer, answered) = oneshot::channel();
-        // Sending fails only during shutdown, which cancels every run.
-        drop(self.sender.send(Message::Cancel { runs: runs.clone(), answer }).await);
-        let cancelled = answered.await.unwrap_or(true);
+        let cancelled = match self.ask(Request::Cancel { runs: runs.clone() }).await {
+            Ok(Answer::Cancelled(cancelled)) => cancelled,
+            // A shutdown cancels every run.
+            Ok(_) | Err(Refusal::Stopping) => true,
+            Err(_) => return Err(no_dispatcher().into()),
+        };
         if cancelled {
             self.reopen_unstarted(&runs).await?;
         }
@@ -385,6 +415,16 @@ impl Handle {
         }
         Ok(parts.into_iter().collect())
     }
+}
+
+/// The error of a request that needs the dispatcher.
+pub(super) fn no_dispatcher() -> StageError {
+    StageError::new(
+        "daemon",
+        ErrorKind::Transient { retry_after: None },
+        "no daemon answers as the dispatcher",
+    )
+    .hint("another daemon takes over within half a minute; try again")
 }
 
 /// The `active` runs that the history does not hold yet, and one row more than a page of the history.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::pending::Pushed;
@@ -10,26 +10,46 @@ use crate::config::Problem;
 
 /// A message to the dispatcher. Handling one never blocks.
 pub(super) enum Message {
-    /// Run these projects, or all enabled ones and the clean-up of orphans if `None`.
-    Sync {
-        projects: Option<Vec<String>>,
-        full: bool,
-        allow_deletes: bool,
-        allow_cost: bool,
-        answer: oneshot::Sender<Result<Accepted, Refusal>>,
-    },
-    /// Carry out a stored plan of a project, as the run with this id.
-    Approved { project: String, plan: String, run: String, answer: oneshot::Sender<Result<(), Refusal>> },
-    /// Cancel these runs, as far as they are queued or running. The answer is whether any was.
-    Cancel { runs: Vec<String>, answer: oneshot::Sender<bool> },
-    /// A repository changed: run the projects that may index it.
-    Changed { projects: Vec<String>, pushed: BTreeMap<String, Pushed> },
+    /// Answer a request, or pass it on to the daemon that does.
+    Request { request: Request, answer: oneshot::Sender<Answer> },
     /// Reload the file.
     Reload { cause: Cause, answer: Option<oneshot::Sender<ReloadOutcome>> },
 }
 
+/// What a dispatcher is asked for, by the API of its own daemon or of another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Request {
+    /// Run these projects, or all enabled ones and the clean-up of orphans if `None`.
+    Sync { projects: Option<Vec<String>>, full: bool, allow_deletes: bool, allow_cost: bool },
+    /// Carry out a stored plan of a project, as the run with this id.
+    Approved { project: String, plan: String, run: String },
+    /// Cancel these runs, as far as they are queued or running.
+    Cancel { runs: Vec<String> },
+    /// A repository changed: run the projects that may index it.
+    Changed { projects: Vec<String>, pushed: BTreeMap<String, Pushed> },
+    /// Reload the file.
+    Reload,
+}
+
+/// The answer to a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Answer {
+    /// These runs are queued or running.
+    Accepted(Accepted),
+    /// It was rejected.
+    Refused(Refusal),
+    /// Whether any run was cancelled.
+    Cancelled(bool),
+    /// The file was reloaded or refused, with the result in one line.
+    Reloaded { refused: bool, message: String },
+    /// It is queued, and will not be lost.
+    Done,
+}
+
 /// A request that was accepted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
     /// Id of the run. For a request that covers several projects, an alias of all their
     /// runs.
@@ -39,7 +59,8 @@ pub struct Accepted {
 }
 
 /// Why a request was rejected.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Refusal {
     /// There is no project of this name.
     NoProject(String),
@@ -47,6 +68,8 @@ pub enum Refusal {
     Disabled(String),
     /// The daemon is shutting down.
     Stopping,
+    /// Another daemon starts runs, and does not answer.
+    NoDispatcher,
 }
 
 /// Why the file is reloaded.

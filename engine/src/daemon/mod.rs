@@ -17,9 +17,11 @@ mod generation;
 mod handle;
 mod lag;
 mod message;
+mod peers;
 mod pending;
 mod plans;
 mod progress;
+mod projects;
 mod record;
 mod reload;
 mod schedule;
@@ -43,7 +45,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::Waits;
 use crate::config::{Config, Need};
 use crate::factory::{self, StageFactory};
-use crate::model::{ErrorKind, EventSink, StageError, StageResult};
+use crate::model::{ErrorKind, EventSink, StageError, StageResult, host_name};
 use crate::state::State;
 
 use alias::Aliases;
@@ -70,7 +72,7 @@ pub use record::{DaemonRecord, Listening};
 pub use shared::{Observed, Observer};
 pub use token::ApiToken;
 pub use tokens::{Grant, Tokens};
-pub use view::{LastReload, ProjectView, RunState, View};
+pub use view::{LastReload, ProjectView, Role, RunState, View};
 
 /// Capacity of the dispatcher's inbox. Senders wait while it is full.
 const INBOX: usize = 1024;
@@ -95,6 +97,7 @@ impl Daemon {
     ) -> StageResult<Self> {
         let (audit_log, audit) = audit::queue();
         let states = factory::open_for_service(&config.engine.state).await?;
+        states.0.set_leases(config.workers);
         let (shared, claim, generation) = tokio::task::spawn_blocking({
             let cancel = cancel.clone();
             move || open(config, states, need, observer, audit_log, cancel)
@@ -169,6 +172,7 @@ fn open(
         lagging: LagTracker::default(),
         aliases: Aliases::default(),
         audit,
+        me: crate::state::Daemon::new(host_name()),
         cancel,
     };
     factory::clear_leftovers(&config);

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What triggered a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Trigger {
     /// The start of the daemon, which covers everything missed while it was down.
@@ -43,7 +43,7 @@ impl Trigger {
 const MAX_BEFORE: usize = 16;
 
 /// A repository that a push named.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Pushed {
     /// Heads before the pushes. A head that is still one of these is checked again later.
     pub(super) before: BTreeSet<String>,
@@ -52,7 +52,7 @@ pub(super) struct Pushed {
 }
 
 /// A queued run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Pending {
     /// The run's id, which callers already have.
     pub(super) run: String,

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use chrono::Utc;
 use serde::Serialize;
-use tokio::sync::oneshot;
 use tracing::Instrument as _;
 
-use super::handle::Handle;
-use super::message::Message;
+use super::handle::{Handle, no_dispatcher};
+use super::message::{Refusal, Request};
 use super::pending::Pending;
 use crate::app::{AppError, AppResult, PlanView, StorePlanRequest};
 use crate::model::{ErrorKind, StageError, StageResult};
@@ -89,25 +88,17 @@ impl Handle {
             self.undecided(&plan).await?;
             return Err(conflict("decided", "somebody else decided about the plan at the same moment"));
         }
-        let (answer, answered) = oneshot::channel();
-        let message =
-            Message::Approved { project: project.clone(), plan: plan.clone(), run: run.clone(), answer };
-        let accepted = match self.sender.send(message).await {
-            Ok(()) => answered.await.ok(),
-            Err(_) => None,
-        };
-        match accepted {
-            Some(Ok(())) => Ok(approved),
-            Some(Err(_)) => {
-                reopen(state, &Pending::of_plan(run, plan)).await;
+        let request = Request::Approved { project: project.clone(), plan: plan.clone(), run: run.clone() };
+        let Err(refusal) = self.ask(request).await else { return Ok(approved) };
+        reopen(state, &Pending::of_plan(run, plan)).await;
+        Err(match refusal {
+            Refusal::NoProject(_) | Refusal::Disabled(_) => {
                 let message = format!("project `{project}` is no longer in the file, or disabled");
-                Err(conflict("stale", message))
+                conflict("stale", message)
             }
-            None => {
-                reopen(state, &Pending::of_plan(run, plan)).await;
-                Err(StageError::cancelled("daemon").into())
-            }
-        }
+            Refusal::Stopping => StageError::cancelled("daemon").into(),
+            Refusal::NoDispatcher => no_dispatcher().into(),
+        })
     }
 
     /// A plan that is open; an error that says who has decided about it.

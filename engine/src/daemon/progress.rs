@@ -67,6 +67,25 @@ impl Progress {
         self.repository = other.repository.or_else(|| self.repository.take());
     }
 
+    /// The events that lead from an earlier state of the same run to this one.
+    pub(super) fn since(&self, earlier: &Self) -> Vec<Event> {
+        let mut events = Vec::new();
+        for (phase, name) in PHASES {
+            let of = |progress: &Self| {
+                let found = progress.phases.iter().find(|one| one.name == name);
+                found.map_or((0, 0), |one| (one.expected, one.done))
+            };
+            let ((expected, done), (expected_before, done_before)) = (of(self), of(earlier));
+            if expected > expected_before {
+                events.push(Event::Expected { phase, n: expected - expected_before });
+            }
+            if done > done_before {
+                events.push(Event::Done { phase, n: done - done_before });
+            }
+        }
+        events
+    }
+
     fn phase(&mut self, phase: Phase) -> &mut PhaseProgress {
         let at = |name: &str| PHASES.iter().position(|(_, one)| *one == name).unwrap_or(PHASES.len());
         let name = PHASES.iter().find(|(one, _)| *one == phase).map_or("", |(_, name)| *name);
@@ -102,7 +121,11 @@ mod tests {
         let mut sum = progress.clone();
         sum.merge(progress.clone());
         assert_eq!(shown(&sum), [("Compare", 0, 2), ("Embed", 4, 12)]);
+        let before = progress.clone();
         progress.add(&Event::Done { phase: Phase::Embed, n: 1 });
         assert_eq!(progress.waiting, None);
+        let mut again = before.clone();
+        progress.since(&before).iter().for_each(|event| again.add(event));
+        assert_eq!(shown(&again), shown(&progress));
     }
 }

@@ -15,6 +15,9 @@ use crate::config::StatePlace;
 use crate::model::{DeclaredProject, StageError, StageResult};
 use crate::{private, state_folder};
 
+/// Daemons of one state in a database that may run on one machine.
+const MOST_ON_A_MACHINE: u32 = 8;
+
 /// Where the API of a daemon listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listening {
@@ -55,7 +58,11 @@ pub struct DaemonRecord {
 impl DaemonRecord {
     /// The record of the daemon that serves this ledger now; none: no daemon does.
     pub fn read(state: &StatePlace) -> Option<Self> {
-        let mut file = File::open(path(state.local())).ok()?;
+        paths(state).find_map(|path| Self::read_file(state, &path))
+    }
+
+    fn read_file(state: &StatePlace, path: &Path) -> Option<Self> {
+        let mut file = File::open(path).ok()?;
         if file.try_lock_shared().is_ok() {
             return None; // its writer is gone
         }
@@ -82,9 +89,20 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// Claims the ledger, or says which daemon has it.
+    /// Claims the ledger, or says which daemon has it. A state in a database can have several daemons on one machine.
     pub(super) fn take(state: &StatePlace) -> StageResult<Self> {
-        let path = path(state.local());
+        let mut taken = None;
+        for path in paths(state) {
+            match Self::take_file(state, path)? {
+                Ok(claim) => return Ok(claim),
+                Err(error) => taken = Some(error),
+            }
+        }
+        Err(taken.unwrap_or_else(|| StageError::local("daemon", "another daemon serves this ledger")))
+    }
+
+    /// The inner error: another daemon has it.
+    fn take_file(state: &StatePlace, path: PathBuf) -> StageResult<Result<Self, StageError>> {
         let cannot = |error: std::io::Error| {
             StageError::local("daemon", format!("cannot write `{}`", path.display())).caused_by(error)
         };
@@ -98,14 +116,14 @@ impl Claim {
             .open(&path)
             .map_err(cannot)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { file, path, written: None }),
+            Ok(()) => Ok(Ok(Self { file, path, written: None })),
             Err(TryLockError::Error(error)) => Err(cannot(error)),
             Err(TryLockError::WouldBlock) => {
-                let who = DaemonRecord::read(state).map_or_else(String::new, |record| {
+                let who = DaemonRecord::read_file(state, &path).map_or_else(String::new, |record| {
                     format!(" (process {}, listening on {})", record.process, record.api.listen)
                 });
-                Err(StageError::local("daemon", format!("another daemon serves this ledger{who}"))
-                    .hint("end it first, or give this one a ledger of its own with `[engine] state`"))
+                Ok(Err(StageError::local("daemon", format!("another daemon serves this ledger{who}"))
+                    .hint("end it first, or give this one a separate ledger with `[engine] state`")))
             }
         }
     }
@@ -124,10 +142,15 @@ impl Claim {
     }
 }
 
-fn path(state: &Path) -> PathBuf {
-    let mut path = state.as_os_str().to_owned();
-    path.push(".daemon");
-    PathBuf::from(path)
+/// Where the record of a daemon may be.
+fn paths(state: &StatePlace) -> impl Iterator<Item = PathBuf> {
+    let most = if state.file().is_some() { 1 } else { MOST_ON_A_MACHINE };
+    let local = state.local().as_os_str().to_owned();
+    (1..=most).map(move |n| {
+        let mut path = local.clone();
+        path.push(if n == 1 { ".daemon".to_owned() } else { format!(".daemon{n}") });
+        PathBuf::from(path)
+    })
 }
 
 #[cfg(test)]

@@ -93,6 +93,13 @@ pub(super) struct Reloaded {
     asked_for: bool,
 }
 
+impl Reloaded {
+    /// True if somebody saved the file or requested the reload.
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.asked_for
+    }
+}
+
 impl Reload {
     /// Starts to build the next generation. If one is being built, another is built after it.
     pub(super) fn start(
@@ -163,13 +170,15 @@ impl Reload {
         Reloaded { next, outcome, is_news, is_edit, asked_for }
     }
 
-    /// Replies to waiting callers. `Some`: a reload was requested meanwhile, for this cause.
-    pub(super) fn reply(&mut self, reloaded: &Reloaded) -> Option<Cause> {
+    /// The callers that wait for the outcome.
+    pub(super) fn take_waiters(&mut self) -> Vec<oneshot::Sender<ReloadOutcome>> {
+        std::mem::take(&mut self.waiters)
+    }
+
+    /// Ends a reload. `Some`: another one was requested meanwhile, for this cause.
+    pub(super) fn end(&mut self, reloaded: &Reloaded) -> Option<Cause> {
         if reloaded.asked_for {
             systemd::notify(systemd::ServiceState::Ready);
-        }
-        for waiter in self.waiters.drain(..) {
-            drop(waiter.send(reloaded.outcome.clone()));
         }
         let (cause, waiters) = self.again.take()?;
         self.waiters = waiters;

@@ -14,7 +14,7 @@ use super::lag::LagTracker;
 use crate::app::Waits;
 use crate::config::Need;
 use crate::model::{Event, Report};
-use crate::state::State;
+use crate::state::{Daemon, State};
 
 /// What the daemon reports for metrics.
 #[derive(Debug)]
@@ -49,6 +49,8 @@ pub(super) struct Shared {
     pub(super) aliases: Aliases,
     /// Where entries of the audit log are put.
     pub(super) audit: AuditLog,
+    /// This daemon, as others see it.
+    pub(super) me: Daemon,
     /// Cancelled when the daemon shuts down.
     pub(super) cancel: CancellationToken,
 }

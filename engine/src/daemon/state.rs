@@ -66,6 +66,15 @@ impl ProjectState {
         queued || active.is_some()
     }
 
+    /// Cancels everything: another daemon starts runs now.
+    pub(super) fn give_up(&mut self) {
+        if let Some(active) = &self.active {
+            active.cancel.cancel();
+        }
+        (self.pending, self.view.retry_at) = (None, None);
+        self.approved.clear();
+    }
+
     /// Records the end of a run. The request of an interrupted run is merged into the queued one.
     pub(super) fn ended(&mut self, report: Option<&ProjectReport>, now: DateTime<Utc>) {
         let Some(active) = self.active.take() else { return };

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::generation::Generation;
 use super::pending::Trigger;
@@ -31,8 +31,22 @@ pub struct View {
     pub stopping: bool,
     /// The enabled projects, by name.
     pub projects: BTreeMap<String, ProjectView>,
+    /// Whether this daemon starts runs.
+    pub role: Role,
     /// Runs that are queued or running, by id.
     pub(super) runs: BTreeMap<String, RunState>,
+}
+
+/// Whether a daemon starts runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It does; there can be no other daemon on the state.
+    Alone,
+    /// It does, as long as it holds the lease of the dispatcher.
+    Dispatcher,
+    /// Another one does, or could. This one answers the API, and waits for its turn.
+    Standby,
 }
 
 /// The result of a reload.
@@ -49,7 +63,7 @@ pub struct LastReload {
 }
 
 /// The state of a project.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProjectView {
     /// Id of the running run.
     pub running: Option<String>,
@@ -68,7 +82,7 @@ pub struct ProjectView {
 }
 
 /// A run that is queued or running.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunState {
     /// Its project.
     pub project: String,

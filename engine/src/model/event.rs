@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Outcome, SkipReason};
 
 /// A part of a run whose progress is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Repositories listed and compared.
@@ -26,7 +26,7 @@ pub enum Phase {
 }
 
 /// The role of the stage that calls a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ServiceKind {
     /// A source.
@@ -40,7 +40,7 @@ pub enum ServiceKind {
 }
 
 /// An event of a run.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the variants are documented, their fields are named after what they hold")]
 pub enum Event {
@@ -69,11 +69,13 @@ pub enum Event {
     Call {
         service: ServiceKind,
         stage: String,
+        #[serde(skip_deserializing)]
         operation: &'static str,
         items: u64,
         tokens: u64,
         seconds: f64,
         ok: bool,
+        #[serde(skip_deserializing)]
         error: Option<&'static str>,
     },
     /// Texts served by the vector cache.

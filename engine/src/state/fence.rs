@@ -48,13 +48,20 @@ impl Lease {
         self.fence
     }
 
+    /// Resolves shortly before another process could take the lease over; never for one that needs no renewal.
+    pub async fn ending(&self) {
+        match &self.term {
+            Some(term) => term.ending().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Runs a call that changes a store, which does not check fencing tokens. The call is given up shortly before
     /// another process could take the lease over and write to the same records.
     pub async fn while_held<T>(&self, call: impl Future<Output = StageResult<T>> + Send) -> StageResult<T> {
-        let Some(term) = &self.term else { return call.await };
         tokio::select! {
             biased;
-            () = term.ending() => Err(Fence::lost()),
+            () = self.ending() => Err(Fence::lost()),
             done = call => done,
         }
     }

@@ -9,6 +9,7 @@ mod audit;
 #[cfg(test)]
 mod conformance;
 mod copy;
+mod daemons;
 mod fence;
 mod file;
 mod ids;
@@ -30,10 +31,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use crate::model::{DeclaredProject, Running, StageResult, StatusView, StoredAnswer};
+use crate::model::{DeclaredProject, Running, StageResult, StatusView, StoredAnswer, WorkerSettings};
 
 pub use audit::{Audit, AuditEntry, AuditQuery, AuditRow};
 pub use copy::{Copied, Copyable, Part, Row, Table, Tables, copy};
+pub use daemons::{Daemon, DaemonRow, Daemons, LiveEvents, Shown, Standing};
 pub(crate) use fence::STAGE;
 pub use fence::{Fence, Held, Lease, Term};
 pub use file::{BlobFile, Damaged, FileRow, FileStatus, Files, KnownFile, KnownFiles, StoredChunk};
@@ -79,8 +81,17 @@ pub trait State:
         now: DateTime<Utc>,
     ) -> StageResult<()>;
 
+    /// How long leases on projects and on the role of the dispatcher last from now on. Without effect where a lease ends
+    /// with its process.
+    fn set_leases(&self, _settings: WorkerSettings) {}
+
     /// The queue of units; `None` where only one process can work.
     fn queue(&self) -> Option<&dyn Queue> {
+        None
+    }
+
+    /// What several daemons have in common; `None` where there can be only one.
+    fn daemons(&self) -> Option<&dyn Daemons> {
         None
     }
 

@@ -82,6 +82,9 @@ pub trait Queue: fmt::Debug + Send + Sync {
     /// Changes whenever units may have become ready. Without notifications from the server it never does.
     fn ready(&self) -> watch::Receiver<u64>;
 
+    /// Changes whenever a daemon may have adopted a generation.
+    fn adoptions(&self) -> watch::Receiver<u64>;
+
     /// Changes whenever units may have ended or gone on.
     fn news(&self) -> watch::Receiver<u64>;
 }
@@ -102,10 +105,14 @@ pub struct Worker {
 impl Worker {
     /// A worker that begins now.
     pub fn new(label: String, units: usize) -> Self {
-        let random = || getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
-        let id = format!("{:016x}{:016x}", random(), random());
-        Self { id, label, version: env!("CARGO_PKG_VERSION").to_owned(), units }
+        Self { id: process_id(), label, version: env!("CARGO_PKG_VERSION").to_owned(), units }
     }
+}
+
+/// An id that differs for each start of a process.
+pub(super) fn process_id() -> String {
+    let random = || getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
+    format!("{:016x}{:016x}", random(), random())
 }
 
 /// A worker as it is recorded.

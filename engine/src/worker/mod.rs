@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::factory;
 use crate::model::{ErrorKind, StageResult, WorkerSettings};
-use crate::state::{State, UnitClaim, Worker as Identity};
+use crate::state::{Queue, State, UnitClaim, Worker as Identity};
 use crate::sync::Worker;
 
 use generations::Generations;
@@ -74,9 +74,11 @@ async fn first_settings(
 /// Says that the worker is there, and builds each new configuration before its units come.
 async fn enter(state: &dyn State, me: &Identity, generations: &Generations, cancel: &CancellationToken) {
     let mut taken = None;
+    let Ok(mut adoptions) = queue(state).map(Queue::adoptions) else { return };
     loop {
         tokio::select! {
             () = cancel.cancelled() => return,
+            Ok(()) = adoptions.changed() => {}
             () = tokio::time::sleep(ENTER) => {}
         }
         if let Err(error) = take_up_newest(state, me, generations, &mut taken).await {

@@ -70,11 +70,19 @@ impl Daemon {
     /// The same with additional environment variables.
     #[track_caller]
     pub(crate) fn start_with(world: &World, environment: Vec<(String, String)>) -> Self {
-        let arguments = ["daemon"];
+        Self::start_file(world, "reposync.toml", environment)
+    }
+
+    /// The same with the file at this path.
+    #[track_caller]
+    pub(crate) fn start_file(world: &World, file: &str, environment: Vec<(String, String)>) -> Self {
+        let arguments = ["daemon", "--config", file];
         let mut program = world.start(world.command(&arguments).envs(environment), &arguments);
         let id = program.id();
-        // Of a state in a file, or in a database.
-        let records = ["state.db", "postgres"].map(|state| world.path(&format!(".reposync/{state}.daemon")));
+        let folder = world.path(file).parent().expect("a folder").join(".reposync");
+        // Of a state in a file, or in a database, which can have two.
+        let records =
+            ["state.db.daemon", "postgres.daemon", "postgres.daemon2"].map(|name| folder.join(name));
         let found = || records.iter().find(|record| read(record, id).is_some()).cloned();
         program.until("the daemon's record", |_| found().is_some());
         let record = found().expect("just found");

@@ -4,15 +4,18 @@ use std::fmt::Write as _;
 
 use super::super::output::escape;
 use crate::app::QueueView;
-use crate::state::{UnitRow, WorkerRow};
+use crate::state::{DaemonRow, UnitRow, WorkerRow};
 
-/// Workers, then units.
+/// Daemons and workers, then units.
 pub(crate) fn list(view: &QueueView, width: usize) -> String {
     let counts = view.counts;
     let mut text = format!(
         "{} ready, {} running, {} dead; {} taken over in all\n",
         counts.ready, counts.running, counts.dead, counts.fenced
     );
+    for daemon in &view.daemons {
+        text.push_str(&one_daemon(daemon));
+    }
     if view.workers.is_empty() {
         text.push_str("No worker is there.\n");
     }
@@ -25,6 +28,16 @@ pub(crate) fn list(view: &QueueView, width: usize) -> String {
         text.push('\n');
     }
     text
+}
+
+fn one_daemon(daemon: &DaemonRow) -> String {
+    let DaemonRow { label, version, since, dispatcher, .. } = daemon;
+    format!(
+        "daemon {}  {}, version {version}, since {}\n",
+        escape(label),
+        if *dispatcher { "starts runs" } else { "standby" },
+        since.format("%Y-%m-%d %H:%M:%SZ")
+    )
 }
 
 fn one_worker(worker: &WorkerRow) -> String {

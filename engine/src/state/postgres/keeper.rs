@@ -13,14 +13,8 @@ use tokio::time::Instant;
 use crate::postgres::{Failure, Pool};
 use crate::state::Term;
 
-/// How long a lease on projects is valid without renewal.
-pub(super) const LAPSE: Duration = Duration::from_secs(45);
-/// The time before the end of a lease on projects in which nothing more is sent to a store.
-pub(super) const MARGIN: Duration = Duration::from_secs(5);
 /// How often leases are looked at.
 const TICK: Duration = Duration::from_millis(500);
-/// How often a lease on projects is renewed.
-pub(super) const RENEW: Duration = Duration::from_secs(10);
 /// How long the end of a lease may take. If it takes longer, the lease lapses.
 const END: Duration = Duration::from_secs(5);
 

@@ -1,23 +1,25 @@
 //! Leases on projects: rows that their holder renews, and that others may replace once they have lapsed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::keeper::{Keeper, Kept, LAPSE, MARGIN, RENEW, Renewed};
+use super::keeper::{Keeper, Kept, Renewed};
 use super::store::{Broken, PostgresState};
 use super::suspects::end_lapsed;
-use crate::model::{Running, StageResult};
+use crate::model::{Running, StageResult, WorkerSettings};
 use crate::postgres::{Failure, Pool};
 use crate::state::fence::{Fence, Held, Lease, Term};
 
 impl PostgresState {
     /// Takes a lease on projects; the holder if another one has a lease on any of them.
     pub(super) async fn take_lease(&self, projects: &[String]) -> StageResult<Result<Lease, Held>> {
+        let WorkerSettings { lease: lapse, renew, grace, .. } = *self.leases.lock();
         let mut tries = self.tries("take the lease");
         let (taken, sent) = loop {
             let sent = Instant::now();
-            match self.try_lease(projects).await {
+            match self.try_lease(projects, lapse).await {
                 Ok(taken) => break (taken, sent),
                 Err(broken) => tries.after(broken).await?,
             }
@@ -26,14 +28,14 @@ impl PostgresState {
             Ok(epoch) => epoch,
             Err(holder) => return Ok(Err(Held(Some(holder)))),
         };
-        let term = Term::new(sent + LAPSE, MARGIN);
-        let renewed = Renewed { epoch, term: term.clone(), lapse: LAPSE, renew: RENEW, waits: true };
+        let term = Term::new(sent + lapse, grace);
+        let renewed = Renewed { epoch, term: term.clone(), lapse, renew, waits: true };
         let kept = self.keep(renewed).map_err(|failure| tries.error(failure))?;
         Ok(Ok(Lease::new(Fence { epoch }, Some(term), Arc::new(kept))))
     }
 
     /// The epoch of the new lease, or the holder of another one.
-    async fn try_lease(&self, projects: &[String]) -> Result<Result<i64, Running>, Broken> {
+    async fn try_lease(&self, projects: &[String], lapse: Duration) -> Result<Result<i64, Running>, Broken> {
         let tx = self.pool.begin("BEGIN").await?;
         // One after the other; readers of leases are not kept waiting.
         tx.batch("LOCK TABLE leases IN SHARE ROW EXCLUSIVE MODE").await?;
@@ -41,7 +43,7 @@ impl PostgresState {
         let held = tx
             .row(
                 "SELECT process, since FROM leases
-                 WHERE unit IS NULL AND (projects = '{}' OR $1 = '{}' OR projects && $1) ORDER BY since LIMIT 1",
+                 WHERE unit IS NULL AND role IS NULL AND (projects = '{}' OR $1 = '{}' OR projects && $1) ORDER BY since LIMIT 1",
                 &[&projects.to_vec()],
             )
             .await?;
@@ -52,7 +54,7 @@ impl PostgresState {
         let sql = "INSERT INTO leases (projects, process, lapse, until)
              VALUES ($1, $2, make_interval(secs => $3), now() + make_interval(secs => $3)) RETURNING epoch";
         let process = i64::from(std::process::id());
-        let row = tx.row(sql, &[&projects.to_vec(), &process, &LAPSE.as_secs_f64()]).await?;
+        let row = tx.row(sql, &[&projects.to_vec(), &process, &lapse.as_secs_f64()]).await?;
         let epoch = row.ok_or_else(|| Failure::Other("no number of a new lease".into()))?.get(0);
         tx.commit().await?;
         Ok(Ok(epoch))
@@ -71,8 +73,7 @@ impl PostgresState {
 
     /// A process that holds a lease.
     pub(super) async fn lease_holder(&self) -> StageResult<Option<Running>> {
-        let sql =
-            "SELECT process, since FROM leases WHERE unit IS NULL AND until > now() ORDER BY since LIMIT 1";
+        let sql = "SELECT process, since FROM leases WHERE unit IS NULL AND role IS NULL AND until > now() ORDER BY since LIMIT 1";
         Ok(self.rows("read the leases", sql, &[]).await?.first().map(running))
     }
 }

@@ -6,6 +6,7 @@
 mod adopt;
 mod audit;
 mod claims;
+mod daemons;
 mod explain;
 mod files;
 mod findings;

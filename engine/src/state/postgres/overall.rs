@@ -7,10 +7,10 @@ use chrono::{DateTime, Duration, Utc};
 
 use super::status;
 use super::store::{PostgresState, read, write};
-use crate::model::{DeclaredProject, Running, StageResult, StatusView, StoredAnswer};
+use crate::model::{DeclaredProject, Running, StageResult, StatusView, StoredAnswer, WorkerSettings};
 use crate::state::fence::{Fence, Held, Lease};
 use crate::state::sqlite::SqliteState;
-use crate::state::{Queue, State};
+use crate::state::{Daemons, Queue, State};
 
 #[async_trait]
 impl State for PostgresState {
@@ -50,7 +50,15 @@ impl State for PostgresState {
         })
     }
 
+    fn set_leases(&self, settings: WorkerSettings) {
+        *self.leases.lock() = settings;
+    }
+
     fn queue(&self) -> Option<&dyn Queue> {
+        Some(self)
+    }
+
+    fn daemons(&self) -> Option<&dyn Daemons> {
         Some(self)
     }
 

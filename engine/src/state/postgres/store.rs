@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::keeper::Keeper;
 use super::queue::wake::Wake;
 use super::schema;
-use crate::model::{StageError, StageResult};
+use crate::model::{StageError, StageResult, WorkerSettings};
 use crate::postgres::{Arg, Failure, Pool, PostgresUrl, Row, Transaction, failed, is_transient};
 use crate::state::STAGE;
 use crate::state::fence::Fence;
@@ -26,6 +26,8 @@ const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 #[derive(Debug)]
 pub struct PostgresState {
     pub(super) pool: Pool,
+    /// How long its leases last, except for those on units.
+    pub(super) leases: Mutex<WorkerSettings>,
     /// Renews the leases of this process; started with the first of them.
     pub(super) keeper: Mutex<Option<Keeper>>,
     /// Wakes those who wait for the queue.
@@ -100,7 +102,7 @@ impl PostgresState {
     pub(super) fn over(url: &PostgresUrl, connections: usize) -> StageResult<Self> {
         let pool = Pool::new(url.clone(), connections)
             .map_err(|failure| failed(STAGE, url, "open connections", failure))?;
-        Ok(Self { pool, keeper: Mutex::default(), wake: Wake::new(url.listens()) })
+        Ok(Self { pool, leases: Mutex::default(), keeper: Mutex::default(), wake: Wake::new(url.listens()) })
     }
 
     /// The rows of a single statement, which must do no harm if it is run twice.

@@ -12,7 +12,7 @@ const KEPT: i64 = 20;
 
 impl PostgresState {
     /// Stores a generation and its components.
-    pub(super) async fn store_generation(&self, generation: &Generation) -> StageResult<i64> {
+    pub(in super::super) async fn store_generation(&self, generation: &Generation) -> StageResult<i64> {
         attempt!(self, "store the configuration", self.begin_without_lease(), tx => {
             match number(&tx, generation).await? {
                 Some(number) => number,
@@ -71,7 +71,8 @@ async fn store(tx: &Transaction, generation: &Generation) -> Result<i64, Failure
     let stored = number(tx, generation).await?;
     tx.run(
         "DELETE FROM generations WHERE number <= (SELECT max(number) - $1 FROM generations)
-             AND number NOT IN (SELECT generation FROM units)",
+             AND number NOT IN (SELECT generation FROM units)
+             AND adopted IS DISTINCT FROM (SELECT max(adopted) FROM generations)",
         &[&KEPT],
     )
     .await?;

@@ -22,6 +22,9 @@ use crate::state::queue::{
     UnitState, Worker, WorkerRow,
 };
 
+/// The generation that a daemon adopted last; where none has, the newest one of a run.
+const NEWEST: &str = "SELECT number FROM generations ORDER BY adopted DESC NULLS LAST, number DESC LIMIT 1";
+
 #[async_trait]
 impl Queue for PostgresState {
     async fn enter(&self, worker: &Worker) -> StageResult<()> {
@@ -41,8 +44,8 @@ impl Queue for PostgresState {
     }
 
     async fn newest_generation(&self) -> StageResult<Option<i64>> {
-        let rows = self.rows("read the configuration", "SELECT max(number) FROM generations", &[]).await?;
-        Ok(rows.first().and_then(|row| row.get(0)))
+        let rows = self.rows("read the configuration", NEWEST, &[]).await?;
+        Ok(rows.first().map(|row| row.get(0)))
     }
 
     async fn generation(&self, number: i64) -> StageResult<Option<Generation>> {
@@ -108,6 +111,10 @@ impl Queue for PostgresState {
 
     fn ready(&self) -> watch::Receiver<u64> {
         self.wake.ready(&self.pool)
+    }
+
+    fn adoptions(&self) -> watch::Receiver<u64> {
+        self.wake.adopted(&self.pool)
     }
 
     fn news(&self) -> watch::Receiver<u64> {

@@ -14,9 +14,13 @@ const CHANNEL: &str = "reposync";
 pub(super) const READY: &str = "ready";
 /// Units may have ended.
 pub(super) const ENDED: &str = "ended";
+/// A daemon has adopted a configuration.
+pub(in super::super) const ADOPTED: &str = "adopted";
+/// A daemon may have something for the others.
+pub(in super::super) const PEERS: &str = "peers";
 
 /// Sends a notification when the transaction commits.
-pub(super) async fn notify(tx: &Transaction, what: &str) -> Result<(), Failure> {
+pub(in super::super) async fn notify(tx: &Transaction, what: &str) -> Result<(), Failure> {
     tx.run("SELECT pg_notify($1, $2)", &[&CHANNEL, &what]).await.map(drop)
 }
 
@@ -26,6 +30,8 @@ pub(in super::super) struct Wake {
     listens: bool,
     ready: watch::Sender<u64>,
     news: watch::Sender<u64>,
+    peers: watch::Sender<u64>,
+    adopted: watch::Sender<u64>,
     task: OnceLock<AbortHandle>,
 }
 
@@ -37,7 +43,8 @@ impl fmt::Debug for Wake {
 
 impl Wake {
     pub(in super::super) fn new(listens: bool) -> Self {
-        Self { listens, ready: watch::channel(0).0, news: watch::channel(0).0, task: OnceLock::new() }
+        let [ready, news, peers, adopted] = [(); 4].map(|()| watch::channel(0).0);
+        Self { listens, ready, news, peers, adopted, task: OnceLock::new() }
     }
 
     pub(super) fn ready(&self, pool: &Pool) -> watch::Receiver<u64> {
@@ -50,19 +57,30 @@ impl Wake {
         self.news.subscribe()
     }
 
+    pub(in super::super) fn peers(&self, pool: &Pool) -> watch::Receiver<u64> {
+        self.listen(pool);
+        self.peers.subscribe()
+    }
+
+    pub(super) fn adopted(&self, pool: &Pool) -> watch::Receiver<u64> {
+        self.listen(pool);
+        self.adopted.subscribe()
+    }
+
     fn listen(&self, pool: &Pool) {
         if !self.listens {
             return;
         }
         self.task.get_or_init(|| {
-            let (ready, news) = (self.ready.clone(), self.news.clone());
+            let woken =
+                [(READY, &self.ready), (ENDED, &self.news), (PEERS, &self.peers), (ADOPTED, &self.adopted)];
+            let woken = woken.map(|(what, sender)| (what, sender.clone()));
             let heard = move |payload: Option<&str>| {
-                // What was sent before the connection was made is not heard.
-                if payload.is_none_or(|payload| payload == READY) {
-                    ready.send_modify(|n| *n += 1);
-                }
-                if payload.is_none_or(|payload| payload == ENDED) {
-                    news.send_modify(|n| *n += 1);
+                for (what, sender) in &woken {
+                    // What was sent before the connection was made is not heard.
+                    if payload.is_none_or(|payload| payload == *what) {
+                        sender.send_modify(|n| *n += 1);
+                    }
                 }
             };
             tokio::spawn(listen(pool.url().clone(), CHANNEL, heard)).abort_handle()

@@ -1,5 +1,10 @@
-//! The only owner of the projects' state. Its inputs are messages, timers and ended tasks; its
-//! output is a snapshot ([`View`]).
+//! The only owner of the projects' state. Its inputs are messages, timers, ended tasks and news of other daemons; its
+//! output is a snapshot ([`View`]). Of several daemons on one state, one starts runs; see `peers`.
+
+mod drain;
+mod lead;
+mod requests;
+mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -12,11 +17,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::execute::{Ended, GRACE, Job, execute};
+use super::execute::{Ended, Job, execute};
 use super::generation::{Generation, Next, Refused};
-use super::message::{Accepted, Cause, Message, Refusal, ReloadOutcome};
+use super::message::{Cause, Message, ReloadOutcome};
+use super::peers::{Peers, Shown};
 use super::pending::{Pending, Pushed, Trigger};
-use super::plans::reopen;
+use super::projects;
 use super::record::{Claim, DaemonRecord, Listening};
 use super::reload::Reload;
 use super::schedule::Schedule;
@@ -24,16 +30,19 @@ use super::shared::{Observed, Shared};
 use super::state::{Active, ProjectState};
 use super::swap::Swap;
 use super::systemd;
-use super::view::{RunState, View};
+use super::view::{Role, View};
 use crate::model::StageResult;
 use crate::state::AuditEntry;
 use crate::sync::run_id;
+use standing::Standing;
 
 /// Upper bound for a sleep: the wall clock may be set, and the machine may be suspended, which
 /// timers do not notice.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// How often a head that is still at the pre-push commit is checked again: after 1, 2, 4, … seconds.
 const HEAD_RETRIES: u32 = 6;
+/// How many aliases of run ids other daemons get.
+const SHOWN_ALIASES: usize = 200;
 
 /// The dispatcher.
 pub(super) struct Dispatcher {
@@ -51,6 +60,8 @@ pub(super) struct Dispatcher {
     files: watch::Sender<Vec<PathBuf>>,
     since: DateTime<Utc>,
     record: Option<(Claim, Listening)>,
+    peers: Option<Peers>,
+    standing: Standing,
 }
 
 /// Pending and active clean-up of orphans: projects in the ledger that the file no longer declares.
@@ -76,6 +87,7 @@ impl Dispatcher {
             since,
             refused: None,
             problems: Vec::new(),
+            role: Role::Standby,
             last_reload: None,
             restart: Vec::new(),
             stopping: false,
@@ -97,6 +109,8 @@ impl Dispatcher {
             files,
             since,
             record: None,
+            peers: None,
+            standing: Standing::default(),
         };
         dispatcher.take_up_projects();
         dispatcher.publish(false);
@@ -117,10 +131,11 @@ impl Dispatcher {
 
     /// Runs until the daemon is cancelled, then waits for the current batches.
     pub(super) async fn run(mut self) {
-        let all: Vec<String> = self.generation.projects.keys().cloned().collect();
-        let base = run_id((self.shared.now)());
-        self.ask_all(&base, &all, Trigger::Start, |_| {});
-        self.orphans_due(&base, Trigger::Start, all.into_iter().collect(), false);
+        self.peers = Peers::start(&self.shared);
+        match &self.peers {
+            Some(peers) => peers.adopt(&self.generation, false),
+            None => self.begin_leading(Role::Alone, None),
+        }
         self.start_reload(Cause::Start, None);
         let cancel = self.shared.cancel.clone();
         let mut watchdog = systemd::Watchdog::start();
@@ -130,6 +145,7 @@ impl Dispatcher {
             tokio::select! {
                 () = cancel.cancelled() => {}
                 Some(message) = self.inbox.recv() => self.handle(message),
+                Some(news) = Peers::next(&mut self.peers) => self.learn(news),
                 Some(ended) = self.runs.join_next() => self.ended(ended.ok()),
                 Some(built) = self.reload.building.join_next() => self.built(built.ok()),
                 () = tokio::time::sleep_until(next_tick) => self.tick(),
@@ -149,6 +165,10 @@ impl Dispatcher {
         if let Some(next) = reloaded.next.take() {
             self.swap(next);
         }
+        if let Some(peers) = &self.peers {
+            let insists = reloaded.is_asked_for() && reloaded.outcome.outcome != "refused";
+            peers.adopt(&self.generation, insists);
+        }
         // Publish before replying, so that the caller sees the new state.
         self.publish(false);
         if reloaded.is_news {
@@ -157,9 +177,29 @@ impl Dispatcher {
             }
             (self.shared.observer)(&Observed::Reload(reloaded.outcome.outcome));
         }
-        if let Some(cause) = self.reload.reply(&reloaded) {
+        self.reply_to_reload(reloaded.outcome.clone());
+        if let Some(cause) = self.reload.end(&reloaded) {
             self.start_reload(cause, None);
         }
+    }
+
+    /// Replies to those who wait for the outcome of a reload, with what workers say of the file.
+    fn reply_to_reload(&mut self, outcome: ReloadOutcome) {
+        let waiters = self.reload.take_waiters();
+        let peers = self.peers.as_ref().filter(|_| self.leads() && outcome.outcome != "refused");
+        let said = peers.map(|peers| peers.workers_say(&self.shared, self.generation.number));
+        let reply = move |outcome: ReloadOutcome| {
+            for waiter in waiters {
+                // If the caller has gone, the file was reloaded all the same.
+                drop(waiter.send(outcome.clone()));
+            }
+        };
+        let Some(said) = said else { return reply(outcome) };
+        tokio::spawn(async move {
+            let said = said.await;
+            let more = if said.is_empty() { said } else { format!("; {said}") };
+            reply(ReloadOutcome { message: format!("{}{more}", outcome.message), ..outcome });
+        });
     }
 
     /// Puts an entry into the audit log.
@@ -179,6 +219,7 @@ impl Dispatcher {
     /// again; other runs continue with the generation they started with.
     fn swap(&mut self, next: Next) {
         let Next { generation, diff, components } = next;
+        self.shared.state.set_leases(generation.config.workers);
         let swap = Swap::of(&diff, components, &generation);
         self.generation = Arc::new(generation);
         self.take_up_projects();
@@ -208,6 +249,9 @@ impl Dispatcher {
             }
             stops
         });
+        if !self.leads() {
+            return;
+        }
         let base = run_id((self.shared.now)());
         self.ask_all(&base, &swap.replanned, Trigger::Edit, |_| {});
         if swap.orphans || stopped {
@@ -240,82 +284,6 @@ impl Dispatcher {
         {
             waiting.remove(name);
         }
-    }
-
-    fn handle(&mut self, message: Message) {
-        match message {
-            Message::Sync { projects, full, allow_deletes, allow_cost, answer } => {
-                let accepted = self.sync(projects, full, allow_deletes, allow_cost);
-                // Publish before replying, so that the caller can look the run up.
-                self.publish(false);
-                // The run proceeds even if the caller has gone.
-                drop(answer.send(accepted));
-            }
-            Message::Approved { project, plan, run, answer } => {
-                let accepted = self.approved(&project, Pending::of_plan(run, plan));
-                self.publish(false);
-                // If the caller has gone, the run proceeds.
-                drop(answer.send(accepted));
-            }
-            Message::Cancel { runs, answer } => {
-                let mut cancelled = false;
-                for state in self.projects.values_mut() {
-                    cancelled |= state.cancel(&runs);
-                }
-                self.publish(false);
-                // The runs are cancelled even if the caller has gone.
-                if answer.send(cancelled).is_err() {
-                    tracing::debug!("the caller has left");
-                }
-            }
-            Message::Changed { projects, pushed } => {
-                let base = run_id((self.shared.now)());
-                self.ask_all(&base, &projects, Trigger::Push, |pending| pending.pushed.clone_from(&pushed));
-            }
-            Message::Reload { cause, answer } => self.start_reload(cause, answer),
-        }
-    }
-
-    fn sync(
-        &mut self,
-        projects: Option<Vec<String>>,
-        full: bool,
-        allow_deletes: bool,
-        allow_cost: bool,
-    ) -> Result<Accepted, Refusal> {
-        let of_all = projects.is_none();
-        let names = projects.unwrap_or_else(|| self.generation.projects.keys().cloned().collect());
-        if let Some(name) = names.iter().find(|name| !self.generation.projects.contains_key(*name)) {
-            return Err(match self.generation.config.project(name) {
-                Some(_) => Refusal::Disabled(name.clone()),
-                None => Refusal::NoProject(name.clone()),
-            });
-        }
-        let base = run_id((self.shared.now)());
-        let runs = self.ask_all(&base, &names, Trigger::Api, |pending| {
-            pending.full = full;
-            pending.allow_deletes = allow_deletes;
-            pending.allow_cost = allow_cost;
-        });
-        if of_all {
-            self.orphans_due(&base, Trigger::Api, names.into_iter().collect(), allow_deletes);
-        }
-        let run = if let [(_, run)] = runs.as_slice() {
-            run.clone()
-        } else {
-            let parts = runs.iter().map(|(_, run)| run.clone()).collect();
-            self.shared.aliases.put(base.clone(), parts);
-            base
-        };
-        Ok(Accepted { run, runs: runs.into_iter().collect() })
-    }
-
-    /// Queues the run of an approved plan.
-    fn approved(&mut self, name: &str, request: Pending) -> Result<(), Refusal> {
-        let state = self.projects.get_mut(name).filter(|_| self.generation.projects.contains_key(name));
-        state.ok_or_else(|| Refusal::NoProject(name.to_owned()))?.approved.push_back(request);
-        self.start_pending(name);
-        Ok(())
     }
 
     /// Queues a run of each of these projects. Returns by project the id of the run that will serve
@@ -356,6 +324,9 @@ impl Dispatcher {
 
     /// Starts the project's queued run unless another run blocks it.
     fn start_pending(&mut self, name: &str) {
+        if !self.leads() {
+            return;
+        }
         // A project that is being removed as an orphan must not be written to at the same time.
         if self.orphans.active.as_ref().is_some_and(|(declared, _)| !declared.contains(name)) {
             return;
@@ -379,7 +350,7 @@ impl Dispatcher {
 
     fn start_orphans(&mut self) {
         let Some((waiting, _)) = &self.orphans.due else { return };
-        if !waiting.is_empty() || self.orphans.active.is_some() {
+        if !self.leads() || !waiting.is_empty() || self.orphans.active.is_some() {
             return;
         }
         let Some((_, request)) = self.orphans.due.take() else { return };
@@ -431,6 +402,9 @@ impl Dispatcher {
 
     /// Re-checks heads that are still at the pre-push commit, with exponential back-off.
     fn check_heads_later(&mut self, name: &str, run: String, stale: BTreeMap<String, Pushed>) {
+        if !self.leads() {
+            return;
+        }
         let stale: BTreeMap<_, _> =
             stale.into_iter().filter(|(_, push)| push.asked <= HEAD_RETRIES).collect();
         let Some(asked) = stale.values().map(|push| push.asked).max() else { return };
@@ -442,9 +416,8 @@ impl Dispatcher {
     fn next_tick(&self) -> Instant {
         let now = (self.shared.now)();
         let retries = self.projects.values().filter_map(|state| state.view.retry_at);
-        let wait = self
-            .schedule
-            .first()
+        let scheduled = self.schedule.first().filter(|_| self.leads());
+        let wait = scheduled
             .into_iter()
             .chain(retries)
             .map(|due| (due - now).to_std().unwrap_or_default())
@@ -456,7 +429,21 @@ impl Dispatcher {
         first.min(Instant::now() + wait.min(LONGEST_SLEEP))
     }
 
+    fn leads(&self) -> bool {
+        self.standing.role != Role::Standby
+    }
+
     fn tick(&mut self) {
+        if self.leads() {
+            self.start_due();
+        }
+        if self.reload.refused.as_ref().is_some_and(|(_, due)| *due <= Instant::now()) {
+            self.start_reload(Cause::Retry, None);
+        }
+    }
+
+    /// Starts the runs that are due.
+    fn start_due(&mut self) {
         let now = (self.shared.now)();
         let due = self.schedule.due(now);
         if !due.is_empty() {
@@ -484,79 +471,45 @@ impl Dispatcher {
                 self.start_pending(&name);
             }
         }
-        if self.reload.refused.as_ref().is_some_and(|(_, due)| *due <= Instant::now()) {
-            self.start_reload(Cause::Retry, None);
-        }
-    }
-
-    /// Stops accepting work and waits for the current batches, at most for the grace period.
-    async fn drain(mut self) {
-        systemd::notify(systemd::ServiceState::Stopping);
-        self.inbox.close();
-        self.publish(true);
-        let end = Instant::now() + GRACE + Duration::from_secs(5);
-        while let Ok(Some(ended)) = tokio::time::timeout_at(end, self.runs.join_next()).await {
-            self.ended_at_the_end(ended.ok());
-            self.publish(true);
-        }
-        for plan in self.projects.values().flat_map(|state| &state.approved) {
-            reopen(&*self.shared.state, plan).await;
-        }
-        if !self.runs.is_empty() {
-            tracing::warn!(runs = self.runs.len(), "runs did not end in time; the next start continues them");
-        }
-    }
-
-    fn ended_at_the_end(&mut self, ended: Option<Ended>) {
-        if let Some(Ended { project: Some(name), report, .. }) = ended
-            && let Some(state) = self.projects.get_mut(&name)
-        {
-            state.ended(report.as_ref(), (self.shared.now)());
-        }
     }
 
     /// Publishes a new snapshot.
     fn publish(&mut self, stopping: bool) {
-        let mut runs = BTreeMap::new();
-        let mut projects = BTreeMap::new();
-        for (name, state) in &mut self.projects {
-            state.view.next_run = self.schedule.next(name);
-            let mut enter = |request: &Pending, started_at| {
-                let run = RunState {
-                    project: name.clone(),
-                    request: request.request.clone(),
-                    trigger: request.trigger,
-                    started_at,
-                };
-                runs.insert(request.run.clone(), run);
-                request.run.clone()
-            };
-            state.view.running =
-                state.active.as_ref().map(|active| enter(&active.request, Some(active.started_at)));
-            let queued: Vec<String> = state.queued().map(|request| enter(request, None)).collect();
-            state.view.queued = queued.into_iter().next();
-            if self.generation.projects.contains_key(name) {
-                projects.insert(name.clone(), state.view.clone());
-            }
-        }
+        let (projects, runs) = if self.leads() {
+            projects::show(&mut self.projects, &self.schedule, &self.generation)
+        } else {
+            self.standing.projects(&self.generation)
+        };
         // During shutdown queued runs never start.
         let none = BTreeMap::new();
-        self.shared.feeds.show(if stopping { &none } else { &runs });
-        let (refused, problems) = match &self.reload.refused {
+        let shown = if stopping { &none } else { &runs };
+        if self.leads() {
+            self.shared.feeds.show(shown);
+        } else {
+            self.shared.feeds.mirror(shown);
+        }
+        let (mut refused, problems) = match &self.reload.refused {
             Some((refused, _)) => (Some(refused.message.clone()), refused.problems.clone()),
             None => (None, Vec::new()),
         };
+        refused = refused.or_else(|| self.standing.refused());
         if let Some((claim, api)) = &mut self.record {
             let record = record(*api, self.since, &self.generation, refused.clone(), &self.schedule);
             if let Err(error) = claim.write(record) {
                 tracing::warn!(error = %error.one_line(), "cannot write the daemon's record");
             }
         }
+        if let Some(peers) = self.peers.as_ref().filter(|_| self.leads()) {
+            let work = projects::work(&self.projects, &self.later);
+            let aliases = self.shared.aliases.newest(SHOWN_ALIASES);
+            peers.show(Shown { projects: projects.clone(), runs: runs.clone(), work, aliases });
+        }
         self.view.send_replace(Arc::new(View {
             generation: Arc::clone(&self.generation),
             since: self.since,
             refused,
             problems,
+            role: self.standing.role,
             last_reload: self.reload.last.clone(),
             restart: self.reload.restart.clone(),
             stopping,

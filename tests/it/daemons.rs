@@ -1,0 +1,210 @@
+//! Several daemons on one state: one starts runs, the others answer the API and take over.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::daemon::Daemon;
+use crate::support::openai::Options;
+use crate::support::postgres::Postgres;
+use crate::support::services::Services;
+use crate::support::world::Running;
+
+const TOKEN: &str = "a-token-of-the-tests";
+
+/// Services whose state is in a database, with one repository.
+struct Shop {
+    services: Services,
+    url: String,
+}
+
+impl Shop {
+    /// `None`: no server can be started.
+    fn open(options: Options) -> Option<Self> {
+        let url = Postgres::start()?.database();
+        let services = Services::with(options);
+        services.with_pages("guide", 3);
+        let shop = Self { services, url };
+        shop.write("reposync.toml", "");
+        Some(shop)
+    }
+
+    /// `more`: further tables.
+    fn write(&self, path: &str, more: &str) {
+        let state = format!("[engine]\nstate = \"{}\"\n", self.url);
+        let file = self.services.file().replace("[engine]\n", &state);
+        let more = format!(
+            "\n[api]\nlisten = \"127.0.0.1:0\"\ntoken = \"{TOKEN}\"\n\n[workers]\nlease = \"3s\"\nrenew = \"500ms\"\ngrace = \"500ms\"\npoll = \"200ms\"\n{more}"
+        );
+        self.services.world.write(path, file + &more);
+    }
+
+    fn daemon(&self) -> Daemon {
+        self.daemon_of("reposync.toml")
+    }
+
+    fn daemon_of(&self, file: &str) -> Daemon {
+        let mut daemon = Daemon::start_file(&self.services.world, file, Vec::new());
+        daemon.token = Some(TOKEN.to_owned());
+        daemon
+    }
+
+    /// A daemon that starts runs, whose first run has ended.
+    fn dispatcher(&self) -> Daemon {
+        let mut daemon = self.daemon();
+        until_role(&mut daemon, "dispatcher");
+        daemon.until_runs(1);
+        daemon
+    }
+
+    fn worker(&self, label: &str, without: Option<&str>) -> Running {
+        let args = ["worker", "--state", &self.url, "--label", label];
+        let world = &self.services.world;
+        let mut command = world.command(&args);
+        if let Some(name) = without {
+            command.env_remove(name);
+        }
+        let mut worker = world.start(&mut command, &args);
+        worker.until("that it waits", |worker| worker.stderr().contains("waits for units"));
+        worker
+    }
+
+    /// An embedding service that takes its time.
+    fn slow() -> Options {
+        Options { latency: Duration::from_millis(1500), ..Options::default() }
+    }
+}
+
+fn role(daemon: &Daemon) -> Value {
+    daemon.get("/health").is(200).json()["role"].clone()
+}
+
+fn until_role(daemon: &mut Daemon, wanted: &str) {
+    daemon.until(&format!("role {wanted}"), |daemon| role(daemon) == wanted);
+}
+
+fn sync(daemon: &Daemon, body: &Value) -> String {
+    daemon.post("/sync", body).is(202).json()["run"].as_str().expect("an id").to_owned()
+}
+
+#[test]
+fn any_daemon_answers_and_one_starts_runs() {
+    let Some(shop) = Shop::open(Shop::slow()) else { return };
+    let first = shop.dispatcher();
+    let mut second = shop.daemon();
+    assert_eq!(role(&second), "standby");
+    second.until("the project's state", |daemon| daemon.project("handbook")["state"] == "current");
+    shop.services.with_pages("more", 5);
+    let run = sync(&second, &json!({ "project": "handbook" }));
+    second.until("the running run", |daemon| {
+        daemon.get(&format!("/runs/{run}")).is(200).json()["status"] == "running"
+    });
+    let events = second.get(&format!("/runs/{run}/events")).is(200).body;
+    assert!(events.contains("repository_planned") && events.contains("acme/more"), "{events}");
+    let ended = second.until_ended(&run);
+    assert_eq!(
+        (ended["outcome"].as_str(), ended["trigger"].as_str()),
+        (Some("done"), Some("api")),
+        "{ended}"
+    );
+    // Two runs each would be four.
+    assert_eq!(first.triggers(), ["start", "api"]);
+    assert_eq!(second.get("/queue").is(200).json()["daemons"].as_array().map(Vec::len), Some(2));
+    let plan = second.post("/plans", &json!({ "project": "handbook" })).is(201).json();
+    let approve = format!("/plans/{}/approve", plan["id"].as_str().expect("an id"));
+    let run = second.post(&approve, &json!({})).is(202).json()["run"].as_str().expect("an id").to_owned();
+    assert_eq!(second.until_ended(&run)["trigger"], "plan");
+    second.stop().exits(0);
+    assert_eq!(role(&first), "dispatcher");
+}
+
+#[test]
+fn a_daemon_that_ends_hands_over_at_once_with_what_was_asked_for() {
+    let Some(shop) = Shop::open(Shop::slow()) else { return };
+    let first = shop.dispatcher();
+    let mut second = shop.daemon();
+    shop.services.with_pages("more", 5);
+    let running = sync(&first, &json!({ "project": "handbook", "full": true }));
+    let queued = sync(&second, &json!({ "project": "handbook", "full": true }));
+    first.stop().exits(0);
+    until_role(&mut second, "dispatcher");
+    let ended = second.until_ended(&queued);
+    assert_eq!(
+        (ended["outcome"].as_str(), ended["trigger"].as_str()),
+        (Some("done"), Some("api")),
+        "{ended}"
+    );
+    assert_eq!(second.until_ended(&running)["status"], "finished");
+    assert_eq!(shop.services.ada.embedded().values().filter(|times| **times > 2).count(), 0);
+    shop.services.world.ok(&["verify"]);
+}
+
+#[test]
+fn a_daemon_that_is_killed_is_replaced_when_its_lease_ends() {
+    let Some(shop) = Shop::open(Shop::slow()) else { return };
+    let mut first = shop.dispatcher();
+    let mut second = shop.daemon();
+    shop.services.with_pages("more", 5);
+    let running = sync(&second, &json!({ "project": "handbook" }));
+    let calls = shop.services.ada.calls().len();
+    first.until("a call", |_| shop.services.ada.calls().len() > calls);
+    let queued = sync(&second, &json!({ "project": "handbook", "full": true }));
+    first.kill();
+    until_role(&mut second, "dispatcher");
+    for run in [running, queued] {
+        let ended = second.until_ended(&run);
+        assert_eq!(ended["outcome"], "done", "{ended}");
+    }
+    shop.services.world.ok(&["verify"]);
+}
+
+#[test]
+fn a_stopped_dispatcher_that_wakes_up_changes_nothing() {
+    let Some(shop) = Shop::open(Options::default()) else { return };
+    let mut first = shop.dispatcher();
+    let mut second = shop.daemon();
+    first.program.signal("STOP");
+    until_role(&mut second, "dispatcher");
+    second.until_runs(2);
+    first.program.signal("CONT");
+    until_role(&mut first, "standby");
+    let run = sync(&first, &json!({ "project": "handbook" }));
+    assert_eq!(second.until_ended(&run)["outcome"], "done");
+    shop.services.world.ok(&["verify"]);
+}
+
+#[test]
+fn a_daemon_with_an_older_file_does_not_take_over_until_it_is_asked_to() {
+    let Some(shop) = Shop::open(Options::default()) else { return };
+    let mut first = shop.dispatcher();
+    shop.write("other/reposync.toml", "");
+    shop.write("reposync.toml", "units = 2\n");
+    first.until("the reload", |daemon| daemon.reloads("applied") == 1);
+    let mut second = shop.daemon_of("other/reposync.toml");
+    first.stop().exits(0);
+    second.until("that its file is refused", |daemon| {
+        daemon.get("/health").is(200).json()["config_refused"] == true
+    });
+    let health = second.get("/health").json();
+    let problem = health["problem"].as_str().unwrap_or_default();
+    assert!(problem.contains("the file differs from generation 2"), "{health}");
+    assert_eq!(health["role"], "standby");
+    second.post("/reload", &json!({})).is(200);
+    until_role(&mut second, "dispatcher");
+    assert_eq!(second.get("/health").json()["config_refused"], false);
+}
+
+#[test]
+fn a_reload_names_workers_that_cannot_use_the_file() {
+    let Some(shop) = Shop::open(Options::default()) else { return };
+    let daemon = shop.dispatcher();
+    let able = shop.worker("able", None);
+    let _unable = shop.worker("unable", Some("PINECONE_API_KEY"));
+    shop.write("reposync.toml", "units = 2\n");
+    let answer = daemon.post("/reload", &json!({})).is(200).json();
+    let message = answer["message"].as_str().expect("a message");
+    assert!(message.contains("1 of 2 workers; unable refused:"), "{message}");
+    assert!(message.contains("PINECONE_API_KEY"), "{message}");
+    able.signal("TERM");
+    able.wait().exits(0);
+}
