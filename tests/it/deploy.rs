@@ -74,11 +74,39 @@ fn the_manifests_probe_what_the_daemon_serves() {
     }
 }
 
+#[test]
+fn the_manifests_of_a_cluster_belong_together() {
+    let documents = documents("deploy/kubernetes/cluster.yaml");
+    let of = |kind: &'static str| documents.iter().filter(move |document| document["kind"] == kind);
+    let deployments: Vec<_> = of("Deployment").collect();
+    let [daemon, worker] = deployments.as_slice() else { panic!("a daemon and a worker") };
+    assert_eq!(daemon["spec"]["replicas"].as_u64(), Some(2));
+    assert!(worker["spec"]["replicas"].is_null(), "the autoscaler decides");
+    let scaled = &of("HorizontalPodAutoscaler").next().expect("one")["spec"];
+    assert_eq!(scaled["scaleTargetRef"]["name"], worker["metadata"]["name"]);
+    assert_eq!(scaled["metrics"][0]["external"]["metric"]["name"], "reposync_units");
+    let budget = &of("PodDisruptionBudget").next().expect("one")["spec"];
+    let service = &of("Service").next().expect("one")["spec"];
+    for selector in [&budget["selector"]["matchLabels"], &service["selector"]] {
+        assert_eq!(*selector, daemon["spec"]["selector"]["matchLabels"]);
+    }
+    for deployment in deployments {
+        let pod = &deployment["spec"]["template"]["spec"];
+        assert!(pod["terminationGracePeriodSeconds"].as_u64() >= Some(30), "a batch is finished first");
+        let container = &pod["containers"][0];
+        assert_eq!(container["securityContext"]["readOnlyRootFilesystem"].as_bool(), Some(true));
+        // The configuration is on media that cannot be written to.
+        let env = container["env"].as_sequence().expect("variables");
+        assert!(env.iter().any(|one| one["name"] == "XDG_STATE_HOME"), "{env:?}");
+    }
+}
+
 /// The configuration in a config map, with its secrets in files below a folder.
 #[test]
 fn the_configuration_of_the_manifests_is_valid() {
     let folder = tempfile::tempdir().expect("a folder");
-    for documents in [documents("deploy/kubernetes/single.yaml")] {
+    for documents in [documents("deploy/kubernetes/single.yaml"), documents("deploy/kubernetes/cluster.yaml")]
+    {
         let map = documents.iter().find(|document| document["kind"] == "ConfigMap").expect("a config map");
         let text = map["data"]["reposync.toml"].as_str().expect("a file");
         let secrets = documents.iter().find_map(|document| {
@@ -91,7 +119,9 @@ fn the_configuration_of_the_manifests_is_valid() {
         let path = folder.path().join("reposync.toml");
         std::fs::write(&path, &text).expect("written");
         for name in text.split("${file:").skip(1).filter_map(|rest| rest.split('}').next()) {
-            std::fs::write(folder.path().join(name), "x".repeat(20)).expect("written");
+            let secret =
+                if name == "state-url" { "postgres://a:b@db/reposync" } else { "xxxxxxxxxxxxxxxxxxxx" };
+            std::fs::write(folder.path().join(name), secret).expect("written");
         }
         let need = Need::enabled().with_api().with_env(|_| None);
         let config = load(&path, &need).unwrap_or_else(|problems| panic!("{problems}"));
@@ -111,9 +141,11 @@ for path in sys.argv[1:]:
     let validate = |files: &[PathBuf]| {
         std::process::Command::new(&python).args(["-c", script]).args(files).output().expect("Python runs")
     };
-    let output = validate(&[path("deploy/kubernetes/single.yaml")]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("NetworkPolicy"));
+    for (file, kind) in [("single", "NetworkPolicy"), ("cluster", "HorizontalPodAutoscaler")] {
+        let output = validate(&[path(&format!("deploy/kubernetes/{file}.yaml"))]);
+        assert!(output.status.success(), "{file}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(String::from_utf8_lossy(&output.stdout).contains(kind), "{file}");
+    }
     // The check can fail.
     let folder = tempfile::tempdir().expect("a folder");
     let wrong = folder.path().join("wrong.yaml");

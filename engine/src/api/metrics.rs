@@ -11,7 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::queue_metrics::QueueMetrics;
-use crate::daemon::{Observed, Observer, View};
+use crate::daemon::{Observed, Observer, Role, View};
 use crate::model::{Event, GuardKind, Outcome, Report, ServiceKind, StatusView};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -102,6 +102,7 @@ pub struct Metrics {
     queued: Gauge,
     degraded: Gauge,
     generation: Gauge,
+    dispatcher: Gauge,
     pub(super) queue: QueueMetrics,
 }
 
@@ -147,6 +148,7 @@ impl Metrics {
             queued: Gauge::default(),
             degraded: Gauge::default(),
             generation: Gauge::default(),
+            dispatcher: Gauge::default(),
             queue: QueueMetrics::default(),
             registry: Registry::default(),
             aggregate: Registry::default(),
@@ -201,6 +203,8 @@ impl Metrics {
             "1 while the file is refused or a project failed",
             self.degraded.clone(),
         );
+        let help = "1 if this daemon starts runs, 0 if another one does";
+        registry.register("dispatcher", help, self.dispatcher.clone());
         registry.register("config_generation", "Counts the configurations taken up", self.generation.clone());
         self.queue.register(registry);
     }
@@ -322,6 +326,7 @@ impl Metrics {
         self.queued.set(count(view.projects.values().filter(|project| project.queued.is_some()).count()));
         self.degraded.set(i64::from(view.is_degraded()));
         self.generation.set(i64::try_from(view.generation()).unwrap_or(i64::MAX));
+        self.dispatcher.set(i64::from(view.role != Role::Standby));
         let Some(status) = status else { return };
         for family in [&self.last_success, &self.seconds_behind, &self.commits_behind] {
             family.clear();

@@ -22,6 +22,7 @@ pub(super) struct QueueMetrics {
     workers: Gauge,
     oldest: Gauge,
     fenced: Counter,
+    renewal: Gauge,
 }
 
 impl QueueMetrics {
@@ -34,6 +35,8 @@ impl QueueMetrics {
         let help =
             "Leases that were taken over from a holder that did not renew them, since the state exists";
         registry.register("fenced", help, self.fenced.clone());
+        let help = "Time since the renewal of the lease that was not renewed for longest, in seconds";
+        registry.register("lease_renewal_age_seconds", help, self.renewal.clone());
         self.look(QueueCounts::default(), 0);
     }
 
@@ -50,6 +53,7 @@ impl QueueMetrics {
         }
         self.workers.set(number(workers as u64));
         self.oldest.set(number(counts.oldest_ready_seconds));
+        self.renewal.set(number(counts.oldest_renewal_seconds));
         self.fenced.inner().store(counts.fenced, Ordering::Relaxed);
     }
 }

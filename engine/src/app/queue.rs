@@ -32,7 +32,7 @@ impl App {
         let queue = self.units_queue()?;
         let daemons = async {
             match self.state.daemons() {
-                Some(state) => state.daemons().await,
+                Some(state) => state.list_daemons().await,
                 None => Ok(Vec::new()),
             }
         };

@@ -8,8 +8,8 @@ use super::context::Context;
 use super::error::{CommandError, CommandResult};
 use super::exit::Exit;
 use super::interrupt::Interrupt;
-use crate::config::{Need, StatePlace};
-use crate::model::{Fingerprint, host_name};
+use crate::config::{Need, StatePlace, service_folder};
+use crate::model::host_name;
 use crate::worker::{self, WorkerOptions};
 
 /// Arguments of `worker`.
@@ -64,16 +64,7 @@ pub(super) async fn run(context: &Context, args: WorkerArgs) -> CommandResult {
 
 /// Where caches of this machine are: a folder for each state.
 fn folder(state: &StatePlace) -> Result<PathBuf, CommandError> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let of_user = || {
-        let base = variable("XDG_STATE_HOME").or_else(|| {
-            variable("HOME").or_else(|| variable("LOCALAPPDATA")).map(|home| home.join(".local/state"))
-        });
-        let shown = state.shown();
-        let id: String = Fingerprint::of([shown.as_str()]).as_str().chars().take(16).collect();
-        base.map(|base| base.join("reposync").join(id))
-    };
-    variable("STATE_DIRECTORY").or_else(of_user).ok_or_else(|| {
+    service_folder(&state.shown(), &|name| std::env::var(name).ok()).ok_or_else(|| {
         CommandError::invalid("no folder for caches: set STATE_DIRECTORY or HOME in the environment")
     })
 }

@@ -18,7 +18,7 @@ use super::places::check_shared;
 use super::problems::{Problems, line_of};
 use super::raw::RawEngine;
 use super::stages::Stages;
-use super::state_place::{self, CachePlace, StatePlace};
+use super::state_place::{self, CachePlace, DEFAULT_FOLDER, StatePlace};
 use super::values::is_name;
 use super::{Api, Config, EngineSettings, FileText, projects, registries, tokens, workers};
 use crate::chunk::component::default_compiled_cache;
@@ -467,9 +467,13 @@ fn read_engine(
     let found = |password| around.found.add([password]);
     let state = match state {
         Some(given) => given,
-        None => state_place::read(&table, &raw.state, raw.postgres, folder, found, problems)?,
+        None => {
+            let env = |name: &str| (around.env)(name);
+            state_place::read(&table, &raw.state, raw.postgres, (folder, &env), found, problems)?
+        }
     };
-    let cache = absolute(folder, &raw.cache);
+    let machine = state.machine_folder().filter(|_| raw.cache == Path::new(DEFAULT_FOLDER));
+    let cache = machine.map_or_else(|| absolute(folder, &raw.cache), Path::to_owned);
     if state.file().is_some_and(|state| state == cache || state == cache.join("cache.db")) {
         table.flag(problems, "state", "this is the vector cache's file", "give the ledger a file of its own");
     }

@@ -47,7 +47,7 @@ pub use problems::{Problems, Salvaged};
 pub use registries::{Registries, Registry};
 pub use schema::{add_component, schema};
 pub use show::show;
-pub use state_place::{CachePlace, PostgresState, StatePlace};
+pub use state_place::{CachePlace, PostgresState, StatePlace, service_folder};
 pub use tokens::{NamedToken, TokenDigest, token_digest};
 pub use unmatched::unmatched_globs;
 pub use values::parse_schedule;

@@ -11,7 +11,7 @@ use super::tokens::RawToken;
 use crate::model::{ByteSize, HumanDuration, Secret, SecretsMode};
 use crate::source::{Limits, WrittenRepository};
 
-use super::state_place::{CachePlace, RawPostgres};
+use super::state_place::{CachePlace, DEFAULT_FOLDER, RawPostgres};
 
 /// The default path of the ledger.
 pub(super) const DEFAULT_STATE: &str = ".reposync/state.db";
@@ -68,7 +68,7 @@ impl Default for RawEngine {
             state: DEFAULT_STATE.into(),
             postgres: None,
             vector_cache: None,
-            cache: ".reposync".into(),
+            cache: DEFAULT_FOLDER.into(),
             compiled_cache: None,
             cache_size: ByteSize::mib(4096),
             concurrency: 8,

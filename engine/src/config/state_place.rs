@@ -5,9 +5,14 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::register_secrets;
+use crate::model::{Fingerprint, register_secrets};
 use crate::postgres::{PostgresUrl, Tls};
 use crate::settings::{Problem, Table, absolute};
+
+/// The folder next to a configuration file.
+pub(super) const DEFAULT_FOLDER: &str = ".reposync";
+/// The values of environment variables.
+type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Connections of a command that names its state itself.
 const COMMAND_POOL: usize = 4;
@@ -53,6 +58,14 @@ impl StatePlace {
                 Self::Postgres(postgres)
             }
             file @ Self::File(_) => file,
+        }
+    }
+
+    /// The folder of files of this machine while the state is in a database.
+    pub(super) fn machine_folder(&self) -> Option<&Path> {
+        match self {
+            Self::File(_) => None,
+            Self::Postgres(postgres) => postgres.local.parent(),
         }
     }
 
@@ -125,12 +138,45 @@ impl Default for RawPostgres {
     }
 }
 
+/// The folder for a process's files of this machine, such as caches, while its state is in a database and it has no folder
+/// of a configuration file: the folder that systemd gives to a service, or one of the user, different for each state.
+pub fn service_folder(state: &str, env: Env<'_>) -> Option<PathBuf> {
+    let variable = |name: &str| env(name).filter(|value| !value.is_empty());
+    if let Some(folders) = variable("STATE_DIRECTORY") {
+        return folders.split(':').next().map(PathBuf::from);
+    }
+    let base = variable("XDG_STATE_HOME").map(PathBuf::from).or_else(|| {
+        let home = variable("HOME").or_else(|| variable("LOCALAPPDATA"))?;
+        Some(Path::new(&home).join(".local/state"))
+    })?;
+    let id: String = Fingerprint::of([state]).as_str().chars().take(16).collect();
+    Some(base.join("reposync").join(id))
+}
+
+/// The same for a process with a configuration file: next to it, unless that is on media that cannot be written to.
+fn machine_folder(state: &str, folder: &Path, env: Env<'_>) -> PathBuf {
+    let own = folder.join(DEFAULT_FOLDER);
+    let target = if own.exists() { &own } else { folder };
+    let other = if is_read_only(target) { service_folder(state, env) } else { None };
+    other.unwrap_or(own)
+}
+
+#[cfg(unix)]
+fn is_read_only(folder: &Path) -> bool {
+    folder.exists() && rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_err()
+}
+
+#[cfg(not(unix))]
+fn is_read_only(_folder: &Path) -> bool {
+    false
+}
+
 /// Reads `state`; `None`: it is wrong, and reported.
 pub(super) fn read(
     table: &Table<'_>,
     state: &Path,
     postgres: Option<RawPostgres>,
-    folder: &Path,
+    (folder, env): (&Path, Env<'_>),
     found: impl FnMut(String),
     problems: &mut Vec<Problem>,
 ) -> Option<StatePlace> {
@@ -150,7 +196,7 @@ pub(super) fn read(
         Ok(url) => {
             let url = url.listening(listen);
             url.password().into_iter().for_each(found);
-            let local = folder.join(".reposync").join("postgres");
+            let local = machine_folder(&url.to_string(), folder, env).join("postgres");
             Some(StatePlace::Postgres(Box::new(PostgresState { url, pool, local })))
         }
         Err(why) => {

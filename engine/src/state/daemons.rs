@@ -22,7 +22,7 @@ pub trait Daemons: fmt::Debug + Send + Sync {
     async fn leave_daemon(&self, daemon: &str) -> StageResult<()>;
 
     /// The daemons that were seen within the last minute, in the order in which they started.
-    async fn daemons(&self) -> StageResult<Vec<DaemonRow>>;
+    async fn list_daemons(&self) -> StageResult<Vec<DaemonRow>>;
 
     /// Takes the lease of the dispatcher; `None`: another daemon holds it.
     async fn lead(&self) -> StageResult<Option<Lease>>;

@@ -365,4 +365,6 @@ pub struct QueueCounts {
     pub oldest_ready_seconds: u64,
     /// Leases that were taken over since the state exists.
     pub fenced: u64,
+    /// Time since the renewal of the lease that was not renewed for longest, in seconds; 0 without leases.
+    pub oldest_renewal_seconds: u64,
 }

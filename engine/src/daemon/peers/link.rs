@@ -208,7 +208,7 @@ impl Link {
             daemons.enter_daemon(&self.shared.me).await?;
             *entered = Instant::now();
         }
-        Ok(daemons.daemons().await?.iter().filter(|one| one.id != self.shared.me.id).count())
+        Ok(daemons.list_daemons().await?.iter().filter(|one| one.id != self.shared.me.id).count())
     }
 
     /// Stores what the dispatcher shows, after the events that led to it.

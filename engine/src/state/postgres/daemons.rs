@@ -45,7 +45,7 @@ impl Daemons for PostgresState {
         self.rows("delete a daemon", "DELETE FROM daemons WHERE id = $1", &[&daemon]).await.map(drop)
     }
 
-    async fn daemons(&self) -> StageResult<Vec<DaemonRow>> {
+    async fn list_daemons(&self) -> StageResult<Vec<DaemonRow>> {
         let sql = format!(
             "SELECT id, label, version, since, seen, EXISTS (
                  SELECT 1 FROM dispatcher JOIN leases USING (epoch)

@@ -30,6 +30,8 @@ mod vector_cache;
 mod verify;
 
 #[cfg(test)]
+mod daemons_tests;
+#[cfg(test)]
 mod equivalence;
 #[cfg(test)]
 mod tests;

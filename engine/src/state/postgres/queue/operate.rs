@@ -54,7 +54,8 @@ impl PostgresState {
                  count(*) FILTER (WHERE state = 'done'), count(*) FILTER (WHERE state = 'dead'),
                  coalesce(extract(epoch FROM now() - min(greatest(created_at, not_before))
                      FILTER (WHERE state = 'ready' AND not_before <= now())), 0)::bigint,
-                 (SELECT n FROM takeovers)
+                 (SELECT n FROM takeovers),
+                 (SELECT coalesce(max(extract(epoch FROM now() - (until - lapse))), 0)::bigint FROM leases)
              FROM units";
         let rows = self.rows("count units", sql, &[]).await?;
         let Some(row) = rows.first() else { return Ok(QueueCounts::default()) };
@@ -66,6 +67,7 @@ impl PostgresState {
             dead: number(3),
             oldest_ready_seconds: number(4),
             fenced: number(5),
+            oldest_renewal_seconds: number(6),
         })
     }
 
