@@ -31,7 +31,7 @@ fn routes() -> Vec<Route> {
         ("post", "/plans/{id}/approve", "sync", send("/plans/PLAN/approve", &[Value::Null])),
         ("post", "/plans/{id}/discard", "sync", send("/plans/PLAN/discard", &[Value::Null])),
         ("get", "/usage", "read", get(&["/usage", "/usage?project=PROJECT"])),
-        ("get", "/queue", "read", get(&["/queue", "/queue?state=dead"])),
+        ("get", "/queue", "read", get(&["/queue", "/queue?state=dead&project=PROJECT"])),
         ("post", "/queue/{id}/retry", "sync", send("/queue/7/retry", &[Value::Null])),
         ("post", "/queue/{id}/drop", "admin", send("/queue/7/drop", &[Value::Null])),
         ("get", "/verify", "read", get(&["/verify", "/verify?project=PROJECT"])),

@@ -100,6 +100,7 @@ fn every_answer_has_the_form_that_the_document_describes() {
         ("/plans", "/plans".to_owned()),
         ("/plans/{id}", format!("/plans/{id}")),
         ("/usage", "/usage".to_owned()),
+        ("/queue", "/queue".to_owned()),
         ("/audit", "/audit".to_owned()),
         ("/verify", "/verify".to_owned()),
         ("/describe", "/describe".to_owned()),

@@ -51,7 +51,7 @@ pub use grep::{GrepAnswer, GrepFile, GrepLine, GrepRequest};
 pub use plan::PlanRequest;
 pub use plans::{PlanSummary, PlanView, StorePlanRequest, UnpackedPlan};
 pub use query::{query, searches};
-pub use queue::{QueueCounts, QueueView, UnitRow, UnitState};
+pub use queue::{DaemonRow, QueueCounts, QueueView, UnitQuery, UnitRow, UnitState, WorkerRow};
 pub use read::IndexedFile;
 pub use repositories::RepositoryView;
 pub use scope::Scope;

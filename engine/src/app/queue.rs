@@ -1,24 +1,30 @@
 //! The queue of units.
 
+use chrono::Utc;
 use serde::Serialize;
 
 use super::{App, AppResult};
 use crate::model::{StageError, StageResult};
-use crate::state::{DaemonRow, Queue, WorkerRow};
+use crate::state::Queue;
 
-pub use crate::state::{QueueCounts, UnitRow, UnitState};
+pub use crate::state::{DaemonRow, QueueCounts, UnitQuery, UnitRow, UnitState, WorkerRow};
+
+/// Maximum number of units that are read for a caller that may see a part of them.
+const MOST: usize = 10_000;
 
 /// Workers and units.
 #[derive(Debug, Default, Serialize, utoipa::ToSchema)]
 pub struct QueueView {
-    /// How many units there are.
+    /// How many units there are. For a token that is limited to a part: how many of it, and what concerns leases is 0.
     pub counts: QueueCounts,
-    /// Those who work on them.
+    /// Those who work on them. `refused` is for tokens that may see all projects and repositories.
     pub workers: Vec<WorkerRow>,
     /// The daemons; one of them starts runs.
     pub daemons: Vec<DaemonRow>,
     /// Units, newest first.
     pub units: Vec<UnitRow>,
+    /// The value of `before` for older units; null: there are none.
+    pub next: Option<i64>,
 }
 
 impl App {
@@ -27,19 +33,50 @@ impl App {
         self.state.queue().is_some()
     }
 
-    /// Workers and units: those in this state, or all.
-    pub async fn queue(&self, state: Option<UnitState>, limit: usize) -> AppResult<QueueView> {
+    /// Workers and units.
+    pub async fn queue(&self, query: &UnitQuery) -> AppResult<QueueView> {
         let queue = self.units_queue()?;
-        let daemons = async {
-            match self.state.daemons() {
-                Some(state) => state.list_daemons().await,
-                None => Ok(Vec::new()),
-            }
+        let one_more = query.limit.saturating_add(1);
+        let mut view = if self.access.is_whole() {
+            let wanted = UnitQuery { limit: one_more, ..query.clone() };
+            let (counts, workers, units) =
+                futures::try_join!(queue.counts(), queue.workers(), queue.list(&wanted))?;
+            QueueView { counts, workers, units, ..QueueView::default() }
+        } else {
+            let (mut workers, mut units) = futures::try_join!(queue.workers(), self.visible_units(queue))?;
+            let counts = QueueCounts::of(&units, Utc::now());
+            units.retain(|unit| query.includes(unit));
+            // Such a reason may name stages of other projects.
+            workers.iter_mut().for_each(|worker| worker.refused = None);
+            QueueView { counts, workers, units, ..QueueView::default() }
         };
-        let (counts, workers, daemons, mut units) =
-            futures::try_join!(queue.counts(), queue.workers(), daemons, queue.list(state, limit))?;
+        if let Some(state) = self.state.daemons() {
+            view.daemons = state.list_daemons().await?;
+        }
+        if view.units.len() > query.limit {
+            view.units.truncate(query.limit);
+            view.next = view.units.last().map(|unit| unit.id);
+        }
+        Ok(view)
+    }
+
+    /// Units, newest first.
+    pub async fn units_of(&self, query: &UnitQuery) -> AppResult<Vec<UnitRow>> {
+        let queue = self.units_queue()?;
+        if self.access.is_whole() {
+            return Ok(queue.list(query).await?);
+        }
+        let mut units = self.visible_units(queue).await?;
+        units.retain(|unit| query.includes(unit));
+        units.truncate(query.limit);
+        Ok(units)
+    }
+
+    /// All units that the caller may see. Units are few, and which may be seen is not known to the database.
+    async fn visible_units(&self, queue: &dyn Queue) -> StageResult<Vec<UnitRow>> {
+        let mut units = queue.list(&UnitQuery { limit: MOST, ..UnitQuery::default() }).await?;
         units.retain(|unit| self.sees(unit));
-        Ok(QueueView { counts, workers, daemons, units })
+        Ok(units)
     }
 
     /// How many units and workers there are; `None` where there is no queue.

@@ -6,7 +6,7 @@ use super::context::Context;
 use super::error::{CommandError, CommandResult};
 use super::exit::Exit;
 use super::render;
-use crate::app::App;
+use crate::app::{App, UnitQuery};
 use crate::config::Need;
 use crate::model::EventSink;
 use crate::state::UnitState;
@@ -77,7 +77,8 @@ pub(super) async fn run(context: &Context, command: QueueCommand) -> CommandResu
     let app = App::for_reading(config, EventSink::none(), tokio_util::sync::CancellationToken::new()).await?;
     match command {
         QueueCommand::List(ListArgs { state, limit, json }) => {
-            let view = app.queue(state.map(UnitState::from), limit).await?;
+            let state = state.map(UnitState::from);
+            let view = app.queue(&UnitQuery { state, limit, ..UnitQuery::default() }).await?;
             if json {
                 context.out.json(&view)?;
             } else {

@@ -44,7 +44,7 @@ pub use plans::{PLAN_LIFE, PlanContent, PlanDecision, PlanStatus, Plans, StoredP
 pub use project::{AdoptedRecord, Believed, ProjectEnd, ProjectRow, ProjectState, Projects, RecordedProject};
 pub use queue::{
     ClaimedUnit, ComponentFile, FailedAttempt, Generation, NewUnit, Placed, PutBack, Queue, QueueCounts,
-    UnitClaim, UnitNews, UnitRow, UnitState, Worker, WorkerRow,
+    UnitClaim, UnitNews, UnitQuery, UnitRow, UnitState, Worker, WorkerRow,
 };
 pub use repository::{
     Repositories, RepositoryRow, RepositorySync, SelectedRepository, UnchangedRepository, Uncounted,

@@ -66,8 +66,8 @@ pub trait Queue: fmt::Debug + Send + Sync {
     /// Puts a unit back that was not finished.
     async fn put_back(&self, fence: Fence, why: PutBack) -> StageResult<()>;
 
-    /// Units, newest first: those in this state, or all.
-    async fn list(&self, state: Option<UnitState>, limit: usize) -> StageResult<Vec<UnitRow>>;
+    /// Units, newest first.
+    async fn list(&self, query: &UnitQuery) -> StageResult<Vec<UnitRow>>;
 
     /// A unit by its number.
     async fn unit(&self, id: i64) -> StageResult<Option<UnitRow>>;
@@ -306,6 +306,31 @@ impl UnitState {
     }
 }
 
+/// Which units are listed.
+#[derive(Debug, Clone, Default)]
+pub struct UnitQuery {
+    /// Only units in this state.
+    pub state: Option<UnitState>,
+    /// Only units of this project.
+    pub project: Option<String>,
+    /// Only units of this run.
+    pub run: Option<String>,
+    /// Only units with a lower number.
+    pub before: Option<i64>,
+    /// Maximum number of units.
+    pub limit: usize,
+}
+
+impl UnitQuery {
+    /// True if a unit is one of those, apart from the limit.
+    pub fn includes(&self, unit: &UnitRow) -> bool {
+        self.state.is_none_or(|state| state == unit.state)
+            && self.project.as_ref().is_none_or(|project| *project == unit.project)
+            && self.run.as_ref().is_none_or(|run| *run == unit.run)
+            && self.before.is_none_or(|before| unit.id < before)
+    }
+}
+
 /// A unit as operators see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct UnitRow {
@@ -361,10 +386,91 @@ pub struct QueueCounts {
     pub done: u64,
     /// Dead units.
     pub dead: u64,
+    /// Dead units that an operator took out of the list.
+    pub dropped: u64,
     /// Age of the oldest unit that could have been begun, in seconds.
     pub oldest_ready_seconds: u64,
     /// Leases that were taken over since the state exists.
     pub fenced: u64,
     /// Time since the renewal of the lease that was not renewed for longest, in seconds; 0 without leases.
     pub oldest_renewal_seconds: u64,
+}
+
+impl QueueCounts {
+    /// Counts some units; nothing is said of leases.
+    pub fn of<'a>(units: impl IntoIterator<Item = &'a UnitRow>, now: DateTime<Utc>) -> Self {
+        let mut counts = Self::default();
+        for unit in units {
+            let own = match unit.state {
+                UnitState::Ready => &mut counts.ready,
+                UnitState::Running => &mut counts.running,
+                UnitState::Done => &mut counts.done,
+                UnitState::Dead => &mut counts.dead,
+                UnitState::Dropped => &mut counts.dropped,
+            };
+            *own += 1;
+            if unit.state == UnitState::Ready {
+                let age = (now - unit.created_at.max(unit.not_before)).num_seconds();
+                counts.oldest_ready_seconds =
+                    counts.oldest_ready_seconds.max(u64::try_from(age).unwrap_or(0));
+            }
+        }
+        counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    fn unit(id: i64, state: UnitState, waited: i64) -> UnitRow {
+        let at = DateTime::UNIX_EPOCH - TimeDelta::seconds(waited);
+        UnitRow {
+            id,
+            run: "run".into(),
+            project: if id % 2 == 0 { "even" } else { "odd" }.into(),
+            repository: "repository".into(),
+            state,
+            attempts: 0,
+            created_at: DateTime::UNIX_EPOCH - TimeDelta::hours(1),
+            changed_at: at,
+            not_before: at,
+            worker: None,
+            reason: None,
+            history: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn units_are_counted_by_state_and_the_oldest_that_may_begin_has_an_age() {
+        let units = [
+            unit(1, UnitState::Ready, 20),
+            unit(2, UnitState::Ready, 90),
+            // It is tried again in the future.
+            unit(3, UnitState::Ready, -500),
+            unit(4, UnitState::Running, 3000),
+            unit(5, UnitState::Dead, 3000),
+            unit(6, UnitState::Dropped, 3000),
+            unit(7, UnitState::Done, 3000),
+        ];
+        let counts = QueueCounts::of(&units, DateTime::UNIX_EPOCH);
+        let expected = QueueCounts {
+            ready: 3,
+            running: 1,
+            done: 1,
+            dead: 1,
+            dropped: 1,
+            oldest_ready_seconds: 90,
+            ..QueueCounts::default()
+        };
+        assert_eq!(counts, expected);
+        let shown = |query: UnitQuery| {
+            units.iter().filter(|unit| query.includes(unit)).map(|unit| unit.id).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(UnitQuery { state: Some(UnitState::Ready), ..UnitQuery::default() }), [1, 2, 3]);
+        let even = UnitQuery { project: Some("even".into()), before: Some(6), ..UnitQuery::default() };
+        assert_eq!(shown(even), [2, 4]);
+    }
 }

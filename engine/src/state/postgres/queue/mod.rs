@@ -18,8 +18,8 @@ use super::store::PostgresState;
 use crate::model::StageResult;
 use crate::state::fence::Fence;
 use crate::state::queue::{
-    ClaimedUnit, Generation, NewUnit, Placed, PutBack, Queue, QueueCounts, UnitClaim, UnitNews, UnitRow,
-    UnitState, Worker, WorkerRow,
+    ClaimedUnit, Generation, NewUnit, Placed, PutBack, Queue, QueueCounts, UnitClaim, UnitNews, UnitQuery,
+    UnitRow, Worker, WorkerRow,
 };
 
 /// The generation that a daemon adopted last; where none has, the newest one of a run.
@@ -93,8 +93,8 @@ impl Queue for PostgresState {
         self.put_unit_back(fence, why).await
     }
 
-    async fn list(&self, state: Option<UnitState>, limit: usize) -> StageResult<Vec<UnitRow>> {
-        self.list_units(state, limit).await
+    async fn list(&self, query: &UnitQuery) -> StageResult<Vec<UnitRow>> {
+        self.list_units(query).await
     }
 
     async fn unit(&self, id: i64) -> StageResult<Option<UnitRow>> {

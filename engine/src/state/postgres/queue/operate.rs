@@ -3,8 +3,8 @@
 use super::super::store::{PostgresState, attempt};
 use super::wake::{READY, notify};
 use crate::model::StageResult;
-use crate::postgres::{Failure, Row};
-use crate::state::queue::{QueueCounts, UnitRow, UnitState};
+use crate::postgres::{Arg, Failure, Row};
+use crate::state::queue::{QueueCounts, UnitQuery, UnitRow, UnitState};
 
 /// The columns of a unit.
 pub(super) const UNIT: &str =
@@ -12,17 +12,18 @@ pub(super) const UNIT: &str =
     reason, history::text";
 
 impl PostgresState {
-    /// Units in a state, newest first.
-    pub(super) async fn list_units(
-        &self,
-        state: Option<UnitState>,
-        limit: usize,
-    ) -> StageResult<Vec<UnitRow>> {
+    /// Units, newest first.
+    pub(super) async fn list_units(&self, query: &UnitQuery) -> StageResult<Vec<UnitRow>> {
+        let UnitQuery { state, project, run, before, limit } = query;
         let sql = format!(
-            "SELECT {UNIT} FROM units WHERE $1::text IS NULL OR state = $1 ORDER BY id DESC LIMIT $2"
+            "SELECT {UNIT} FROM units
+             WHERE ($1::text IS NULL OR state = $1) AND ($2::text IS NULL OR project = $2)
+                 AND ($3::text IS NULL OR run = $3) AND ($4::bigint IS NULL OR id < $4)
+             ORDER BY id DESC LIMIT $5"
         );
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = self.rows("list units", &sql, &[&state.map(UnitState::as_str), &limit]).await?;
+        let limit = i64::try_from(*limit).unwrap_or(i64::MAX);
+        let args: [&dyn Arg; 5] = [&state.map(UnitState::as_str), project, run, before, &limit];
+        let rows = self.rows("list units", &sql, &args).await?;
         rows.iter().map(|row| self.readable(unit(row))).collect()
     }
 
@@ -52,6 +53,7 @@ impl PostgresState {
     pub(super) async fn count_units(&self) -> StageResult<QueueCounts> {
         let sql = "SELECT count(*) FILTER (WHERE state = 'ready'), count(*) FILTER (WHERE state = 'running'),
                  count(*) FILTER (WHERE state = 'done'), count(*) FILTER (WHERE state = 'dead'),
+                 count(*) FILTER (WHERE state = 'dropped'),
                  coalesce(extract(epoch FROM now() - min(greatest(created_at, not_before))
                      FILTER (WHERE state = 'ready' AND not_before <= now())), 0)::bigint,
                  (SELECT n FROM takeovers),
@@ -65,9 +67,10 @@ impl PostgresState {
             running: number(1),
             done: number(2),
             dead: number(3),
-            oldest_ready_seconds: number(4),
-            fenced: number(5),
-            oldest_renewal_seconds: number(6),
+            dropped: number(4),
+            oldest_ready_seconds: number(5),
+            fenced: number(6),
+            oldest_renewal_seconds: number(7),
         })
     }
 
