@@ -249,6 +249,11 @@ fn what_is_shown_is_never_markup() {
     }
     let config = session.get(&daemon, "/console/config").is(200).body;
     assert!(config.contains("&lt;script&gt;") && !config.contains("correct horse"), "{config}");
+    // With the line of the file.
+    assert!(
+        config.contains("[projects.&quot;&lt;script&gt;alert(1)&lt;/script&gt;&quot;]</code>"),
+        "{config}"
+    );
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod queue;
 mod read;
 mod repositories;
 mod scope;
+mod settings;
 mod status;
 mod units;
 mod usage;

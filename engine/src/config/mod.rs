@@ -46,7 +46,7 @@ pub use place::{component_files, line_of, problems_at};
 pub use problems::{Problems, Salvaged};
 pub use registries::{Registries, Registry};
 pub use schema::{add_component, schema};
-pub use show::show;
+pub use show::{show, show_project};
 pub use state_place::{CachePlace, PostgresState, StatePlace, service_folder};
 pub use tokens::{NamedToken, TokenDigest, token_digest};
 pub use unmatched::unmatched_globs;

@@ -32,6 +32,7 @@ pub struct Problems {
 impl Problems {
     /// Sorts the problems by position, removes duplicates and masks the text.
     pub(super) fn new(file: &Path, source: &str, mut list: Vec<Problem>) -> Self {
+        let masked = mask(source);
         for problem in &mut list {
             problem.message = printable(&problem.message);
             problem.path = printable(&problem.path);
@@ -42,12 +43,14 @@ impl Problems {
                 let line_start = before.rfind('\n').map_or(0, |at| at + 1);
                 problem.line = Some(line_of(source.as_bytes(), span.start));
                 problem.column = Some(before[line_start..].chars().count() + 1);
+                let line = masked.get(line_start..).and_then(|rest| rest.lines().next());
+                problem.snippet = line.map(|line| printable(line.trim_end()));
                 problem.span = Some(span);
             }
         }
         list.sort_by_key(|problem| problem.span.as_ref().map(|span| (span.start, span.end)));
         list.dedup();
-        Self { file: file.to_owned(), source: mask(source), list, salvaged: None }
+        Self { file: file.to_owned(), source: masked, list, salvaged: None }
     }
 
     /// Attaches what could be read of the file.

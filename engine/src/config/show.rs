@@ -16,11 +16,9 @@ pub fn show(config: &Config) -> String {
         workers(&mut out, config.workers);
     }
     for one in &config.stages {
-        out.header(&format!("stages.{}", quoted(&one.name)));
         stage(&mut out, one);
     }
     for one in &config.projects {
-        out.header(&format!("projects.{}", quoted(&one.name)));
         project(&mut out, config, one);
     }
     if config.secrets != SecretRules::default()
@@ -61,6 +59,19 @@ pub fn show(config: &Config) -> String {
         out.maybe("requests_per_minute", token.requests_per_minute.map(i64::from));
     }
     out.0
+}
+
+/// The same of one project; `with_stages`: and of the stages in its pipeline. `None`: the file does not declare it.
+pub fn show_project(config: &Config, name: &str, with_stages: bool) -> Option<String> {
+    let declared = config.project(name)?;
+    let mut out = Lines(String::new());
+    project(&mut out, config, declared);
+    if with_stages {
+        for one in declared.stages().filter_map(|name| config.stage(name)) {
+            stage(&mut out, one);
+        }
+    }
+    Some(out.0)
 }
 
 struct Lines(String);
@@ -145,6 +156,7 @@ fn engine(out: &mut Lines, engine: &EngineSettings) {
 }
 
 fn stage(out: &mut Lines, stage: &Stage) {
+    out.header(&format!("stages.{}", quoted(&stage.name)));
     out.put("kind", stage.settings.kind());
     for (key, value) in stage.settings.any().shown() {
         if let Ok(value) = Value::try_from(value) {
@@ -154,6 +166,7 @@ fn stage(out: &mut Lines, stage: &Stage) {
 }
 
 fn project(out: &mut Lines, config: &Config, project: &Project) {
+    out.header(&format!("projects.{}", quoted(&project.name)));
     out.put("pipeline", project.stages().map(str::to_owned).collect::<Vec<_>>());
     match &project.selection {
         Selection::Owner { owner, keyword } => {

@@ -366,6 +366,13 @@ fn what_is_shown_can_be_read_again() {
     let again = shown.replace("webhook_url = \"***\"", "webhook_url = \"https://x.example\"");
     let again = parse_str(path, &again, &need()).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(show(&again), shown);
+    for project in &again.projects {
+        let own = |with_stages| show_project(&config, &project.name, with_stages).expect("declared");
+        assert!(own(false).starts_with("[projects.") && shown.contains(&own(false)), "{}", own(false));
+        assert_eq!(own(true).matches("[stages.").count(), project.stages().count());
+        assert!(own(true).lines().all(|line| shown.contains(line)), "{}", own(true));
+    }
+    assert_eq!(show_project(&config, "none", true), None);
     assert_eq!((again.engine, again.projects), (config.engine, config.projects));
     insta::assert_snapshot!(shown.replace(&*folder.to_string_lossy(), "/example"));
 }

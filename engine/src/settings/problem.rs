@@ -20,6 +20,9 @@ pub struct Problem {
     /// Its byte range in the file.
     #[serde(skip)]
     pub(crate) span: Option<Range<usize>>,
+    /// The text of its line, with secrets masked.
+    #[serde(skip)]
+    pub snippet: Option<String>,
 }
 
 impl Problem {
@@ -30,7 +33,15 @@ impl Problem {
 
     /// A problem without a position.
     pub(crate) fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { path: path.into(), line: None, column: None, message: message.into(), hint: None, span: None }
+        Self {
+            path: path.into(),
+            line: None,
+            column: None,
+            message: message.into(),
+            hint: None,
+            span: None,
+            snippet: None,
+        }
     }
 
     /// Sets the hint.

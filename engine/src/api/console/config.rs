@@ -36,6 +36,7 @@ pub(super) async fn page(State(app): State<App>, visitor: Visitor) -> PageResult
             div.callout.bad {
                 strong { code { (problem.path) } @if let Some(line) = problem.line { ", line " (line) } }
                 p { (problem.message) @if let Some(hint) = &problem.hint { ": " (hint) } }
+                @if let Some(snippet) = problem.snippet.as_ref().filter(|line| !line.is_empty()) { p { code.break { (snippet) } } }
             }
         }
         @if !view.restart.is_empty() {

@@ -21,6 +21,8 @@ use crate::model::{ApiScope, RepositoryState, RepositoryStatus};
 
 /// Rows of a page.
 const ROWS: usize = 100;
+/// Characters of a setting that are shown: a list of repositories may be long.
+const SETTING: usize = 2000;
 
 /// Which repositories.
 #[derive(Debug, Default, Deserialize)]
@@ -60,6 +62,7 @@ pub(super) async fn page(
             (repositories(&project, &query, now))
             (details(&project))
         }
+        (settings(&visitor, &project))
     };
     Ok(layout::page(&visitor, &name, "/console", &main))
 }
@@ -242,6 +245,31 @@ fn row(base: &str, one: &RepositoryStatus, now: DateTime<Utc>) -> Markup {
     }
 }
 
+/// The settings in force: the project's own, and with the scope `admin` those of its stages.
+fn settings(visitor: &Visitor, project: &ProjectBody) -> Markup {
+    let with_stages = visitor.client.has(ApiScope::Admin);
+    let settings = visitor.client.handle.app().project_settings(&project.project, with_stages);
+    html! {
+        @if let Some(settings) = settings {
+            section.card {
+                header { h2 { "Settings" } span.muted { "defaults filled in, secrets masked" } }
+                pre tabindex="0" aria-label="Settings" { @for line in settings.lines() { (cut(line)) "\n" } }
+            }
+        }
+    }
+}
+
+/// A line, with the end of a long one replaced by its length.
+fn cut(line: &str) -> String {
+    match line.char_indices().nth(SETTING) {
+        Some((at, _)) => {
+            let more = line[at..].chars().count() as u64;
+            format!("{} … ({} more)", &line[..at], count(more, "character", "characters"))
+        }
+        None => line.to_owned(),
+    }
+}
+
 fn details(project: &ProjectBody) -> Markup {
     html! {
         section.card {
@@ -258,5 +286,18 @@ fn details(project: &ProjectBody) -> Markup {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_setting_is_cut() {
+        assert_eq!(cut("enabled = true"), "enabled = true");
+        let long = "ä".repeat(SETTING + 1);
+        assert_eq!(cut(&long), format!("{} … (1 character more)", "ä".repeat(SETTING)));
+        assert_eq!(cut(&long[2..]), long[2..]);
     }
 }
