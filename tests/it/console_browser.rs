@@ -1,21 +1,12 @@
 //! The console in a real browser, over the real daemon and the fakes.
 
-use crate::support::browser::{Browser, VIEWS, axe};
+use crate::support::browser::{Browser, TOKEN, VIEWS, axe};
 use crate::support::daemon::{API, Daemon};
 use crate::support::http::{Fault, Gate};
 use crate::support::local::{Local, STAGES};
 use crate::support::services::Services;
 
-const TOKEN: &str = "correct horse";
 const PIPELINE: &str = "pipeline = [\"local\", \"prose\", \"model\", \"index\"]";
-
-/// Opens a page, which asks for the token first, and signs in.
-#[track_caller]
-fn sign_in(browser: &Browser, url: &str) {
-    browser.go(url);
-    browser.enter("input[name=token]", TOKEN);
-    browser.click("button[type=submit]");
-}
 
 #[test]
 fn a_run_is_watched_to_its_end_without_reloading_the_page() {
@@ -30,7 +21,7 @@ fn a_run_is_watched_to_its_end_without_reloading_the_page() {
     daemon.token = Some(TOKEN.to_owned());
     gate.until_reached();
     let run = daemon.project("handbook")["running"].as_str().expect("a run").to_owned();
-    sign_in(&browser, &format!("http://{}/console/runs/{run}", daemon.address()));
+    browser.sign_in(&format!("http://{}/console/runs/{run}", daemon.address()));
     browser.until_shows("Progress");
     assert!(browser.text().contains("running") && browser.text().contains("Cancel"), "{}", browser.text());
     browser.picture("run-working");
@@ -53,7 +44,7 @@ fn a_run_that_hangs_is_cancelled() {
     daemon.token = Some(TOKEN.to_owned());
     daemon.until_state("handbook", "running");
     let run = daemon.project("handbook")["running"].as_str().expect("a run").to_owned();
-    sign_in(&browser, &format!("http://{}/console/runs/{run}", daemon.address()));
+    browser.sign_in(&format!("http://{}/console/runs/{run}", daemon.address()));
     browser.until_shows("Cancel");
     browser.click("button.danger");
     browser.until_shows("interrupted");
@@ -71,7 +62,7 @@ fn a_plan_is_approved_and_carried_out() {
     daemon.token = Some(TOKEN.to_owned());
     daemon.until_runs(1);
     local.repo.write("guide/new.md", "New here.\n").commit("new");
-    sign_in(&browser, &format!("http://{}/console/projects/docs", daemon.address()));
+    browser.sign_in(&format!("http://{}/console/projects/docs", daemon.address()));
     browser.until_shows("Sync now");
     browser.click("form[action$='/plan'] button");
     browser.until_shows("Bill");
@@ -106,7 +97,7 @@ fn a_withheld_deletion_is_seen_and_allowed() {
     daemon.until_runs(1);
     local.repo.git(&["rm", "-q", "-r", "old"]);
     local.repo.commit("the old manual goes");
-    sign_in(&browser, &format!("http://{}/console/projects/docs", daemon.address()));
+    browser.sign_in(&format!("http://{}/console/projects/docs", daemon.address()));
     browser.until_shows("Sync now");
     browser.click("form[action$='/sync'] button.primary");
     browser.until_shows("Run again");
@@ -136,7 +127,7 @@ fn a_match_links_to_its_lines_at_the_indexed_commit() {
     let mut daemon = Daemon::start(&services.world);
     daemon.token = Some(TOKEN.to_owned());
     daemon.until_state("handbook", "current");
-    sign_in(&browser, &format!("http://{}/console/search", daemon.address()));
+    browser.sign_in(&format!("http://{}/console/search", daemon.address()));
     browser.until_shows("Question, words or a symbol");
     browser.enter("input[name=q]", "passkey");
     browser.click("form[action='/console/search'] button");
@@ -167,7 +158,7 @@ fn a_daemon_that_restarts_under_an_open_page_asks_to_sign_in_again() {
     let mut daemon = Daemon::start(&local.world);
     daemon.token = Some(TOKEN.to_owned());
     daemon.until_runs(1);
-    sign_in(&browser, &format!("http://127.0.0.1:{port}/console/runs?project=docs"));
+    browser.sign_in(&format!("http://127.0.0.1:{port}/console/runs?project=docs"));
     browser.until_shows("Filter");
     daemon.stop().exits(0);
     browser.until_shows("RepoSync does not answer");
@@ -257,7 +248,7 @@ fn every_page_fits_and_is_accessible() {
         ("docs", "/console/docs".to_owned()),
         ("not-found", "/console/runs/unknown".to_owned()),
     ];
-    sign_in(&browser, &format!("{base}/console"));
+    browser.sign_in(&format!("{base}/console"));
     browser.until_shows("Projects");
     let text = browser.text();
     assert!(text.find("broken") < text.find("docs"), "what fails is first: {text}");
@@ -266,20 +257,7 @@ fn every_page_fits_and_is_accessible() {
         for (name, page) in &pages {
             browser.go(&format!("{base}{page}"));
             browser.picture(&format!("{name}-{}", view.name));
-            let wider = browser.run("return document.documentElement.scrollWidth - innerWidth");
-            assert!(wider.as_i64().is_some_and(|wider| wider <= 0), "{name} {}: {wider} too wide", view.name);
-            let cut = browser.run(
-                "return [...document.querySelectorAll('nav, .scroll')].filter(one => one.scrollWidth > one.clientWidth + 1)
-                 .map(one => one.textContent.slice(0, 80))",
-            );
-            assert_eq!(cut, serde_json::json!([]), "{name} {}: it is cut on the right", view.name);
-            let Some(axe) = &axe else { continue };
-            let found = browser.run_until_called(&format!(
-                "{axe}; const done = arguments[arguments.length - 1]; axe.run(document).then(found => done(found.violations
-                 .filter(one => ['serious', 'critical'].includes(one.impact))
-                 .map(one => one.id + ': ' + one.nodes.map(node => node.html).join(' '))));"
-            ));
-            assert_eq!(found, serde_json::json!([]), "{name} {}", view.name);
+            browser.check(axe.as_deref(), &format!("{name} {}", view.name));
         }
     }
     // By the keyboard alone: from the row to its project, and to the field of the search.

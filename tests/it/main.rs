@@ -24,6 +24,8 @@ mod component_shipped;
 mod conformity;
 mod console;
 mod console_browser;
+mod console_live;
+mod console_queue;
 mod consumers;
 mod crash;
 mod daemon;

@@ -9,14 +9,14 @@ use crate::support::services::Services;
 use crate::support::world::Running;
 
 /// Services whose state is in a database, with repositories of `pages` pages.
-struct Shop {
-    services: Services,
+pub(crate) struct Shop {
+    pub(crate) services: Services,
     url: String,
 }
 
 impl Shop {
     /// `workers`: the table of that name. `None`: no server can be started.
-    fn open(workers: &str, options: Options) -> Option<Self> {
+    pub(crate) fn open(workers: &str, options: Options) -> Option<Self> {
         let url = Postgres::start()?.database();
         let services = Services::with(options);
         services.world.config(&format!(
@@ -31,7 +31,7 @@ impl Shop {
     }
 
     /// A worker that is there.
-    fn worker(&self, label: &str) -> Running {
+    pub(crate) fn worker(&self, label: &str) -> Running {
         let args = ["worker", "--state", &self.url, "--label", label];
         let mut worker = self.services.world.spawn(&args);
         worker.until("that it waits", |worker| worker.stderr().contains("waits for units"));
@@ -64,7 +64,9 @@ fn counts(report: &Value) -> (u64, u64, u64) {
     (count("files_added"), count("texts_embedded"), count("repositories"))
 }
 
-const ALONE: &str = "local = false\nlease = \"3s\"\nrenew = \"500ms\"\ngrace = \"500ms\"\npoll = \"200ms\"\n";
+/// `[workers]` for short tests, in which the process of the run does no work.
+pub(crate) const ALONE: &str =
+    "local = false\nlease = \"3s\"\nrenew = \"500ms\"\ngrace = \"500ms\"\npoll = \"200ms\"\n";
 
 #[test]
 fn workers_do_the_work_of_a_run_and_the_index_is_the_same() {

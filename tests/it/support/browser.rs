@@ -11,6 +11,9 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
+/// The token of the API in tests with a browser.
+pub(crate) const TOKEN: &str = "correct horse";
+
 /// A browser with one window.
 pub(crate) struct Browser {
     driver: Child,
@@ -92,6 +95,33 @@ impl Browser {
         self.of_session("POST", "/url", &json!({ "url": url }));
     }
 
+    /// Opens a page, which asks for the token first, and signs in.
+    #[track_caller]
+    pub(crate) fn sign_in(&self, url: &str) {
+        self.go(url);
+        self.enter("input[name=token]", TOKEN);
+        self.click("button[type=submit]");
+    }
+
+    /// Panics unless the page fits its width and axe finds no serious barrier in it.
+    #[track_caller]
+    pub(crate) fn check(&self, axe: Option<&str>, name: &str) {
+        let wider = self.run("return document.documentElement.scrollWidth - innerWidth");
+        assert!(wider.as_i64().is_some_and(|wider| wider <= 0), "{name}: {wider} too wide");
+        let cut = self.run(
+            "return [...document.querySelectorAll('nav, .scroll')].filter(one => one.scrollWidth > one.clientWidth + 1)
+             .map(one => one.textContent.slice(0, 80))",
+        );
+        assert_eq!(cut, json!([]), "{name}: it is cut on the right");
+        let Some(axe) = axe else { return };
+        let found = self.run_until_called(&format!(
+            "{axe}; const done = arguments[arguments.length - 1]; axe.run(document).then(found => done(found.violations
+             .filter(one => ['serious', 'critical'].includes(one.impact))
+             .map(one => one.id + ': ' + one.nodes.map(node => node.html).join(' '))));"
+        ));
+        assert_eq!(found, json!([]), "{name}");
+    }
+
     /// Runs a script in the page; its result.
     pub(crate) fn run(&self, script: &str) -> Value {
         self.of_session("POST", "/execute/sync", &json!({ "script": script, "args": [] }))
@@ -100,6 +130,15 @@ impl Browser {
     /// Runs a script in the page that calls its last argument with the result.
     pub(crate) fn run_until_called(&self, script: &str) -> Value {
         self.of_session("POST", "/execute/async", &json!({ "script": script, "args": [] }))
+    }
+
+    /// Has a page of the console look for what is new, and waits for the end of it.
+    pub(crate) fn look(&self) {
+        self.run_until_called(
+            "const done = arguments[0];
+             const wait = () => looking ? setTimeout(wait, 20) : look().then(() => done(true));
+             wait()",
+        );
     }
 
     /// The text of the page as it is shown.

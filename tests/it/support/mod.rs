@@ -21,6 +21,7 @@ pub(crate) mod pinecone;
 pub(crate) mod postgres;
 pub(crate) mod python;
 pub(crate) mod registry;
+pub(crate) mod relay;
 pub(crate) mod services;
 pub(crate) mod slack;
 pub(crate) mod sources;

@@ -16,6 +16,8 @@ use crate::model::{Explanation, ProjectExplanation};
 
 /// Rows of a page.
 const ROWS: usize = 200;
+/// Of more repositories, a name is entered and not chosen from a list, which every page would contain.
+const CHOICES: usize = 100;
 
 /// Which files.
 #[derive(Debug, Default, Deserialize)]
@@ -120,9 +122,13 @@ fn filters(project: &ProjectBody, query: &Query) -> Markup {
         form.filters role="search" method="get" {
             label {
                 "Repository"
-                select name="repository" {
-                    @for one in &project.repositories {
-                        option value=(one.repository) selected[one.repository == query.repository] { (one.repository) }
+                @if project.repositories.len() > CHOICES {
+                    input name="repository" value=(query.repository) spellcheck="false";
+                } @else {
+                    select name="repository" {
+                        @for one in &project.repositories {
+                            option value=(one.repository) selected[one.repository == query.repository] { (one.repository) }
+                        }
                     }
                 }
             }

@@ -4,6 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use maud::{Markup, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::app::UnitState;
 use crate::model::{GitSha, MOST_COMMITS, Outcome, ProjectState, RepositoryState};
 
 /// Characters that a part of an address may have as they are.
@@ -137,6 +138,20 @@ pub(super) fn repository_badge(state: RepositoryState) -> Markup {
         RepositoryState::Behind | RepositoryState::Partial | RepositoryState::Orphan => "warn",
     };
     badge(state.as_str(), colour)
+}
+
+/// The state of a unit.
+pub(super) fn unit_badge(state: UnitState) -> Markup {
+    badge(state.as_str(), unit_colour(state))
+}
+
+pub(super) fn unit_colour(state: UnitState) -> &'static str {
+    match state {
+        UnitState::Running => "busy",
+        UnitState::Done => "good",
+        UnitState::Dead => "bad",
+        UnitState::Ready | UnitState::Dropped => "",
+    }
 }
 
 /// How a run ended, or where it is.

@@ -4,6 +4,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::visible::visible;
 use super::visitor::Visitor;
 use crate::model::ApiScope;
 
@@ -22,10 +23,12 @@ pub(super) fn brand() -> Markup {
 
 /// A page with navigation. `path`: the entry of the navigation that it belongs to.
 pub(super) fn page(visitor: &Visitor, title: &str, path: &str, main: &Markup) -> Response {
+    let has_queue = visitor.client.handle.app().has_queue();
     let entries = [
         ("/console", "Overview", ApiScope::Read, "o"),
         ("/console/runs", "Runs", ApiScope::Read, "r"),
         ("/console/plans", "Plans", ApiScope::Read, "p"),
+        ("/console/queue", "Queue", ApiScope::Read, "q"),
         ("/console/search", "Search", ApiScope::Query, "s"),
         ("/console/usage", "Usage", ApiScope::Read, "u"),
         ("/console/config", "Configuration", ApiScope::Admin, "c"),
@@ -39,7 +42,7 @@ pub(super) fn page(visitor: &Visitor, title: &str, path: &str, main: &Markup) ->
                 (brand())
                 nav aria-label="Main" {
                     @for (href, label, scope, key) in entries {
-                        @if visitor.client.has(scope) {
+                        @if visitor.client.has(scope) && (has_queue || href != "/console/queue") {
                             a href=(href) aria-current=[(href == path).then_some("page")] data-key=(key) { (label) }
                         }
                     }
@@ -84,5 +87,5 @@ pub(super) fn bare(title: &str, body: &Markup) -> Response {
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::REFERRER_POLICY, "same-origin"),
     ];
-    (headers, page.into_string()).into_response()
+    (headers, visible(page.into_string())).into_response()
 }

@@ -16,6 +16,7 @@ mod plan_files;
 mod plans;
 mod posted;
 mod project;
+mod queue;
 mod reference;
 mod remarks;
 mod run;
@@ -23,7 +24,9 @@ mod runs;
 mod search;
 mod session;
 mod sign_in;
+mod unit;
 mod usage;
+mod visible;
 mod visitor;
 
 use axum::Router;
@@ -47,6 +50,10 @@ pub(super) fn routes(app: &App) -> Router<App> {
         .route("/console/runs/{id}", get(run::page))
         .route("/console/runs/{id}/events", get(run::events))
         .route("/console/runs/{id}/cancel", post(run::cancel))
+        .route("/console/queue", get(queue::page))
+        .route("/console/queue/{id}", get(unit::page))
+        .route("/console/queue/{id}/retry", post(queue::retry))
+        .route("/console/queue/{id}/drop", post(queue::drop_unit))
         .route("/console/usage", get(usage::page))
         .route("/console/search", get(search::page))
         .route("/console/config", get(config::page))

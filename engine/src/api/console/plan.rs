@@ -17,6 +17,9 @@ use crate::app::{PlanSummary, PlanView, StorePlanRequest};
 use crate::daemon::ProjectPlan;
 use crate::model::{ApiScope, GuardKind};
 
+/// Failures that are shown; further ones are counted.
+const FAILURES: usize = 100;
+
 /// The page.
 pub(super) async fn page(visitor: Visitor, Id(id): Id) -> PageResult {
     visitor.client.require(ApiScope::Read)?;
@@ -119,11 +122,16 @@ fn notices(visitor: &Visitor, plan: &PlanView, part: Option<&ProjectPlan>) -> Ma
                 }
             }
         }
-        @for failure in part.iter().flat_map(|part| part.failures.iter().chain(&part.error)) {
+        @let failures = part.iter().flat_map(|part| part.error.iter().chain(&part.failures));
+        @let more = failures.clone().count().saturating_sub(FAILURES) as u64;
+        @for failure in failures.take(FAILURES) {
             div.callout.bad {
                 strong { @if let Some(repository) = &failure.repository { (repository) ": " } (failure.error) }
                 @if let Some(hint) = &failure.hint { p { (hint) } }
             }
+        }
+        @if more > 0 {
+            div.callout.bad { (count(more, "more failure", "more failures")) "; " code { "GET /plans/{id}" } " lists all of them." }
         }
     }
 }

@@ -8,13 +8,23 @@ use crate::daemon::{Action, FilePlan, ProjectPlan, RepositoryPlan};
 /// Files that are shown of a repository, and of a plan; further ones are counted.
 const OF_REPOSITORY: usize = 200;
 const OF_PLAN: usize = 2000;
+/// The same of repositories.
+const REPOSITORIES: usize = 200;
 
 /// The repositories with changes, each with its files: first what leaves the index or is withheld.
 pub(super) fn repositories(part: &ProjectPlan) -> Markup {
     let mut left = OF_PLAN;
+    let mut repositories: Vec<&RepositoryPlan> = part.repositories.iter().collect();
+    // So that removals are never among those that are only counted.
+    repositories.sort_by_key(|one| one.files.iter().map(|file| order(file.action)).min().unwrap_or(u8::MAX));
+    let shown = repositories.len().min(REPOSITORIES);
+    let hidden = (repositories.len() - shown) as u64;
     html! {
-        @for repository in &part.repositories {
+        @for repository in &repositories[..shown] {
             (changed(repository, &mut left))
+        }
+        @if hidden > 0 {
+            p.muted { (count(hidden, "more repository changes", "more repositories change")) "; " code { "GET /plans/{id}" } " lists all of them." }
         }
         @if part.repositories.is_empty() {
             section.card { div.body.muted { "Nothing changes: the index is as the configuration and the repositories say." } }
@@ -79,5 +89,24 @@ fn order(action: Action) -> u8 {
         Action::Move => 2,
         Action::Change => 3,
         Action::Add => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_repositories_those_that_lose_files_are_shown() {
+        let repository = |n: usize, action| {
+            let file = FilePlan { action, path: format!("page-{n}.md"), from: None, reason: "why".into() };
+            RepositoryPlan { files: vec![file], ..RepositoryPlan::leaving(&format!("repository-{n}")) }
+        };
+        let mut part = ProjectPlan::of("docs");
+        part.repositories = (0..300).map(|n| repository(n, Action::Add)).collect();
+        part.repositories.push(repository(300, Action::Remove));
+        let shown = repositories(&part).into_string();
+        assert!(shown.contains("page-300.md") && shown.contains("page-198.md"), "{shown}");
+        assert!(!shown.contains("page-199.md") && shown.contains("101 more repositories change"), "{shown}");
     }
 }

@@ -14,15 +14,18 @@ use super::failure::{Failure, PageResult};
 use super::format::{count, duration, encode, moment, number, run_badge};
 use super::runs::projects;
 use super::visitor::Visitor;
-use super::{layout, posted::Posted, remarks};
+use super::{layout, posted::Posted, queue, remarks};
 use crate::api::audit::Trail;
 use crate::api::error::ApiError;
 use crate::api::extract::Id;
+use crate::app::UnitQuery;
 use crate::daemon::{Feed, Progress, RunView};
 use crate::model::{ApiScope, Failure as Failed, ProjectReport};
 
 /// Changes are announced at most this often.
 const PAUSE: Duration = Duration::from_millis(700);
+/// Units of a run that are shown while it works.
+const UNITS: usize = 100;
 
 async fn find(visitor: &Visitor, id: &str) -> Result<RunView, Failure> {
     visitor.client.require(ApiScope::Read)?;
@@ -35,6 +38,12 @@ pub(super) async fn page(visitor: Visitor, Id(id): Id) -> PageResult {
     let run = find(&visitor, &id).await?;
     let is_open = matches!(run.status, "running" | "queued");
     let progress = if is_open { visitor.client.handle.progress(&id).await? } else { None };
+    let app = visitor.client.handle.app();
+    let units = if is_open && app.has_queue() {
+        app.units_of(&UnitQuery { run: Some(run.run.clone()), limit: UNITS, ..UnitQuery::default() }).await?
+    } else {
+        Vec::new()
+    };
     let events = format!("/console/runs/{}/events", encode(&id));
     let main = html! {
         div data-live="run" data-events=[is_open.then_some(events)] {
@@ -46,7 +55,9 @@ pub(super) async fn page(visitor: Visitor, Id(id): Id) -> PageResult {
                 (actions(&visitor, &run, is_open))
             }
             (facts(&run))
-            @if is_open { (live(run.status, progress.as_ref())) }
+            @if is_open { (live(&run, progress.as_ref())) }
+            // The repositories that workers have not finished.
+            @if !units.is_empty() { (queue::units(&visitor, &units, Utc::now())) }
             @for part in run.report.iter().flat_map(|report| &report.projects) { (report(part)) }
         }
     };
@@ -138,27 +149,19 @@ fn facts(run: &RunView) -> Markup {
     }
 }
 
-fn live(status: &str, progress: Option<&Progress>) -> Markup {
+fn live(run: &RunView, progress: Option<&Progress>) -> Markup {
+    let started = run.started_at.as_ref().and_then(|at| at.parse::<DateTime<Utc>>().ok());
+    let seconds = started.map(|at| (Utc::now() - at).as_seconds_f64());
+    let pace = progress.zip(seconds).and_then(|(progress, seconds)| pace(progress, seconds));
     html! {
         section.card {
-            header { h2 { @if status == "queued" { "Waits for the run before it" } @else { "Progress" } } }
+            header {
+                h2 { @if run.status == "queued" { "Waits for the run before it" } @else { "Progress" } }
+                @if let Some(pace) = pace { span.muted { (pace) } }
+            }
             @if let Some(progress) = progress {
                 div.body {
-                    div.phases {
-                        @for phase in &progress.phases {
-                            div.phase {
-                                span { (phase.name) }
-                                // Some phases are not known beforehand.
-                                @if phase.expected == 0 {
-                                    progress aria-label=(phase.name) {}
-                                    span.number { (number(phase.done)) }
-                                } @else {
-                                    progress max=(phase.expected) value=(phase.done) aria-label=(phase.name) {}
-                                    span.number { (number(phase.done)) " of " (number(phase.expected)) }
-                                }
-                            }
-                        }
-                    }
+                    (phases(progress))
                     p role="status" aria-live="polite" {
                         @if let Some(waiting) = &progress.waiting { (waiting) }
                         @else if let Some(repository) = &progress.repository { "Working on " code { (repository) } }
@@ -167,6 +170,41 @@ fn live(status: &str, progress: Option<&Progress>) -> Markup {
             }
         }
     }
+}
+
+fn phases(progress: &Progress) -> Markup {
+    html! {
+        div.phases {
+            @for phase in &progress.phases {
+                div.phase {
+                    span { (phase.name) }
+                    // Some phases are not known beforehand.
+                    @if phase.expected == 0 {
+                        progress aria-label=(phase.name) {}
+                        span.number { (number(phase.done)) }
+                    } @else {
+                        progress max=(phase.expected) value=(phase.done) aria-label=(phase.name) {}
+                        span.number { (number(phase.done)) " of " (number(phase.expected)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Files recorded per second, and the time that is left at this rate. As in the terminal, it is estimated after 2 seconds
+/// and 20 files, once all repositories are compared.
+fn pace(progress: &Progress, seconds: f64) -> Option<String> {
+    let phase = |name| progress.phases.iter().find(|phase| phase.name == name);
+    let (compared, recorded) = (phase("Compare")?, phase("Record")?);
+    if seconds < 2.0 || recorded.done < 20 {
+        return None;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    let (done, left) = (recorded.done as f64, recorded.expected.saturating_sub(recorded.done) as f64);
+    let rate = format!("{:.1} files per second", done / seconds);
+    let is_known = compared.done >= compared.expected && left > 0.0;
+    Some(if is_known { format!("about {} left, {rate}", duration(left * seconds / done)) } else { rate })
 }
 
 fn report(part: &ProjectReport) -> Markup {
@@ -242,14 +280,27 @@ mod tests {
     use super::*;
     use crate::daemon::PhaseProgress;
 
+    fn of<const N: usize>(phases: [(&'static str, u64, u64); N]) -> Progress {
+        let phases = phases.map(|(name, done, expected)| PhaseProgress { name, expected, done });
+        Progress { phases: phases.into(), ..Progress::default() }
+    }
+
     #[test]
     fn a_phase_of_unknown_length_shows_what_is_done() {
-        let phase = |expected| PhaseProgress { name: "Write", expected, done: 3 };
-        let shown = |expected| {
-            let progress = Progress { phases: vec![phase(expected)], ..Progress::default() };
-            live("running", Some(&progress)).into_string()
-        };
+        let shown = |expected| phases(&of([("Write", 3, expected)])).into_string();
         assert!(shown(7).contains("3 of 7") && shown(7).contains("max=\"7\""), "{}", shown(7));
         assert!(!shown(0).contains(" of ") && !shown(0).contains("max="), "{}", shown(0));
+    }
+
+    #[test]
+    fn the_time_left_is_estimated_once_all_repositories_are_compared() {
+        let after = |compared, recorded, seconds| {
+            pace(&of([("Compare", compared, 4), ("Record", recorded, 100)]), seconds)
+        };
+        assert_eq!(after(4, 25, 10.0).as_deref(), Some("about 30 s left, 2.5 files per second"));
+        assert_eq!(after(3, 25, 10.0).as_deref(), Some("2.5 files per second"));
+        assert_eq!(after(4, 100, 10.0).as_deref(), Some("10.0 files per second"));
+        assert_eq!((after(4, 19, 10.0), after(4, 25, 1.9)), (None, None));
+        assert_eq!(pace(&of([("Compare", 1, 4)]), 10.0), None);
     }
 }

@@ -10,64 +10,123 @@ function localTimes(root) {
   }
 }
 
-// Replaces the live part of this page by that of a fresh copy, unless somebody is typing or reading in it.
+// What identifies an element that can have the focus, in this copy of a part and in the next one.
+function keyOf(one) {
+  return [one.tagName, one.getAttribute("href"), one.closest("form")?.getAttribute("action"), one.textContent].join("\n");
+}
+
+// True while somebody types in a part or has marked text of it.
+function isInUse(live) {
+  const active = document.activeElement;
+  const marked = document.getSelection();
+  return (live.contains(active) && active.matches("input, select, textarea")) || (!marked.isCollapsed && marked.containsNode(live, true));
+}
+
+// Replaces the live part of this page by that of a fresh copy. Returns a warning, "" if there is none, or null if
+// nothing was done.
 async function refresh() {
   const live = document.querySelector("[data-live]");
-  if (!live || document.hidden) return;
-  const active = document.activeElement;
-  if (live.contains(active) && active.matches("input, select, textarea")) return;
-  const answer = await fetch(location.href, { headers: { "X-Live": "1" }, credentials: "same-origin" });
+  if (!live || isInUse(live)) return null;
+  const answer = await fetch(location.href, {
+    headers: { "X-Live": "1" },
+    credentials: "same-origin",
+    signal: AbortSignal.timeout(30000),
+  });
   if (answer.redirected) {
     location.reload();
-    return;
+    return null;
   }
-  if (!answer.ok) return;
+  if (answer.status === 404) return "What this page shows is no longer there.";
+  if (!answer.ok) return `RepoSync answers with an error (${answer.status}). What is shown here may be out of date.`;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const fresh = page.querySelector("[data-live]");
-  if (!fresh) return;
+  if (!fresh || isInUse(live)) return null;
   const open = new Set([...live.querySelectorAll("details[open][id]")].map((one) => one.id));
-  live.dataset.live = fresh.dataset.live;
+  const focused = live.contains(document.activeElement) ? keyOf(document.activeElement) : null;
+  for (const name of ["live", "events"]) {
+    if (name in fresh.dataset) live.dataset[name] = fresh.dataset[name];
+    else delete live.dataset[name];
+  }
   live.replaceChildren(...fresh.childNodes);
   for (const id of open) document.getElementById(id)?.setAttribute("open", "");
   localTimes(live);
+  if (focused) {
+    const all = [...live.querySelectorAll("a, button, summary, [tabindex]")];
+    all.find((one) => keyOf(one) === focused)?.focus({ preventScroll: true });
+  }
+  return "";
 }
 
-// Says that what is shown may be old, as long as the daemon does not answer.
-function answered(is) {
-  const note = document.getElementById("away");
-  if (is) {
+// Says that what is shown may be old, or no longer says so.
+function warn(text) {
+  let note = document.getElementById("away");
+  if (!text) {
     note?.remove();
-  } else if (!note) {
-    const away = document.createElement("div");
-    away.id = "away";
-    away.className = "callout warn";
-    away.setAttribute("role", "status");
-    away.textContent = "RepoSync does not answer. What is shown here may be out of date.";
-    document.getElementById("main").prepend(away);
+    return;
   }
+  if (!note) {
+    note = document.createElement("div");
+    note.id = "away";
+    note.className = "callout warn";
+    note.setAttribute("role", "status");
+    document.getElementById("main").prepend(note);
+  }
+  note.textContent = text;
 }
 
-function look() {
-  refresh().then(() => answered(true), () => answered(false));
+let looking = false;
+let again = false;
+
+// One look at a time, so that an older copy never replaces a newer one.
+async function look() {
+  if (document.hidden) return;
+  again = true;
+  if (looking) return;
+  looking = true;
+  while (again) {
+    again = false;
+    try {
+      const text = await refresh();
+      if (text !== null) warn(text);
+    } catch {
+      warn("RepoSync does not answer. What is shown here may be out of date.");
+    }
+  }
+  looking = false;
 }
 
+let events = null;
+
+// Opens the stream of events of this page while it is visible. Each stream takes one of the few connections that a
+// browser opens to a server, so hidden pages have none.
 function follow() {
+  const address = document.hidden ? undefined : document.querySelector("[data-live]")?.dataset.events;
+  if (events && (!address || events.readyState === EventSource.CLOSED)) {
+    events.close();
+    events = null;
+  }
+  if (events || !address) return;
+  const stream = new EventSource(address);
+  events = stream;
+  stream.addEventListener("changed", look);
+  stream.addEventListener("end", () => {
+    stream.close();
+    look();
+  });
+  // A connection that breaks is opened again by the browser. One that is refused is not, such as after a restart,
+  // which ends sessions: the page then asks to sign in.
+  stream.addEventListener("error", look);
+}
+
+// Pages with events look now and then, too: a proxy may keep events back.
+function tick() {
   const live = document.querySelector("[data-live]");
-  if (!live) return;
-  if (live.dataset.events) {
-    const events = new EventSource(live.dataset.events);
-    events.addEventListener("changed", look);
-    events.addEventListener("end", () => {
-      events.close();
-      look();
-    });
-    // A connection that breaks is opened again by the browser. One that is refused is not, such as after a restart,
-    // which ends sessions: the page then asks to sign in.
-    events.addEventListener("error", look);
+  const hasEvents = Boolean(live?.dataset.events);
+  if (hasEvents || live?.dataset.live === "poll") {
+    follow();
+    look();
   }
-  if (live.dataset.live === "poll") {
-    setInterval(look, 10000);
-  }
+  setTimeout(tick, hasEvents ? 30000 : 10000);
 }
 
 let gone = 0;
@@ -103,5 +162,11 @@ document.addEventListener("click", (event) => {
     button.textContent = "Copied";
   });
 });
+document.addEventListener("visibilitychange", () => {
+  follow();
+  // What happened meanwhile.
+  look();
+});
 localTimes(document);
 follow();
+setTimeout(tick, 10000);
