@@ -207,4 +207,8 @@ fn a_reload_names_workers_that_cannot_use_the_file() {
     assert!(message.contains("PINECONE_API_KEY"), "{message}");
     able.signal("TERM");
     able.wait().exits(0);
+    // From a folder without a daemon, as on another machine, the command asks through the database.
+    shop.write("other/reposync.toml", "");
+    let asked = shop.services.world.ok(&["reload", "--config", "other/reposync.toml"]);
+    assert!(asked.stdout.contains("the dispatcher: nothing changed"), "{}", asked.stdout);
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 
 use crate::config::{Config, Need};
-use crate::daemon::DaemonRecord;
+use crate::daemon::{DaemonRecord, reload_dispatcher};
 use crate::net::read_body;
 
 use super::context::Context;
@@ -49,8 +49,15 @@ struct Reloaded {
 
 /// Makes the daemon of this file reload it; returns the result.
 async fn reload(config: &Config) -> anyhow::Result<Reloaded> {
-    let Some(record) = DaemonRecord::read(&config.engine.state) else {
-        bail!("no daemon serves the ledger `{}`", config.engine.state.shown());
+    let state = &config.engine.state;
+    let Some(record) = DaemonRecord::read(state) else {
+        // Those of a state in a database may run on other machines.
+        if state.file().is_none()
+            && let Some((refused, message)) = reload_dispatcher(state).await?
+        {
+            return Ok(Reloaded { refused, message: format!("the dispatcher: {message}") });
+        }
+        bail!("no daemon serves the ledger `{}`", state.shown());
     };
     let client = DaemonClient::new(Some(&config.api), &record)?;
     let address = client.address();

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Fingerprint, register_secrets};
 use crate::postgres::{PostgresUrl, Tls};
 use crate::settings::{Problem, Table, absolute};
+use crate::state_folder;
 
 /// The folder next to a configuration file.
 pub(super) const DEFAULT_FOLDER: &str = ".reposync";
 /// The values of environment variables.
 type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
-
 /// Connections of a command that names its state itself.
 const COMMAND_POOL: usize = 4;
 
@@ -138,37 +138,14 @@ impl Default for RawPostgres {
     }
 }
 
-/// The folder for a process's files of this machine, such as caches, while its state is in a database and it has no folder
-/// of a configuration file: the folder that systemd gives to a service, or one of the user, different for each state.
+/// The folder for a process's files of this machine while its state is in a database and it has no configuration file.
 pub fn service_folder(state: &str, env: Env<'_>) -> Option<PathBuf> {
-    let variable = |name: &str| env(name).filter(|value| !value.is_empty());
-    if let Some(folders) = variable("STATE_DIRECTORY") {
-        return folders.split(':').next().map(PathBuf::from);
-    }
-    let base = variable("XDG_STATE_HOME").map(PathBuf::from).or_else(|| {
-        let home = variable("HOME").or_else(|| variable("LOCALAPPDATA"))?;
-        Some(Path::new(&home).join(".local/state"))
-    })?;
-    let id: String = Fingerprint::of([state]).as_str().chars().take(16).collect();
-    Some(base.join("reposync").join(id))
+    state_folder::of_service(&id_of(state), env)
 }
 
-/// The same for a process with a configuration file: next to it, unless that is on media that cannot be written to.
-fn machine_folder(state: &str, folder: &Path, env: Env<'_>) -> PathBuf {
-    let own = folder.join(DEFAULT_FOLDER);
-    let target = if own.exists() { &own } else { folder };
-    let other = if is_read_only(target) { service_folder(state, env) } else { None };
-    other.unwrap_or(own)
-}
-
-#[cfg(unix)]
-fn is_read_only(folder: &Path) -> bool {
-    folder.exists() && rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_err()
-}
-
-#[cfg(not(unix))]
-fn is_read_only(_folder: &Path) -> bool {
-    false
+/// What distinguishes the folders of several states.
+fn id_of(state: &str) -> String {
+    Fingerprint::of([state]).as_str().chars().take(16).collect()
 }
 
 /// Reads `state`; `None`: it is wrong, and reported.
@@ -196,7 +173,8 @@ pub(super) fn read(
         Ok(url) => {
             let url = url.listening(listen);
             url.password().into_iter().for_each(found);
-            let local = machine_folder(&url.to_string(), folder, env).join("postgres");
+            let local = state_folder::of_machine(&id_of(&url.to_string()), &folder.join(DEFAULT_FOLDER), env)
+                .join("postgres");
             Some(StatePlace::Postgres(Box::new(PostgresState { url, pool, local })))
         }
         Err(why) => {

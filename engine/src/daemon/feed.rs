@@ -127,6 +127,14 @@ impl Feeds {
         }
     }
 
+    /// The same for an event of another daemon: nothing, if the run has ended.
+    pub(super) fn put_open(&self, run: &str, event: Event) {
+        let feed = self.lock().feeds.get(run).cloned();
+        if let Some(feed) = feed.filter(|feed| !feed.lock().ended) {
+            feed.put(event);
+        }
+    }
+
     /// Appends an event of a stage that runs share to the active run of the project that it names,
     /// if any.
     pub(super) fn shared(&self, event: &Event) {

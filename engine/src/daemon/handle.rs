@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::Utc;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 use super::feed::Feed;
 use super::message::{Accepted, Answer, Cause, Message, Refusal, ReloadOutcome, Request};
@@ -22,6 +24,9 @@ use crate::model::{
 };
 use crate::plan::Plan;
 use crate::state::{AuditEntry, AuditQuery, AuditRow, RunQuery, RunRow, State};
+
+/// How long a standby waits to see a run that the dispatcher has accepted.
+const LONGEST_LOOK: Duration = Duration::from_secs(5);
 
 /// A handle to the daemon. Cheap to clone.
 #[derive(Clone)]
@@ -123,10 +128,11 @@ impl Handle {
         };
         match self.ask(Request::Sync { projects, full, allow_deletes, allow_cost }).await? {
             Answer::Accepted(accepted) => {
-                if accepted.runs.len() > 1 {
-                    let runs = accepted.runs.values().cloned().collect();
-                    self.shared.aliases.take_up(vec![(accepted.run.clone(), runs)]);
+                let runs: Vec<String> = accepted.runs.values().cloned().collect();
+                if runs.len() > 1 {
+                    self.shared.aliases.take_up(vec![(accepted.run.clone(), runs.clone())]);
                 }
+                self.wait_to_see(runs).await;
                 Ok(accepted)
             }
             _ => Err(Refusal::NoDispatcher),
@@ -141,6 +147,33 @@ impl Handle {
             Ok(Answer::Refused(refusal)) => Err(refusal),
             Ok(answer) => Ok(answer),
             Err(_) => Err(Refusal::Stopping),
+        }
+    }
+
+    /// Waits until this daemon shows runs that another one has accepted, so that the caller can look them up.
+    pub(super) async fn wait_to_see(&self, runs: Vec<String>) {
+        let mut view = self.view.clone();
+        let seen = async {
+            loop {
+                let shown = {
+                    let view = view.borrow_and_update();
+                    runs.iter().all(|run| view.runs.contains_key(run))
+                };
+                // One may have ended already.
+                let is_known = shown
+                    || self
+                        .shared
+                        .reader
+                        .runs_of(runs.clone())
+                        .await
+                        .is_ok_and(|rows| rows.len() >= runs.len());
+                if is_known || view.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        if self.view().role == Role::Standby && timeout(LONGEST_LOOK, seen).await.is_err() {
+            tracing::debug!("the dispatcher does not show a run that it has accepted");
         }
     }
 

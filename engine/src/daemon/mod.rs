@@ -43,7 +43,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::Waits;
-use crate::config::{Config, Need};
+use crate::config::{Config, Need, StatePlace};
 use crate::factory::{self, StageFactory};
 use crate::model::{ErrorKind, EventSink, StageError, StageResult, host_name};
 use crate::state::State;
@@ -138,6 +138,16 @@ impl Daemon {
             tokio::join!(work, watching, counting, sampling, auditing, signals);
         }))
     }
+}
+
+/// Has the dispatcher of a state reload its file, wherever it runs. Returns whether it was refused, and the result in one
+/// line; `None`: no daemon answers.
+pub async fn reload_dispatcher(place: &StatePlace) -> StageResult<Option<(bool, String)>> {
+    let state = factory::open_for_reading(place).await?;
+    Ok(match peers::forward(&*state, &message::Request::Reload).await? {
+        message::Answer::Reloaded { refused, message } => Some((refused, message)),
+        _ => None,
+    })
 }
 
 fn open(

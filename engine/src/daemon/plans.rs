@@ -89,7 +89,10 @@ impl Handle {
             return Err(conflict("decided", "somebody else decided about the plan at the same moment"));
         }
         let request = Request::Approved { project: project.clone(), plan: plan.clone(), run: run.clone() };
-        let Err(refusal) = self.ask(request).await else { return Ok(approved) };
+        let Err(refusal) = self.ask(request).await else {
+            self.wait_to_see(vec![run]).await;
+            return Ok(approved);
+        };
         reopen(state, &Pending::of_plan(run, plan)).await;
         Err(match refusal {
             Refusal::NoProject(_) | Refusal::Disabled(_) => {

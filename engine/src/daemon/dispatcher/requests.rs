@@ -18,7 +18,7 @@ impl Dispatcher {
             Message::Request { request, answer } => {
                 let shared = Arc::clone(&self.shared);
                 tokio::spawn(async move {
-                    let answered = forward(&shared, &request).await.unwrap_or_else(|error| {
+                    let answered = forward(&*shared.state, &request).await.unwrap_or_else(|error| {
                         tracing::warn!(error = %error.one_line(), "cannot pass a request on to the dispatcher");
                         Answer::Refused(Refusal::NoDispatcher)
                     });

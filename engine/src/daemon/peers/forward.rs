@@ -5,16 +5,16 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::super::message::{Answer, Refusal, Request};
-use super::super::shared::Shared;
-use super::POLL;
+use super::messages::POLL;
 use crate::model::StageResult;
+use crate::state::State;
 
 /// How long the dispatcher may take to answer a request. A successor takes over within this time.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Passes a request on to the dispatcher, and waits for its answer.
-pub(in super::super) async fn forward(shared: &Shared, request: &Request) -> StageResult<Answer> {
-    let Some(daemons) = shared.state.daemons() else { return Ok(Answer::Refused(Refusal::NoDispatcher)) };
+pub(in super::super) async fn forward(state: &dyn State, request: &Request) -> StageResult<Answer> {
+    let Some(daemons) = state.daemons() else { return Ok(Answer::Refused(Refusal::NoDispatcher)) };
     let mut changes = daemons.peers();
     let id = daemons.ask(&serde_json::to_string(request).unwrap_or_default()).await?;
     if matches!(request, Request::Changed { .. }) {

@@ -9,7 +9,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::super::message::Answer;
 use super::super::shared::Shared;
-use super::{Adopted, Adoption, News, POLL, Shown, Version};
+use super::messages::{Adopted, Adoption, News, POLL, Version};
+use super::shown::Shown;
 use crate::model::{Event, StageError, StageResult};
 use crate::state::{Daemons, Fence, Lease, Standing};
 
@@ -70,6 +71,8 @@ impl Link {
                         }
                         () = lease.ending() => tracing::warn!("this daemon lost the lease of the dispatcher"),
                     }
+                    // At once: the database may be away for longer.
+                    self.tell(News::Follows { shown: None, older_than: None }).await;
                 }
                 Err(error) => {
                     tracing::warn!(error = %error.one_line(), "cannot look for other daemons");
@@ -112,9 +115,13 @@ impl Link {
                     return Ok(lease);
                 }
             }
+            let content = shown.as_ref().and_then(content);
+            // Before the dispatcher's side ends the feeds of runs that are shown no more.
+            if let Some(content) = &content {
+                self.shared.feeds.show(&content.runs);
+            }
             self.take_events(daemons, &mut events).await?;
             if last.as_ref() != Some(&(shown.clone(), older_than)) {
-                let content = shown.as_ref().and_then(content);
                 self.tell(News::Follows { shown: content, older_than }).await;
                 last = Some((shown, older_than));
             }
@@ -142,7 +149,7 @@ impl Link {
             let events: Vec<Event> = serde_json::from_str(&entry.events).unwrap_or_default();
             for event in events {
                 self.shared.waits.see(&event);
-                self.shared.feeds.put(&entry.run, event);
+                self.shared.feeds.put_open(&entry.run, event);
             }
         }
         Ok(())

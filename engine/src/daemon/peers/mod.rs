@@ -3,6 +3,7 @@
 
 mod forward;
 mod link;
+mod messages;
 mod shown;
 mod workers;
 
@@ -13,17 +14,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::message::{Answer, Refusal, Request};
+use super::message::{Answer, Refusal};
 use super::shared::Shared;
-use crate::state::{Generation, Standing};
+use crate::state::Standing;
 
 pub(super) use forward::forward;
 use link::Link;
+pub(super) use messages::News;
+use messages::{Adopted, Adoption, Version};
 pub(super) use shown::{Shown, Work};
 use workers::{HEARING, hear_workers};
 
-/// How often the state is read without a notification.
-const POLL: Duration = Duration::from_secs(2);
 /// How long the last words of a daemon that ends may take.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// Messages that wait for the dispatcher.
@@ -38,44 +39,6 @@ pub(super) struct Peers {
     adopts: Arc<watch::Sender<Option<Adoption>>>,
     adopted: watch::Receiver<Option<Adopted>>,
     task: JoinHandle<()>,
-}
-
-/// What a daemon learns from the others.
-pub(super) enum News {
-    /// It is the dispatcher now. The one before it has shown this.
-    Leads(Option<Shown>),
-    /// It is not. The dispatcher, or the last one, shows this.
-    Follows {
-        shown: Option<Shown>,
-        /// Its own file is older than that of this generation, so it does not become the dispatcher.
-        older_than: Option<i64>,
-    },
-    /// Another daemon has a request.
-    Asked(i64, Request),
-}
-
-/// What the dispatcher shows, and how many times it has changed.
-#[derive(Clone, Default)]
-struct Version(u64, Arc<Shown>);
-
-/// The configuration that a daemon would work with as the dispatcher.
-#[derive(Clone)]
-struct Adoption {
-    /// Counts the configurations of this process.
-    number: u64,
-    /// `None`: it cannot be handed to workers, as a component cannot be read.
-    generation: Option<Arc<Generation>>,
-    /// How often somebody saved the file or asked for a reload: after that it counts even if a newer one was adopted
-    /// before.
-    insisted: u64,
-}
-
-/// A configuration that the dispatcher has adopted.
-#[derive(Clone, Copy)]
-struct Adopted {
-    /// Counts the configurations of this process.
-    number: u64,
-    standing: Standing,
 }
 
 impl Peers {
