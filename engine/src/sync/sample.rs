@@ -15,7 +15,14 @@ pub(crate) struct Stratum {
     files: u64,
     bytes: u64,
     kept: Vec<Kept>,
+    /// How many files of a path were added, by a part of the path's hash; empty before the first.
+    seen: Vec<u8>,
 }
+
+/// Files of the same path in several repositories that are sampled together.
+const TOGETHER: u8 = 4;
+/// Counters of paths. Paths that share one are merely not sampled together.
+const COUNTERS: usize = 1 << 20;
 
 /// A file that may be read.
 #[derive(Debug)]
@@ -29,15 +36,14 @@ struct Kept {
 
 impl Stratum {
     /// Adds a file. At most `size` files are kept, each with a probability in proportion to its size
-    /// (Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006). The random numbers are
-    /// the blobs' ids, so that the same files are read each time.
+    /// (Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006). The random numbers come from the
+    /// paths, so that the same files are read each time, and versions of a file in several repositories (forks) are read
+    /// together: most of their texts are the same.
     pub(crate) fn add(&mut self, task: &RepositoryTask, write: &Write, size: usize) {
         let bytes = bytes(write);
         self.files += 1;
         self.bytes += bytes;
-        let mut random = [0; 8];
-        random.copy_from_slice(&write.desired.entry.sha.0[..8]);
-        let random = (u64::from_be_bytes(random) as f64 + 1.0) / (u64::MAX as f64 + 2.0);
+        let random = (self.random(&write.desired.entry.path) as f64 + 1.0) / (u64::MAX as f64 + 2.0);
         let key = random.ln() / bytes as f64;
         let least = self.kept.iter().enumerate().min_by(|(_, a), (_, b)| a.key.total_cmp(&b.key));
         match least {
@@ -52,6 +58,23 @@ impl Stratum {
         }
         let repo = task.entry.repo.clone();
         self.kept.push(Kept { key, repo, commit: task.commit, write: write.clone() });
+    }
+
+    /// The same number for up to [`TOGETHER`] files of one path.
+    fn random(&mut self, path: &str) -> u64 {
+        if self.seen.is_empty() {
+            self.seen = vec![0; COUNTERS];
+        }
+        let number = |bytes: &[u8]| {
+            let mut first = [0; 8];
+            first.copy_from_slice(&blake3::hash(bytes).as_bytes()[..8]);
+            u64::from_be_bytes(first)
+        };
+        let of_path = number(path.as_bytes());
+        let counter = &mut self.seen[usize::try_from(of_path).unwrap_or_default() % COUNTERS];
+        let group = *counter / TOGETHER;
+        *counter = counter.wrapping_add(1);
+        if group == 0 { of_path } else { number(&[path.as_bytes(), &[0, group]].concat()) }
     }
 
     pub(crate) fn files(&self) -> u64 {
@@ -205,6 +228,32 @@ mod tests {
         let all: u64 = sizes.map(chunks).sum();
         let estimated = stratum.estimate(&read).expect("a sample").chunks;
         assert!(estimated * 20 < all * 21 && all * 20 < estimated * 21, "{estimated} for {all}");
+    }
+
+    #[test]
+    fn versions_of_a_file_are_sampled_together_and_a_common_name_does_not_fill_the_sample() {
+        let mut stratum = Stratum::default();
+        // Three repositories with versions of the same files, and a name that a hundred repositories have.
+        for version in 0..3 {
+            for n in 0..1_000 {
+                stratum.add(&task(), &file(n, 1_000 + version), 32);
+            }
+        }
+        let paths = |stratum: &Stratum| {
+            let mut paths: BTreeMap<String, usize> = BTreeMap::new();
+            for write in stratum.to_read().values().flatten() {
+                *paths.entry(write.desired.entry.path.clone()).or_default() += 1;
+            }
+            paths
+        };
+        let read = paths(&stratum);
+        assert!(read.values().filter(|versions| **versions == 3).count() >= 9, "{read:?}");
+        let mut common = Stratum::default();
+        for n in 0..1_000 {
+            common.add(&task(), &file(7, 1_000), 32);
+            common.add(&task(), &file(1_000 + n, 1_000), 32);
+        }
+        assert!(paths(&common)["00007.md"] <= 24, "{:?}", paths(&common));
     }
 
     #[test]
