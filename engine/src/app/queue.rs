@@ -47,7 +47,9 @@ impl App {
             let counts = QueueCounts::of(&units, Utc::now());
             units.retain(|unit| query.includes(unit));
             // Such a reason may name stages of other projects.
-            workers.iter_mut().for_each(|worker| worker.refused = None);
+            for worker in &mut workers {
+                worker.refused = None;
+            }
             QueueView { counts, workers, units, ..QueueView::default() }
         };
         if let Some(state) = self.state.daemons() {

@@ -286,7 +286,7 @@ pub(super) fn units(visitor: &Visitor, units: &[UnitRow], now: DateTime<Utc>) ->
                     thead {
                         tr {
                             th scope="col" { "State" } th scope="col" { "Repository" } th.wide.number scope="col" { "Attempts" }
-                            th.wide scope="col" { "Worker" } th scope="col" { "Since" }
+                            th.wide scope="col" { "Worker" } th.wide scope="col" { "Since" }
                             @if has_buttons { th.wide scope="col" { "Action" } }
                         }
                     }
@@ -313,13 +313,13 @@ fn cells(unit: &UnitRow, now: DateTime<Utc>) -> Markup {
         td { (unit_badge(unit.state)) }
         td {
             a.name href={ "/console/queue/" (unit.id) } data-row { (unit.repository) }
-            div.note { (unit.project) }
+            div.note { (unit.project) span.narrow { "since " (ago(unit.changed_at, now)) } }
             @if let Some(reason) = reason { div class={ "note " @if unit.state == UnitState::Dead { "bad" } } { (reason) } }
             @if unit.state == UnitState::Ready && unit.not_before > now { div.note { "tried again " (ago(unit.not_before, now)) } }
         }
         td.wide.number { (unit.attempts) }
         td.wide.break { @if let Some(worker) = &unit.worker { (worker) } @else { span.muted { "none yet" } } }
-        td { (ago(unit.changed_at, now)) }
+        td.wide { (ago(unit.changed_at, now)) }
     }
 }
 
