@@ -5,6 +5,7 @@
 use std::any::Any;
 use std::fmt;
 use std::ops::BitOrAssign;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -13,7 +14,7 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::Runtime;
-use crate::model::EventSink;
+use crate::model::{Allowances, EventSink};
 use crate::net::Timeouts;
 use crate::settings::Checker;
 
@@ -197,4 +198,6 @@ pub struct StageContext {
     pub events: EventSink,
     /// The limits of blocking work.
     pub runtime: Runtime,
+    /// What services allow all processes together; `None`: this process counts for itself.
+    pub allowances: Option<Arc<dyn Allowances>>,
 }

@@ -1,6 +1,7 @@
 //! The one integration test binary: the real program against fakes of the services, one file per
 //! promise.
 
+mod allowances;
 mod api;
 mod api_access;
 mod api_limits;

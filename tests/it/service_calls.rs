@@ -4,11 +4,15 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::future::join_all;
 use reposync::embed::Embedder;
 use reposync::embed::azure::{AzureSettings, azure_embedder};
 use reposync::embed::openai::{OpenAiSettings, openai_embedder};
-use reposync::model::{ErrorKind, Event, EventSink, GitSha, Secret, StageError, StageResult};
+use reposync::model::{
+    Allowances, Borrow, ErrorKind, Event, EventSink, Fingerprint, GitSha, Loan, Pause, Recorded, Secret,
+    StageError, StageResult,
+};
 use reposync::net::{RetryPolicy, Timeouts};
 use reposync::notify::Notifier;
 use reposync::notify::slack::{SlackSettings, slack_notifier};
@@ -72,13 +76,17 @@ struct Subject {
 
 impl Subject {
     fn start(kind: Kind, answer: Duration) -> Self {
+        Self::sharing(kind, answer, None)
+    }
+
+    fn sharing(kind: Kind, answer: Duration, allowances: Option<&Arc<dyn Allowances>>) -> Self {
         let cancel = CancellationToken::new();
         let events = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&events);
         let sink = EventSink::new(move |event| seen.lock().expect("not poisoned").push(event));
         let pause = Duration::from_millis(1);
         let retry = RetryPolicy { tries: 2, first_pause: pause, longest_pause: pause };
-        let stage = stage(kind, Timeouts { retry, answer }, cancel.clone(), sink);
+        let stage = stage(kind, Timeouts { retry, answer }, cancel.clone(), sink, allowances);
         Self { kind, stage, cancel, events }
     }
 
@@ -159,25 +167,31 @@ impl Subject {
     }
 }
 
-fn stage(kind: Kind, timeouts: Timeouts, cancel: CancellationToken, events: EventSink) -> Stage {
+fn stage(
+    kind: Kind,
+    timeouts: Timeouts,
+    cancel: CancellationToken,
+    events: EventSink,
+    allowances: Option<&Arc<dyn Allowances>>,
+) -> Stage {
     match kind {
         Kind::Slack => {
             let fake = Slack::start();
             let settings = SlackSettings { webhook_url: Secret::new(fake.url()), on: Vec::new() };
             let made = slack_notifier("team", &settings, cancel, events).expect("a notifier");
-            Stage::Notifier(fake, Box::new(made.with_timeouts(timeouts)))
+            Stage::Notifier(fake, Box::new(made.with_timeouts(timeouts).with_allowances(allowances)))
         }
         Kind::Webhook => {
             let fake = Slack::start();
             let settings = WebhookSettings { url: Secret::new(fake.url()), secret: None, on: Vec::new() };
             let made = webhook_notifier("hook", &settings, cancel, events).expect("a notifier");
-            Stage::Notifier(fake, Box::new(made.with_timeouts(timeouts)))
+            Stage::Notifier(fake, Box::new(made.with_timeouts(timeouts).with_allowances(allowances)))
         }
         Kind::Pinecone => {
             let fake = Pinecone::start(Some(3));
             let settings = PineconeSettings { host: Some(fake.host()), ..fake.settings() };
             let made = PineconeStore::new("vectors", &settings, 4, cancel, events).expect("a store");
-            Stage::Store(fake, made.with_timeouts(timeouts))
+            Stage::Store(fake, made.with_timeouts(timeouts).with_allowances(allowances))
         }
         Kind::OpenAi => {
             let fake = FakeOpenAi::start(Options { key: None, ..Options::default() });
@@ -196,7 +210,7 @@ fn stage(kind: Kind, timeouts: Timeouts, cancel: CancellationToken, events: Even
                 price_per_million_tokens: None,
             };
             let made = openai_embedder("mine", &settings, 8, cancel, events).expect("an embedder");
-            Stage::Embedder(fake, Box::new(made.with_timeouts(timeouts)))
+            Stage::Embedder(fake, Box::new(made.with_timeouts(timeouts).with_allowances(allowances)))
         }
         Kind::Azure => {
             let fake = FakeOpenAi::start(Options { key: Some("key-for-calls".into()), ..Options::default() });
@@ -213,7 +227,7 @@ fn stage(kind: Kind, timeouts: Timeouts, cancel: CancellationToken, events: Even
                 price_per_million_tokens: None,
             };
             let made = azure_embedder("ada", &settings, 8, cancel, events).expect("an embedder");
-            Stage::Embedder(fake, Box::new(made.with_timeouts(timeouts)))
+            Stage::Embedder(fake, Box::new(made.with_timeouts(timeouts).with_allowances(allowances)))
         }
         Kind::Github | Kind::AppToken | Kind::Archive => {
             let github = FakeGithub::start();
@@ -225,12 +239,32 @@ fn stage(kind: Kind, timeouts: Timeouts, cancel: CancellationToken, events: Even
             github.repository("acme/r", Some(repo.path()));
             let settings = if kind == Kind::AppToken { github.app_settings() } else { github.settings() };
             let source = GithubSource::new("hub", &settings, 4, cancel, events).expect("a source");
-            let source = source.with_timeouts(timeouts);
+            let source = source.with_timeouts(timeouts).with_allowances(allowances);
             match kind {
                 Kind::Archive => Stage::Archive { github, source, _repo: repo, commit },
                 _ => Stage::Listing(github, source),
             }
         }
+    }
+}
+
+/// Allowances without limits, which record who asks for them.
+#[derive(Debug, Default)]
+struct Book(Mutex<Vec<Fingerprint>>);
+
+#[async_trait]
+impl Allowances for Book {
+    async fn borrow(&self, key: &Fingerprint, borrow: &Borrow) -> StageResult<Loan> {
+        self.0.lock().expect("not poisoned").push(key.clone());
+        Ok(borrow.decide(&mut Recorded::default()))
+    }
+
+    async fn report(&self, _: &Fingerprint, _: &str, _: usize) -> StageResult<()> {
+        Ok(())
+    }
+
+    async fn pause(&self, _: &Fingerprint, _: &Pause) -> StageResult<()> {
+        Ok(())
     }
 }
 
@@ -372,4 +406,18 @@ async fn an_interrupt_ends_a_call() {
         assert_eq!(subject.requests(), 1, "{kind:?}");
     };
     join_all(KINDS.map(interrupted)).await;
+}
+
+#[tokio::test]
+async fn what_a_service_allows_is_shared_by_all_with_the_same_credentials() {
+    for kind in KINDS {
+        let book = Arc::new(Book::default());
+        let allowances = Arc::clone(&book) as Arc<dyn Allowances>;
+        let subject = Subject::sharing(kind, LONG, Some(&allowances));
+        subject.call().await.unwrap_or_else(|error| panic!("{kind:?}: {error:?}"));
+        let asked = book.0.lock().expect("not poisoned").clone();
+        // A local server without a key belongs to one machine.
+        assert_eq!(asked.is_empty(), kind == Kind::OpenAi, "{kind:?}");
+        assert!(asked.iter().all(|key| *key == asked[0]), "{kind:?}: {asked:?}");
+    }
 }

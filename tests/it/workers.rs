@@ -11,7 +11,7 @@ use crate::support::world::Running;
 /// Services whose state is in a database, with repositories of `pages` pages.
 pub(crate) struct Shop {
     pub(crate) services: Services,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Shop {
@@ -26,7 +26,7 @@ impl Shop {
         Some(Self { services, url })
     }
 
-    fn pages(&self, repositories: usize, pages: usize) {
+    pub(crate) fn pages(&self, repositories: usize, pages: usize) {
         different_pages(&self.services, repositories, pages);
     }
 
@@ -42,7 +42,7 @@ impl Shop {
         self.services.world.ok(&["queue", "list", "--json"]).json()
     }
 
-    fn apply(&self) -> Running {
+    pub(crate) fn apply(&self) -> Running {
         self.services.world.spawn(&["apply", "--json"])
     }
 }

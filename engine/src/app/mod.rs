@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 pub use crate::embed::count_tokens;
 use crate::factory::{self, RunFlags, StageFactory};
-use crate::model::{Access, ErrorKind, EventSink, StageError, StageResult};
+use crate::model::{Access, Allowances, ErrorKind, EventSink, StageError, StageResult};
 use crate::state::{Lease, State};
 use crate::sync::{Candidate, Project, ProjectStore};
 
@@ -87,7 +87,8 @@ impl App {
         cancel: CancellationToken,
     ) -> StageResult<Self> {
         let state = factory::open_for_reading(&config.engine.state).await?;
-        Ok(Self::of_command(config, state, events, cancel))
+        // Who may only read cannot borrow.
+        Ok(Self::of_command(config, state, None, events, cancel))
     }
 
     /// For a command that writes, with a lease on all projects. `wait`: waits for another run to end instead of
@@ -104,16 +105,19 @@ impl App {
             waits.see(&event);
             events.emit(event);
         });
-        Ok((Self::of_command(config, state, events, cancel), lease))
+        let allowances = state.allowances();
+        Ok((Self::of_command(config, state, allowances, events, cancel), lease))
     }
 
     fn of_command(
         config: Config,
         state: Arc<dyn State>,
+        allowances: Option<Arc<dyn Allowances>>,
         events: EventSink,
         cancel: CancellationToken,
     ) -> Self {
-        let factory = Arc::new(StageFactory::new(cancel.clone(), events.clone()));
+        let factory = StageFactory::new(cancel.clone(), events.clone()).with_allowances(allowances);
+        let factory = Arc::new(factory);
         Self { config: Arc::new(config), factory, state, built: None, access: Arc::default(), events, cancel }
     }
 

@@ -169,7 +169,7 @@ fn open(
             feeds.shared(&event);
         })
     };
-    let factory = StageFactory::new(cancel.clone(), events);
+    let factory = StageFactory::new(cancel.clone(), events).with_allowances(state.allowances());
     let shared = Shared {
         need,
         now: Utc::now,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::Method;
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, HeaderValue};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -14,7 +14,9 @@ use super::body::{EmbeddingResponse, Request, read_answer};
 use super::classify::{self, Adjustment, Endpoint};
 use super::purpose::{Purpose, Purposes};
 use super::{EmbedLimits, Embedder, Embeddings, tokens, with_context};
-use crate::model::{ErrorKind, EventSink, Fingerprint, ServiceKind, StageError, StageResult};
+use crate::model::{
+    Allowances, ErrorKind, EventSink, Fingerprint, ServiceKind, StageError, StageResult, is_loopback,
+};
 use crate::net::{
     Accepted, CallFailure, Classified, Limiter, Service, ServiceRequest, ServiceResponse, Timeouts,
     http_client,
@@ -61,6 +63,8 @@ pub struct ServiceEmbedder {
     service: Service,
     endpoint: Endpoint,
     identity: Fingerprint,
+    /// Deployment and credential, whose limits processes share.
+    account: Fingerprint,
     label: String,
     purposes: Purposes,
     url: Url,
@@ -111,6 +115,11 @@ impl ServiceEmbedder {
                     .into_iter()
                     .chain(settings.purposes.identity().iter().map(String::as_str)),
             ),
+            account: Fingerprint::of(
+                [kind.as_bytes(), url.authority().as_bytes(), model.as_bytes()]
+                    .into_iter()
+                    .chain(settings.headers.values().map(HeaderValue::as_bytes)),
+            ),
             purposes: settings.purposes,
             label,
             url,
@@ -133,6 +142,16 @@ impl ServiceEmbedder {
     #[must_use]
     pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
         self.service = self.service.with_timeouts(timeouts);
+        self
+    }
+
+    /// Shares the limits of the service with other processes.
+    #[must_use]
+    pub fn with_allowances(mut self, allowances: Option<&Arc<dyn Allowances>>) -> Self {
+        // Without a credential, a server at a loopback address is another one on each machine.
+        if !(self.headers.is_empty() && is_loopback(&self.url)) {
+            self.service = self.service.sharing(allowances, self.account.clone(), None);
+        }
         self
     }
 

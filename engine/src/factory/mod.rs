@@ -23,7 +23,7 @@ use self::cache::StageCache;
 use crate::blocking::Runtime;
 use crate::chunk::component::ComponentHost;
 use crate::config::{self, Config, Stage};
-use crate::model::{ErrorKind, EventSink, StageError, StageResult};
+use crate::model::{Allowances, ErrorKind, EventSink, StageError, StageResult};
 use crate::source::refuse_tracked;
 use crate::state::{State, VectorCache};
 use crate::sync::{Bounds, Engine};
@@ -39,6 +39,7 @@ pub struct StageFactory {
     cancel: CancellationToken,
     events: EventSink,
     bounds: Bounds,
+    allowances: Option<Arc<dyn Allowances>>,
     host: OnceLock<ComponentHost>,
     vector_cache: OnceLock<Arc<dyn VectorCache>>,
     built: Mutex<StageCache>,
@@ -54,11 +55,19 @@ impl StageFactory {
             cancel,
             events,
             bounds: Bounds::default(),
+            allowances: None,
             host: OnceLock::new(),
             vector_cache: OnceLock::new(),
             built: Mutex::default(),
             components: Mutex::default(),
         }
+    }
+
+    /// The same factory; its stages share with other processes what services allow. `None`: this process counts for
+    /// itself.
+    #[must_use]
+    pub fn with_allowances(self, allowances: Option<Arc<dyn Allowances>>) -> Self {
+        Self { allowances, ..self }
     }
 
     /// A factory for the next generation of the file. Stages whose settings did not change are shared.
@@ -70,6 +79,7 @@ impl StageFactory {
             cancel: self.cancel.clone(),
             events: self.events.clone(),
             bounds: self.bounds.clone(),
+            allowances: self.allowances.clone(),
             host: self.host.clone(),
             vector_cache: self.vector_cache.clone(),
             built: Mutex::new(self.built().in_use(config)),

@@ -98,6 +98,7 @@ impl StageFactory {
             cancel: self.cancel.clone(),
             events: self.events.clone(),
             runtime: self.bounds.runtime.clone(),
+            allowances: self.allowances.clone(),
         }
     }
 

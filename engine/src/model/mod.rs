@@ -1,6 +1,7 @@
 //! The data that modules exchange: plain values without I/O that do not depend on any stage.
 
 mod access;
+mod allowance;
 mod chunk;
 mod document;
 mod endpoint;
@@ -28,6 +29,7 @@ mod verify;
 mod worker_settings;
 
 pub use access::{Access, ApiScope};
+pub use allowance::{Allowances, Borrow, Draw, Lacking, Loan, Pause, Places, Recorded};
 pub use chunk::{AttrValue, Attrs, Body, Chunk, Derived};
 pub use document::{Cleaned, Document, LineMap};
 pub use endpoint::{is_loopback, parse_endpoint};

@@ -1,46 +1,29 @@
 //! What a service allows, shared by everyone who calls it: calls at once, requests and tokens in a
 //! minute, and pauses it asked for.
 
-use std::sync::Arc;
+#[cfg(test)]
+pub(super) mod bank;
+mod budget;
+mod shared;
+mod slice;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// A budget that refills evenly: at most `per_minute` units in a minute, in bursts of a tenth of it.
-#[derive(Debug)]
-pub(super) struct Budget {
-    per_minute: f64,
-    level: f64,
-    refilled: Instant,
-}
-
-impl Budget {
-    /// A full budget.
-    pub(super) fn per_minute(units: u32) -> Self {
-        let per_minute = f64::from(units.max(1));
-        Self { per_minute, level: per_minute / 10.0, refilled: Instant::now() }
-    }
-
-    /// Time until `units` are available; zero if they are, in which case they are spent.
-    ///
-    /// A request larger than the burst size passes once the bucket is full, and the level becomes negative: the
-    /// long-run rate holds, and no request starves.
-    fn spend(&mut self, units: f64, now: Instant) -> Duration {
-        let rate = self.per_minute / 60.0;
-        let burst = (self.per_minute / 10.0).max(1.0);
-        let gained = now.duration_since(self.refilled).as_secs_f64() * rate;
-        self.level = (self.level + gained).min(burst);
-        self.refilled = now;
-        let needed = units.min(burst);
-        if self.level >= needed {
-            self.level -= units;
-            return Duration::ZERO;
-        }
-        Duration::from_secs_f64((needed - self.level) / rate).max(Duration::from_millis(1))
-    }
-}
+use self::budget::Budget;
+use self::shared::Shared;
+use self::slice::{Calls, SLICE};
+pub(super) use self::state::SHORTEST_TOLD;
+use self::state::{LimiterState, Wait};
+use super::retry::LONGEST_WAIT;
+use crate::model::{Allowances, Fingerprint, Pause, StageError};
 
 /// Guards the calls to one service.
 ///
@@ -52,44 +35,18 @@ pub struct Limiter {
     most: usize,
     state: Mutex<LimiterState>,
     freed: Notify,
+    /// Set where the limits hold for several processes together.
+    shared: OnceLock<Shared>,
 }
 
+/// Why there is no permit for a call, and will not be soon.
 #[derive(Debug)]
-struct LimiterState {
-    allowed: usize,
-    in_flight: usize,
-    good_since_change: usize,
-    /// How often `allowed` was halved.
-    halvings: u64,
-    paused_until: Option<Instant>,
-    /// The end of the last reported wait for a budget.
-    told_until: Option<Instant>,
-    requests: Option<Budget>,
-    tokens: Option<Budget>,
+pub(super) enum NoPermit {
+    /// The service refuses all calls for this long, as its answer to another process says.
+    Closed(Pause),
+    /// What processes share could not be reached.
+    Unknown(StageError),
 }
-
-impl LimiterState {
-    /// A wait for a budget. It is reported unless one that ends later was.
-    fn wait_for(&mut self, wait: Duration, cause: &'static str, now: Instant) -> Wait {
-        let is_told = self.told_until.is_some_and(|until| until > now);
-        if is_told || wait < SHORTEST_TOLD {
-            return Wait::Time(wait, None);
-        }
-        self.told_until = Some(now + wait);
-        Wait::Time(wait, Some(cause))
-    }
-}
-
-/// What a caller has to wait for.
-enum Wait {
-    /// Until a call ends.
-    ForACall,
-    /// A time, with its cause if it has to be reported.
-    Time(Duration, Option<&'static str>),
-}
-
-/// Shorter waits are not worth an event.
-pub(super) const SHORTEST_TOLD: Duration = Duration::from_secs(1);
 
 /// Permission for one call; give it back by dropping it.
 #[derive(Debug)]
@@ -105,76 +62,151 @@ impl Limiter {
         let most = calls.max(1);
         Arc::new(Self {
             most,
-            state: Mutex::new(LimiterState {
-                allowed: most,
-                in_flight: 0,
-                good_since_change: 0,
-                halvings: 0,
-                paused_until: None,
-                told_until: None,
-                requests: requests_per_minute.map(Budget::per_minute),
-                tokens: tokens_per_minute.map(Budget::per_minute),
-            }),
+            state: Mutex::new(LimiterState::new(
+                most,
+                requests_per_minute.map(Budget::per_minute),
+                tokens_per_minute.map(Budget::per_minute),
+            )),
             freed: Notify::new(),
+            shared: OnceLock::new(),
         })
     }
 
     /// Waits until a call of `tokens` tokens is allowed. `tell` is called with each longer wait for a budget and its
-    /// cause, once for all callers; pauses are reported by those who learn of them.
+    /// cause, once for all callers, and with pauses that another process was asked for. Pauses that a response of this
+    /// process asks for are reported where the response is read.
     pub(super) async fn acquire(
         self: &Arc<Self>,
         tokens: u64,
-        tell: impl Fn(Duration, &'static str),
-    ) -> Permit {
+        tell: impl Fn(Duration, &str),
+    ) -> Result<Permit, NoPermit> {
+        let shared = self.shared.get();
+        let _waiting = shared.map(|_| Waiting::begin(self, tokens));
+        // One caller at a time asks for a loan; the others then find what it got.
+        let mut turn = None;
         loop {
             let freed = self.freed.notified();
-            match self.try_acquire(tokens) {
-                Ok(halvings) => return Permit { limiter: Arc::clone(self), halvings },
-                Err(Wait::ForACall) => freed.await,
-                Err(Wait::Time(wait, cause)) => {
-                    if let Some(cause) = cause {
-                        tell(wait, cause);
-                    }
-                    tokio::time::sleep(wait).await;
+            let tried = self.lock().try_acquire(tokens);
+            let wait = match tried {
+                Ok(halvings) => return Ok(Permit { limiter: Arc::clone(self), halvings }),
+                Err(wait) => wait,
+            };
+            if let (Wait::ForALoan, Some(shared)) = (&wait, shared) {
+                if turn.is_some() {
+                    self.borrow(shared, tokens, &tell).await?;
+                } else {
+                    turn = Some(shared.turn().await.map_err(NoPermit::Unknown)?);
                 }
+                continue;
+            }
+            turn = None;
+            if let Wait::Time(_, Some((wait, cause))) | Wait::ForOthers(_, Some((wait, cause))) = wait {
+                tell(wait, cause);
+            }
+            match wait {
+                Wait::ForACall | Wait::ForALoan => freed.await,
+                Wait::Time(wait, _) => tokio::time::sleep(wait).await,
+                Wait::ForOthers(wait, _) => tokio::select! {
+                    () = freed => {}
+                    () = tokio::time::sleep(wait) => {}
+                },
             }
         }
     }
 
-    /// Takes a place, and says how often the allowance was halved before.
-    fn try_acquire(&self, tokens: u64) -> Result<u64, Wait> {
-        let mut state = self.lock();
-        let now = Instant::now();
-        if state.in_flight >= state.allowed {
-            return Err(Wait::ForACall);
-        }
-        if let Some(until) = state.paused_until {
-            if until > now {
-                return Err(Wait::Time(until - now, None));
-            }
-            state.paused_until = None;
-        }
-        let wait = state.requests.as_mut().map_or(Duration::ZERO, |budget| budget.spend(1.0, now));
-        if !wait.is_zero() {
-            return Err(state.wait_for(wait, "the limit of requests per minute is used up", now));
-        }
-        let wait = state.tokens.as_mut().map_or(Duration::ZERO, |budget| budget.spend(tokens as f64, now));
-        if !wait.is_zero() {
-            if let Some(requests) = state.requests.as_mut() {
-                requests.level += 1.0; // not spent after all
-            }
-            return Err(state.wait_for(wait, "the limit of tokens per minute is used up", now));
-        }
-        state.in_flight += 1;
-        Ok(state.halvings)
+    /// Holds all calls, also those of other processes that share the limits: the service asked for it, or reported that
+    /// nothing is left until then.
+    pub(super) fn pause(&self, wait: Duration, reason: &str) {
+        self.lock().pause(wait);
+        self.pause_others(wait, reason);
     }
 
-    /// Everyone waits: the service asked for it, or reported that nothing is left until then.
-    pub(super) fn pause(&self, wait: Duration) {
-        let mut state = self.lock();
-        let until = Instant::now() + wait;
-        if state.paused_until.is_none_or(|present| present < until) {
-            state.paused_until = Some(until);
+    /// Pauses the other processes that share the limits.
+    pub(super) fn pause_others(&self, wait: Duration, reason: &str) {
+        if let Some(shared) = self.shared.get() {
+            shared.pause_others(wait, reason);
+        }
+    }
+
+    /// From now on the limits hold for all processes with the same `key` together, which make at most `at_once` calls at
+    /// once. `stage`: its name, for logs.
+    pub(super) fn share(
+        &self,
+        stage: &str,
+        allowances: Arc<dyn Allowances>,
+        key: Fingerprint,
+        at_once: Option<usize>,
+    ) {
+        if self.shared.set(Shared::new(stage, allowances, key)).is_ok() {
+            self.lock().share(at_once);
+        }
+    }
+
+    /// Asks for the next loan. The caller has the turn.
+    async fn borrow(
+        self: &Arc<Self>,
+        shared: &Shared,
+        tokens: u64,
+        tell: &impl Fn(Duration, &str),
+    ) -> Result<(), NoPermit> {
+        let borrow = {
+            let mut state = self.lock();
+            let calls = Calls { in_flight: state.in_flight, allowed: state.allowed };
+            let Some(slice) = &mut state.slice else { return Ok(()) };
+            slice.ask(&shared.borrower, tokens, calls, Instant::now())
+        };
+        if borrow.calls.is_some() {
+            self.report_calls(shared);
+        }
+        let loan = shared.borrow(&borrow).await.map_err(NoPermit::Unknown)?;
+        if let Some(slice) = &mut self.lock().slice {
+            slice.take(&loan, Instant::now());
+        }
+        let Some(pause) = loan.pause else { return Ok(()) };
+        if pause.wait > LONGEST_WAIT {
+            return Err(NoPermit::Closed(pause));
+        }
+        self.lock().pause(pause.wait);
+        if pause.wait >= SHORTEST_TOLD {
+            let (stage, reason) = (&shared.stage, &pause.reason);
+            tracing::warn!(stage, wait = ?pause.wait, reason, "the service asked another process to pause");
+            tell(pause.wait, &pause.reason);
+        }
+        Ok(())
+    }
+
+    /// Starts a task that reports the calls in flight until there are none, so that unused places become free for other
+    /// processes.
+    fn report_calls(self: &Arc<Self>, shared: &Shared) {
+        let mut is_reporting = shared.is_reporting.lock();
+        if !*is_reporting {
+            *is_reporting = true;
+            tokio::spawn(Arc::clone(self).report());
+        }
+    }
+
+    async fn report(self: Arc<Self>) {
+        let Some(shared) = self.shared.get() else { return };
+        loop {
+            tokio::time::sleep(SLICE).await;
+            // Also after a failure: places that are not reported lapse.
+            let Ok(_turn) = shared.turn().await else { continue };
+            // With the turn and without a usable loan, no call begins until the report is made.
+            let in_flight = {
+                let state = self.lock();
+                if state.slice.as_ref().is_some_and(|slice| slice.is_usable(Instant::now())) {
+                    continue;
+                }
+                state.in_flight
+            };
+            match shared.report(in_flight).await {
+                Ok(()) if in_flight == 0 => {
+                    *shared.is_reporting.lock() = false;
+                    return;
+                }
+                Ok(()) => {}
+                Err(error) => tracing::debug!(error = %error.one_line(), "calls could not be reported"),
+            }
         }
     }
 
@@ -219,70 +251,27 @@ impl Drop for Permit {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A caller that waits for a permit.
+struct Waiting<'a> {
+    limiter: &'a Limiter,
+    tokens: u64,
+}
 
-    fn quiet(_: Duration, _: &'static str) {}
-
-    #[tokio::test(start_paused = true)]
-    async fn calls_at_once_are_bounded_and_adapt() {
-        let limiter = Limiter::new(4, None, None);
-        let first = limiter.acquire(1, quiet).await;
-        let _second = limiter.acquire(1, quiet).await;
-        first.throttled();
-        assert_eq!(limiter.allowed(), 2);
-        let third = limiter.acquire(1, quiet).await;
-        let waiting = tokio::time::timeout(Duration::from_secs(1), limiter.acquire(1, quiet)).await;
-        assert!(waiting.is_err());
-        third.succeeded();
-        limiter.acquire(1, quiet).await.succeeded();
-        assert_eq!(limiter.allowed(), 3);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn calls_throttled_together_halve_once() {
-        let limiter = Limiter::new(8, None, None);
-        let mut together = Vec::new();
-        for _ in 0..8 {
-            together.push(limiter.acquire(1, quiet).await);
+impl<'a> Waiting<'a> {
+    fn begin(limiter: &'a Limiter, tokens: u64) -> Self {
+        if let Some(slice) = &mut limiter.lock().slice {
+            slice.waiting += 1;
+            slice.waiting_tokens += tokens;
         }
-        together.into_iter().for_each(Permit::throttled);
-        assert_eq!(limiter.allowed(), 4);
-        limiter.acquire(1, quiet).await.throttled();
-        assert_eq!(limiter.allowed(), 2);
+        Self { limiter, tokens }
     }
+}
 
-    #[tokio::test(start_paused = true)]
-    async fn budgets_hold_the_rate() {
-        let limiter = Limiter::new(100, Some(600), Some(60_000));
-        let start = Instant::now();
-        for _ in 0..120 {
-            limiter.acquire(1000, quiet).await.succeeded();
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(slice) = &mut self.limiter.lock().slice {
+            slice.waiting -= 1;
+            slice.waiting_tokens -= self.tokens;
         }
-        // 120,000 tokens at 60,000 a minute, less the first burst of 6,000.
-        let seconds = start.elapsed().as_secs_f64();
-        assert!((110.0..=125.0).contains(&seconds), "{seconds}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn pauses_hold_everyone() {
-        let limiter = Limiter::new(2, None, None);
-        limiter.pause(Duration::from_secs(30));
-        let start = Instant::now();
-        limiter.acquire(1, quiet).await.succeeded();
-        assert!(start.elapsed() >= Duration::from_secs(30));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_wait_for_a_budget_is_told_once() {
-        let limiter = Limiter::new(8, None, Some(60));
-        let told = Mutex::new(Vec::new());
-        let tell = |wait: Duration, cause| told.lock().push((wait.as_secs(), cause));
-        let calls = (0..4).map(|_| async { limiter.acquire(6, tell).await.succeeded() });
-        futures::future::join_all(calls).await;
-        let told = told.into_inner();
-        assert_eq!(told[0], (6, "the limit of tokens per minute is used up"));
-        assert_eq!(told.len(), 3, "one for each wait, not for each caller: {told:?}");
     }
 }

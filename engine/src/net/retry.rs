@@ -54,7 +54,7 @@ impl RetryPolicy {
 
 /// A number in 0..1 that differs between callers and calls; enough to keep clients from retrying
 /// in step. `RandomState` is seeded by the operating system.
-fn jitter() -> f64 {
+pub(super) fn jitter() -> f64 {
     use std::hash::{BuildHasher, RandomState};
     let bits = RandomState::new().hash_one(0u8) >> 11;
     bits as f64 / (1u64 << 53) as f64

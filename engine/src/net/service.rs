@@ -16,13 +16,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::call_error::{CallError, CallFailure};
-use super::limit::{Limiter, SHORTEST_TOLD};
+use super::limit::{Limiter, NoPermit, SHORTEST_TOLD};
 use super::request::{Deadline, ServiceRequest};
 use super::response::{ServiceResponse, StreamedResponse, no_answer};
 use super::retry::LONGEST_WAIT;
 use super::timeouts::Timeouts;
 use super::transport::Transport;
-use crate::model::{ErrorKind, Event, EventSink, ServiceKind, StageError, StageResult};
+use crate::model::{
+    Allowances, ErrorKind, Event, EventSink, Fingerprint, ServiceKind, StageError, StageResult,
+};
 
 /// A service that refuses calls for longer is asked again after this time.
 const LONGEST_CLOSED: Duration = Duration::from_secs(24 * 60 * 60);
@@ -102,6 +104,21 @@ impl Service {
         self
     }
 
+    /// Shares the limits with all processes that use `allowances`; `None`: this process counts for itself. `key`
+    /// identifies service, account and credential. All processes together make at most `at_once` calls at once.
+    #[must_use]
+    pub fn sharing(
+        self,
+        allowances: Option<&Arc<dyn Allowances>>,
+        key: Fingerprint,
+        at_once: Option<usize>,
+    ) -> Self {
+        if let Some(allowances) = allowances {
+            self.shared.limiter.share(&self.shared.stage, Arc::clone(allowances), key, at_once);
+        }
+        self
+    }
+
     /// The same service by another transport, such as one with a new token.
     #[must_use]
     pub fn over(&self, transport: Arc<dyn Transport>) -> Self {
@@ -144,10 +161,18 @@ impl Service {
             return Err(self.cancelled());
         }
         shared.refuse_while_closed()?;
-        let tell = |wait, cause| shared.events.waiting(&shared.stage, wait, cause);
+        let tell = |wait, cause: &str| shared.events.waiting(&shared.stage, wait, cause);
         let permit = tokio::select! {
             permit = shared.limiter.acquire(request.tokens, tell) => permit,
             () = shared.cancel.cancelled() => return Err(self.cancelled()),
+        };
+        let permit = match permit {
+            Ok(permit) => permit,
+            Err(NoPermit::Unknown(error)) => return Err(error),
+            Err(NoPermit::Closed(pause)) => {
+                shared.close(pause.wait, &pause.reason);
+                return Err(shared.refusal(pause.wait, pause.reason));
+            }
         };
         let started = Instant::now();
         let exchange = self.exchange(request, take);
@@ -178,7 +203,7 @@ impl Service {
             && let ErrorKind::Transient { retry_after: Some(wait) } = error.kind
             && wait <= LONGEST_WAIT
         {
-            shared.limiter.pause(wait);
+            shared.limiter.pause(wait, &error.message);
         }
         match failure {
             None => permit.succeeded(),
@@ -199,6 +224,8 @@ impl Service {
         loop {
             let error = match attempt().await {
                 Ok(value) => return Ok(value),
+                // What is not of the service itself, such as the state, was tried again where it failed.
+                Err(error) if error.stage != self.shared.stage => return Err(error),
                 Err(error) => error,
             };
             tried += 1;
@@ -224,7 +251,7 @@ impl Service {
             self.close(wait, reason);
             return;
         }
-        self.shared.limiter.pause(wait);
+        self.shared.limiter.pause(wait, reason);
         if wait >= SHORTEST_TOLD {
             self.shared.events.waiting(&self.shared.stage, wait, reason);
         }
@@ -234,8 +261,8 @@ impl Service {
     /// requests beyond a limit can get an account banned.
     pub fn close(&self, wait: Duration, reason: &str) {
         if wait > LONGEST_WAIT {
-            let until = Instant::now() + wait.min(LONGEST_CLOSED);
-            *self.shared.closed() = Some(Closed { until, reason: reason.to_owned() });
+            self.shared.close(wait, reason);
+            self.shared.limiter.pause_others(wait.min(LONGEST_CLOSED), reason);
         }
     }
 
@@ -272,6 +299,11 @@ impl Shared {
         self.closed.lock()
     }
 
+    fn close(&self, wait: Duration, reason: &str) {
+        let until = Instant::now() + wait.min(LONGEST_CLOSED);
+        *self.closed() = Some(Closed { until, reason: reason.to_owned() });
+    }
+
     fn refuse_while_closed(&self) -> StageResult<()> {
         let mut closed = self.closed();
         let Some(Closed { until, reason }) = &*closed else { return Ok(()) };
@@ -280,8 +312,11 @@ impl Shared {
             *closed = None;
             return Ok(());
         }
-        let kind = ErrorKind::Transient { retry_after: Some(left) };
-        Err(StageError::new(&self.stage, kind, reason.clone()))
+        Err(self.refusal(left, reason.clone()))
+    }
+
+    fn refusal(&self, left: Duration, reason: String) -> StageError {
+        StageError::new(&self.stage, ErrorKind::Transient { retry_after: Some(left) }, reason)
     }
 }
 

@@ -16,8 +16,8 @@ use url::Url;
 
 use super::{Notifier, When};
 use crate::model::{
-    ErrorKind, EventSink, ProjectReport, Report, Secret, ServiceKind, StageError, StageResult,
-    register_secrets,
+    Allowances, ErrorKind, EventSink, Fingerprint, ProjectReport, Report, Secret, ServiceKind, StageError,
+    StageResult, register_secrets,
 };
 use crate::net::{
     Accepted, CallError, CallFailure, Classified, Limiter, Service, ServiceRequest, ServiceResponse,
@@ -81,6 +81,14 @@ impl PostNotifier {
     #[must_use]
     pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
         self.service = self.service.with_timeouts(timeouts);
+        self
+    }
+
+    /// Shares the limits of the webhook with other processes.
+    #[must_use]
+    pub fn with_allowances(mut self, allowances: Option<&Arc<dyn Allowances>>) -> Self {
+        let key = Fingerprint::of(["webhook", self.url.as_str()]);
+        self.service = self.service.sharing(allowances, key, None);
         self
     }
 

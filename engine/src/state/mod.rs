@@ -31,7 +31,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use crate::model::{DeclaredProject, Running, StageResult, StatusView, StoredAnswer, WorkerSettings};
+use crate::model::{
+    Allowances, DeclaredProject, Running, StageResult, StatusView, StoredAnswer, WorkerSettings,
+};
 
 pub use audit::{Audit, AuditEntry, AuditQuery, AuditRow};
 pub use copy::{Copied, Copyable, Part, Row, Table, Tables, copy};
@@ -92,6 +94,11 @@ pub trait State:
 
     /// What several daemons have in common; `None` where there can be only one.
     fn daemons(&self) -> Option<&dyn Daemons> {
+        None
+    }
+
+    /// What services allow all processes together; `None` where only one process works.
+    fn allowances(&self) -> Option<Arc<dyn Allowances>> {
         None
     }
 

@@ -100,7 +100,13 @@ impl Generations {
             given.push(GivenComponent { stage, file, sha256 });
         }
         let (options, cancel) = (self.options.clone(), self.cancel.clone());
-        let built = move || build(&options, &generation, given, last.as_deref(), cancel);
+        let factory = match &last {
+            Some(last) => Arc::clone(&last.factory),
+            None => Arc::new(
+                StageFactory::new(cancel, EventSink::none()).with_allowances(self.state.allowances()),
+            ),
+        };
+        let built = move || build(&options, &generation, given, &factory);
         tokio::task::spawn_blocking(built).await.map_err(|error| {
             StageError::new("worker", ErrorKind::Bug, "building the configuration panicked").caused_by(error)
         })?
@@ -138,8 +144,7 @@ fn build(
     options: &WorkerOptions,
     generation: &Generation,
     given: Vec<GivenComponent>,
-    last: Option<&Built>,
-    cancel: CancellationToken,
+    last: &StageFactory,
 ) -> StageResult<Arc<Built>> {
     let need = Need { projects: generation.projects.clone(), ..options.need.clone() };
     let need = need.only(ROLES).with_given(options.state.clone(), given);
@@ -148,10 +153,7 @@ fn build(
         .map_err(|problems| StageError::misconfigured("worker", problems.one_line()))?;
     // The run notifies.
     config.projects.iter_mut().for_each(|project| project.notifiers.clear());
-    let factory = match last {
-        Some(last) => last.factory.next(&config),
-        None => StageFactory::new(cancel, EventSink::none()),
-    };
+    let factory = last.next(&config);
     let mut projects = BTreeMap::new();
     for name in &generation.projects {
         let Some(project) = config.project(name) else { continue };

@@ -213,6 +213,8 @@ struct Shared {
     /// A part of `METHOD path`, the remaining number of such calls to fail, and how.
     faults: Mutex<Vec<(String, usize, Fault)>>,
     stopped: AtomicBool,
+    /// Requests that are being answered, and the most of them so far.
+    at_once: Mutex<(usize, usize)>,
 }
 
 impl Server {
@@ -225,6 +227,7 @@ impl Server {
             seen: Mutex::default(),
             faults: Mutex::default(),
             stopped: AtomicBool::new(false),
+            at_once: Mutex::default(),
         });
         let serving = Arc::clone(&shared);
         std::thread::spawn(move || {
@@ -272,6 +275,16 @@ impl Server {
         locked(&self.shared.faults).iter().map(|(_, times, _)| times).sum()
     }
 
+    /// Number of requests that are being answered, which includes those at a closed gate.
+    pub(crate) fn at_once(&self) -> usize {
+        locked(&self.shared.at_once).0
+    }
+
+    /// The highest number of requests at once.
+    pub(crate) fn most_at_once(&self) -> usize {
+        locked(&self.shared.at_once).1
+    }
+
     /// All requests until now.
     pub(crate) fn requests(&self) -> Vec<Exchange> {
         locked(&self.shared.seen).clone()
@@ -315,7 +328,9 @@ impl Shared {
                 break;
             }
             let bodiless = request.method == "HEAD";
+            self.begin();
             let reply = self.reply(&request);
+            locked(&self.at_once).0 -= 1;
             let status = match &reply {
                 Reply::Whole(response) => Some(response.status),
                 _ => None,
@@ -345,6 +360,12 @@ impl Shared {
             }
         }
         drop(stream.shutdown(Shutdown::Both));
+    }
+
+    fn begin(&self) {
+        let mut at_once = locked(&self.at_once);
+        at_once.0 += 1;
+        at_once.1 = at_once.1.max(at_once.0);
     }
 
     fn reply(&self, request: &Request) -> Reply {

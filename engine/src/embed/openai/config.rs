@@ -12,7 +12,8 @@ use crate::stage::StageContext;
 impl EmbedderConfig for OpenAiSettings {
     fn build(&self, context: StageContext) -> StageResult<Arc<dyn Embedder>> {
         let embedder = openai_embedder(&context.stage, self, context.calls, context.cancel, context.events)?;
-        Ok(Arc::new(embedder.with_timeouts(context.timeouts)))
+        let embedder = embedder.with_timeouts(context.timeouts);
+        Ok(Arc::new(embedder.with_allowances(context.allowances.as_ref())))
     }
 
     fn identity(&self) -> Option<Vec<String>> {

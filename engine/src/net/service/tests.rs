@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::{pending, ready};
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use url::Url;
 
 use super::*;
 use crate::model::register_secrets;
+use crate::net::limit::bank::Bank;
 use crate::net::transport::{TransportBody, TransportError};
 use crate::net::{Oversize, RetryPolicy};
 
@@ -280,7 +282,7 @@ async fn cancellation_ends_a_call_wherever_it_is() {
         assert_eq!((start.elapsed(), bench.requests()), (2 * SECOND, 1), "{what}");
     }
     let bench = Bench::new([]);
-    bench.limiter.pause(200 * SECOND);
+    bench.limiter.pause(200 * SECOND, "slow down");
     bench.cancel.cancel();
     assert_eq!(bench.call(&request()).await.expect_err("held").kind, ErrorKind::Cancelled);
     assert_eq!(bench.requests(), 0);
@@ -319,4 +321,48 @@ async fn a_used_up_budget_is_waited_for_or_refused() {
     bench.service.close(Duration::MAX, "for ever");
     let error = bench.call(&request()).await.expect_err("for a day");
     assert_eq!(error.kind, ErrorKind::Transient { retry_after: Some(LONGEST_CLOSED) });
+}
+
+#[tokio::test(start_paused = true)]
+async fn processes_that_share_a_service_pause_and_end_together() {
+    let bank = Arc::new(Bank::default());
+    let shared = |replies| {
+        let mut bench = Bench::new(replies);
+        let allowances = Arc::clone(&bank) as Arc<dyn Allowances>;
+        bench.service = bench.service.sharing(Some(&allowances), Fingerprint::of(["key"]), None);
+        bench
+    };
+    let busy = Reply::Status(429, &[("retry-after", "30")], "slow down");
+    let (first, second) = (shared(vec![busy]), shared(Vec::new()));
+    let start = Instant::now();
+    let request = request();
+    let (one, other) = tokio::join!(first.call(&request), async {
+        tokio::time::sleep(SECOND).await;
+        second.call(&request).await
+    });
+    assert_eq!((one.expect("fine"), other.expect("fine")), ("fine".into(), "fine".into()));
+    assert!(start.elapsed() >= 30 * SECOND);
+    assert_eq!((first.requests(), second.requests()), (2, 1));
+    let [(seconds, reason)] = &second.waits()[..] else { panic!("{:?}", second.waits()) };
+    assert!((28.0..30.0).contains(seconds) && reason == "busy: slow down", "{seconds}: {reason}");
+
+    first.service.hold(400 * SECOND, "used up until later");
+    tokio::time::sleep(2 * SECOND).await;
+    for _ in 0..2 {
+        let error = second.call(&request).await.expect_err("too long");
+        assert!(error.message.starts_with("used up until later (asked to wait 39"), "{}", error.message);
+    }
+    assert_eq!(second.requests(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_processes_share_is_not_asked_for_again_by_the_service() {
+    let bank = Arc::new(Bank::default());
+    bank.is_down.store(true, Ordering::Relaxed);
+    let bench = Bench::new([]);
+    let allowances = Arc::clone(&bank) as Arc<dyn Allowances>;
+    let service = bench.service.clone().sharing(Some(&allowances), Fingerprint::of(["key"]), None);
+    let request = request();
+    let error = service.call(&request, |response| ready(classify(&response))).await.expect_err("away");
+    assert_eq!((error.stage.as_str(), bank.asked(), bench.requests()), ("state", 1, 0));
 }

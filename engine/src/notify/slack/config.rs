@@ -11,6 +11,7 @@ use crate::stage::StageContext;
 impl NotifierConfig for SlackSettings {
     fn build(&self, context: StageContext) -> StageResult<Arc<dyn Notifier>> {
         let notifier = slack_notifier(context.stage, self, context.cancel, context.events)?;
-        Ok(Arc::new(notifier.with_timeouts(context.timeouts)))
+        let notifier = notifier.with_timeouts(context.timeouts);
+        Ok(Arc::new(notifier.with_allowances(context.allowances.as_ref())))
     }
 }

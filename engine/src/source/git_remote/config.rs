@@ -18,6 +18,7 @@ impl SourceConfig for GitRemoteSettings {
         let source =
             GitRemoteSource::new(stage.stage, self, clones, stage.calls, stage.cancel, stage.events)?;
         let source = source.with_timeouts(stage.timeouts).with_runtime(stage.runtime);
+        let source = source.with_allowances(stage.allowances.as_ref());
         Ok(Arc::new(source.with_limits(context.limits, context.max_file_bytes)))
     }
 

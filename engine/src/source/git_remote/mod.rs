@@ -44,7 +44,7 @@ use super::objects::{Access, Purpose, Reader, blocking, with_reader};
 use super::{AnswerCache, ChangedFile, ContentSink, Head, Limits, Listing, Selection, Source};
 use crate::blocking::Runtime;
 use crate::model::{
-    BranchRef, EntryMode, ErrorKind, EventSink, GitSha, MOST_COMMITS, RepoEntry, RepoRef, Secret,
+    Allowances, BranchRef, EntryMode, ErrorKind, EventSink, GitSha, MOST_COMMITS, RepoEntry, RepoRef, Secret,
     ServiceKind, StageError, StageResult, TreeEntry, register_secrets,
 };
 use crate::net::{Limiter, Service, Timeouts, Transport, http_client, secret_header};
@@ -120,6 +120,12 @@ impl GitRemoteSource {
     #[must_use]
     pub fn with_runtime(self, runtime: Runtime) -> Self {
         Self { access: Arc::new(Access { runtime, ..(*self.access).clone() }), ..self }
+    }
+
+    /// Shares the pauses that the server asks for with other processes.
+    #[must_use]
+    pub fn with_allowances(self, allowances: Option<&Arc<dyn Allowances>>) -> Self {
+        Self { remote: self.remote.with_allowances(allowances), ..self }
     }
 
     /// With other time-outs and retries.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use http::{HeaderMap, Method, StatusCode};
@@ -13,7 +14,7 @@ use super::address::{Address, Scheme};
 use super::advertisement::{self, Advertisement, BadAnswer, Reference, Version};
 use super::disk::cannot_write;
 use super::request::{NoPack, PackReader, PackRequest};
-use crate::model::{ByteSize, ErrorKind, StageError, StageResult};
+use crate::model::{Allowances, ByteSize, ErrorKind, Fingerprint, StageError, StageResult};
 use crate::net::{
     Accepted, CallError, CallFailure, Deadline, Oversize, Service, ServiceRequest, ServiceResponse,
     StreamedResponse, Timeouts, host_of, is_html, one_line, retry_after,
@@ -67,6 +68,14 @@ impl Remote {
 
     pub(super) fn with_timeouts(self, timeouts: Timeouts) -> Self {
         Self { service: self.service.with_timeouts(timeouts), ..self }
+    }
+
+    /// Shares pauses that the server asks for with other processes that use the same credentials.
+    pub(super) fn with_allowances(self, allowances: Option<&Arc<dyn Allowances>>) -> Self {
+        let Some(credentials) = &self.credentials else { return self };
+        let base = self.base.to_string();
+        let key = Fingerprint::of([&b"git-remote"[..], base.as_bytes(), credentials.as_bytes()]);
+        Self { service: self.service.sharing(allowances, key, None), ..self }
     }
 
     pub(super) fn with_longest(self, longest: u64) -> Self {

@@ -16,7 +16,9 @@ use super::credentials::Credentials;
 use super::link;
 use super::transport::Carrier;
 use crate::blocking::Runtime;
-use crate::model::{ErrorKind, EventSink, Secret, ServiceKind, StageError, StageResult};
+use crate::model::{
+    Allowances, ErrorKind, EventSink, Fingerprint, Secret, ServiceKind, StageError, StageResult,
+};
 use crate::net::{
     self, Accepted, CallError, CallFailure, Classified, Deadline, HttpClient, Limiter, Oversize, Service,
     ServiceRequest, ServiceResponse, Timeouts,
@@ -25,6 +27,9 @@ use crate::source::Limits;
 
 /// More than this at once is over GitHub's own limit.
 const MOST_AT_ONCE: usize = 100;
+/// At once over all processes that use the same credentials. The rest is left to other programs, and to calls of a
+/// process that was killed.
+const MOST_AT_ONCE_SHARED: usize = 80;
 /// GitHub's secondary limit for reading requests in a minute; Enterprise Servers have none by default.
 const REQUESTS_PER_MINUTE: u32 = 900;
 /// The least wait at a secondary limit that does not say for how long; doubled each time.
@@ -146,6 +151,15 @@ impl Client {
             cancel,
             unexplained_limits: AtomicU32::new(0),
         })
+    }
+
+    /// Shares the limits of the credentials with other processes. Without credentials the limits are those of the
+    /// machine's address.
+    pub(super) fn share(&mut self, allowances: Option<&Arc<dyn Allowances>>) {
+        if self.credentials.are_given() {
+            let key = Fingerprint::of(["github", self.base.as_str(), &self.credentials.fingerprint()]);
+            self.api = self.api.clone().sharing(allowances, key, Some(MOST_AT_ONCE_SHARED));
+        }
     }
 
     /// Replaces the default time-outs and retries.

@@ -15,6 +15,7 @@ impl SourceConfig for GithubSettings {
         let stage = context.stage;
         let source = GithubSource::new(stage.stage, self, stage.calls, stage.cancel, stage.events)?;
         let source = source.with_timeouts(stage.timeouts).with_runtime(stage.runtime);
+        let source = source.with_allowances(stage.allowances.as_ref());
         Ok(Arc::new(source.with_limits(context.limits)))
     }
 

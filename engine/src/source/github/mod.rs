@@ -27,6 +27,8 @@ mod webhook;
 pub use fuzz::{fuzz_answer, fuzz_archive};
 pub use settings::GithubSettings;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use http::StatusCode;
 use serde::Deserialize;
@@ -44,8 +46,8 @@ use super::permalink::{blob_link, encode_segment};
 use super::{AnswerCache, ChangedFile, ContentSink, Head, Limits, Listing, Selection, Source};
 use crate::blocking::Runtime;
 use crate::model::{
-    BranchRef, ErrorKind, EventSink, GitSha, MOST_COMMITS, RepoEntry, RepoRef, StageError, StageResult,
-    TreeEntry,
+    Allowances, BranchRef, ErrorKind, EventSink, GitSha, MOST_COMMITS, RepoEntry, RepoRef, StageError,
+    StageResult, TreeEntry,
 };
 use crate::net::{self, Timeouts};
 
@@ -92,6 +94,13 @@ impl GithubSource {
     #[must_use]
     pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
         self.client.set_timeouts(timeouts);
+        self
+    }
+
+    /// Shares the limits of the credentials with other processes.
+    #[must_use]
+    pub fn with_allowances(mut self, allowances: Option<&Arc<dyn Allowances>>) -> Self {
+        self.client.share(allowances);
         self
     }
 

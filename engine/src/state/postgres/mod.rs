@@ -4,6 +4,7 @@
 //! `store.rs`. Leases are rows that their holder renews; see `lease.rs` and `keeper.rs`.
 
 mod adopt;
+mod allowances;
 mod audit;
 mod claims;
 mod daemons;

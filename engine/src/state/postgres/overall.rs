@@ -5,9 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Duration, Utc};
 
+use super::allowances::PostgresAllowances;
 use super::status;
 use super::store::{PostgresState, read, write};
-use crate::model::{DeclaredProject, Running, StageResult, StatusView, StoredAnswer, WorkerSettings};
+use crate::model::{
+    Allowances, DeclaredProject, Running, StageResult, StatusView, StoredAnswer, WorkerSettings,
+};
 use crate::state::fence::{Fence, Held, Lease};
 use crate::state::sqlite::SqliteState;
 use crate::state::{Daemons, Queue, State};
@@ -60,6 +63,10 @@ impl State for PostgresState {
 
     fn daemons(&self) -> Option<&dyn Daemons> {
         Some(self)
+    }
+
+    fn allowances(&self) -> Option<Arc<dyn Allowances>> {
+        Some(Arc::new(PostgresAllowances::new(self.pool.clone())))
     }
 
     fn scratch(&self) -> StageResult<Arc<dyn State>> {

@@ -139,7 +139,7 @@ impl PostgresState {
     }
 
     pub(super) fn tries(&self, what: &'static str) -> Tries<'_> {
-        Tries { url: self.pool.url(), what, began: Instant::now(), pause: FIRST_PAUSE }
+        Tries::new(&self.pool, what)
     }
 }
 
@@ -151,7 +151,12 @@ pub(super) struct Tries<'a> {
     pause: Duration,
 }
 
-impl Tries<'_> {
+impl<'a> Tries<'a> {
+    /// `what` completes "cannot …" in the error.
+    pub(super) fn new(pool: &'a Pool, what: &'static str) -> Self {
+        Self { url: pool.url(), what, began: Instant::now(), pause: FIRST_PAUSE }
+    }
+
     /// Waits for the next attempt; the error if there is none.
     pub(super) async fn after(&mut self, broken: Broken) -> StageResult<()> {
         let failure = match broken {

@@ -11,7 +11,8 @@ use crate::store::{StoreConfig, VectorStore};
 impl StoreConfig for PineconeSettings {
     fn build(&self, context: StageContext) -> StageResult<Arc<dyn VectorStore>> {
         let store = PineconeStore::new(context.stage, self, context.calls, context.cancel, context.events)?;
-        Ok(Arc::new(store.with_timeouts(context.timeouts)))
+        let store = store.with_timeouts(context.timeouts);
+        Ok(Arc::new(store.with_allowances(context.allowances.as_ref())))
     }
 
     fn place(&self) -> Vec<String> {

@@ -22,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::model::{
-    ErrorKind, EventSink, Match, Place, Record, ServiceKind, StageError, StageResult, Vector,
+    Allowances, ErrorKind, EventSink, Fingerprint, Match, Place, Record, ServiceKind, StageError,
+    StageResult, Vector,
 };
 use crate::net::{Limiter, Service, Timeouts, endpoint, host_of, http_client};
 
@@ -103,6 +104,16 @@ impl PineconeStore {
     #[must_use]
     pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
         self.caller.service = self.caller.service.with_timeouts(timeouts);
+        self
+    }
+
+    /// Shares the limits of the index with other processes.
+    #[must_use]
+    pub fn with_allowances(mut self, allowances: Option<&Arc<dyn Allowances>>) -> Self {
+        let PineconeSettings { api_url, host, index, api_key, .. } = &self.settings;
+        let host = host.as_deref().unwrap_or_default();
+        let key = Fingerprint::of(["pinecone", api_url, host, index, api_key.expose()]);
+        self.caller.service = self.caller.service.sharing(allowances, key, None);
         self
     }
 

@@ -105,20 +105,21 @@ CREATE TABLE live_events (
     at     TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 CREATE INDEX live_events_age ON live_events (at);
--- What all processes together may ask a service for. Units are borrowed for a second's calls at a time.
-CREATE TABLE budgets (
-    key          TEXT NOT NULL,            -- digest of kind, address and credential, and what is counted
-    level        DOUBLE PRECISION NOT NULL DEFAULT 0,
+-- What all processes together may ask a service for. Each process borrows for a second's calls at a time.
+CREATE TABLE allowances (
+    key          TEXT PRIMARY KEY,         -- digest of service, account and credential
+    requests     DOUBLE PRECISION,         -- left to borrow; NULL: none was ever borrowed
+    tokens       DOUBLE PRECISION,
     refilled_at  TIMESTAMPTZ NOT NULL DEFAULT now(),
     paused_until TIMESTAMPTZ,
-    used_at      TIMESTAMPTZ NOT NULL DEFAULT now(),
-    PRIMARY KEY (key)
+    reason       TEXT                      -- of the pause
 );
--- Calls under way of each process, where a service limits how many there may be at once.
-CREATE TABLE budget_calls (
-    key     TEXT NOT NULL,
-    process TEXT NOT NULL,
-    calls   INT NOT NULL,
-    until   TIMESTAMPTZ NOT NULL,
-    PRIMARY KEY (key, process)
+-- Places for calls of each process, where a service limits how many calls there may be at once.
+CREATE TABLE allowance_calls (
+    key      TEXT NOT NULL,
+    borrower TEXT NOT NULL,
+    calls    INT NOT NULL,
+    wanted   INT NOT NULL,
+    until    TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (key, borrower)
 );
