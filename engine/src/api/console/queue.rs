@@ -313,7 +313,7 @@ fn cells(unit: &UnitRow, now: DateTime<Utc>) -> Markup {
         td { (unit_badge(unit.state)) }
         td {
             a.name href={ "/console/queue/" (unit.id) } data-row { (unit.repository) }
-            div.note { (unit.project) span.narrow { "since " (ago(unit.changed_at, now)) } }
+            div.note { (unit.project) span.narrow { (ago(unit.changed_at, now)) } }
             @if let Some(reason) = reason { div class={ "note " @if unit.state == UnitState::Dead { "bad" } } { (reason) } }
             @if unit.state == UnitState::Ready && unit.not_before > now { div.note { "tried again " (ago(unit.not_before, now)) } }
         }
