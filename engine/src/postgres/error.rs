@@ -97,6 +97,7 @@ pub(crate) fn is_transient(failure: &Failure) -> bool {
                         SqlState::T_R_SERIALIZATION_FAILURE,
                         SqlState::T_R_DEADLOCK_DETECTED,
                         SqlState::TOO_MANY_CONNECTIONS,
+                        SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
                     ]
                     .contains(code)
             }

@@ -6,6 +6,11 @@ use tokio_postgres::{Client, Row};
 use super::connection::{Connection, rows, run};
 use super::{Arg, Failure};
 
+/// Begins a transaction that may lock rows. The server ends it when no statement comes for this long: a process that was
+/// stopped, or whose connection is silently gone, must not keep others from the rows. It is longer than anything that is
+/// computed between two statements.
+pub(crate) const BEGIN_TO_WRITE: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'";
+
 /// A transaction. Dropped without `commit`, it closes its connection, and the server undoes it: so it may be dropped
 /// at any moment, also while a statement is under way.
 pub(crate) struct Transaction {

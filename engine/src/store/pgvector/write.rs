@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::model::{ErrorKind, Record, StageError};
-use crate::postgres::{Arg, Transaction};
+use crate::postgres::{Arg, BEGIN_TO_WRITE, Transaction};
 use crate::rank::Tokens;
 
 use super::database::{Database, Failed};
@@ -57,7 +57,7 @@ pub(super) async fn upsert(db: &Database, namespace: &str, records: &Arc<[Record
     let tables = schema::tables_for(db, dimensions).await?;
     let part = schema::part_for(db, tables, namespace).await?;
     let documents = blocking(db, records, |records| records.iter().map(Document::new).collect()).await?;
-    let transaction = db.pool.begin("BEGIN").await?;
+    let transaction = db.pool.begin(BEGIN_TO_WRITE).await?;
     let mut files = Files::default();
     let written = known(db, &transaction, &part, &mut files, records, documents).await?;
     let rows = write_records(&transaction, &part, &written).await?;
@@ -106,7 +106,7 @@ pub(super) async fn upsert(db: &Database, namespace: &str, records: &Arc<[Record
 /// Deletes records by id. Unknown ids are ignored.
 pub(super) async fn delete(db: &Database, namespace: &str, ids: &[String]) -> Result<(), Failed> {
     let Some(part) = schema::part(db, namespace).await?.filter(|_| !ids.is_empty()) else { return Ok(()) };
-    let transaction = db.pool.begin("BEGIN").await?;
+    let transaction = db.pool.begin(BEGIN_TO_WRITE).await?;
     let Part { records, vectors, words, .. } = &part;
     let ids = ids.to_vec();
     // Files first and each in order, as upserts do, so that two writers do not wait for each other.
