@@ -220,7 +220,7 @@ async fn changelogs_indexed(native: bool) -> crate::support::local::Index {
         project.chunkers[0] = Arc::new(Twin::of(Arc::clone(&project.chunkers[0]), &settings));
     }
     let (state, lease) =
-        reposync::factory::open_for_run(&config.engine.state, false).await.expect("a ledger");
+        reposync::factory::open_for_run(&config.engine.state, false, config.workers).await.expect("a ledger");
     let engine = factory.engine(&config, state, EventSink::none(), CancellationToken::new());
     let candidate = Candidate { name: "docs".into(), project: Ok(Arc::new(project)) };
     let options = Options::new(

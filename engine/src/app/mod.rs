@@ -99,7 +99,7 @@ impl App {
         events: EventSink,
         cancel: CancellationToken,
     ) -> StageResult<(Self, Lease)> {
-        let (state, lease) = factory::open_for_run(&config.engine.state, wait).await?;
+        let (state, lease) = factory::open_for_run(&config.engine.state, wait, config.workers).await?;
         let waits = Waits::new(&config.engine.state);
         let events = EventSink::new(move |event| {
             waits.see(&event);

@@ -179,8 +179,8 @@ async fn by_history(
         ))
         .hint("add `--allow-cost`; vectors that are in the cache cost nothing"));
     }
-    let (state, lease) =
-        factory::open_for_run(&StatePlace::File(folder.path().join("state.db")), false).await?;
+    let place = StatePlace::File(folder.path().join("state.db"));
+    let (state, lease) = factory::open_for_run(&place, false, config.workers).await?;
     let store = Arc::new(SqliteStore::open("index", folder.path().join("index.db")));
     let index = HistoryIndex {
         engine: Arc::new(stages.engine(config, state, shown.sink(), interrupt.token())),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{CachePlace, Config, PostgresState as Database, StatePlace};
-use crate::model::{ByteSize, ErrorKind, StageError, StageResult};
+use crate::model::{ByteSize, ErrorKind, StageError, StageResult, WorkerSettings};
 use crate::state::postgres::{PostgresState, PostgresVectorCache};
 use crate::state::sqlite::{RunLock, SqliteState, SqliteVectorCache};
 use crate::state::{Copyable, Held, Lease, STAGE, State, VectorCache};
@@ -18,8 +18,12 @@ const UNBOUNDED: ByteSize = ByteSize::mib(1 << 30);
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// Opens the state for one writing run of this process, with a lease on all projects. `wait`: waits for another
-/// run to end instead of failing.
-pub async fn open_for_run(place: &StatePlace, wait: bool) -> StageResult<(Arc<dyn State>, Lease)> {
+/// run to end instead of failing. `leases`: how long leases last, where they have to be renewed.
+pub async fn open_for_run(
+    place: &StatePlace,
+    wait: bool,
+    leases: WorkerSettings,
+) -> StageResult<(Arc<dyn State>, Lease)> {
     match place {
         StatePlace::File(path) => {
             let path = path.clone();
@@ -33,6 +37,7 @@ pub async fn open_for_run(place: &StatePlace, wait: bool) -> StageResult<(Arc<dy
         StatePlace::Postgres(database) => {
             let state: Arc<dyn State> =
                 Arc::new(PostgresState::open(&database.url, connections(database)).await?);
+            state.set_leases(leases);
             loop {
                 match state.lease(&[]).await? {
                     Ok(lease) => return Ok((state, lease)),
