@@ -21,7 +21,9 @@ use super::unit::{UnitProgress, UnitResult, UnitTask};
 use super::units::{Worker, Workshop};
 use crate::model::{ErrorKind, Event, Fingerprint, StageError, StageResult};
 use crate::plan::RepositoryTask;
-use crate::state::{ClaimedUnit, NewUnit, Placed, Queue, UnitClaim, UnitNews, UnitRow, UnitState, WorkerRow};
+use crate::state::{
+    ClaimedUnit, Fence, NewUnit, Placed, Queue, UnitClaim, UnitNews, UnitRow, UnitState, WorkerRow,
+};
 
 /// Workers must be of this version.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -253,6 +255,8 @@ impl Shared {
         while !self.over.is_cancelled() {
             tokio::select! {
                 () = self.over.cancelled() => return,
+                // Who has it now may have deleted the units.
+                () = self.run.lease_ends() => return self.run.fail(Fence::lost()),
                 Ok(()) = news.changed() => {}
                 () = tokio::time::sleep(FOLLOW) => {}
             }

@@ -166,6 +166,14 @@ impl ProjectRun {
         })
     }
 
+    /// Resolves when the lease is about to end without having been renewed.
+    pub(crate) async fn lease_ends(&self) {
+        match &self.lease {
+            Some(lease) => lease.ending().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Runs a call that changes a store; see [`Lease::while_held`].
     pub(crate) async fn while_held<T>(
         &self,

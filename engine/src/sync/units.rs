@@ -40,12 +40,13 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Works until it is cancelled.
+    /// Works until it is cancelled, or may not work any more.
     pub async fn run(self) -> StageResult<()> {
         let this = Arc::new(self);
         let mut ready = this.queue()?.ready();
         let mut running = JoinSet::new();
         let mut wait = Duration::ZERO;
+        let mut ended = Ok(());
         while !this.cancel.is_cancelled() {
             tokio::select! {
                 () = this.cancel.cancelled() => break,
@@ -68,11 +69,16 @@ impl Worker {
                         running.spawn(async move { worker.work(unit).await }.instrument(span));
                     }
                 }
+                // A newer program has changed the tables.
+                Err(error) if error.kind == ErrorKind::Fenced => {
+                    ended = Err(error);
+                    break;
+                }
                 Err(error) => tracing::error!(error = %error.one_line(), "cannot claim units"),
             }
         }
         while running.join_next().await.is_some() {}
-        Ok(())
+        ended
     }
 
     fn queue(&self) -> StageResult<&dyn Queue> {

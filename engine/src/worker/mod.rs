@@ -23,7 +23,7 @@ const ENTER: Duration = Duration::from_secs(10);
 /// How often a worker looks for the first configuration.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Works until it is cancelled.
+/// Works until it is cancelled, or until a newer program has changed the tables.
 pub async fn work(options: WorkerOptions, cancel: CancellationToken) -> StageResult<()> {
     let (state, _) = factory::open_for_service(&options.state).await?;
     let queue = queue(&*state)?;
@@ -44,10 +44,15 @@ pub async fn work(options: WorkerOptions, cancel: CancellationToken) -> StageRes
         workshop: Arc::clone(&generations) as Arc<dyn crate::sync::Workshop>,
         cancel: cancel.clone(),
     };
-    let entering = enter(&*state, &me, &generations, &cancel);
-    let (worked, ()) = tokio::join!(worker.run(), entering);
-    queue.leave(&me.id).await?;
-    worked
+    let over = cancel.child_token();
+    let working = async {
+        let worked = worker.run().await;
+        over.cancel();
+        worked
+    };
+    let (worked, ()) = tokio::join!(working, enter(&*state, &me, &generations, &over));
+    worked?;
+    queue.leave(&me.id).await
 }
 
 /// `[workers]` of the first configuration that there is; `None`: cancelled before.

@@ -67,15 +67,17 @@ impl Daemons for PostgresState {
     async fn lead(&self) -> StageResult<Option<Lease>> {
         let WorkerSettings { lease, renew, grace, .. } = *self.leases.lock();
         let lapse = lease.min(LONGEST_LAPSE);
+        let number = self.draw_epoch().await?;
         let mut sent = Instant::now();
         let taken: StageResult<Option<i64>> = attempt!(self, "take the lease of the dispatcher", self.begin_without_lease(), tx => {
             sent = Instant::now();
             end_lapsed(&tx).await?;
             let row = tx.row(
-                "INSERT INTO leases (projects, role, process, lapse, until)
-                 VALUES ('{}', $1, $2, make_interval(secs => $3), now() + make_interval(secs => $3))
-                 ON CONFLICT (role) WHERE role IS NOT NULL DO NOTHING RETURNING epoch",
-                &[&ROLE, &i64::from(std::process::id()), &lapse.as_secs_f64()],
+                "INSERT INTO leases (projects, role, process, lapse, until, epoch)
+                 VALUES ('{}', $1, $2, make_interval(secs => $3), now() + make_interval(secs => $3), $4)
+                 ON CONFLICT (role) WHERE role IS NOT NULL DO UPDATE SET until = excluded.until
+                     WHERE leases.epoch = excluded.epoch RETURNING epoch",
+                &[&ROLE, &i64::from(std::process::id()), &lapse.as_secs_f64(), &number],
             ).await?;
             row.map(|row| row.get(0))
         });

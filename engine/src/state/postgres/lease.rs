@@ -6,20 +6,22 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::keeper::{Keeper, Kept, Renewed};
+use super::schema;
 use super::store::{Broken, PostgresState};
 use super::suspects::end_lapsed;
 use crate::model::{Running, StageResult, WorkerSettings};
-use crate::postgres::{Failure, Pool};
+use crate::postgres::{BEGIN_TO_WRITE, Failure, Pool};
 use crate::state::fence::{Fence, Held, Lease, Term};
 
 impl PostgresState {
     /// Takes a lease on projects; the holder if another one has a lease on any of them.
     pub(super) async fn take_lease(&self, projects: &[String]) -> StageResult<Result<Lease, Held>> {
         let WorkerSettings { lease: lapse, renew, grace, .. } = *self.leases.lock();
+        let number = self.draw_epoch().await?;
         let mut tries = self.tries("take the lease");
         let (taken, sent) = loop {
             let sent = Instant::now();
-            match self.try_lease(projects, lapse).await {
+            match self.try_lease(number, projects, lapse).await {
                 Ok(taken) => break (taken, sent),
                 Err(broken) => tries.after(broken).await?,
             }
@@ -35,26 +37,35 @@ impl PostgresState {
     }
 
     /// The epoch of the new lease, or the holder of another one.
-    async fn try_lease(&self, projects: &[String], lapse: Duration) -> Result<Result<i64, Running>, Broken> {
-        let tx = self.pool.begin("BEGIN").await?;
-        // One after the other; readers of leases are not kept waiting.
+    async fn try_lease(
+        &self,
+        number: i64,
+        projects: &[String],
+        lapse: Duration,
+    ) -> Result<Result<i64, Running>, Broken> {
+        let tx = self.pool.begin(BEGIN_TO_WRITE).await?;
+        // One after the other; readers of leases are not kept waiting. A migration also takes leases.
         tx.batch("LOCK TABLE leases IN SHARE ROW EXCLUSIVE MODE").await?;
+        schema::expect(tx.row(schema::FOUND, &[]).await?.as_ref())?;
         end_lapsed(&tx).await?;
         let held = tx
             .row(
                 "SELECT process, since FROM leases
-                 WHERE unit IS NULL AND role IS NULL AND (projects = '{}' OR $1 = '{}' OR projects && $1) ORDER BY since LIMIT 1",
-                &[&projects.to_vec()],
+                 WHERE unit IS NULL AND role IS NULL AND epoch <> $2
+                     AND (projects = '{}' OR $1 = '{}' OR projects && $1) ORDER BY since LIMIT 1",
+                &[&projects.to_vec(), &number],
             )
             .await?;
         if let Some(row) = held {
             tx.commit().await?;
             return Ok(Err(running(&row)));
         }
-        let sql = "INSERT INTO leases (projects, process, lapse, until)
-             VALUES ($1, $2, make_interval(secs => $3), now() + make_interval(secs => $3)) RETURNING epoch";
+        // It is there already if the answer to an attempt was lost.
+        let sql = "INSERT INTO leases (projects, process, lapse, until, epoch)
+             VALUES ($1, $2, make_interval(secs => $3), now() + make_interval(secs => $3), $4)
+             ON CONFLICT (epoch) DO UPDATE SET until = excluded.until RETURNING epoch";
         let process = i64::from(std::process::id());
-        let row = tx.row(sql, &[&projects.to_vec(), &process, &lapse.as_secs_f64()]).await?;
+        let row = tx.row(sql, &[&projects.to_vec(), &process, &lapse.as_secs_f64(), &number]).await?;
         let epoch = row.ok_or_else(|| Failure::Other("no number of a new lease".into()))?.get(0);
         tx.commit().await?;
         Ok(Ok(epoch))

@@ -1,7 +1,8 @@
 //! The tables, and how those of an older program become those of this one.
 
-use crate::model::StageError;
-use crate::postgres::{Failure, Pool, Transaction, failed};
+use super::store::Broken;
+use crate::model::{ErrorKind, StageError};
+use crate::postgres::{Failure, Pool, PostgresUrl, Row, Transaction, failed};
 use crate::state::STAGE;
 
 /// One script for each version.
@@ -9,6 +10,8 @@ const MIGRATIONS: &[&str] =
     &[include_str!("migrations/1.sql"), include_str!("migrations/2.sql"), include_str!("migrations/3.sql")];
 /// The version of this program: the number of scripts.
 pub(super) const VERSION: i32 = 3;
+/// Gives the version of the tables that are there.
+pub(super) const FOUND: &str = "SELECT version FROM reposync_schema";
 /// The oldest server that is tested. `unnest` of several arrays and `FOR KEY SHARE` are older.
 const OLDEST_SERVER: i32 = 14;
 /// Serializes migrations of several processes: an advisory lock of the transaction.
@@ -56,7 +59,7 @@ pub(super) async fn migrate(pool: &Pool) -> Result<(), StageError> {
     };
     match migrated.await.map_err(failure)? {
         Ok(()) => Ok(()),
-        Err(unusable) => Err(refuse(pool, &unusable)),
+        Err(unusable) => Err(refuse(pool.url(), &unusable)),
     }
 }
 
@@ -65,9 +68,9 @@ pub(super) async fn is_there(pool: &Pool) -> Result<bool, StageError> {
     let failure = |failure| failed(STAGE, pool.url(), "read the version of the tables", failure);
     match look(pool).await.map_err(failure)? {
         Ok(None) => Ok(false),
-        Ok(Some(found)) if found < VERSION => Err(refuse(pool, &Unusable::Older(found))),
+        Ok(Some(found)) if found < VERSION => Err(refuse(pool.url(), &Unusable::Older(found))),
         Ok(Some(_)) => Ok(true),
-        Err(unusable) => Err(refuse(pool, &unusable)),
+        Err(unusable) => Err(refuse(pool.url(), &unusable)),
     }
 }
 
@@ -97,12 +100,26 @@ async fn version(tx: &Transaction) -> Result<Result<Option<i32>, Unusable>, Fail
     if !about.get::<_, bool>(2) {
         return Ok(if about.get(3) { Err(Unusable::Foreign) } else { Ok(None) });
     }
-    let found = tx.row("SELECT version FROM reposync_schema", &[]).await?.map_or(0, |row| row.get(0));
+    let found = tx.row(FOUND, &[]).await?.map_or(0, |row| row.get(0));
     Ok(if found > VERSION { Err(Unusable::Newer(found)) } else { Ok(Some(found)) })
 }
 
-fn refuse(pool: &Pool, unusable: &Unusable) -> StageError {
-    let url = pool.url();
+/// What [`FOUND`] gave must be this program's version.
+pub(super) fn expect(row: Option<&Row>) -> Result<(), Broken> {
+    match row.map_or(0, |row| row.get(0)) {
+        VERSION => Ok(()),
+        found => Err(Broken::Migrated(found)),
+    }
+}
+
+/// The error of a call that came after a program of another version had changed the tables. Like a lost lease, it ends
+/// what this process does.
+pub(super) fn migrated(url: &PostgresUrl, found: i32) -> StageError {
+    let unusable = if found > VERSION { Unusable::Newer(found) } else { Unusable::Older(found) };
+    StageError { kind: ErrorKind::Fenced, ..refuse(url, &unusable) }
+}
+
+fn refuse(url: &PostgresUrl, unusable: &Unusable) -> StageError {
     match unusable {
         Unusable::Newer(found) => StageError::local(
             STAGE,

@@ -9,7 +9,9 @@ use super::keeper::Keeper;
 use super::queue::wake::Wake;
 use super::schema;
 use crate::model::{StageError, StageResult, WorkerSettings};
-use crate::postgres::{Arg, Failure, Pool, PostgresUrl, Row, Transaction, failed, is_transient};
+use crate::postgres::{
+    Arg, BEGIN_TO_WRITE, Failure, Pool, PostgresUrl, Row, Transaction, failed, is_transient,
+};
 use crate::state::STAGE;
 use crate::state::fence::Fence;
 
@@ -40,6 +42,8 @@ pub(super) enum Broken {
     Failed(Failure),
     /// The lease was taken over.
     Fenced,
+    /// A program of another version has changed the tables.
+    Migrated(i32),
 }
 
 impl From<Failure> for Broken {
@@ -125,13 +129,22 @@ impl PostgresState {
     /// Begins a transaction of the lease's holder. While it is open, the lease cannot be taken over.
     pub(super) async fn begin(&self, fence: Fence) -> Result<Transaction, Broken> {
         let holds = "SELECT 1 FROM leases WHERE epoch = $1 AND until > now() FOR KEY SHARE";
-        let (tx, row) = self.pool.begin_with("BEGIN", holds, &[&fence.epoch]).await?;
+        let (tx, row) = self.pool.begin_with(BEGIN_TO_WRITE, holds, &[&fence.epoch]).await?;
         if row.is_some() { Ok(tx) } else { Err(Broken::Fenced) }
     }
 
-    /// Begins a transaction that needs no lease.
+    /// Begins a transaction that needs no lease, unless a newer program has taken the database over.
     pub(super) async fn begin_without_lease(&self) -> Result<Transaction, Broken> {
-        Ok(self.pool.begin("BEGIN").await?)
+        let (tx, row) = self.pool.begin_with(BEGIN_TO_WRITE, schema::FOUND, &[]).await?;
+        schema::expect(row.as_ref())?;
+        Ok(tx)
+    }
+
+    /// A number for a lease that is about to be taken. It is drawn before, so that a lease is known again when the
+    /// answer to its transaction was lost.
+    pub(super) async fn draw_epoch(&self) -> StageResult<i64> {
+        let rows = self.rows("number a lease", "SELECT nextval('epochs')", &[]).await?;
+        Ok(rows.first().map_or(0, |row| row.get(0)))
     }
 
     pub(super) async fn snapshot(&self) -> Result<Transaction, Broken> {
@@ -161,6 +174,7 @@ impl<'a> Tries<'a> {
     pub(super) async fn after(&mut self, broken: Broken) -> StageResult<()> {
         let failure = match broken {
             Broken::Fenced => return Err(Fence::lost()),
+            Broken::Migrated(found) => return Err(schema::migrated(self.url, found)),
             Broken::Failed(failure) => failure,
         };
         if !is_transient(&failure) || self.began.elapsed() > PATIENCE {
