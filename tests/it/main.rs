@@ -11,6 +11,8 @@ mod apply;
 mod architecture;
 mod attributes;
 mod audit;
+#[cfg(unix)]
+mod chaos;
 mod chunkers;
 mod cli_output;
 mod component;
@@ -29,6 +31,8 @@ mod console_live;
 mod console_queue;
 mod consumers;
 mod crash;
+#[cfg(unix)]
+mod cuts;
 mod daemon;
 mod daemons;
 mod deploy;
@@ -38,6 +42,8 @@ mod docs_generated;
 mod docs_walk;
 mod embed_services;
 mod examples;
+#[cfg(unix)]
+mod failures;
 mod fairness;
 mod git_servers;
 mod histories;

@@ -4,6 +4,8 @@ pub(crate) mod agent;
 pub(crate) mod browser;
 pub(crate) mod component;
 pub(crate) mod console;
+#[cfg(unix)]
+pub(crate) mod cutting;
 pub(crate) mod daemon;
 pub(crate) mod git_host;
 pub(crate) mod git_repo;
@@ -23,6 +25,7 @@ pub(crate) mod python;
 pub(crate) mod registry;
 pub(crate) mod relay;
 pub(crate) mod services;
+pub(crate) mod shop;
 pub(crate) mod slack;
 pub(crate) mod sources;
 #[cfg(unix)]

@@ -26,6 +26,10 @@ struct Stored {
     metadata: Map<String, Value>,
 }
 
+/// The content of the index at one moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Content(Namespaces);
+
 /// Settings that a test may change before or while the client works.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -96,6 +100,19 @@ impl Pinecone {
         state.unseen.clear();
         state.written.clear();
         state.visible.clear();
+    }
+
+    /// Everything that is stored.
+    pub(crate) fn content(&self) -> Content {
+        Content(self.state().written.clone())
+    }
+
+    /// Stores exactly this.
+    pub(crate) fn restore(&self, content: &Content) {
+        let mut state = self.state();
+        state.unseen.clear();
+        state.visible.clone_from(&content.0);
+        state.written.clone_from(&content.0);
     }
 
     /// Settings that find the index through the control plane.

@@ -204,10 +204,20 @@ impl Running {
         }
     }
 
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
+    }
+
     /// Waits for its end.
     #[track_caller]
-    pub(crate) fn wait(mut self) -> Ran {
-        let status = self.end();
+    pub(crate) fn wait(self) -> Ran {
+        self.wait_while(|| {})
+    }
+
+    /// Waits for its end, and does something again and again meanwhile.
+    #[track_caller]
+    pub(crate) fn wait_while(mut self, mut meanwhile: impl FnMut()) -> Ran {
+        let status = self.end(&mut meanwhile);
         Ran {
             code: status.code(),
             stdout: self.stdout.all(),
@@ -218,12 +228,13 @@ impl Running {
     }
 
     #[track_caller]
-    fn end(&mut self) -> ExitStatus {
+    fn end(&mut self, meanwhile: &mut dyn FnMut()) -> ExitStatus {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
                 return status;
             }
+            meanwhile();
             let (out, err) = (self.stdout(), self.stderr());
             assert!(started.elapsed() < PATIENCE, "reposync {} does not end\n{out}\n{err}", self.args);
             std::thread::sleep(Duration::from_millis(2));
