@@ -8,7 +8,8 @@ mod steps;
 use proptest::prelude::*;
 
 use crate::support::lab::{Fault, On};
-use history::check_history;
+use crate::support::postgres::Postgres;
+use history::{Place, check_history, check_history_in};
 use steps::{Step, steps};
 
 fn config() -> ProptestConfig {
@@ -21,6 +22,23 @@ proptest! {
     #[test]
     fn any_history_ends_in_the_index_of_a_build_from_nothing(steps in prop::collection::vec(steps(), 1..25)) {
         check_history(steps)?;
+    }
+}
+
+/// A fraction of the histories: real transactions take their time.
+fn few() -> ProptestConfig {
+    let ProptestConfig { cases, .. } = config();
+    ProptestConfig { cases: cases.div_ceil(40), max_shrink_iters: 200, ..config() }
+}
+
+proptest! {
+    #![proptest_config(few())]
+
+    #[test]
+    fn any_history_ends_so_with_a_ledger_in_a_database(steps in prop::collection::vec(steps(), 1..25)) {
+        if let Some(server) = Postgres::start() {
+            check_history_in(Place::Database(server), steps)?;
+        }
     }
 }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use reposync::chunk::Chunker;
 use reposync::chunk::sentence::{SentenceChunker, SentenceSettings};
+use reposync::config::StatePlace;
 use reposync::embed::{EmbedQueue, Embedder as _};
+use reposync::factory::open_for_service;
 use reposync::model::{
     BranchRef, ByteSize, EventSink, Fingerprint, Outcome, PathMatcher, Report, SecretsMode, StageError,
     StageResult,
@@ -23,8 +25,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::steps::{CHUNK_SIZES, FILE_SIZES, FOLDERS, KEYS, PATHS, Step, text};
 use crate::support::lab::{
-    BRANCHES, Blob, Fault, Lab, LabComponent, LabEmbedder, LabSource, LabStore, PROJECT, Repo, Tree, Wanted,
+    BRANCHES, Blob, Fault, Lab, LabComponent, LabEmbedder, LabSource, LabStore, On, PROJECT, Repo, Tree,
+    Wanted,
 };
+use crate::support::postgres::Postgres;
 
 /// Embedder calls in flight at a kill, times the texts per call.
 const IN_FLIGHT: usize = 2 * 3;
@@ -38,10 +42,55 @@ struct Settings {
     model: u8,
 }
 
+/// Where ledgers are.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    /// In memory, with paused time.
+    Memory,
+    /// In databases of a server.
+    Database(&'static Postgres),
+}
+
+impl Place {
+    /// An empty ledger.
+    fn ledger(self, lab: &Lab) -> Arc<dyn State> {
+        match self {
+            Self::Memory => lab.ledger(),
+            Self::Database(server) => {
+                let place = StatePlace::of_argument(&server.database(), false, None).expect("an address");
+                self.runtime().block_on(open_for_service(&place)).expect("a new database").0
+            }
+        }
+    }
+
+    /// In memory the same steps happen in the same order, without real waiting.
+    fn runtime(self) -> tokio::runtime::Runtime {
+        match self {
+            Self::Memory => runtime(),
+            Self::Database(_) => {
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+            }
+        }
+    }
+
+    /// Faults strike the ledger only in memory; elsewhere they strike the store instead.
+    fn fault(self, fault: Fault) -> Fault {
+        let on = |on| if on == On::Ledger { On::Upsert } else { on };
+        match (self, fault) {
+            (Self::Database(_), Fault::Kill { on: at, nth, after }) => Fault::Kill { on: on(at), nth, after },
+            (Self::Database(_), Fault::Fails { on: at, nth, after }) => {
+                Fault::Fails { on: on(at), nth, after }
+            }
+            (_, fault) => fault,
+        }
+    }
+}
+
 /// A ledger, a cache and a store, and the outside world.
 struct History {
     lab: Lab,
     settings: Settings,
+    place: Place,
     ledger: Arc<dyn State>,
     store: Arc<LabStore>,
     /// Of the cache.
@@ -51,7 +100,7 @@ struct History {
 type Index = BTreeMap<String, BTreeMap<String, (Vec<f32>, Map<String, Value>)>>;
 
 impl History {
-    fn new() -> Self {
+    fn new(place: Place) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let lab = Lab::default();
         for (n, key) in KEYS.iter().enumerate() {
@@ -75,7 +124,8 @@ impl History {
         }
         Self {
             store: Arc::new(LabStore::new(lab.clone())),
-            ledger: lab.ledger(),
+            ledger: place.ledger(&lab),
+            place,
             lab,
             settings: Settings { chunk_size: 0, component: None, namespace: 0, model: 0 },
             folder,
@@ -156,8 +206,9 @@ impl History {
 
     /// Runs until the end or a kill. `None` if the run was killed or the ledger failed at once.
     fn apply(&self, fault: Option<Fault>, full: bool, prune: Prune) -> Option<Report> {
+        let fault = fault.map(|fault| self.place.fault(fault));
         let killed = self.lab.begin(fault, prune != Prune::No);
-        let report = runtime().block_on(async {
+        let report = self.place.runtime().block_on(async {
             let embedder = LabEmbedder::new(Some(self.lab.clone()), self.settings.model);
             let project = self.project(self.store.clone(), embedder, Some(self.cache()));
             tokio::select! {
@@ -317,7 +368,7 @@ impl History {
                 // Records in other namespaces would be lost with the ledger: only if there are none.
                 let here = format!("n{}", self.settings.namespace);
                 if self.index().keys().all(|namespace| *namespace == here) {
-                    self.ledger = self.lab.ledger();
+                    self.ledger = self.place.ledger(&self.lab);
                     self.lab.lock().repos.values_mut().for_each(Repo::forget);
                     self.undisturbed(false, false)?;
                 }
@@ -381,7 +432,7 @@ impl History {
     /// An exact plan of what a run would do now.
     fn plan(&self, full: bool, prune: Prune) -> Plan {
         self.lab.begin(None, prune != Prune::No);
-        runtime().block_on(async {
+        self.place.runtime().block_on(async {
             let embedder = LabEmbedder::new(Some(self.lab.clone()), self.settings.model);
             let project = self.project(self.store.clone(), embedder, Some(self.cache()));
             let (engine, candidates, options) = setup(Arc::clone(&self.ledger), project, full, prune);
@@ -477,7 +528,12 @@ async fn contents(store: &dyn VectorStore) -> Index {
 
 /// Replays a history, then runs to the end, prunes, and compares with a fresh build.
 pub(super) fn check_history(steps: Vec<Step>) -> Result<(), TestCaseError> {
-    let mut history = History::new();
+    check_history_in(Place::Memory, steps)
+}
+
+/// The same with ledgers elsewhere.
+pub(super) fn check_history_in(place: Place, steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let mut history = History::new(place);
     for step in steps {
         history.step(step)?;
     }
