@@ -18,7 +18,7 @@ const BYTES_PER_TOKEN: f64 = 3.6;
 /// Bytes in a chunk, likewise: built-in chunkers fill about two thirds of their default sizes.
 const BYTES_PER_CHUNK: u64 = 900;
 /// Files of each stratum that a plan reads to estimate the others.
-const SAMPLE: usize = 32;
+const SAMPLE: usize = 64;
 /// Files of a repository that are read at once; more might be fetched as an archive of everything.
 const FEW: usize = 20;
 

@@ -14,15 +14,22 @@ pub(crate) type Read = (u64, Estimate);
 pub(crate) struct Stratum {
     files: u64,
     bytes: u64,
+    weight: u64,
     kept: Vec<Kept>,
-    /// How many files of a path were added, by a part of the path's hash; empty before the first.
+    /// How many files that look alike were added, by a part of a hash; empty before the first.
     seen: Vec<u8>,
 }
 
-/// Files of the same path in several repositories that are sampled together.
-const TOGETHER: u8 = 4;
-/// Counters of paths. Paths that share one are merely not sampled together.
+/// Files that look like versions of one file and are sampled together; more would leave too few different ones in a
+/// sample.
+const TOGETHER: u8 = 6;
+/// The sizes of files that look like versions of one file differ by less than this factor.
+const ALIKE: f64 = 1.25;
+/// Counters of files that look alike. Others that share one are merely not sampled together.
 const COUNTERS: usize = 1 << 20;
+/// What a file of no bytes would weigh, in bytes: even the smallest has a text. Without it, the few small files of a
+/// sample would stand for too much.
+const LEAST: u64 = 500;
 
 /// A file that may be read.
 #[derive(Debug)]
@@ -35,16 +42,17 @@ struct Kept {
 }
 
 impl Stratum {
-    /// Adds a file. At most `size` files are kept, each with a probability in proportion to its size
-    /// (Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006). The random numbers come from the
-    /// paths, so that the same files are read each time, and versions of a file in several repositories (forks) are read
-    /// together: most of their texts are the same.
+    /// Adds a file. At most `size` files are kept, each with a probability in proportion to its weight
+    /// (Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006). The random numbers come from names
+    /// and sizes, so that the same files are read each time, and versions of a file in several repositories or folders
+    /// (forks, bundled copies) are read together: most of their texts are the same.
     pub(crate) fn add(&mut self, task: &RepositoryTask, write: &Write, size: usize) {
         let bytes = bytes(write);
         self.files += 1;
         self.bytes += bytes;
-        let random = (self.random(&write.desired.entry.path) as f64 + 1.0) / (u64::MAX as f64 + 2.0);
-        let key = random.ln() / bytes as f64;
+        self.weight += weight(bytes);
+        let random = (self.random(&write.desired.entry.path, bytes) as f64 + 1.0) / (u64::MAX as f64 + 2.0);
+        let key = random.ln() / weight(bytes) as f64;
         let least = self.kept.iter().enumerate().min_by(|(_, a), (_, b)| a.key.total_cmp(&b.key));
         match least {
             Some((at, least)) if self.kept.len() >= size => {
@@ -60,21 +68,23 @@ impl Stratum {
         self.kept.push(Kept { key, repo, commit: task.commit, write: write.clone() });
     }
 
-    /// The same number for up to [`TOGETHER`] files of one path.
-    fn random(&mut self, path: &str) -> u64 {
+    /// The same number for up to [`TOGETHER`] files that look alike.
+    fn random(&mut self, path: &str, bytes: u64) -> u64 {
         if self.seen.is_empty() {
             self.seen = vec![0; COUNTERS];
         }
-        let number = |bytes: &[u8]| {
+        let number = |parts: &[&[u8]]| {
             let mut first = [0; 8];
-            first.copy_from_slice(&blake3::hash(bytes).as_bytes()[..8]);
+            first.copy_from_slice(&blake3::hash(&parts.concat()).as_bytes()[..8]);
             u64::from_be_bytes(first)
         };
-        let of_path = number(path.as_bytes());
-        let counter = &mut self.seen[usize::try_from(of_path).unwrap_or_default() % COUNTERS];
+        let name = path.rsplit('/').next().unwrap_or(path).as_bytes();
+        let size = ((bytes as f64).ln() / ALIKE.ln()).floor().to_le_bytes();
+        let kind = number(&[&size, name]);
+        let counter = &mut self.seen[usize::try_from(kind).unwrap_or_default() % COUNTERS];
         let group = *counter / TOGETHER;
         *counter = counter.wrapping_add(1);
-        if group == 0 { of_path } else { number(&[path.as_bytes(), &[0, group]].concat()) }
+        number(&[&[group], &size, name])
     }
 
     pub(crate) fn files(&self) -> u64 {
@@ -115,9 +125,10 @@ impl Stratum {
         for count in counts {
             let of = |one: &Estimate| *count(&mut one.clone());
             let known: u64 = counted.iter().map(|(_, one)| of(one)).sum();
-            let per_byte = others.iter().map(|(bytes, one)| of(one) as f64 / *bytes as f64).sum::<f64>();
-            let rest = self.bytes.saturating_sub(counted.iter().map(|(bytes, _)| bytes).sum());
-            *count(&mut whole) = known + round(per_byte / others.len().max(1) as f64 * rest as f64);
+            let density =
+                others.iter().map(|(bytes, one)| of(one) as f64 / weight(*bytes) as f64).sum::<f64>();
+            let rest = self.weight.saturating_sub(counted.iter().map(|(bytes, _)| weight(*bytes)).sum());
+            *count(&mut whole) = known + round(density / others.len().max(1) as f64 * rest as f64);
         }
         Some(whole)
     }
@@ -131,15 +142,20 @@ impl Stratum {
             return (others, Vec::new());
         }
         others.sort_by_key(|(bytes, _)| *bytes);
-        let (mut counted, mut rest) = (Vec::new(), self.bytes);
+        let (mut counted, mut rest) = (Vec::new(), self.weight);
         while let [_, .., (bytes, _)] = others.as_slice()
-            && *bytes >= rest / others.len() as u64
+            && weight(*bytes) >= rest / others.len() as u64
         {
-            rest = rest.saturating_sub(*bytes);
+            rest = rest.saturating_sub(weight(*bytes));
             counted.extend(others.pop());
         }
         (counted, others)
     }
+}
+
+/// What a file of this size weighs in a sample.
+fn weight(bytes: u64) -> u64 {
+    bytes + LEAST
 }
 
 /// The size of a file; an unknown or empty one counts as a byte.

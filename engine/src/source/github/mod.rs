@@ -52,7 +52,7 @@ use crate::model::{
 use crate::net::{self, Timeouts};
 
 /// Files of a project that a plan reads for its estimate, each by a request.
-const SAMPLE: usize = 32;
+const SAMPLE: usize = 64;
 /// Maximum number of files in a comparison; GitHub does not report when it truncates the list.
 const MOST_COMPARED_FILES: usize = 300;
 
