@@ -266,7 +266,9 @@ impl Chaos {
             std::thread::sleep(Duration::from_millis(50));
         }
         let processes = std::mem::take(&mut self.processes);
-        processes.iter().for_each(|(process, _)| process.program().signal("TERM"));
+        for (process, _) in &processes {
+            process.program().signal("TERM");
+        }
         for (process, _) in processes {
             process.wait().exits(0);
         }

@@ -104,7 +104,9 @@ fn files_that_vanish_for_several_workers_at_once_are_withheld() {
     // 60 % of all files, and more than a guard lets pass, but few of each repository.
     let vanishing: Vec<String> = (0..18).map(|n| format!("page-{n}.md")).collect();
     for (name, repo) in names.iter().zip(&repos) {
-        vanishing.iter().for_each(|path| drop(repo.git(&["rm", "-q", path])));
+        for path in &vanishing {
+            drop(repo.git(&["rm", "-q", path]));
+        }
         repo.write("page-20.md", format!("Page 20 of {name} in other words.\n"));
         shop.services.push(name, repo);
     }

@@ -465,12 +465,11 @@ fn read_engine(
         }
     }
     let found = |password| around.found.add([password]);
-    let state = match state {
-        Some(given) => given,
-        None => {
-            let env = |name: &str| (around.env)(name);
-            state_place::read(&table, &raw.state, raw.postgres, (folder, &env), found, problems)?
-        }
+    let state = if let Some(given) = state {
+        given
+    } else {
+        let env = |name: &str| (around.env)(name);
+        state_place::read(&table, &raw.state, raw.postgres, (folder, &env), found, problems)?
     };
     let machine = state.machine_folder().filter(|_| raw.cache == Path::new(DEFAULT_FOLDER));
     let cache = machine.map_or_else(|| absolute(folder, &raw.cache), Path::to_owned);

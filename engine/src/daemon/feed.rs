@@ -97,7 +97,9 @@ impl Feeds {
             }
         }
         let over: Vec<_> = runs.active.values().filter(|run| !shown.contains_key(*run)).cloned().collect();
-        over.iter().for_each(|run| runs.end(run));
+        for run in over {
+            runs.end(&run);
+        }
     }
 
     /// What was not sent to other daemons yet, by run.
@@ -342,7 +344,9 @@ mod tests {
         other.mirror(&BTreeMap::from([("1".to_owned(), started)]));
         let send = || {
             let sent = feeds.unsent().into_iter().flat_map(|(_, events)| events).collect::<Vec<_>>();
-            sent.iter().for_each(|event| other.put("1", event.clone()));
+            for event in &sent {
+                other.put("1", event.clone());
+            }
             sent.len()
         };
         assert_eq!((send(), send()), (1 + 10, 0), "the first note was dropped already");

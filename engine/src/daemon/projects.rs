@@ -121,7 +121,9 @@ mod tests {
         let text = serde_json::to_string(&Shown { work, ..Shown::default() }).expect("JSON");
 
         let aliases = Aliases::default();
-        before.values_mut().for_each(|state| *state = ProjectState::default());
+        for state in before.values_mut() {
+            *state = ProjectState::default();
+        }
         let shown = serde_json::from_str(&text).expect("the same");
         take_over(&mut before, shown, &aliases, Utc::now());
         let docs = &before["docs"];
