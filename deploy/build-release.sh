@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Reproducible release build: the same commit and toolchain give the same bytes in any folder.
-# Paths of the machine are remapped, and nothing depends on the time.
+# Release build without paths and times of the machine in the output: the same commit and toolchain give the same component
+# in any folder. Two builds of the program still differ.
 #
 #   deploy/build-release.sh                 the program, into target/reproducible/; prints its SHA-256
 #   deploy/build-release.sh --archive      the same, and a release archive in target/reproducible/dist, with the components

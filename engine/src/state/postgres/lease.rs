@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::broken::Broken;
 use super::keeper::{Keeper, Kept, Renewed};
 use super::schema;
-use super::store::{Broken, PostgresState};
+use super::store::PostgresState;
 use super::suspects::end_lapsed;
 use crate::model::{Running, StageResult, WorkerSettings};
 use crate::postgres::{BEGIN_TO_WRITE, Failure, Pool};

@@ -6,6 +6,7 @@
 mod adopt;
 mod allowances;
 mod audit;
+mod broken;
 mod claims;
 mod daemons;
 mod explain;

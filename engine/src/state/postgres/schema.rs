@@ -1,6 +1,6 @@
 //! The tables, and how those of an older program become those of this one.
 
-use super::store::Broken;
+use super::broken::Broken;
 use crate::model::{ErrorKind, StageError};
 use crate::postgres::{Failure, Pool, PostgresUrl, Row, Transaction, failed};
 use crate::state::STAGE;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
+use super::broken::Broken;
 use super::keeper::Keeper;
 use super::queue::wake::Wake;
 use super::schema;
@@ -36,22 +37,6 @@ pub struct PostgresState {
     pub(super) wake: Wake,
 }
 
-/// Why an attempt at a transaction failed.
-#[derive(Debug)]
-pub(super) enum Broken {
-    Failed(Failure),
-    /// The lease was taken over.
-    Fenced,
-    /// A program of another version has changed the tables.
-    Migrated(i32),
-}
-
-impl From<Failure> for Broken {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
 /// Runs `$body` in the transaction that `$begin` begins, again after each failure that may pass. `$what` completes
 /// "cannot …" in the error.
 macro_rules! attempt {
@@ -62,7 +47,7 @@ macro_rules! attempt {
                 let $tx = $begin.await?;
                 let done = $body;
                 $tx.commit().await?;
-                Ok::<_, crate::state::postgres::store::Broken>(done)
+                Ok::<_, crate::state::postgres::broken::Broken>(done)
             };
             match attempt.await {
                 Ok(done) => break Ok(done),
