@@ -243,7 +243,7 @@ impl Chaos {
             .collect()
     }
 
-    /// Panics unless files that nobody has touched are in the index.
+    /// Panics unless files without a change are in the index.
     fn nothing_is_lost(&self) {
         let held = self.held();
         for (file, text) in &self.untouched {

@@ -248,7 +248,7 @@ fn stage(
     }
 }
 
-/// Allowances without limits, which record who asks for them.
+/// Allowances that limit nothing and record their borrowers.
 #[derive(Debug, Default)]
 struct Book(Mutex<Vec<Fingerprint>>);
 

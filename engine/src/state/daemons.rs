@@ -68,8 +68,11 @@ pub trait Daemons: fmt::Debug + Send + Sync {
     /// What workers said of a generation, by label: `Some`, why they cannot work with it.
     async fn answers_to_generation(&self, number: i64) -> StageResult<Vec<(String, Option<String>)>>;
 
-    /// Changes whenever another daemon may have asked, answered or shown something. Without notifications from the
-    /// server it never does.
+    /// Changes whenever another daemon may have asked for something. Without notifications from the server it never
+    /// does.
+    fn requests(&self) -> watch::Receiver<u64>;
+
+    /// Changes whenever the dispatcher may have shown or answered something, likewise.
     fn peers(&self) -> watch::Receiver<u64>;
 }
 

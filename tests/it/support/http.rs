@@ -213,7 +213,7 @@ struct Shared {
     /// A part of `METHOD path`, the remaining number of such calls to fail, and how.
     faults: Mutex<Vec<(String, usize, Fault)>>,
     stopped: AtomicBool,
-    /// Requests that are being answered, and the most of them so far.
+    /// The number of requests in progress, and its maximum.
     at_once: Mutex<(usize, usize)>,
 }
 

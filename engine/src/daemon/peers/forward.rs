@@ -1,16 +1,11 @@
 //! Requests to the dispatcher of another process.
 
-use std::time::Duration;
-
 use tokio::time::timeout;
 
 use super::super::message::{Answer, Refusal, Request};
-use super::messages::POLL;
+use super::messages::{PATIENCE, POLL};
 use crate::model::StageResult;
 use crate::state::State;
-
-/// How long the dispatcher may take to answer a request. A successor takes over within this time.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Passes a request on to the dispatcher, and waits for its answer.
 pub(in super::super) async fn forward(state: &dyn State, request: &Request) -> StageResult<Answer> {

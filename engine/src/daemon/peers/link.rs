@@ -115,15 +115,17 @@ impl Link {
                     return Ok(lease);
                 }
             }
-            let content = shown.as_ref().and_then(content);
+            let now = Some((shown, older_than));
+            let is_news = last != now;
+            let content = now.iter().filter(|_| is_news).find_map(|(shown, _)| content(shown.as_ref()?));
             // Before the dispatcher's side ends the feeds of runs that are shown no more.
             if let Some(content) = &content {
                 self.shared.feeds.show(&content.runs);
             }
             self.take_events(daemons, &mut events).await?;
-            if last.as_ref() != Some(&(shown.clone(), older_than)) {
+            if is_news {
                 self.tell(News::Follows { shown: content, older_than }).await;
-                last = Some((shown, older_than));
+                last = now;
             }
             tokio::select! {
                 _ = changes.changed() => {}
@@ -158,7 +160,7 @@ impl Link {
     /// Works as the dispatcher. `None`: the daemon ends.
     async fn lead(&mut self, daemons: &dyn Daemons, lease: &Lease) -> Option<StageError> {
         let fence = lease.fence();
-        let mut changes = daemons.peers();
+        let mut requests = daemons.requests();
         let mut ticks = interval(POLL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut flushes = interval(FLUSH);
@@ -172,7 +174,7 @@ impl Link {
                 shown = self.shown.changed() => if shown.is_ok() { Step::Show } else { return None },
                 Some((id, answer)) = self.answered.recv() => Step::Answer(id, answer),
                 Ok(()) = self.adoption.changed() => Step::Adopt,
-                Ok(()) = changes.changed() => Step::Requests,
+                Ok(()) = requests.changed() => Step::Requests,
                 _ = flushes.tick() => Step::Flush,
                 _ = ticks.tick() => Step::Tick,
             };

@@ -9,6 +9,8 @@ use crate::state::{Generation, Standing};
 
 /// How often the state is read without a notification.
 pub(super) const POLL: Duration = Duration::from_secs(2);
+/// How long a request may take to be answered. A successor takes over within this time.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a daemon learns from the others.
 pub(in super::super) enum News {

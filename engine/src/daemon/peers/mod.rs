@@ -21,7 +21,7 @@ use crate::state::Standing;
 pub(super) use forward::forward;
 use link::Link;
 pub(super) use messages::News;
-use messages::{Adopted, Adoption, Version};
+use messages::{Adopted, Adoption, PATIENCE, Version};
 pub(super) use shown::{Shown, Work};
 use workers::{HEARING, hear_workers};
 
@@ -85,11 +85,13 @@ impl Peers {
         });
     }
 
-    /// Sends an answer once everything that was shown before is stored.
+    /// Sends an answer once everything that was shown before is stored, within the time that a caller waits.
     pub(super) fn reply(&self, answer: Answer, to: oneshot::Sender<Answer>) {
         let (version, mut written) = (self.shows.borrow().0, self.written.clone());
         tokio::spawn(async move {
-            let stored = written.wait_for(|written| *written >= version).await.is_ok();
+            // Without the lease it is not stored.
+            let stored = timeout(PATIENCE, written.wait_for(|written| *written >= version)).await;
+            let stored = stored.is_ok_and(|stored| stored.is_ok());
             let answer = if stored { answer } else { Answer::Refused(Refusal::NoDispatcher) };
             // If the caller has gone, the request is carried out all the same.
             drop(to.send(answer));

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::keeper::Renewed;
-use super::queue::wake::{ADOPTED, PEERS, notify};
+use super::queue::wake::{ADOPTED, ASKED, PEERS, notify};
 use super::store::{PostgresState, attempt, text, write};
 use super::suspects::end_lapsed;
 use crate::model::{StageResult, WorkerSettings};
@@ -118,7 +118,7 @@ impl Daemons for PostgresState {
         let content = text(content);
         attempt!(self, "ask the dispatcher", self.begin_without_lease(), tx => {
             let row = tx.row("INSERT INTO requests (content) VALUES ($1) RETURNING id", &[&content]).await?;
-            notify(&tx, PEERS).await?;
+            notify(&tx, ASKED).await?;
             row.map_or(0, |row| row.get(0))
         })
     }
@@ -207,6 +207,10 @@ impl Daemons for PostgresState {
         );
         let rows = self.rows("read workers' answers", &sql, &[&number]).await?;
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+
+    fn requests(&self) -> watch::Receiver<u64> {
+        self.wake.asked(&self.pool)
     }
 
     fn peers(&self) -> watch::Receiver<u64> {

@@ -16,7 +16,9 @@ pub(super) const READY: &str = "ready";
 pub(super) const ENDED: &str = "ended";
 /// A daemon has adopted a configuration.
 pub(in super::super) const ADOPTED: &str = "adopted";
-/// A daemon may have something for the others.
+/// A daemon may have asked the dispatcher for something.
+pub(in super::super) const ASKED: &str = "asked";
+/// The dispatcher may have shown or answered something.
 pub(in super::super) const PEERS: &str = "peers";
 
 /// Sends a notification when the transaction commits.
@@ -30,6 +32,7 @@ pub(in super::super) struct Wake {
     listens: bool,
     ready: watch::Sender<u64>,
     news: watch::Sender<u64>,
+    asked: watch::Sender<u64>,
     peers: watch::Sender<u64>,
     adopted: watch::Sender<u64>,
     task: OnceLock<AbortHandle>,
@@ -43,8 +46,8 @@ impl fmt::Debug for Wake {
 
 impl Wake {
     pub(in super::super) fn new(listens: bool) -> Self {
-        let [ready, news, peers, adopted] = [(); 4].map(|()| watch::channel(0).0);
-        Self { listens, ready, news, peers, adopted, task: OnceLock::new() }
+        let [ready, news, asked, peers, adopted] = [(); 5].map(|()| watch::channel(0).0);
+        Self { listens, ready, news, asked, peers, adopted, task: OnceLock::new() }
     }
 
     pub(super) fn ready(&self, pool: &Pool) -> watch::Receiver<u64> {
@@ -55,6 +58,11 @@ impl Wake {
     pub(super) fn news(&self, pool: &Pool) -> watch::Receiver<u64> {
         self.listen(pool);
         self.news.subscribe()
+    }
+
+    pub(in super::super) fn asked(&self, pool: &Pool) -> watch::Receiver<u64> {
+        self.listen(pool);
+        self.asked.subscribe()
     }
 
     pub(in super::super) fn peers(&self, pool: &Pool) -> watch::Receiver<u64> {
@@ -72,8 +80,13 @@ impl Wake {
             return;
         }
         self.task.get_or_init(|| {
-            let woken =
-                [(READY, &self.ready), (ENDED, &self.news), (PEERS, &self.peers), (ADOPTED, &self.adopted)];
+            let woken = [
+                (READY, &self.ready),
+                (ENDED, &self.news),
+                (ASKED, &self.asked),
+                (PEERS, &self.peers),
+                (ADOPTED, &self.adopted),
+            ];
             let woken = woken.map(|(what, sender)| (what, sender.clone()));
             let heard = move |payload: Option<&str>| {
                 for (what, sender) in &woken {
