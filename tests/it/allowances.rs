@@ -3,24 +3,16 @@
 use crate::support::github::TOKEN;
 use crate::support::http::{Fault, Gate};
 use crate::support::openai::Options;
-use crate::support::postgres::Postgres;
 use crate::support::services::AZURE_KEY;
-use crate::workers::{ALONE, Shop};
+use crate::support::shop::{ALONE, Shop};
 
 /// Calls that all processes with one token may make at once.
 const AT_ONCE: usize = 80;
 
-impl Shop {
-    /// What a statement answers.
-    fn sql(&self, statement: &str) -> String {
-        Postgres::start().expect("a server").sql(&self.url, statement)
-    }
-
-    /// Requests for contents.
-    fn blobs(&self) -> usize {
-        let requests = self.services.github.api().requests();
-        requests.iter().filter(|request| request.path.contains("/git/blobs/")).count()
-    }
+/// The number of requests for contents.
+fn blobs(shop: &Shop) -> usize {
+    let requests = shop.services.github.api().requests();
+    requests.iter().filter(|request| request.path.contains("/git/blobs/")).count()
 }
 
 #[test]
@@ -63,5 +55,5 @@ fn a_pause_that_one_process_is_asked_for_holds_the_others() {
     });
     let mut second = shop.worker("second");
     second.until("that it pauses", |worker| worker.stderr().contains("asked another process to pause"));
-    assert_eq!(shop.blobs(), 1, "{}", second.stderr());
+    assert_eq!(blobs(&shop), 1, "{}", second.stderr());
 }

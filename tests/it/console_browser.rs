@@ -1,8 +1,8 @@
 //! The console in a real browser, over the real daemon and the fakes.
 
-use crate::support::browser::{Browser, TOKEN, VIEWS, axe};
+use crate::support::browser::{Browser, TOKEN, VIEWS, at_work, axe};
 use crate::support::daemon::{API, Daemon};
-use crate::support::http::{Fault, Gate};
+use crate::support::http::Fault;
 use crate::support::local::{Local, STAGES};
 use crate::support::services::Services;
 
@@ -11,16 +11,7 @@ const PIPELINE: &str = "pipeline = [\"local\", \"prose\", \"model\", \"index\"]"
 #[test]
 fn a_run_is_watched_to_its_end_without_reloading_the_page() {
     let Some(browser) = Browser::start() else { return };
-    let services = Services::start();
-    services.world.config(&format!("{}\n{API}token = \"{TOKEN}\"\n", services.file()));
-    let files = [("a.md", "one\n"), ("b.md", "two\n")].map(|(path, text)| (path, text.to_owned()));
-    let repo = services.repository("api", &files);
-    let gate = Gate::default();
-    services.github.fail(&format!("/git/blobs/{}", repo.sha("HEAD:b.md")), 1, Fault::Gate(gate.clone()));
-    let mut daemon = Daemon::start(&services.world);
-    daemon.token = Some(TOKEN.to_owned());
-    gate.until_reached();
-    let run = daemon.project("handbook")["running"].as_str().expect("a run").to_owned();
+    let (_services, daemon, gate, run) = at_work();
     browser.sign_in(&format!("http://{}/console/runs/{run}", daemon.address()));
     browser.until_shows("Progress");
     assert!(browser.text().contains("running") && browser.text().contains("Cancel"), "{}", browser.text());

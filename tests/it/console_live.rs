@@ -2,26 +2,19 @@
 
 use serde_json::{Value, json};
 
-use crate::support::browser::{Browser, TOKEN, VIEWS, axe};
+use crate::support::browser::{Browser, TOKEN, VIEWS, at_work, axe};
 use crate::support::daemon::{API, Daemon};
-use crate::support::http::{Fault, Gate};
 use crate::support::local::{Local, project};
 use crate::support::relay::Relay;
-use crate::support::services::Services;
 
-/// A daemon whose first run waits at a gate; the id of the run.
-fn at_work() -> (Services, Daemon, Gate, String) {
-    let services = Services::start();
-    services.world.config(&format!("{}\n{API}token = \"{TOKEN}\"\n", services.file()));
-    let files = [("a.md", "one\n"), ("b.md", "two\n")].map(|(path, text)| (path, text.to_owned()));
-    let repo = services.repository("api", &files);
-    let gate = Gate::default();
-    services.github.fail(&format!("/git/blobs/{}", repo.sha("HEAD:b.md")), 1, Fault::Gate(gate.clone()));
-    let mut daemon = Daemon::start(&services.world);
+/// A daemon over a local project whose first run has ended.
+fn of_local() -> (Local, Daemon) {
+    let local = Local::new();
+    local.config(&project(&format!("{API}token = \"{TOKEN}\"\n")));
+    let mut daemon = Daemon::start(&local.world);
     daemon.token = Some(TOKEN.to_owned());
-    gate.until_reached();
-    let run = daemon.project("handbook")["running"].as_str().expect("a run").to_owned();
-    (services, daemon, gate, run)
+    daemon.until_runs(1);
+    (local, daemon)
 }
 
 /// Makes the page believe that its tab is hidden, or no longer.
@@ -73,11 +66,7 @@ fn a_run_that_ends_behind_another_tab_is_shown_when_its_tab_is_seen_again() {
 #[test]
 fn a_look_keeps_what_somebody_uses() {
     let Some(browser) = Browser::start() else { return };
-    let local = Local::new();
-    local.config(&project(&format!("{API}token = \"{TOKEN}\"\n")));
-    let mut daemon = Daemon::start(&local.world);
-    daemon.token = Some(TOKEN.to_owned());
-    daemon.until_runs(1);
+    let (_local, daemon) = of_local();
     browser.sign_in(&format!("http://{}/console/projects/docs", daemon.address()));
     browser.until_shows("Sync now");
     // The focus stays where the keyboard has brought it.
@@ -102,11 +91,7 @@ fn a_look_keeps_what_somebody_uses() {
 #[test]
 fn names_that_try_to_be_markup_or_to_reorder_text_are_shown_as_they_are() {
     let Some(browser) = Browser::start() else { return };
-    let local = Local::new();
-    local.config(&project(&format!("{API}token = \"{TOKEN}\"\n")));
-    let mut daemon = Daemon::start(&local.world);
-    daemon.token = Some(TOKEN.to_owned());
-    daemon.until_runs(1);
+    let (local, mut daemon) = of_local();
     let long = "x".repeat(200);
     for name in [
         "<img src=x onerror=window.hit=1>.md",

@@ -9,7 +9,7 @@ use crate::support::http::Fault;
 use crate::support::local::{Local, STAGES};
 use crate::support::openai::Options;
 use crate::support::postgres::Postgres;
-use crate::workers::{ALONE, Shop};
+use crate::support::shop::{ALONE, Shop};
 
 const PIPELINE: &str = "pipeline = [\"local\", \"prose\", \"model\", \"index\"]";
 const TOKENS: &str = "[api.tokens.reader]\ntoken = \"reader-token\"\n\

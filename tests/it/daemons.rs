@@ -6,37 +6,30 @@ use serde_json::{Value, json};
 
 use crate::support::daemon::Daemon;
 use crate::support::openai::Options;
-use crate::support::postgres::Postgres;
-use crate::support::services::Services;
+use crate::support::shop::{SHORT, Shop};
 use crate::support::world::Running;
 
 const TOKEN: &str = "a-token-of-the-tests";
 
-/// Services whose state is in a database, with one repository.
-struct Shop {
-    services: Services,
-    url: String,
+/// Daemons with a state in a database, and one repository.
+struct Cluster {
+    shop: Shop,
 }
 
-impl Shop {
+impl Cluster {
     /// `None`: no server can be started.
     fn open(options: Options) -> Option<Self> {
-        let url = Postgres::start()?.database();
-        let services = Services::with(options);
-        services.with_pages("guide", 3);
-        let shop = Self { services, url };
-        shop.write("reposync.toml", "");
-        Some(shop)
+        let cluster = Self { shop: Shop::open("", options)? };
+        cluster.shop.services.with_pages("guide", 3);
+        cluster.write("reposync.toml", "");
+        Some(cluster)
     }
 
-    /// `more`: further tables.
+    /// `more`: keys of `[workers]`.
     fn write(&self, path: &str, more: &str) {
-        let state = format!("[engine]\nstate = \"{}\"\n", self.url);
-        let file = self.services.file().replace("[engine]\n", &state);
-        let more = format!(
-            "\n[api]\nlisten = \"127.0.0.1:0\"\ntoken = \"{TOKEN}\"\n\n[workers]\nlease = \"3s\"\nrenew = \"500ms\"\ngrace = \"500ms\"\npoll = \"200ms\"\n{more}"
-        );
-        self.services.world.write(path, file + &more);
+        let api = format!("\n[api]\nlisten = \"127.0.0.1:0\"\ntoken = \"{TOKEN}\"\n");
+        let file = self.shop.file(&self.shop.url, &format!("{SHORT}{more}{api}"));
+        self.shop.services.world.write(path, file);
     }
 
     fn daemon(&self) -> Daemon {
@@ -44,7 +37,7 @@ impl Shop {
     }
 
     fn daemon_of(&self, file: &str) -> Daemon {
-        let mut daemon = Daemon::start_file(&self.services.world, file, Vec::new());
+        let mut daemon = Daemon::start_file(&self.shop.services.world, file, Vec::new());
         daemon.token = Some(TOKEN.to_owned());
         daemon
     }
@@ -58,8 +51,8 @@ impl Shop {
     }
 
     fn worker(&self, label: &str, without: Option<&str>) -> Running {
-        let args = ["worker", "--state", &self.url, "--label", label];
-        let world = &self.services.world;
+        let args = ["worker", "--state", &self.shop.url, "--label", label];
+        let world = &self.shop.services.world;
         let mut command = world.command(&args);
         if let Some(name) = without {
             command.env_remove(name);
@@ -89,12 +82,12 @@ fn sync(daemon: &Daemon, body: &Value) -> String {
 
 #[test]
 fn any_daemon_answers_and_one_starts_runs() {
-    let Some(shop) = Shop::open(Shop::slow()) else { return };
-    let first = shop.dispatcher();
-    let mut second = shop.daemon();
+    let Some(cluster) = Cluster::open(Cluster::slow()) else { return };
+    let first = cluster.dispatcher();
+    let mut second = cluster.daemon();
     assert_eq!(role(&second), "standby");
     second.until("the project's state", |daemon| daemon.project("handbook")["state"] == "current");
-    shop.services.with_pages("more", 5);
+    cluster.shop.services.with_pages("more", 5);
     let run = sync(&second, &json!({ "project": "handbook" }));
     second.until("the running run", |daemon| {
         daemon.get(&format!("/runs/{run}")).is(200).json()["status"] == "running"
@@ -120,10 +113,10 @@ fn any_daemon_answers_and_one_starts_runs() {
 
 #[test]
 fn a_daemon_that_ends_hands_over_at_once_with_what_was_asked_for() {
-    let Some(shop) = Shop::open(Shop::slow()) else { return };
-    let first = shop.dispatcher();
-    let mut second = shop.daemon();
-    shop.services.with_pages("more", 5);
+    let Some(cluster) = Cluster::open(Cluster::slow()) else { return };
+    let first = cluster.dispatcher();
+    let mut second = cluster.daemon();
+    cluster.shop.services.with_pages("more", 5);
     let running = sync(&first, &json!({ "project": "handbook", "full": true }));
     let queued = sync(&second, &json!({ "project": "handbook", "full": true }));
     first.stop().exits(0);
@@ -135,19 +128,19 @@ fn a_daemon_that_ends_hands_over_at_once_with_what_was_asked_for() {
         "{ended}"
     );
     assert_eq!(second.until_ended(&running)["status"], "finished");
-    assert_eq!(shop.services.ada.embedded().values().filter(|times| **times > 2).count(), 0);
-    shop.services.world.ok(&["verify"]);
+    assert_eq!(cluster.shop.services.ada.embedded().values().filter(|times| **times > 2).count(), 0);
+    cluster.shop.services.world.ok(&["verify"]);
 }
 
 #[test]
 fn a_daemon_that_is_killed_is_replaced_when_its_lease_ends() {
-    let Some(shop) = Shop::open(Shop::slow()) else { return };
-    let mut first = shop.dispatcher();
-    let mut second = shop.daemon();
-    shop.services.with_pages("more", 5);
+    let Some(cluster) = Cluster::open(Cluster::slow()) else { return };
+    let mut first = cluster.dispatcher();
+    let mut second = cluster.daemon();
+    cluster.shop.services.with_pages("more", 5);
     let running = sync(&second, &json!({ "project": "handbook" }));
-    let calls = shop.services.ada.calls().len();
-    first.until("a call", |_| shop.services.ada.calls().len() > calls);
+    let calls = cluster.shop.services.ada.calls().len();
+    first.until("a call", |_| cluster.shop.services.ada.calls().len() > calls);
     let queued = sync(&second, &json!({ "project": "handbook", "full": true }));
     first.kill();
     until_role(&mut second, "dispatcher");
@@ -155,14 +148,14 @@ fn a_daemon_that_is_killed_is_replaced_when_its_lease_ends() {
         let ended = second.until_ended(&run);
         assert_eq!(ended["outcome"], "done", "{ended}");
     }
-    shop.services.world.ok(&["verify"]);
+    cluster.shop.services.world.ok(&["verify"]);
 }
 
 #[test]
 fn a_stopped_dispatcher_that_wakes_up_changes_nothing() {
-    let Some(shop) = Shop::open(Options::default()) else { return };
-    let mut first = shop.dispatcher();
-    let mut second = shop.daemon();
+    let Some(cluster) = Cluster::open(Options::default()) else { return };
+    let mut first = cluster.dispatcher();
+    let mut second = cluster.daemon();
     first.program.signal("STOP");
     until_role(&mut second, "dispatcher");
     second.until_runs(2);
@@ -170,17 +163,17 @@ fn a_stopped_dispatcher_that_wakes_up_changes_nothing() {
     until_role(&mut first, "standby");
     let run = sync(&first, &json!({ "project": "handbook" }));
     assert_eq!(second.until_ended(&run)["outcome"], "done");
-    shop.services.world.ok(&["verify"]);
+    cluster.shop.services.world.ok(&["verify"]);
 }
 
 #[test]
 fn a_daemon_with_an_older_file_does_not_take_over_until_it_is_asked_to() {
-    let Some(shop) = Shop::open(Options::default()) else { return };
-    let mut first = shop.dispatcher();
-    shop.write("other/reposync.toml", "");
-    shop.write("reposync.toml", "units = 2\n");
+    let Some(cluster) = Cluster::open(Options::default()) else { return };
+    let mut first = cluster.dispatcher();
+    cluster.write("other/reposync.toml", "");
+    cluster.write("reposync.toml", "units = 2\n");
     first.until("the reload", |daemon| daemon.reloads("applied") == 1);
-    let mut second = shop.daemon_of("other/reposync.toml");
+    let mut second = cluster.daemon_of("other/reposync.toml");
     first.stop().exits(0);
     second.until("that its file is refused", |daemon| {
         daemon.get("/health").is(200).json()["config_refused"] == true
@@ -196,11 +189,11 @@ fn a_daemon_with_an_older_file_does_not_take_over_until_it_is_asked_to() {
 
 #[test]
 fn a_reload_names_workers_that_cannot_use_the_file() {
-    let Some(shop) = Shop::open(Options::default()) else { return };
-    let daemon = shop.dispatcher();
-    let able = shop.worker("able", None);
-    let _unable = shop.worker("unable", Some("PINECONE_API_KEY"));
-    shop.write("reposync.toml", "units = 2\n");
+    let Some(cluster) = Cluster::open(Options::default()) else { return };
+    let daemon = cluster.dispatcher();
+    let able = cluster.worker("able", None);
+    let _unable = cluster.worker("unable", Some("PINECONE_API_KEY"));
+    cluster.write("reposync.toml", "units = 2\n");
     let answer = daemon.post("/reload", &json!({})).is(200).json();
     let message = answer["message"].as_str().expect("a message");
     assert!(message.contains("1 of 2 workers; unable refused:"), "{message}");
@@ -208,7 +201,7 @@ fn a_reload_names_workers_that_cannot_use_the_file() {
     able.signal("TERM");
     able.wait().exits(0);
     // From a folder without a daemon, as on another machine, the command asks through the database.
-    shop.write("other/reposync.toml", "");
-    let asked = shop.services.world.ok(&["reload", "--config", "other/reposync.toml"]);
+    cluster.write("other/reposync.toml", "");
+    let asked = cluster.shop.services.world.ok(&["reload", "--config", "other/reposync.toml"]);
     assert!(asked.stdout.contains("the dispatcher: nothing changed"), "{}", asked.stdout);
 }

@@ -1,72 +1,9 @@
 //! Several processes on one run: workers, their deaths, dead units.
 
-use serde_json::Value;
-
 use crate::support::component::Fixture;
 use crate::support::openai::Options;
-use crate::support::postgres::Postgres;
 use crate::support::services::Services;
-use crate::support::world::Running;
-
-/// Services whose state is in a database, with repositories of `pages` pages.
-pub(crate) struct Shop {
-    pub(crate) services: Services,
-    pub(crate) url: String,
-}
-
-impl Shop {
-    /// `workers`: the table of that name. `None`: no server can be started.
-    pub(crate) fn open(workers: &str, options: Options) -> Option<Self> {
-        let url = Postgres::start()?.database();
-        let services = Services::with(options);
-        services.world.config(&format!(
-            "{}\n[workers]\n{workers}",
-            services.file().replace("[engine]\n", &format!("[engine]\nstate = \"{url}\"\n"))
-        ));
-        Some(Self { services, url })
-    }
-
-    pub(crate) fn pages(&self, repositories: usize, pages: usize) {
-        different_pages(&self.services, repositories, pages);
-    }
-
-    /// A worker that is there.
-    pub(crate) fn worker(&self, label: &str) -> Running {
-        let args = ["worker", "--state", &self.url, "--label", label];
-        let mut worker = self.services.world.spawn(&args);
-        worker.until("that it waits", |worker| worker.stderr().contains("waits for units"));
-        worker
-    }
-
-    fn queue(&self) -> Value {
-        self.services.world.ok(&["queue", "list", "--json"]).json()
-    }
-
-    pub(crate) fn apply(&self) -> Running {
-        self.services.world.spawn(&["apply", "--json"])
-    }
-}
-
-/// Adds repositories without a text in common.
-fn different_pages(services: &Services, repositories: usize, pages: usize) {
-    for n in 0..repositories {
-        let page = |page| (format!("docs/page-{page}.md"), format!("What page {page} of book {n} says.\n"));
-        let files: Vec<_> = (0..pages).map(page).collect();
-        let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), text.clone())).collect();
-        services.repository(&format!("repo-{n}"), &files);
-    }
-}
-
-/// The counts of a report.
-fn counts(report: &Value) -> (u64, u64, u64) {
-    let counts = &report["projects"][0]["counts"];
-    let count = |name: &str| counts[name].as_u64().unwrap_or_default();
-    (count("files_added"), count("texts_embedded"), count("repositories"))
-}
-
-/// `[workers]` for short tests, in which the process of the run does no work.
-pub(crate) const ALONE: &str =
-    "local = false\nlease = \"3s\"\nrenew = \"500ms\"\ngrace = \"500ms\"\npoll = \"200ms\"\n";
+use crate::support::shop::{ALONE, Shop, counts, different_pages};
 
 #[test]
 fn workers_do_the_work_of_a_run_and_the_index_is_the_same() {

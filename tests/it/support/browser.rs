@@ -11,6 +11,10 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
+use super::daemon::{API, Daemon};
+use super::http::{Fault, Gate};
+use super::services::Services;
+
 /// The token of the API in tests with a browser.
 pub(crate) const TOKEN: &str = "correct horse";
 
@@ -244,4 +248,19 @@ pub(crate) fn axe() -> Option<String> {
     let text = file.map(|file| std::fs::read_to_string(file).expect("axe-core"));
     assert!(text.is_some() || !is_required(), "REPOSYNC_AXE names axe.min.js");
     text
+}
+
+/// A daemon whose first run waits at a gate; the id of the run.
+pub(crate) fn at_work() -> (Services, Daemon, Gate, String) {
+    let services = Services::start();
+    services.world.config(&format!("{}\n{API}token = \"{TOKEN}\"\n", services.file()));
+    let files = [("a.md", "one\n"), ("b.md", "two\n")].map(|(path, text)| (path, text.to_owned()));
+    let repo = services.repository("api", &files);
+    let gate = Gate::default();
+    services.github.fail(&format!("/git/blobs/{}", repo.sha("HEAD:b.md")), 1, Fault::Gate(gate.clone()));
+    let mut daemon = Daemon::start(&services.world);
+    daemon.token = Some(TOKEN.to_owned());
+    gate.until_reached();
+    let run = daemon.project("handbook")["running"].as_str().expect("a run").to_owned();
+    (services, daemon, gate, run)
 }
