@@ -35,4 +35,5 @@ pub mod state; // what is stored, and the vectors that are paid for
 mod state_folder; // folders for the program's own files
 pub mod store; // vector stores: embedded SQLite, PostgreSQL with pgvector, Pinecone
 pub mod sync; // executes runs
+mod upstream; // whether a queue may wait for more
 pub mod worker; // works on units of the runs of other processes

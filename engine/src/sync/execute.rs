@@ -101,6 +101,7 @@ async fn write(run: &Arc<ProjectRun>, writer: &Writer, task: RepositoryTask) -> 
         counts.files_unchanged += diff.unchanged;
     });
     let changes = diff.writes.len() as u64;
+    let announced = (changes > 0).then(|| run.announce());
     run.emit(Event::RepositoryPlanned {
         project: run.name().to_owned(),
         repository: repository.to_owned(),
@@ -128,6 +129,7 @@ async fn write(run: &Arc<ProjectRun>, writer: &Writer, task: RepositoryTask) -> 
         };
         let fetched =
             fetched.and_then(|()| if run.stop.is_cancelled() { Ok(()) } else { sink.check_complete() });
+        drop(announced);
         // Files under way are finished whatever became of the rest.
         let ended = sink.finish().await;
         fetched?;

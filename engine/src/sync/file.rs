@@ -11,7 +11,7 @@ use tracing::Instrument as _;
 
 use super::budget::Taken;
 use super::prepare::{Draft, Origin, Prepared, prepare};
-use super::project_run::ProjectRun;
+use super::project_run::{Announced, ProjectRun};
 use super::writer::{FileWrite, Writer};
 use crate::model::{
     ErrorKind, Event, GitSha, Phase, Record, RepoRef, StageError, StageResult, TreeEntry, Vector,
@@ -19,6 +19,7 @@ use crate::model::{
 use crate::plan::Write;
 use crate::source::ContentSink;
 use crate::state::FileStatus;
+use crate::upstream::Expected;
 
 /// The files of one repository on their way.
 pub(crate) struct Files {
@@ -118,7 +119,8 @@ impl ContentSink for Files {
         };
         run.emit(Event::Done { phase: Phase::Fetch, n: 1 });
         let shared = Arc::clone(&self.shared);
-        let journey = async move { shared.journey(write, content, room).await };
+        let announced = run.announce();
+        let journey = async move { shared.journey(write, content, room, announced).await };
         self.tasks.spawn(journey.in_current_span());
         // Those that ended make room in the set.
         while let Some(ended) = self.tasks.try_join_next() {
@@ -149,11 +151,17 @@ fn true_bytes(drafts: &[Draft], dimensions: usize) -> usize {
 }
 
 impl Shared {
-    async fn journey(&self, write: Write, content: StageResult<Bytes>, mut room: Taken) {
+    async fn journey(
+        &self,
+        write: Write,
+        content: StageResult<Bytes>,
+        mut room: Taken,
+        announced: Announced,
+    ) {
         let (path, moved_from) = (write.desired.entry.path.clone(), write.moved_from.clone());
         // An interrupted project takes no further file; what is being written goes on.
         let result = tokio::select! {
-            result = self.to_writer(write, content, &mut room) => result,
+            result = self.to_writer(write, content, &mut room, announced) => result,
             () = self.run.stop.cancelled() => Err(StageError::cancelled("engine")),
         };
         let result = match result {
@@ -190,6 +198,7 @@ impl Shared {
         write: Write,
         content: StageResult<Bytes>,
         room: &mut Taken,
+        announced: Announced,
     ) -> StageResult<Option<tokio::sync::oneshot::Receiver<StageResult<()>>>> {
         let content = content?;
         let (prepared, write) = self.prepare(write, content).await?;
@@ -210,7 +219,7 @@ impl Shared {
         }
         let count = drafts.len() as u64;
         self.run.emit(Event::Expected { phase: Phase::Embed, n: count });
-        let vectors = self.embed(&drafts).await?;
+        let vectors = self.embed(&drafts, announced.texts).await?;
         self.run.emit(Event::Done { phase: Phase::Embed, n: count });
         let records = drafts
             .into_iter()
@@ -228,7 +237,7 @@ impl Shared {
             records,
             full: self.run.options.full,
         };
-        self.writer.hand_over(file).await.map(Some)
+        self.writer.hand_over(file, announced.write).await.map(Some)
     }
 
     async fn prepare(&self, write: Write, content: Bytes) -> StageResult<(Prepared, Write)> {
@@ -258,9 +267,9 @@ impl Shared {
         })
     }
 
-    async fn embed(&self, drafts: &[Draft]) -> StageResult<Vec<Vector>> {
+    async fn embed(&self, drafts: &[Draft], expected: Expected) -> StageResult<Vec<Vector>> {
         let inputs = drafts.iter().map(|draft| draft.input.clone()).collect();
-        let answers = self.run.project.queue.embed(self.run.name(), inputs).await;
+        let answers = self.run.project.queue.embed_expected(self.run.name(), inputs, expected).await;
         let mut vectors = Vec::with_capacity(answers.len());
         let mut refused = None;
         for answer in answers {

@@ -149,7 +149,11 @@ async fn as_they_come(
         match origin {
             Ok(origin) => {
                 let turn = inspecting.acquire().await.expect("never closed");
-                if let Some(task) = task(run, origin, ends).await {
+                let announced = run.announce();
+                let task = task(run, origin, ends).await;
+                // Those under way are not to wait for one that waits for room.
+                drop(announced);
+                if let Some(task) = task {
                     let room = consumer.room(&task).await;
                     // Given back only now, so that few inspected tasks wait for room, and take memory.
                     drop(turn);

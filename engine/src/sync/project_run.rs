@@ -15,6 +15,7 @@ use crate::model::{ErrorKind, Event, Place, StageError, StageResult, StoredAnswe
 use crate::plan::Basis;
 use crate::source::AnswerCache;
 use crate::state::{Fence, FileKey, Lease, ProjectState, State, UnchangedRepository};
+use crate::upstream::{Expected, Upstream};
 
 /// What the tasks of one project's run share.
 pub(crate) struct ProjectRun {
@@ -32,6 +33,8 @@ pub(crate) struct ProjectRun {
     pub(crate) dimensions: usize,
     /// Its share of the bytes in flight.
     pub(crate) in_flight: Share,
+    /// What may still come to the writer.
+    pub(super) writes: Upstream,
     /// Its share of the repositories that are read at once.
     pub(crate) fetches: Share,
     /// What decides, besides the trees, which files are indexed and how.
@@ -53,6 +56,14 @@ pub(crate) struct ProjectRun {
     fatal: Mutex<Option<StageError>>,
     /// Repositories that were found unchanged, not recorded yet.
     unchanged: Mutex<Vec<UnchangedRepository>>,
+}
+
+/// Files that may come to the queue of texts and to the writer. As long as any may, these wait a moment for a full
+/// call or group.
+#[derive(Debug)]
+pub(super) struct Announced {
+    pub(super) texts: Expected,
+    pub(super) write: Expected,
 }
 
 /// Unchanged repositories that are recorded in one transaction.
@@ -108,6 +119,11 @@ impl ProjectRun {
         Ok(Self::new(shared, (state, Some(lease)), place, dimensions, false, true))
     }
 
+    /// Announces one file, or a repository with its files.
+    pub(super) fn announce(&self) -> Announced {
+        Announced { texts: self.project.queue.expect(), write: self.writes.expect() }
+    }
+
     fn new(
         (engine, project, options): (Arc<Engine>, Arc<Project>, Arc<Options>),
         (state, lease): (Arc<dyn State>, Option<Lease>),
@@ -130,6 +146,7 @@ impl ProjectRun {
             recipes,
             dimensions,
             in_flight,
+            writes: Upstream::default(),
             fetches,
             recorded_basis: basis.recorded(),
             basis,

@@ -17,8 +17,9 @@ use super::project_run::ProjectRun;
 use crate::model::{Event, Fingerprint, GitSha, Phase, Record, SkipReason, StageError, StageResult};
 use crate::plan::{Reason, RecordedState, Write};
 use crate::state::{FileIds, FileKey, FileRow, FileStatus, HeldIds, StoredChunk};
+use crate::upstream::Expected;
 
-/// How long a group that is not full waits for another file.
+/// How long a group that is not full waits for another file that may come.
 const LINGER: Duration = Duration::from_millis(20);
 
 /// A file whose texts all have vectors.
@@ -51,10 +52,13 @@ impl FileWrite {
 
 type Answer = oneshot::Sender<StageResult<()>>;
 
+/// A file in the queue. `Expected` is dropped when it is taken out, so that no group ends before it.
+type Arrival = (FileWrite, Answer, Expected);
+
 /// A handle on the writer.
 #[derive(Clone)]
 pub(crate) struct Writer {
-    files: mpsc::Sender<(FileWrite, Answer)>,
+    files: mpsc::Sender<Arrival>,
 }
 
 impl Writer {
@@ -66,29 +70,35 @@ impl Writer {
         Self { files }
     }
 
-    /// Hands a file over. The answer comes when it is recorded, or could not be.
-    pub(crate) async fn hand_over(&self, file: FileWrite) -> StageResult<oneshot::Receiver<StageResult<()>>> {
+    /// Hands an announced file over. The answer comes when it is recorded, or could not be.
+    pub(crate) async fn hand_over(
+        &self,
+        file: FileWrite,
+        expected: Expected,
+    ) -> StageResult<oneshot::Receiver<StageResult<()>>> {
         let (answer, written) = oneshot::channel();
-        self.files.send((file, answer)).await.map_err(|_| StageError::cancelled("engine"))?;
+        self.files.send((file, answer, expected)).await.map_err(|_| StageError::cancelled("engine"))?;
         Ok(written)
     }
 }
 
-async fn write_all(run: Arc<ProjectRun>, mut queue: mpsc::Receiver<(FileWrite, Answer)>) {
+async fn write_all(run: Arc<ProjectRun>, mut queue: mpsc::Receiver<Arrival>) {
     let limits = run.project.store.limits();
     let calls = Arc::new(Semaphore::new(limits.calls.max(1)));
     let mut groups = JoinSet::new();
-    while let Some(first) = queue.recv().await {
-        let mut records = first.0.records.len();
-        let mut group = vec![first];
+    while let Some((file, answer, _)) = queue.recv().await {
+        let mut records = file.records.len();
+        let mut group = vec![(file, answer)];
         while records < limits.records_per_upsert && group.len() < limits.records_per_upsert {
-            match tokio::time::timeout(LINGER, queue.recv()).await {
-                Ok(Some(next)) => {
-                    records += next.0.records.len();
-                    group.push(next);
-                }
-                Ok(None) | Err(_) => break,
-            }
+            let next = tokio::select! {
+                biased;
+                next = queue.recv() => next,
+                () = run.writes.dry() => None,
+                () = tokio::time::sleep(LINGER) => None,
+            };
+            let Some((file, answer, _)) = next else { break };
+            records += file.records.len();
+            group.push((file, answer));
         }
         let Ok(call) = Arc::clone(&calls).acquire_owned().await else { break };
         groups.spawn(write_group(Arc::clone(&run), group, call).in_current_span());

@@ -19,6 +19,7 @@ use super::Embedder;
 use super::embedded::{Embedded, is_usable};
 use crate::model::{ErrorKind, EventSink, StageError, StageResult, Vector};
 use crate::state::{CacheKey, VectorCache};
+use crate::upstream::{Expected, Upstream};
 use task::{Batcher, Message, Request};
 
 /// A handle on the queue of one embedder.
@@ -26,6 +27,7 @@ pub struct EmbedQueue {
     task: mpsc::UnboundedSender<Message>,
     embedder: Arc<dyn Embedder>,
     cache: Option<Arc<dyn VectorCache>>,
+    upstream: Upstream,
 }
 
 impl EmbedQueue {
@@ -39,9 +41,10 @@ impl EmbedQueue {
         events: EventSink,
     ) -> Self {
         let (task, messages) = mpsc::unbounded_channel();
-        let batcher = Batcher::new(Arc::clone(&embedder), cache.clone(), cancel, events);
+        let upstream = Upstream::default();
+        let batcher = Batcher::new(Arc::clone(&embedder), cache.clone(), cancel, events, upstream.clone());
         tokio::spawn(batcher.run(messages));
-        Self { task, embedder, cache }
+        Self { task, embedder, cache, upstream }
     }
 
     /// The embedder behind it.
@@ -49,11 +52,26 @@ impl EmbedQueue {
         &self.embedder
     }
 
+    /// Announces a file whose texts may come. As long as one may, a call that is not full waits a moment for it.
+    pub(crate) fn expect(&self) -> Expected {
+        self.upstream.expect()
+    }
+
+    /// Vectors for texts that were not announced.
+    pub async fn embed(&self, project: &str, inputs: Vec<String>) -> Vec<StageResult<Embedded>> {
+        self.embed_expected(project, inputs, self.expect()).await
+    }
+
     /// Vectors for the texts of one file (exact inputs, see [`Embedder::input`]), in their order.
     ///
     /// An error of an item kind concerns that text alone. Any other has ended all that was
     /// waiting; later calls try again. A caller that stops waiting takes its unsent texts back.
-    pub async fn embed(&self, project: &str, inputs: Vec<String>) -> Vec<StageResult<Embedded>> {
+    pub(crate) async fn embed_expected(
+        &self,
+        project: &str,
+        inputs: Vec<String>,
+        expected: Expected,
+    ) -> Vec<StageResult<Embedded>> {
         let n = inputs.len();
         if n == 0 {
             return Vec::new();
@@ -61,7 +79,7 @@ impl EmbedQueue {
         let identity = self.embedder.identity();
         let texts = inputs.into_iter().map(|text| (CacheKey::of(identity, &text), text.into())).collect();
         let (answer, answered) = oneshot::channel();
-        let request = Request { project: project.to_owned(), texts, answer };
+        let request = Request { project: project.to_owned(), texts, answer, _expected: expected };
         let sent = self.task.send(Message::Embed(request));
         if let (Ok(()), Ok(results)) = (sent, answered.await) {
             return results;

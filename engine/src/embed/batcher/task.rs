@@ -19,6 +19,7 @@ use crate::embed::embedded::{Embedded, is_usable};
 use crate::embed::{EmbedLimits, Embedder, Embeddings};
 use crate::model::{ErrorKind, Event, EventSink, ServiceKind, StageError, StageResult, Vector};
 use crate::state::{CacheKey, Claim, Claimant, VectorCache};
+use crate::upstream::{Expected, Upstream};
 
 /// Maximum number of linger periods before a batch is sent, so that a steady trickle cannot delay it forever.
 const LONGEST_LINGER: u32 = 20;
@@ -38,6 +39,8 @@ pub(super) struct Request {
     pub(super) project: String,
     pub(super) texts: Vec<(CacheKey, Arc<str>)>,
     pub(super) answer: oneshot::Sender<Answers>,
+    /// Held until the request has arrived, so that it is not missed.
+    pub(super) _expected: Expected,
 }
 
 /// A request that waits for some of its texts.
@@ -93,6 +96,7 @@ pub(super) struct Batcher {
     cancel: CancellationToken,
     events: EventSink,
     stage: String,
+    upstream: Upstream,
 
     next_request: u64,
     open: HashMap<u64, Open>,
@@ -123,6 +127,7 @@ impl Batcher {
         cache: Option<Arc<dyn VectorCache>>,
         cancel: CancellationToken,
         events: EventSink,
+        upstream: Upstream,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -132,6 +137,7 @@ impl Batcher {
             claimant: Claimant::new(),
             cancel,
             events,
+            upstream,
             next_request: 0,
             open: HashMap::new(),
             wanted: HashMap::new(),
@@ -153,7 +159,7 @@ impl Batcher {
     }
 
     pub(super) async fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>) {
-        let cancel = self.cancel.clone();
+        let (cancel, upstream) = (self.cancel.clone(), self.upstream.clone());
         let mut arrived = Vec::new();
         let mut listening = true;
         while listening || !self.is_settled() {
@@ -162,7 +168,9 @@ impl Batcher {
             }
             self.look_up();
             let taken_until = (!self.taken.is_empty()).then_some(self.taken_until);
-            let due = self.make_calls().into_iter().chain(taken_until).min();
+            let lingers_until = self.make_calls();
+            let lingering = lingers_until.is_some();
+            let due = lingers_until.into_iter().chain(taken_until).min();
             if self.is_settled() {
                 // An error means that the caller has stopped waiting.
                 self.settling.drain(..).for_each(|done| done.send(()).unwrap_or_default());
@@ -179,6 +187,7 @@ impl Batcher {
                     }
                 }
                 () = tokio::time::sleep_until(due.unwrap_or(self.last_arrival)), if due.is_some() => {}
+                () = upstream.dry(), if lingering => {}
                 () = cancel.cancelled(), if self.has_unsent() => {
                     self.fail_unsent(&StageError::cancelled(&self.stage));
                 }
@@ -198,7 +207,7 @@ impl Batcher {
     }
 
     fn accept(&mut self, message: Message) {
-        let Request { project, texts, answer } = match message {
+        let Request { project, texts, answer, .. } = match message {
             Message::Embed(request) => request,
             Message::Settle(done) => return self.settling.push(done),
         };
@@ -245,7 +254,7 @@ impl Batcher {
     }
 
     /// Starts the calls that can be made now. What is left over may go out incomplete at the
-    /// time returned, if nothing else arrives.
+    /// time returned, if nothing else arrives, or as soon as nothing else may.
     fn make_calls(&mut self) -> Option<Instant> {
         if self.cancel.is_cancelled() {
             return None;
@@ -261,7 +270,8 @@ impl Batcher {
                     // What is being looked up comes within a moment, and may fill the batch.
                     let due = (self.last_arrival + self.embedder.linger())
                         .min(self.first_arrival + self.embedder.linger() * LONGEST_LINGER);
-                    if !full && (self.looking_up || due > Instant::now()) {
+                    let more_may_come = !self.upstream.is_dry() && due > Instant::now();
+                    if !full && (self.looking_up || more_may_come) {
                         return (!self.looking_up).then_some(due);
                     }
                     self.take_batch(limits)

@@ -137,8 +137,27 @@ async fn the_last_texts_wait_only_for_the_linger() {
     let fake = Arc::new(Fake::new(100, 2));
     let queue = start(&fake, None);
     let before = tokio::time::Instant::now();
+    let expected = queue.expect();
     queue.embed("p", texts(0..3)).await;
     assert_eq!(before.elapsed(), fake.linger() + fake.latency);
+    drop(expected);
+    let before = tokio::time::Instant::now();
+    queue.embed("p", texts(3..6)).await;
+    assert_eq!(before.elapsed(), fake.latency, "nothing else may come");
+}
+
+#[tokio::test(start_paused = true)]
+async fn texts_go_as_soon_as_nothing_else_may_come() {
+    let fake = Arc::new(Fake::new(100, 2));
+    let queue = start(&fake, None);
+    let before = tokio::time::Instant::now();
+    let expected = queue.expect();
+    let nothing_came = async {
+        tokio::time::sleep(fake.linger() / 5).await;
+        drop(expected);
+    };
+    futures::future::join(queue.embed("p", texts(0..3)), nothing_came).await;
+    assert_eq!(before.elapsed(), fake.linger() / 5 + fake.latency);
 }
 
 /// 500 files of three texts, arriving over half a second, at 750 ms a batch of 100 and eight calls
@@ -151,11 +170,12 @@ async fn hardly_more_waiting_than_the_service_makes_unavoidable() {
     let fake = Arc::new(fake);
     let queue = start(&fake, None);
     let before = tokio::time::Instant::now();
-    let file = async |n: usize| {
+    let file = async |(n, expected): (usize, _)| {
         tokio::time::sleep(Duration::from_millis(n as u64 / 5)).await;
-        queue.embed("p", texts(n * 3..n * 3 + 3)).await
+        queue.embed_expected("p", texts(n * 3..n * 3 + 3), expected).await
     };
-    let answers = futures::future::join_all((0..500).map(file)).await;
+    let files: Vec<_> = (0..500).map(|n| (n, queue.expect())).collect();
+    let answers = futures::future::join_all(files.into_iter().map(file)).await;
     assert!(answers.iter().flatten().all(Result::is_ok));
     assert_eq!(fake.calls().len(), 15);
     assert!(before.elapsed() <= Duration::from_millis(1500 * 12 / 10), "{:?}", before.elapsed());
@@ -274,6 +294,7 @@ async fn cancelling_finishes_what_is_in_flight() {
 async fn a_caller_that_left_costs_nothing_more() {
     let fake = Arc::new(Fake::new(10, 1));
     let queue = start(&fake, None);
+    let _more = queue.expect();
     let left = tokio::time::timeout(Duration::from_millis(5), queue.embed("p", texts(0..3))).await;
     assert!(left.is_err());
     queue.embed("p", texts(3..4)).await;
@@ -288,6 +309,8 @@ struct Scenario {
     calls: usize,
     fails_call: Option<usize>,
     with_cache: bool,
+    /// Callers are announced before any asks.
+    announced: bool,
     /// For each caller: when it asks (ms), and for which texts.
     callers: Vec<(u64, Vec<u8>)>,
 }
@@ -295,15 +318,18 @@ struct Scenario {
 fn scenario() -> impl Strategy<Value = Scenario> {
     let caller = (0u64..120, proptest::collection::vec(0u8..60, 0..12));
     let callers = proptest::collection::vec(caller, 1..25);
-    (1usize..12, 10usize..200, 1usize..5, proptest::option::weighted(0.2, 0usize..4), any::<bool>(), callers)
-        .prop_map(|(inputs_per_call, tokens_per_call, calls, fails_call, with_cache, callers)| Scenario {
+    let fails_call = proptest::option::weighted(0.2, 0usize..4);
+    (1usize..12, 10usize..200, 1usize..5, fails_call, any::<(bool, bool)>(), callers).prop_map(
+        |(inputs_per_call, tokens_per_call, calls, fails_call, (with_cache, announced), callers)| Scenario {
             inputs_per_call,
             tokens_per_call,
             calls,
             fails_call,
             with_cache,
+            announced,
             callers,
-        })
+        },
+    )
 }
 
 /// Every seventh text is refused.
@@ -321,11 +347,14 @@ async fn hold(scenario: Scenario) {
     fake.fails_call = scenario.fails_call;
     let fake = Arc::new(fake);
     let queue = start(&fake, cache);
-    let ask = async |(at, texts): &(u64, Vec<u8>)| {
+    let ask = async |((at, texts), expected): (&(u64, Vec<u8>), Option<_>)| {
         tokio::time::sleep(Duration::from_millis(*at)).await;
-        queue.embed("p", texts.iter().map(|&n| text_of(n)).collect()).await
+        let expected = expected.unwrap_or_else(|| queue.expect());
+        queue.embed_expected("p", texts.iter().map(|&n| text_of(n)).collect(), expected).await
     };
-    let answers = futures::future::join_all(scenario.callers.iter().map(ask)).await;
+    let announce = |caller| (caller, scenario.announced.then(|| queue.expect()));
+    let callers: Vec<_> = scenario.callers.iter().map(announce).collect();
+    let answers = futures::future::join_all(callers.into_iter().map(ask)).await;
     let mut tokens = 0;
     for ((_, asked), answers) in scenario.callers.iter().zip(&answers) {
         assert_eq!(asked.len(), answers.len());
