@@ -73,6 +73,11 @@ fn a_first_run_and_its_continuation_are_not_withheld_for_their_share() {
     local.world.write(".reposync/index.db/in-the-way", "");
     local.world.run(&["apply"]).exits(1);
     std::fs::remove_dir_all(local.world.path(".reposync/index.db")).expect("removed");
+    // A run that ends without the repository, which it may not read, leaves nothing to compare with.
+    let outside = tempfile::tempdir().expect("a folder");
+    local.repo.write(".git/objects/info/alternates", format!("{}\n", outside.path().display()));
+    local.apply(&[]).exits(3);
+    std::fs::remove_file(local.repo.path().join(".git/objects/info/alternates")).expect("removed");
     local.apply(&[]).exits(0);
     local.assert_as_fresh();
 }

@@ -37,7 +37,7 @@ pub struct SpendingGuard {
 /// What the spending guard compares with.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Budget {
-    /// Chunks of the project before the run; `None` until a run of the project came to its end:
+    /// Chunks of the project before the run; `None` until a run of the project came to its end and left any:
     /// the share of a first run says nothing.
     pub chunks: Option<u64>,
     /// `max_cost` of the project, in the currency of `price_per_million_tokens`.

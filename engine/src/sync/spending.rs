@@ -17,7 +17,7 @@ const MARGIN: f64 = 8.0;
 
 /// What the guard compares with: how the project stood before the run's first write.
 pub(crate) fn budget(run: &ProjectRun, before: &ProjectState) -> Budget {
-    let chunks = before.first_run_over.then_some(before.vectors);
+    let chunks = Some(before.vectors).filter(|chunks| before.first_run_over && *chunks > 0);
     Budget { chunks, max_cost: run.project.max_cost }
 }
 
