@@ -6,8 +6,12 @@
 
 #![expect(clippy::print_stdout, reason = "prints a table")]
 
+#[path = "run/growth.rs"]
+mod growth;
 #[path = "run/load.rs"]
 mod load;
+#[path = "run/local.rs"]
+mod local;
 #[path = "run/program.rs"]
 mod program;
 #[path = "run/repository.rs"]
@@ -44,6 +48,9 @@ struct Args {
     /// Measure growth with size instead: many repositories, files and projects, all services local
     #[arg(long)]
     load: bool,
+    /// Measure growth over three magnitudes instead: files, chunks, repositories, projects, queries
+    #[arg(long, conflicts_with = "load")]
+    growth: bool,
     /// Factor on the number of files
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
@@ -53,6 +60,10 @@ struct Args {
     /// Calls in flight to each service
     #[arg(long, default_value_t = 8)]
     concurrency: u64,
+    /// Only serve the services, until the standard input ends; `GET /counts` tells what was asked since the last
+    /// time
+    #[arg(long)]
+    serve: bool,
     /// Put the services behind TLS
     #[arg(long)]
     tls: bool,
@@ -89,12 +100,18 @@ fn main() {
         args.scale /= 25.0;
         args.latency /= 25;
     }
+    if args.serve {
+        return serve(&args);
+    }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let kind = if cfg!(debug_assertions) { "unoptimised, its bounds say little" } else { "optimised" };
     println!("program: {}", args.program.display());
     println!("{cores} cores; {} calls at once; this benchmark is {kind}\n", args.concurrency);
     if args.load {
         return load::measure(&args);
+    }
+    if args.growth {
+        return growth::measure(&args);
     }
     let least = Least::measure();
     println!(
@@ -122,6 +139,16 @@ fn main() {
     for (name, files) in [("500 files", 500), ("5,000 files", 5_000), ("25,000 files", 25_000)] {
         bench.case(name, files, THREE_CHUNKS, Duration::ZERO, true);
     }
+}
+
+/// Serves programs that are measured elsewhere: `benches/peers`.
+fn serve(args: &Args) {
+    let runtime = Runtime::new().expect("a runtime");
+    let commit = Repository::new(1, THREE_CHUNKS).commit();
+    let latency = Duration::from_millis(args.latency);
+    let services = runtime.block_on(Services::start(commit, latency, args.tls));
+    println!("{}", services.url);
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).expect("the standard input");
 }
 
 impl Least {

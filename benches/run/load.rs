@@ -2,10 +2,8 @@
 //! hundred projects on one embedder. Each is compared with a tenth of its size to show growth in
 //! memory, open files and threads. Exceeding a bound fails the benchmark.
 
-use std::io::Write as _;
 use std::num::NonZero;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -13,6 +11,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::Args;
+use super::local::{self, BUILT_IN, CONCURRENCY, commit, configuration, page, projects, write};
 use super::program::{self, Measured};
 use super::repository::Repository;
 use super::services::{DIMENSIONS, Services};
@@ -25,8 +24,6 @@ const MOST_DESCRIPTORS: usize = 128;
 /// Limit of threads, whatever the number of projects: each kind of blocking work has a fixed limit. In
 /// addition, each core has one thread that runs tasks and one that cuts files.
 const MOST_THREADS: usize = 60;
-/// Calls in flight to each service.
-const CONCURRENCY: u64 = 8;
 
 /// All cases.
 pub(crate) fn measure(args: &Args) {
@@ -36,8 +33,8 @@ pub(crate) fn measure(args: &Args) {
         "run", "time s", "CPU s", "MiB", "open", "threads", "files", "chunks", "embedded"
     );
     let load = Load { runtime: Runtime::new().expect("a runtime"), args };
-    load.grows("repositories", of(1_000), |n| local(n, 3));
-    load.grows("files", of(25_000), |n| local(1, n));
+    load.grows("repositories", of(1_000), |n| World::of(local::in_one_project(n, 3)));
+    load.grows("files", of(25_000), |n| World::of(local::in_one_project(1, n)));
     load.grows("projects on one embedder", of(100), |n| load.projects(n));
     for kind in ["sentence", "markdown", "code", "wasm"] {
         load.one_line(kind);
@@ -53,6 +50,12 @@ struct Load<'a> {
 struct World {
     folder: TempDir,
     services: Option<Services>,
+}
+
+impl World {
+    fn of(folder: TempDir) -> Self {
+        Self { folder, services: None }
+    }
 }
 
 impl Load<'_> {
@@ -106,9 +109,9 @@ impl Load<'_> {
     }
 
     /// This many projects with one repository each, all on one embedding service.
-    fn projects(&self, projects: usize) -> World {
+    fn projects(&self, count: usize) -> World {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        for n in 0..projects {
+        for n in 0..count {
             let pages = (0..30).map(|file| (format!("docs/page-{file}.md"), page(n, file)));
             commit(&folder.path().join(format!("repo-{n}.git")), pages);
         }
@@ -119,9 +122,7 @@ impl Load<'_> {
             "kind = \"openai\"\nbase_url = \"{}/v1\"\nmodel = \"m\"\ndimensions = {DIMENSIONS}\nbatch_size = 100",
             services.url
         );
-        let tables: Vec<_> =
-            (0..projects).map(|n| (format!("project-{n}"), format!("\"repo-{n}.git\""))).collect();
-        write(folder.path(), &configuration("sentence", "", &embedder, &tables));
+        write(folder.path(), &configuration("sentence", "", &embedder, &projects(count)));
         World { folder, services: Some(services) }
     }
 
@@ -156,75 +157,10 @@ impl Load<'_> {
         };
         write(
             folder.path(),
-            &configuration(kind, &more, "kind = \"local\"", &[("docs".into(), "\"repo-0.git\"".into())]),
+            &configuration(kind, &more, BUILT_IN, &[("docs".into(), "\"repo-0.git\"".into())]),
         );
         let measured = self.run(&name, &World { folder, services: None });
         assert_eq!(measured.count("files_failed"), 0);
         assert!(measured.count("chunks") > 100, "the line was cut");
     }
-}
-
-/// Local repositories of small files, with the built-in model.
-fn local(repositories: usize, files: usize) -> World {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    for n in 0..repositories {
-        let pages = (0..files).map(|file| (format!("docs/page-{file}.md"), page(n, file)));
-        commit(&folder.path().join(format!("repo-{n}.git")), pages);
-    }
-    let names: Vec<String> = (0..repositories).map(|n| format!("\"repo-{n}.git\"")).collect();
-    let projects = [("docs".to_owned(), names.join(", "))];
-    write(folder.path(), &configuration("sentence", "", "kind = \"local\"", &projects));
-    World { folder, services: None }
-}
-
-fn page(repository: usize, file: usize) -> String {
-    format!(
-        "# Page {file} of {repository}\n\nWhat page {file} of repository {repository} says is said in a few words, \
-         which no other page says. It is long enough for a chunk, and short enough for one.\n"
-    )
-}
-
-fn write(folder: &Path, configuration: &str) {
-    std::fs::write(folder.join("reposync.toml"), configuration).expect("a file");
-}
-
-/// Projects (name, repositories) with one chunker and one embedder.
-fn configuration(kind: &str, more: &str, embedder: &str, projects: &[(String, String)]) -> String {
-    let mut text = format!(
-        "[engine]\nconcurrency = {CONCURRENCY}\n\n[stages.local]\nkind = \"git\"\n\n[stages.chunks]\nkind = \"{kind}\"\n{more}\n\n\
-         [stages.model]\n{embedder}\n\n[stages.index]\nkind = \"sqlite\"\n"
-    );
-    for (name, repositories) in projects {
-        text.push_str(&format!(
-            "\n[projects.{name}]\npipeline = [\"local\", \"chunks\", \"model\", \"index\"]\nrepositories = [{repositories}]\n"
-        ));
-    }
-    text
-}
-
-/// Creates a bare repository with one commit of these files.
-fn commit(path: &Path, files: impl Iterator<Item = (String, String)>) {
-    let git = |args: &[&str]| {
-        let mut command = Command::new("git");
-        command
-            .arg("-C")
-            .arg(path)
-            .args(args)
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("GIT_CONFIG_GLOBAL", "/dev/null");
-        command
-    };
-    std::fs::create_dir(path).expect("a folder");
-    let made = git(&["init", "--quiet", "--bare", "--template=", "--initial-branch=main"]).status();
-    assert!(made.expect("the `git` program").success());
-    let mut import =
-        git(&["fast-import", "--quiet"]).stdin(Stdio::piped()).spawn().expect("the `git` program");
-    let mut stream = std::io::BufWriter::new(import.stdin.take().expect("piped"));
-    let mut send = |text: &str| stream.write_all(text.as_bytes()).expect("git reads on");
-    send("commit refs/heads/main\ncommitter Ada <ada@example.com> 1767225600 +0000\ndata 5\nfirst\n");
-    for (path, text) in files {
-        send(&format!("M 100644 inline {path}\ndata {}\n{text}\n", text.len()));
-    }
-    drop(stream);
-    assert!(import.wait().expect("a child").success(), "git fast-import");
 }

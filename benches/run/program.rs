@@ -16,6 +16,8 @@ pub(crate) struct Measured {
     pub(crate) cpu: Option<f64>,
     /// Peak resident memory in MiB. `None` if `/proc` does not report it.
     pub(crate) peak_mib: Option<f64>,
+    /// Bytes that the process had written to disk, in millions. `None` if `/proc` does not report them.
+    pub(crate) written_mb: Option<f64>,
     /// Maximum numbers of open files (sockets included) and of threads, sampled every few milliseconds.
     /// Zero if `/proc` does not report them.
     pub(crate) descriptors: usize,
@@ -48,13 +50,14 @@ pub(crate) fn apply(program: &Path, folder: &Path) -> Measured {
         .stdout(report)
         .spawn()
         .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
-    let (mut peak_mib, mut descriptors, mut threads) = (None, 0, 0);
+    let (mut peak_mib, mut written_mb, mut descriptors, mut threads) = (None, None, 0, 0);
     let cpu = loop {
         let (ended, cpu) = look(&mut child);
         if ended {
             break cpu;
         }
         peak_mib = peak(child.id()).or(peak_mib);
+        written_mb = written(child.id()).or(written_mb);
         descriptors = descriptors.max(entries(child.id(), "fd"));
         threads = threads.max(entries(child.id(), "task"));
         std::thread::sleep(Duration::from_millis(2));
@@ -63,7 +66,7 @@ pub(crate) fn apply(program: &Path, folder: &Path) -> Measured {
     let status = child.wait().expect("a child");
     assert!(status.success(), "the program ended with {status}");
     let report = serde_json::from_slice(&std::fs::read(&path).expect("a file")).expect("a report");
-    Measured { seconds, cpu, peak_mib, descriptors, threads, report }
+    Measured { seconds, cpu, peak_mib, written_mb, descriptors, threads, report }
 }
 
 /// Whether the process has ended, and its processor time until now. A zombie process still reports its
@@ -84,6 +87,13 @@ fn look(child: &mut Child) -> (bool, Option<f64>) {
 /// Number of entries in a folder of `/proc/PID`.
 fn entries(id: u32, folder: &str) -> usize {
     std::fs::read_dir(format!("/proc/{id}/{folder}")).map_or(0, Iterator::count)
+}
+
+/// Bytes handed to the disk, in millions; an ended process has none.
+fn written(id: u32) -> Option<f64> {
+    let io = std::fs::read_to_string(format!("/proc/{id}/io")).ok()?;
+    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes:"))?;
+    line.trim().parse::<f64>().ok().map(|bytes| bytes / 1e6)
 }
 
 /// `VmHWM` in MiB; an ended process has none.

@@ -181,6 +181,10 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             store.fetch_add(1, Relaxed);
             shared.store(rest, request.into_body()).await
         }
+        ["counts"] => {
+            let counts = [embed, &shared.texts, store].map(|count| count.swap(0, Relaxed));
+            as_json(json!({ "calls": counts[0], "texts": counts[1], "store": counts[2] }).to_string().into())
+        }
         _ => StatusCode::NOT_FOUND.into_response(),
     }
 }
