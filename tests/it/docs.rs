@@ -178,6 +178,28 @@ fn an_editor_accepts_the_examples_and_marks_mistakes() {
     }
 }
 
+/// The table of the metadata has every field that records have.
+#[test]
+fn the_fields_of_records_are_listed() {
+    let page = Page::read("docs/consumers.md");
+    let rows = page.text.lines().skip_while(|line| *line != "| field | type | meaning |").skip(2);
+    let names = rows.take_while(|line| !line.is_empty()).map(|row| row.split('|').nth(1).expect("a cell"));
+    let listed: BTreeSet<&str> = names.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    let world = World::new();
+    let repo = world.repo("docs");
+    repo.write("README.md", "# Guide\n\n## Start\n\nBegin here.\n").write("a.rs", "fn begin() {}\n");
+    repo.commit("first");
+    world.ok(&["init"]);
+    world.ok(&["apply"]);
+    let found = world.ok(&["query", "where do I begin?", "--json"]).json();
+    let records = found["matches"].as_array().expect("matches").iter();
+    let fields: BTreeSet<&str> = records
+        .flat_map(|found| found["metadata"].as_object().expect("fields").keys().map(String::as_str))
+        .chain(["attr_NAME"])
+        .collect();
+    assert_eq!(listed, fields);
+}
+
 /// Routes, series and columns that the migration page maps to exist.
 #[test]
 fn the_migration_page_names_what_there_is() {

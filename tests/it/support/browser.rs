@@ -178,12 +178,40 @@ impl Browser {
     pub(crate) fn picture(&self, name: &str) {
         let Some(folder) = std::env::var_os("REPOSYNC_SCREENSHOTS").map(PathBuf::from) else { return };
         std::fs::create_dir_all(&folder).expect("a folder");
-        let size = self.run("return [innerWidth, Math.min(document.documentElement.scrollHeight, 3000)]");
+        std::fs::write(folder.join(format!("{name}.png")), self.capture(3000)).expect("written");
+    }
+
+    /// A picture of the page, as PNG, of at most this height.
+    pub(crate) fn capture(&self, height: u32) -> Vec<u8> {
+        let size = self
+            .run(&format!("return [innerWidth, Math.min(document.documentElement.scrollHeight, {height})]"));
         let clip = json!({ "x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1 });
         let taken =
             self.chromium("Page.captureScreenshot", &json!({ "captureBeyondViewport": true, "clip": clip }));
-        let picture = BASE64_STANDARD.decode(taken["data"].as_str().expect("a picture")).expect("base64");
-        std::fs::write(folder.join(format!("{name}.png")), picture).expect("written");
+        BASE64_STANDARD.decode(taken["data"].as_str().expect("a picture")).expect("base64")
+    }
+
+    /// How much two pictures in PNG differ, from 0 to 1, when looked at from afar.
+    pub(crate) fn difference(&self, one: &[u8], other: &[u8]) -> f64 {
+        self.go("about:blank");
+        let urls =
+            [one, other].map(|picture| format!("data:image/png;base64,{}", BASE64_STANDARD.encode(picture)));
+        let found = self.run_until_called(&format!(
+            "const done = arguments[0];
+             const small = async url => {{
+               const image = new Image();
+               image.src = url;
+               await image.decode();
+               const canvas = new OffscreenCanvas(78, 60).getContext('2d');
+               canvas.imageSmoothingQuality = 'high';
+               canvas.drawImage(image, 0, 0, 78, 60);
+               return canvas.getImageData(0, 0, 78, 60).data;
+             }};
+             Promise.all({urls}.map(small)).then(([one, other]) =>
+               done(one.reduce((sum, value, at) => sum + Math.abs(value - other[at]), 0) / one.length / 255))",
+            urls = json!(urls),
+        ));
+        found.as_f64().expect("a number")
     }
 
     fn element(&self, selector: &str) -> String {

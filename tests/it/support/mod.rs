@@ -30,6 +30,8 @@ pub(crate) mod slack;
 pub(crate) mod sources;
 #[cfg(unix)]
 pub(crate) mod sshd;
+#[cfg(unix)]
+pub(crate) mod terminal;
 pub(crate) mod tls_front;
 pub(crate) mod twin;
 pub(crate) mod world;
