@@ -57,7 +57,7 @@ pub struct Record {
     pub metadata: Arc<Metadata>,
 }
 
-/// The metadata of a vector. The field names are a contract; see `docs/config.md`.
+/// The metadata of a vector. The field names are a contract; see `docs/consumers.md`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metadata {
     /// The project's name.
