@@ -4,6 +4,7 @@
 //! repository's own configuration file is read. Uncommitted changes are counted, never read into the index.
 
 mod config;
+mod listing;
 mod refs;
 mod settings;
 
@@ -12,9 +13,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use listing::{Seen, list};
 pub use settings::GitSettings;
 
 use super::diff::changed_files;
@@ -26,6 +29,9 @@ use crate::model::{BranchRef, GitSha, RepoEntry, RepoRef, StageError, StageResul
 
 /// A file that is indexed has at most this many bytes, unless `with_limits` says otherwise.
 const MAX_FILE_BYTES: u64 = 1 << 20;
+/// Repositories that are opened one after the other, and how many such lists at once.
+const LISTED: usize = 32;
+const LISTING: usize = 4;
 
 /// The source of kind `git`. A repository's key is its absolute path.
 #[derive(Debug)]
@@ -33,8 +39,8 @@ pub struct GitSource {
     access: Arc<Access>,
     /// Stops walks that are under way.
     cancel: CancellationToken,
-    /// The web page of each repository seen, for permalinks; `None` where it has none.
-    web_pages: Mutex<HashMap<String, Option<String>>>,
+    /// What was seen of each repository, by its key.
+    seen: Mutex<HashMap<String, Seen>>,
 }
 
 impl GitSource {
@@ -51,7 +57,7 @@ impl GitSource {
     }
 
     fn of(access: Access, cancel: CancellationToken) -> Self {
-        Self { access: Arc::new(access), cancel, web_pages: Mutex::default() }
+        Self { access: Arc::new(access), cancel, seen: Mutex::default() }
     }
 
     /// With other limits, and for files of at most `max_file_bytes`.
@@ -89,17 +95,13 @@ impl GitSource {
     }
 
     fn web_page(&self, repo: &RepoRef) -> Option<String> {
-        let known = self.web_pages.lock().get(&repo.key).cloned();
+        let known = self.seen.lock().get(&repo.key).map(|seen| seen.web_page.clone());
         known.unwrap_or_else(|| {
             let reader = Reader::open(&self.access, &repo.key, Purpose::Walk).ok();
             let page = reader.and_then(|reader| reader.web_page());
-            self.remember_web_page(&repo.key, page.clone());
+            self.seen.lock().insert(repo.key.clone(), Seen::with_page(page.clone()));
             page
         })
-    }
-
-    fn remember_web_page(&self, key: &str, page: Option<String>) {
-        self.web_pages.lock().insert(key.to_owned(), page);
     }
 }
 
@@ -123,17 +125,33 @@ impl Source for GitSource {
             return Err(StageError::refused(self.stage(), "local repositories have no owner to list")
                 .hint("name them in the project: repositories = [\"path\", …]"));
         };
-        let (access, wanted) = (Arc::clone(&self.access), wanted.clone());
-        let (listing, pages) = blocking(&self.access, move || Ok(list(&access, wanted))).await?;
-        for (key, page) in pages {
-            self.remember_web_page(&key, page);
+        let parts: Vec<Vec<RepoRef>> = wanted.chunks(LISTED).map(<[RepoRef]>::to_vec).collect();
+        let parts = stream::iter(parts).map(|part| {
+            let access = Arc::clone(&self.access);
+            async { blocking(&self.access, move || Ok(list(&access, part))).await }
+        });
+        let parts: Vec<_> = parts.buffered(LISTING).try_collect().await?;
+        let mut listing = Listing::default();
+        for (part, seen) in parts {
+            listing.repositories.extend(part.repositories);
+            listing.missing.extend(part.missing);
+            listing.refused.extend(part.refused);
+            self.seen.lock().extend(seen);
         }
+        listing.repositories.sort_by(|a, b| a.repo.name.cmp(&b.repo.name));
         Ok(listing)
     }
 
     async fn head(&self, repo: &RepoEntry, branch: &BranchRef, _known: Option<GitSha>) -> StageResult<Head> {
         if !Path::new(&repo.repo.key).exists() {
             return Ok(Head::Missing);
+        }
+        let seen = match branch {
+            BranchRef::Default => self.seen.lock().get_mut(&repo.repo.key).and_then(Seen::take_head),
+            BranchRef::Named(_) => None,
+        };
+        if let Some(head) = seen {
+            return Ok(head);
         }
         let branch = branch.clone();
         self.with_repository(&repo.repo, move |reader, _| reader.head(&branch)).await
@@ -190,36 +208,4 @@ impl Source for GitSource {
     fn permalink(&self, repo: &RepoRef, commit: GitSha, path: &str, lines: (u32, u32)) -> String {
         self.web_page(repo).map_or_else(String::new, |page| blob_link(&page, commit, path, lines))
     }
-}
-
-type WebPages = Vec<(String, Option<String>)>;
-
-fn list(access: &Arc<Access>, wanted: Vec<RepoRef>) -> (Listing, WebPages) {
-    let mut listing = Listing::default();
-    let mut pages = Vec::new();
-    for repo in wanted {
-        match Path::new(&repo.key).metadata() {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => listing.missing.push(repo),
-            Err(error) => {
-                let refused = StageError::refused(&access.stage, format!("cannot look into `{}`", repo.key))
-                    .caused_by(error)
-                    .hint("give the user that runs RepoSync read access to the folder");
-                listing.refused.push((repo, refused));
-            }
-            Ok(_) => match Reader::open(access, &repo.key, Purpose::Walk) {
-                Ok(reader) => {
-                    pages.push((repo.key.clone(), reader.web_page()));
-                    listing.repositories.push(RepoEntry {
-                        default_branch: reader.default_branch(),
-                        repo,
-                        pushed_at: None,
-                        pushed_at_settled: false,
-                    });
-                }
-                Err(error) => listing.refused.push((repo, error)),
-            },
-        }
-    }
-    listing.repositories.sort_by(|a, b| a.repo.name.cmp(&b.repo.name));
-    (listing, pages)
 }
