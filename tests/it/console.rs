@@ -77,6 +77,31 @@ fn pages_need_a_session_and_lead_back_after_signing_in() {
 }
 
 #[test]
+fn a_session_outlives_the_daemon_but_not_its_token_or_its_end() {
+    let (local, daemon) = start();
+    let [whole, reader, ended] =
+        ["correct horse", "reader-token", "reader-token"].map(|token| Session::of(&daemon, token));
+    ended.post(&daemon, "/console", "/console/sign-out", "").is(303);
+    let form = whole.get(&daemon, "/console/projects/docs").is(200).body;
+    let csrf =
+        form.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a form");
+    daemon.stop().exits(0);
+    local.config(&local.world.read("reposync.toml").replace("reader-token", "another-token"));
+    let daemon = Daemon::start(&local.world);
+    // A form that was open before the restart is still good.
+    let origin = format!("http://{}", daemon.address());
+    whole.send(&daemon, "/console/projects/docs/sync", &origin, &format!("csrf={csrf}")).is(303);
+    for gone in [reader, ended] {
+        gone.get(&daemon, "/console").is(303);
+    }
+    let ledger = std::fs::read(local.world.path(".reposync/state.db")).expect("a ledger");
+    let secret = whole.secret();
+    for kept in [secret.as_bytes(), csrf.as_bytes(), b"correct horse"] {
+        assert!(!ledger.windows(kept.len()).any(|part| part == kept), "{}", String::from_utf8_lossy(kept));
+    }
+}
+
+#[test]
 fn the_generated_token_signs_in_on_this_machine_alone() {
     let (_local, daemon) = Daemon::of_local();
     let token = daemon.token.clone().expect("its own");

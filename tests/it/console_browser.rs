@@ -136,16 +136,19 @@ fn a_match_links_to_its_lines_at_the_indexed_commit() {
 }
 
 #[test]
-fn a_daemon_that_restarts_under_an_open_page_asks_to_sign_in_again() {
+fn a_page_goes_on_after_a_restart_and_asks_to_sign_in_where_the_token_changed() {
     let Some(browser) = Browser::start() else { return };
     let local = Local::new();
     // The next daemon listens at the same port.
     let port =
         std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
-    local.config(&format!(
-        "{STAGES}\n[projects.docs]\n{PIPELINE}\nrepositories = [\"docs\"]\n\
-         [api]\nlisten = \"127.0.0.1:{port}\"\ntoken = \"{TOKEN}\"\n"
-    ));
+    let config = |token: &str| {
+        local.config(&format!(
+            "{STAGES}\n[projects.docs]\n{PIPELINE}\nrepositories = [\"docs\"]\n\
+             [api]\nlisten = \"127.0.0.1:{port}\"\ntoken = \"{token}\"\n"
+        ));
+    };
+    config(TOKEN);
     let mut daemon = Daemon::start(&local.world);
     daemon.token = Some(TOKEN.to_owned());
     daemon.until_runs(1);
@@ -154,9 +157,14 @@ fn a_daemon_that_restarts_under_an_open_page_asks_to_sign_in_again() {
     daemon.stop().exits(0);
     browser.until_shows("RepoSync does not answer");
     browser.picture("daemon-away");
+    let daemon = Daemon::start(&local.world);
+    browser.until_gone("#away");
+    browser.until_shows("Filter");
+    daemon.stop().exits(0);
+    config("another-token-of-the-tests");
     let _daemon = Daemon::start(&local.world);
     browser.until_shows("Token of the API");
-    browser.enter("input[name=token]", TOKEN);
+    browser.enter("input[name=token]", "another-token-of-the-tests");
     browser.click("button[type=submit]");
     browser.until_shows("docs");
     assert_eq!(browser.run("return location.pathname + location.search"), "/console/runs?project=docs");

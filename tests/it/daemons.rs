@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::console::Session;
 use crate::support::daemon::Daemon;
 use crate::support::openai::Options;
 use crate::support::shop::{SHORT, Shop};
@@ -109,6 +110,26 @@ fn any_daemon_answers_and_one_starts_runs() {
     assert_eq!(second.until_ended(&run)["trigger"], "plan");
     second.stop().exits(0);
     assert_eq!(role(&first), "dispatcher");
+}
+
+#[test]
+fn a_session_of_the_console_is_one_at_all_daemons() {
+    let Some(cluster) = Cluster::open(Options::default()) else { return };
+    let (first, second) = (cluster.dispatcher(), cluster.daemon());
+    let session = Session::of(&first, TOKEN);
+    assert!(session.get(&second, "/console").is(200).body.contains("handbook"));
+    session.post(&second, "/console/projects/handbook", "/console/projects/handbook/sync", "").is(303);
+    let link = first.post("/console/links", &json!({})).is(200).json();
+    let code = link["path"].as_str().and_then(|path| path.split("code=").nth(1)).expect("a code").to_owned();
+    let redeem = |daemon: &Daemon| {
+        let origin = format!("http://{}", daemon.address());
+        let headers = [("Authorization", "none"), ("Origin", origin.as_str())];
+        daemon.request("POST", "/console/sign-in", &headers, format!("code={code}").as_bytes())
+    };
+    redeem(&second).is(303);
+    redeem(&first).is(401);
+    session.post(&second, "/console", "/console/sign-out", "").is(303);
+    session.get(&first, "/console").is(303);
 }
 
 #[test]

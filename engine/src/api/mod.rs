@@ -8,6 +8,7 @@ mod browser;
 mod budget;
 mod client;
 mod console;
+mod cookie;
 mod error;
 mod extract;
 mod health;
@@ -26,7 +27,6 @@ mod routes;
 mod runs;
 mod scrape;
 mod serve;
-mod sessions;
 mod sync;
 mod throttle;
 mod usage;
@@ -40,7 +40,6 @@ use tokio::runtime;
 use crate::daemon::Handle;
 use budget::Budget;
 use rate::Rates;
-use sessions::Sessions;
 use throttle::Throttle;
 
 pub use metrics::Metrics;
@@ -65,7 +64,6 @@ pub(crate) struct App {
     throttle: Arc<Throttle>,
     /// Requests of tokens that have a rate.
     rates: Arc<Rates>,
-    sessions: Arc<Sessions>,
     /// True if `[api] listen` speaks TLS.
     is_tls: bool,
 }
@@ -78,7 +76,7 @@ const BODIES: usize = 128 << 20;
 impl App {
     fn new(handle: Handle, metrics: Arc<Metrics>, is_tls: bool, workers: runtime::Handle) -> Self {
         let (unsigned, bodies) = (Budget::shared(UNSIGNED, UNSIGNED / 4), Budget::new(BODIES));
-        let (throttle, rates, sessions) = (Arc::default(), Arc::default(), Arc::default());
-        Self { handle, metrics, workers, unsigned, bodies, throttle, rates, sessions, is_tls }
+        let (throttle, rates) = (Arc::default(), Arc::default());
+        Self { handle, metrics, workers, unsigned, bodies, throttle, rates, is_tls }
     }
 }

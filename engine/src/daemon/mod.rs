@@ -28,6 +28,7 @@ mod schedule;
 mod shared;
 mod shutdown;
 mod state;
+mod sign_ins;
 mod swap;
 mod systemd;
 mod token;
@@ -72,6 +73,7 @@ pub use record::{DaemonRecord, Listening};
 pub use shared::{Observed, Observer};
 pub use token::ApiToken;
 pub use tokens::{Grant, Tokens};
+pub use sign_ins::{LINK_LIFE, SESSION_LIFE, Session};
 pub use view::{LastReload, ProjectView, Role, RunState, View};
 
 /// Capacity of the dispatcher's inbox. Senders wait while it is full.

@@ -65,11 +65,7 @@ impl Tokens {
     /// What the token of this value allows; `None`: there is no such token. Compares digests, all of them and
     /// whole, so that the time says nothing of how close the value is.
     pub fn grant(&self, given: &[u8]) -> Option<&Arc<Grant>> {
-        self.grant_of(token_digest(given))
-    }
-
-    /// The same by the digest of the value.
-    pub fn grant_of(&self, given: TokenDigest) -> Option<&Arc<Grant>> {
+        let given = token_digest(given);
         let mut found = None;
         for (digest, grant) in &self.tokens {
             let differ = digest.iter().zip(&given).fold(0, |differ, (a, b)| differ | (a ^ b));
@@ -78,6 +74,11 @@ impl Tokens {
             }
         }
         found
+    }
+
+    /// The digests of all tokens, and what each allows.
+    pub(super) fn each(&self) -> impl Iterator<Item = &(TokenDigest, Arc<Grant>)> {
+        self.tokens.iter()
     }
 
     /// The file of the generated token; `None` if `[api] token` is set.

@@ -163,7 +163,8 @@ macro_rules! tables {
     };
 }
 
-/// The tables of the ledger. Stored plans are left out: they are kept for a week, and are made again in a moment.
+/// The tables of the ledger. Stored plans and sign-ins of the console are left out: they do not last, and are made again
+/// in a moment.
 pub(super) static LEDGER: &[Table] = tables! {
     "project_rows": "id" Id, "name" Text, "organization" Text, "filter_keyword" Text, "namespace" Text, "enabled" Bool,
         "allowed_extensions" List, "exclude_patterns" List, "created_at" Time, "updated_at" Time, "selection" Text,

@@ -19,6 +19,7 @@ mod project;
 mod queue;
 mod repository;
 mod run;
+mod sign_ins;
 pub mod sqlite;
 mod status;
 mod usage;
@@ -51,12 +52,13 @@ pub use queue::{
 pub use repository::{
     Repositories, RepositoryRow, RepositorySync, SelectedRepository, UnchangedRepository, Uncounted,
 };
-pub use run::{History, NewRun, RunQuery, RunRow};
+pub use run::{History, NewRun, RunQuery, RunRow, RunStatus};
+pub use sign_ins::{SignIn, SignInKind, SignIns};
 pub use usage::{Measure, SumOver, USAGE_DAYS, Usage, UsageAmount, UsageQuery, bucket, day_of, quantile};
 pub use vector_cache::{CacheKey, Claim, Claimant, VectorCache};
 
-/// The state of all projects. The calls on projects, repositories, files, runs, stored plans, usage and the audit log are
-/// in the traits above it.
+/// The state of all projects. The calls on projects, repositories, files, runs, stored plans, usage, the audit log and
+/// sign-ins are in the traits above it.
 #[async_trait]
 pub trait State:
     Projects + Repositories + Files + History + Plans + Usage + Audit + fmt::Debug + Send + Sync

@@ -174,6 +174,17 @@ impl Browser {
         }
     }
 
+    /// Waits until nothing on the page matches a selector.
+    #[track_caller]
+    pub(crate) fn until_gone(&self, selector: &str) {
+        let started = Instant::now();
+        let script = format!("return document.querySelector({selector:?}) !== null");
+        while self.run(&script) == true {
+            assert!(started.elapsed() < Duration::from_secs(60), "{selector} is still in\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Keeps a picture of the page as an artefact, if `REPOSYNC_SCREENSHOTS` names a folder.
     pub(crate) fn picture(&self, name: &str) {
         let Some(folder) = std::env::var_os("REPOSYNC_SCREENSHOTS").map(PathBuf::from) else { return };

@@ -33,7 +33,8 @@ impl Session {
     pub(crate) fn post(&self, daemon: &Daemon, page: &str, path: &str, fields: &str) -> Answer {
         let text = self.get(daemon, page).is(200).body;
         let csrf = text.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
-        self.send(daemon, path, &self.origin, &format!("csrf={}&{fields}", csrf.expect("a form")))
+        let origin = format!("http://{}", daemon.address());
+        self.send(daemon, path, &origin, &format!("csrf={}&{fields}", csrf.expect("a form")))
     }
 
     /// Sends a form as it is.
@@ -46,6 +47,11 @@ impl Session {
             ("Content-Type", "application/x-www-form-urlencoded"),
         ];
         daemon.request("POST", path, &headers, form.as_bytes())
+    }
+
+    /// The value of the cookie.
+    pub(crate) fn secret(&self) -> &str {
+        self.cookie.split_once('=').map_or("", |(_, value)| value)
     }
 
     /// The origin of the pages.

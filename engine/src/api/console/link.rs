@@ -9,8 +9,7 @@ use crate::api::App;
 use crate::api::auth::bearer;
 use crate::api::client::Client;
 use crate::api::error::{ApiError, ApiResult};
-use crate::api::sessions::LINK_LIFE;
-use crate::daemon::token_digest;
+use crate::daemon::{LINK_LIFE, token_digest};
 
 /// A link that signs in.
 #[derive(Debug, Serialize)]
@@ -30,7 +29,7 @@ pub(in crate::api) async fn make(
     headers: HeaderMap,
 ) -> ApiResult<Json<LinkBody>> {
     let token = bearer(&headers).ok_or_else(|| ApiError::unauthorized("the request has no token"))?;
-    let code = app.sessions.offer(token_digest(token.as_bytes()))?;
+    let code = app.handle.make_link(token_digest(token.as_bytes())).await?;
     let path = format!("/console/sign-in?code={code}");
     // The token that the daemon generated works on its machine alone.
     let public = app.handle.view().api().public_url.clone().filter(|_| !client.grant().is_local);

@@ -12,8 +12,10 @@ use super::visitor::Visitor;
 use crate::api::App;
 use crate::api::audit::Trail;
 use crate::api::auth;
+use crate::api::cookie;
 use crate::api::error::ApiError;
 use crate::api::serve::Caller;
+use crate::daemon::Session;
 
 /// Lets requests with a session through; others are sent to the page for signing in.
 pub(super) async fn require(
@@ -24,11 +26,14 @@ pub(super) async fn require(
     next: Next,
 ) -> Response {
     let headers = request.headers();
-    let admitted = app.sessions.of(headers).and_then(|session| {
-        let grant = app.handle.view().tokens().grant_of(session.token).cloned()?;
-        Some((session, grant))
-    });
-    let Some((session, grant)) = admitted else {
+    let session = match cookie::of(headers) {
+        Some(secret) => match app.handle.session(secret).await {
+            Ok(session) => session,
+            Err(error) => return Failure::from(ApiError::from(error)).into_response(),
+        },
+        None => None,
+    };
+    let Some(Session { grant, csrf }) = session else {
         if request.method() != Method::GET {
             return Failure::from(ApiError::unauthorized("the session has ended; sign in again"))
                 .into_response();
@@ -41,7 +46,7 @@ pub(super) async fn require(
         Err(error) => Failure::from(error).into_response(),
         Ok(client) => {
             request.extensions_mut().insert(client.clone());
-            request.extensions_mut().insert(Visitor { client, csrf: session.csrf.into() });
+            request.extensions_mut().insert(Visitor { client, csrf: csrf.into() });
             next.run(request).await
         }
     }

@@ -13,9 +13,9 @@ use super::posted::{self, Posted};
 use crate::api::App;
 use crate::api::audit::Trail;
 use crate::api::auth;
+use crate::api::cookie;
 use crate::api::extract::Params;
 use crate::api::serve::Caller;
-use crate::api::sessions::set_cookie;
 use crate::daemon::{TokenDigest, token_digest};
 
 /// Where to go then.
@@ -49,7 +49,7 @@ pub(super) async fn sign_in(
     let (token, next) = (field("token"), own(field("next")));
     let code = field("code");
     if !code.is_empty() {
-        return by_link(&app, (&caller, &trail), &headers, code, &next);
+        return by_link(&app, (&caller, &trail), &headers, code, &next).await;
     }
     if let Err(error) = auth::sign_in(&app, (&caller, &trail), &headers, token).await {
         if error.status() != StatusCode::UNAUTHORIZED {
@@ -62,27 +62,31 @@ pub(super) async fn sign_in(
         *again.status_mut() = StatusCode::UNAUTHORIZED;
         return Ok(again);
     }
-    begin(&app, &headers, token_digest(token.as_bytes()), &next)
+    begin(&app, &headers, token_digest(token.as_bytes()), &next).await
 }
 
 /// Begins a session by a one-time link.
-fn by_link(app: &App, origin: (&Caller, &Trail), headers: &HeaderMap, code: &str, next: &str) -> PageResult {
-    let token = app.sessions.redeem(code);
-    let view = app.handle.view();
-    let granted = token.and_then(|token| Some((token, view.tokens().grant_of(token)?)));
-    let Some((token, grant)) = granted else {
+async fn by_link(
+    app: &App,
+    origin: (&Caller, &Trail),
+    headers: &HeaderMap,
+    code: &str,
+    next: &str,
+) -> PageResult {
+    let Some((token, grant)) = app.handle.use_link(code).await? else {
         let message = "This link was used before, or is too old. Get a new one with `reposync console`.";
         let mut again = layout::bare("Sign in", &form(app, next, Some(message)));
         *again.status_mut() = StatusCode::UNAUTHORIZED;
         return Ok(again);
     };
-    auth::admit_page(app, origin, headers, grant)?;
-    begin(app, headers, token, next)
+    auth::admit_page(app, origin, headers, &grant)?;
+    begin(app, headers, token, next).await
 }
 
-fn begin(app: &App, headers: &HeaderMap, token: TokenDigest, next: &str) -> PageResult {
-    let id = app.sessions.begin(token)?;
-    Ok(([(header::SET_COOKIE, set_cookie(&id, is_secure(app, headers)))], Redirect::to(next)).into_response())
+async fn begin(app: &App, headers: &HeaderMap, token: TokenDigest, next: &str) -> PageResult {
+    let secret = app.handle.begin_session(token).await?;
+    Ok(([(header::SET_COOKIE, cookie::set(&secret, is_secure(app, headers)))], Redirect::to(next))
+        .into_response())
 }
 
 /// True if the browser speaks TLS, with the daemon or with a reverse proxy.
@@ -92,10 +96,12 @@ fn is_secure(app: &App, headers: &HeaderMap) -> bool {
 }
 
 /// Ends the session.
-pub(super) async fn sign_out(State(app): State<App>, headers: HeaderMap, _posted: Posted) -> Response {
-    app.sessions.end(&headers);
-    ([(header::SET_COOKIE, set_cookie("", is_secure(&app, &headers)))], Redirect::to("/console/sign-in"))
-        .into_response()
+pub(super) async fn sign_out(State(app): State<App>, headers: HeaderMap, _posted: Posted) -> PageResult {
+    if let Some(secret) = cookie::of(&headers) {
+        app.handle.end_session(secret).await?;
+    }
+    let removed = cookie::set("", is_secure(&app, &headers));
+    Ok(([(header::SET_COOKIE, removed)], Redirect::to("/console/sign-in")).into_response())
 }
 
 /// A page of the console; the overview for any other address, so that a link cannot lead elsewhere.

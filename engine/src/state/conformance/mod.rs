@@ -9,6 +9,7 @@ pub(super) mod plans;
 pub(super) mod projects;
 pub(super) mod repositories;
 pub(super) mod runs;
+pub(super) mod sign_ins;
 pub(super) mod usage;
 
 use std::collections::BTreeSet;
@@ -73,6 +74,10 @@ macro_rules! state_cases {
                 runs_go_by_age_but_the_newest_of_each_project_stays
                 an_id_stands_for_its_run_or_for_the_runs_of_its_request;
             usage:
+            sign_ins:
+                a_sign_in_is_shared_by_processes_until_it_ends
+                a_link_is_used_once_whoever_asks
+                sign_ins_that_expired_are_deleted;
                 amounts_add_up_by_day_and_project
                 a_run_that_ends_is_counted_once
                 what_is_older_than_its_time_is_deleted;

@@ -22,6 +22,7 @@ mod queue;
 mod repositories;
 mod runs;
 mod schema;
+mod sign_ins;
 mod status;
 mod store;
 mod suspects;

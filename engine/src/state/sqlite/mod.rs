@@ -20,6 +20,7 @@ mod repositories;
 mod rows;
 mod runs;
 mod schema;
+mod sign_ins;
 mod status;
 mod store;
 mod tables;

@@ -123,3 +123,11 @@ CREATE TABLE allowance_calls (
     until    TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (key, borrower)
 );
+-- What signs browsers in to the console.
+CREATE TABLE sign_ins (
+    kind       TEXT NOT NULL,              -- session, link
+    id         TEXT COLLATE "C" NOT NULL,  -- digest of the browser's secret
+    proof      TEXT NOT NULL,              -- digest of that secret and the API token
+    expires_at TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (kind, id)
+);

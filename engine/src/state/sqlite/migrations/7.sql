@@ -20,3 +20,11 @@ CREATE TABLE usage (
     amount  INTEGER NOT NULL,
     PRIMARY KEY (day, project, measure)
 ) WITHOUT ROWID;
+-- What signs browsers in to the console.
+CREATE TABLE sign_ins (
+    kind       TEXT NOT NULL,  -- session, link
+    id         TEXT NOT NULL,  -- digest of the browser's secret
+    proof      TEXT NOT NULL,  -- digest of that secret and the API token
+    expires_at TEXT NOT NULL,
+    PRIMARY KEY (kind, id)
+) WITHOUT ROWID;
