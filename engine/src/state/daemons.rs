@@ -9,13 +9,13 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::fence::{Fence, Lease};
-use super::queue::{Generation, process_id};
+use super::queue::{Generation, unique_id};
 use crate::model::StageResult;
 
 /// What the daemons of a state have in common.
 #[async_trait]
 pub trait Daemons: fmt::Debug + Send + Sync {
-    /// Records a daemon, or that it is still there.
+    /// Records a daemon, or that it is still there. An error of kind `Outdated`: a newer program has changed the tables.
     async fn enter_daemon(&self, daemon: &Daemon) -> StageResult<()>;
 
     /// Deletes a daemon that ends.
@@ -88,7 +88,7 @@ pub struct Daemon {
 impl Daemon {
     /// A daemon that begins now.
     pub fn new(label: String) -> Self {
-        Self { id: process_id(), label }
+        Self { id: unique_id(), label }
     }
 }
 

@@ -105,12 +105,12 @@ pub struct Worker {
 impl Worker {
     /// A worker that begins now.
     pub fn new(label: String, units: usize) -> Self {
-        Self { id: process_id(), label, version: env!("CARGO_PKG_VERSION").to_owned(), units }
+        Self { id: unique_id(), label, version: env!("CARGO_PKG_VERSION").to_owned(), units }
     }
 }
 
-/// An id that differs for each start of a process.
-pub(super) fn process_id() -> String {
+/// A random id, such as that of a process, which differs for each start.
+pub(super) fn unique_id() -> String {
     let random = || getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
     format!("{:016x}{:016x}", random(), random())
 }

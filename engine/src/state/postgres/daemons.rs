@@ -15,7 +15,7 @@ use crate::model::{StageResult, WorkerSettings};
 use crate::postgres::{Arg, Transaction};
 use crate::state::daemons::{Daemon, DaemonRow, Daemons, LiveEvents, Shown, Standing};
 use crate::state::fence::{Fence, Lease, Term};
-use crate::state::queue::Generation;
+use crate::state::queue::{Generation, unique_id};
 
 /// How long the dispatcher's lease is valid without renewal, unless other leases are shorter. The daemon that has it ends
 /// its runs by itself, so it may be taken over sooner than they.
@@ -38,7 +38,8 @@ impl Daemons for PostgresState {
              ON CONFLICT (id) DO UPDATE SET seen = now()"
         );
         let args: [&dyn Arg; 3] = [&daemon.id, &daemon.label, &env!("CARGO_PKG_VERSION")];
-        self.rows("record a daemon", &sql, &args).await.map(drop)
+        attempt!(self, "record a daemon", self.begin_without_lease(), tx => tx.run(&sql, &args).await?)
+            .map(drop)
     }
 
     async fn leave_daemon(&self, daemon: &str) -> StageResult<()> {
@@ -83,7 +84,7 @@ impl Daemons for PostgresState {
         });
         let Some(epoch) = taken? else { return Ok(None) };
         let term = Term::new(sent + lapse, grace.min(lapse / 4));
-        let renewed = Renewed { epoch, term: term.clone(), lapse, renew, waits: true };
+        let renewed = Renewed { epoch, term: term.clone(), lapse, renew, waits: true, stuck: None };
         let kept = self
             .keep(renewed)
             .map_err(|failure| self.tries("take the lease of the dispatcher").error(failure))?;
@@ -115,9 +116,12 @@ impl Daemons for PostgresState {
     }
 
     async fn ask(&self, content: &str) -> StageResult<i64> {
-        let content = text(content);
+        let (key, content) = (unique_id(), text(content));
         attempt!(self, "ask the dispatcher", self.begin_without_lease(), tx => {
-            let row = tx.row("INSERT INTO requests (content) VALUES ($1) RETURNING id", &[&content]).await?;
+            // It is there already if the answer to an attempt was lost.
+            let sql = "INSERT INTO requests (key, content) VALUES ($1, $2)
+                 ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING id";
+            let row = tx.row(sql, &[&key, &content]).await?;
             notify(&tx, ASKED).await?;
             row.map_or(0, |row| row.get(0))
         })

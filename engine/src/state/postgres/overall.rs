@@ -66,7 +66,7 @@ impl State for PostgresState {
     }
 
     fn allowances(&self) -> Option<Arc<dyn Allowances>> {
-        Some(Arc::new(PostgresAllowances::new(self.pool.clone())))
+        self.borrows.then(|| -> Arc<dyn Allowances> { Arc::new(PostgresAllowances::new(self.pool.clone())) })
     }
 
     fn scratch(&self) -> StageResult<Arc<dyn State>> {

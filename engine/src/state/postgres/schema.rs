@@ -1,8 +1,8 @@
 //! The tables, and how those of an older program become those of this one.
 
 use super::broken::Broken;
-use crate::model::{ErrorKind, StageError};
-use crate::postgres::{Failure, Pool, PostgresUrl, Row, Transaction, failed};
+use crate::model::{ErrorKind, StageError, StageResult};
+use crate::postgres::{Failure, Pool, PostgresUrl, Row, Transaction};
 use crate::state::STAGE;
 
 /// One script for each version.
@@ -28,50 +28,41 @@ enum Unusable {
 
 /// Creates the tables, or brings them up to this program's version, in one transaction. Running work of older
 /// programs loses its leases, so that they stop and change nothing.
-pub(super) async fn migrate(pool: &Pool) -> Result<(), StageError> {
-    let what = "create the tables";
-    let failure = |failure| failed(STAGE, pool.url(), what, failure);
-    let migrated = async {
-        if look(pool).await? == Ok(Some(VERSION)) {
-            return Ok(Ok(()));
-        }
-        let tx = pool.begin("BEGIN").await?;
-        tx.batch(LOCK).await?;
-        let found = match version(&tx).await? {
-            Ok(found) => usize::try_from(found.unwrap_or(0)).unwrap_or(0),
-            Err(unusable) => return Ok(Err(unusable)),
-        };
-        if found == MIGRATIONS.len() {
-            // Another process has done it meanwhile, and may have a lease by now.
-            tx.commit().await?;
-            return Ok(Ok(()));
-        }
-        for script in &MIGRATIONS[found..] {
-            tx.batch(script).await?;
-        }
-        tx.batch(&format!(
-            "CREATE TABLE IF NOT EXISTS reposync_schema (version INT NOT NULL); DELETE FROM reposync_schema;
-             INSERT INTO reposync_schema VALUES ({VERSION}); DELETE FROM leases"
-        ))
-        .await?;
-        tx.commit().await?;
-        Ok(Ok(()))
-    };
-    match migrated.await.map_err(failure)? {
-        Ok(()) => Ok(()),
-        Err(unusable) => Err(refuse(pool.url(), &unusable)),
+pub(super) async fn migrate(pool: &Pool) -> Result<StageResult<()>, Failure> {
+    if look(pool).await? == Ok(Some(VERSION)) {
+        return Ok(Ok(()));
     }
+    let tx = pool.begin("BEGIN").await?;
+    tx.batch(LOCK).await?;
+    let found = match version(&tx).await? {
+        Ok(found) => usize::try_from(found.unwrap_or(0)).unwrap_or(0),
+        Err(unusable) => return Ok(Err(refuse(pool.url(), &unusable))),
+    };
+    if found == MIGRATIONS.len() {
+        // Another process has done it meanwhile, and may have a lease by now.
+        tx.commit().await?;
+        return Ok(Ok(()));
+    }
+    for script in &MIGRATIONS[found..] {
+        tx.batch(script).await?;
+    }
+    tx.batch(&format!(
+        "CREATE TABLE IF NOT EXISTS reposync_schema (version INT NOT NULL); DELETE FROM reposync_schema;
+         INSERT INTO reposync_schema VALUES ({VERSION}); DELETE FROM leases"
+    ))
+    .await?;
+    tx.commit().await?;
+    Ok(Ok(()))
 }
 
 /// Whether the database holds the tables of this version; false: it holds none.
-pub(super) async fn is_there(pool: &Pool) -> Result<bool, StageError> {
-    let failure = |failure| failed(STAGE, pool.url(), "read the version of the tables", failure);
-    match look(pool).await.map_err(failure)? {
+pub(super) async fn is_there(pool: &Pool) -> Result<StageResult<bool>, Failure> {
+    Ok(match look(pool).await? {
         Ok(None) => Ok(false),
         Ok(Some(found)) if found < VERSION => Err(refuse(pool.url(), &Unusable::Older(found))),
         Ok(Some(_)) => Ok(true),
         Err(unusable) => Err(refuse(pool.url(), &unusable)),
-    }
+    })
 }
 
 /// The version of the tables, in a transaction that only reads.
@@ -112,11 +103,10 @@ pub(super) fn expect(row: Option<&Row>) -> Result<(), Broken> {
     }
 }
 
-/// The error of a call that came after a program of another version had changed the tables. Like a lost lease, it ends
-/// what this process does.
+/// The error of a call that came after a program of another version had changed the tables.
 pub(super) fn migrated(url: &PostgresUrl, found: i32) -> StageError {
     let unusable = if found > VERSION { Unusable::Newer(found) } else { Unusable::Older(found) };
-    StageError { kind: ErrorKind::Fenced, ..refuse(url, &unusable) }
+    StageError { kind: ErrorKind::Outdated, ..refuse(url, &unusable) }
 }
 
 fn refuse(url: &PostgresUrl, unusable: &Unusable) -> StageError {

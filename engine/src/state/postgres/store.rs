@@ -18,12 +18,20 @@ use crate::state::fence::Fence;
 
 /// How long a transaction is tried again while the server is away. A restart or a failover takes less.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// The same for the first transaction of a process: the server may be starting, but the address may also be wrong.
+const PATIENCE_AT_FIRST: Duration = Duration::from_secs(60);
 /// The pauses between two attempts.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// One snapshot for all statements of a read.
 const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// Whether the user may borrow from what services allow. A standby, too, can only be read.
+const MAY_BORROW: &str = "SELECT current_setting('transaction_read_only') = 'off' AND (
+         SELECT bool_and(has_table_privilege(name, privilege))
+         FROM unnest(ARRAY['allowances', 'allowance_calls']) AS name,
+             unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege)";
 
 /// The state in a PostgreSQL database.
 #[derive(Debug)]
@@ -35,6 +43,8 @@ pub struct PostgresState {
     pub(super) keeper: Mutex<Option<Keeper>>,
     /// Wakes those who wait for the queue.
     pub(super) wake: Wake,
+    /// Whether this process may borrow from the allowances; one that may only read counts for itself.
+    pub(super) borrows: bool,
 }
 
 /// Runs `$body` in the transaction that `$begin` begins, again after each failure that may pass. `$what` completes
@@ -74,24 +84,57 @@ macro_rules! read {
 pub(super) use {attempt, read, write};
 
 impl PostgresState {
-    /// Opens a database for writing; creates or migrates its tables where needed.
+    /// Opens a database for writing; creates or migrates its tables where needed. Waits for a minute while the server is
+    /// away.
     pub(crate) async fn open(url: &PostgresUrl, connections: usize) -> StageResult<Self> {
         let state = Self::over(url, connections)?;
-        schema::migrate(&state.pool).await?;
+        let mut tries = Tries { patience: PATIENCE_AT_FIRST, ..state.tries("create the tables") };
+        loop {
+            match schema::migrate(&state.pool).await {
+                Ok(migrated) => {
+                    migrated?;
+                    break;
+                }
+                Err(failure) => tries.after(failure.into()).await?,
+            }
+        }
+        drop(tries);
         Ok(state)
     }
 
-    /// Opens a database for reading. `None`: it holds no tables yet.
+    /// Opens a database for reading. `None`: it holds no tables yet. Waits for a minute for a server that answers that it
+    /// cannot serve yet; one that does not answer is an error at once, as somebody waits for what is read.
     pub(crate) async fn open_to_read(url: &PostgresUrl, connections: usize) -> StageResult<Option<Self>> {
         let state = Self::over(url, connections)?;
-        Ok(schema::is_there(&state.pool).await?.then_some(state))
+        let mut tries =
+            Tries { patience: PATIENCE_AT_FIRST, ..state.tries("read the version of the tables") };
+        let is_there = loop {
+            match schema::is_there(&state.pool).await {
+                Ok(is_there) => break is_there?,
+                Err(failure) if failure.code().is_none() => return Err(tries.error(failure)),
+                Err(failure) => tries.after(failure.into()).await?,
+            }
+        };
+        drop(tries);
+        if !is_there {
+            return Ok(None);
+        }
+        let may_borrow = state.rows("look for privileges", MAY_BORROW, &[]).await?;
+        let borrows = may_borrow.first().is_some_and(|row| row.get(0));
+        Ok(Some(Self { borrows, ..state }))
     }
 
     /// The state in a database whose tables exist. Connects when the first call is made.
     pub(super) fn over(url: &PostgresUrl, connections: usize) -> StageResult<Self> {
         let pool = Pool::new(url.clone(), connections)
             .map_err(|failure| failed(STAGE, url, "open connections", failure))?;
-        Ok(Self { pool, leases: Mutex::default(), keeper: Mutex::default(), wake: Wake::new(url.listens()) })
+        Ok(Self {
+            pool,
+            leases: Mutex::default(),
+            keeper: Mutex::default(),
+            wake: Wake::new(url.listens()),
+            borrows: true,
+        })
     }
 
     /// The rows of a single statement, which must do no harm if it is run twice.
@@ -146,13 +189,14 @@ pub(super) struct Tries<'a> {
     url: &'a PostgresUrl,
     what: &'static str,
     began: Instant,
+    patience: Duration,
     pause: Duration,
 }
 
 impl<'a> Tries<'a> {
     /// `what` completes "cannot …" in the error.
     pub(super) fn new(pool: &'a Pool, what: &'static str) -> Self {
-        Self { url: pool.url(), what, began: Instant::now(), pause: FIRST_PAUSE }
+        Self { url: pool.url(), what, began: Instant::now(), patience: PATIENCE, pause: FIRST_PAUSE }
     }
 
     /// Waits for the next attempt; the error if there is none.
@@ -162,7 +206,7 @@ impl<'a> Tries<'a> {
             Broken::Migrated(found) => return Err(schema::migrated(self.url, found)),
             Broken::Failed(failure) => failure,
         };
-        if !is_transient(&failure) || self.began.elapsed() > PATIENCE {
+        if !is_transient(&failure) || self.began.elapsed() > self.patience {
             return Err(self.error(failure));
         }
         tracing::warn!(database = %self.url, what = self.what, %failure, pause = ?self.pause,

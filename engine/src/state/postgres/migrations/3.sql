@@ -1,5 +1,6 @@
 -- Leases are also on units, and each has its own term.
-ALTER TABLE leases ADD COLUMN unit BIGINT, ADD COLUMN lapse INTERVAL NOT NULL DEFAULT '45 seconds';
+ALTER TABLE leases ADD COLUMN unit BIGINT, ADD COLUMN lapse INTERVAL NOT NULL DEFAULT '45 seconds',
+    ADD COLUMN claim TEXT;                 -- different for each call that claims units, by which it is known again
 -- Processes that work on units. A process enters again and again while it lives.
 CREATE TABLE workers (
     id       TEXT PRIMARY KEY,             -- different for each start
@@ -93,6 +94,7 @@ CREATE TABLE dispatcher (
 -- What other daemons ask the dispatcher for.
 CREATE TABLE requests (
     id       BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    key      TEXT NOT NULL UNIQUE,         -- different for each request, by which it is stored once
     content  TEXT NOT NULL,
     answer   TEXT,                         -- NULL: not yet answered
     asked_at TIMESTAMPTZ NOT NULL DEFAULT now()
@@ -111,6 +113,10 @@ CREATE TABLE allowances (
     requests     DOUBLE PRECISION,         -- left to borrow; NULL: none was ever borrowed
     tokens       DOUBLE PRECISION,
     refilled_at  TIMESTAMPTZ NOT NULL DEFAULT now(),
+    request_rate DOUBLE PRECISION,         -- a minute: the smallest rate with which stages borrow
+    requested_at TIMESTAMPTZ,              -- when one with this rate did
+    token_rate   DOUBLE PRECISION,         -- likewise
+    drawn_at     TIMESTAMPTZ,
     paused_until TIMESTAMPTZ,
     reason       TEXT                      -- of the pause
 );

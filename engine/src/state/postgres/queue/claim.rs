@@ -13,7 +13,7 @@ use super::wake::{ENDED, READY, notify};
 use crate::model::StageResult;
 use crate::postgres::{Failure, Row, Transaction};
 use crate::state::fence::{Fence, Lease, Term};
-use crate::state::queue::{ClaimedUnit, PutBack, UnitClaim};
+use crate::state::queue::{ClaimedUnit, PutBack, UnitClaim, unique_id};
 
 /// The pause before the second attempt; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -23,10 +23,20 @@ impl PostgresState {
     /// Claims units, after those of workers that died were put back.
     pub(super) async fn claim_units(&self, claim: &UnitClaim) -> StageResult<Vec<ClaimedUnit>> {
         let mut sent = Instant::now();
+        let (call, mut is_repeated) = (unique_id(), false);
         let taken: StageResult<Vec<Row>> = attempt!(self, "claim units", self.begin_without_lease(), tx => {
             sent = Instant::now();
-            put_back_lapsed(&tx, claim).await?;
-            take(&tx, claim).await?
+            let taken = if std::mem::replace(&mut is_repeated, true) {
+                taken_before(&tx, &call, claim).await?
+            } else {
+                Vec::new()
+            };
+            if taken.is_empty() {
+                put_back_lapsed(&tx, claim).await?;
+                take(&tx, &call, claim).await?
+            } else {
+                taken
+            }
         });
         let until = sent + claim.lease;
         taken?.iter().map(|row| self.claimed(row, Term::new(until, claim.grace), claim)).collect()
@@ -35,7 +45,8 @@ impl PostgresState {
     fn claimed(&self, row: &Row, term: Term, claim: &UnitClaim) -> StageResult<ClaimedUnit> {
         let epoch = row.get("epoch");
         let (lapse, renew) = (claim.lease, claim.renew);
-        let renewed = Renewed { epoch, term: term.clone(), lapse, renew, waits: false };
+        let renewed =
+            Renewed { epoch, term: term.clone(), lapse, renew, waits: false, stuck: Some(claim.stuck) };
         let kept = self.keep(renewed).map_err(|failure| self.tries("claim units").error(failure))?;
         Ok(ClaimedUnit {
             id: row.get("id"),
@@ -105,8 +116,22 @@ async fn put_back_lapsed(tx: &Transaction, claim: &UnitClaim) -> Result<(), Fail
     Ok(())
 }
 
-/// Takes ready units, with a lease on each.
-async fn take(tx: &Transaction, claim: &UnitClaim) -> Result<Vec<Row>, Failure> {
+/// What an earlier attempt of the same call has taken, if the answer to it was lost.
+async fn taken_before(tx: &Transaction, call: &str, claim: &UnitClaim) -> Result<Vec<Row>, Failure> {
+    // The transaction of the earlier attempt may still be at its end: waits for it.
+    tx.batch("LOCK TABLE leases IN SHARE ROW EXCLUSIVE MODE").await?;
+    tx.rows(
+        "WITH own AS (
+             UPDATE leases SET until = now() + make_interval(secs => $2) WHERE claim = $1 RETURNING epoch)
+         SELECT id, run, project, repository, generation, task, epoch FROM units JOIN own USING (epoch)
+         WHERE state = 'running' ORDER BY id",
+        &[&call, &seconds(claim.lease)],
+    )
+    .await
+}
+
+/// Takes ready units, with a lease on each. `call`: by which they are known again.
+async fn take(tx: &Transaction, call: &str, claim: &UnitClaim) -> Result<Vec<Row>, Failure> {
     let (run, project) = claim.of.clone().unzip();
     // A worker leaves alone what a program of another version wrote, and what it cannot build.
     tx.rows(
@@ -126,8 +151,8 @@ async fn take(tx: &Transaction, claim: &UnitClaim) -> Result<Vec<Row>, Failure> 
              WHERE units.id = wanted.id
              RETURNING units.id, run, project, repository, generation, task, units.epoch),
          leased AS (
-             INSERT INTO leases (epoch, projects, unit, process, until, lapse)
-             SELECT epoch, '{}', id, $7, now() + make_interval(secs => $8), make_interval(secs => $8) FROM claimed)
+             INSERT INTO leases (epoch, projects, unit, process, until, lapse, claim)
+             SELECT epoch, '{}', id, $7, now() + make_interval(secs => $8), make_interval(secs => $8), $9 FROM claimed)
          SELECT * FROM claimed ORDER BY id",
         &[
             &i64::try_from(claim.units).unwrap_or(i64::MAX),
@@ -138,6 +163,7 @@ async fn take(tx: &Transaction, claim: &UnitClaim) -> Result<Vec<Row>, Failure> 
             &project,
             &i64::from(std::process::id()),
             &seconds(claim.lease),
+            &call,
         ],
     )
     .await
