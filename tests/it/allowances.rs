@@ -43,6 +43,24 @@ fn calls_at_once_with_one_token_are_bounded_over_workers_and_the_run() {
 }
 
 #[test]
+fn commands_that_read_share_the_limits_too() {
+    let Some(shop) = Shop::open("", Options::default()) else { return };
+    let text = shop.services.world.read("reposync.toml");
+    shop.services
+        .world
+        .config(&text.replace("dimensions = 64", "dimensions = 64\nrequests_per_minute = 60000"));
+    shop.pages(1, 1);
+    shop.apply().wait().exits(0);
+    shop.sql("UPDATE allowances SET paused_until = now() + interval '4 minutes', reason = 'slow down'");
+    for args in [&["plan", "--full", "--exact"][..], &["query", "what is a guide"]] {
+        let world = &shop.services.world;
+        let mut command = world.start(&mut world.command(args), args);
+        command
+            .until("that it pauses", |command| command.stderr().contains("asked another process to pause"));
+    }
+}
+
+#[test]
 fn a_pause_that_one_process_is_asked_for_holds_the_others() {
     let Some(shop) = Shop::open(&format!("{ALONE}units = 1\n"), Options::default()) else { return };
     shop.pages(2, 1);

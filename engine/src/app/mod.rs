@@ -20,6 +20,7 @@ mod quality;
 mod query;
 mod queue;
 mod read;
+mod recipe_text;
 mod repositories;
 mod scope;
 mod settings;
@@ -39,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 pub use crate::embed::count_tokens;
 use crate::factory::{self, RunFlags, StageFactory};
-use crate::model::{Access, Allowances, ErrorKind, EventSink, StageError, StageResult};
+use crate::model::{Access, ErrorKind, EventSink, StageError, StageResult};
 use crate::state::{Lease, State};
 use crate::sync::{Candidate, Project, ProjectStore};
 
@@ -47,13 +48,14 @@ pub use apply::ApplyRequest;
 pub use contents::{ChangeView, ChangesView, ContentView};
 pub use copy_state::copy_state;
 pub use error::{AppError, AppResult};
-pub use files::{FileView, FilesPage, FilesRequest};
+pub use files::{FileView, FilesPage, FilesRequest, RecipeFiles};
 pub use grep::{GrepAnswer, GrepFile, GrepLine, GrepRequest};
 pub use plan::PlanRequest;
 pub use plans::{PlanSummary, PlanView, StorePlanRequest, UnpackedPlan};
 pub use query::{query, searches};
 pub use queue::{DaemonRow, QueueCounts, QueueView, UnitQuery, UnitRow, UnitState, WorkerRow};
 pub use read::IndexedFile;
+pub use recipe_text::recipe_text;
 pub use repositories::RepositoryView;
 pub use scope::Scope;
 pub use status::{status, work_trees};
@@ -87,8 +89,7 @@ impl App {
         cancel: CancellationToken,
     ) -> StageResult<Self> {
         let state = factory::open_for_reading(&config.engine.state).await?;
-        // Who may only read cannot borrow.
-        Ok(Self::of_command(config, state, None, events, cancel))
+        Ok(Self::of_command(config, state, events, cancel))
     }
 
     /// For a command that writes, with a lease on all projects. `wait`: waits for another run to end instead of
@@ -105,18 +106,16 @@ impl App {
             waits.see(&event);
             events.emit(event);
         });
-        let allowances = state.allowances();
-        Ok((Self::of_command(config, state, allowances, events, cancel), lease))
+        Ok((Self::of_command(config, state, events, cancel), lease))
     }
 
     fn of_command(
         config: Config,
         state: Arc<dyn State>,
-        allowances: Option<Arc<dyn Allowances>>,
         events: EventSink,
         cancel: CancellationToken,
     ) -> Self {
-        let factory = StageFactory::new(cancel.clone(), events.clone()).with_allowances(allowances);
+        let factory = StageFactory::new(cancel.clone(), events.clone()).with_allowances(state.allowances());
         let factory = Arc::new(factory);
         Self { config: Arc::new(config), factory, state, built: None, access: Arc::default(), events, cancel }
     }

@@ -14,9 +14,11 @@ use crate::search::{Answer, Request, search};
 use crate::sync::ProjectSearch;
 
 /// Searches these projects (all enabled ones if empty), which are ranked together. Needs no chunkers and no remote
-/// source, and no state but to say how current the answers are.
+/// source. The state says how current the answers are, and what services allow; without it, both are unknown.
 pub async fn query(config: &Config, names: &[String], requests: &[Request]) -> AppResult<Vec<Answer>> {
-    let factory = StageFactory::new(CancellationToken::new(), EventSink::none());
+    let opened = open_for_reading(&config.engine.state).await;
+    let allowances = opened.as_ref().ok().and_then(|state| state.allowances());
+    let factory = StageFactory::new(CancellationToken::new(), EventSink::none()).with_allowances(allowances);
     let projects = searches(&factory, config, names)?;
     let searched = async {
         let mut answers = Vec::with_capacity(requests.len());
@@ -27,7 +29,7 @@ pub async fn query(config: &Config, names: &[String], requests: &[Request]) -> A
     };
     // The work trees are compared while the search runs.
     let compared = async {
-        let state = open_for_reading(&config.engine.state).await?;
+        let state = opened?;
         let early = Early::start(&*state, &factory, config, names).await;
         Ok::<_, StageError>((state, early))
     };

@@ -12,6 +12,8 @@ use super::{Fingerprint, StageResult};
 
 /// What can be borrowed at once, as a part of a minute's allowance: three seconds' worth.
 const BURSTS_PER_MINUTE: f64 = 20.0;
+/// How long a rate counts after a stage with it has borrowed.
+const RATE_COUNTS: Duration = Duration::from_secs(60);
 
 /// Keeps what services allow, for all processes that call them.
 #[async_trait]
@@ -81,10 +83,23 @@ pub struct Recorded {
     pub tokens: Option<f64>,
     /// Age of these numbers.
     pub age: Duration,
+    /// The smallest rate of requests with which stages borrow.
+    pub request_rate: Option<Rate>,
+    /// The same of tokens.
+    pub token_rate: Option<Rate>,
     /// The pause that a service asked for.
     pub pause: Option<Pause>,
     /// Places of the other borrowers: those that they have, and those that they want.
     pub others: Vec<(usize, usize)>,
+}
+
+/// A rate that a stage has.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// Units in a minute.
+    pub per_minute: f64,
+    /// Time since a stage with this rate has borrowed.
+    pub age: Duration,
 }
 
 /// What is borrowed, for a second.
@@ -116,11 +131,15 @@ pub enum Lacking {
 }
 
 impl Borrow {
-    /// Decides on a loan, and subtracts it from `recorded`, whose numbers then have an age of zero.
+    /// Decides on a loan, and subtracts it from `recorded`, whose numbers then have an age of zero. If stages of one
+    /// account have different rates, the smallest counts for all of them, until it was not used for a minute: the service
+    /// has one limit, and the larger rate may be a mistake or that of an older configuration.
     pub fn decide(&self, recorded: &mut Recorded) -> Loan {
         let age = std::mem::take(&mut recorded.age);
-        let requests = refilled(self.requests, &mut recorded.requests, age);
-        let tokens = refilled(self.tokens, &mut recorded.tokens, age);
+        let request_draw = self.requests.map(|draw| draw.bounded(&mut recorded.request_rate));
+        let token_draw = self.tokens.map(|draw| draw.bounded(&mut recorded.token_rate));
+        let requests = refilled(request_draw, &mut recorded.requests, age);
+        let tokens = refilled(token_draw, &mut recorded.tokens, age);
         let calls = self.calls.map_or(usize::MAX, |places| places.granted(&recorded.others));
         let none = Loan {
             requests: 0.0,
@@ -168,6 +187,19 @@ fn refilled(draw: Option<Draw>, level: &mut Option<f64>, age: Duration) -> Optio
 }
 
 impl Draw {
+    /// The same at the smaller of its own rate and the recorded one, which becomes the smaller one.
+    fn bounded(self, recorded: &mut Option<Rate>) -> Self {
+        match *recorded {
+            Some(Rate { per_minute, age }) if per_minute < self.per_minute && age < RATE_COUNTS => {
+                Self { per_minute, ..self }
+            }
+            _ => {
+                *recorded = Some(Rate { per_minute: self.per_minute, age: Duration::ZERO });
+                self
+            }
+        }
+    }
+
     /// The level of the bucket, refilled.
     fn level(&self, recorded: Option<f64>, age: Duration) -> f64 {
         let most = (self.per_minute / BURSTS_PER_MINUTE).max(1.0);
@@ -236,6 +268,21 @@ mod tests {
         recorded.age = Duration::from_secs(3600);
         let loan = requests(100.0).decide(&mut recorded);
         assert_eq!((loan.requests, recorded.requests), (30.0, Some(0.0)));
+    }
+
+    #[test]
+    fn the_smallest_rate_of_an_account_counts_while_it_is_used() {
+        let borrow = |per_minute| Borrow { requests: Some(draw(per_minute, 1.0, 100.0)), ..requests(1.0) };
+        let mut recorded = Recorded::default();
+        assert_eq!(borrow(600.0).decide(&mut recorded).requests, 30.0);
+        // A second later there would be ten; the stage with the smaller rate gets one, and so does the other one.
+        for per_minute in [60.0, 600.0] {
+            recorded.age = Duration::from_secs(1);
+            assert_eq!(borrow(per_minute).decide(&mut recorded).requests, 1.0, "{per_minute}");
+        }
+        recorded.age = RATE_COUNTS;
+        recorded.request_rate = recorded.request_rate.map(|rate| Rate { age: RATE_COUNTS, ..rate });
+        assert_eq!(borrow(600.0).decide(&mut recorded).requests, 30.0, "nobody uses it any more");
     }
 
     #[test]

@@ -29,7 +29,7 @@ mod verify;
 mod worker_settings;
 
 pub use access::{Access, ApiScope};
-pub use allowance::{Allowances, Borrow, Draw, Lacking, Loan, Pause, Places, Recorded};
+pub use allowance::{Allowances, Borrow, Draw, Lacking, Loan, Pause, Places, Rate, Recorded};
 pub use chunk::{AttrValue, Attrs, Body, Chunk, Derived};
 pub use document::{Cleaned, Document, LineMap};
 pub use endpoint::{is_loopback, parse_endpoint};

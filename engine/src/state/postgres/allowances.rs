@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::store::{Tries, text};
-use crate::model::{Allowances, Borrow, Fingerprint, Loan, Pause, Recorded, StageResult};
+use crate::model::{Allowances, Borrow, Fingerprint, Loan, Pause, Rate, Recorded, StageResult};
 use crate::postgres::{Failure, Pool, Row, Transaction};
 
 /// Places lapse this long after the last report of their process.
@@ -38,7 +38,10 @@ impl PostgresAllowances {
         }
         // The row is locked until the end of the transaction, so that processes decide one after the other.
         let sql = "SELECT requests, tokens, extract(epoch FROM now() - refilled_at)::float8,
-                 extract(epoch FROM paused_until - now())::float8, reason FROM allowances WHERE key = $1 FOR UPDATE";
+                 extract(epoch FROM paused_until - now())::float8, reason,
+                 request_rate, extract(epoch FROM now() - requested_at)::float8,
+                 token_rate, extract(epoch FROM now() - drawn_at)::float8
+             FROM allowances WHERE key = $1 FOR UPDATE";
         let (tx, mut row) = self.pool.begin_with("BEGIN", sql, &[&key]).await?;
         if row.is_none() {
             begin_key(&tx, key).await?;
@@ -54,10 +57,27 @@ impl PostgresAllowances {
         let loan = borrow.decide(&mut recorded);
         let sql = format!(
             "UPDATE allowances SET requests = $2, tokens = $3, refilled_at = CASE
-                 WHEN refilled_at > now() + interval '{SET_BACK}' THEN now() ELSE greatest(refilled_at, now()) END
+                 WHEN refilled_at > now() + interval '{SET_BACK}' THEN now() ELSE greatest(refilled_at, now()) END,
+                 request_rate = $4, requested_at = now() - make_interval(secs => $5),
+                 token_rate = $6, drawn_at = now() - make_interval(secs => $7)
              WHERE key = $1"
         );
-        tx.run(&sql, &[&key, &recorded.requests, &recorded.tokens]).await?;
+        let (request_rate, token_rate) = (recorded.request_rate, recorded.token_rate);
+        let per_minute = |rate: Option<Rate>| rate.map(|rate| rate.per_minute);
+        let age = |rate: Option<Rate>| rate.map(|rate| rate.age.as_secs_f64());
+        tx.run(
+            &sql,
+            &[
+                &key,
+                &recorded.requests,
+                &recorded.tokens,
+                &per_minute(request_rate),
+                &age(request_rate),
+                &per_minute(token_rate),
+                &age(token_rate),
+            ],
+        )
+        .await?;
         if let Some(places) = borrow.calls {
             let sql = format!(
                 "WITH lapsed AS (DELETE FROM allowance_calls WHERE key = $1 AND borrower <> $2 AND until < now())
@@ -143,8 +163,14 @@ fn recorded(row: &Row) -> Recorded {
         tokens: row.get(1),
         age: duration(row.get(2)),
         pause: row.get::<_, Option<f64>>(3).and_then(|seconds| pause(seconds, row.get(4))),
+        request_rate: rate(row.get(5), row.get(6)),
+        token_rate: rate(row.get(7), row.get(8)),
         others: Vec::new(),
     }
+}
+
+fn rate(per_minute: Option<f64>, age: Option<f64>) -> Option<Rate> {
+    Some(Rate { per_minute: per_minute?, age: duration(age?) })
 }
 
 fn pause(seconds: f64, reason: Option<String>) -> Option<Pause> {

@@ -70,6 +70,34 @@ async fn a_clock_that_is_set_back_stops_nobody() {
 }
 
 #[tokio::test]
+async fn the_smallest_rate_of_an_account_counts_for_all_its_stages() {
+    let Some(shop) = Shop::open().await else { return };
+    let slow = Draw { per_minute: 60.0, returned: 0.0, needed: 1.0, wanted: 1.0 };
+    shop.borrow(&Borrow { requests: Some(slow), ..requests(1.0) }).await;
+    assert_eq!(shop.sql("SELECT request_rate, token_rate IS NULL FROM allowances"), "60|t");
+    shop.sql("UPDATE allowances SET refilled_at = now() - interval '1 hour'");
+    assert_eq!(shop.borrow(&requests(100.0)).await.requests, 3.0, "three seconds of 60 a minute");
+    shop.sql("UPDATE allowances SET refilled_at = now() - interval '1 hour', requested_at = now() - interval '1 hour'");
+    assert_eq!(shop.borrow(&requests(100.0)).await.requests, 30.0, "nobody uses the smaller rate any more");
+}
+
+#[tokio::test]
+async fn a_user_who_may_only_read_does_not_borrow() {
+    let Some(shop) = Shop::open().await else { return };
+    let name = database_name(&shop.url);
+    let role = format!("reads_{name}");
+    shop.sql(&format!("CREATE ROLE {role} LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"));
+    let own = server::Postgres::start().expect("a server").url(&name);
+    let borrows = async |address: &str| {
+        let url = PostgresUrl::parse(address, crate::postgres::Tls::default()).expect("an address");
+        let state = PostgresState::open_to_read(&url, 1).await.expect("opened").expect("its tables");
+        state.allowances().is_some()
+    };
+    assert!(borrows(&own).await);
+    assert!(!borrows(&own.replace("reposync@", &format!("{role}@"))).await);
+}
+
+#[tokio::test]
 async fn processes_that_borrow_at_once_get_no_more_than_there_is() {
     let Some(shop) = Shop::open().await else { return };
     let start = Instant::now();
