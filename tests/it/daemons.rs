@@ -209,6 +209,18 @@ fn a_daemon_with_an_older_file_does_not_take_over_until_it_is_asked_to() {
 }
 
 #[test]
+fn daemons_of_an_older_program_end_after_a_migration() {
+    let Some(cluster) = Cluster::open(Options::default()) else { return };
+    let daemons = [cluster.dispatcher(), cluster.daemon()];
+    cluster.shop.sql("BEGIN; UPDATE reposync_schema SET version = 999; DELETE FROM leases; COMMIT");
+    for daemon in daemons {
+        let ended = daemon.program.wait().exits(1);
+        assert!(ended.stderr.contains("newer RepoSync (version 999"), "{}", ended.stderr);
+    }
+    let _restarted = cluster.shop.services.world.run(&["daemon"]).exits(1);
+}
+
+#[test]
 fn a_reload_names_workers_that_cannot_use_the_file() {
     let Some(cluster) = Cluster::open(Options::default()) else { return };
     let daemon = cluster.dispatcher();

@@ -160,6 +160,23 @@ fn a_text_that_four_workers_need_is_sent_once() {
     shop.assert_right();
 }
 
+/// A worker that is alive and renews its leases, but does not get on with its unit.
+#[test]
+fn a_unit_without_progress_is_given_to_another_worker() {
+    let Some(shop) = Shop::open(&format!("{ALONE}stuck = \"2s\"\n"), Options::default()) else { return };
+    repositories(&shop, &["guide"], 3);
+    let gate = Gate::default();
+    shop.services.github.fail("/git/blobs/", 1, Fault::Gate(gate.clone()));
+    let mut first = shop.worker("stuck");
+    let run = shop.apply();
+    gate.until_reached();
+    first.until("that it gives up", |worker| worker.stderr().contains("no progress within 2s"));
+    let _second = shop.worker("other");
+    run.wait().exits(0);
+    gate.open();
+    shop.assert_right();
+}
+
 /// A newer program migrates the database: leases go, so that work of the older one ends.
 #[test]
 fn a_migration_ends_runs_and_workers_of_the_older_program() {

@@ -10,7 +10,7 @@ use reposync::plan::{Basis, Guard, Selector, SpendingGuard};
 use reposync::source::Selection;
 use reposync::state::ProjectRow;
 use reposync::state::sqlite::SqliteState;
-use reposync::sync::{Bounds, Candidate, Engine, Options, Project, run};
+use reposync::sync::{Bounds, Candidate, Engine, Options, Project, StageWaits, run};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -98,6 +98,7 @@ async fn hung_projects_leave_room_for_another() {
         bounds: Bounds::default(),
         history: Duration::from_secs(3600),
         events,
+        waits: StageWaits::default(),
         cancel: CancellationToken::new(),
     });
     let lease = engine.state.lease(&[]).await.expect("asked").expect("free");

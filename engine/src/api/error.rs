@@ -166,7 +166,7 @@ impl From<StageError> for ApiError {
             ErrorKind::Transient { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             ErrorKind::Misconfigured => (StatusCode::BAD_GATEWAY, "misconfigured"),
             ErrorKind::Cancelled => return Self::stopping(),
-            ErrorKind::Local | ErrorKind::Fenced | ErrorKind::Bug => {
+            ErrorKind::Local | ErrorKind::Fenced | ErrorKind::Outdated | ErrorKind::Bug => {
                 tracing::error!(error = %error.one_line(), "a request failed");
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal")
             }

@@ -56,5 +56,5 @@ async fn serve(config: Config, need: Need, cancel: CancellationToken) -> anyhow:
     let working = working.inspect(|_| cancel.cancel());
     let (served, worked) = tokio::join!(serving, working);
     served?;
-    Ok(worked?)
+    Ok(worked??)
 }

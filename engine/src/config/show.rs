@@ -115,11 +115,13 @@ impl Lines {
 }
 
 fn workers(out: &mut Lines, workers: WorkerSettings) {
-    let WorkerSettings { local, units, lease, renew, grace, attempts, poll } = workers;
+    let WorkerSettings { local, units, lease, renew, grace, attempts, stuck, poll } = workers;
     out.header("workers");
     out.put("local", local);
     out.count("units", units);
-    for (key, value) in [("lease", lease), ("renew", renew), ("grace", grace), ("poll", poll)] {
+    for (key, value) in
+        [("lease", lease), ("renew", renew), ("grace", grace), ("stuck", stuck), ("poll", poll)]
+    {
         out.text(key, &HumanDuration(value));
     }
     out.put("attempts", i64::from(attempts));

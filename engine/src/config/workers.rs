@@ -14,6 +14,9 @@ const LEASES: RangeInclusive<Duration> = Duration::from_secs(3)..=Duration::from
 /// The allowed range of `poll`.
 const POLLS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
 
+/// The allowed range of `stuck`.
+const STUCK: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
+
 /// How a run's work is shared by several processes. Only for a state in a PostgreSQL database.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -31,13 +34,16 @@ pub(super) struct RawWorkers {
     grace: HumanDuration,
     /// Attempts at a unit before it is given up.
     attempts: u32,
+    /// The time without progress after which a unit is taken from its worker, as after a failed attempt.
+    stuck: HumanDuration,
     /// How often the queue is asked for units, besides the notifications of the server.
     poll: HumanDuration,
 }
 
 impl Default for RawWorkers {
     fn default() -> Self {
-        let WorkerSettings { local, units, lease, renew, grace, attempts, poll } = WorkerSettings::default();
+        let WorkerSettings { local, units, lease, renew, grace, attempts, stuck, poll } =
+            WorkerSettings::default();
         Self {
             local,
             units,
@@ -45,6 +51,7 @@ impl Default for RawWorkers {
             renew: HumanDuration(renew),
             grace: HumanDuration(grace),
             attempts,
+            stuck: HumanDuration(stuck),
             poll: HumanDuration(poll),
         }
     }
@@ -59,8 +66,8 @@ pub(super) fn read(
 ) -> Option<WorkerSettings> {
     let raw: RawWorkers = table.read(&Shape::of::<RawWorkers>(), problems)?;
     problems.append(&mut table.unresolved);
-    let RawWorkers { local, units, lease, renew, grace, attempts, poll } = raw;
-    let (lease, renew, grace, poll) = (lease.0, renew.0, grace.0, poll.0);
+    let RawWorkers { local, units, lease, renew, grace, attempts, stuck, poll } = raw;
+    let (lease, renew, grace, stuck, poll) = (lease.0, renew.0, grace.0, stuck.0, poll.0);
     if is_given && is_file {
         let hint = "it is for `state = \"postgres://…\"`; leave it out";
         problems.push(Problem::new("workers", "the state is no PostgreSQL database").hint(hint));
@@ -79,8 +86,11 @@ pub(super) fn read(
     if !(1..=100).contains(&attempts) {
         table.flag(problems, "attempts", "outside 1 to 100", "5 is the default");
     }
+    if !STUCK.contains(&stuck) {
+        table.flag(problems, "stuck", "outside 1s to 24h", "\"30min\" is the default");
+    }
     if !POLLS.contains(&poll) {
         table.flag(problems, "poll", "outside 100ms to 1min", "\"2s\" is the default");
     }
-    Some(WorkerSettings { local, units, lease, renew, grace, attempts, poll })
+    Some(WorkerSettings { local, units, lease, renew, grace, attempts, stuck, poll })
 }

@@ -24,11 +24,12 @@ mod progress;
 mod projects;
 mod record;
 mod reload;
+mod runs;
 mod schedule;
 mod shared;
 mod shutdown;
-mod state;
 mod sign_ins;
+mod state;
 mod swap;
 mod systemd;
 mod token;
@@ -62,18 +63,19 @@ use shared::Shared;
 pub use crate::config::{Problem, TokenDigest, token_digest};
 pub use crate::config::{Webhook, WebhookEvent, webhooks};
 pub use crate::plan::{Action, FilePlan, Plan, ProjectPlan, RepositoryPlan};
-pub use crate::state::{AuditEntry, AuditQuery, AuditRow, RunQuery};
+pub use crate::state::{AuditEntry, AuditQuery, AuditRow, RunQuery, RunStatus};
 pub use feed::{Feed, FeedItem};
-pub use handle::{Handle, RunPage, RunView};
+pub use handle::Handle;
 pub use message::{Accepted, Cause, Refusal, ReloadOutcome};
 pub use pending::Trigger;
 pub use plans::Approved;
-pub use progress::{PhaseProgress, Progress};
+pub use progress::{PhaseProgress, Progress, RepositoryProgress};
 pub use record::{DaemonRecord, Listening};
+pub use runs::{RunPage, RunView};
 pub use shared::{Observed, Observer};
+pub use sign_ins::{LINK_LIFE, SESSION_LIFE, Session};
 pub use token::ApiToken;
 pub use tokens::{Grant, Tokens};
-pub use sign_ins::{LINK_LIFE, SESSION_LIFE, Session};
 pub use view::{LastReload, ProjectView, Role, RunState, View};
 
 /// Capacity of the dispatcher's inbox. Senders wait while it is full.
@@ -119,8 +121,8 @@ impl Daemon {
     }
 
     /// Starts the daemon. `api` is the address of the API. The task ends once `cancel` is cancelled
-    /// and the current batches are finished.
-    pub fn start(self, api: Listening) -> StageResult<JoinHandle<()>> {
+    /// and the current batches are finished; with an error if a newer program has changed the tables of the state.
+    pub fn start(self, api: Listening) -> StageResult<JoinHandle<StageResult<()>>> {
         let Self { claim, mut dispatcher, handle, audit, cancel } = self;
         dispatcher.claim(claim, api)?;
         let files = dispatcher.watched();
@@ -134,10 +136,11 @@ impl Daemon {
             let signals = shutdown::forward_hangups(hangups, handle, cancel.clone());
             let work = async {
                 systemd::notify(systemd::ServiceState::Ready);
-                dispatcher.run().await;
+                dispatcher.run().await
             };
             // The other tasks end with the token; only the dispatcher has work to finish.
-            tokio::join!(work, watching, counting, sampling, auditing, signals);
+            let (worked, ..) = tokio::join!(work, watching, counting, sampling, auditing, signals);
+            worked
         }))
     }
 }

@@ -52,7 +52,7 @@ schedule = "0 * * * *"
 struct Simulation {
     shared: Arc<Shared>,
     view: tokio::sync::watch::Receiver<Arc<View>>,
-    work: JoinHandle<()>,
+    work: JoinHandle<StageResult<()>>,
     _claim: Claim,
     _sender: mpsc::Sender<message::Message>,
 }
@@ -84,7 +84,7 @@ impl Simulation {
     /// Stops the dispatcher and returns the state that its tasks shared.
     async fn end(self) -> Arc<Shared> {
         self.shared.cancel.cancel();
-        self.work.await.expect("no panic");
+        self.work.await.expect("no panic").expect("nobody changed the tables");
         self.shared
     }
 }

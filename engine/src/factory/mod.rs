@@ -26,7 +26,7 @@ use crate::config::{self, Config, Stage};
 use crate::model::{Allowances, ErrorKind, EventSink, StageError, StageResult};
 use crate::source::refuse_tracked;
 use crate::state::{State, VectorCache};
-use crate::sync::{Bounds, Engine};
+use crate::sync::{Bounds, Engine, StageWaits};
 
 pub(crate) use components::fetcher;
 pub use components::{clear_leftovers, config_problems};
@@ -38,6 +38,7 @@ pub use trial::LoneChunker;
 pub struct StageFactory {
     cancel: CancellationToken,
     events: EventSink,
+    waits: StageWaits,
     bounds: Bounds,
     allowances: Option<Arc<dyn Allowances>>,
     host: OnceLock<ComponentHost>,
@@ -51,9 +52,11 @@ pub struct StageFactory {
 impl StageFactory {
     /// A factory whose stages stop when `cancel` is cancelled and report to `events`.
     pub fn new(cancel: CancellationToken, events: EventSink) -> Self {
+        let waits = StageWaits::default();
         Self {
             cancel,
-            events,
+            events: waits.watching(events),
+            waits,
             bounds: Bounds::default(),
             allowances: None,
             host: OnceLock::new(),
@@ -78,6 +81,7 @@ impl StageFactory {
         Self {
             cancel: self.cancel.clone(),
             events: self.events.clone(),
+            waits: self.waits.clone(),
             bounds: self.bounds.clone(),
             allowances: self.allowances.clone(),
             host: self.host.clone(),
@@ -108,6 +112,7 @@ impl StageFactory {
             bounds: self.bounds.clone().with_memory(config.engine.memory),
             history: config.engine.history.0,
             events,
+            waits: self.waits.clone(),
             cancel,
         }
     }

@@ -56,6 +56,8 @@ pub enum ErrorKind {
     Local,
     /// The lease on the work was taken over by another process; nothing was changed (exit 1).
     Fenced,
+    /// A newer program has changed the tables of the state: this process must end; nothing was changed (exit 1).
+    Outdated,
     /// The run was interrupted (exit 130).
     Cancelled,
     /// An internal error of RepoSync (exit 1).

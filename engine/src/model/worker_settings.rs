@@ -17,6 +17,9 @@ pub struct WorkerSettings {
     pub grace: Duration,
     /// Attempts at a unit before it is given up.
     pub attempts: u32,
+    /// The time without progress after which a unit is taken from its worker. Waiting for a service that asked for a pause,
+    /// or whose limit is used up, is progress.
+    pub stuck: Duration,
     /// How often the queue is asked where the server cannot notify.
     pub poll: Duration,
 }
@@ -30,6 +33,7 @@ impl Default for WorkerSettings {
             renew: Duration::from_secs(10),
             grace: Duration::from_secs(5),
             attempts: 5,
+            stuck: Duration::from_secs(1800),
             poll: Duration::from_secs(2),
         }
     }

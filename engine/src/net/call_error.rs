@@ -74,6 +74,7 @@ impl From<StageError> for CallError {
             | ErrorKind::Misconfigured
             | ErrorKind::Local
             | ErrorKind::Fenced
+            | ErrorKind::Outdated
             | ErrorKind::Cancelled
             | ErrorKind::Bug => CallFailure::Refused,
         };

@@ -48,6 +48,18 @@ impl Lease {
         self.fence
     }
 
+    /// The work under the lease goes on.
+    pub fn moved(&self) {
+        if let Some(term) = &self.term {
+            *term.moved.lock() = Instant::now();
+        }
+    }
+
+    /// How long the work under the lease has made no progress.
+    pub fn idle(&self) -> Duration {
+        self.term.as_ref().map_or(Duration::ZERO, Term::idle)
+    }
+
     /// Resolves shortly before another process could take the lease over; never for one that needs no renewal.
     pub async fn ending(&self) {
         match &self.term {
@@ -77,6 +89,8 @@ impl fmt::Debug for Lease {
 #[derive(Debug, Clone)]
 pub struct Term {
     until: Arc<Mutex<Instant>>,
+    /// When the work under the lease was last seen to go on.
+    moved: Arc<Mutex<Instant>>,
     /// Time before the end in which nothing more is sent.
     margin: Duration,
 }
@@ -84,7 +98,12 @@ pub struct Term {
 impl Term {
     /// A term that ends at `until`.
     pub fn new(until: Instant, margin: Duration) -> Self {
-        Self { until: Arc::new(Mutex::new(until)), margin }
+        Self { until: Arc::new(Mutex::new(until)), moved: Arc::new(Mutex::new(Instant::now())), margin }
+    }
+
+    /// How long the work under the lease has made no progress.
+    pub fn idle(&self) -> Duration {
+        self.moved.lock().elapsed()
     }
 
     /// The lease was renewed.

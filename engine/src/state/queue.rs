@@ -210,13 +210,15 @@ pub struct UnitClaim {
     pub renew: Duration,
     /// The time between the end of a lease and its takeover, and before its end in which its holder changes nothing.
     pub grace: Duration,
+    /// The time without progress after which a lease is not renewed.
+    pub stuck: Duration,
 }
 
 impl UnitClaim {
     /// Claims of a worker.
     pub fn new(worker: Worker, settings: WorkerSettings) -> Self {
-        let WorkerSettings { lease, renew, grace, attempts, .. } = settings;
-        Self { units: worker.units, worker, of: None, attempts, lease, renew, grace }
+        let WorkerSettings { lease, renew, grace, attempts, stuck, .. } = settings;
+        Self { units: worker.units, worker, of: None, attempts, lease, renew, grace, stuck }
     }
 }
 

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::budget::Bounds;
 use super::options::SavedOptions;
 use super::review::Review;
+use super::stage_waits::StageWaits;
 use crate::chunk::secrets::Scanner;
 use crate::chunk::{Chunker, Limits, TokenCounter};
 use crate::embed::{EmbedQueue, Embedder};
@@ -79,6 +80,8 @@ pub struct Engine {
     pub history: Duration,
     /// Where events go.
     pub events: EventSink,
+    /// Until when stages wait for services.
+    pub waits: StageWaits,
     /// Ends the run: the batch in hand is finished, nothing new is begun.
     pub cancel: CancellationToken,
 }

@@ -137,17 +137,32 @@ impl UnitProgress {
 
 /// Counts the events of a unit.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Progress(Arc<Mutex<UnitProgress>>);
+pub(crate) struct Progress(Arc<Mutex<Counted>>);
+
+#[derive(Debug, Default)]
+struct Counted {
+    progress: UnitProgress,
+    events: u64,
+}
 
 impl Progress {
     /// The counts up to now.
     pub(crate) fn now(&self) -> UnitProgress {
-        self.0.lock().clone()
+        self.0.lock().progress.clone()
+    }
+
+    /// The number of all events up to now.
+    pub(crate) fn events(&self) -> u64 {
+        self.0.lock().events
     }
 
     fn sink(&self) -> EventSink {
         let counted = Arc::clone(&self.0);
-        EventSink::new(move |event| counted.lock().take(&event))
+        EventSink::new(move |event| {
+            let mut counted = counted.lock();
+            counted.events += 1;
+            counted.progress.take(&event);
+        })
     }
 }
 
@@ -205,6 +220,7 @@ fn may_pass(kind: ErrorKind) -> bool {
         ErrorKind::Transient { .. }
             | ErrorKind::Local
             | ErrorKind::Fenced
+            | ErrorKind::Outdated
             | ErrorKind::Cancelled
             | ErrorKind::Bug
     )

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::setup::{Engine, Project};
+use super::stage_waits::StageWaits;
 use super::unit::{Progress, UnitResult, work};
-use crate::model::{ErrorKind, StageError, StageResult};
+use crate::model::{ErrorKind, HumanDuration, StageError, StageResult};
 use crate::state::{ClaimedUnit, PutBack, Queue, State, UnitClaim};
 
 /// How often the progress of a unit is recorded.
@@ -69,8 +70,7 @@ impl Worker {
                         running.spawn(async move { worker.work(unit).await }.instrument(span));
                     }
                 }
-                // A newer program has changed the tables.
-                Err(error) if error.kind == ErrorKind::Fenced => {
+                Err(error) if error.kind == ErrorKind::Outdated => {
                     ended = Err(error);
                     break;
                 }
@@ -117,15 +117,24 @@ impl Worker {
         let working = work(&engine, project, unit.lease.clone(), &unit.task, &progress);
         tokio::select! {
             done = working => done,
-            never = self.report(unit, &progress) => match never {},
+            stuck = self.report(unit, &progress, &engine.waits) => Err(stuck),
         }
     }
 
-    /// Records the progress again and again.
-    async fn report(&self, unit: &ClaimedUnit, progress: &Progress) -> std::convert::Infallible {
-        let mut recorded = progress.now();
+    /// Records the progress again and again; the error if there is none for too long. The lease of a unit whose process
+    /// does not even come to this is not renewed any more.
+    async fn report(&self, unit: &ClaimedUnit, progress: &Progress, waits: &StageWaits) -> StageError {
+        let (mut recorded, mut events) = (progress.now(), progress.events());
         loop {
             tokio::time::sleep(REPORT).await;
+            if events != progress.events() || waits.any() {
+                events = progress.events();
+                unit.lease.moved();
+            } else if unit.lease.idle() >= self.claim.stuck {
+                let stuck = HumanDuration(self.claim.stuck);
+                return StageError::transient("worker", format!("no progress within {stuck}"))
+                    .hint("see the worker's log; `[workers] stuck` is the time that is allowed");
+            }
             let now = progress.now();
             if now != recorded
                 && let Ok(queue) = self.queue()
@@ -143,7 +152,7 @@ impl Worker {
 
     async fn put_back(&self, fence: crate::state::Fence, error: &StageError) -> StageResult<()> {
         let why = match error.kind {
-            ErrorKind::Cancelled | ErrorKind::Fenced => PutBack::Unfinished,
+            ErrorKind::Cancelled | ErrorKind::Fenced | ErrorKind::Outdated => PutBack::Unfinished,
             ErrorKind::Transient { retry_after } => self.failed(error, retry_after),
             _ => self.failed(error, None),
         };

@@ -19,7 +19,7 @@ use reposync::source::Selection;
 use reposync::state::sqlite::{SqliteState, SqliteVectorCache};
 use reposync::state::{CacheKey, ProjectRow, State, VectorCache};
 use reposync::store::VectorStore;
-use reposync::sync::{Bounds, Candidate, Engine, Options, Project, plan, run};
+use reposync::sync::{Bounds, Candidate, Engine, Options, Project, StageWaits, plan, run};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
@@ -474,6 +474,7 @@ fn setup(
         bounds: Bounds::default(),
         history: Duration::from_secs(3600),
         events: EventSink::none(),
+        waits: StageWaits::default(),
         cancel: CancellationToken::new(),
     };
     let candidate = Candidate { name: PROJECT.into(), project: Ok(Arc::new(project)) };

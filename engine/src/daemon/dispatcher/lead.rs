@@ -25,6 +25,13 @@ impl Dispatcher {
                 self.shared.aliases.take_up(shown.aliases.clone());
                 self.standing = Standing { role: Role::Standby, older_than, shown };
             }
+            News::Outdated(error) => {
+                if self.leads() {
+                    self.stop_leading();
+                }
+                self.outdated = Some(error);
+                self.shared.cancel.cancel();
+            }
             News::Asked(id, request) => {
                 let (answer, answered) = oneshot::channel();
                 if let Some(peers) = &self.peers {

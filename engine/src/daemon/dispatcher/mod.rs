@@ -31,7 +31,7 @@ use super::state::{Active, ProjectState};
 use super::swap::Swap;
 use super::systemd;
 use super::view::{Role, View};
-use crate::model::StageResult;
+use crate::model::{StageError, StageResult};
 use crate::state::AuditEntry;
 use crate::sync::run_id;
 use standing::Standing;
@@ -62,6 +62,8 @@ pub(super) struct Dispatcher {
     record: Option<(Claim, Listening)>,
     peers: Option<Peers>,
     standing: Standing,
+    /// Why the daemon cannot go on: a newer program has changed the tables of the state.
+    outdated: Option<StageError>,
 }
 
 /// Pending and active clean-up of orphans: projects in the ledger that the file no longer declares.
@@ -111,6 +113,7 @@ impl Dispatcher {
             record: None,
             peers: None,
             standing: Standing::default(),
+            outdated: None,
         };
         dispatcher.take_up_projects();
         dispatcher.publish(false);
@@ -129,8 +132,8 @@ impl Dispatcher {
         self.files.subscribe()
     }
 
-    /// Runs until the daemon is cancelled, then waits for the current batches.
-    pub(super) async fn run(mut self) {
+    /// Runs until the daemon is cancelled or cannot go on, then waits for the current batches.
+    pub(super) async fn run(mut self) -> StageResult<()> {
         self.peers = Peers::start(&self.shared);
         match &self.peers {
             Some(peers) => peers.adopt(&self.generation, false),
@@ -152,7 +155,9 @@ impl Dispatcher {
                 () = watchdog.due() => systemd::notify(systemd::ServiceState::Alive),
             }
         }
+        let outdated = self.outdated.take();
         self.drain().await;
+        outdated.map_or(Ok(()), Err)
     }
 
     fn start_reload(&mut self, cause: Cause, answer: Option<oneshot::Sender<ReloadOutcome>>) {

@@ -11,7 +11,7 @@ use super::super::message::Answer;
 use super::super::shared::Shared;
 use super::messages::{Adopted, Adoption, News, POLL, Version};
 use super::shown::Shown;
-use crate::model::{Event, StageError, StageResult};
+use crate::model::{ErrorKind, Event, StageError, StageResult};
 use crate::state::{Daemons, Fence, Lease, Standing};
 
 /// How often a daemon says that it is there.
@@ -47,7 +47,7 @@ enum Step {
 }
 
 impl Link {
-    /// Works until the dispatcher's side is dropped.
+    /// Works until the dispatcher's side is dropped, or until a newer program has changed the tables.
     pub(super) async fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         let Some(daemons) = shared.state.daemons() else { return };
@@ -73,6 +73,10 @@ impl Link {
                     }
                     // At once: the database may be away for longer.
                     self.tell(News::Follows { shown: None, older_than: None }).await;
+                }
+                // Its row, too, is left as it is.
+                Err(error) if error.kind == ErrorKind::Outdated => {
+                    return self.tell(News::Outdated(error)).await;
                 }
                 Err(error) => {
                     tracing::warn!(error = %error.one_line(), "cannot look for other daemons");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::super::message::Request;
 use super::shown::Shown;
+use crate::model::StageError;
 use crate::state::{Generation, Standing};
 
 /// How often the state is read without a notification.
@@ -22,6 +23,8 @@ pub(in super::super) enum News {
         /// Its own file is older than that of this generation, so it does not become the dispatcher.
         older_than: Option<i64>,
     },
+    /// A newer program has changed the tables of the state: this daemon must end.
+    Outdated(StageError),
     /// Another daemon has a request.
     Asked(i64, Request),
 }

@@ -37,11 +37,18 @@ pub(super) struct Renewed {
     pub(super) renew: Duration,
     /// Whether its end is waited for, so that it is free at once.
     pub(super) waits: bool,
+    /// It is not renewed after this time without progress, so that another process takes the work over; `None`: it is
+    /// renewed as long as this process lives.
+    pub(super) stuck: Option<Duration>,
 }
 
 impl Renewed {
     fn pause(&self) -> Duration {
         self.renew.min(self.lapse / 4)
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.stuck.is_some_and(|stuck| self.term.idle() > stuck)
     }
 }
 
@@ -117,6 +124,14 @@ impl Keeper {
 /// Renews the leases that are due. One that was taken over is renewed no more.
 async fn renew(pool: &Pool, held: &mut BTreeMap<i64, Lease>) -> Result<(), Failure> {
     let now = Instant::now();
+    // Where the work goes on after all, it finds its lease lost.
+    held.retain(|epoch, lease| {
+        let is_stuck = lease.renewed.is_stuck();
+        if is_stuck {
+            tracing::error!(epoch, "work makes no progress; its lease is not renewed any more");
+        }
+        !is_stuck
+    });
     let due: Vec<i64> = held.iter().filter(|(_, lease)| lease.due <= now).map(|(epoch, _)| *epoch).collect();
     if due.is_empty() {
         return Ok(());

@@ -32,7 +32,7 @@ impl PostgresState {
             Err(holder) => return Ok(Err(Held(Some(holder)))),
         };
         let term = Term::new(sent + lapse, grace);
-        let renewed = Renewed { epoch, term: term.clone(), lapse, renew, waits: true };
+        let renewed = Renewed { epoch, term: term.clone(), lapse, renew, waits: true, stuck: None };
         let kept = self.keep(renewed).map_err(|failure| tries.error(failure))?;
         Ok(Ok(Lease::new(Fence { epoch }, Some(term), Arc::new(kept))))
     }
