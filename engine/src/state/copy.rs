@@ -78,9 +78,14 @@ pub(super) const INCOMPLETE: &str = "the copy is incomplete";
 /// Rows of each table that were copied.
 pub type Copied = Vec<(&'static str, u64)>;
 
-/// Copies everything, reads it back and compares. Fails, and leaves the target as it was, if that is not empty.
+/// Copies everything, reads it back and compares. Where the target holds the same already, as after an earlier attempt,
+/// nothing is left to do. Fails, and leaves the target as it was, if it holds anything else.
 pub async fn copy(from: &dyn Tables, to: &dyn Tables) -> StageResult<Copied> {
     if !to.is_empty().await? {
+        let (sums, found) = (sum_up(from).await?, sum_up(to).await?);
+        if sums == found {
+            return Ok(rows(sums));
+        }
         return Err(StageError::local(STAGE, "the target is not empty")
             .hint("copy into a new file or a new database; nothing was changed"));
     }
@@ -91,9 +96,7 @@ pub async fn copy(from: &dyn Tables, to: &dyn Tables) -> StageResult<Copied> {
     // The cause first: what was not sent cannot be received.
     exported?;
     imported?;
-    let (sender, sent) = channel(PARTS);
-    let (exported, found) = tokio::join!(to.send_all(sender), sum(sent, None));
-    exported?;
+    let found = sum_up(to).await?;
     for (table, sum) in &sums {
         if found.get(table) != Some(sum) {
             let rows = found.get(table).map_or(0, |sum| sum.rows);
@@ -101,7 +104,19 @@ pub async fn copy(from: &dyn Tables, to: &dyn Tables) -> StageResult<Copied> {
             return Err(StageError::local(STAGE, message).hint("discard the copy, and report this"));
         }
     }
-    Ok(sums.into_iter().map(|(table, sum)| (table, sum.rows)).collect())
+    Ok(rows(sums))
+}
+
+/// What each table holds.
+async fn sum_up(tables: &dyn Tables) -> StageResult<BTreeMap<&'static str, Sum>> {
+    let (sender, sent) = channel(PARTS);
+    let (exported, sums) = tokio::join!(tables.send_all(sender), sum(sent, None));
+    exported?;
+    Ok(sums)
+}
+
+fn rows(sums: BTreeMap<&'static str, Sum>) -> Copied {
+    sums.into_iter().map(|(table, sum)| (table, sum.rows)).collect()
 }
 
 /// What a table holds, whatever the order of its rows.
@@ -204,8 +219,13 @@ pub struct Copyable {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use chrono::DateTime;
+
     use super::*;
     use crate::state::sqlite::SqliteState;
+    use crate::state::{History as _, NewRun, State as _};
 
     /// A source that fails after its first rows.
     #[derive(Debug)]
@@ -229,14 +249,30 @@ mod tests {
         }
     }
 
+    /// As where the ledger was copied, and the vector cache was not.
+    #[tokio::test]
+    async fn a_copy_that_was_made_before_is_left_as_it_is() {
+        let [source, target] = [(); 2].map(|()| SqliteState::in_memory().expect("opened"));
+        let run = async |state: &SqliteState, id: &str| {
+            let fence = state.lease(&[]).await.expect("asked").expect("free").fence();
+            let run = NewRun { id: id.into(), request: id.into(), project: None, trigger: "test".into() };
+            state.start_run(fence, &run, Duration::MAX, DateTime::UNIX_EPOCH).await.expect("recorded");
+        };
+        run(&source, "1").await;
+        let copied = copy(&source, &target).await.expect("copied");
+        assert!(copied.contains(&("runs", 1)), "{copied:?}");
+        assert_eq!(copy(&source, &target).await.expect("there"), copied);
+        run(&source, "2").await;
+        let error = copy(&source, &target).await.expect_err("it holds something else");
+        assert_eq!(error.message, "the target is not empty");
+    }
+
     #[tokio::test]
     async fn a_source_that_fails_leaves_the_target_empty() {
         let target = SqliteState::in_memory().expect("opened");
         let error = copy(&Failing, &target).await.expect_err("incomplete");
         assert_eq!(error.message, "the disk cannot be read");
-        let (sender, sent) = channel(PARTS);
-        let (sent_all, sums) = tokio::join!(target.send_all(sender), sum(sent, None));
-        sent_all.expect("read");
+        let sums = sum_up(&target).await.expect("read");
         assert!(sums.values().all(|sum| sum.rows == 0), "{sums:?}");
     }
 }
