@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use axum::{Extension, Json};
+use chrono::{DateTime, Utc};
 use futures::stream::{self, Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -16,7 +17,7 @@ use super::audit::Trail;
 use super::client::Client;
 use super::error::{ApiError, ApiResult, ErrorBody};
 use super::extract::{Id, Params};
-use crate::daemon::{Feed, FeedItem, RunQuery, RunView};
+use crate::daemon::{Feed, FeedItem, RunQuery, RunStatus, RunView};
 use crate::model::Event as Happened;
 
 /// Which runs.
@@ -31,6 +32,14 @@ pub(super) struct RunsParams {
     before: Option<String>,
     /// Runs in which this project took part.
     project: Option<String>,
+    /// Runs that this started: `start`, `schedule`, `push`, `api`, `edit`, `retry`, `plan`, `apply`.
+    trigger: Option<String>,
+    /// Runs that started at this moment or later (RFC 3339), and queued ones.
+    #[param(value_type = Option<String>, format = DateTime)]
+    since: Option<DateTime<Utc>>,
+    /// Runs of this status. A run whose process died is `interrupted`.
+    #[param(inline)]
+    status: Option<RunStatus>,
 }
 
 /// Runs, newest first.
@@ -49,7 +58,8 @@ pub(super) async fn runs(client: Client, Params(params): Params<RunsParams>) -> 
     if !(1..=1000).contains(&limit) {
         return Err(ApiError::bad_request("`limit` is 1 to 1000"));
     }
-    let query = RunQuery { limit, before: params.before, project: params.project };
+    let RunsParams { before, project, trigger, since, status, .. } = params;
+    let query = RunQuery { limit, before, project, trigger, since, status, active: Vec::new() };
     let page = client.handle.runs(query).await?;
     let page = page.ok_or_else(|| ApiError::bad_request("`before` is the id of no run"))?;
     Ok(Json(RunsBody { runs: page.runs, next: page.next }))

@@ -60,6 +60,7 @@ async fn all(context: &Context, state: &dyn State, args: &HistoryArgs) -> Comman
         limit: args.limit.saturating_add(1),
         before: args.before.clone(),
         project: args.project.clone(),
+        ..RunQuery::default()
     };
     let Some(rows) = state.runs(&query).await? else {
         return Err(no_run(args.before.as_deref().unwrap_or_default()));

@@ -1,6 +1,12 @@
 //! How far a run is, summed up from its events.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use crate::model::{Event, Phase};
+
+/// Repositories that are known of a run; changes of further ones are part of the sums only.
+const MOST_REPOSITORIES: usize = 1000;
 
 /// The phases in their order, with the words for people.
 const PHASES: [(Phase, &str); 6] = [
@@ -21,6 +27,28 @@ pub struct Progress {
     pub waiting: Option<String>,
     /// The repository of the newest event that names one.
     pub repository: Option<String>,
+    /// The repositories that are worked on or done, by project and name. Those of workers are units of the queue instead.
+    pub repositories: BTreeMap<(String, String), RepositoryProgress>,
+}
+
+/// How far a repository is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RepositoryProgress {
+    /// Files to be written.
+    pub changes: u64,
+    /// Files to be removed, which happens at the end of the run.
+    pub removals: u64,
+    /// Files that are written, or skipped for what they contain.
+    pub done: u64,
+    /// What failed: files, or the repository itself.
+    pub failed: u64,
+}
+
+impl RepositoryProgress {
+    /// Whether nothing is left to be written.
+    pub fn is_done(self) -> bool {
+        self.done + self.failed >= self.changes
+    }
 }
 
 /// How far a phase is.
@@ -40,8 +68,27 @@ impl Progress {
         match event {
             Event::Expected { phase, n } => self.phase(*phase).expected += n,
             Event::Done { phase, n } => self.phase(*phase).done += n,
-            Event::RepositoryPlanned { repository, .. } | Event::FileIndexed { repository, .. } => {
+            Event::RepositoryPlanned { project, repository, changes, removals } => {
                 self.repository = Some(repository.clone());
+                if let Some(one) = self.of(project, repository, true) {
+                    (one.changes, one.removals) = (*changes, *removals);
+                }
+            }
+            Event::FileIndexed { project, repository, .. } => {
+                self.repository = Some(repository.clone());
+                if let Some(one) = self.of(project, repository, false) {
+                    one.done += 1;
+                }
+            }
+            Event::FileSkipped { project, repository, .. } => {
+                if let Some(one) = self.of(project, repository, false) {
+                    one.done += 1;
+                }
+            }
+            Event::Failed { project, repository, .. } => {
+                if let Some(one) = self.of(project, repository, true) {
+                    one.failed += 1;
+                }
             }
             _ => {}
         }
@@ -65,6 +112,17 @@ impl Progress {
         }
         self.waiting = other.waiting.or_else(|| self.waiting.take());
         self.repository = other.repository.or_else(|| self.repository.take());
+        self.repositories.extend(other.repositories);
+    }
+
+    /// A repository that is known, or `is_new` and not one too many.
+    fn of(&mut self, project: &str, repository: &str, is_new: bool) -> Option<&mut RepositoryProgress> {
+        let key = (project.to_owned(), repository.to_owned());
+        let has_room = is_new && self.repositories.len() < MOST_REPOSITORIES;
+        match self.repositories.entry(key) {
+            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Vacant(new) => has_room.then(|| new.insert(RepositoryProgress::default())),
+        }
     }
 
     /// The events that lead from an earlier state of the same run to this one.
@@ -100,6 +158,31 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn repositories_are_known_by_what_became_of_their_files() {
+        let mut progress = Progress::default();
+        let (project, repository) = ("p".to_owned(), "acme/docs".to_owned());
+        let of = |path: &str| (project.clone(), repository.clone(), path.to_owned());
+        progress.add(&Event::RepositoryPlanned {
+            project: project.clone(),
+            repository: repository.clone(),
+            changes: 2,
+            removals: 1,
+        });
+        let ((project, repository, path), chunks) = (of("a.md"), 1);
+        progress.add(&Event::FileIndexed { project, repository, path, chunks });
+        let key = ("p".to_owned(), "acme/docs".to_owned());
+        let mut expected = RepositoryProgress { changes: 2, removals: 1, done: 1, failed: 0 };
+        assert_eq!(progress.repositories[&key], expected);
+        assert!(!expected.is_done());
+        let (project, repository) = key.clone();
+        let (path, error) = (Some("b.md".to_owned()), "it is too large".to_owned());
+        progress.add(&Event::Failed { project, repository, path, error });
+        expected.failed = 1;
+        assert_eq!(progress.repositories[&key], expected);
+        assert!(expected.is_done());
+    }
 
     #[test]
     fn phases_are_summed_in_their_order() {

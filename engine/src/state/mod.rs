@@ -61,7 +61,7 @@ pub use vector_cache::{CacheKey, Claim, Claimant, VectorCache};
 /// sign-ins are in the traits above it.
 #[async_trait]
 pub trait State:
-    Projects + Repositories + Files + History + Plans + Usage + Audit + fmt::Debug + Send + Sync
+    Projects + Repositories + Files + History + Plans + Usage + Audit + SignIns + fmt::Debug + Send + Sync
 {
     /// Takes a lease on these projects, which allows writing to them; an empty list means all projects, also
     /// those that are not declared. Does not wait: returns the holder if another one has a lease on any of them.
@@ -99,7 +99,7 @@ pub trait State:
         None
     }
 
-    /// What services allow all processes together; `None` where only one process works.
+    /// What services allow all processes together; `None` where only one process works, and for a user who may only read.
     fn allowances(&self) -> Option<Arc<dyn Allowances>> {
         None
     }

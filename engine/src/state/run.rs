@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 
 use super::fence::Fence;
-use crate::model::{Event, Report, StageResult};
+use crate::model::{Event, Outcome, Report, StageResult};
 
 /// Maximum number of runs kept of one project, whatever their age: a project that runs on every push must not fill
 /// the disk.
@@ -90,6 +91,50 @@ pub struct RunQuery {
     pub before: Option<String>,
     /// Only runs in which this project took part.
     pub project: Option<String>,
+    /// Only runs that this started.
+    pub trigger: Option<String>,
+    /// Only runs that started at this moment or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Only runs of this status.
+    pub status: Option<RunStatus>,
+    /// The ids of the runs that are under way, for `status`: another one that has no end was interrupted.
+    pub active: Vec<String>,
+}
+
+/// How far a run is, or how it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RunStatus {
+    /// It was asked for. The history has no such runs.
+    Queued,
+    /// It is under way.
+    Running,
+    /// It ended: everything declared is indexed.
+    Done,
+    /// It ended: something failed or was withheld.
+    Partial,
+    /// It ended before it was complete.
+    Failed,
+    /// It was stopped, or its process died.
+    Interrupted,
+}
+
+impl RunStatus {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Queued, Self::Running, Self::Done, Self::Partial, Self::Failed, Self::Interrupted];
+
+    /// The word in addresses and in the history.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Done => Outcome::Done.as_str(),
+            Self::Partial => Outcome::Partial.as_str(),
+            Self::Failed => Outcome::Failed.as_str(),
+            Self::Interrupted => Outcome::Interrupted.as_str(),
+        }
+    }
 }
 
 impl RunQuery {

@@ -68,6 +68,7 @@ pub(super) async fn page(
         }
         (question(&project, &query, explained.as_ref()))
         (filters(&project, &query))
+        (recipes(&files))
         (table(&files))
         (pager(&project, &query, files.total))
     };
@@ -146,15 +147,38 @@ fn filters(project: &ProjectBody, query: &Query) -> Markup {
     }
 }
 
+/// The recipes of the files that match, where there are several: the next run writes files of an older one again.
+fn recipes(files: &FilesPage) -> Markup {
+    html! {
+        @if files.recipes.len() > 1 {
+            section.card {
+                header { h2 { "Recipes" } }
+                div.body {
+                    dl.facts {
+                        @for one in &files.recipes {
+                            dt { (count(one.files, "file", "files")) } dd { (one.recipe) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 fn table(files: &FilesPage) -> Markup {
     html! {
         section.card {
             div.scroll tabindex="0" role="region" aria-label="Files" {
                 table {
-                    thead { tr { th.badges scope="col" { "State" } th scope="col" { "Path" } th.number scope="col" { "Chunks" } } }
+                    thead {
+                        tr {
+                            th.badges scope="col" { "State" } th scope="col" { "Path" }
+                            th.number scope="col" { "Chunks" } th.wide scope="col" { "Recipe" }
+                        }
+                    }
                     tbody {
                         @for file in &files.files { (row(file)) }
-                        @if files.files.is_empty() { tr.empty { td colspan="3" { "No file is recorded that matches." } } }
+                        @if files.files.is_empty() { tr.empty { td colspan="4" { "No file is recorded that matches." } } }
                     }
                 }
             }
@@ -176,6 +200,7 @@ fn row(file: &FileView) -> Markup {
                 @if let Some(detail) = &file.detail { div class={ "note " @if colour == "bad" { "bad" } } { (detail) } }
             }
             td.number { (number(file.chunks)) }
+            td.wide { @if let Some(recipe) = &file.recipe { (recipe) } }
         }
     }
 }

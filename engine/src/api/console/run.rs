@@ -19,13 +19,15 @@ use crate::api::audit::Trail;
 use crate::api::error::ApiError;
 use crate::api::extract::Id;
 use crate::app::UnitQuery;
-use crate::daemon::{Feed, Progress, RunView};
+use crate::daemon::{Feed, Progress, RepositoryProgress, RunView};
 use crate::model::{ApiScope, Failure as Failed, ProjectReport};
 
 /// Changes are announced at most this often.
 const PAUSE: Duration = Duration::from_millis(700);
 /// Units of a run that are shown while it works.
 const UNITS: usize = 100;
+/// The same of repositories that this process works on.
+const REPOSITORIES: usize = 100;
 
 async fn find(visitor: &Visitor, id: &str) -> Result<RunView, Failure> {
     visitor.client.require(ApiScope::Read)?;
@@ -56,7 +58,8 @@ pub(super) async fn page(visitor: Visitor, Id(id): Id) -> PageResult {
             }
             (facts(&run))
             @if is_open { (live(&run, progress.as_ref())) }
-            // The repositories that workers have not finished.
+            // The repositories that workers have not finished; without workers, those of this process.
+            @if let Some(progress) = progress.as_ref().filter(|_| units.is_empty()) { (repositories(progress)) }
             @if !units.is_empty() { (queue::units(&visitor, &units, Utc::now())) }
             @for part in run.report.iter().flat_map(|report| &report.projects) { (report(part)) }
         }
@@ -192,6 +195,52 @@ fn phases(progress: &Progress) -> Markup {
     }
 }
 
+/// A row for each repository: failing ones first, then those that are worked on.
+fn repositories(progress: &Progress) -> Markup {
+    let mut rows: Vec<(&str, RepositoryProgress)> =
+        progress.repositories.iter().map(|((_, name), one)| (name.as_str(), *one)).collect();
+    rows.retain(|(_, one)| one.changes + one.removals + one.failed > 0);
+    rows.sort_by_key(|(_, one)| (one.failed == 0, one.is_done()));
+    let more = rows.len().saturating_sub(REPOSITORIES);
+    html! {
+        @if !rows.is_empty() {
+            section.card {
+                header { h2 { "Repositories" } }
+                div.scroll tabindex="0" role="region" aria-label="Repositories" {
+                    table {
+                        thead {
+                            tr {
+                                th scope="col" { "Repository" } th scope="col" { "Files" }
+                                th.number scope="col" { "To remove" } th.number scope="col" { "Failed" }
+                            }
+                        }
+                        tbody { @for (name, one) in rows.iter().take(REPOSITORIES) { (repository(name, *one)) } }
+                    }
+                }
+                @if more > 0 { div.body { p.muted { "and " (count(more as u64, "repository", "repositories")) " more" } } }
+            }
+        }
+    }
+}
+
+fn repository(name: &str, one: RepositoryProgress) -> Markup {
+    html! {
+        tr {
+            td { code.break { (name) } }
+            td {
+                @if one.changes > 0 {
+                    div.share {
+                        progress max=(one.changes) value=(one.done + one.failed) aria-label={ "Files of " (name) } {}
+                        span.number { (number(one.done)) " of " (number(one.changes)) }
+                    }
+                }
+            }
+            td.number { @if one.removals > 0 { (number(one.removals)) } }
+            td.number { @if one.failed > 0 { span.bad { (number(one.failed)) } } }
+        }
+    }
+}
+
 /// Files recorded per second, and the time that is left at this rate. As in the terminal, it is estimated after 2 seconds
 /// and 20 files, once all repositories are compared.
 fn pace(progress: &Progress, seconds: f64) -> Option<String> {
@@ -290,6 +339,23 @@ mod tests {
         let shown = |expected| phases(&of([("Write", 3, expected)])).into_string();
         assert!(shown(7).contains("3 of 7") && shown(7).contains("max=\"7\""), "{}", shown(7));
         assert!(!shown(0).contains(" of ") && !shown(0).contains("max="), "{}", shown(0));
+    }
+
+    #[test]
+    fn repositories_that_fail_are_first_and_then_those_at_work() {
+        let mut progress = Progress::default();
+        let mut add = |name: &str, changes, done, failed| {
+            let one = RepositoryProgress { changes, removals: 0, done, failed };
+            progress.repositories.insert(("p".to_owned(), name.to_owned()), one);
+        };
+        add("a/done", 2, 2, 0);
+        add("b/works", 3, 1, 0);
+        add("c/fails", 1, 0, 1);
+        add("d/unchanged", 0, 0, 0);
+        let shown = repositories(&progress).into_string();
+        let at = |name: &str| shown.find(name);
+        assert!(at("c/fails") < at("b/works") && at("b/works") < at("a/done"), "{shown}");
+        assert!(at("d/unchanged").is_none() && shown.contains("1 of 3"), "{shown}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The list of runs.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -10,34 +10,66 @@ use super::layout;
 use super::visitor::Visitor;
 use crate::api::error::ApiError;
 use crate::api::extract::Params;
-use crate::daemon::{RunPage, RunQuery, RunView};
+use crate::daemon::{RunPage, RunQuery, RunStatus, RunView};
 use crate::model::{ApiScope, Counts};
 
 /// Rows of a page.
 const ROWS: usize = 50;
 
-/// Which runs.
+/// What starts runs.
+const TRIGGERS: [&str; 8] = ["start", "schedule", "push", "api", "edit", "retry", "plan", "apply"];
+
+/// Which runs. What cannot be read is left out.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Query {
     project: String,
+    status: String,
+    trigger: String,
+    /// A day (UTC).
+    since: String,
     before: String,
+}
+
+impl Query {
+    fn wanted(&self) -> RunQuery {
+        let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let day: Option<NaiveDate> = self.since.parse().ok();
+        RunQuery {
+            limit: ROWS,
+            before: given(&self.before),
+            project: given(&self.project),
+            trigger: given(&self.trigger),
+            since: day.map(|day| day.and_time(NaiveTime::MIN).and_utc()),
+            status: RunStatus::ALL.into_iter().find(|status| status.as_str() == self.status),
+            active: Vec::new(),
+        }
+    }
+
+    /// The address of the page that begins after a run.
+    fn after(&self, run: &str) -> String {
+        let fields = [
+            ("project", self.project.as_str()),
+            ("status", &self.status),
+            ("trigger", &self.trigger),
+            ("since", &self.since),
+            ("before", run),
+        ];
+        let given = fields.into_iter().filter(|(_, value)| !value.is_empty());
+        let given: Vec<String> = given.map(|(name, value)| format!("{name}={}", encode(value))).collect();
+        format!("/console/runs?{}", given.join("&"))
+    }
 }
 
 /// The page.
 pub(super) async fn page(visitor: Visitor, Params(query): Params<Query>) -> PageResult {
     visitor.client.require(ApiScope::Read)?;
-    let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-    let wanted = RunQuery { limit: ROWS, before: given(&query.before), project: given(&query.project) };
-    let found = visitor.client.handle.runs(wanted).await?;
+    let found = visitor.client.handle.runs(query.wanted()).await?;
     let found = found.ok_or_else(|| ApiError::not_found("there is no such page of runs any more"))?;
     let main = html! {
         div.head {
             div.title { h1 { "Runs" } }
-            form.filters role="search" method="get" action="/console/runs" {
-                label.grow { "Project" input type="search" name="project" value=(query.project) placeholder="Name of a project" data-search; }
-                button type="submit" { "Filter" }
-            }
+            (filters(&query))
         }
         // Older pages do not change.
         div data-live=[query.before.is_empty().then_some("poll")] {
@@ -45,12 +77,35 @@ pub(super) async fn page(visitor: Visitor, Params(query): Params<Query>) -> Page
             nav.pager aria-label="Pages" {
                 span { @if !query.before.is_empty() { a href="/console/runs" { "Newest runs" } } }
                 @if let Some(next) = &found.next {
-                    a.button href={ "/console/runs?project=" (encode(&query.project)) "&before=" (encode(next)) } { "Older runs" }
+                    a.button href=(query.after(next)) { "Older runs" }
                 }
             }
         }
     };
     Ok(layout::page(&visitor, "Runs", "/console/runs", &main))
+}
+
+fn filters(query: &Query) -> Markup {
+    let choice = |name: &str, label: &str, own: &str, values: &[&str]| {
+        html! {
+            label {
+                (label)
+                select name=(name) {
+                    option value="" selected[own.is_empty()] { "all" }
+                    @for value in values { option value=(value) selected[own == *value] { (value) } }
+                }
+            }
+        }
+    };
+    html! {
+        form.filters role="search" method="get" action="/console/runs" {
+            label.grow { "Project" input type="search" name="project" value=(query.project) placeholder="Name of a project" data-search; }
+            (choice("status", "Status", &query.status, &RunStatus::ALL.map(RunStatus::as_str)))
+            (choice("trigger", "Trigger", &query.trigger, &TRIGGERS))
+            label { "Since (UTC)" input type="date" name="since" value=(query.since); }
+            button type="submit" { "Filter" }
+        }
+    }
 }
 
 fn table(page: &RunPage, now: DateTime<Utc>) -> Markup {
@@ -66,7 +121,7 @@ fn table(page: &RunPage, now: DateTime<Utc>) -> Markup {
                     }
                     tbody {
                         @for run in &page.runs { (row(run, now)) }
-                        @if page.runs.is_empty() { tr.empty { td colspan="6" { "No run yet." } } }
+                        @if page.runs.is_empty() { tr.empty { td colspan="6" { "No run." } } }
                     }
                 }
             }

@@ -1,8 +1,8 @@
 //! Renders why a file is in the index or not.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
+use crate::app::recipe_text;
 use crate::model::{Explanation, FileFacts, ProjectExplanation};
 
 use super::super::output::{Style, escape};
@@ -85,18 +85,6 @@ fn facts(file: &FileFacts, now: DateTime<Utc>) -> String {
         line("open", &format!("{}, closed by the next run", count(file.open_intents, "intent")));
     }
     text
-}
-
-/// The stages of a recipe with their versions.
-fn recipe_text(recipe: &Value) -> String {
-    let stage = |part: &Value| {
-        let text = |key: &str| part[key].as_str().unwrap_or_default().to_owned();
-        format!("{} ({})", text("stage"), text("label"))
-    };
-    let chunkers = recipe["chunkers"].as_array().into_iter().flatten().map(stage);
-    let secrets = recipe["secrets"].as_str().unwrap_or_default();
-    let stages: Vec<String> = chunkers.chain([stage(&recipe["embedder"])]).collect();
-    format!("{}; secrets {secrets}", stages.join(", "))
 }
 
 #[cfg(test)]

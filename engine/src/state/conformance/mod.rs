@@ -69,15 +69,16 @@ macro_rules! state_cases {
                 answers_are_kept_by_key;
             runs:
                 pages_follow_each_other_without_a_gap
+                runs_are_found_by_trigger_start_and_status
                 a_projects_history_holds_runs_over_several_projects
                 a_busy_project_does_not_push_others_out_of_the_history
                 runs_go_by_age_but_the_newest_of_each_project_stays
                 an_id_stands_for_its_run_or_for_the_runs_of_its_request;
-            usage:
             sign_ins:
                 a_sign_in_is_shared_by_processes_until_it_ends
                 a_link_is_used_once_whoever_asks
                 sign_ins_that_expired_are_deleted;
+            usage:
                 amounts_add_up_by_day_and_project
                 a_run_that_ends_is_counted_once
                 what_is_older_than_its_time_is_deleted;

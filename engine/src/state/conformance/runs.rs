@@ -35,6 +35,51 @@ pub(crate) async fn a_busy_project_does_not_push_others_out_of_the_history(world
     assert!(all.contains(&"quiet".to_owned()) && !all.contains(&"busy-0004".to_owned()));
 }
 
+pub(crate) async fn runs_are_found_by_trigger_start_and_status(world: World<dyn State>) {
+    let writer = world.writer().await;
+    for (n, (id, outcome)) in [
+        ("a", Some(Outcome::Done)),
+        ("b", Some(Outcome::Failed)),
+        ("c", Some(Outcome::Interrupted)),
+        ("d", None),
+        ("e", None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let n = i64::try_from(n).expect("small");
+        start(&writer, id, id, Some("p"), n).await;
+        let Some(outcome) = outcome else { continue };
+        let report = Report {
+            run: id.into(),
+            trigger: "test".into(),
+            started_at: at(n),
+            seconds: 1.0,
+            outcome,
+            projects: Vec::new(),
+        };
+        writer.state.finish_run(writer.fence, &report, Vec::new(), at(n)).await.expect("ended");
+    }
+    let with = |change: fn(&mut RunQuery)| {
+        let mut query = RunQuery { active: vec!["d".into()], ..RunQuery::newest(9) };
+        change(&mut query);
+        query
+    };
+    for (query, expected) in [
+        (with(|query| query.status = Some(RunStatus::Done)), vec!["a"]),
+        (with(|query| query.status = Some(RunStatus::Failed)), vec!["b"]),
+        (with(|query| query.status = Some(RunStatus::Partial)), vec![]),
+        (with(|query| query.status = Some(RunStatus::Running)), vec!["d"]),
+        (with(|query| query.status = Some(RunStatus::Queued)), vec![]),
+        (with(|query| query.status = Some(RunStatus::Interrupted)), vec!["e", "c"]),
+        (with(|query| query.since = Some(at(3))), vec!["e", "d"]),
+        (with(|query| query.trigger = Some("test".into())), vec!["e", "d", "c", "b", "a"]),
+        (with(|query| query.trigger = Some("push".into())), vec![]),
+    ] {
+        assert_eq!(ids(&writer, &query).await, expected, "{query:?}");
+    }
+}
+
 pub(crate) async fn runs_go_by_age_but_the_newest_of_each_project_stays(world: World<dyn State>) {
     let writer = world.writer().await;
     let day = 24 * 60;

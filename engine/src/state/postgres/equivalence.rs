@@ -288,7 +288,7 @@ async fn everything(state: &dyn State, now: DateTime<Utc>) -> Vec<String> {
     all.push(format!("{:#?}", state.status(&[declared(PROJECTS[1]), declared("unknown")], now).await));
     all.push(format!("{:?}", state.projects().await));
     let query =
-        |project: Option<&str>| RunQuery { limit: 5, before: None, project: project.map(str::to_owned) };
+        |project: Option<&str>| RunQuery { project: project.map(str::to_owned), ..RunQuery::newest(5) };
     all.push(format!("{:?}", state.runs(&query(None)).await));
     all.push(format!("{:?}", state.run_like("1").await));
     all.push(format!("{:?}", state.runs_of(owned(&["1", "2", "3"])).await));

@@ -9,9 +9,9 @@ use super::repositories::timestamp;
 use super::store::{PostgresState, json, read, text, write};
 use super::usage::add_run;
 use crate::model::{Event, Report, StageResult};
-use crate::postgres::{Failure, Row, Transaction};
+use crate::postgres::{Arg, Failure, Row, Transaction};
 use crate::state::fence::Fence;
-use crate::state::run::{History, KEPT_EVENTS, KEPT_RUNS, NewRun, RunQuery, RunRow};
+use crate::state::run::{History, KEPT_EVENTS, KEPT_RUNS, NewRun, RunQuery, RunRow, RunStatus};
 
 const COLUMNS: &str = "id, request, project, trigger, started_at, finished_at, outcome, report::text";
 
@@ -115,10 +115,16 @@ async fn page(tx: &Transaction, query: &RunQuery) -> Result<Option<Vec<RunRow>>,
          WHERE ($1 IS NULL OR project = $1 OR project IS NULL
                  AND report -> 'projects' @> jsonb_build_array(jsonb_build_object('project', $1)))
              AND ($2 IS NULL OR (started_at, id) < (SELECT started_at, id FROM runs WHERE id = $2))
+             AND ($4 IS NULL OR trigger = $4) AND ($5 IS NULL OR started_at >= $5)
+             AND ($6 IS NULL OR $6 = CASE WHEN finished_at IS NOT NULL THEN outcome
+                 WHEN id = ANY ($7) THEN 'running' ELSE 'interrupted' END)
          ORDER BY started_at DESC, id DESC LIMIT $3"
     );
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
-    let rows = tx.rows(&sql, &[&query.project, &query.before, &limit]).await?;
+    let status = query.status.map(RunStatus::as_str);
+    let args: [&dyn Arg; 7] =
+        [&query.project, &query.before, &limit, &query.trigger, &query.since, &status, &query.active];
+    let rows = tx.rows(&sql, &args).await?;
     Ok(Some(rows.iter().map(run).collect()))
 }
 

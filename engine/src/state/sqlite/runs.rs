@@ -11,7 +11,7 @@ use super::store::SqliteState;
 use super::usage;
 use crate::model::{Event, Report, StageResult};
 use crate::state::fence::Fence;
-use crate::state::run::{History, KEPT_EVENTS, KEPT_RUNS, NewRun, RunQuery, RunRow};
+use crate::state::run::{History, KEPT_EVENTS, KEPT_RUNS, NewRun, RunQuery, RunRow, RunStatus};
 use crate::state::usage::amounts_of;
 
 const COLUMNS: &str = "id, request, project, trigger, started_at, finished_at, outcome, report";
@@ -126,12 +126,20 @@ fn page(conn: &Connection, query: &RunQuery) -> rusqlite::Result<Option<Vec<RunR
                  SELECT 1 FROM json_each(report, '$.projects') WHERE value ->> 'project' = :project))
              AND (:before IS NULL
                  OR (started_at, id) < (SELECT started_at, id FROM runs WHERE id = :before))
+             AND (:trigger IS NULL OR trigger = :trigger)
+             AND (:since IS NULL OR started_at >= :since)
+             AND (:status IS NULL OR :status = CASE WHEN finished_at IS NOT NULL THEN outcome
+                 WHEN id IN (SELECT value FROM json_each(:active)) THEN 'running' ELSE 'interrupted' END)
          ORDER BY started_at DESC, id DESC LIMIT :limit"
     ))?
     .query_map(
         named_params! {
             ":project": query.project,
             ":before": query.before,
+            ":trigger": query.trigger,
+            ":since": query.since.map(timestamp),
+            ":status": query.status.map(RunStatus::as_str),
+            ":active": serde_json::to_string(&query.active).unwrap_or_default(),
             ":limit": i64::try_from(query.limit).unwrap_or(i64::MAX),
         },
         run,
