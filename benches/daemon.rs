@@ -207,7 +207,7 @@ async fn many_projects(args: &Args) {
 /// GitHub as a fake without latency; everything else built in, so that a query can be answered.
 async fn pushes(args: &Args) {
     let mut repository = Repository::new(args.times(200).max(20), 2000);
-    let services = Services::start(repository.commit(), Duration::ZERO, false).await;
+    let services = Services::start(repository.commit(), Duration::ZERO, false, services::DIMENSIONS).await;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config = format!(
         "{LOCAL}[stages.github]\nkind = \"github\"\napi_url = \"{}/github\"\n\

@@ -29,7 +29,7 @@ use clap::Parser;
 use tokio::runtime::Runtime;
 
 use program::Measured;
-use repository::Repository;
+use repository::{Commit, Repository};
 use services::{DIMENSIONS, Services};
 
 /// Texts in a call to the embedding service.
@@ -64,6 +64,9 @@ struct Args {
     /// time
     #[arg(long)]
     serve: bool,
+    /// Components of a vector
+    #[arg(long, default_value_t = DIMENSIONS)]
+    dimensions: usize,
     /// Put the services behind TLS
     #[arg(long)]
     tls: bool,
@@ -113,7 +116,7 @@ fn main() {
     if args.growth {
         return growth::measure(&args);
     }
-    let least = Least::measure();
+    let least = Least::measure(args.dimensions);
     println!(
         "lower bound for 100 texts: {:.2} ms to decode the vectors, {:.2} ms to write them as JSON\n",
         least.decode * 1e5,
@@ -146,21 +149,21 @@ fn serve(args: &Args) {
     let runtime = Runtime::new().expect("a runtime");
     let commit = Repository::new(1, THREE_CHUNKS).commit();
     let latency = Duration::from_millis(args.latency);
-    let services = runtime.block_on(Services::start(commit, latency, args.tls));
+    let services = runtime.block_on(Services::start(commit, latency, args.tls, args.dimensions));
     println!("{}", services.url);
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).expect("the standard input");
 }
 
 impl Least {
-    fn measure() -> Self {
-        let vector = services::vector(0);
+    fn measure(dimensions: usize) -> Self {
+        let vector = services::vector(0, dimensions);
         let text = services::encoded(&vector);
         let decode = timed(|| {
             let bytes = BASE64_STANDARD.decode(black_box(&text)).expect("base64");
             let (numbers, _) = bytes.as_chunks::<4>();
             black_box(numbers.iter().map(|&number| f32::from_le_bytes(number)).collect::<Vec<f32>>());
         });
-        let mut out = Vec::with_capacity(DIMENSIONS * 16);
+        let mut out = Vec::with_capacity(dimensions * 16);
         let write = timed(|| {
             out.clear();
             serde_json::to_writer(&mut out, black_box(&vector)).expect("memory takes it");
@@ -191,9 +194,9 @@ impl Bench {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of files")]
         let files = ((f64::from(files) * self.args.scale) as usize).max(2);
         let mut repository = Repository::new(files, characters);
-        let services = self.runtime.block_on(Services::start(repository.commit(), latency, self.args.tls));
+        let services = self.start(repository.commit(), latency);
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let config = configuration(&services.url, self.args.concurrency);
+        let config = configuration(&services.url, &self.args);
         std::fs::write(folder.path().join("reposync.toml"), config).expect("a file");
         let run = |name: &str| {
             let measured = program::apply(&self.args.program, folder.path());
@@ -209,6 +212,11 @@ impl Bench {
             services.push(repository.commit());
             run(&format!("{name}: {what}"));
         }
+    }
+
+    fn start(&self, commit: Commit, latency: Duration) -> Services {
+        let Args { tls, dimensions, .. } = self.args;
+        self.runtime.block_on(Services::start(commit, latency, tls, dimensions))
     }
 
     fn row(&self, name: &str, measured: &Measured, services: &Services, latency: Duration) {
@@ -236,8 +244,9 @@ impl Bench {
 }
 
 /// The configuration of the README with the addresses of these services.
-fn configuration(url: &str, concurrency: u64) -> String {
-    let stages = services::stages(url, BATCH);
+fn configuration(url: &str, args: &Args) -> String {
+    let concurrency = args.concurrency;
+    let stages = services::stages(url, BATCH, args.dimensions);
     format!(
         r#"[engine]
 concurrency = {concurrency}

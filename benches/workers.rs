@@ -123,7 +123,7 @@ impl Bench {
         let services: Vec<Services> = (1..=self.args.repositories)
             .map(|seed| {
                 let commit = Repository::seeded(FILES, CHARACTERS, seed * 7919).commit();
-                self.runtime.block_on(Services::start(commit, latency, false))
+                self.runtime.block_on(Services::start(commit, latency, false, services::DIMENSIONS))
             })
             .collect();
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -187,7 +187,7 @@ impl World {
 
 /// One project for each service, all with the first one's model and index.
 fn configuration(services: &[Services], state: &str, more: &str) -> String {
-    let stages = services::stages(&services[0].url, BATCH);
+    let stages = services::stages(&services[0].url, BATCH, services::DIMENSIONS);
     let mut text = format!(
         r"[engine]
 concurrency = {CALLS}

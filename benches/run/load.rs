@@ -116,8 +116,12 @@ impl Load<'_> {
             commit(&folder.path().join(format!("repo-{n}.git")), pages);
         }
         let commit = Repository::new(1, 100).commit();
-        let services =
-            self.runtime.block_on(Services::start(commit, Duration::from_millis(20), self.args.tls));
+        let services = self.runtime.block_on(Services::start(
+            commit,
+            Duration::from_millis(20),
+            self.args.tls,
+            DIMENSIONS,
+        ));
         let embedder = format!(
             "kind = \"openai\"\nbase_url = \"{}/v1\"\nmodel = \"m\"\ndimensions = {DIMENSIONS}\nbatch_size = 100",
             services.url

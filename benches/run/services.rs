@@ -25,7 +25,7 @@ use serde_json::json;
 use self::tls::TlsListener;
 use super::repository::Commit;
 
-/// Components of a vector.
+/// Components of a vector, unless a benchmark asks for others.
 pub(crate) const DIMENSIONS: usize = 1536;
 /// Number of different vectors that the embedding service returns in turn.
 const VECTORS: usize = 64;
@@ -41,6 +41,8 @@ struct Shared {
     url: String,
     /// Latency of an embedding call.
     latency: Duration,
+    /// Components of a vector.
+    dimensions: usize,
     commit: Mutex<Arc<Commit>>,
     pushes: AtomicU64,
     vectors: Vec<String>,
@@ -77,7 +79,7 @@ struct Texts {
 
 impl Services {
     /// Starts the services; they end with the runtime.
-    pub(crate) async fn start(commit: Commit, latency: Duration, tls: bool) -> Self {
+    pub(crate) async fn start(commit: Commit, latency: Duration, tls: bool, dimensions: usize) -> Self {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let url =
@@ -85,9 +87,10 @@ impl Services {
         let shared = Arc::new(Shared {
             url: url.clone(),
             latency,
+            dimensions,
             commit: Mutex::new(Arc::new(commit)),
             pushes: AtomicU64::new(0),
-            vectors: (0..VECTORS).map(|n| encoded(&vector(n))).collect(),
+            vectors: (0..VECTORS).map(|n| encoded(&vector(n, dimensions))).collect(),
             requests: Requests::default(),
             texts: AtomicU64::new(0),
             under_way: AtomicU64::new(0),
@@ -125,7 +128,7 @@ impl Services {
 }
 
 /// Stages of a configuration: chunks, the embedding service with calls of `batch` texts, and Pinecone.
-pub(crate) fn stages(url: &str, batch: u64) -> String {
+pub(crate) fn stages(url: &str, batch: u64, dimensions: usize) -> String {
     format!(
         r#"[stages.prose]
 kind = "sentence"
@@ -136,7 +139,7 @@ chunk_overlap = 200
 kind = "openai"
 base_url = "{url}/v1"
 model = "text-embedding-3-small"
-dimensions = {DIMENSIONS}
+dimensions = {dimensions}
 batch_size = {batch}
 
 [stages.pinecone]
@@ -148,8 +151,8 @@ api_url = "{url}/pinecone""#
 }
 
 /// A vector of the embedding service.
-pub(crate) fn vector(n: usize) -> Vec<f32> {
-    let mut bytes = vec![0; DIMENSIONS * 2];
+pub(crate) fn vector(n: usize, dimensions: usize) -> Vec<f32> {
+    let mut bytes = vec![0; dimensions * 2];
     blake3::Hasher::new().update(&n.to_le_bytes()).finalize_xof().fill(&mut bytes);
     let (numbers, _) = bytes.as_chunks::<2>();
     numbers.iter().map(|&pair| (f32::from(i16::from_le_bytes(pair)) + 0.5) / 741_455.0).collect()
@@ -236,7 +239,7 @@ impl Shared {
         self.at_once.fetch_max(under_way, Relaxed);
         tokio::time::sleep(self.latency).await;
         self.under_way.fetch_sub(1, Relaxed);
-        let mut answer = String::with_capacity(texts * DIMENSIONS * 6 + 1000);
+        let mut answer = String::with_capacity(texts * self.dimensions * 6 + 1000);
         answer.push_str(r#"{"object":"list","data":["#);
         for n in 0..texts {
             let comma = if n == 0 { "" } else { "," };
@@ -253,7 +256,7 @@ impl Shared {
         let body = to_bytes(body, usize::MAX).await.expect("a whole request");
         let answer = match rest {
             ["indexes", "docs"] => json!({
-                "name": "docs", "dimension": DIMENSIONS, "metric": "cosine", "vector_type": "dense",
+                "name": "docs", "dimension": self.dimensions, "metric": "cosine", "vector_type": "dense",
                 "host": format!("{}/pinecone", self.url), "status": { "ready": true, "state": "Ready" },
             }),
             ["vectors", "list"] => json!({ "vectors": [] }),
@@ -262,7 +265,7 @@ impl Shared {
                 json!({ "upsertedCount": 1 })
             }
             ["vectors", "delete"] => json!({}),
-            ["describe_index_stats"] => json!({ "dimension": DIMENSIONS, "namespaces": {} }),
+            ["describe_index_stats"] => json!({ "dimension": self.dimensions, "namespaces": {} }),
             _ => return StatusCode::NOT_FOUND.into_response(),
         };
         as_json(answer.to_string().into())
