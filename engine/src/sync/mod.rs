@@ -12,6 +12,7 @@ mod estimate;
 mod execute;
 mod file;
 mod findings;
+mod gather;
 mod inspect;
 mod options;
 mod orphans;

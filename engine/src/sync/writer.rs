@@ -6,21 +6,18 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::Utc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
+use super::gather::{Arrival, gather};
 use super::project_run::ProjectRun;
 use crate::model::{Event, Fingerprint, GitSha, Phase, Record, SkipReason, StageError, StageResult};
 use crate::plan::{Reason, RecordedState, Write};
 use crate::state::{FileIds, FileKey, FileRow, FileStatus, HeldIds, StoredChunk};
 use crate::upstream::Expected;
-
-/// How long a group that is not full waits for another file that may come.
-const LINGER: Duration = Duration::from_millis(20);
 
 /// A file whose texts all have vectors.
 pub(crate) struct FileWrite {
@@ -52,13 +49,10 @@ impl FileWrite {
 
 type Answer = oneshot::Sender<StageResult<()>>;
 
-/// A file in the queue. `Expected` is dropped when it is taken out, so that no group ends before it.
-type Arrival = (FileWrite, Answer, Expected);
-
 /// A handle on the writer.
 #[derive(Clone)]
 pub(crate) struct Writer {
-    files: mpsc::Sender<Arrival>,
+    files: mpsc::Sender<Arrival<(FileWrite, Answer)>>,
 }
 
 impl Writer {
@@ -77,29 +71,23 @@ impl Writer {
         expected: Expected,
     ) -> StageResult<oneshot::Receiver<StageResult<()>>> {
         let (answer, written) = oneshot::channel();
-        self.files.send((file, answer, expected)).await.map_err(|_| StageError::cancelled("engine"))?;
+        self.files
+            .send(Arrival::new((file, answer), expected))
+            .await
+            .map_err(|_| StageError::cancelled("engine"))?;
         Ok(written)
     }
 }
 
-async fn write_all(run: Arc<ProjectRun>, mut queue: mpsc::Receiver<Arrival>) {
+async fn write_all(run: Arc<ProjectRun>, mut queue: mpsc::Receiver<Arrival<(FileWrite, Answer)>>) {
     let limits = run.project.store.limits();
     let calls = Arc::new(Semaphore::new(limits.calls.max(1)));
     let mut groups = JoinSet::new();
-    while let Some((file, answer, _)) = queue.recv().await {
-        let mut records = file.records.len();
-        let mut group = vec![(file, answer)];
-        while records < limits.records_per_upsert && group.len() < limits.records_per_upsert {
-            let next = tokio::select! {
-                biased;
-                next = queue.recv() => next,
-                () = run.writes.dry() => None,
-                () = tokio::time::sleep(LINGER) => None,
-            };
-            let Some((file, answer, _)) = next else { break };
-            records += file.records.len();
-            group.push((file, answer));
-        }
+    let is_full = |group: &[(FileWrite, Answer)]| {
+        let records: usize = group.iter().map(|(file, _)| file.records.len()).sum();
+        records.max(group.len()) >= limits.records_per_upsert
+    };
+    while let Some(group) = gather(&mut queue, &run.writes, is_full).await {
         let Ok(call) = Arc::clone(&calls).acquire_owned().await else { break };
         groups.spawn(write_group(Arc::clone(&run), group, call).in_current_span());
         while groups.try_join_next().is_some() {}
