@@ -67,10 +67,8 @@ pub(super) async fn page(visitor: Visitor, Params(query): Params<Query>) -> Page
     let found = visitor.client.handle.runs(query.wanted()).await?;
     let found = found.ok_or_else(|| ApiError::not_found("there is no such page of runs any more"))?;
     let main = html! {
-        div.head {
-            div.title { h1 { "Runs" } }
-            (filters(&query))
-        }
+        div.head { div.title { h1 { "Runs" } } }
+        (filters(&query))
         // Older pages do not change.
         div data-live=[query.before.is_empty().then_some("poll")] {
             (table(&found, Utc::now()))
