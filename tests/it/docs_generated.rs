@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::support::daemon::Daemon;
-use crate::support::page::generated;
+use crate::support::page::{Page, generated};
 use crate::support::world::World;
 
 const NOTE: &str = "<!-- Written by `just docs`; do not edit. -->";
@@ -209,6 +209,19 @@ fn the_metrics() {
     }
     assert!(rows > 20, "{text}");
     generated("docs/reference/metrics.md", &page);
+    // The migration page lists the errors that are counted from the start.
+    let migration = Page::read("docs/migration.md").text;
+    let labels = regex::Regex::new(r#"errors_total\{service="(\w+)",type="(\w+)"\}"#).expect("an expression");
+    let errors: Vec<(&str, &str)> =
+        labels.captures_iter(&text).map(|found| found.extract::<2>().1.into()).collect();
+    assert!(errors.len() > 10, "{errors:?}");
+    for (service, kind) in errors {
+        let row = migration.lines().find(|line| line.starts_with(&format!("| `{service}`")));
+        assert!(
+            row.is_some_and(|row| row.contains(&format!("`{kind}`"))),
+            "docs/migration.md: {service} {kind}"
+        );
+    }
 }
 
 /// What is known of the value of a field, by its example.
