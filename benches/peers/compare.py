@@ -75,10 +75,10 @@ class Services:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.url = self.process.stdout.readline().strip()
 
-    def texts(self) -> int:
-        """Texts since the last call."""
+    def sent(self) -> dict:
+        """Calls, texts and their bytes since the last call."""
         with urllib.request.urlopen(f"{self.url}/counts") as answer:
-            return json.load(answer)["texts"]
+            return json.load(answer)
 
     def __enter__(self):
         return self
@@ -152,7 +152,8 @@ branch = "measured"
             _, status, used = os.wait4(child.pid, 0)
         wall = time.monotonic() - began
         if status:
-            raise SystemExit(f"RepoSync ended with {status}")
+            report = (self.state / "report.json").read_text()
+            raise SystemExit(f"RepoSync ended with {os.waitstatus_to_exitcode(status)}: {report[:1000]}")
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         report = json.loads((self.state / "report.json").read_text())
@@ -174,7 +175,7 @@ def main() -> None:
     parser.add_argument("--bench", type=Path, required=True, help="the built `run` benchmark, for the services")
     parser.add_argument("--program", type=Path, required=True, help="the built program")
     parser.add_argument("--older", type=Path, help="an older program, measured too")
-    parser.add_argument("--latency", type=int, default=750, help="of a call, in milliseconds")
+    parser.add_argument("--latency", type=int, default=750, help="of a call, in milliseconds; 0 leaves this run out")
     args = parser.parse_args()
     temporary = Path(tempfile.mkdtemp(prefix="peers-"))
     try:
@@ -200,15 +201,17 @@ def compare(args: argparse.Namespace, temporary: Path) -> None:
         with Services(args.bench, 0) as services, make(temporary / "state", services.url) as indexer:
             clone.check_out(args.base)
             row["first"] = indexer.run()
-            row["texts"] = services.texts()
+            row["sent"] = services.sent()
             clone.check_out(args.head)
             row["commit"] = indexer.run()
-            row["commit_texts"] = services.texts()
+            row["commit_sent"] = services.sent()
         shutil.rmtree(temporary / "state")
-        with Services(args.bench, args.latency) as services, make(temporary / "state", services.url) as indexer:
-            clone.check_out(args.base)
-            row["slow"] = indexer.run()
-        shutil.rmtree(temporary / "state")
+        row["slow"] = row["first"]
+        if args.latency:
+            with Services(args.bench, args.latency) as services, make(temporary / "state", services.url) as indexer:
+                clone.check_out(args.base)
+                row["slow"] = indexer.run()
+            shutil.rmtree(temporary / "state")
         rows.append(row)
         print(f"# {json.dumps(row)}", file=sys.stderr)
     print_table(rows)
@@ -229,20 +232,25 @@ def times(value: float, best: float) -> str:
 
 def print_table(rows: list[dict]) -> None:
     best = rows[0]
-    print("| program | chunks | texts, first | CPU s, first | times | wall s, slow service | times | texts, commit | times | peak MiB |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+    print(
+        "| program | texts | MB | CPU s | times | wall s, slow service | times "
+        "| texts, commit | times | KB, commit | times | MiB |"
+    )
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     for row in rows:
         first, slow = row["first"], row["slow"]
         cells = [
             row["name"],
-            f"{first['chunks']:,}",
-            f"{row['texts']:,}",
+            f"{row['sent']['texts']:,}",
+            f"{row['sent']['bytes'] / 1e6:.1f}",
             f"{first['cpu']:.2f}",
             times(first["cpu"], best["first"]["cpu"]),
             f"{slow['wall']:.1f}",
             times(slow["wall"], best["slow"]["wall"]),
-            f"{row['commit_texts']:,}",
-            times(row["commit_texts"], max(best["commit_texts"], 1)),
+            f"{row['commit_sent']['texts']:,}",
+            times(row["commit_sent"]["texts"], best["commit_sent"]["texts"]),
+            f"{row['commit_sent']['bytes'] / 1e3:.0f}",
+            times(row["commit_sent"]["bytes"], best["commit_sent"]["bytes"]),
             f"{max(first['mib'], row['commit']['mib']):.0f}",
         ]
         print(f"| {' | '.join(cells)} |")

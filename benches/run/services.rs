@@ -19,8 +19,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use self::tls::TlsListener;
 use super::repository::Commit;
@@ -48,6 +48,8 @@ struct Shared {
     vectors: Vec<String>,
     requests: Requests,
     texts: AtomicU64,
+    /// Their bytes as JSON.
+    bytes: AtomicU64,
     /// Embedding calls in flight, and their maximum.
     under_way: AtomicU64,
     at_once: AtomicU64,
@@ -73,8 +75,9 @@ pub(crate) struct Asked {
 
 /// The body of an embedding request.
 #[derive(Deserialize)]
-struct Texts {
-    input: Vec<IgnoredAny>,
+struct Texts<'a> {
+    #[serde(borrow)]
+    input: Vec<&'a RawValue>,
 }
 
 impl Services {
@@ -93,6 +96,7 @@ impl Services {
             vectors: (0..VECTORS).map(|n| encoded(&vector(n, dimensions))).collect(),
             requests: Requests::default(),
             texts: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
             under_way: AtomicU64::new(0),
             at_once: AtomicU64::new(0),
         });
@@ -185,8 +189,10 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             shared.store(rest, request.into_body()).await
         }
         ["counts"] => {
-            let counts = [embed, &shared.texts, store].map(|count| count.swap(0, Relaxed));
-            as_json(json!({ "calls": counts[0], "texts": counts[1], "store": counts[2] }).to_string().into())
+            let counts = [embed, &shared.texts, &shared.bytes, store].map(|count| count.swap(0, Relaxed));
+            let [calls, texts, bytes, store] = counts;
+            let counts = json!({ "calls": calls, "texts": texts, "bytes": bytes, "store": store });
+            as_json(counts.to_string().into())
         }
         _ => StatusCode::NOT_FOUND.into_response(),
     }
@@ -233,7 +239,10 @@ impl Shared {
 
     async fn embed(&self, body: Body) -> Response {
         let body = to_bytes(body, usize::MAX).await.expect("a whole request");
-        let texts = serde_json::from_slice::<Texts>(&body).expect("an embedding request").input.len();
+        let texts = serde_json::from_slice::<Texts<'_>>(&body).expect("an embedding request").input;
+        let bytes: usize = texts.iter().map(|text| text.get().len()).sum();
+        let texts = texts.len();
+        self.bytes.fetch_add(bytes as u64, Relaxed);
         self.texts.fetch_add(texts as u64, Relaxed);
         let under_way = self.under_way.fetch_add(1, Relaxed) + 1;
         self.at_once.fetch_max(under_way, Relaxed);

@@ -3,6 +3,7 @@
 mod config;
 mod post;
 pub mod slack;
+mod summary;
 pub mod webhook;
 mod when;
 

@@ -8,19 +8,13 @@ pub use settings::SlackSettings;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{EventSink, Failure, Outcome, ProjectReport, Report, StageResult};
+use crate::model::{EventSink, Outcome, ProjectReport, Report, StageResult};
 
 use super::post::{Post, PostNotifier};
-use crate::net::one_line;
+use super::summary::{Line, lines, numbers, title};
 
 /// Slack takes about one message in a second.
 const MESSAGES_PER_MINUTE: u32 = 60;
-/// Errors that a message lists.
-const MOST_FAILURES: usize = 5;
-/// Notes that a message lists.
-const MOST_NOTES: usize = 3;
-/// Characters of one error or note: several fit into a message that Slack shows whole.
-const LONGEST_LINE: usize = 200;
 
 /// Posts to Slack. Nothing is sent before the first report.
 pub fn slack_notifier(
@@ -41,26 +35,20 @@ pub fn slack_notifier(
 
 /// The message of one project.
 fn message(report: &Report, project: &ProjectReport, page: Option<&str>) -> Value {
-    let (color, title) = match project.outcome {
-        Outcome::Done => ("good", "✅ RepoSync Update"),
-        Outcome::Partial => ("warning", "⚠️ RepoSync Update: something is missing"),
-        Outcome::Failed => ("danger", "❌ RepoSync Failed"),
-        Outcome::Interrupted => ("warning", "⚠️ RepoSync Interrupted"),
+    let color = match project.outcome {
+        Outcome::Done => "good",
+        Outcome::Partial | Outcome::Interrupted => "warning",
+        Outcome::Failed => "danger",
     };
-    let counts = &project.counts;
-    let processed = counts.files_added + counts.files_changed + counts.files_moved;
-    let field = |title: &str, value: String| json!({ "title": title, "value": value, "short": true });
+    let title = title(project.outcome);
+    let field = |(title, value): (&str, String)| json!({ "title": title, "value": value, "short": true });
+    let fields = numbers(report, project).map(field);
     let name = escaped(&project.project);
     let mut attachment = json!({
         "color": color,
         "title": title,
         "fallback": format!("{title}: {name}"),
-        "fields": [
-            field("Duration", duration(report.seconds)),
-            field("Repositories", counts.repositories.to_string()),
-            field("Files Processed", format!("{processed}/{}", counts.files)),
-            field("Embeddings", counts.texts_embedded.to_string()),
-        ],
+        "fields": fields,
         "footer": format!("{name} · {} · run {}", escaped(&report.trigger), escaped(&report.run)),
         "ts": report.started_at.timestamp(),
         "mrkdwn_in": ["text"],
@@ -75,40 +63,14 @@ fn message(report: &Report, project: &ProjectReport, page: Option<&str>) -> Valu
     json!({ "attachments": [attachment] })
 }
 
-/// The error that ended the project, the first of the others, and what a person should know.
+/// The errors and notes, as mrkdwn.
 fn text(project: &ProjectReport) -> String {
-    let mut lines = Vec::new();
-    if let Some(error) = &project.error {
-        lines.push(failure(error));
-        lines.extend(error.hint.as_deref().map(|hint| format!("_hint:_ {}", line(hint))));
-    }
-    lines.extend(project.failures.iter().take(MOST_FAILURES).map(failure));
-    let failures = project.failures.len() as u64;
-    let all = failures.max(project.counts.files_failed);
-    let more = all - failures.min(MOST_FAILURES as u64);
-    if more > 0 {
-        lines.push(format!("… and {more} more"));
-    }
-    lines.extend(project.withheld.iter().map(|withheld| line(&withheld.message)));
-    let quality = project.search_quality.iter().filter(|quality| quality.is_bad());
-    lines.extend(quality.map(|quality| format!("_search quality:_ {}", line(&quality.message()))));
-    lines.extend(project.notes.iter().take(MOST_NOTES).map(|note| format!("_note:_ {}", line(note))));
-    lines.join("\n")
-}
-
-fn failure(failure: &Failure) -> String {
-    let place: Vec<String> =
-        [&failure.repository, &failure.path].into_iter().flatten().map(|part| line(part)).collect();
-    if place.is_empty() {
-        format!("• `{}`: {}", line(&failure.stage), line(&failure.error))
-    } else {
-        format!("• `{}`: {}", place.join(":"), line(&failure.error))
-    }
-}
-
-/// A text of a repository or service as one line of mrkdwn, shortened and without any markup.
-fn line(text: &str) -> String {
-    escaped(&one_line(text, LONGEST_LINE))
+    let line = |line: Line| match line {
+        Line::Failure { place, error } => format!("• `{}`: {}", escaped(&place), escaped(&error)),
+        Line::Text { label: Some(label), text } => format!("_{label}:_ {}", escaped(&text)),
+        Line::Text { label: None, text } => escaped(&text),
+    };
+    lines(project).into_iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// What Slack would read as markup: `<!channel>`, links and mentions, and the code marks that a
@@ -127,26 +89,10 @@ fn escaped(text: &str) -> String {
     out
 }
 
-/// `45s`, `15m30s`, `2h05m`.
-fn duration(seconds: f64) -> String {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a run's length, made whole and positive"
-    )]
-    let seconds = seconds.max(0.0).round() as u64;
-    let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    match (hours, minutes) {
-        (0, 0) => format!("{rest}s"),
-        (0, _) => format!("{minutes}m{rest:02}s"),
-        _ => format!("{hours}h{minutes:02}m"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Counts;
+    use crate::model::{Counts, Failure};
 
     fn report(seconds: f64, project: ProjectReport) -> Report {
         Report {
@@ -286,14 +232,5 @@ mod tests {
         project.notes = vec!["<".repeat(5000); 50];
         let length = message(&report(1.0, project.clone()), &project, None).to_string().chars().count();
         assert!(length < 40_000, "{length}");
-    }
-
-    #[test]
-    fn durations_read_like_the_original() {
-        for (seconds, text) in
-            [(0.4, "0s"), (45.0, "45s"), (930.0, "15m30s"), (61.0, "1m01s"), (7500.0, "2h05m"), (-1.0, "0s")]
-        {
-            assert_eq!(duration(seconds), text);
-        }
     }
 }
