@@ -167,7 +167,13 @@ download "$name.tar.gz"
 found=$(digest "$work/$name.tar.gz")
 [ "$found" = "$expected" ] || fail "the checksum of $name.tar.gz is wrong: $found instead of $expected" "try again; if it stays so, report it. Nothing was installed"
 tar -xzf "$work/$name.tar.gz" -C "$work" || fail "$name.tar.gz cannot be unpacked"
-printed=$("$work/$name/bin/reposync" --version 2>&1) || fail "the program does not run here: $printed" "try --target with another archive"
+printed=$("$work/$name/bin/reposync" --version 2>&1) || {
+  case $target in
+    *-linux-gnu) hint="try --target ${target%gnu}musl, which needs no C library" ;;
+    *) hint="build from source: docs/install.md" ;;
+  esac
+  fail "the program does not run here: $(printf '%s\n' "$printed" | sed 's|^[^ ]*/bin/reposync: ||; q')" "$hint"
+}
 
 mkdir -p "$prefix/bin" 2>/dev/null && [ -w "$prefix/bin" ] || fail "$prefix/bin cannot be written" "name another folder with --prefix"
 (cd "$work/$name" && tar -cf - share) | (cd "$prefix" && tar -xf -) || fail "$prefix/share cannot be written" "name another folder with --prefix"

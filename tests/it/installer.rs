@@ -6,10 +6,16 @@ use std::process::{Command, Output};
 
 use crate::support::page::root;
 
-/// Prints what the packing of an archive and the installer ask the program for.
+/// Prints what the packing of an archive and the installer ask the program for. Does not run with glibc 2.99.
 const PROGRAM: &str = r#"#!/bin/sh
 case $1 in
-  --version) echo "reposync 9.8.7" ;;
+  --version)
+    if [ "$(getconf GNU_LIBC_VERSION 2>/dev/null)" = "glibc 2.99" ]; then
+      echo "$0: libc.so.6: version GLIBC_2.32 not found" >&2
+      echo "$0: libc.so.6: version GLIBC_2.33 not found" >&2
+      exit 1
+    fi
+    echo "reposync 9.8.7" ;;
   man) mkdir -p "$2" && echo manual > "$2/reposync.1" ;;
   completions) echo "completions for $2" ;;
 esac
@@ -182,6 +188,11 @@ fn the_installer_refuses_before_it_changes_anything() {
         let said = release.refuses(system, machine, glibc, args);
         assert!(said.contains(expected), "{expected}: {said}");
     }
+    assert_eq!(
+        release.refuses("Linux", "x86_64", "2.99", &[]),
+        "install.sh: the program does not run here: libc.so.6: version GLIBC_2.32 not found\n\
+         hint: try --target x86_64-unknown-linux-musl, which needs no C library\n"
+    );
     let archive = release.path("release/reposync-9.8.7-x86_64-unknown-linux-gnu.tar.gz");
     let mut bytes = std::fs::read(&archive).expect("an archive");
     *bytes.last_mut().expect("a byte") ^= 1;
