@@ -18,7 +18,12 @@ const QUERIES: usize = 21;
 
 /// All series. With `--quick`, each at a hundredth of its sizes.
 pub(crate) fn measure(args: &Args) {
-    let of = |sizes: [usize; 3]| sizes.map(|size| if args.quick { size.div_ceil(100) } else { size });
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of files")]
+    let of = |sizes: [usize; 3]| {
+        sizes.map(
+            |size| if args.quick { size.div_ceil(100) } else { (size as f64 * args.scale).ceil() as usize },
+        )
+    };
     println!(
         "{:<50}{:>8}{:>8}{:>8}{:>11}{:>10}{:>9}{:>10}",
         "run", "time s", "CPU s", "MiB", "written MB", "state MB", "chunks", "query ms"
@@ -103,7 +108,8 @@ impl Growth<'_> {
     fn query(&self, folder: &Path) -> f64 {
         let mut times: Vec<f64> = (0..QUERIES)
             .map(|n| {
-                let question = format!("what does section {n} of the page say about it");
+                let words = [3, 40, 500, 2_000, 9_000].map(|rank| Words::of_rank(rank + n));
+                let question = words.join(" ");
                 let began = Instant::now();
                 let status = Command::new(&self.args.program)
                     .args(["query", "--json", &question])
@@ -123,18 +129,53 @@ impl Growth<'_> {
 
 /// A Markdown file of [`CHUNKS`] chunks, none of which occurs elsewhere.
 fn long_page(n: usize) -> String {
+    let mut words = Words(n as u64 + 1);
     let mut page = format!("# Page {n}\n\n");
     for section in 0..CHUNKS {
         page.push_str(&format!("## Section {section} of {n}\n\n"));
-        for sentence in 0..12 {
-            let word = (n * 7919 + section * 104_729 + sentence * 15_485_863) % 99_991;
-            page.push_str(&format!(
-                "What sentence {sentence} says about value {word} is said in no other place. "
-            ));
+        for _ in 0..12 {
+            words.sentence(&mut page);
         }
         page.push_str("\n\n");
     }
     page
+}
+
+/// Words as often as in a language: the nth most frequent one occurs in proportion to 1/n.
+struct Words(u64);
+
+impl Words {
+    const VOCABULARY: f64 = 50_000.0;
+
+    /// A number from 0 to 1.
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as f64 / f64::from(1_u32 << 31)
+    }
+
+    /// A word of this rank, by which it is the more frequent the lower.
+    fn of_rank(rank: usize) -> String {
+        const SYLLABLES: [&str; 16] =
+            ["ba", "co", "di", "fe", "gu", "ha", "jo", "ki", "le", "mu", "na", "po", "ri", "se", "tu", "va"];
+        let mut word = String::new();
+        let mut rest = rank + 16;
+        while rest > 0 {
+            word.push_str(SYLLABLES[rest % 16]);
+            rest /= 16;
+        }
+        word
+    }
+
+    fn sentence(&mut self, text: &mut String) {
+        text.push_str("The");
+        for _ in 0..12 {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank")]
+            let rank = Self::VOCABULARY.powf(self.next()) as usize;
+            text.push(' ');
+            text.push_str(&Self::of_rank(rank));
+        }
+        text.push_str(". ");
+    }
 }
 
 /// Megabytes of all files below a folder.
