@@ -36,12 +36,18 @@ impl Measured {
 
 /// Runs `apply --json` in a folder; anything but success fails the benchmark.
 pub(crate) fn apply(program: &Path, folder: &Path) -> Measured {
+    apply_with(program, folder, &[])
+}
+
+/// The same with further options.
+pub(crate) fn apply_with(program: &Path, folder: &Path, more: &[&str]) -> Measured {
     // A report on a thousand repositories exceeds the buffer of a pipe.
     let path = folder.join("report.json");
     let report = File::create(&path).expect("a file");
     let began = Instant::now();
     let mut child = Command::new(program)
         .args(["apply", "--json", "--quiet"])
+        .args(more)
         .current_dir(folder)
         .env_clear()
         .env("HOME", folder)

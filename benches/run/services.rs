@@ -45,6 +45,8 @@ struct Shared {
     dimensions: usize,
     commit: Mutex<Arc<Commit>>,
     pushes: AtomicU64,
+    /// Repositories of the organization `acme`, all with this commit.
+    repositories: u64,
     vectors: Vec<String>,
     requests: Requests,
     texts: AtomicU64,
@@ -83,6 +85,21 @@ struct Texts<'a> {
 impl Services {
     /// Starts the services; they end with the runtime.
     pub(crate) async fn start(commit: Commit, latency: Duration, tls: bool, dimensions: usize) -> Self {
+        Self::with(commit, 1, latency, tls, dimensions).await
+    }
+
+    /// The same with an organization of so many repositories, all with this commit.
+    pub(crate) async fn organization(commit: Commit, repositories: u64) -> Self {
+        Self::with(commit, repositories, Duration::ZERO, false, DIMENSIONS).await
+    }
+
+    async fn with(
+        commit: Commit,
+        repositories: u64,
+        latency: Duration,
+        tls: bool,
+        dimensions: usize,
+    ) -> Self {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let url =
@@ -93,6 +110,7 @@ impl Services {
             dimensions,
             commit: Mutex::new(Arc::new(commit)),
             pushes: AtomicU64::new(0),
+            repositories,
             vectors: (0..VECTORS).map(|n| encoded(&vector(n, dimensions))).collect(),
             requests: Requests::default(),
             texts: AtomicU64::new(0),
@@ -172,7 +190,11 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let Requests { github, embed, store } = &shared.requests;
     match segments[..] {
-        ["github", "repos", "acme", "docs", ref rest @ ..] => {
+        ["github", "orgs", "acme", "repos"] => {
+            github.fetch_add(1, Relaxed);
+            shared.listing(&request)
+        }
+        ["github", "repos", "acme", _, ref rest @ ..] => {
             github.fetch_add(1, Relaxed);
             shared.github(&request, rest)
         }
@@ -201,6 +223,39 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
 impl Shared {
     fn commit(&self) -> MutexGuard<'_, Arc<Commit>> {
         self.commit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A page of the organization's repositories. None is ever pushed to.
+    fn listing(&self, request: &Request) -> Response {
+        const PAGE: u64 = 100;
+        let query = request.uri().query().unwrap_or_default();
+        let page = query.split('&').find_map(|field| field.strip_prefix("page=")?.parse::<u64>().ok());
+        let page = page.unwrap_or(1);
+        let etag = format!("\"page {page}\"");
+        let link = (page * PAGE < self.repositories).then(|| {
+            let first = query.split("&page=").next().unwrap_or_default();
+            format!("<{}/github/orgs/acme/repos?{first}&page={}>; rel=\"next\"", self.url, page + 1)
+        });
+        let repositories: Vec<_> = ((page - 1) * PAGE..(page * PAGE).min(self.repositories))
+            .map(|n| {
+                json!({
+                    "id": n + 1, "full_name": format!("acme/docs-{n:04}"), "default_branch": "main",
+                    "pushed_at": "2026-01-02T03:04:05Z",
+                })
+            })
+            .collect();
+        let mut response = if request.headers().get(header::IF_NONE_MATCH).is_some_and(|sent| *sent == *etag)
+        {
+            StatusCode::NOT_MODIFIED.into_response()
+        } else {
+            as_json(json!(repositories).to_string().into())
+        };
+        let headers = response.headers_mut();
+        headers.insert(header::ETAG, etag.parse().expect("a value"));
+        if let Some(link) = link {
+            headers.insert(header::LINK, link.parse().expect("a value"));
+        }
+        response
     }
 
     fn github(&self, request: &Request, rest: &[&str]) -> Response {

@@ -274,15 +274,19 @@ mod tests {
     fn the_smallest_rate_of_an_account_counts_while_it_is_used() {
         let borrow = |per_minute| Borrow { requests: Some(draw(per_minute, 1.0, 100.0)), ..requests(1.0) };
         let mut recorded = Recorded::default();
-        assert_eq!(borrow(600.0).decide(&mut recorded).requests, 30.0);
+        let lent = |per_minute, recorded: &mut Recorded| {
+            let loan = borrow(per_minute).decide(recorded);
+            (loan.requests, loan.lacking)
+        };
+        assert_eq!(lent(600.0, &mut recorded), (30.0, None));
         // A second later there would be ten; the stage with the smaller rate gets one, and so does the other one.
         for per_minute in [60.0, 600.0] {
             recorded.age = Duration::from_secs(1);
-            assert_eq!(borrow(per_minute).decide(&mut recorded).requests, 1.0, "{per_minute}");
+            assert_eq!(lent(per_minute, &mut recorded), (1.0, None), "{per_minute}");
         }
         recorded.age = RATE_COUNTS;
         recorded.request_rate = recorded.request_rate.map(|rate| Rate { age: RATE_COUNTS, ..rate });
-        assert_eq!(borrow(600.0).decide(&mut recorded).requests, 30.0, "nobody uses it any more");
+        assert_eq!(lent(600.0, &mut recorded), (30.0, None), "nobody uses it any more");
     }
 
     #[test]

@@ -62,6 +62,11 @@ impl Pool {
         Transaction::begin(self.get().await?, begin).await
     }
 
+    /// Begins a transaction that only reads, with a first statement such as `BEGIN READ ONLY`.
+    pub(crate) async fn begin_to_read(&self, begin: &str) -> Result<Transaction, Failure> {
+        Transaction::begin_to_read(self.get().await?, begin)
+    }
+
     /// Begins a transaction, and gives the row of a first statement, in one round trip.
     pub(crate) async fn begin_with(
         &self,

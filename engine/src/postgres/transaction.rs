@@ -1,6 +1,7 @@
 //! Transactions.
 
 use deadpool_postgres::Object;
+use futures::FutureExt as _;
 use tokio_postgres::{Client, Row};
 
 use super::connection::{Connection, rows, run};
@@ -16,12 +17,22 @@ pub(crate) const BEGIN_TO_WRITE: &str = "BEGIN; SET LOCAL idle_in_transaction_se
 pub(crate) struct Transaction {
     /// `None` once it is over.
     connection: Option<Object>,
+    /// It only reads, so its end cannot fail.
+    reads: bool,
 }
 
 impl Transaction {
     pub(super) async fn begin(Connection(connection): Connection, begin: &str) -> Result<Self, Failure> {
-        let transaction = Self { connection: Some(connection) };
+        let transaction = Self { connection: Some(connection), reads: false };
         transaction.batch(begin).await?;
+        Ok(transaction)
+    }
+
+    /// Begins a transaction that only reads. Its begin and its end are sent, and their answers not waited for: each would
+    /// be a round trip. Where the connection is broken, the statements between fail.
+    pub(super) fn begin_to_read(Connection(connection): Connection, begin: &str) -> Result<Self, Failure> {
+        let transaction = Self { connection: Some(connection), reads: true };
+        transaction.send(begin)?;
         Ok(transaction)
     }
 
@@ -32,7 +43,7 @@ impl Transaction {
         sql: &str,
         args: &[&dyn Arg],
     ) -> Result<(Self, Option<Row>), Failure> {
-        let transaction = Self { connection: Some(connection) };
+        let transaction = Self { connection: Some(connection), reads: false };
         let ((), row) = futures::try_join!(transaction.batch(begin), transaction.row(sql, args))?;
         Ok((transaction, row))
     }
@@ -72,9 +83,21 @@ impl Transaction {
 
     /// Ends the transaction; the connection goes back to its pool.
     pub(crate) async fn commit(mut self) -> Result<(), Failure> {
-        self.batch("COMMIT").await?;
+        if self.reads {
+            self.send("COMMIT")?;
+        } else {
+            self.batch("COMMIT").await?;
+        }
         drop(self.connection.take());
         Ok(())
+    }
+
+    /// Sends statements without waiting for the answer. What is sent next comes after them.
+    fn send(&self, sql: &str) -> Result<(), Failure> {
+        match self.batch(sql).now_or_never() {
+            Some(done) => done,
+            None => Ok(()),
+        }
     }
 
     fn client(&self) -> Result<&Client, Failure> {

@@ -17,7 +17,7 @@ pub(super) async fn open_intents(
     place: &Place,
     intents: &[FileIds],
 ) -> Result<(), Failure> {
-    let (id, place) = (entered(tx, project).await?, put_place(tx, place).await?);
+    let (id, place) = futures::try_join!(entered(tx, project), put_place(tx, place))?;
     let each =
         || intents.iter().flat_map(|intent| intent.ids.iter().map(move |id| (id.as_str(), &intent.file)));
     // An id once, and in order: a statement may write a row only once, and transactions must not wait for each other

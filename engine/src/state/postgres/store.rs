@@ -88,17 +88,7 @@ impl PostgresState {
     /// away.
     pub(crate) async fn open(url: &PostgresUrl, connections: usize) -> StageResult<Self> {
         let state = Self::over(url, connections)?;
-        let mut tries = Tries { patience: PATIENCE_AT_FIRST, ..state.tries("create the tables") };
-        loop {
-            match schema::migrate(&state.pool).await {
-                Ok(migrated) => {
-                    migrated?;
-                    break;
-                }
-                Err(failure) => tries.after(failure.into()).await?,
-            }
-        }
-        drop(tries);
+        state.migrate().await?;
         Ok(state)
     }
 
@@ -106,22 +96,33 @@ impl PostgresState {
     /// cannot serve yet; one that does not answer is an error at once, as somebody waits for what is read.
     pub(crate) async fn open_to_read(url: &PostgresUrl, connections: usize) -> StageResult<Option<Self>> {
         let state = Self::over(url, connections)?;
-        let mut tries =
-            Tries { patience: PATIENCE_AT_FIRST, ..state.tries("read the version of the tables") };
-        let is_there = loop {
-            match schema::is_there(&state.pool).await {
-                Ok(is_there) => break is_there?,
-                Err(failure) if failure.code().is_none() => return Err(tries.error(failure)),
-                Err(failure) => tries.after(failure.into()).await?,
-            }
-        };
-        drop(tries);
-        if !is_there {
+        if !state.is_there().await? {
             return Ok(None);
         }
         let may_borrow = state.rows("look for privileges", MAY_BORROW, &[]).await?;
         let borrows = may_borrow.first().is_some_and(|row| row.get(0));
         Ok(Some(Self { borrows, ..state }))
+    }
+
+    async fn migrate(&self) -> StageResult<()> {
+        let mut tries = Tries { patience: PATIENCE_AT_FIRST, ..self.tries("create the tables") };
+        loop {
+            match schema::migrate(&self.pool).await {
+                Ok(migrated) => return migrated,
+                Err(failure) => tries.after(failure.into()).await?,
+            }
+        }
+    }
+
+    async fn is_there(&self) -> StageResult<bool> {
+        let mut tries = Tries { patience: PATIENCE_AT_FIRST, ..self.tries("read the version of the tables") };
+        loop {
+            match schema::is_there(&self.pool).await {
+                Ok(is_there) => return is_there,
+                Err(failure) if failure.code().is_none() => return Err(tries.error(failure)),
+                Err(failure) => tries.after(failure.into()).await?,
+            }
+        }
     }
 
     /// The state in a database whose tables exist. Connects when the first call is made.
@@ -176,7 +177,7 @@ impl PostgresState {
     }
 
     pub(super) async fn snapshot(&self) -> Result<Transaction, Broken> {
-        Ok(self.pool.begin(READ).await?)
+        Ok(self.pool.begin_to_read(READ).await?)
     }
 
     pub(super) fn tries(&self, what: &'static str) -> Tries<'_> {

@@ -76,9 +76,11 @@ async fn the_smallest_rate_of_an_account_counts_for_all_its_stages() {
     shop.borrow(&Borrow { requests: Some(slow), ..requests(1.0) }).await;
     assert_eq!(shop.sql("SELECT request_rate, token_rate IS NULL FROM allowances"), "60|t");
     shop.sql("UPDATE allowances SET refilled_at = now() - interval '1 hour'");
-    assert_eq!(shop.borrow(&requests(100.0)).await.requests, 3.0, "three seconds of 60 a minute");
+    let loan = shop.borrow(&requests(100.0)).await;
+    assert_eq!((loan.requests, loan.is_full), (3.0, false), "three seconds of 60 a minute");
     shop.sql("UPDATE allowances SET refilled_at = now() - interval '1 hour', requested_at = now() - interval '1 hour'");
-    assert_eq!(shop.borrow(&requests(100.0)).await.requests, 30.0, "nobody uses the smaller rate any more");
+    let loan = shop.borrow(&requests(100.0)).await;
+    assert_eq!((loan.requests, loan.is_full), (30.0, false), "nobody uses the smaller rate any more");
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ CREATE TABLE units (
 );
 CREATE UNIQUE INDEX units_open ON units (project, repository) WHERE state <> 'done';
 CREATE INDEX units_of_run ON units (run);
-CREATE INDEX units_state ON units (state, project);
+CREATE INDEX units_state ON units (state, project, id);
 CREATE UNIQUE INDEX units_epoch ON units (epoch) WHERE epoch IS NOT NULL;
 -- Ids whose writer lost its lease before it closed its intents. A call to the store that it had sent may arrive late,
 -- so they are looked at once more, some time later.

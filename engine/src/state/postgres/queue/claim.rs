@@ -133,17 +133,31 @@ async fn taken_before(tx: &Transaction, call: &str, claim: &UnitClaim) -> Result
 /// Takes ready units, with a lease on each. `call`: by which they are known again.
 async fn take(tx: &Transaction, call: &str, claim: &UnitClaim) -> Result<Vec<Row>, Failure> {
     let (run, project) = claim.of.clone().unzip();
-    // A worker leaves alone what a program of another version wrote, and what it cannot build.
+    // The first unit of each project is found by the index, one project after the other, and further ones only as far as
+    // they are taken: a claim does not read the whole queue. A worker leaves alone what a program of another version wrote,
+    // and what it cannot build.
     tx.rows(
-        "WITH wanted AS MATERIALIZED (
-             SELECT units.id FROM units LEFT JOIN (
+        "WITH RECURSIVE queued AS (
+             (SELECT project, id FROM units WHERE state = 'ready' ORDER BY project, id LIMIT 1)
+             UNION ALL
+             SELECT next.* FROM queued CROSS JOIN LATERAL (
+                 SELECT project, id FROM units WHERE state = 'ready' AND project > queued.project
+                 ORDER BY project, id LIMIT 1) AS next),
+         turns AS MATERIALIZED (
+             SELECT project FROM queued LEFT JOIN (
                  SELECT project, count(*) AS n FROM units WHERE state = 'running' GROUP BY project
              ) AS busy USING (project)
-             WHERE state = 'ready' AND not_before <= now() AND CASE WHEN $5::text IS NOT NULL THEN run = $5 AND project = $6 ELSE
-                 generation IN (SELECT number FROM generations WHERE version = $4)
-                 AND generation NOT IN (
-                     SELECT generation FROM generation_answers WHERE worker = $2 AND refused IS NOT NULL) END
-             ORDER BY coalesce(n, 0), units.id FOR UPDATE OF units SKIP LOCKED LIMIT $1),
+             WHERE $6::text IS NULL OR project = $6 ORDER BY coalesce(n, 0), queued.id),
+         wanted AS MATERIALIZED (
+             SELECT found.id FROM turns CROSS JOIN LATERAL (
+                 SELECT id FROM units
+                 WHERE state = 'ready' AND units.project = turns.project AND not_before <= now()
+                     AND CASE WHEN $5::text IS NOT NULL THEN run = $5 ELSE
+                         generation IN (SELECT number FROM generations WHERE version = $4)
+                         AND generation NOT IN (
+                             SELECT generation FROM generation_answers WHERE worker = $2 AND refused IS NOT NULL) END
+                 ORDER BY id FOR UPDATE SKIP LOCKED) AS found
+             LIMIT $1),
          claimed AS (
              UPDATE units SET state = 'running', attempts = attempts + 1, epoch = nextval('epochs'),
                  worker = $3, changed_at = now(), progress = NULL

@@ -1,0 +1,50 @@
+//! One process with its state in a file, and in a database: near by, and a millisecond away.
+
+use std::time::Duration;
+
+use super::slow::Slow;
+use super::world::World;
+use super::{Bench, row};
+
+/// The round trip to a database in the same data centre.
+const ROUND_TRIP: Duration = Duration::from_millis(1);
+/// Each run is measured so often, by turns; the fastest one counts.
+const ROUNDS: usize = 3;
+/// Where the state is.
+const PLACES: [&str; 3] = ["file", "database", "database, 1 ms away"];
+
+/// The runs: what they are called, their options, and what is asked of both databases.
+const RUNS: [(&str, &[&str], [&str; 2]); 3] = [
+    ("first run", &[], ["<= 1.3", "<= 1.6"]),
+    ("nothing changed", &[], ["", ""]),
+    ("--full", &["--full"], ["<= 1.3", "<= 1.6"]),
+];
+
+pub(crate) fn measure(bench: &Bench) {
+    let repositories = bench.of(bench.args.repositories);
+    let mut fastest = [[f64::INFINITY; PLACES.len()]; RUNS.len()];
+    for _ in 0..ROUNDS {
+        let (url, other) = (bench.server.database(), bench.server.database());
+        let slow = Slow::start(&other, ROUND_TRIP);
+        let places =
+            [String::new(), format!("state = \"{url}\""), format!("state = \"{}\"", slow.url(&other))];
+        // Without latency of the services nothing hides the state's.
+        let worlds = places.map(|state| World::new(bench, repositories, Duration::ZERO, &state, ""));
+        for (run, (_, args, _)) in RUNS.iter().enumerate() {
+            for (place, world) in worlds.iter().enumerate() {
+                fastest[run][place] = fastest[run][place].min(world.apply(args).seconds);
+            }
+        }
+    }
+    for ((name, _, asked), seconds) in RUNS.iter().zip(fastest) {
+        for (place, asked) in (1..PLACES.len()).zip(asked) {
+            let times = format!("{:.2} times", seconds[place] / seconds[0]);
+            let details = format!(
+                "{:.2} s, with a file {:.2} s; fastest of {ROUNDS}; {repositories} projects of a repository, services \
+                 without latency",
+                seconds[place], seconds[0]
+            );
+            row(&format!("states: {name}, {}", PLACES[place]), &times, asked, &details);
+        }
+    }
+}
