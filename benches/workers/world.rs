@@ -51,9 +51,20 @@ impl World {
     /// One project for each of some repositories, all with the first one's model and index. `state`: a line of
     /// `[engine]`; `more`: further tables.
     pub(crate) fn new(bench: &Bench, repositories: u64, latency: Duration, state: &str, more: &str) -> Self {
+        Self::with(bench, (repositories, FILES), latency, state, more)
+    }
+
+    /// The same with repositories of so many files.
+    pub(crate) fn with(
+        bench: &Bench,
+        (repositories, files): (u64, usize),
+        latency: Duration,
+        state: &str,
+        more: &str,
+    ) -> Self {
         let services: Vec<Services> = (1..=repositories)
             .map(|seed| {
-                let commit = Repository::seeded(FILES, CHARACTERS, seed * 7919).commit();
+                let commit = Repository::seeded(files, CHARACTERS, seed * 7919).commit();
                 bench.runtime.block_on(Services::start(commit, latency, false, services::DIMENSIONS))
             })
             .collect();

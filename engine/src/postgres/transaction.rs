@@ -1,5 +1,7 @@
 //! Transactions.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use deadpool_postgres::Object;
 use futures::FutureExt as _;
 use tokio_postgres::{Client, Row};
@@ -19,11 +21,13 @@ pub(crate) struct Transaction {
     connection: Option<Object>,
     /// It only reads, so its end cannot fail.
     reads: bool,
+    /// `COMMIT` was sent with the last statements.
+    ends: AtomicBool,
 }
 
 impl Transaction {
     pub(super) async fn begin(Connection(connection): Connection, begin: &str) -> Result<Self, Failure> {
-        let transaction = Self { connection: Some(connection), reads: false };
+        let transaction = Self::over(connection, false);
         transaction.batch(begin).await?;
         Ok(transaction)
     }
@@ -31,7 +35,7 @@ impl Transaction {
     /// Begins a transaction that only reads. Its begin and its end are sent, and their answers not waited for: each would
     /// be a round trip. Where the connection is broken, the statements between fail.
     pub(super) fn begin_to_read(Connection(connection): Connection, begin: &str) -> Result<Self, Failure> {
-        let transaction = Self { connection: Some(connection), reads: true };
+        let transaction = Self::over(connection, true);
         transaction.send(begin)?;
         Ok(transaction)
     }
@@ -43,9 +47,13 @@ impl Transaction {
         sql: &str,
         args: &[&dyn Arg],
     ) -> Result<(Self, Option<Row>), Failure> {
-        let transaction = Self { connection: Some(connection), reads: false };
+        let transaction = Self::over(connection, false);
         let ((), row) = futures::try_join!(transaction.batch(begin), transaction.row(sql, args))?;
         Ok((transaction, row))
+    }
+
+    fn over(connection: Object, reads: bool) -> Self {
+        Self { connection: Some(connection), reads, ends: AtomicBool::new(false) }
     }
 
     /// The rows of a statement.
@@ -81,11 +89,18 @@ impl Transaction {
         Ok(self.client()?.batch_execute(sql).await?)
     }
 
+    /// Sends `COMMIT` in the same flight as the last statements, for `futures::try_join!`, which saves a round trip. If one
+    /// of them fails, the server undoes everything. [`Transaction::commit`] then has nothing left to send.
+    pub(crate) async fn end(&self) -> Result<(), Failure> {
+        self.ends.store(true, Ordering::Relaxed);
+        self.batch("COMMIT").await
+    }
+
     /// Ends the transaction; the connection goes back to its pool.
     pub(crate) async fn commit(mut self) -> Result<(), Failure> {
         if self.reads {
             self.send("COMMIT")?;
-        } else {
+        } else if !self.ends.load(Ordering::Relaxed) {
             self.batch("COMMIT").await?;
         }
         drop(self.connection.take());

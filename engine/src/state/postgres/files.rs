@@ -84,7 +84,7 @@ impl Files for PostgresState {
                 &[&to.project, &to.target, &file.repository, &file.path, &error],
             )
             .await?;
-            touch(&tx, to.project, vec![&file.repository]).await?;
+            futures::try_join!(touch(&tx, to.project, vec![&file.repository]), tx.end())?;
         })
     }
 
@@ -154,7 +154,7 @@ impl Files for PostgresState {
         let (fingerprints, parts): (Vec<&str>, Vec<&str>) = recipes.into_iter().unzip();
         write!(self, fence, "record recipes", tx => {
             let sql = "INSERT INTO recipes SELECT * FROM unnest($1::text[], $2::text[]) ON CONFLICT DO NOTHING";
-            tx.run(sql, &[&fingerprints, &parts]).await?;
+            futures::try_join!(tx.run(sql, &[&fingerprints, &parts]), tx.end())?;
         })
     }
 
@@ -377,6 +377,7 @@ async fn commit_files(
             &[&target, repositories, paths, &numbers, &chunk_ids, &fingerprints],
         ),
         touch(tx, id, repositories.clone()),
+        tx.end(),
     )?;
     Ok(())
 }

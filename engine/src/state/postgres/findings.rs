@@ -39,6 +39,7 @@ pub(super) async fn record_listing(
              ON CONFLICT DO NOTHING",
             &[&id, &names],
         ),
+        tx.end(),
     )?;
     Ok(())
 }

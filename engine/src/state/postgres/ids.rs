@@ -32,6 +32,7 @@ pub(super) async fn open_intents(
     futures::try_join!(
         tx.run(sql, &[&place, &project, &ids, &repositories, &paths, &fence.epoch]),
         touch(tx, id, intents.iter().map(|intent| intent.file.repository.as_str()).collect()),
+        tx.end(),
     )?;
     Ok(())
 }

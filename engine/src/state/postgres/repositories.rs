@@ -57,15 +57,12 @@ impl Repositories for PostgresState {
         let (repo, head) = (&entry.repo, head.to_string());
         write!(self, fence, "record a head", tx => {
             let id = entered(&tx, project).await?;
-            tx.run(
-                "INSERT INTO repositories AS old (project_id, name, key, head_sha, head_asked_at)
+            let sql = "INSERT INTO repositories AS old (project_id, name, key, head_sha, head_asked_at)
                  VALUES ($1, $2, $3, $4, $5)
                  ON CONFLICT (project_id, name) DO UPDATE SET key = excluded.key, head_sha = excluded.head_sha,
                      head_asked_at = excluded.head_asked_at, orphan_since = NULL,
-                     commits_behind = CASE WHEN old.head_sha = excluded.head_sha THEN old.commits_behind END",
-                &[&id, &repo.name, &repo.key, &head, &now],
-            )
-            .await?;
+                     commits_behind = CASE WHEN old.head_sha = excluded.head_sha THEN old.commits_behind END";
+            futures::try_join!(tx.run(sql, &[&id, &repo.name, &repo.key, &head, &now]), tx.end())?;
         })
     }
 
@@ -73,7 +70,7 @@ impl Repositories for PostgresState {
         write!(self, fence, "record the begin of a sync", tx => {
             let id = entered(&tx, project).await?;
             let sql = "UPDATE repositories SET settled = FALSE WHERE project_id = $1 AND name = $2";
-            tx.run(sql, &[&id, &repository]).await?;
+            futures::try_join!(tx.run(sql, &[&id, &repository]), tx.end())?;
         })
     }
 
@@ -219,8 +216,12 @@ async fn finish(
              basis = $7, commits_behind = NULL
          WHERE project_id = $1 AND name = $2";
     let (entry, commit) = (json(&sync.entry), sync.commit.to_string());
-    tx.run(sql, &[&id, name, &entry, &commit, &now, &sync.settled, &sync.basis]).await?;
-    touch(tx, id, vec![name]).await
+    futures::try_join!(
+        tx.run(sql, &[&id, name, &entry, &commit, &now, &sync.settled, &sync.basis]),
+        touch(tx, id, vec![name]),
+        tx.end(),
+    )?;
+    Ok(())
 }
 
 /// A repository from its columns.
