@@ -90,11 +90,6 @@ const CASES: [Case; 7] = [
 fn main() {
     let args = Args::parse();
     let Some(server) = Postgres::start() else { return };
-    // The tests' server does without.
-    for setting in ["fsync", "full_page_writes"] {
-        server.sql("postgres", &format!("ALTER SYSTEM SET {setting} = on"));
-    }
-    server.sql("postgres", "SELECT pg_reload_conf()");
     let kind = if cfg!(debug_assertions) { "unoptimised" } else { "optimised" };
     println!("program: {}; this benchmark is {kind}\n", args.program.display());
     println!("{:<54}{:>14}{:>12}  details", "case", "measured", "asked");
