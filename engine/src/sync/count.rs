@@ -16,7 +16,11 @@ use crate::chunk::clean;
 use crate::model::{GitSha, RepoRef, SecretsMode, SkipReason, StageError, StageResult, TreeEntry};
 use crate::plan::{Estimate, RepositoryTask, SecretFound, Write};
 use crate::source::ContentSink;
-use crate::state::{FileKey, IdsOf, PlacedIds};
+use crate::state::{FileKey, HeldIds, IdsOf, PlacedIds};
+
+/// Files that are counted together, and bytes of their texts: each time costs a few round trips to the state.
+const MOST_PENDING: usize = 200;
+const LARGEST_PENDING: usize = 4 << 20;
 
 /// A repository whose contents were read: what was found, and what it adds to the bill.
 pub(crate) type Count = (Counted, Part);
@@ -69,8 +73,10 @@ pub(crate) async fn count_files(
     if wanted.is_empty() {
         return Ok(Counted::default());
     }
-    let mut sink = Counting { run, repo, commit, writes, bill, counted: Counted::default() };
+    let counted = Counted::default();
+    let mut sink = Counting { run, repo, commit, writes, bill, counted, pending: Vec::new(), size: 0 };
     run.project.source.fetch(repo, commit, wanted, &mut sink).await?;
+    sink.count().await?;
     Ok(sink.counted)
 }
 
@@ -82,6 +88,17 @@ struct Counting<'a, 'b> {
     writes: &'a [Write],
     bill: &'a mut Bill<'b>,
     counted: Counted,
+    /// Files that are not counted yet: state and cache are asked for many at once.
+    pending: Vec<Pending<'a>>,
+    /// Bytes of their texts.
+    size: usize,
+}
+
+/// A file that was looked at.
+struct Pending<'a> {
+    write: &'a Write,
+    /// `None`: it failed.
+    drafts: Option<Vec<Draft>>,
 }
 
 #[async_trait]
@@ -102,21 +119,27 @@ impl ContentSink for Counting<'_, '_> {
             }
             Err(error) => Err(error),
         };
-        let before = self.bill.estimate.clone();
-        match prepared {
+        let drafts = match prepared {
             Ok(Prepared::Skipped(reason)) => {
                 self.counted.left_out.insert(entry.path, reason);
-                self.count(write, &[]).await?;
+                Some(Vec::new())
             }
             Ok(Prepared::Chunks(drafts, encoded)) => {
                 if !encoded.is_empty() {
                     self.counted.encoded.push((entry.path, encoded));
                 }
-                self.count(write, &drafts).await?;
+                Some(drafts)
             }
-            Err(error) => self.counted.failed.push((entry.path, error)),
+            Err(error) => {
+                self.counted.failed.push((entry.path, error));
+                None
+            }
+        };
+        self.size += drafts.iter().flatten().map(|draft| draft.input.len()).sum::<usize>();
+        self.pending.push(Pending { write, drafts });
+        if self.pending.len() >= MOST_PENDING || self.size >= LARGEST_PENDING {
+            self.count().await?;
         }
-        self.counted.each.push((bytes(write), self.bill.estimate.since(&before)));
         Ok(())
     }
 }
@@ -144,14 +167,39 @@ impl Counting<'_, '_> {
         })
     }
 
-    async fn count(&mut self, write: &Write, drafts: &[Draft]) -> StageResult<()> {
-        let run = self.run;
-        let files = vec![FileKey::new(&self.repo.name, &write.desired.entry.path)];
-        let held =
-            run.state.held_ids_many(run.name(), &run.place, files.clone()).await?.pop().unwrap_or_default();
+    /// Counts the files that were looked at.
+    async fn count(&mut self) -> StageResult<()> {
+        let (run, pending) = (self.run, std::mem::take(&mut self.pending));
+        self.size = 0;
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let looked = || pending.iter().filter_map(|one| Some((one.write, one.drafts.as_ref()?)));
+        let files: Vec<FileKey> =
+            looked().map(|(write, _)| FileKey::new(&self.repo.name, &write.desired.entry.path)).collect();
+        let held = run.state.held_ids_many(run.name(), &run.place, files.clone()).await?;
         let all = run.state.ids(run.name(), IdsOf::Files(files)).await?;
         let elsewhere = all.into_iter().filter(|ids| *ids.place != run.place);
         self.bill.elsewhere.extend(elsewhere.flat_map(PlacedIds::each));
+        let inputs: Vec<String> =
+            looked().flat_map(|(_, drafts)| drafts).map(|draft| draft.input.clone()).collect();
+        let mut cached = run.project.queue.peek(&inputs).await.into_iter();
+        let mut held = held.into_iter();
+        for Pending { write, drafts } in &pending {
+            let before = self.bill.estimate.clone();
+            if let Some(drafts) = drafts {
+                let cached: Vec<bool> = cached.by_ref().take(drafts.len()).collect();
+                self.add(write, drafts, held.next().unwrap_or_default(), &cached);
+            }
+            self.counted.each.push((bytes(write), self.bill.estimate.since(&before)));
+        }
+        Ok(())
+    }
+
+    /// Adds a file to the bill. `held`: what its place has of it; `cached`: for each chunk, whether its vector is in the
+    /// cache.
+    fn add(&mut self, write: &Write, drafts: &[Draft], held: HeldIds, cached: &[bool]) {
+        let run = self.run;
         let records = drafts.iter().map(|draft| (draft.id.as_str(), &draft.fingerprint));
         let step = step(records, believes(write, run.options.full), &held);
         let estimate = &mut self.bill.estimate;
@@ -159,12 +207,10 @@ impl Counting<'_, '_> {
         estimate.vectors_written += step.upsert.len() as u64;
         estimate.vectors_deleted += step.stale.len() as u64;
         self.bill.settled.extend(held.open);
-        let inputs: Vec<String> = drafts.iter().map(|draft| draft.input.clone()).collect();
-        let cached = run.project.queue.peek(&inputs).await;
-        for (input, cached) in inputs.iter().zip(cached) {
+        for (input, cached) in drafts.iter().map(|draft| &draft.input).zip(cached) {
             let mut key = [0; 16];
             key.copy_from_slice(&blake3::hash(input.as_bytes()).as_bytes()[..16]);
-            if cached || !self.bill.sent.texts.insert(key) {
+            if *cached || !self.bill.sent.texts.insert(key) {
                 estimate.texts_cached += 1;
             } else {
                 let tokens = run.project.embedder().count_tokens(input) as u64;
@@ -175,7 +221,6 @@ impl Counting<'_, '_> {
                 }
             }
         }
-        Ok(())
     }
 }
 
