@@ -279,18 +279,18 @@ fn open_file(path: &Path, bound: u64) -> Result<Connection, Unusable> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(8);
-    // The page size suits vectors of 1 KB and of 6 KB, and applies only to a new file. A commit
-    // need not survive a power failure, so it does not sync. Keys are random, so that every commit
-    // changes most pages of the index; checkpointing late (after 4096 pages, 64 MiB) writes each
-    // page back less often.
+    // Keys are random, so that every key of a commit changes another page of the index: small pages,
+    // and checkpointing late (after 16,384 pages, 64 MiB), which writes each page back less often. The
+    // page size applies only to a new file. A commit need not survive a power failure, so it does not
+    // sync.
     // To set either of an existing file would write to it.
     let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i32>(0));
     if number("PRAGMA page_count")? == 0 {
-        connection.execute_batch("PRAGMA page_size = 16384; PRAGMA auto_vacuum = INCREMENTAL")?;
+        connection.execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL")?;
     }
     use_wal(&connection, BUSY)?;
     connection.execute_batch(
-        "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -4096; PRAGMA wal_autocheckpoint = 4096;
+        "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -4096; PRAGMA wal_autocheckpoint = 16384;
          PRAGMA journal_size_limit = 67108864;",
     )?;
     if !is_ours(&connection)? {

@@ -21,9 +21,9 @@ use super::schema::{self, VERSION, is_new, version};
 const BUSY: Duration = Duration::from_secs(30);
 /// Page size in bytes. 8 KiB hold seven vectors of 256 components with little waste.
 const PAGE: u32 = 8192;
-/// Pages of the write-ahead log after which they are copied to the file: 32 MB. Pages that are written
+/// Pages of the write-ahead log after which they are copied to the file: 96 MB. Pages that are written
 /// often are copied once.
-const CHECKPOINT: u32 = 4000;
+const CHECKPOINT: u32 = 12_000;
 /// Maximum number of concurrent readers, each with a pooled connection.
 const READERS: usize = 4;
 /// Maximum number of threads for writes: one writes, and the next waits for the connection.
