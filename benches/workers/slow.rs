@@ -42,7 +42,7 @@ impl Slow {
 }
 
 fn pass(mut from: &UnixStream, mut to: &UnixStream, delay: Duration) {
-    let mut buffer = [0; 64 << 10];
+    let mut buffer = vec![0; 64 << 10];
     while let Ok(n @ 1..) = from.read(&mut buffer) {
         thread::sleep(delay);
         if to.write_all(&buffer[..n]).is_err() {
