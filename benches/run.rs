@@ -16,6 +16,7 @@ mod local;
 mod program;
 #[path = "run/repository.rs"]
 mod repository;
+#[expect(dead_code, reason = "the benchmark of workers uses more of it")]
 #[path = "run/services.rs"]
 mod services;
 
