@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures RepoSync beside other programs on one repository, against the same services, and prints one table.
+"""Measures RepoSync and other programs on one repository, against the same services, and prints their tables.
 
     python3 -m venv target/peers && target/peers/bin/pip install -r benches/peers/requirements.txt
     cargo bench --bench run --no-run
