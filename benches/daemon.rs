@@ -10,6 +10,8 @@
 mod probe;
 #[path = "daemon/process.rs"]
 mod process;
+#[path = "run/push.rs"]
+mod push;
 #[expect(dead_code, reason = "the benchmark of runs uses more of it")]
 #[path = "run/repository.rs"]
 mod repository;
@@ -27,9 +29,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use futures::future::join_all;
-use hmac::{Hmac, KeyInit, Mac};
 use serde_json::json;
-use sha2::Sha256;
 use tempfile::TempDir;
 
 use probe::Probe;
@@ -271,16 +271,7 @@ async fn pushes(args: &Args) {
 
 /// Sends one signed push.
 async fn deliver(daemon: &Process) {
-    let body = json!({
-        "ref": "refs/heads/main", "before": "a".repeat(40), "after": "b".repeat(40),
-        "repository": { "full_name": "acme/docs", "default_branch": "main" }
-    })
-    .to_string();
-    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any key");
-    mac.update(body.as_bytes());
-    let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
-    let request = daemon.post("/webhooks/github").header("X-GitHub-Event", "push");
-    let answer = request.header("X-Hub-Signature-256", signature).body(body).send().await.expect("an answer");
+    let answer = push::signed(daemon.post("/webhooks/github"), SECRET).send().await.expect("an answer");
     assert_eq!(answer.status(), 202);
 }
 

@@ -228,15 +228,12 @@ impl Bench {
         let least = asked.texts as f64 * self.least.decode + written as f64 * self.least.write;
         let rounds = asked.texts.div_ceil(BATCH).div_ceil(self.args.concurrency);
         let waiting = rounds as f64 * latency.as_secs_f64();
-        let or_none = |value: Option<f64>, digits: usize| {
-            value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
-        };
         println!(
             "{name:<34}{:>8.2}{:>8.2}{:>8}{least:>8.2}{:>8}{:>8}{:>16}{:>9}{written:>9}",
             measured.seconds,
             waiting.max(least / self.cores),
-            or_none(measured.cpu, 2),
-            or_none(measured.peak_mib, 0),
+            program::or_none(measured.cpu, 2),
+            program::or_none(measured.peak_mib, 0),
             measured.count("chunks"),
             format!("{}+{}+{}", asked.github, asked.embed, asked.store),
             asked.texts,

@@ -16,6 +16,8 @@ mod postgres;
 #[path = "run/program.rs"]
 #[expect(dead_code, reason = "`run.rs` uses more of it")]
 mod program;
+#[path = "run/push.rs"]
+mod push;
 #[path = "workers/pushes.rs"]
 mod pushes;
 #[path = "workers/queue.rs"]

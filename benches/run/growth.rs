@@ -88,18 +88,15 @@ impl Growth<'_> {
 
     fn row(&self, name: &str, folder: &Path, queries: bool) -> Measured {
         let measured = program::apply(&self.args.program, folder);
-        let or_none = |value: Option<f64>, digits: usize| {
-            value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
-        };
         println!(
             "{name:<50}{:>8.2}{:>8}{:>8}{:>11}{:>10.1}{:>9}{:>10}",
             measured.seconds,
-            or_none(measured.cpu, 2),
-            or_none(measured.peak_mib, 0),
-            or_none(measured.written_mb, 1),
+            program::or_none(measured.cpu, 2),
+            program::or_none(measured.peak_mib, 0),
+            program::or_none(measured.written_mb, 1),
             megabytes(&folder.join(".reposync")),
             measured.count("chunks"),
-            or_none(queries.then(|| self.query(folder)), 0),
+            program::or_none(queries.then(|| self.query(folder)), 0),
         );
         measured
     }

@@ -82,14 +82,11 @@ impl Load<'_> {
 
     fn run(&self, name: &str, world: &World) -> Measured {
         let measured = program::apply(&self.args.program, world.folder.path());
-        let or_none = |value: Option<f64>, digits: usize| {
-            value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
-        };
         println!(
             "{name:<40}{:>8.2}{:>8}{:>8}{:>8}{:>9}{:>9}{:>9}{:>9}",
             measured.seconds,
-            or_none(measured.cpu, 2),
-            or_none(measured.peak_mib, 0),
+            program::or_none(measured.cpu, 2),
+            program::or_none(measured.peak_mib, 0),
             measured.descriptors,
             measured.threads,
             measured.count("files_added") + measured.count("files_unchanged"),

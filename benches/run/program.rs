@@ -75,6 +75,11 @@ pub(crate) fn apply_with(program: &Path, folder: &Path, more: &[&str]) -> Measur
     Measured { seconds, cpu, peak_mib, written_mb, descriptors, threads, report }
 }
 
+/// A number of a table, or a dash for one that is not known.
+pub(crate) fn or_none(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
+}
+
 /// Whether the process has ended, and its processor time until now. A zombie process still reports its
 /// times.
 fn look(child: &mut Child) -> (bool, Option<f64>) {

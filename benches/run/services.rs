@@ -88,7 +88,7 @@ impl Services {
         Self::with(commit, 1, latency, tls, dimensions).await
     }
 
-    /// The same with an organization of so many repositories, all with this commit.
+    /// The same with an organization of `repositories` repositories, all with this commit.
     pub(crate) async fn organization(commit: Commit, repositories: u64) -> Self {
         Self::with(commit, repositories, Duration::ZERO, false, DIMENSIONS).await
     }

@@ -2,10 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hmac::{Hmac, KeyInit, Mac};
-use serde_json::{Value, json};
-use sha2::Sha256;
+use serde_json::Value;
 
+use super::push;
 use super::repository::Repository;
 use super::world::{World, until};
 use super::{Bench, milliseconds, percentile, row};
@@ -64,15 +63,7 @@ pub(crate) fn measure(bench: &Bench) {
 
 /// Sends one signed push.
 async fn deliver(client: &reqwest::Client, address: &str) {
-    let body = json!({
-        "ref": "refs/heads/main", "before": "a".repeat(40), "after": "b".repeat(40),
-        "repository": { "full_name": "acme/docs", "default_branch": "main" }
-    })
-    .to_string();
-    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any key");
-    mac.update(body.as_bytes());
-    let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
-    let request = client.post(format!("{address}/webhooks/github")).header("X-GitHub-Event", "push");
-    let answer = request.header("X-Hub-Signature-256", signature).body(body).send().await.expect("an answer");
+    let request = client.post(format!("{address}/webhooks/github"));
+    let answer = push::signed(request, SECRET).send().await.expect("an answer");
     assert_eq!(answer.status(), 202);
 }

@@ -8,7 +8,7 @@ use super::{Bench, row};
 
 /// The round trip to a database in the same data centre.
 const ROUND_TRIP: Duration = Duration::from_millis(1);
-/// Each run is measured so often, by turns; the fastest one counts.
+/// How many times each run is measured, in turn with the others; the fastest one counts.
 const ROUNDS: usize = 3;
 /// Where the state is.
 const PLACES: [&str; 3] = ["file", "database", "database, 1 ms away"];

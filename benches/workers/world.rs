@@ -54,7 +54,7 @@ impl World {
         Self::with(bench, (repositories, FILES), latency, state, more)
     }
 
-    /// The same with repositories of so many files.
+    /// The same with `files` files in each repository.
     pub(crate) fn with(
         bench: &Bench,
         (repositories, files): (u64, usize),

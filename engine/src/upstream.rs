@@ -13,7 +13,11 @@ pub(crate) struct Expected(watch::Sender<usize>);
 impl Upstream {
     /// Announces one more.
     pub(crate) fn expect(&self) -> Expected {
-        self.0.send_modify(|count| *count += 1);
+        // No one waits for more to come.
+        self.0.send_if_modified(|count| {
+            *count += 1;
+            false
+        });
         Expected(self.0.clone())
     }
 
@@ -32,7 +36,7 @@ impl Upstream {
 
 impl Drop for Expected {
     fn drop(&mut self) {
-        // Only the last one is worth waking anybody for.
+        // Only the last one ends a wait.
         self.0.send_if_modified(|count| {
             *count -= 1;
             *count == 0

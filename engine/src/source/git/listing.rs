@@ -31,7 +31,8 @@ impl Seen {
         Self { web_page: reader.web_page(), head: head.map(|head| (Instant::now(), head)) }
     }
 
-    /// The head that the listing has just seen. Given once: who asks again wants to know what came since.
+    /// The head that the listing saw, if that was a moment ago. Given only once, so that a second call reads the
+    /// repository.
     pub(super) fn take_head(&mut self) -> Option<Head> {
         self.head.take().filter(|(at, _)| at.elapsed() < FRESH).map(|(_, head)| head)
     }

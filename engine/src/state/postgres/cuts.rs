@@ -8,7 +8,7 @@ use crate::state::{Daemons as _, Generation, NewUnit, Queue as _, State as _, Un
 use super::tests::server::Postgres;
 use cutting::{Cut, Cutting};
 
-#[allow(dead_code, reason = "other tests use the rest of it")]
+#[expect(dead_code, reason = "other tests use the rest of it")]
 #[path = "../../../../tests/it/support/cutting.rs"]
 mod cutting;
 
