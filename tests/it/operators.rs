@@ -2,7 +2,12 @@
 
 use serde_json::Value;
 
+use crate::support::http::{Fault, Gate};
 use crate::support::local::{Local, project};
+use crate::support::openai::Options;
+use crate::support::services::Services;
+use crate::support::shop::Shop;
+use crate::support::world::World;
 
 fn rows(status: &Value) -> Vec<[String; 2]> {
     let rows = status["projects"][0]["repositories"].as_array().expect("rows");
@@ -64,6 +69,64 @@ fn the_history_is_read_page_by_page_and_project_by_project() {
     assert!(page.stderr.contains(&format!("`reposync history --before {}`", all[0])), "{}", page.stderr);
     let unknown = local.world.run(&["history", "--before", "2001"]).exits(2);
     assert!(unknown.stderr.contains("there is no run `2001`"), "{}", unknown.stderr);
+}
+
+/// The ids of the runs that `history` prints with these arguments.
+fn history(world: &World, args: &[&str]) -> Vec<String> {
+    let history = world.ok(&[&["history", "--json"], args].concat()).json();
+    let runs = history.as_array().expect("runs").iter();
+    runs.map(|run| run["run"].as_str().expect("an id").to_owned()).collect()
+}
+
+/// Runs of all kinds of ends, the last of them under way, are found by their status, trigger and start.
+fn finds_runs(services: &Services) {
+    let world = &services.world;
+    services.with_pages("guide", 1);
+    services.apply(&[]).exits(0);
+    services.ada.fail([Fault::status(400)]);
+    services.with_pages("more", 2);
+    services.apply(&[]).exits(3);
+    let gate = Gate::default();
+    services.ada.fail([Fault::Gate(gate.clone())]);
+    let run = world.spawn(&["apply"]);
+    gate.until_reached();
+    let all = history(world, &[]);
+    let of = |status| history(world, &["--status", status]);
+    assert_eq!((all.len(), of("done")), (3, all[2..].to_vec()));
+    assert_eq!((of("partial"), of("running")), (all[1..2].to_vec(), all[..1].to_vec()));
+    assert!(of("failed").is_empty() && of("interrupted").is_empty());
+    assert!(world.ok(&["history"]).stdout.contains("running"));
+    run.signal("KILL");
+    assert_eq!(run.wait().code, None);
+    gate.open();
+    assert_eq!(history(world, &["--trigger", "apply", "--since", "1d"]), all);
+    assert!(history(world, &["--trigger", "push"]).is_empty());
+    assert!(history(world, &["--since", "2999-01-01"]).is_empty());
+    assert_eq!(history(world, &["--status", "done", "--trigger", "apply"]), all[2..]);
+    assert_eq!(world.ok(&["history", "--trigger", "push"]).stdout, "No such run.\n");
+    let page = world.ok(&["history", "--since", "1d", "--limit", "1"]);
+    let next = format!("`reposync history --before {}` with the same filters", all[0]);
+    assert!(page.stderr.contains(&next), "{}", page.stderr);
+}
+
+#[test]
+fn runs_of_the_history_are_found_by_status_trigger_and_start() {
+    let services = Services::start();
+    finds_runs(&services);
+    let interrupted = history(&services.world, &["--status", "interrupted"]);
+    assert_eq!(interrupted, history(&services.world, &["--limit", "1"]), "the lock ends with its process");
+    for wrong in [["--status", "queued"], ["--trigger", "nobody"], ["--since", "yesterday"]] {
+        services.world.run(&[&["history"][..], &wrong].concat()).exits(2);
+    }
+}
+
+#[test]
+fn runs_of_a_history_in_a_database_are_found_alike() {
+    let Some(shop) = Shop::open("", Options::default()) else { return };
+    finds_runs(&shop.services);
+    shop.sql("UPDATE leases SET until = now()");
+    let interrupted = history(&shop.services.world, &["--status", "interrupted"]);
+    assert_eq!(interrupted, history(&shop.services.world, &["--limit", "1"]), "its lease has lapsed");
 }
 
 #[test]

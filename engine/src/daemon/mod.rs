@@ -63,7 +63,7 @@ use shared::Shared;
 pub use crate::config::{Problem, TokenDigest, token_digest};
 pub use crate::config::{Webhook, WebhookEvent, webhooks};
 pub use crate::plan::{Action, FilePlan, Plan, ProjectPlan, RepositoryPlan};
-pub use crate::state::{AuditEntry, AuditQuery, AuditRow, RunQuery, RunStatus};
+pub use crate::state::{AuditEntry, AuditQuery, AuditRow, RunQuery, RunStatus, TRIGGERS};
 pub use feed::{Feed, FeedItem};
 pub use handle::Handle;
 pub use message::{Accepted, Cause, Refusal, ReloadOutcome};

@@ -52,7 +52,7 @@ pub use queue::{
 pub use repository::{
     Repositories, RepositoryRow, RepositorySync, SelectedRepository, UnchangedRepository, Uncounted,
 };
-pub use run::{History, NewRun, RunQuery, RunRow, RunStatus};
+pub use run::{History, NewRun, RunQuery, RunRow, RunStatus, TRIGGERS};
 pub use sign_ins::{SignIn, SignInKind, SignIns};
 pub use usage::{Measure, SumOver, USAGE_DAYS, Usage, UsageAmount, UsageQuery, bucket, day_of, quantile};
 pub use vector_cache::{CacheKey, Claim, Claimant, VectorCache};

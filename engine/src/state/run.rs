@@ -82,6 +82,9 @@ pub struct RunRow {
     pub report: Option<Report>,
 }
 
+/// What starts runs: the values of [`RunRow::trigger`].
+pub const TRIGGERS: [&str; 8] = ["start", "schedule", "push", "api", "edit", "retry", "plan", "apply"];
+
 /// Which part of the history to read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunQuery {

@@ -10,14 +10,11 @@ use super::layout;
 use super::visitor::Visitor;
 use crate::api::error::ApiError;
 use crate::api::extract::Params;
-use crate::daemon::{RunPage, RunQuery, RunStatus, RunView};
+use crate::daemon::{RunPage, RunQuery, RunStatus, RunView, TRIGGERS};
 use crate::model::{ApiScope, Counts};
 
 /// Rows of a page.
 const ROWS: usize = 50;
-
-/// What starts runs.
-const TRIGGERS: [&str; 8] = ["start", "schedule", "push", "api", "edit", "retry", "plan", "apply"];
 
 /// Which runs. What cannot be read is left out.
 #[derive(Debug, Default, Deserialize)]
