@@ -10,14 +10,15 @@ use reposync::embed::Embedder;
 use reposync::embed::azure::{AzureSettings, azure_embedder};
 use reposync::embed::openai::{OpenAiSettings, openai_embedder};
 use reposync::model::{
-    Allowances, Borrow, ErrorKind, Event, EventSink, Fingerprint, GitSha, Loan, Pause, Recorded, Secret,
-    StageError, StageResult,
+    Allowances, Borrow, ErrorKind, Event, EventSink, Fingerprint, GitSha, Loan, Pause, Recorded, RepoRef,
+    Secret, StageError, StageResult,
 };
 use reposync::net::{RetryPolicy, Timeouts};
 use reposync::notify::Notifier;
 use reposync::notify::slack::{SlackSettings, slack_notifier};
 use reposync::notify::webhook::{WebhookSettings, webhook_notifier};
 use reposync::source::Source;
+use reposync::source::git_remote::{GitRemoteSettings, GitRemoteSource};
 use reposync::source::github::GithubSource;
 use reposync::store::VectorStore;
 use reposync::store::pinecone::{PineconeSettings, PineconeStore};
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::notify::report;
 use crate::source_github::{entry, owner};
+use crate::support::git_host::GitHost;
 use crate::support::git_repo::GitRepo;
 use crate::support::github::FakeGithub;
 use crate::support::http::{Fault, Response, Server};
@@ -45,9 +47,13 @@ enum Kind {
     AppToken,
     /// The host of GitHub's archives.
     Archive,
+    /// A Git server, asked what it can do.
+    Git,
+    /// The same, asked for a pack.
+    Pack,
 }
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 10] = [
     Kind::Slack,
     Kind::Webhook,
     Kind::Pinecone,
@@ -56,6 +62,8 @@ const KINDS: [Kind; 8] = [
     Kind::Github,
     Kind::AppToken,
     Kind::Archive,
+    Kind::Git,
+    Kind::Pack,
 ];
 
 /// The fake of a service, and the stage that calls it.
@@ -65,6 +73,7 @@ enum Stage {
     Embedder(FakeOpenAi, Box<dyn Embedder>),
     Listing(FakeGithub, GithubSource),
     Archive { github: FakeGithub, source: GithubSource, _repo: GitRepo, commit: GitSha },
+    Git { host: GitHost, source: GitRemoteSource, repo: RepoRef, commit: GitSha, _clones: tempfile::TempDir },
 }
 
 struct Subject {
@@ -109,6 +118,7 @@ impl Subject {
                 assert_eq!((got.contents.len(), got.errors.len()), (30, 0));
                 Ok(())
             }
+            Stage::Git { source, repo, commit, .. } => source.tree(repo, *commit).await.map(drop),
         }
     }
 
@@ -119,6 +129,7 @@ impl Subject {
             Stage::Embedder(fake, _) => &fake.server,
             Stage::Listing(github, _) => github.api(),
             Stage::Archive { github, .. } => github.archives(),
+            Stage::Git { host, .. } => &host.server,
         }
     }
 
@@ -130,6 +141,8 @@ impl Subject {
             Kind::Github => "/orgs/",
             Kind::AppToken => "/access_tokens",
             Kind::Archive => "/archive/",
+            Kind::Git => "/info/refs",
+            Kind::Pack => "/git-upload-pack",
         }
     }
 
@@ -245,6 +258,23 @@ fn stage(
                 _ => Stage::Listing(github, source),
             }
         }
+        Kind::Git | Kind::Pack => {
+            let host = GitHost::start();
+            let commit = host.repo("group/app").write("a.md", "What page a says.\n").commit("all");
+            host.demand("git", "token-for-calls");
+            let settings = GitRemoteSettings {
+                base_url: host.url(),
+                token: Some(Secret::new("token-for-calls")),
+                ..GitRemoteSettings::default()
+            };
+            let clones = tempfile::tempdir().expect("a folder");
+            let folder = clones.path().to_owned();
+            let source =
+                GitRemoteSource::new("server", &settings, folder, 4, cancel, events).expect("a source");
+            let source = source.with_timeouts(timeouts).with_allowances(allowances);
+            let repo = settings.find("group/app", None).expect("an address");
+            Stage::Git { host, source, repo, commit, _clones: clones }
+        }
     }
 }
 
@@ -339,11 +369,14 @@ async fn a_body_that_is_too_long_is_not_read() {
             continue;
         }
         let error = subject.fails().await;
-        assert_eq!(error.kind, ErrorKind::Transient { retry_after: None }, "{kind:?}");
-        // An archive is read piece by piece, as far as it makes sense.
-        let expected = if kind == Kind::Archive { "broken" } else { "sent more than" };
+        // What a repository's server says first is as long the next time.
+        let is_lasting = kind == Kind::Git;
+        let transient = ErrorKind::Transient { retry_after: None };
+        assert_eq!(error.kind, if is_lasting { ErrorKind::Refused } else { transient }, "{kind:?}");
+        // Archives and packs are read piece by piece, as far as it makes sense.
+        let expected = if matches!(kind, Kind::Archive | Kind::Pack) { "broken" } else { "sent more than" };
         assert!(error.message.contains(expected), "{kind:?}: {error}");
-        assert_eq!(subject.requests(), 2, "{kind:?}");
+        assert_eq!(subject.requests(), if is_lasting { 1 } else { 2 }, "{kind:?}");
     }
 }
 
@@ -356,12 +389,18 @@ async fn a_page_in_place_of_an_answer_is_no_answer() {
             subject.call().await.expect("a webhook's answer is its status");
             continue;
         }
-        // A page that is no token is no answer of the API either.
         let error = subject.fails().await;
         assert!(error.hint.is_some(), "{kind:?}: {error:?}");
-        let lasting = kind == Kind::AppToken;
-        assert_eq!(error.kind == ErrorKind::Misconfigured, lasting, "{kind:?}: {error:?}");
-        assert_eq!(subject.requests(), if lasting { 1 } else { 2 }, "{kind:?}");
+        let expected = match kind {
+            // A page that is no token is no answer of the API either.
+            Kind::AppToken => ErrorKind::Misconfigured,
+            // A page for people at the repository's address.
+            Kind::Git | Kind::Pack => ErrorKind::Refused,
+            _ => ErrorKind::Transient { retry_after: None },
+        };
+        assert_eq!(error.kind, expected, "{kind:?}: {error:?}");
+        let is_transient = matches!(expected, ErrorKind::Transient { .. });
+        assert_eq!(subject.requests(), if is_transient { 2 } else { 1 }, "{kind:?}");
     }
 }
 
@@ -382,7 +421,10 @@ async fn credentials_follow_no_redirect() {
                 continue;
             }
             let error = subject.fails().await;
-            assert_eq!(error.kind, ErrorKind::Misconfigured, "{kind:?} {status}: {error:?}");
+            // A Git server says it of one repository.
+            let is_of_one = matches!(kind, Kind::Git | Kind::Pack);
+            let expected = if is_of_one { ErrorKind::Refused } else { ErrorKind::Misconfigured };
+            assert_eq!(error.kind, expected, "{kind:?} {status}: {error:?}");
             assert!(error.hint.is_some(), "{kind:?}");
             assert_eq!((subject.requests(), other.requests().len()), (1, 0), "{kind:?} {status}");
         }
