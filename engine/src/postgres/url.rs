@@ -66,7 +66,8 @@ impl PostgresUrl {
             return Err("it names no user: `postgres://USER@HOST/DATABASE`".into());
         }
         let has_socket = config.get_hosts().iter().any(|host| !matches!(host, Host::Tcp(_)));
-        let is_local = config.get_hosts().iter().all(is_local);
+        let is_local =
+            config.get_hosts().iter().all(is_local) && config.get_hostaddrs().iter().all(IpAddr::is_loopback);
         if tls == Tls::Disable && !is_local {
             return Err("`tls = \"disable\"` is only for loopback addresses and sockets".into());
         }
@@ -212,6 +213,7 @@ mod tests {
             ("postgres://ann:hunter2@db/x?colour=red", Tls::VerifyFull, "no PostgreSQL address"),
             ("postgres://ann:hunter2@db/x?sslmode=disable", Tls::VerifyFull, "set `tls`"),
             ("postgres://ann:hunter2@db/x", Tls::Disable, "only for loopback"),
+            ("postgres://ann:hunter2@localhost/x?hostaddr=192.0.2.1", Tls::Disable, "only for loopback"),
         ] {
             let why = PostgresUrl::parse(text, tls).expect_err(text);
             assert!(why.contains(expected), "{text}: {why}");
