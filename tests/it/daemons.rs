@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::support::console::Session;
 use crate::support::daemon::Daemon;
 use crate::support::openai::Options;
+use crate::support::pinecone::KEY;
 use crate::support::shop::{SHORT, Shop};
 use crate::support::world::Running;
 
@@ -237,4 +238,49 @@ fn a_reload_names_workers_that_cannot_use_the_file() {
     cluster.write("other/reposync.toml", "");
     let asked = cluster.shop.services.world.ok(&["reload", "--config", "other/reposync.toml"]);
     assert!(asked.stdout.contains("the dispatcher: nothing changed"), "{}", asked.stdout);
+}
+
+#[test]
+fn a_variable_of_another_name_reaches_the_workers_though_its_value_is_the_same() {
+    let Some(mut cluster) = Cluster::open(Options::default()) else { return };
+    cluster.shop.services.world = cluster.shop.services.world.env("NEW_KEY", KEY);
+    let daemon = cluster.dispatcher();
+    let _poor = cluster.worker("poor", Some("NEW_KEY"));
+    let text = cluster.shop.services.world.read("reposync.toml");
+    cluster.shop.services.world.config(&text.replace("${PINECONE_API_KEY}", "${NEW_KEY}"));
+    let message = daemon.post("/reload", &json!({})).is(200).json()["message"].to_string();
+    assert!(message.contains("nothing changed; 0 of 1 worker; poor refused:"), "{message}");
+    assert!(message.contains("NEW_KEY"), "{message}");
+}
+
+/// One of two workers lacks a variable that an edit refers to, while they work on a hundred units.
+#[test]
+fn a_reload_during_a_run_goes_on_with_the_workers_that_can_use_the_file() {
+    let quick = Options { latency: Duration::from_millis(200), ..Options::default() };
+    let Some(mut cluster) = Cluster::open(quick) else { return };
+    cluster.shop.services.world = cluster.shop.services.world.env("NEW_KEY", KEY);
+    cluster.write("reposync.toml", "local = false\nunits = 2\n");
+    let mut daemon = cluster.daemon();
+    let _able = cluster.worker("able", None);
+    let mut broken = cluster.worker("broken", Some("NEW_KEY"));
+    daemon.until_runs(1);
+    cluster.shop.pages(100, 1);
+    let calls = cluster.shop.services.ada.calls().len();
+    sync(&daemon, &json!({ "project": "handbook" }));
+    daemon.until("calls", |_| cluster.shop.services.ada.calls().len() > calls + 3);
+    let text = cluster.shop.services.world.read("reposync.toml");
+    let text = text.replace("${PINECONE_API_KEY}", "${NEW_KEY}");
+    cluster.shop.services.world.config(&text.replace("**/node_modules/**", "**/nothing/**"));
+    let message = daemon.post("/reload", &json!({})).is(200).json()["message"].to_string();
+    assert!(message.contains("1 of 2 workers; broken refused:"), "{message}");
+    assert!(message.contains("NEW_KEY"), "{message}");
+    daemon.until("all files", |daemon| {
+        let project = daemon.project("handbook");
+        project["state"] == "current" && project["files"] == 103
+    });
+    assert!(!broken.has_ended());
+    let units = cluster.shop.queue()["workers"].to_string();
+    assert!(units.contains("\"running\":0"), "{units}");
+    drop(daemon);
+    cluster.shop.assert_right();
 }

@@ -142,6 +142,32 @@ fn a_worker_without_a_secret_says_so_and_leaves_the_work_to_others() {
 }
 
 #[test]
+fn a_worker_of_another_version_says_so_and_leaves_the_work_to_others() {
+    let Some(shop) = Shop::open(ALONE, Options::default()) else { return };
+    shop.pages(2, 1);
+    let mut run = shop.apply();
+    run.until("tables", |_| shop.sql("SELECT to_regclass('units') IS NOT NULL") == "t");
+    run.until("units", |_| shop.sql("SELECT count(*) FROM units") == "2");
+    let version = shop.sql("SELECT version FROM generations");
+    // As if a program of another version had written it.
+    let written_by = |from: &str, to: &str| {
+        shop.sql(&format!(
+            "UPDATE generations SET version = '{to}',
+                 content = replace(content::text, '\"version\":\"{from}\"', '\"version\":\"{to}\"')::json"
+        ))
+    };
+    written_by(&version, "0.0.9");
+    let mut other = shop.worker("other");
+    other.until("a refusal", |worker| worker.stderr().contains("cannot be used here"));
+    let refused = shop.queue()["workers"][0]["refused"].to_string();
+    assert!(refused.contains(&format!("it is of RepoSync 0.0.9, and this worker of {version}")), "{refused}");
+    written_by("0.0.9", &version);
+    let _same = shop.worker("same");
+    assert_eq!(counts(&run.wait().exits(0).json()).0, 2);
+    assert!(!other.has_ended());
+}
+
+#[test]
 fn components_come_to_workers_through_the_database() {
     let Some(shop) = Shop::open(ALONE, Options::default()) else { return };
     let services = &shop.services;

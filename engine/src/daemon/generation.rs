@@ -33,6 +33,8 @@ pub(super) struct Next {
     pub(super) diff: ConfigDiff,
     /// Projects whose component file was replaced without a change of the configuration.
     pub(super) components: Vec<String>,
+    /// The file says it in other words, as by another variable of the same value.
+    pub(super) is_rewritten: bool,
 }
 
 /// Why a reload was refused.
@@ -103,6 +105,7 @@ impl Generation {
                 (Ok(_), _) => {}
             }
         }
+        let is_rewritten = config.text.as_str() != self.config.text.as_str();
         let generation = Self {
             number: self.number + 1,
             config: Arc::new(config),
@@ -110,7 +113,7 @@ impl Generation {
             tokens,
             projects: Arc::new(projects),
         };
-        Ok(Next { generation, diff, components })
+        Ok(Next { generation, diff, components, is_rewritten })
     }
 
     /// The use cases on this generation.

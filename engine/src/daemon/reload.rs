@@ -129,8 +129,14 @@ impl Reload {
         self.building.spawn_blocking(move || generation.next(&need));
     }
 
-    /// Handles the end of a build; `None`: the build panicked.
-    pub(super) fn built(&mut self, built: Option<Result<Next, Refused>>, now: DateTime<Utc>) -> Reloaded {
+    /// Handles the end of a build; `None`: the build panicked. `is_shared`: workers elsewhere read the same text, each with
+    /// variables of its own.
+    pub(super) fn built(
+        &mut self,
+        built: Option<Result<Next, Refused>>,
+        is_shared: bool,
+        now: DateTime<Utc>,
+    ) -> Reloaded {
         let cause = self.cause.take().unwrap_or(Cause::Retry);
         let built = built.unwrap_or_else(|| {
             let message = "building the next generation panicked".to_owned();
@@ -160,7 +166,8 @@ impl Reload {
                     tracing::warn!(keys = ?outcome.restart, "these keys take effect only after a restart");
                 }
                 self.restart.clone_from(&outcome.restart);
-                (applied.then_some(next), outcome, is_news)
+                let is_taken = applied || is_shared && next.is_rewritten;
+                (is_taken.then_some(next), outcome, is_news)
             }
         };
         if is_news {

@@ -93,6 +93,12 @@ impl Generations {
         let generation = queue(&*self.state)?.generation(number).await?.ok_or_else(|| {
             StageError::local("worker", format!("configuration {number} is not in the database any more"))
         })?;
+        if generation.version != self.me.version {
+            let message =
+                format!("it is of RepoSync {}, and this worker of {}", generation.version, self.me.version);
+            return Err(StageError::misconfigured("worker", message)
+                .hint("run daemons and workers of one version; units of another one are left alone"));
+        }
         let mut given = Vec::new();
         for component in &generation.components {
             let file = if component.is_file { Some(self.file(&component.digest).await?) } else { None };

@@ -166,7 +166,7 @@ impl Dispatcher {
 
     /// Switches to the generation that was built, or reports why it was refused.
     fn built(&mut self, built: Option<Result<Next, Refused>>) {
-        let mut reloaded = self.reload.built(built, (self.shared.now)());
+        let mut reloaded = self.reload.built(built, self.peers.is_some(), (self.shared.now)());
         if let Some(next) = reloaded.next.take() {
             self.swap(next);
         }
@@ -223,7 +223,7 @@ impl Dispatcher {
     /// Switches generations. Runs of changed projects stop after the current batch and are planned
     /// again; other runs continue with the generation they started with.
     fn swap(&mut self, next: Next) {
-        let Next { generation, diff, components } = next;
+        let Next { generation, diff, components, .. } = next;
         self.shared.state.set_leases(generation.config.workers);
         let swap = Swap::of(&diff, components, &generation);
         self.generation = Arc::new(generation);
