@@ -53,6 +53,8 @@ mod language;
 mod mcp;
 mod notify;
 mod operators;
+#[cfg(target_os = "linux")]
+mod partition;
 mod plan;
 mod plugin_commands;
 mod plugin_try;

@@ -1,11 +1,14 @@
 //! `GET /health`: for probes and for people. A probe is answered from the snapshot alone, whatever is
 //! running; with the token the ledger is read too.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::App;
@@ -15,6 +18,9 @@ use super::projects::{ProjectBody, project_bodies};
 use super::serve::Caller;
 use crate::daemon::{LastReload, Role};
 use crate::model::{ApiScope, Outcome};
+
+/// How long the ledger may take: a database that is away is waited for by runs, not by whoever asks how the daemon is.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How the daemon is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -46,7 +52,7 @@ pub(super) struct Health {
     /// Changed keys that take effect only after a restart; only with the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     restart: Option<Vec<&'static str>>,
-    /// Each project; only with the token.
+    /// Each project; only with the token, and while the ledger answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     projects: Option<Vec<ProjectBody>>,
     /// Enabled projects whose last run ended early.
@@ -65,7 +71,8 @@ pub(super) async fn health(
         return probe(State(app)).await;
     };
     // A ledger that cannot be read is seen by the runs; health answers all the same.
-    let projects = if client.has(ApiScope::Read) { project_bodies(&client).await.ok() } else { None };
+    let projects = async { timeout(PATIENCE, project_bodies(&client)).await.ok()?.ok() };
+    let projects = if client.has(ApiScope::Read) { projects.await } else { None };
     // The file's problems and changes name any project.
     Json(body(&app, client.require_whole_admin().is_ok(), projects))
 }

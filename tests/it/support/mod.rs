@@ -11,6 +11,8 @@ pub(crate) mod git_host;
 pub(crate) mod git_repo;
 pub(crate) mod github;
 pub(crate) mod http;
+#[cfg(target_os = "linux")]
+pub(crate) mod island;
 pub(crate) mod lab;
 pub(crate) mod local;
 pub(crate) mod openai;

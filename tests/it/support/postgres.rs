@@ -15,20 +15,32 @@ const USER: &str = "reposync";
 /// How long the server may take to start.
 const START: Duration = Duration::from_secs(60);
 /// Runs the server until the standard input ends, which it does with the tests' process however that ends; then
-/// removes its folder. $1: the program, $2: the folder.
-const RUN: &str = r#""$1" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=off -c full_page_writes=off \
-    -c max_connections=300 -c shared_buffers=64MB -c jit=off >"$2/log" 2>&1 </dev/null &
+/// removes its folder. $1: the program, $2: the folder; then the program's further arguments.
+const RUN: &str = r#"program=$1 folder=$2; shift 2
+"$program" -D "$folder/data" -k "$folder" -c listen_addresses= -c fsync=off -c full_page_writes=off \
+    -c max_connections=300 -c shared_buffers=64MB -c jit=off "$@" >"$folder/log" 2>&1 </dev/null &
 server=$!
 cat >/dev/null
-kill -QUIT $server; wait $server; rm -rf "$2""#;
+kill -QUIT $server; wait $server; rm -rf "$folder""#;
 
 /// A running server.
 pub(crate) struct Postgres {
     bin: PathBuf,
     folder: PathBuf,
     databases: AtomicU32,
-    // Its standard input stays open while the process lives.
-    _shell: Child,
+    /// Its standard input stays open while the process lives.
+    pub(crate) shell: Child,
+}
+
+/// How a server differs from the others of the tests.
+#[derive(Default)]
+pub(crate) struct Setup<'a> {
+    /// What starts it, as root: a program with its arguments.
+    pub(crate) under: &'a [&'a str],
+    /// Its settings, such as `fsync=on`.
+    pub(crate) settings: &'a [&'a str],
+    /// Files in its folder of data, which only the server's user may read; what is there already is continued.
+    pub(crate) files: &'a [(&'a str, String)],
 }
 
 impl Postgres {
@@ -42,21 +54,11 @@ impl Postgres {
     /// A server of the installation in the folder that a variable names, or else of the given one; none, with a word
     /// of it, where there is neither.
     pub(crate) fn find(variable: &str, installed: impl FnOnce() -> Option<PathBuf>) -> Option<Self> {
-        let given = env::var_os(variable).map(|folder| Path::new(&folder).join("bin"));
-        let Some(bin) = given.or_else(installed) else {
-            let required = env::var("REPOSYNC_POSTGRES_TESTS").is_ok_and(|value| value == "required");
-            assert!(!required, "`REPOSYNC_POSTGRES_TESTS=required`, but `{variable}` is not set");
-            // Not captured by the test harness: a skipped test must not look like a passed one.
-            drop(writeln!(
-                std::io::stderr(),
-                "skipped: no PostgreSQL found; set `{variable}` to an installation"
-            ));
-            return None;
-        };
-        Some(Self::run(bin))
+        Some(Self::run(place(variable, installed)?, &Setup::default()))
     }
 
-    fn run(bin: PathBuf) -> Self {
+    /// A server of the programs in a folder.
+    pub(crate) fn run(bin: PathBuf, setup: &Setup<'_>) -> Self {
         let folder = tempfile::Builder::new().prefix("pg").tempdir().expect("a temporary folder").keep();
         let user = Unprivileged::new(&folder);
         user.reaches(&bin);
@@ -78,18 +80,23 @@ impl Postgres {
             .output()
             .expect("`initdb` runs");
         assert!(initdb.status.success(), "{}", String::from_utf8_lossy(&initdb.stderr));
+        for (name, text) in setup.files {
+            user.append(&folder.join("data").join(name), text);
+        }
         let shell = user
-            .command(Path::new("sh"))
+            .command_under(setup.under, Path::new("sh"))
             .args(["-c", RUN, "sh"])
             .args([&bin.join("postgres"), &folder])
+            .args(setup.settings.iter().flat_map(|setting| ["-c", setting]))
             .stdin(Stdio::piped())
             .spawn()
             .expect("`sh` runs");
-        let server = Self { bin, folder, databases: AtomicU32::new(0), _shell: shell };
+        let mut server = Self { bin, folder, databases: AtomicU32::new(0), shell };
         let began = Instant::now();
         while !server.answers() {
+            let has_ended = server.shell.try_wait().expect("a child").is_some();
             let log = || std::fs::read_to_string(server.folder.join("log")).unwrap_or_default();
-            assert!(began.elapsed() < START, "the server did not start: {}", log());
+            assert!(!has_ended && began.elapsed() < START, "the server did not start: {}", log());
             thread::sleep(Duration::from_millis(20));
         }
         server
@@ -144,8 +151,25 @@ impl Postgres {
     }
 }
 
+/// The programs of the installation in the folder that a variable names, or else of the given one; none, with a word of
+/// it, where there is neither.
+pub(crate) fn place(variable: &str, installed: impl FnOnce() -> Option<PathBuf>) -> Option<PathBuf> {
+    let given = env::var_os(variable).map(|folder| Path::new(&folder).join("bin"));
+    let found = given.or_else(installed);
+    if found.is_none() {
+        let required = env::var("REPOSYNC_POSTGRES_TESTS").is_ok_and(|value| value == "required");
+        assert!(!required, "`REPOSYNC_POSTGRES_TESTS=required`, but `{variable}` is not set");
+        // Not captured by the test harness: a skipped test must not look like a passed one.
+        drop(writeln!(
+            std::io::stderr(),
+            "skipped: no PostgreSQL found; set `{variable}` to an installation"
+        ));
+    }
+    found
+}
+
 /// The newest installation of Debian's packages, or the one on the path.
-fn installed() -> Option<PathBuf> {
+pub(crate) fn installed() -> Option<PathBuf> {
     let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()
@@ -182,11 +206,28 @@ impl Unprivileged {
     }
 
     fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new(if self.as_other { Path::new("setpriv") } else { program });
-        if self.as_other {
-            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
-        }
-        command.current_dir("/");
+        self.command_under(&[], program)
+    }
+
+    /// The same, started by another program.
+    fn command_under(&self, under: &[&str], program: &Path) -> Command {
+        let other: &[&str] = if self.as_other {
+            &["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+        } else {
+            &[]
+        };
+        let mut words = under.iter().chain(other).map(Path::new).chain([program]);
+        let mut command = Command::new(words.next().expect("the program at least"));
+        command.args(words).current_dir("/");
         command
+    }
+
+    /// Appends to a file that only this user may read.
+    fn append(&self, file: &Path, text: &str) {
+        let mut append = self.command(Path::new("sh"));
+        let append = append.args(["-c", "umask 077; cat >>\"$1\"", "sh"]).arg(file).stdin(Stdio::piped());
+        let mut child = append.spawn().expect("`sh` runs");
+        child.stdin.take().expect("piped").write_all(text.as_bytes()).expect("written");
+        assert!(child.wait().expect("a child").success(), "{}", file.display());
     }
 }

@@ -22,6 +22,7 @@ pub(crate) type Index = BTreeMap<String, (Vec<f32>, Map<String, Value>)>;
 /// Services with a state in a database.
 pub(crate) struct Shop {
     pub(crate) services: Services,
+    pub(crate) server: &'static Postgres,
     /// The database's address.
     pub(crate) url: String,
 }
@@ -29,9 +30,14 @@ pub(crate) struct Shop {
 impl Shop {
     /// `workers`: the table of that name. `None`: no server can be started.
     pub(crate) fn open(workers: &str, options: Options) -> Option<Self> {
-        let shop = Self { url: Postgres::start()?.database(), services: Services::with(options) };
+        Some(Self::on(Postgres::start()?, workers, options))
+    }
+
+    /// The same with a database of this server.
+    pub(crate) fn on(server: &'static Postgres, workers: &str, options: Options) -> Self {
+        let shop = Self { server, url: server.database(), services: Services::with(options) };
         shop.config(&shop.url, workers);
-        Some(shop)
+        shop
     }
 
     /// Writes the configuration with the state at this address; `more`: what follows `[workers]`.
@@ -78,7 +84,7 @@ impl Shop {
     /// What a statement answers in the database.
     #[track_caller]
     pub(crate) fn sql(&self, statement: &str) -> String {
-        Postgres::start().expect("it runs").sql(&self.url, statement)
+        self.server.sql(&self.url, statement)
     }
 
     /// What the ledger has of files, and what is open.

@@ -18,17 +18,26 @@ pub(crate) struct TlsFront {
     _runtime: tokio::runtime::Runtime,
 }
 
+/// The names of the files with the certificate and its key.
+pub(crate) const CERTIFICATE: &str = "localhost.pem";
+pub(crate) const KEY: &str = "localhost.key.pem";
+
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/run/tls").join(name)
+}
+
+/// The content of such a file.
+pub(crate) fn pem(name: &str) -> String {
+    std::fs::read_to_string(file(name)).expect("a PEM file")
 }
 
 impl TlsFront {
     /// Starts one before the server at `http://ADDRESS`.
     pub(crate) fn of(url: &str) -> Self {
         let behind = url.strip_prefix("http://").expect("a plain server").to_owned();
-        let chain = CertificateDer::pem_file_iter(file("localhost.pem")).expect("a file");
+        let chain = CertificateDer::pem_file_iter(file(CERTIFICATE)).expect("a file");
         let chain = chain.collect::<Result<Vec<_>, _>>().expect("certificates");
-        let key = PrivateKeyDer::from_pem_file(file("localhost.key.pem")).expect("a key");
+        let key = PrivateKeyDer::from_pem_file(file(KEY)).expect("a key");
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("versions")
