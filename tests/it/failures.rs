@@ -57,6 +57,40 @@ fn a_stopped_worker_that_wakes_up_after_the_takeover_changes_nothing() {
     shop.assert_right();
 }
 
+/// It has announced what it is about to write, and stops before it learns that this is recorded.
+#[test]
+fn a_worker_that_is_stopped_between_intent_and_upsert_sends_nothing_after_the_takeover() {
+    let Some(shop) = Shop::open(ALONE, Options::default()) else { return };
+    repositories(&shop, &["guide"], 3);
+    let mut first = shop.worker("first");
+    shop.sql(
+        "CREATE TABLE gate (is_open BOOL);
+         CREATE FUNCTION pass() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+             WHILE NOT EXISTS (SELECT 1 FROM gate) LOOP PERFORM pg_sleep(0.01); END LOOP;
+             RETURN NULL;
+         END$$;
+         CREATE TRIGGER pass AFTER INSERT ON intents FOR EACH ROW EXECUTE FUNCTION pass()",
+    );
+    let run = shop.apply();
+    let at_the_gate = "SELECT count(*) FROM pg_stat_activity
+         WHERE wait_event = 'PgSleep' AND datname = current_database() AND query LIKE '%INTO intents%'";
+    first.until("an intent", |_| shop.sql(at_the_gate) == "1");
+    first.signal("STOP");
+    shop.sql("INSERT INTO gate VALUES (TRUE)");
+    let _second = shop.worker("second");
+    assert_eq!(counts(&run.wait().exits(0).json()).0, 3);
+    assert_eq!(shop.queue()["counts"]["fenced"], 1);
+    let upserts = || {
+        let requests = shop.services.pinecone.server.requests();
+        requests.iter().filter(|request| request.path.ends_with("/vectors/upsert")).count()
+    };
+    assert_eq!(upserts(), 1);
+    first.signal("CONT");
+    until_dropped(&mut first);
+    assert_eq!(upserts(), 1);
+    shop.assert_right();
+}
+
 /// The call was sent before the worker stopped; the service carries it out after another worker has finished the unit,
 /// and after the file has changed.
 #[test]

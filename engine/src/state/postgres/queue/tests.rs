@@ -256,3 +256,31 @@ async fn ids_that_a_dead_worker_may_still_write_are_looked_at_once_more() {
     world.entered(shop.run.fence()).await;
     assert_eq!(held().await, ["late"], "the next run deletes it, if it is there");
 }
+
+#[tokio::test]
+async fn a_lease_is_renewed_while_the_executor_is_blocked_but_not_for_ever() {
+    let Some(shop) = Shop::open().await else { return };
+    shop.put("a", "1").await;
+    let [lease, stuck] = [2, 3].map(Duration::from_secs);
+    let renew = Duration::from_millis(500);
+    let settings = WorkerSettings { lease, renew, stuck, ..WorkerSettings::default() };
+    let claim = UnitClaim::new(Worker::new("w1".into(), 1), settings);
+    let unit = shop.state.claim(&claim).await.expect("claimed").remove(0);
+    let own = format!(" FROM leases JOIN units USING (epoch) WHERE epoch = {}", unit.lease.fence().epoch);
+    // Nothing of this executor runs meanwhile.
+    let until = |what: &str, is_reached: &dyn Fn(&str) -> bool| {
+        let began = std::time::Instant::now();
+        let ask = || server::Postgres::start().expect("it runs").sql(&database_name(&shop.url), what);
+        while !is_reached(&ask()) {
+            assert!(began.elapsed() < Duration::from_secs(60), "{what}: {}", ask());
+        }
+    };
+    // `changed_at` is the moment of the claim.
+    until(&format!("SELECT until > changed_at + lapse{own}"), &|renewed| renewed == "t");
+    until(&format!("SELECT until > now(){own}"), &|held| held != "t");
+    shop.lapse(&unit);
+    let taken = shop.claim("w2", 1).await;
+    assert_eq!(taken.len(), 1, "another worker continues");
+    let late = shop.state.finish(unit.lease.fence(), "{}").await.expect_err("fenced");
+    assert_eq!(late.kind, ErrorKind::Fenced);
+}
