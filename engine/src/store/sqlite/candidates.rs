@@ -1,6 +1,6 @@
 //! From a search to its candidates: the nearest, the best by words, and definitions of a symbol.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::Transaction;
 use serde_json::{Map, Value};
@@ -12,7 +12,7 @@ use crate::store::{Filter, Query, Search, Selection, Selector};
 use super::database::Database;
 use super::failed::Failed;
 use super::files::{Considered, Passes};
-use super::lexical;
+use super::lexical::{self, Lexical};
 use super::namespaces::known_namespace;
 use super::read::metadata;
 use super::scan::{Asked, Near, Scanned};
@@ -38,14 +38,6 @@ pub(super) fn search(
     if let (Some(_), Some(vector)) = (&asked, &search.vector) {
         check_dimension(database, transaction, vector.len())?;
     }
-    let scanned = match &asked {
-        Some(asked) => Some(Scanned::new(database, transaction, asked, &considered, numbered)?),
-        None => None,
-    };
-    let scores = match &search.words {
-        Some(words) if numbered => lexical::by_words(transaction, &considered.namespaces, words)?,
-        _ => HashMap::new(),
-    };
     let mut rows = Rows {
         transaction,
         search,
@@ -56,20 +48,42 @@ pub(super) fn search(
         read: HashMap::new(),
     };
 
+    // The best by words are looked for while vectors are scanned.
+    let by_words = |rows: &mut Rows<'_>| -> Result<_, Failed> {
+        let Some(words) = search.words.as_deref().filter(|_| numbered) else { return Ok(None) };
+        let lexical = Lexical::new(transaction, &considered.namespaces, words)?;
+        let best = lexical.candidates(transaction, search.depth, |row| rows.passes(row))?;
+        Ok(Some((lexical, best)))
+    };
+    let (scanned, by_words) = match &asked {
+        Some(asked) => {
+            let meanwhile = || by_words(&mut rows);
+            let (scanned, by_words) =
+                Scanned::new(database, transaction, asked, &considered, numbered, meanwhile)?;
+            (Some(scanned), by_words)
+        }
+        None => (None, by_words(&mut rows)?),
+    };
+
     let mut chosen: HashMap<i64, Option<f32>> = HashMap::new();
     if let (Some(asked), Some(scanned)) = (&asked, &scanned) {
         for (row, cosine) in rows.nearest(asked, scanned, search.depth)? {
             chosen.insert(row, Some(cosine));
         }
     }
-    for row in rows.best(&scores, search.depth)? {
-        chosen.entry(row).or_default();
-    }
     if let Some(symbol) = search.symbol.as_deref().filter(|_| numbered) {
         for row in lexical::named(transaction, &considered.namespaces, symbol)? {
             if rows.passes(row)? && rows.defines(row, symbol) {
                 chosen.entry(row).or_default();
             }
+        }
+    }
+    let mut scores = HashMap::new();
+    if let Some((lexical, best)) = by_words {
+        let scored: BTreeSet<i64> = best.into_iter().chain(chosen.keys().copied()).collect();
+        scores = lexical.scores(database, transaction, &scored)?;
+        for row in rows.best(&scores, search.depth)? {
+            chosen.entry(row).or_default();
         }
     }
     let mut list = Vec::with_capacity(chosen.len());
@@ -121,7 +135,7 @@ pub(super) fn query(
     let Some(asked) = Asked::new(&query.vector) else { return Ok(Vec::new()) };
     check_dimension(database, transaction, query.vector.len())?;
     let considered = Considered::whole(transaction, number, numbered)?;
-    let scanned = Scanned::new(database, transaction, &asked, &considered, numbered)?;
+    let (scanned, ()) = Scanned::new(database, transaction, &asked, &considered, numbered, || Ok(()))?;
     let search = Search {
         scopes: Vec::new(),
         vector: None,

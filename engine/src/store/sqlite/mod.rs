@@ -11,6 +11,7 @@ mod failed;
 mod files;
 mod lexical;
 mod namespaces;
+mod parallel;
 mod read;
 mod scan;
 mod schema;

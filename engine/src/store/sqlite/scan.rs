@@ -3,20 +3,17 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::rank::{FILE_CHUNKS, Scale, Span, file_cosine};
 
 use super::codes::{QueryCode, block_of};
-use super::database::{Database, threads};
+use super::database::Database;
 use super::failed::Failed;
 use super::files::{Considered, Passes};
 use super::namespaces::rows_of;
+use super::parallel::{ROWS_PER_PART, spread};
 use super::vector::{dot, norm};
-
-/// Rows for which a further thread pays.
-const ROWS_PER_THREAD: i64 = 4000;
 
 /// The query's vector, as it is compared.
 pub(super) struct Asked<'a> {
@@ -57,8 +54,8 @@ pub(super) struct Near {
 
 /// The cosines of all rows of the files that pass.
 pub(super) struct Scanned {
-    /// In order of rows.
-    pub(super) rows: Vec<Near>,
+    /// In order of rows, as they were scanned: each part holds higher rows than the one before.
+    parts: Vec<Vec<Near>>,
     /// By file number: the best cosines, best first.
     best: Vec<[f32; FILE_CHUNKS]>,
 }
@@ -72,59 +69,32 @@ struct Part {
 }
 
 impl Scanned {
-    /// Compares all rows. Helpers read through connections of their own, whose snapshots may be
-    /// newer; what they find is looked up again in the caller's.
-    pub(super) fn new(
+    /// Compares all rows. `meanwhile` runs in the caller's thread while others scan.
+    pub(super) fn new<M>(
         database: &Database,
         connection: &Connection,
         asked: &Asked<'_>,
         considered: &Considered,
         numbered: bool,
-    ) -> Result<Self, Failed> {
+        meanwhile: impl FnOnce() -> Result<M, Failed>,
+    ) -> Result<(Self, M), Failed> {
         let parts = parts(connection, &considered.namespaces, numbered)?;
-        let threads = parts.len();
-        let open = Mutex::new(parts.into_iter().enumerate().collect::<Vec<_>>());
-        let next = || open.lock().pop();
-        let done = Mutex::new(Vec::new());
-        let work = |connection: &Connection| -> Result<(), Failed> {
-            while let Some((at, part)) = next() {
-                match scan(connection, asked, considered, part, numbered) {
-                    Ok(rows) => done.lock().push((at, rows)),
-                    Err(error) => {
-                        open.lock().push((at, part));
-                        return Err(error);
-                    }
-                }
-            }
-            Ok(())
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..threads {
-                // A helper that cannot read leaves its part to the caller.
-                scope.spawn(|| drop(database.help(|connection| work(connection))));
-            }
-            work(connection)
-        })?;
-        // A helper may have given its part back after the caller had ended.
-        work(connection)?;
-        let mut done = done.into_inner();
-        done.sort_unstable_by_key(|(at, _)| *at);
-        let rows: Vec<Near> = match done.len() {
-            1 => done.pop().map(|(_, rows)| rows).unwrap_or_default(),
-            _ => done.into_iter().flat_map(|(_, rows)| rows).collect(),
-        };
+        let work = |connection: &Connection, part| scan(connection, asked, considered, part, numbered);
+        let (mut parts, other) = spread(database, connection, parts, work, meanwhile)?;
+        parts.retain(|rows| !rows.is_empty());
+        parts.sort_unstable_by_key(|rows| rows[0].row);
         let mut best = vec![[f32::NEG_INFINITY; FILE_CHUNKS]; considered.end()];
-        for near in &rows {
+        for near in parts.iter().flatten() {
             insert(&mut best[near.file as usize], near.cosine);
         }
-        Ok(Self { rows, best })
+        Ok((Self { parts, best }, other))
     }
 
     /// Mean and maximum over chunks and over files.
     pub(super) fn scale(&self) -> Scale {
         let files = (0..self.best.len()).filter_map(|file| self.file(file));
         Scale {
-            chunks: Span::of(self.rows.iter().map(|near| f64::from(near.cosine))),
+            chunks: Span::of(self.parts.iter().flatten().map(|near| f64::from(near.cosine))),
             files: Span::of(files),
         }
     }
@@ -138,16 +108,20 @@ impl Scanned {
 
     /// The row's entry, if its file passes.
     pub(super) fn find(&self, row: i64) -> Option<&Near> {
-        self.rows.binary_search_by_key(&row, |near| near.row).ok().map(|at| &self.rows[at])
+        let part = self.parts.partition_point(|rows| rows[0].row <= row).checked_sub(1)?;
+        let rows = &self.parts[part];
+        rows.binary_search_by_key(&row, |near| near.row).ok().map(|at| &rows[at])
     }
 
     /// All rows by what their cosine may be at most, highest first.
     pub(super) fn by_promise(&self) -> impl Iterator<Item = Near> + '_ {
         let mut heap: BinaryHeap<Promise> = (0u32..)
-            .zip(&self.rows)
-            .map(|(at, near)| Promise { most: near.cosine + near.slack, at })
+            .zip(&self.parts)
+            .flat_map(|(part, rows)| {
+                (0u32..).zip(rows).map(move |(at, near)| Promise { most: near.cosine + near.slack, part, at })
+            })
             .collect();
-        std::iter::from_fn(move || heap.pop().map(|one| self.rows[one.at as usize]))
+        std::iter::from_fn(move || heap.pop().map(|one| self.parts[one.part as usize][one.at as usize]))
     }
 }
 
@@ -164,6 +138,7 @@ fn insert(best: &mut [f32; FILE_CHUNKS], cosine: f32) {
 /// What a row's cosine may be at most; ordered by that, then by lower row.
 struct Promise {
     most: f32,
+    part: u32,
     at: u32,
 }
 
@@ -177,7 +152,7 @@ impl Eq for Promise {}
 
 impl Ord for Promise {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.most.total_cmp(&other.most).then_with(|| other.at.cmp(&self.at))
+        self.most.total_cmp(&other.most).then_with(|| (other.part, other.at).cmp(&(self.part, self.at)))
     }
 }
 
@@ -187,11 +162,11 @@ impl PartialOrd for Promise {
     }
 }
 
-/// The rows of the namespaces in about equal parts, one for each thread that pays.
+/// The rows of the namespaces, in parts.
 fn parts(connection: &Connection, namespaces: &[i64], numbered: bool) -> Result<Vec<Part>, Failed> {
-    let mut whole = Vec::new();
+    let mut parts = Vec::new();
     for namespace in namespaces {
-        let (first, last) = rows_of(*namespace);
+        let (mut first, last) = rows_of(*namespace);
         let highest: Option<i64> = connection
             .prepare_cached("SELECT max(row) FROM vectors WHERE row BETWEEN ?1 AND ?2")?
             .query_row([first, last], |row| row.get(0))?;
@@ -200,17 +175,9 @@ fn parts(connection: &Connection, namespaces: &[i64], numbered: bool) -> Result<
             && connection
                 .prepare_cached("SELECT coded FROM namespaces WHERE number = ?1")?
                 .query_row([namespace], |row| row.get(0))?;
-        whole.push(Part { coded, first, last });
-    }
-    let total: i64 = whole.iter().map(|part| part.last - part.first + 1).sum();
-    let most = i64::try_from(threads()).unwrap_or(1);
-    let pieces = (total / ROWS_PER_THREAD).clamp(1, most);
-    let size = total / pieces + 64;
-    let mut parts = Vec::new();
-    for Part { coded, mut first, last } in whole {
         while first <= last {
-            // Parts end with a block of codes.
-            let end = (((first + size) >> 6 << 6) - 1).clamp(first, last);
+            // The first row of a namespace begins a block of codes, and so does that of each part.
+            let end = (first + ROWS_PER_PART - 1).min(last);
             parts.push(Part { coded, first, last: end });
             first = end + 1;
         }

@@ -1,5 +1,6 @@
 //! Tests of what only the embedded store provides: full-text search, and durability of its file.
 
+mod lexical;
 mod upgrade;
 
 use std::path::Path;
