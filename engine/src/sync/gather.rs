@@ -27,25 +27,49 @@ impl<T> Arrival<T> {
     }
 }
 
-/// The next group: at least one, and more until it is full, nothing came for a moment, or nothing else may come.
-/// `None`: the queue has ended.
-pub(super) async fn gather<T>(
-    queue: &mut Receiver<Arrival<T>>,
-    upstream: &Upstream,
-    is_full: impl Fn(&[T]) -> bool,
-) -> Option<Vec<T>> {
-    let mut group = vec![queue.recv().await?.take()];
-    while !is_full(&group) {
-        let next = tokio::select! {
-            biased;
-            next = queue.recv() => next,
-            () = upstream.dry() => None,
-            () = tokio::time::sleep(LINGER) => None,
-        };
-        let Some(next) = next else { break };
-        group.push(next.take());
+/// A queue whose items are taken in groups of a limited size.
+pub(super) struct Groups<T> {
+    queue: Receiver<Arrival<T>>,
+    /// Came, and had no room in the last group.
+    carried: Option<T>,
+}
+
+impl<T> Groups<T> {
+    pub(super) fn of(queue: Receiver<Arrival<T>>) -> Self {
+        Self { queue, carried: None }
     }
-    Some(group)
+
+    /// The next group: at least one, and more until `limit` is reached, nothing came for a moment, or nothing else may
+    /// come. Its size is above the limit only where that of its only item is. `None`: the queue has ended.
+    pub(super) async fn next(
+        &mut self,
+        upstream: &Upstream,
+        limit: usize,
+        size: impl Fn(&T) -> usize,
+    ) -> Option<Vec<T>> {
+        let first = match self.carried.take() {
+            Some(carried) => carried,
+            None => self.queue.recv().await?.take(),
+        };
+        let mut taken = size(&first);
+        let mut group = vec![first];
+        while taken < limit {
+            let next = tokio::select! {
+                biased;
+                next = self.queue.recv() => next,
+                () = upstream.dry() => None,
+                () = tokio::time::sleep(LINGER) => None,
+            };
+            let Some(next) = next.map(Arrival::take) else { break };
+            taken += size(&next);
+            if taken > limit {
+                self.carried = Some(next);
+            } else {
+                group.push(next);
+            }
+        }
+        Some(group)
+    }
 }
 
 #[cfg(test)]
@@ -58,19 +82,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_group_waits_only_for_what_may_come() {
         let upstream = Upstream::default();
-        let (sender, mut queue) = mpsc::channel(8);
+        let (sender, queue) = mpsc::channel(8);
+        let mut groups = Groups::of(queue);
         let send = |item: u32| sender.try_send(Arrival::new(item, upstream.expect())).expect("room");
-        let is_full = |group: &[u32]| group.len() == 3;
         let begun = Instant::now();
 
         (0..5).for_each(send);
-        assert_eq!(gather(&mut queue, &upstream, is_full).await, Some(vec![0, 1, 2]), "full");
-        assert_eq!(gather(&mut queue, &upstream, is_full).await, Some(vec![3, 4]), "nothing else may come");
+        assert_eq!(groups.next(&upstream, 3, |_| 1).await, Some(vec![0, 1, 2]), "full");
+        assert_eq!(groups.next(&upstream, 3, |_| 1).await, Some(vec![3, 4]), "nothing else may come");
         assert_eq!(begun.elapsed(), Duration::ZERO);
 
         let expected = upstream.expect();
         send(5);
-        assert_eq!(gather(&mut queue, &upstream, is_full).await, Some(vec![5]));
+        assert_eq!(groups.next(&upstream, 3, |_| 1).await, Some(vec![5]));
         assert_eq!(begun.elapsed(), LINGER, "what may come did not");
 
         send(6);
@@ -78,14 +102,21 @@ mod tests {
             tokio::time::sleep(LINGER / 4).await;
             drop(expected);
         };
-        let (group, ()) = tokio::join!(gather(&mut queue, &upstream, is_full), later);
+        let (group, ()) = tokio::join!(groups.next(&upstream, 3, |_| 1), later);
         assert_eq!(
             (group, begun.elapsed()),
             (Some(vec![6]), LINGER + LINGER / 4),
             "it will not come any more"
         );
 
+        (1..4).for_each(send);
+        let by_value = |item: &u32| *item as usize;
+        assert_eq!(groups.next(&upstream, 4, by_value).await, Some(vec![1, 2]), "the next one exceeds it");
+        assert_eq!(groups.next(&upstream, 4, by_value).await, Some(vec![3]), "nor is that one lost");
+        send(9);
+        assert_eq!(groups.next(&upstream, 4, by_value).await, Some(vec![9]), "larger than any group");
+
         drop(sender);
-        assert_eq!(gather(&mut queue, &upstream, is_full).await, None);
+        assert_eq!(groups.next(&upstream, 3, |_| 1).await, None);
     }
 }

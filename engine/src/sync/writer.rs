@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
-use super::gather::{Arrival, gather};
+use super::gather::{Arrival, Groups};
 use super::project_run::ProjectRun;
 use crate::model::{Event, Fingerprint, GitSha, Phase, Record, SkipReason, StageError, StageResult};
 use crate::plan::{Reason, RecordedState, Write};
@@ -79,15 +79,14 @@ impl Writer {
     }
 }
 
-async fn write_all(run: Arc<ProjectRun>, mut queue: mpsc::Receiver<Arrival<(FileWrite, Answer)>>) {
+async fn write_all(run: Arc<ProjectRun>, queue: mpsc::Receiver<Arrival<(FileWrite, Answer)>>) {
     let limits = run.project.store.limits();
     let calls = Arc::new(Semaphore::new(limits.calls.max(1)));
     let mut groups = JoinSet::new();
-    let is_full = |group: &[(FileWrite, Answer)]| {
-        let records: usize = group.iter().map(|(file, _)| file.records.len()).sum();
-        records.max(group.len()) >= limits.records_per_upsert
-    };
-    while let Some(group) = gather(&mut queue, &run.writes, is_full).await {
+    // One upsert for each group: a second one of a few records costs nearly as much as a whole one.
+    let limit = limits.records_per_upsert;
+    let mut files = Groups::of(queue);
+    while let Some(group) = files.next(&run.writes, limit, |(file, _)| file.records.len().max(1)).await {
         let Ok(call) = Arc::clone(&calls).acquire_owned().await else { break };
         groups.spawn(write_group(Arc::clone(&run), group, call).in_current_span());
         while groups.try_join_next().is_some() {}

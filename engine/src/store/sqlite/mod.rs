@@ -124,7 +124,9 @@ impl VectorStore for SqliteStore {
 
     fn limits(&self) -> StoreLimits {
         StoreLimits {
-            records_per_upsert: 1000,
+            // Half of what a project alone has in flight, with vectors of 256 components: each transaction changes
+            // pages of indexes and adds a segment to the words, so a larger one writes less for each record.
+            records_per_upsert: 1500,
             bytes_per_upsert: 16 << 20,
             ids_per_delete: 1000,
             metadata_bytes: 1 << 20,

@@ -23,9 +23,9 @@ const WORDS_IN_MEMORY: u32 = 8 << 20;
 
 /// Segments of equal level that FTS5 merges at once. Every commit adds a segment; by its default of 4, a
 /// first run would write each of them several times.
-const MERGED: u32 = 16;
+const MERGED: u32 = 32;
 /// Segments of equal level at which FTS5 merges within the writing statement.
-const MERGED_AT_ONCE: u32 = 32;
+const MERGED_AT_ONCE: u32 = 64;
 
 /// `vectors` is separate from `records` so that a scan reads only vectors; each has the number of its
 /// file, by which a query measures files. `facts` is the metadata without `text`, so that
