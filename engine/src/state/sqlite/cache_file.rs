@@ -19,23 +19,35 @@ use crate::state_folder;
 
 /// Identifies the file as ours (`PRAGMA application_id`): "RSvc".
 const APPLICATION_ID: i32 = 0x5253_7663;
-/// Increase when the schema or the format of a row changes. Files of another version are replaced.
-const VERSION: i32 = 1;
+/// Increase when the schema or the format of a row changes. Files of a newer version are replaced. Version 1 had a
+/// unique index of whole keys; the statements work with either.
+const VERSION: i32 = 2;
 /// Rows evicted per step.
 const EVICT_STEP: i64 = 1000;
 
+/// Size of the write-ahead log after which it is copied to the file.
+const WAL_BYTES: i32 = 64 << 20;
 /// How long to wait for another process's transaction.
 const BUSY: Duration = Duration::from_secs(5);
 
+/// The index has the beginnings of keys: it is half as large as one of whole keys, and keys are random, so that
+/// every key of a commit changes another page of it.
 const SCHEMA: &str = "
     CREATE TABLE vectors (
         id     INTEGER PRIMARY KEY,
-        key    BLOB    NOT NULL UNIQUE,
+        key    BLOB    NOT NULL,
         used   INTEGER NOT NULL,  -- day of the last use, days since 1970
         vector BLOB    NOT NULL   -- check, then f32 little-endian
     ) STRICT;
+    CREATE INDEX vectors_by_key ON vectors (substr(key, 1, 8));
     CREATE INDEX vectors_by_use ON vectors (used);
 ";
+/// Finds the row of a key.
+macro_rules! of_key {
+    () => {
+        "substr(key, 1, 8) = substr(?1, 1, 8) AND key = ?1"
+    };
+}
 
 /// An opened cache.
 #[derive(Debug)]
@@ -76,8 +88,8 @@ impl CacheFile {
             let mut stale = Vec::new();
             {
                 let transaction = connection.unchecked_transaction()?;
-                let mut select =
-                    transaction.prepare_cached("SELECT id, used, vector FROM vectors WHERE key = ?1")?;
+                let mut select = transaction
+                    .prepare_cached(concat!("SELECT id, used, vector FROM vectors WHERE ", of_key!()))?;
                 for (key, found) in keys.iter().zip(&mut found) {
                     let mut rows = select.query([key.bytes()])?;
                     let Some(row) = rows.next()? else { continue };
@@ -108,7 +120,8 @@ impl CacheFile {
         let mut found = vec![false; keys.len()];
         self.attempt("read", |_, connection| {
             let transaction = connection.unchecked_transaction()?;
-            let mut select = transaction.prepare_cached("SELECT 1 FROM vectors WHERE key = ?1")?;
+            let mut select =
+                transaction.prepare_cached(concat!("SELECT 1 FROM vectors WHERE ", of_key!()))?;
             for (key, found) in keys.iter().zip(&mut found) {
                 *found = select.query_row([key.bytes()], |_| Ok(())).optional()?.is_some();
             }
@@ -129,14 +142,17 @@ impl CacheFile {
             let today = today();
             let transaction = connection.unchecked_transaction()?;
             {
-                let mut insert = transaction.prepare_cached(
-                    "INSERT INTO vectors (key, used, vector) VALUES (?1, ?2, ?3)
-                     ON CONFLICT (key) DO UPDATE SET used = excluded.used, vector = excluded.vector",
-                )?;
+                let mut update = transaction
+                    .prepare_cached(concat!("UPDATE vectors SET used = ?2, vector = ?3 WHERE ", of_key!()))?;
+                let mut insert = transaction
+                    .prepare_cached("INSERT INTO vectors (key, used, vector) VALUES (?1, ?2, ?3)")?;
                 let mut blob = Vec::new();
                 for (key, vector) in sorted {
                     encode(key, vector, &mut blob);
-                    insert.execute(params![key.bytes(), today, blob])?;
+                    let row = params![key.bytes(), today, blob];
+                    if update.execute(row)? == 0 {
+                        insert.execute(row)?;
+                    }
                 }
             }
             transaction.commit()?;
@@ -265,7 +281,8 @@ fn open_read_only(path: &Path) -> Option<Connection> {
 
 fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
     let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i32>(0));
-    Ok(number("PRAGMA application_id")? == APPLICATION_ID && number("PRAGMA user_version")? == VERSION)
+    let is_known = (1..=VERSION).contains(&number("PRAGMA user_version")?);
+    Ok(number("PRAGMA application_id")? == APPLICATION_ID && is_known)
 }
 
 fn open_file(path: &Path, bound: u64) -> Result<Connection, Unusable> {
@@ -280,19 +297,17 @@ fn open_file(path: &Path, bound: u64) -> Result<Connection, Unusable> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(8);
     // Keys are random, so that every key of a commit changes another page of the index: small pages,
-    // and checkpointing late (after 16,384 pages, 64 MiB), which writes each page back less often. The
-    // page size applies only to a new file. A commit need not survive a power failure, so it does not
-    // sync.
+    // and checkpointing late, which writes each page back less often. In larger pages vectors would also leave more space unused. The page size applies only to a new
+    // file. A commit need not survive a power failure, so it does not sync.
     // To set either of an existing file would write to it.
     let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i32>(0));
     if number("PRAGMA page_count")? == 0 {
-        connection.execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL")?;
+        connection.execute_batch("PRAGMA page_size = 1024; PRAGMA auto_vacuum = INCREMENTAL")?;
     }
     use_wal(&connection, BUSY)?;
-    connection.execute_batch(
-        "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -4096; PRAGMA wal_autocheckpoint = 16384;
-         PRAGMA journal_size_limit = 67108864;",
-    )?;
+    connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA cache_size = -4096")?;
+    connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
+    connection.pragma_update(None, "wal_autocheckpoint", WAL_BYTES / number("PRAGMA page_size")?)?;
     if !is_ours(&connection)? {
         // Another process may be creating the file; check again under the write lock.
         connection.execute_batch("BEGIN IMMEDIATE")?;
@@ -387,6 +402,27 @@ mod tests {
         let found = cache.get_many(&[key(9), key(10), key(3)]);
         assert_eq!(found, [Some(vector(9, 256)), None, Some(vector(33, 8))]);
         assert_eq!(count(&cache, 0..20), 10);
+    }
+
+    /// As RepoSync 0.1 made it.
+    #[test]
+    fn a_file_of_version_1_is_used() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let path = folder.path().join("cache.db");
+        let old = "
+            CREATE TABLE vectors (
+                id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, used INTEGER NOT NULL, vector BLOB NOT NULL
+            ) STRICT;
+            CREATE INDEX vectors_by_use ON vectors (used);
+            PRAGMA application_id = 0x52537663;
+            PRAGMA user_version = 1;";
+        Connection::open(&path).and_then(|made| made.execute_batch(old)).expect("made");
+        CacheFile::open(folder.path(), ROOMY).put_many(&numbers(0..10));
+        let cache = CacheFile::open(folder.path(), ROOMY);
+        cache.put_many(&[(key(3), vector(33, 8))]);
+        assert_eq!(cache.get_many(&[key(9), key(3)]), [Some(vector(9, 256)), Some(vector(33, 8))]);
+        assert_eq!(count(&cache, 0..20), 10);
+        assert!(!folder.path().join("cache.db.unusable").exists());
     }
 
     #[test]
