@@ -25,8 +25,8 @@ pub(crate) fn measure(args: &Args) {
         )
     };
     println!(
-        "{:<50}{:>8}{:>8}{:>8}{:>11}{:>10}{:>9}{:>10}",
-        "run", "time s", "CPU s", "MiB", "written MB", "state MB", "chunks", "query ms"
+        "{:<50}{:>8}{:>8}{:>8}{:>8}{:>11}{:>10}{:>9}{:>10}",
+        "run", "time s", "CPU s", "MiB", "own MiB", "written MB", "state MB", "chunks", "query ms"
     );
     let growth = Growth { args };
     growth.files(of([1_000, 10_000, 100_000]));
@@ -89,10 +89,11 @@ impl Growth<'_> {
     fn row(&self, name: &str, folder: &Path, queries: bool) -> Measured {
         let measured = program::apply(&self.args.program, folder);
         println!(
-            "{name:<50}{:>8.2}{:>8}{:>8}{:>11}{:>10.1}{:>9}{:>10}",
+            "{name:<50}{:>8.2}{:>8}{:>8}{:>8}{:>11}{:>10.1}{:>9}{:>10}",
             measured.seconds,
             program::or_none(measured.cpu, 2),
             program::or_none(measured.peak_mib, 0),
+            program::or_none(measured.own_mib, 0),
             program::or_none(measured.written_mb, 1),
             megabytes(&folder.join(".reposync")),
             measured.count("chunks"),
@@ -197,11 +198,12 @@ fn exponent(rows: &[(usize, Measured)]) {
         _ => "-".to_owned(),
     };
     println!(
-        "{:<50}{:>8}{:>8}{:>8}{:>11}",
+        "{:<50}{:>8}{:>8}{:>8}{:>8}{:>11}",
         "  exponent of growth",
         of(|row| Some(row.seconds)),
         of(|row| row.cpu),
         of(|row| row.peak_mib),
+        of(|row| row.own_mib),
         of(|row| row.written_mb),
     );
 }

@@ -16,6 +16,10 @@ pub(crate) struct Measured {
     pub(crate) cpu: Option<f64>,
     /// Peak resident memory in MiB. `None` if `/proc` does not report it.
     pub(crate) peak_mib: Option<f64>,
+    /// The highest resident memory that is not of mapped files, sampled every few milliseconds, in MiB. What is
+    /// mapped (the program, packs of repositories) the kernel can drop at any time. `None` if `/proc` does not
+    /// report it.
+    pub(crate) own_mib: Option<f64>,
     /// Bytes that the process had written to disk, in millions. `None` if `/proc` does not report them.
     pub(crate) written_mb: Option<f64>,
     /// Maximum numbers of open files (sockets included) and of threads, sampled every few milliseconds.
@@ -56,13 +60,14 @@ pub(crate) fn apply_with(program: &Path, folder: &Path, more: &[&str]) -> Measur
         .stdout(report)
         .spawn()
         .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
-    let (mut peak_mib, mut written_mb, mut descriptors, mut threads) = (None, None, 0, 0);
+    let (mut peak_mib, mut own_mib, mut written_mb, mut descriptors, mut threads) = (None, None, None, 0, 0);
     let cpu = loop {
         let (ended, cpu) = look(&mut child);
         if ended {
             break cpu;
         }
-        peak_mib = peak(child.id()).or(peak_mib);
+        peak_mib = memory(child.id(), "VmHWM:").or(peak_mib);
+        own_mib = memory(child.id(), "RssAnon:").into_iter().chain(own_mib).reduce(f64::max);
         written_mb = written(child.id()).or(written_mb);
         descriptors = descriptors.max(entries(child.id(), "fd"));
         threads = threads.max(entries(child.id(), "task"));
@@ -72,7 +77,7 @@ pub(crate) fn apply_with(program: &Path, folder: &Path, more: &[&str]) -> Measur
     let status = child.wait().expect("a child");
     assert!(status.success(), "the program ended with {status}");
     let report = serde_json::from_slice(&std::fs::read(&path).expect("a file")).expect("a report");
-    Measured { seconds, cpu, peak_mib, written_mb, descriptors, threads, report }
+    Measured { seconds, cpu, peak_mib, own_mib, written_mb, descriptors, threads, report }
 }
 
 /// A number of a table, or a dash for one that is not known.
@@ -107,10 +112,16 @@ fn written(id: u32) -> Option<f64> {
     line.trim().parse::<f64>().ok().map(|bytes| bytes / 1e6)
 }
 
-/// `VmHWM` in MiB; an ended process has none.
-fn peak(id: u32) -> Option<f64> {
+/// A line of the process's status in MiB; an ended process has none.
+fn memory(id: u32, line: &str) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: f64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    let kib: f64 = status
+        .lines()
+        .find_map(|found| found.strip_prefix(line))?
+        .trim()
+        .strip_suffix(" kB")?
+        .trim()
+        .parse()
+        .ok()?;
     Some(kib / 1024.0)
 }
