@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use super::database::{Database, threads};
 use super::failed::Failed;
 
-/// Rows of a part: so few that threads end together, and so many that a further thread pays.
+/// Rows of a part. Fewer would cost more than a second thread gains; more would leave threads idle at the end.
 pub(super) const ROWS_PER_PART: i64 = 8192;
 
 /// Runs `work` on each part: on connections of helping threads, and on the caller's once it has done
