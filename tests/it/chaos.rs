@@ -1,4 +1,4 @@
-//! Two daemons and four workers on one state, killed, stopped and continued at random while repositories change at
+//! Two daemons and eight workers on one state, killed, stopped and continued at random while repositories change at
 //! random. No file that stays as it is leaves the search in between; at the end the index is that of a build from nothing.
 //!
 //! `REPOSYNC_CHAOS_SEED` is the seed of the first history, `REPOSYNC_CHAOS_STEPS` the number of steps of each.
@@ -15,6 +15,8 @@ use crate::support::shop::{SHORT, Shop};
 use crate::support::world::{Ran, Running};
 
 const TOKEN: &str = "a-token-of-the-tests";
+const DAEMONS: usize = 2;
+const WORKERS: usize = 8;
 const HISTORIES: u64 = 3;
 const STEPS: u64 = 120;
 const PAGES: u64 = 6;
@@ -96,16 +98,16 @@ impl Chaos {
             chaos.untouched.extend(untouched);
         }
         chaos.shop.apply().wait().exits(0);
-        for n in 0..6 {
+        for n in 0..DAEMONS + WORKERS {
             let process = chaos.start(n);
             chaos.processes.push((process, false));
         }
         Some(chaos)
     }
 
-    /// The first two are daemons.
+    /// The first ones are daemons.
     fn start(&self, n: usize) -> Process {
-        if n < 2 {
+        if n < DAEMONS {
             let mut daemon = Daemon::start(&self.shop.services.world);
             daemon.token = Some(TOKEN.to_owned());
             Process::Daemon(daemon)
@@ -128,6 +130,7 @@ impl Chaos {
             _ => self.until_something_happens(),
         }
         self.nothing_is_lost();
+        self.nobody_shares_a_file();
     }
 
     /// Writes, removes or moves a page, and asks for a run.
@@ -201,7 +204,7 @@ impl Chaos {
 
     /// Waits until services are called a few times, or nothing is left to do.
     fn until_something_happens(&mut self) {
-        for range in [0..2, 2..self.processes.len()] {
+        for range in [0..DAEMONS, DAEMONS..self.processes.len()] {
             if range.clone().all(|n| self.processes[n].1) {
                 self.goes_on(range.start);
             }
@@ -250,6 +253,15 @@ impl Chaos {
             let found = held.get(file).map(String::as_str);
             assert_eq!(found, Some(text.trim()), "{file:?} left the search\n{}", self.story());
         }
+    }
+
+    /// Panics if two of those who hold leases are writing one file.
+    fn nobody_shares_a_file(&self) {
+        let shared = self.shop.sql(
+            "SELECT repository, file_path FROM intents JOIN leases USING (epoch) WHERE until > now()
+             GROUP BY repository, file_path HAVING count(DISTINCT epoch) > 1",
+        );
+        assert_eq!(shared, "", "written by two\n{}", self.story());
     }
 
     /// Everything goes on until the index is whole; then all processes end, and nothing is left to do.

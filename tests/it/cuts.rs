@@ -1,21 +1,25 @@
-//! Connections to the database that break, or whose answers are lost, at any message of the server during a run; and a
+//! Connections to the database that break, or whose answers are lost, at any answer of the server during a run; and a
 //! database that falls silent. Whatever happens to the run, the next one completes the index, and nothing is deleted by
 //! accident.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use crate::support::cutting::{Cut, Cutting};
 use crate::support::git_repo::GitRepo;
 use crate::support::openai::Options;
 use crate::support::pinecone::Content;
-use crate::support::postgres::Postgres;
 use crate::support::shop::{ALONE, Index, SHORT, Shop};
 use crate::support::world::Ran;
+
+/// Cases side by side where every answer is cut: most of a run that is cut is waiting.
+const SIDES: usize = 4;
 
 /// A run, to be repeated from the same state.
 struct Case {
     shop: Shop,
-    server: &'static Postgres,
     proxy: Cutting,
     /// Of the state before the run: the database, and the index.
     before: (String, Content),
@@ -48,33 +52,32 @@ impl Case {
     }
 
     fn over(shop: Shop, workers: &'static str) -> Self {
-        let server = Postgres::start().expect("it runs");
         let proxy = Cutting::start(&shop.url);
         let (wanted, held) = (shop.fresh(), paths(&shop.services.index()));
         let kept = paths(&wanted).intersection(&held).cloned().collect();
         let before = (shop.url.clone(), shop.services.pinecone.content());
-        Self { shop, server, proxy, before, wanted, kept, workers }
+        Self { shop, proxy, before, wanted, kept, workers }
     }
 
     /// The state before the run, in a database of its own.
     fn restored(&mut self) {
         let (from, copy) = (name_of(&self.before.0), format!("{}_copy", name_of(&self.before.0)));
-        self.server.sql("postgres", &format!("DROP DATABASE IF EXISTS {copy} WITH (FORCE)"));
-        self.server.sql("postgres", &format!("CREATE DATABASE {copy} TEMPLATE {from}"));
-        self.shop.url = self.server.url(&copy);
+        self.shop.server.sql("postgres", &format!("DROP DATABASE IF EXISTS {copy} WITH (FORCE)"));
+        self.shop.server.sql("postgres", &format!("CREATE DATABASE {copy} TEMPLATE {from}"));
+        self.shop.url = self.shop.server.url(&copy);
         self.shop.services.pinecone.restore(&self.before.1);
         self.shop.config(&self.proxy.url(&self.shop.url), self.workers);
     }
 
-    /// The number of messages of an undisturbed run.
-    fn messages(&mut self) -> usize {
+    /// The number of answers in an undisturbed run.
+    fn answers(&mut self) -> usize {
         self.restored();
         self.proxy.arm(Cut::Never);
         self.run().exits(0);
         self.converges("not cut");
-        let messages = self.proxy.seen();
-        assert!(messages > 100, "only {messages} messages in a run");
-        messages
+        let answers = self.proxy.seen();
+        assert!(answers > 50, "only {answers} answers in a run");
+        answers
     }
 
     /// The run; where workers work, with one that is started again whenever it ends.
@@ -125,27 +128,40 @@ impl Case {
         assert_eq!(report.counts(["vectors_written", "vectors_deleted"]), [0, 0], "{what}");
     }
 
-    /// Cuts at some messages, the connection broken after one, the answer lost at the next.
+    /// Cuts at some answers, the connection broken after one, the answer lost at the next.
     fn at_some(&mut self, number: usize) {
-        let messages = self.messages();
+        let answers = self.answers();
         for k in 1..=number {
-            let n = messages * k / (number + 1);
+            let n = answers * k / (number + 1);
             let cut = if k % 2 == 0 { Cut::After(n) } else { Cut::Answer(n) };
-            assert!(self.cut(cut), "{cut:?} of {messages}");
+            assert!(self.cut(cut), "{cut:?} of {answers}");
         }
     }
+}
 
-    /// Cuts at every message, as [`Case::at_some`]; `REPOSYNC_CUTS_STEP`: only at every n-th.
-    fn everywhere(&mut self) {
-        let step = std::env::var("REPOSYNC_CUTS_STEP").ok().and_then(|step| step.parse().ok()).unwrap_or(1);
-        let messages = self.messages();
-        let (mut all, mut cut) = (0, 0);
-        for n in (1..=messages).step_by(step) {
-            all += 1;
-            cut += u32::from(self.cut(if all % 2 == 0 { Cut::After(n) } else { Cut::Answer(n) }));
+/// Breaks the connection after every answer, and loses every one, in several databases side by side;
+/// `REPOSYNC_CUTS_STEP`: only at every n-th.
+fn everywhere(make: impl Fn() -> Option<Case> + Sync) {
+    let step = std::env::var("REPOSYNC_CUTS_STEP").ok().and_then(|step| step.parse().ok()).unwrap_or(1);
+    let (next, tried, cuts) = (AtomicUsize::new(1), AtomicUsize::new(0), AtomicUsize::new(0));
+    let side = || {
+        let Some(mut case) = make() else { return };
+        let answers = case.answers();
+        loop {
+            let n = next.fetch_add(step, Ordering::Relaxed);
+            if n > answers {
+                return;
+            }
+            for cut in [Cut::After(n), Cut::Answer(n)] {
+                tried.fetch_add(1, Ordering::Relaxed);
+                cuts.fetch_add(usize::from(case.cut(cut)), Ordering::Relaxed);
+            }
         }
-        assert!(cut * 2 > all, "only {cut} of {all} runs were cut");
-    }
+    };
+    thread::scope(|scope| (0..SIDES).for_each(|_| drop(scope.spawn(side))));
+    let (tried, cuts) = (tried.into_inner(), cuts.into_inner());
+    assert!(cuts * 2 >= tried, "only {cuts} of {tried} runs were cut");
+    drop(writeln!(std::io::stderr(), "cut {cuts} times"));
 }
 
 fn name_of(url: &str) -> &str {
@@ -190,23 +206,20 @@ fn a_connection_that_breaks_while_a_worker_works() {
 
 #[test]
 #[ignore = "long: .ci/long"]
-fn a_first_run_cut_at_every_message() {
-    let Some(mut case) = Case::first(SHORT) else { return };
-    case.everywhere();
+fn a_first_run_cut_at_every_answer() {
+    everywhere(|| Case::first(SHORT));
 }
 
 #[test]
 #[ignore = "long: .ci/long"]
-fn a_later_run_cut_at_every_message() {
-    let Some(mut case) = Case::later(SHORT) else { return };
-    case.everywhere();
+fn a_later_run_cut_at_every_answer() {
+    everywhere(|| Case::later(SHORT));
 }
 
 #[test]
 #[ignore = "long: .ci/long"]
-fn a_worker_cut_at_every_message() {
-    let Some(mut case) = Case::later(ALONE) else { return };
-    case.everywhere();
+fn a_worker_cut_at_every_answer() {
+    everywhere(|| Case::later(ALONE));
 }
 
 /// The run sends nothing more to the store once its lease may have ended; another one completes the index meanwhile,
@@ -214,7 +227,7 @@ fn a_worker_cut_at_every_message() {
 #[test]
 fn a_database_that_falls_silent_during_a_run() {
     let Some(mut case) = Case::later(SHORT) else { return };
-    let n = case.messages() / 2;
+    let n = case.answers() / 2;
     case.restored();
     case.proxy.arm(Cut::Silence(n));
     let mut run = case.shop.apply();

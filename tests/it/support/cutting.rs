@@ -1,5 +1,6 @@
-//! A proxy in front of a test's PostgreSQL server that counts the messages of the server, and cuts the connection,
-//! withholds an answer, or falls silent at a chosen one.
+//! A proxy in front of a test's PostgreSQL server that counts the answers of the server, and cuts the connection,
+//! withholds an answer, or falls silent at a chosen one. An answer is all messages to a statement, or to a client that
+//! connects: with a part of them a client can do no more than without them.
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::Shutdown;
@@ -14,17 +15,18 @@ const SOCKET: &str = ".s.PGSQL.5432";
 const ASKS_FOR_ENCRYPTION: [u32; 2] = [80_877_103, 80_877_104];
 /// The type of the message that ends an answer.
 const READY: u8 = b'Z';
+/// The type of a message that somebody has sent to all who listen.
+const NOTIFICATION: u8 = b'A';
 
-/// What happens, once, at a message of the server. The messages of all connections are counted together.
+/// What happens, once, at an answer of the server. The answers on all connections are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cut {
     Never,
-    /// The connection breaks when this message is delivered.
+    /// The connection breaks when this one is delivered.
     After(usize),
-    /// This message and the rest of the answer are not delivered, although the server has done its work; then the
-    /// connection breaks.
+    /// This one is not delivered, although the server has done its work; then the connection breaks.
     Answer(usize),
-    /// From this message on nothing passes on any connection, in either direction, until [`Cutting::end`].
+    /// From this one on nothing passes on any connection, in either direction, until [`Cutting::end`].
     Silence(usize),
 }
 
@@ -50,8 +52,8 @@ struct State {
     open: Vec<UnixStream>,
 }
 
-/// What becomes of a message.
-#[derive(PartialEq)]
+/// What becomes of an answer.
+#[derive(Clone, Copy, PartialEq)]
 enum Fate {
     Delivered,
     DeliveredLast,
@@ -98,18 +100,18 @@ impl Cutting {
         format!("{user}@{}/{database}", self.folder.path().to_string_lossy().replace('/', "%2F"))
     }
 
-    /// Counts from the beginning, and does this at the next message of that number.
+    /// Counts from the beginning, and does this at the next answer of that number.
     pub(crate) fn arm(&self, cut: Cut) {
         let mut state = self.shared.lock();
         (state.cut, state.seen, state.has_cut) = (cut, 0, false);
     }
 
-    /// The number of messages since the last [`Cutting::arm`].
+    /// The number of answers since the last [`Cutting::arm`].
     pub(crate) fn seen(&self) -> usize {
         self.shared.lock().seen
     }
 
-    /// Whether the chosen message has come.
+    /// Whether the chosen answer has come.
     pub(crate) fn has_cut(&self) -> bool {
         self.shared.lock().has_cut
     }
@@ -186,7 +188,8 @@ impl Shared {
     /// From the server to the client.
     fn answers(&self, server: &UnixStream, mut client: &UnixStream) -> io::Result<()> {
         let mut server = BufReader::new(server);
-        let mut is_withheld = false;
+        // Of the answer that is under way.
+        let mut fate = None;
         loop {
             // The type, and the length with itself.
             let mut message = vec![0; 5];
@@ -194,21 +197,28 @@ impl Shared {
             let length = u32::from_be_bytes([message[1], message[2], message[3], message[4]]);
             message.resize(1 + usize::try_from(length).expect("small"), 0);
             server.read_exact(&mut message[5..])?;
-            let fate = self.fate();
-            is_withheld |= fate == Fate::Withheld;
-            if fate == Fate::Ended || is_withheld && message[0] == READY {
+            // What the server sends unasked belongs to no answer.
+            if message[0] == NOTIFICATION && fate.is_none() {
+                client.write_all(&message)?;
+                continue;
+            }
+            let own = *fate.get_or_insert_with(|| self.fate());
+            if own == Fate::Ended {
                 return Ok(());
             }
-            if !is_withheld {
+            if own != Fate::Withheld {
                 client.write_all(&message)?;
             }
-            if fate == Fate::DeliveredLast {
-                return Ok(());
+            if message[0] == READY {
+                if own != Fate::Delivered {
+                    return Ok(());
+                }
+                fate = None;
             }
         }
     }
 
-    /// Counts a message of the server.
+    /// Counts an answer of the server.
     fn fate(&self) -> Fate {
         let mut state = self.lock();
         state.seen += 1;

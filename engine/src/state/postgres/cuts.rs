@@ -31,7 +31,7 @@ async fn a_database_is_opened_whichever_answer_is_lost() {
         assert!(opened.is_ok(), "answer {n}: {:?}", opened.err());
         assert_eq!(server.sql(&name, "SELECT count(*) FROM reposync_schema"), "1", "answer {n}");
         if !proxy.has_cut() {
-            assert!(n > 10, "only {n} messages");
+            assert!(n > 10, "only {n} answers");
             break;
         }
     }
@@ -74,7 +74,7 @@ async fn units_are_claimed_once_whichever_answer_is_lost() {
              JOIN leases USING (epoch) WHERE state = 'running' AND until > now()";
         assert_eq!(server.sql(&name, sql), "a 1, b 1", "answer {n}");
         if !has_cut {
-            assert!(n > 5, "only {n} messages");
+            assert!(n > 5, "only {n} answers");
             break;
         }
     }
@@ -92,7 +92,7 @@ async fn the_dispatcher_is_asked_once_whichever_answer_is_lost() {
         proxy.arm(Cut::Never);
         assert_eq!(state.asked().await.expect("read"), [(id, "a request".to_owned())], "answer {n}");
         if !has_cut {
-            assert!(n > 5, "only {n} messages");
+            assert!(n > 5, "only {n} answers");
             break;
         }
     }
