@@ -12,6 +12,7 @@ mod death;
 #[path = "workers/large.rs"]
 mod large;
 #[path = "../tests/it/support/postgres.rs"]
+#[expect(dead_code, reason = "the tests share a server")]
 mod postgres;
 #[path = "run/program.rs"]
 #[expect(dead_code, reason = "`run.rs` uses more of it")]
@@ -45,7 +46,10 @@ use std::time::Duration;
 use clap::Parser;
 use tokio::runtime::Runtime;
 
-use postgres::Postgres;
+use postgres::{Postgres, Setup, installed, place};
+
+/// The server keeps what it has answered for, as one at work does; that of the tests is in a hurry.
+const DURABLE: &[&str] = &["fsync=on", "full_page_writes=on"];
 
 #[derive(Parser)]
 #[command(about = "Measures runs that several processes share", long_about = None)]
@@ -74,7 +78,7 @@ struct Args {
 struct Bench {
     args: Args,
     runtime: Runtime,
-    server: &'static Postgres,
+    server: Postgres,
 }
 
 type Case = (&'static str, fn(&Bench));
@@ -91,7 +95,8 @@ const CASES: [Case; 7] = [
 
 fn main() {
     let args = Args::parse();
-    let Some(server) = Postgres::start() else { return };
+    let Some(bin) = place("REPOSYNC_TEST_POSTGRES", installed) else { return };
+    let server = Postgres::run(bin, &Setup { settings: DURABLE, ..Setup::default() });
     let kind = if cfg!(debug_assertions) { "unoptimised" } else { "optimised" };
     println!("program: {}; this benchmark is {kind}\n", args.program.display());
     println!("{:<54}{:>14}{:>12}  details", "case", "measured", "asked");
