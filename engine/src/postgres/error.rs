@@ -41,6 +41,11 @@ impl Failure {
         self.code() == Some(&SqlState::UNDEFINED_TABLE)
     }
 
+    /// Whether an earlier statement of the transaction had failed, whose answer was not waited for.
+    pub(crate) fn follows_another(&self) -> bool {
+        self.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION)
+    }
+
     /// The server's code; `None`: the server did not answer.
     pub(crate) fn code(&self) -> Option<&SqlState> {
         match self {
@@ -98,6 +103,7 @@ pub(crate) fn is_transient(failure: &Failure) -> bool {
                         SqlState::T_R_DEADLOCK_DETECTED,
                         SqlState::TOO_MANY_CONNECTIONS,
                         SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+                        SqlState::IN_FAILED_SQL_TRANSACTION,
                     ]
                     .contains(code)
             }

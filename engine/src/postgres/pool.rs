@@ -67,6 +67,12 @@ impl Pool {
         Transaction::begin_to_read(self.get().await?, begin)
     }
 
+    /// Begins a transaction with statements whose answers are not waited for: if one of them fails, so does every statement
+    /// that follows. There must be one whose answer is.
+    pub(crate) async fn begin_unanswered(&self, begin: &str) -> Result<Transaction, Failure> {
+        Transaction::begin_unanswered(self.get().await?, begin)
+    }
+
     /// Begins a transaction, and gives the row of a first statement, in one round trip.
     pub(crate) async fn begin_with(
         &self,

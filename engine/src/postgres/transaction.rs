@@ -40,6 +40,14 @@ impl Transaction {
         Ok(transaction)
     }
 
+    /// Begins, and does not wait for the answer, which would be a round trip. If the begin fails, so does every statement
+    /// that follows.
+    pub(super) fn begin_unanswered(Connection(connection): Connection, begin: &str) -> Result<Self, Failure> {
+        let transaction = Self::over(connection, false);
+        transaction.send(begin)?;
+        Ok(transaction)
+    }
+
     /// Begins, and gives the row of a first statement, in one round trip.
     pub(super) async fn begin_with(
         Connection(connection): Connection,

@@ -6,8 +6,6 @@ use crate::postgres::Failure;
 #[derive(Debug)]
 pub(super) enum Broken {
     Failed(Failure),
-    /// The lease was taken over.
-    Fenced,
     /// A program of another version has changed the tables.
     Migrated(i32),
 }

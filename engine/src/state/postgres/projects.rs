@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 
 use super::store::{PostgresState, read, write};
 use super::suspects::reopen;
-use super::targets::{self, entered, number, of_project, place_id, put_target, target};
+use super::targets::{entered, number, of_project, place_id, put_target, target};
 use super::{adopt, verify};
 use crate::model::{Fingerprint, Place, StageResult};
 use crate::postgres::{Failure, Transaction};
@@ -17,26 +17,21 @@ use crate::state::project::{
 #[async_trait]
 impl Projects for PostgresState {
     async fn project(&self, project: &str, place: &Place) -> StageResult<Option<ProjectState>> {
-        read!(self, "read a project", tx => {
-            let place = place_id(&tx, place).await?;
-            let row = tx
-                .row(
-                    "SELECT selection, first_run_ended_at IS NOT NULL,
-                         EXISTS (SELECT 1 FROM targets
-                                 WHERE project_id = project_rows.id AND place_id = $2 AND adopted_at IS NOT NULL),
-                         (SELECT coalesce(sum(embedding_count), 0)::bigint
-                          FROM targets JOIN files ON target_id = targets.id WHERE project_id = project_rows.id)
-                     FROM project_rows WHERE name = $1",
-                    &[&project, &place],
-                )
-                .await?;
-            row.map(|row| ProjectState {
-                selection: row.get(0),
-                first_run_over: row.get(1),
-                adopted: row.get(2),
-                vectors: row.get::<_, i64>(3).unsigned_abs(),
-            })
-        })
+        let Place { kind, host, index, namespace } = place;
+        let sql = "SELECT selection, first_run_ended_at IS NOT NULL,
+                 EXISTS (SELECT 1 FROM targets JOIN places ON places.id = place_id
+                         WHERE project_id = project_rows.id AND adopted_at IS NOT NULL
+                             AND kind = $2 AND host = $3 AND idx = $4 AND places.namespace = $5),
+                 (SELECT coalesce(sum(embedding_count), 0)::bigint
+                  FROM targets JOIN files ON target_id = targets.id WHERE project_id = project_rows.id)
+             FROM project_rows WHERE name = $1";
+        let rows = self.rows("read a project", sql, &[&project, kind, host, index, namespace]).await?;
+        Ok(rows.first().map(|row| ProjectState {
+            selection: row.get(0),
+            first_run_over: row.get(1),
+            adopted: row.get(2),
+            vectors: row.get::<_, i64>(3).unsigned_abs(),
+        }))
     }
 
     async fn projects(&self) -> StageResult<Vec<RecordedProject>> {
@@ -52,16 +47,17 @@ impl Projects for PostgresState {
         now: DateTime<Utc>,
     ) -> StageResult<()> {
         write!(self, fence, "record a project", tx => {
-            put_project(&tx, project, now).await?;
-            let numbers = put_target(&tx, &project.name, place).await?;
+            let ((), numbers) =
+                futures::try_join!(put_project(&tx, project, now), put_target(&tx, &project.name, place))?;
+            let recipe = recipe.as_str();
             // A retired one has to be built again.
-            tx.run(
-                "UPDATE targets SET recipe = $2, state = CASE state WHEN 'retired' THEN 'building' ELSE state END
-                 WHERE id = $1 AND (recipe IS DISTINCT FROM $2 OR state = 'retired')",
-                &[&numbers.target, &recipe.as_str()],
-            )
-            .await?;
-            reopen(&tx, fence, (numbers.project, &project.name)).await?;
+            let sql = "UPDATE targets SET recipe = $2,
+                     state = CASE state WHEN 'retired' THEN 'building' ELSE state END
+                 WHERE id = $1 AND (recipe IS DISTINCT FROM $2 OR state = 'retired')";
+            futures::try_join!(
+                tx.run(sql, &[&numbers.target, &recipe]),
+                reopen(&tx, fence, (numbers.project, &project.name)),
+            )?;
         })
     }
 
@@ -74,19 +70,28 @@ impl Projects for PostgresState {
         now: DateTime<Utc>,
     ) -> StageResult<()> {
         write!(self, fence, "record the end of a project's run", tx => {
-            entered(&tx, project).await?;
-            if end.selection.is_some() {
-                make_live(&tx, project, place).await?;
-            }
+            // `NULL` is no target's number.
+            let target = if end.selection.is_some() {
+                Some(put_target(&tx, project, place).await?.target)
+            } else {
+                entered(&tx, project).await?;
+                None
+            };
             let ended = end.first_run_over.then_some(now);
-            tx.run(
-                "UPDATE project_rows SET selection = coalesce($2, selection),
+            // The target holds everything: it is the live one, and the project has left the others.
+            let others = "UPDATE targets SET state = 'retired'
+                 WHERE project_id = (SELECT project_id FROM targets WHERE id = $1) AND id <> $1 AND state <> 'retired'";
+            let own = "UPDATE targets SET state = 'live' WHERE id = $1 AND state <> 'live'";
+            let sql = "UPDATE project_rows SET selection = coalesce($2, selection),
                      first_run_ended_at = coalesce(first_run_ended_at, $3)
                  WHERE name = $1 AND ($2 IS NOT NULL AND selection IS DISTINCT FROM $2
-                     OR $3 IS NOT NULL AND first_run_ended_at IS NULL)",
-                &[&project, &end.selection, &ended],
-            )
-            .await?;
+                     OR $3 IS NOT NULL AND first_run_ended_at IS NULL)";
+            futures::try_join!(
+                tx.run(others, &[&target]),
+                tx.run(own, &[&target]),
+                tx.run(sql, &[&project, &end.selection, &ended]),
+                tx.end(),
+            )?;
         })
     }
 
@@ -187,17 +192,4 @@ async fn put_project(tx: &Transaction, project: &ProjectRow, now: DateTime<Utc>)
     )
     .await
     .map(drop)
-}
-
-/// Records that a target holds everything: it is the live one, and the project has left the others.
-async fn make_live(tx: &Transaction, project: &str, place: &Place) -> Result<(), Failure> {
-    let numbers = targets::put_target(tx, project, place).await?;
-    let others =
-        "UPDATE targets SET state = 'retired' WHERE project_id = $1 AND id <> $2 AND state <> 'retired'";
-    let own = "UPDATE targets SET state = 'live' WHERE id = $1 AND state <> 'live'";
-    futures::try_join!(
-        tx.run(others, &[&numbers.project, &numbers.target]),
-        tx.run(own, &[&numbers.target])
-    )?;
-    Ok(())
 }

@@ -99,14 +99,11 @@ impl Repositories for PostgresState {
         let heads = column(|one| one.head.to_string());
         write!(self, fence, "record unchanged repositories", tx => {
             let id = entered(&tx, project).await?;
-            tx.run(
-                "UPDATE repositories SET key = given.key, entry = given.entry::json, head_sha = given.head,
+            let sql = "UPDATE repositories SET key = given.key, entry = given.entry::json, head_sha = given.head,
                      head_asked_at = $6, last_synced_at = $6, orphan_since = NULL, commits_behind = NULL
                  FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) AS given (name, key, entry, head)
-                 WHERE project_id = $1 AND repositories.name = given.name",
-                &[&id, &names, &keys, &entries, &heads, &now],
-            )
-            .await?;
+                 WHERE project_id = $1 AND repositories.name = given.name";
+            futures::try_join!(tx.run(sql, &[&id, &names, &keys, &entries, &heads, &now]), tx.end())?;
         })
     }
 

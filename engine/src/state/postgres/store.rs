@@ -50,8 +50,11 @@ pub struct PostgresState {
 /// Runs `$body` in the transaction that `$begin` begins, again after each failure that may pass. `$what` completes
 /// "cannot …" in the error.
 macro_rules! attempt {
-    ($state:expr, $what:literal, $begin:expr, $tx:ident => $body:expr) => {{
-        let mut tries = $state.tries($what);
+    ($state:expr, $what:literal, $begin:expr, $tx:ident => $body:expr) => {
+        crate::state::postgres::store::attempt!($state.tries($what), $begin, $tx => $body)
+    };
+    ($tries:expr, $begin:expr, $tx:ident => $body:expr) => {{
+        let mut tries = $tries;
         loop {
             let attempt = async {
                 let $tx = $begin.await?;
@@ -70,7 +73,7 @@ macro_rules! attempt {
 /// A transaction of the lease's holder: all of the body, durably, or nothing of it.
 macro_rules! write {
     ($state:expr, $fence:expr, $what:literal, $tx:ident => $body:expr) => {
-        crate::state::postgres::store::attempt!($state, $what, $state.begin($fence), $tx => $body)
+        crate::state::postgres::store::attempt!($state.tries($what).under($fence), $state.begin($fence), $tx => $body)
     };
 }
 
@@ -155,11 +158,12 @@ impl PostgresState {
         }
     }
 
-    /// Begins a transaction of the lease's holder. While it is open, the lease cannot be taken over.
+    /// Begins a transaction of the lease's holder. While it is open, the lease cannot be taken over. Whether it is held is
+    /// found out on the way: otherwise its first statement fails, and nothing of it is done.
     pub(super) async fn begin(&self, fence: Fence) -> Result<Transaction, Broken> {
-        let holds = "SELECT 1 FROM leases WHERE epoch = $1 AND until > now() FOR KEY SHARE";
-        let (tx, row) = self.pool.begin_with(BEGIN_TO_WRITE, holds, &[&fence.epoch]).await?;
-        if row.is_some() { Ok(tx) } else { Err(Broken::Fenced) }
+        let held = held(fence, " FOR KEY SHARE");
+        let begin = format!("{BEGIN_TO_WRITE}; SELECT 1 / count(*) FROM ({held}) AS held");
+        Ok(self.pool.begin_unanswered(&begin).await?)
     }
 
     /// Begins a transaction that needs no lease, unless a newer program has taken the database over.
@@ -185,10 +189,17 @@ impl PostgresState {
     }
 }
 
+/// A statement that gives a row while a lease is held.
+fn held(fence: Fence, lock: &str) -> String {
+    format!("SELECT 1 FROM leases WHERE epoch = {} AND until > now(){lock}", fence.epoch)
+}
+
 /// The attempts at one transaction.
 pub(super) struct Tries<'a> {
-    url: &'a PostgresUrl,
+    pool: &'a Pool,
     what: &'static str,
+    /// Of the lease that the transaction needs.
+    fence: Option<Fence>,
     began: Instant,
     patience: Duration,
     pause: Duration,
@@ -197,20 +208,27 @@ pub(super) struct Tries<'a> {
 impl<'a> Tries<'a> {
     /// `what` completes "cannot …" in the error.
     pub(super) fn new(pool: &'a Pool, what: &'static str) -> Self {
-        Self { url: pool.url(), what, began: Instant::now(), patience: PATIENCE, pause: FIRST_PAUSE }
+        Self { pool, what, fence: None, began: Instant::now(), patience: PATIENCE, pause: FIRST_PAUSE }
+    }
+
+    /// The same for a transaction that needs a lease.
+    pub(super) fn under(self, fence: Fence) -> Self {
+        Self { fence: Some(fence), ..self }
     }
 
     /// Waits for the next attempt; the error if there is none.
     pub(super) async fn after(&mut self, broken: Broken) -> StageResult<()> {
         let failure = match broken {
-            Broken::Fenced => return Err(Fence::lost()),
-            Broken::Migrated(found) => return Err(schema::migrated(self.url, found)),
+            Broken::Migrated(found) => return Err(schema::migrated(self.pool.url(), found)),
             Broken::Failed(failure) => failure,
         };
+        if failure.follows_another() && self.is_lost().await {
+            return Err(Fence::lost());
+        }
         if !is_transient(&failure) || self.began.elapsed() > self.patience {
             return Err(self.error(failure));
         }
-        tracing::warn!(database = %self.url, what = self.what, %failure, pause = ?self.pause,
+        tracing::warn!(database = %self.pool.url(), what = self.what, %failure, pause = ?self.pause,
             "the database did not answer; trying again");
         sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
@@ -218,7 +236,15 @@ impl<'a> Tries<'a> {
     }
 
     pub(super) fn error(&self, failure: Failure) -> StageError {
-        failed(STAGE, self.url, self.what, failure)
+        failed(STAGE, self.pool.url(), self.what, failure)
+    }
+
+    /// Whether the lease that the transaction needs is known to be lost.
+    async fn is_lost(&self) -> bool {
+        let Some(fence) = self.fence else { return false };
+        let sql = held(fence, "");
+        let ask = async { self.pool.get().await?.row(&sql, &[]).await };
+        matches!(ask.await, Ok(None))
     }
 }
 

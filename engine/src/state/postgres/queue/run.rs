@@ -52,8 +52,7 @@ impl PostgresState {
         let leases = format!("DELETE FROM leases WHERE unit IN (SELECT id FROM units WHERE {chosen})");
         let units = format!("DELETE FROM units WHERE {chosen}");
         write!(self, fence, "clear the queue", tx => {
-            tx.run(&leases, &[&projects]).await?;
-            tx.run(&units, &[&projects]).await?;
+            futures::try_join!(tx.run(&leases, &[&projects]), tx.run(&units, &[&projects]), tx.end())?;
         })
     }
 
