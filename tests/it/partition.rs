@@ -55,9 +55,11 @@ fn a_worker_that_is_cut_off_while_it_embeds_changes_nothing_more() {
     cable.mend();
     until_dropped(&mut lonely);
     assert_eq!(written(), before);
-    // Of the texts only those of the call in flight are paid twice.
+    // Of the texts only those of the unit under way are paid twice. On a slow machine either can be that unit.
+    let held = &shop.services.ada.calls()[1];
+    let under_way = if held.json().to_string().contains("of first") { "of first" } else { "of second" };
     for (text, times) in shop.services.ada.embedded() {
-        let most = if text.contains("second") { 2 } else { 1 };
+        let most = if text.contains(under_way) { 2 } else { 1 };
         assert!(times <= most, "{text}: {times} times");
     }
     shop.assert_right();
