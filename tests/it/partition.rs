@@ -1,5 +1,5 @@
-//! Processes that are cut off from the database without being told, in a real network: their work is done elsewhere, and
-//! what they still send changes nothing.
+//! Network partitions between a process and the database, in a real network: another process does the work, and late writes
+//! change nothing.
 
 use std::time::Duration;
 

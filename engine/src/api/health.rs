@@ -19,7 +19,7 @@ use super::serve::Caller;
 use crate::daemon::{LastReload, Role};
 use crate::model::{ApiScope, Outcome};
 
-/// How long the ledger may take: a database that is away is waited for by runs, not by whoever asks how the daemon is.
+/// Time limit for reading the ledger. Runs wait longer for a database that does not answer; health must not.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How the daemon is.

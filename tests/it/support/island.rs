@@ -1,5 +1,5 @@
-//! A PostgreSQL server in a network namespace of its own, reached over virtual cables that can be cut: nothing arrives any
-//! more in either direction, and neither end is told. Clients use TLS, as they must over a network.
+//! A PostgreSQL server in a network namespace of its own, reached over virtual cables that can be cut: packets are
+//! lost in both directions, and no connection is closed. Clients use TLS, as they must over a network.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -18,7 +18,7 @@ const OF_A_PROCESS: u32 = 16;
 /// A hardware address that no interface has.
 const NOWHERE: &str = "02:00:00:00:00:01";
 
-/// The server in its namespace, which it shares with nobody. Both end with the process of the tests.
+/// The server in a namespace of its own. Both end with the process of the tests.
 pub(crate) struct Island {
     pub(crate) server: Postgres,
     cables: AtomicU32,
