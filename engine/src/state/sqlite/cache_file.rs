@@ -296,9 +296,9 @@ fn open_file(path: &Path, bound: u64) -> Result<Connection, Unusable> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(8);
-    // Keys are random, so that every key of a commit changes another page of the index: small pages,
-    // and checkpointing late, which writes each page back less often. In larger pages vectors would also leave more space unused. The page size applies only to a new
-    // file. A commit need not survive a power failure, so it does not sync.
+    // Keys are random, so that every key of a commit changes another page of the index: small pages, and checkpointing
+    // late, which writes each page back less often. In larger pages vectors would also leave more space unused. The
+    // page size applies only to a new file. A commit need not survive a power failure, so it does not sync.
     // To set either of an existing file would write to it.
     let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i32>(0));
     if number("PRAGMA page_count")? == 0 {
