@@ -65,6 +65,34 @@ fn a_worker_that_is_cut_off_while_it_embeds_changes_nothing_more() {
     shop.assert_right();
 }
 
+/// The server has acknowledged a statement and cannot deliver the answer: nothing is left that the worker would send again.
+#[test]
+fn a_lost_answer_is_not_waited_for_longer_than_a_while() {
+    let Some((shop, cable)) = shop(ALONE, Options::default()) else { return };
+    let mut lonely = shop.worker_at(&cable.url(&shop.url), "lonely", &[]);
+    shop.sql("CREATE TABLE gate (is_open BOOL)");
+    let close = "DO $$BEGIN
+             LOCK TABLE workers;
+             FOR i IN 1..6000 LOOP PERFORM pg_sleep(0.01); EXIT WHEN EXISTS (SELECT 1 FROM gate); END LOOP;
+         END$$";
+    // Long enough that it has been acknowledged.
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+         AND wait_event_type = 'Lock' AND query LIKE '%INTO workers%' AND query_start < now() - interval '1 s'";
+    std::thread::scope(|scope| {
+        let closed = scope.spawn(|| shop.sql(close));
+        lonely.until("a statement that waits", |_| shop.sql(waiting) != "0");
+        cable.cut();
+        shop.sql("INSERT INTO gate VALUES (TRUE)");
+        closed.join().expect("the gate");
+    });
+    let again = r#"what="record a worker" failure=connection closed"#;
+    lonely.until("that it tries again", |worker| worker.stderr().contains(again));
+    cable.mend();
+    repository(&shop, "guide");
+    assert_eq!(counts(&shop.apply().wait().exits(0).json()).0, 3);
+    shop.assert_right();
+}
+
 /// The call reaches the store only after another worker has done the unit, and after the file has changed.
 #[test]
 fn an_upsert_of_a_worker_that_is_cut_off_is_given_up_and_repaired() {

@@ -15,6 +15,8 @@ pub(crate) enum Failure {
     Server(tokio_postgres::Error),
     /// No connection of the pool became free in time.
     Busy,
+    /// The server accepted a connection, and then said nothing.
+    Silent,
     /// Anything else, such as an answer that cannot be read.
     Other(String),
 }
@@ -30,6 +32,7 @@ impl From<PoolError> for Failure {
         match error {
             PoolError::Backend(error) => Self::Server(error),
             PoolError::Timeout(TimeoutType::Wait) => Self::Busy,
+            PoolError::Timeout(TimeoutType::Create) => Self::Silent,
             other => Self::Other(other.to_string()),
         }
     }
@@ -50,7 +53,7 @@ impl Failure {
     pub(crate) fn code(&self) -> Option<&SqlState> {
         match self {
             Self::Server(error) => error.code(),
-            Self::Busy | Self::Other(_) => None,
+            Self::Busy | Self::Silent | Self::Other(_) => None,
         }
     }
 }
@@ -59,6 +62,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Busy => f.write_str("no connection became free in time"),
+            Self::Silent => f.write_str("the server accepted a connection and did not answer"),
             Self::Other(message) => f.write_str(message),
             Self::Server(error) => {
                 let Some(answer) = error.as_db_error() else {
@@ -89,7 +93,7 @@ impl std::error::Error for Failure {}
 /// transactions got in each other's way.
 pub(crate) fn is_transient(failure: &Failure) -> bool {
     match failure {
-        Failure::Busy => true,
+        Failure::Busy | Failure::Silent => true,
         Failure::Other(_) => false,
         Failure::Server(error) => match error.code() {
             Some(code) => {

@@ -5,10 +5,11 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::poll_fn;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::{AsyncMessage, Client, Connection, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::pool::READY;
 use super::{Failure, PostgresUrl};
 use crate::net;
 
@@ -46,12 +47,18 @@ async fn listen_once(
 ) -> Result<(), Failure> {
     if url.is_encrypted() {
         let tls = net::client_config().map_err(|error| Failure::Other(error.to_string()))?;
-        let (client, connection) = url.config().connect(MakeRustlsConnect::new(tls)).await?;
+        let (client, connection) = in_time(url.config().connect(MakeRustlsConnect::new(tls))).await?;
         hear(&client, connection, channel, heard).await
     } else {
-        let (client, connection) = url.config().connect(NoTls).await?;
+        let (client, connection) = in_time(url.config().connect(NoTls)).await?;
         hear(&client, connection, channel, heard).await
     }
+}
+
+async fn in_time<T>(
+    connecting: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, Failure> {
+    Ok(timeout(READY, connecting).await.map_err(|_| Failure::Silent)??)
 }
 
 async fn hear<S, T>(

@@ -14,6 +14,8 @@ use crate::net;
 
 /// How long to wait for a connection of the pool.
 const WAIT: Duration = Duration::from_secs(60);
+/// How long the server may take to be ready for statements on a new connection.
+pub(super) const READY: Duration = Duration::from_secs(20);
 
 /// Connections to one database. Clones share them.
 #[derive(Clone)]
@@ -42,6 +44,7 @@ impl Pool {
             .max_size(size)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(WAIT))
+            .create_timeout(Some(READY))
             .build()
             .map_err(|error| Failure::Other(error.to_string()))?;
         Ok(Self { pool, url })
@@ -81,5 +84,22 @@ impl Pool {
         args: &[&dyn Arg],
     ) -> Result<(Transaction, Option<Row>), Failure> {
         Transaction::begin_with(self.get().await?, begin, sql, args).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::Tls;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_says_nothing_is_not_waited_for_longer_than_a_while() {
+        let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = server.local_addr().expect("an address");
+        let url =
+            PostgresUrl::parse(&format!("postgres://ann@{address}/db"), Tls::Disable).expect("an address");
+        let pool = Pool::new(url, 1).expect("a pool");
+        let Err(failure) = pool.get().await else { panic!("it has said nothing") };
+        assert!(matches!(failure, Failure::Silent), "{failure}");
     }
 }

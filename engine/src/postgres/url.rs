@@ -12,7 +12,9 @@ use tokio_postgres::config::{Host, SslMode};
 const CONNECT: Duration = Duration::from_secs(10);
 /// A silent connection is asked for a sign of life after this time.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How long sent data may stay unacknowledged before the connection counts as broken.
+/// And again after this time. The system looks at [`UNACKNOWLEDGED`] only then, and its own pause is 75 s.
+const KEEP_ALIVE_AGAIN: Duration = Duration::from_secs(5);
+/// How long data or a question for a sign of life may stay unacknowledged before the connection counts as broken.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
 
 /// How the connection is encrypted.
@@ -76,6 +78,7 @@ impl PostgresUrl {
             .application_name("reposync")
             .connect_timeout(CONNECT)
             .keepalives_idle(KEEP_ALIVE)
+            .keepalives_interval(KEEP_ALIVE_AGAIN)
             .tcp_user_timeout(UNACKNOWLEDGED);
         Ok(Self { shown: shown(&config), config, tls, listens: true })
     }

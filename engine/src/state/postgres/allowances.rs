@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::store::{Tries, text};
 use crate::model::{Allowances, Borrow, Fingerprint, Loan, Pause, Rate, Recorded, StageResult};
-use crate::postgres::{Failure, Pool, Row, Transaction};
+use crate::postgres::{BEGIN_TO_WRITE, Failure, Pool, Row, Transaction};
 
 /// Places lapse this long after the last report of their process.
 const LAPSE: &str = "10 seconds";
@@ -42,7 +42,7 @@ impl PostgresAllowances {
                  request_rate, extract(epoch FROM now() - requested_at)::float8,
                  token_rate, extract(epoch FROM now() - drawn_at)::float8
              FROM allowances WHERE key = $1 FOR UPDATE";
-        let (tx, mut row) = self.pool.begin_with("BEGIN", sql, &[&key]).await?;
+        let (tx, mut row) = self.pool.begin_with(BEGIN_TO_WRITE, sql, &[&key]).await?;
         if row.is_none() {
             begin_key(&tx, key).await?;
             row = tx.row(sql, &[&key]).await?;

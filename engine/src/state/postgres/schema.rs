@@ -2,7 +2,7 @@
 
 use super::broken::Broken;
 use crate::model::{ErrorKind, StageError, StageResult};
-use crate::postgres::{Failure, Pool, PostgresUrl, Row, Transaction};
+use crate::postgres::{BEGIN_TO_WRITE, Failure, Pool, PostgresUrl, Row, Transaction};
 use crate::state::STAGE;
 
 /// One script for each version.
@@ -32,7 +32,7 @@ pub(super) async fn migrate(pool: &Pool) -> Result<StageResult<()>, Failure> {
     if look(pool).await? == Ok(Some(VERSION)) {
         return Ok(Ok(()));
     }
-    let tx = pool.begin("BEGIN").await?;
+    let tx = pool.begin(BEGIN_TO_WRITE).await?;
     tx.batch(LOCK).await?;
     let found = match version(&tx).await? {
         Ok(found) => usize::try_from(found.unwrap_or(0)).unwrap_or(0),

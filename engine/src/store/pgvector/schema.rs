@@ -1,7 +1,7 @@
 //! The tables and their partitions, and what the server must have.
 
 use crate::model::StageError;
-use crate::postgres::Transaction;
+use crate::postgres::{BEGIN_TO_WRITE, Transaction};
 
 use super::database::{Database, Failed};
 use super::names::Part;
@@ -169,7 +169,7 @@ async fn find(db: &Database, transaction: &Transaction) -> Result<Option<Tables>
 
 /// Begins a transaction that creates tables. One at a time does so.
 async fn begin_to_create(db: &Database) -> Result<Transaction, Failed> {
-    let transaction = db.pool.begin("BEGIN").await?;
+    let transaction = db.pool.begin(BEGIN_TO_WRITE).await?;
     let key = format!("reposync pgvector {}", db.names.records());
     transaction.run("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", &[&key]).await?;
     Ok(transaction)
