@@ -48,18 +48,19 @@ impl Drop for Process {
 }
 
 impl World {
-    /// One project for each of some repositories, all with the first one's model and index. `state`: a line of
-    /// `[engine]`; `more`: further tables.
+    /// One project for each of some repositories, all with the first one's model and index, and [`CALLS`] at once.
+    /// `state`: a line of `[engine]`; `more`: further tables.
     pub(crate) fn new(bench: &Bench, repositories: u64, latency: Duration, state: &str, more: &str) -> Self {
-        Self::with(bench, (repositories, FILES), latency, state, more)
+        let engine = format!("concurrency = {CALLS}\n{state}");
+        Self::with(bench, (repositories, FILES), latency, &engine, more)
     }
 
-    /// The same with `files` files in each repository.
+    /// The same with `files` files in each repository. `engine`: the lines of `[engine]`.
     pub(crate) fn with(
         bench: &Bench,
         (repositories, files): (u64, usize),
         latency: Duration,
-        state: &str,
+        engine: &str,
         more: &str,
     ) -> Self {
         let services: Vec<Services> = (1..=repositories)
@@ -68,7 +69,7 @@ impl World {
                 bench.runtime.block_on(Services::start(commit, latency, false, services::DIMENSIONS))
             })
             .collect();
-        let mut text = engine(&services[0], state, more);
+        let mut text = file(&services[0], engine, more);
         for (n, services) in services.iter().enumerate() {
             text.push_str(&format!(
                 r#"
@@ -90,7 +91,7 @@ repositories = ["acme/docs"]
     pub(crate) fn organization(bench: &Bench, repositories: u64, state: &str, more: &str) -> Self {
         let commit = Repository::new(1, 300).commit();
         let services = bench.runtime.block_on(Services::organization(commit, repositories));
-        let mut text = engine(&services, state, more);
+        let mut text = file(&services, &format!("concurrency = {CALLS}\n{state}"), more);
         text.push_str(&format!(
             r#"
 [stages.github]
@@ -164,12 +165,11 @@ pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-fn engine(services: &Services, state: &str, more: &str) -> String {
+fn file(services: &Services, engine: &str, more: &str) -> String {
     let stages = services::stages(&services.url, BATCH, services::DIMENSIONS);
     format!(
         r"[engine]
-concurrency = {CALLS}
-{state}
+{engine}
 
 {more}
 {stages}

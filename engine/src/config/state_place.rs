@@ -134,7 +134,7 @@ pub(super) struct RawPostgres {
 
 impl Default for RawPostgres {
     fn default() -> Self {
-        Self { pool: 8, tls: Tls::default(), listen: true }
+        Self { pool: 16, tls: Tls::default(), listen: true }
     }
 }
 
@@ -167,7 +167,7 @@ pub(super) fn read(
     };
     let RawPostgres { pool, tls, listen } = postgres.unwrap_or_default();
     if !(2..=1000).contains(&pool) {
-        table.flag(problems, "postgres", "`pool` is outside 2 to 1000", "8 is the default");
+        table.flag(problems, "postgres", "`pool` is outside 2 to 1000", "16 is the default");
     }
     match PostgresUrl::parse(address, tls) {
         Ok(url) => {

@@ -18,5 +18,5 @@ pub(crate) use error::{Failure, failed, is_transient};
 pub(crate) use listen::listen;
 pub(crate) use pool::Pool;
 pub(crate) use tokio_postgres::Row;
-pub(crate) use transaction::{BEGIN_TO_WRITE, Transaction};
+pub(crate) use transaction::{BEGIN_TO_WRITE, BEGIN_TO_WRITE_LAZILY, Transaction};
 pub(crate) use url::{PostgresUrl, Tls};

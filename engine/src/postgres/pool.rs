@@ -8,7 +8,7 @@ use tokio_postgres::{NoTls, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::connection::Connection;
-use super::transaction::Transaction;
+use super::transaction::{BEGIN_TO_WRITE_LAZILY, Transaction};
 use super::{Arg, Failure, PostgresUrl};
 use crate::net;
 
@@ -74,6 +74,14 @@ impl Pool {
     /// that follows. There must be one whose answer is.
     pub(crate) async fn begin_unanswered(&self, begin: &str) -> Result<Transaction, Failure> {
         Transaction::begin_unanswered(self.get().await?, begin)
+    }
+
+    /// The rows of a single statement that writes lazily, as [`BEGIN_TO_WRITE_LAZILY`] describes it, in one round trip.
+    pub(crate) async fn rows_lazily(&self, sql: &str, args: &[&dyn Arg]) -> Result<Vec<Row>, Failure> {
+        let tx = self.begin_unanswered(BEGIN_TO_WRITE_LAZILY).await?;
+        let (rows, ()) = futures::try_join!(tx.rows(sql, args), tx.end())?;
+        tx.commit().await?;
+        Ok(rows)
     }
 
     /// Begins a transaction, and gives the row of a first statement, in one round trip.

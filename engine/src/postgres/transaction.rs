@@ -14,6 +14,10 @@ use super::{Arg, Failure};
 /// computed between two statements.
 pub(crate) const BEGIN_TO_WRITE: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'";
 
+/// The same for what may be lost, whole, if the server crashes within a second: the server's disk is not waited for.
+pub(crate) const BEGIN_TO_WRITE_LAZILY: &str =
+    "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL synchronous_commit = off";
+
 /// A transaction. Dropped without `commit`, it closes its connection, and the server undoes it: so it may be dropped
 /// at any moment, also while a statement is under way.
 pub(crate) struct Transaction {

@@ -1,4 +1,5 @@
-//! What services allow all processes together, as rows. Only the server's clock counts.
+//! What services allow all processes together, as rows. Only the server's clock counts. All of it is written lazily: after
+//! a crash of the server it is as it was a moment before.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use async_trait::async_trait;
 
 use super::store::{Tries, text};
 use crate::model::{Allowances, Borrow, Fingerprint, Loan, Pause, Rate, Recorded, StageResult};
-use crate::postgres::{BEGIN_TO_WRITE, Failure, Pool, Row, Transaction};
+use crate::postgres::{BEGIN_TO_WRITE_LAZILY, Failure, Pool, Row, Transaction};
 
 /// Places lapse this long after the last report of their process.
 const LAPSE: &str = "10 seconds";
@@ -42,7 +43,7 @@ impl PostgresAllowances {
                  request_rate, extract(epoch FROM now() - requested_at)::float8,
                  token_rate, extract(epoch FROM now() - drawn_at)::float8
              FROM allowances WHERE key = $1 FOR UPDATE";
-        let (tx, mut row) = self.pool.begin_with(BEGIN_TO_WRITE, sql, &[&key]).await?;
+        let (tx, mut row) = self.pool.begin_with(BEGIN_TO_WRITE_LAZILY, sql, &[&key]).await?;
         if row.is_none() {
             begin_key(&tx, key).await?;
             row = tx.row(sql, &[&key]).await?;
@@ -91,13 +92,12 @@ impl PostgresAllowances {
     }
 
     async fn try_report(&self, key: &str, borrower: &str, in_flight: usize) -> Result<(), Failure> {
-        let connection = self.pool.get().await?;
         if in_flight == 0 {
             let sql = "DELETE FROM allowance_calls WHERE key = $1 AND borrower = $2";
-            return connection.run(sql, &[&key, &borrower]).await.map(drop);
+            return self.pool.rows_lazily(sql, &[&key, &borrower]).await.map(drop);
         }
         let calls = count(in_flight);
-        connection.run(&put_calls(), &[&key, &borrower, &calls, &calls]).await.map(drop)
+        self.pool.rows_lazily(&put_calls(), &[&key, &borrower, &calls, &calls]).await.map(drop)
     }
 
     async fn try_pause(&self, key: &str, pause: &Pause) -> Result<(), Failure> {
@@ -106,7 +106,7 @@ impl PostgresAllowances {
              ON CONFLICT (key) DO UPDATE SET paused_until = excluded.paused_until, reason = excluded.reason
              WHERE old.paused_until IS NULL OR old.paused_until < excluded.paused_until";
         let reason: String = text(&pause.reason).chars().take(LONGEST_REASON).collect();
-        self.pool.get().await?.run(sql, &[&key, &pause.wait.as_secs_f64(), &reason]).await.map(drop)
+        self.pool.rows_lazily(sql, &[&key, &pause.wait.as_secs_f64(), &reason]).await.map(drop)
     }
 }
 

@@ -1,4 +1,5 @@
-//! The vector cache in a table that all processes share, and claims that hold between them.
+//! The vector cache in a table that all processes share, and claims that hold between them. It is written lazily: after a
+//! crash of the server the texts of its last second may have to be embedded again.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -64,11 +65,10 @@ impl PostgresVectorCache {
     }
 
     async fn find(&self, keys: &[&[u8]]) -> Result<HashMap<CacheKey, Vector>, Failure> {
-        let connection = self.pool.get().await?;
         let sql = "SELECT key, vector, used < CURRENT_DATE FROM vectors WHERE key = ANY ($1) AND vector IS NOT NULL";
         let mut found = HashMap::new();
         let mut unused: Vec<&[u8]> = Vec::new();
-        let rows = connection.rows(sql, &[&keys.to_vec()]).await?;
+        let rows = self.pool.get().await?.rows(sql, &[&keys.to_vec()]).await?;
         for row in &rows {
             let stored: &[u8] = row.get(0);
             let key = <[u8; 32]>::try_from(stored).map(CacheKey::from_bytes);
@@ -85,7 +85,7 @@ impl PostgresVectorCache {
         if !unused.is_empty() {
             let sql = "UPDATE vectors SET used = CURRENT_DATE WHERE key IN (
                  SELECT key FROM vectors WHERE key = ANY ($1) ORDER BY key FOR UPDATE SKIP LOCKED)";
-            connection.run(sql, &[&unused]).await?;
+            self.pool.rows_lazily(sql, &[&unused]).await?;
         }
         Ok(found)
     }
@@ -100,7 +100,7 @@ impl PostgresVectorCache {
                  OR old.claimed_until < now())
              RETURNING key"
         );
-        let rows = self.pool.get().await?.rows(&sql, &[&wanted, &number(claimant)]).await?;
+        let rows = self.pool.rows_lazily(&sql, &[&wanted, &number(claimant)]).await?;
         let given: BTreeSet<&[u8]> = rows.iter().map(|row| row.get(0)).collect();
         let begun = keys.iter().filter(|key| given.contains(key.bytes().as_slice())).copied();
         self.claims.begin(&self.pool, number(claimant), begun);
@@ -129,7 +129,7 @@ impl PostgresVectorCache {
         let sql = "INSERT INTO vectors (key, vector) SELECT * FROM unnest($1::bytea[], $2::bytea[])
              ON CONFLICT (key) DO UPDATE SET vector = excluded.vector, used = excluded.used, claimed_by = NULL,
                  claimed_until = NULL";
-        self.pool.get().await?.run(sql, &[&keys, &bytes]).await?;
+        self.pool.rows_lazily(sql, &[&keys, &bytes]).await?;
         if self.stored.fetch_add(size as u64, Ordering::Relaxed) + size as u64 >= LOOK {
             self.stored.store(0, Ordering::Relaxed);
             self.evict().await?;
@@ -179,7 +179,7 @@ impl VectorCache for PostgresVectorCache {
         self.claims.end(keys.iter());
         let released = async {
             let sql = "DELETE FROM vectors WHERE key = ANY ($1) AND vector IS NULL AND claimed_by = $2";
-            self.pool.get().await?.run(sql, &[&sorted(&keys), &number(claimant)]).await
+            self.pool.rows_lazily(sql, &[&sorted(&keys), &number(claimant)]).await
         };
         self.used(released.await);
     }
