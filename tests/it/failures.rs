@@ -212,6 +212,24 @@ fn a_unit_without_progress_is_given_to_another_worker() {
     shop.assert_right();
 }
 
+/// The run itself has nothing to do meanwhile.
+#[test]
+fn a_run_whose_units_wait_for_workers_is_not_stuck() {
+    let Some(shop) = Shop::open(&format!("{ALONE}stuck = \"4s\"\n"), Options::default()) else { return };
+    repositories(&shop, &["guide"], 3);
+    let early = shop.worker("early");
+    early.signal("TERM");
+    early.wait().exits(0);
+    let mut run = shop.apply();
+    let held = "SELECT count(*) FROM leases
+         WHERE unit IS NULL AND until > now() AND since < now() - interval '9 s'";
+    run.until("that it has waited", |_| shop.sql(held) == "1");
+    assert_eq!(shop.queue()["counts"]["ready"], 1);
+    let _worker = shop.worker("late");
+    assert_eq!(counts(&run.wait().exits(0).json()).0, 3);
+    shop.assert_right();
+}
+
 /// A newer program migrates the database: leases go, so that work of the older one ends.
 #[test]
 fn a_migration_ends_runs_and_workers_of_the_older_program() {

@@ -1,4 +1,4 @@
-//! A project whose service hangs does not starve the other projects of its run.
+//! A project whose service hangs does not starve the other projects of its run, and does not keep them for ever.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +8,11 @@ use reposync::embed::{EmbedQueue, Embedder as _};
 use reposync::model::{BranchRef, Event, EventSink, Outcome, PathMatcher, SecretsMode};
 use reposync::plan::{Basis, Guard, Selector, SpendingGuard};
 use reposync::source::Selection;
-use reposync::state::ProjectRow;
 use reposync::state::sqlite::SqliteState;
+use reposync::state::{Lease, ProjectRow, Term};
 use reposync::sync::{Bounds, Candidate, Engine, Options, Project, StageWaits, run};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::lab::{Blob, Fault, Lab, LabEmbedder, LabSource, LabStore, On, Repo, Tree};
@@ -76,22 +77,23 @@ fn project(name: &str, lab: &Lab, repositories: usize, files: usize, bytes: usiz
     Candidate { name: name.into(), project: Ok(Arc::new(project)) }
 }
 
-#[tokio::test(start_paused = true)]
-async fn hung_projects_leave_room_for_another() {
-    // Five projects whose embedder never answers, each with more bytes than the budget holds.
-    let mut candidates = Vec::new();
-    for n in 0..5 {
-        let lab = Lab::default();
-        candidates.push(project(&format!("hung{n}"), &lab, 4, 8, MIB / 8));
-        lab.begin(Some(Fault::Kill { on: On::Embed, nth: 1, after: false }), false);
-    }
-    let (ended, mut ends) = mpsc::unbounded_channel();
+/// A project whose embedder never answers.
+fn hung(name: &str, repositories: usize, files: usize, bytes: usize) -> Candidate {
+    let lab = Lab::default();
+    let candidate = project(name, &lab, repositories, files, bytes);
+    lab.begin(Some(Fault::Kill { on: On::Embed, nth: 1, after: false }), false);
+    candidate
+}
+
+/// An engine over an empty state, and the ends of projects.
+fn engine() -> (Arc<Engine>, mpsc::UnboundedReceiver<(String, Outcome)>) {
+    let (ended, ends) = mpsc::unbounded_channel();
     let events = EventSink::new(move |event| {
         if let Event::ProjectFinished { project, outcome } = event {
             ended.send((project, outcome)).expect("the receiver is open");
         }
     });
-    let engine = Arc::new(Engine {
+    let engine = Engine {
         state: Arc::new(SqliteState::in_memory().expect("a ledger")),
         stores: Vec::new(),
         units: None,
@@ -100,13 +102,25 @@ async fn hung_projects_leave_room_for_another() {
         events,
         waits: StageWaits::default(),
         cancel: CancellationToken::new(),
-    });
-    let lease = engine.state.lease(&[]).await.expect("asked").expect("free");
-    let options = Options::new(
+    };
+    (Arc::new(engine), ends)
+}
+
+fn options() -> Options {
+    Options::new(
         Guard { max_delete_ratio: 0.5, allow_deletes: false },
         SpendingGuard { max_new_texts_ratio: 0.5, allow_cost: false },
         Vec::new(),
-    );
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn hung_projects_leave_room_for_another() {
+    // Each with more bytes than the budget holds.
+    let candidates = (0..5).map(|n| hung(&format!("hung{n}"), 4, 8, MIB / 8)).collect();
+    let (engine, mut ends) = engine();
+    let lease = engine.state.lease(&[]).await.expect("asked").expect("free");
+    let options = options();
     let hung = tokio::spawn({
         let (engine, options, lease) = (Arc::clone(&engine), options.clone(), lease.clone());
         async move { run(engine, lease, candidates, options, None, "test").await }
@@ -125,4 +139,24 @@ async fn hung_projects_leave_room_for_another() {
     assert_eq!(ends.try_recv().expect("one end"), ("healthy".to_owned(), Outcome::Done));
     assert!(ends.try_recv().is_err() && !hung.is_finished(), "the other projects still hang");
     hung.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_without_progress_ends_and_keeps_what_its_other_projects_have_done() {
+    const STUCK: Duration = Duration::from_secs(1800);
+    let (engine, mut ends) = engine();
+    let held = engine.state.lease(&[]).await.expect("asked").expect("free");
+    let term = Term::new(Instant::now() + STUCK * 100, Duration::from_secs(5), STUCK);
+    let lease = Lease::new(held.fence(), Some(term), Arc::new(held));
+    let candidates = vec![hung("hung", 1, 1, 100), project("healthy", &Lab::default(), 1, 3, 100)];
+    let began = Instant::now();
+    let report = run(engine, lease, candidates, options(), None, "test").await.expect("a ledger in order");
+    let took = began.elapsed();
+    assert!((STUCK..STUCK + Duration::from_secs(60)).contains(&took), "{took:?}");
+    let [hung, healthy] = &report.projects[..] else { panic!("{report:?}") };
+    let error = hung.error.as_ref().expect("an error");
+    assert_eq!((hung.outcome, error.error.as_str()), (Outcome::Failed, "no progress within 30m"));
+    assert_eq!((healthy.outcome, healthy.counts.files_added), (Outcome::Done, 3));
+    assert_eq!(ends.try_recv().expect("one end"), ("healthy".to_owned(), Outcome::Done));
+    assert_eq!(ends.try_recv().expect("another"), ("hung".to_owned(), Outcome::Failed));
 }

@@ -78,7 +78,7 @@ impl App {
     }
 
     async fn list(&self, project: &Project, selection: &Selection) -> StageResult<Vec<RepoEntry>> {
-        let answers = StateAnswers { state: Arc::clone(&self.state), fence: None };
+        let answers = StateAnswers { state: Arc::clone(&self.state), lease: None };
         Ok(project.source.list(selection, &answers, false).await?.repositories)
     }
 

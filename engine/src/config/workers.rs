@@ -34,7 +34,8 @@ pub(super) struct RawWorkers {
     grace: HumanDuration,
     /// Attempts at a unit before it is given up.
     attempts: u32,
-    /// The time without progress after which a unit is taken from its worker, as after a failed attempt.
+    /// The time without progress after which a unit is taken from its worker, as after a failed attempt, and a run ends
+    /// and gives up its projects.
     stuck: HumanDuration,
     /// How often the queue is asked for units, besides the notifications of the server.
     poll: HumanDuration,

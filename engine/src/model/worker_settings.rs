@@ -17,8 +17,8 @@ pub struct WorkerSettings {
     pub grace: Duration,
     /// Attempts at a unit before it is given up.
     pub attempts: u32,
-    /// The time without progress after which a unit is taken from its worker. Waiting for a service that asked for a pause,
-    /// or whose limit is used up, is progress.
+    /// The time without progress after which a unit is taken from its worker, and a run ends. Waiting for a service that
+    /// asked for a pause, or whose limit is used up, is progress.
     pub stuck: Duration,
     /// How often the queue is asked where the server cannot notify.
     pub poll: Duration,

@@ -48,16 +48,17 @@ impl Lease {
         self.fence
     }
 
-    /// The work under the lease goes on.
+    /// Reports that the work under the lease makes progress. From the first report on, the lease is renewed only
+    /// as long as reports follow.
     pub fn moved(&self) {
         if let Some(term) = &self.term {
-            *term.moved.lock() = Instant::now();
+            term.moved();
         }
     }
 
-    /// How long the work under the lease has made no progress.
-    pub fn idle(&self) -> Duration {
-        self.term.as_ref().map_or(Duration::ZERO, Term::idle)
+    /// The time without progress that is allowed, once it is over; never for a lease that needs no renewal.
+    pub fn stuck(&self) -> Option<Duration> {
+        self.term.as_ref().filter(|term| term.is_stuck()).map(|term| term.stuck)
     }
 
     /// Resolves shortly before another process could take the lease over; never for one that needs no renewal.
@@ -71,11 +72,15 @@ impl Lease {
     /// Runs a call that changes a store, which does not check fencing tokens. The call is given up shortly before
     /// another process could take the lease over and write to the same records.
     pub async fn while_held<T>(&self, call: impl Future<Output = StageResult<T>> + Send) -> StageResult<T> {
-        tokio::select! {
+        let done = tokio::select! {
             biased;
             () = self.ending() => Err(Fence::lost()),
             done = call => done,
+        };
+        if done.is_ok() {
+            self.moved();
         }
+        done
     }
 }
 
@@ -89,21 +94,30 @@ impl fmt::Debug for Lease {
 #[derive(Debug, Clone)]
 pub struct Term {
     until: Arc<Mutex<Instant>>,
-    /// When the work under the lease was last seen to go on.
-    moved: Arc<Mutex<Instant>>,
+    /// When the work under the lease last made progress. `None`: its holder has not reported any yet, and the lease is
+    /// renewed without.
+    moved: Arc<Mutex<Option<Instant>>>,
     /// Time before the end in which nothing more is sent.
     margin: Duration,
+    /// The time without progress after which the lease is not renewed, so that another process takes the work over.
+    stuck: Duration,
 }
 
 impl Term {
-    /// A term that ends at `until`.
-    pub fn new(until: Instant, margin: Duration) -> Self {
-        Self { until: Arc::new(Mutex::new(until)), moved: Arc::new(Mutex::new(Instant::now())), margin }
+    /// A term that ends at `until`; nothing is sent within `margin` before. `stuck`: the time without progress after
+    /// which it is not extended.
+    pub fn new(until: Instant, margin: Duration, stuck: Duration) -> Self {
+        Self { until: Arc::new(Mutex::new(until)), moved: Arc::default(), margin, stuck }
     }
 
-    /// How long the work under the lease has made no progress.
-    pub fn idle(&self) -> Duration {
-        self.moved.lock().elapsed()
+    /// The work under the lease makes progress; see [`Lease::moved`].
+    pub fn moved(&self) {
+        *self.moved.lock() = Some(Instant::now());
+    }
+
+    /// Whether the work under the lease makes no progress any more.
+    pub fn is_stuck(&self) -> bool {
+        self.moved.lock().is_some_and(|moved| moved.elapsed() >= self.stuck)
     }
 
     /// The lease was renewed.
@@ -141,6 +155,7 @@ mod tests {
     use super::*;
 
     const MARGIN: Duration = Duration::from_secs(5);
+    const STUCK: Duration = Duration::from_secs(1800);
 
     fn lease(term: Option<&Term>) -> Lease {
         Lease::new(Fence { epoch: 1 }, term.cloned(), Arc::new(()))
@@ -149,7 +164,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_call_is_given_up_before_its_lease_ends() {
         let began = Instant::now();
-        let term = Term::new(began + Duration::from_secs(45), MARGIN);
+        let term = Term::new(began + Duration::from_secs(45), MARGIN, STUCK);
         let lost = lease(Some(&term)).while_held(std::future::pending::<StageResult<()>>()).await;
         assert_eq!(lost.expect_err("given up").kind, ErrorKind::Fenced);
         assert_eq!(began.elapsed().as_secs(), 40);
@@ -161,7 +176,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_goes_on_while_its_lease_is_renewed() {
-        let term = Term::new(Instant::now() + Duration::from_secs(45), MARGIN);
+        let term = Term::new(Instant::now() + Duration::from_secs(45), MARGIN, STUCK);
         let renewed = term.clone();
         tokio::spawn(async move {
             for _ in 0..20 {
@@ -179,5 +194,24 @@ mod tests {
             Ok(())
         };
         assert!(lease(None).while_held(endless).await.is_ok(), "the lock of a file needs no renewal");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_is_stuck_when_reports_of_progress_end() {
+        let far = Instant::now() + STUCK * 1000;
+        let (quiet, bounded) = (Term::new(far, MARGIN, STUCK), Term::new(far, MARGIN, STUCK));
+        let lease = lease(Some(&bounded));
+        lease.moved();
+        for _ in 0..5 {
+            sleep(STUCK * 9 / 10).await;
+            assert!(!bounded.is_stuck());
+            // A call that changes a store is progress.
+            lease.while_held(async { Ok(()) }).await.expect("it is held");
+        }
+        sleep(STUCK).await;
+        assert_eq!(lease.stuck(), Some(STUCK));
+        assert!(lease.while_held(async { Err::<(), _>(StageError::local("store", "full")) }).await.is_err());
+        assert!(bounded.is_stuck(), "a failed call is none");
+        assert!(!quiet.is_stuck(), "nobody has reported progress, so nobody misses it");
     }
 }

@@ -30,6 +30,7 @@ pub(crate) async fn adopt(run: &Arc<ProjectRun>) -> StageResult<ProjectState> {
         let page = store.list(namespace, "", after).await?;
         for ids in page.ids.chunks(FETCH) {
             run.check_stopped()?;
+            run.moved();
             let mut vectors = Vec::new();
             for record in store.fetch(namespace, ids).await? {
                 match own(run, record) {

@@ -108,6 +108,7 @@ impl ContentSink for Counting<'_, '_> {
         if run.stop.is_cancelled() {
             return Err(StageError::cancelled("engine"));
         }
+        run.moved();
         let found = self.writes.binary_search_by(|write| write.desired.entry.path.as_str().cmp(&entry.path));
         let Some(write) = found.ok().map(|at| &self.writes[at]) else { return Ok(()) };
         let prepared = match item_or_fatal(content)? {

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OnceCell, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument as _;
 
 use super::decide::{Removals, RepositoryEnd};
@@ -37,6 +37,8 @@ pub(super) struct Dispatch {
     /// Follows the units, and works on them; started with the first one.
     tasks: Mutex<JoinSet<()>>,
     generation: OnceCell<i64>,
+    /// Ends the tasks of a run that is dropped.
+    _ends: DropGuard,
     /// Whether there were workers, and when that was found out.
     workers: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
@@ -84,6 +86,7 @@ impl Dispatch {
         shared.clear().await?;
         Ok(Ok(Self {
             execute,
+            _ends: shared.over.clone().drop_guard(),
             shared: Arc::new(shared),
             tasks: Mutex::default(),
             generation: OnceCell::new(),
@@ -262,6 +265,10 @@ impl Shared {
             }
             match queue.of_run(&self.id, self.run.name()).await {
                 Ok(units) => {
+                    // Whether a worker makes progress is decided by the lease on its unit.
+                    if !self.waiting.lock().is_empty() {
+                        self.run.moved();
+                    }
                     let ended = units.into_iter().filter_map(|unit| self.take(unit)).collect::<Vec<_>>();
                     if !ended.is_empty()
                         && let Ok(fence) = self.run.fence()

@@ -177,7 +177,7 @@ impl ProjectRun {
         Ok(self.lease()?.fence())
     }
 
-    fn lease(&self) -> StageResult<&Lease> {
+    pub(super) fn lease(&self) -> StageResult<&Lease> {
         self.lease.as_ref().ok_or_else(|| {
             StageError::new("engine", ErrorKind::Bug, "a plan was about to write to the state")
         })
@@ -205,8 +205,17 @@ impl ProjectRun {
         Ok(state.unwrap_or_default())
     }
 
+    /// Emits an event, which is also progress.
     pub(crate) fn emit(&self, event: Event) {
+        self.moved();
         self.engine.events.emit(event);
+    }
+
+    /// Reports progress where there is no event; see [`Lease::moved`].
+    pub(crate) fn moved(&self) {
+        if let Some(lease) = &self.lease {
+            lease.moved();
+        }
     }
 
     /// A repository is unchanged. Many are recorded together, at the latest by
@@ -344,18 +353,20 @@ impl ProjectRun {
 pub(crate) struct StateAnswers {
     pub(crate) state: Arc<dyn State>,
     /// `None`: nothing is written.
-    pub(crate) fence: Option<Fence>,
+    pub(crate) lease: Option<Lease>,
 }
 
 #[async_trait]
 impl AnswerCache for StateAnswers {
     async fn get(&self, key: &str) -> Option<StoredAnswer> {
+        // Called for each page of a listing, which has no other sign of progress.
+        self.lease.iter().for_each(Lease::moved);
         self.state.answer(key).await.ok().flatten()
     }
 
     async fn put(&self, key: &str, answer: &StoredAnswer) {
-        let Some(fence) = self.fence else { return };
-        if let Err(error) = self.state.put_answer(fence, key, answer, Utc::now()).await {
+        let Some(lease) = &self.lease else { return };
+        if let Err(error) = self.state.put_answer(lease.fence(), key, answer, Utc::now()).await {
             tracing::warn!(error = %error.one_line(), "cannot keep an answer");
         }
     }

@@ -70,11 +70,12 @@ async fn run_all(
         trigger: trigger.to_owned(),
     };
     engine.state.start_run(lease.fence(), &begun, engine.history, started_at).await?;
+    lease.moved();
     let (engine, kept) = keep_events(&engine);
 
     let options = Arc::new(options);
     let mut tasks = JoinSet::new();
-    let mut reports: BTreeMap<usize, ProjectReport> = BTreeMap::new();
+    let mut reports = Reports::new();
     for (index, candidate) in candidates.iter().enumerate() {
         match &candidate.project {
             Ok(project) => {
@@ -92,26 +93,20 @@ async fn run_all(
             }
         }
     }
-    while let Some(ended) = tasks.join_next().await {
-        match ended {
-            Ok((index, report)) => drop(reports.insert(index, report)),
-            Err(panic) => tracing::error!(error = %panic, "a project's task panicked"),
-        }
-    }
-    if engine.cancel.is_cancelled() {
-        // What is paid for gets into the cache before the process ends.
-        for project in candidates.iter().filter_map(|candidate| candidate.project.as_ref().ok()) {
-            project.queue.settle().await;
-        }
-    }
+    let unended = collect(tasks, &mut reports, engine.waits.stuck(&lease)).await;
     for (index, candidate) in candidates.iter().enumerate() {
         reports.entry(index).or_insert_with(|| {
-            let error = StageError::new("engine", ErrorKind::Bug, "the project's task panicked");
-            RunStats::default().report(&candidate.name, Some(&error), false)
+            let report = RunStats::default().report(&candidate.name, Some(&unended), false);
+            let (project, outcome) = (candidate.name.clone(), report.outcome);
+            engine.events.emit(Event::ProjectFinished { project, outcome });
+            report
         });
     }
     let mut parts: Vec<ProjectReport> = reports.into_values().collect();
-    settle(&candidates, &parts).await;
+    tokio::select! {
+        () = settle(&candidates, &parts, engine.cancel.is_cancelled()) => {}
+        _ = engine.waits.stuck(&lease) => tracing::warn!("calls to embedders are not waited for any longer"),
+    }
     if options.whole_file {
         let planned = saved.as_ref().map(SavedPlan::orphans);
         parts.extend(orphan_projects(&engine, &lease, &options, planned).await);
@@ -135,6 +130,30 @@ async fn run_all(
     }
     notify(&candidates, &report, options.page(&report.run).as_deref()).await;
     Ok(report)
+}
+
+/// The results of projects, by their place in the run.
+type Reports = BTreeMap<usize, ProjectReport>;
+
+/// Takes the results of the tasks until they have ended, or until the run is stuck: then the rest is aborted. Returns the
+/// error of projects without a result.
+async fn collect(
+    mut tasks: JoinSet<(usize, ProjectReport)>,
+    reports: &mut Reports,
+    stuck: impl Future<Output = StageError>,
+) -> StageError {
+    let mut stuck = std::pin::pin!(stuck);
+    loop {
+        let ended = tokio::select! {
+            ended = tasks.join_next() => ended,
+            error = &mut stuck => return error,
+        };
+        match ended {
+            Some(Ok((index, report))) => drop(reports.insert(index, report)),
+            Some(Err(panic)) => tracing::error!(error = %panic, "a project's task panicked"),
+            None => return StageError::new("engine", ErrorKind::Bug, "the project's task panicked"),
+        }
+    }
 }
 
 /// The project of a run over one project.
@@ -172,10 +191,12 @@ fn keep_events(engine: &Arc<Engine>) -> (Arc<Engine>, Kept) {
 }
 
 /// Where a project ended early, calls to its embedder may be under way: they are paid for, so
-/// their vectors are waited for and kept.
-async fn settle(candidates: &[Candidate], parts: &[ProjectReport]) {
+/// their vectors are waited for and kept. `all`: also those of other projects, because the process ends.
+async fn settle(candidates: &[Candidate], parts: &[ProjectReport], all: bool) {
     for (candidate, part) in candidates.iter().zip(parts) {
-        if let (Ok(project), Outcome::Failed | Outcome::Interrupted) = (&candidate.project, part.outcome) {
+        if let Ok(project) = &candidate.project
+            && (all || matches!(part.outcome, Outcome::Failed | Outcome::Interrupted))
+        {
             project.queue.settle().await;
         }
     }

@@ -34,8 +34,8 @@ pub(crate) struct Listed {
 /// selection of the last finished run.
 pub(crate) async fn survey(run: &Arc<ProjectRun>, last_selection: Option<String>) -> StageResult<Discovery> {
     let project = &run.project;
-    let fence = if run.dry { None } else { Some(run.fence()?) };
-    let answers = StateAnswers { state: Arc::clone(&run.engine.state), fence };
+    let lease = if run.dry { None } else { Some(run.lease()?.clone()) };
+    let answers = StateAnswers { state: Arc::clone(&run.engine.state), lease };
     let listing = project.source.list(&project.selection, &answers, run.options.full).await?;
     record_listing(run, &listing).await?;
     let rows = run.state.repositories(run.name()).await?.into_iter();

@@ -135,34 +135,19 @@ impl UnitProgress {
     }
 }
 
-/// Counts the events of a unit.
+/// Counts what the events of a unit report.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Progress(Arc<Mutex<Counted>>);
-
-#[derive(Debug, Default)]
-struct Counted {
-    progress: UnitProgress,
-    events: u64,
-}
+pub(crate) struct Progress(Arc<Mutex<UnitProgress>>);
 
 impl Progress {
     /// The counts up to now.
     pub(crate) fn now(&self) -> UnitProgress {
-        self.0.lock().progress.clone()
-    }
-
-    /// The number of all events up to now.
-    pub(crate) fn events(&self) -> u64 {
-        self.0.lock().events
+        self.0.lock().clone()
     }
 
     fn sink(&self) -> EventSink {
         let counted = Arc::clone(&self.0);
-        EventSink::new(move |event| {
-            let mut counted = counted.lock();
-            counted.events += 1;
-            counted.progress.take(&event);
-        })
+        EventSink::new(move |event| counted.lock().take(&event))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Work on units that are claimed from the queue: by a worker, or by the process of the run.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::setup::{Engine, Project};
-use super::stage_waits::StageWaits;
 use super::unit::{Progress, UnitResult, work};
-use crate::model::{ErrorKind, HumanDuration, StageError, StageResult};
+use crate::model::{ErrorKind, StageError, StageResult};
 use crate::state::{ClaimedUnit, PutBack, Queue, State, UnitClaim};
 
 /// How often the progress of a unit is recorded.
@@ -117,24 +117,16 @@ impl Worker {
         let working = work(&engine, project, unit.lease.clone(), &unit.task, &progress);
         tokio::select! {
             done = working => done,
-            stuck = self.report(unit, &progress, &engine.waits) => Err(stuck),
+            stuck = engine.waits.stuck(&unit.lease) => Err(stuck),
+            never = self.report(unit, &progress) => match never {},
         }
     }
 
-    /// Records the progress again and again; the error if there is none for too long. The lease of a unit whose process
-    /// does not even come to this is not renewed any more.
-    async fn report(&self, unit: &ClaimedUnit, progress: &Progress, waits: &StageWaits) -> StageError {
-        let (mut recorded, mut events) = (progress.now(), progress.events());
+    /// Records the progress again and again.
+    async fn report(&self, unit: &ClaimedUnit, progress: &Progress) -> Infallible {
+        let mut recorded = progress.now();
         loop {
             tokio::time::sleep(REPORT).await;
-            if events != progress.events() || waits.any() {
-                events = progress.events();
-                unit.lease.moved();
-            } else if unit.lease.idle() >= self.claim.stuck {
-                let stuck = HumanDuration(self.claim.stuck);
-                return StageError::transient("worker", format!("no progress within {stuck}"))
-                    .hint("see the worker's log; `[workers] stuck` is the time that is allowed");
-            }
             let now = progress.now();
             if now != recorded
                 && let Ok(queue) = self.queue()

@@ -174,6 +174,7 @@ impl Link {
         let mut taken = BTreeSet::new();
         self.shown.mark_changed();
         loop {
+            lease.moved();
             let step = tokio::select! {
                 shown = self.shown.changed() => if shown.is_ok() { Step::Show } else { return None },
                 Some((id, answer)) = self.answered.recv() => Step::Answer(id, answer),

@@ -66,7 +66,7 @@ impl Daemons for PostgresState {
     }
 
     async fn lead(&self) -> StageResult<Option<Lease>> {
-        let WorkerSettings { lease, renew, grace, .. } = *self.leases.lock();
+        let WorkerSettings { lease, renew, grace, stuck, .. } = *self.leases.lock();
         let lapse = lease.min(LONGEST_LAPSE);
         let number = self.draw_epoch().await?;
         let mut sent = Instant::now();
@@ -83,8 +83,8 @@ impl Daemons for PostgresState {
             row.map(|row| row.get(0))
         });
         let Some(epoch) = taken? else { return Ok(None) };
-        let term = Term::new(sent + lapse, grace.min(lapse / 4));
-        let renewed = Renewed { epoch, term: term.clone(), lapse, renew, waits: true, stuck: None };
+        let term = Term::new(sent + lapse, grace.min(lapse / 4), stuck);
+        let renewed = Renewed { epoch, term: term.clone(), lapse, renew, waits: true };
         let kept = self
             .keep(renewed)
             .map_err(|failure| self.tries("take the lease of the dispatcher").error(failure))?;

@@ -37,18 +37,11 @@ pub(super) struct Renewed {
     pub(super) renew: Duration,
     /// Whether its end is waited for, so that it is free at once.
     pub(super) waits: bool,
-    /// It is not renewed after this time without progress, so that another process takes the work over; `None`: it is
-    /// renewed as long as this process lives.
-    pub(super) stuck: Option<Duration>,
 }
 
 impl Renewed {
     fn pause(&self) -> Duration {
         self.renew.min(self.lapse / 4)
-    }
-
-    fn is_stuck(&self) -> bool {
-        self.stuck.is_some_and(|stuck| self.term.idle() > stuck)
     }
 }
 
@@ -126,7 +119,7 @@ async fn renew(pool: &Pool, held: &mut BTreeMap<i64, Lease>) -> Result<(), Failu
     let now = Instant::now();
     // Where the work goes on after all, it finds its lease lost.
     held.retain(|epoch, lease| {
-        let is_stuck = lease.renewed.is_stuck();
+        let is_stuck = lease.renewed.term.is_stuck();
         if is_stuck {
             tracing::error!(epoch, "work makes no progress; its lease is not renewed any more");
         }

@@ -17,7 +17,7 @@ use crate::state::fence::{Fence, Held, Lease, Term};
 impl PostgresState {
     /// Takes a lease on projects; the holder if another one has a lease on any of them.
     pub(super) async fn take_lease(&self, projects: &[String]) -> StageResult<Result<Lease, Held>> {
-        let WorkerSettings { lease: lapse, renew, grace, .. } = *self.leases.lock();
+        let WorkerSettings { lease: lapse, renew, grace, stuck, .. } = *self.leases.lock();
         let number = self.draw_epoch().await?;
         let mut tries = self.tries("take the lease");
         let (taken, sent) = loop {
@@ -31,8 +31,8 @@ impl PostgresState {
             Ok(epoch) => epoch,
             Err(holder) => return Ok(Err(Held(Some(holder)))),
         };
-        let term = Term::new(sent + lapse, grace);
-        let renewed = Renewed { epoch, term: term.clone(), lapse, renew, waits: true, stuck: None };
+        let term = Term::new(sent + lapse, grace, stuck);
+        let renewed = Renewed { epoch, term: term.clone(), lapse, renew, waits: true };
         let kept = self.keep(renewed).map_err(|failure| tries.error(failure))?;
         Ok(Ok(Lease::new(Fence { epoch }, Some(term), Arc::new(kept))))
     }

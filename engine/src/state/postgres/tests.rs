@@ -1,9 +1,10 @@
 //! The state and the vector cache in a real server: the suites, and what concerns the server alone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
-use crate::model::{ByteSize, ErrorKind};
+use crate::model::{ByteSize, ErrorKind, WorkerSettings};
 use crate::postgres::{PostgresUrl, Tls};
 use crate::state::conformance::{World, cache_cases, state_cases};
 use crate::state::{FileKey, Files as _, RunQuery, State, VectorCache};
@@ -76,6 +77,34 @@ async fn a_lease_that_lapsed_is_taken_over_and_fences_its_holder() {
         assert_eq!(late.kind, ErrorKind::Fenced, "{}", late.message);
         state.record_recipes(second.fence(), Vec::new()).await.expect("the holder writes");
     }
+}
+
+#[tokio::test]
+async fn a_lease_lapses_when_its_holder_makes_no_progress_any_more() {
+    let Some((server, url, state)) = opened().await else { return };
+    let [lease, stuck] = [3, 1].map(Duration::from_secs);
+    state.set_leases(WorkerSettings {
+        lease,
+        stuck,
+        renew: Duration::from_millis(500),
+        ..WorkerSettings::default()
+    });
+    let names = ["run", "copy"].map(|name| vec![name.to_owned()]);
+    let run = state.lease(&names[0]).await.expect("asked").expect("free");
+    let _copy = state.lease(&names[1]).await.expect("asked").expect("free");
+    run.moved();
+    // Nothing of this executor runs meanwhile.
+    let held = || server.sql(&database_name(&url), "SELECT projects FROM leases WHERE until > now()");
+    let began = std::time::Instant::now();
+    while held() != "{copy}" {
+        assert!(began.elapsed() < Duration::from_secs(60), "{}", held());
+    }
+    let other = PostgresState::open(&url, 2).await.expect("opened");
+    assert!(other.lease(&names[1]).await.expect("asked").is_err(), "its holder reports no progress");
+    let second = other.lease(&names[0]).await.expect("asked").expect("lapsed");
+    let late = state.record_recipes(run.fence(), Vec::new()).await.expect_err("fenced");
+    assert_eq!(late.kind, ErrorKind::Fenced);
+    other.record_recipes(second.fence(), Vec::new()).await.expect("the holder writes");
 }
 
 #[tokio::test]

@@ -39,14 +39,16 @@ impl PostgresState {
             }
         });
         let until = sent + claim.lease;
-        taken?.iter().map(|row| self.claimed(row, Term::new(until, claim.grace), claim)).collect()
+        taken?.iter().map(|row| self.claimed(row, until, claim)).collect()
     }
 
-    fn claimed(&self, row: &Row, term: Term, claim: &UnitClaim) -> StageResult<ClaimedUnit> {
+    fn claimed(&self, row: &Row, until: Instant, claim: &UnitClaim) -> StageResult<ClaimedUnit> {
         let epoch = row.get("epoch");
         let (lapse, renew) = (claim.lease, claim.renew);
-        let renewed =
-            Renewed { epoch, term: term.clone(), lapse, renew, waits: false, stuck: Some(claim.stuck) };
+        let term = Term::new(until, claim.grace, claim.stuck);
+        // A process that does not even begin loses the unit, too.
+        term.moved();
+        let renewed = Renewed { epoch, term: term.clone(), lapse, renew, waits: false };
         let kept = self.keep(renewed).map_err(|failure| self.tries("claim units").error(failure))?;
         Ok(ClaimedUnit {
             id: row.get("id"),
