@@ -155,6 +155,33 @@ async fn a_newer_older_or_foreign_database_is_refused_and_left_alone() {
     );
 }
 
+/// The server answers with another version than its own.
+#[tokio::test]
+async fn a_server_that_is_too_old_is_refused_and_left_alone() {
+    let Some(url) = database() else { return };
+    let (server, name) = (server::Postgres::start().expect("it runs"), database_name(&url));
+    server.sql(
+        &name,
+        &format!(
+            "CREATE SCHEMA old;
+             CREATE FUNCTION old.current_setting(name TEXT) RETURNS TEXT LANGUAGE sql STABLE AS $$
+                 SELECT CASE name WHEN 'server_version_num' THEN '130022' WHEN 'server_version' THEN '13.22 (Debian)'
+                     ELSE pg_catalog.current_setting(name) END $$;
+             ALTER DATABASE {name} SET search_path = old, pg_catalog, public"
+        ),
+    );
+    for error in [
+        PostgresState::open(&url, 1).await.expect_err("refused"),
+        PostgresState::open_to_read(&url, 1).await.expect_err("refused"),
+    ] {
+        assert_eq!(error.kind, ErrorKind::Misconfigured);
+        assert_eq!(error.message, format!("`{url}` is PostgreSQL 13.22 (Debian); 14 or newer is needed"));
+        assert_eq!(error.hint.as_deref(), Some("upgrade the server"));
+    }
+    let tables = "SELECT count(*) FROM pg_tables WHERE schemaname IN ('old', 'public')";
+    assert_eq!(server.sql(&name, tables), "0");
+}
+
 #[tokio::test]
 async fn what_is_wrong_with_the_database_is_said_with_a_remedy() {
     let Some((server, url, _)) = opened().await else { return };
