@@ -181,6 +181,21 @@ fn two_workers_work_through_a_pooler_of_transactions() {
 }
 
 #[test]
+fn a_pooler_that_does_not_deliver_notifications_is_noticed() {
+    let Some(shop) = Shop::open(ALONE, Options::default()) else { return };
+    let Some(pooler) = PgBouncer::start(&shop.url) else { return };
+    let direct = shop.worker("direct");
+    let mut pooled = shop.worker_at(&pooler.url(&shop.url), "pooled", &[]);
+    repositories(&shop, &["guide", "notes"], 3);
+    assert_eq!(counts(&shop.apply().wait().exits(0).json()).0, 6);
+    pooled.until("a warning", |worker| worker.stderr().contains("start workers with `--no-listen`"));
+    assert!(!direct.stderr().contains("WARN"), "{}", direct.stderr());
+    let said = pooled.stderr();
+    assert_eq!(said.matches("WARN").count(), 1, "{said}");
+    shop.assert_right();
+}
+
+#[test]
 fn a_text_that_four_workers_need_is_sent_once() {
     let slow = Options { latency: Duration::from_millis(300), ..Options::default() };
     let Some(shop) = Shop::open("local = false\nunits = 1\n", slow) else { return };

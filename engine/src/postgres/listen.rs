@@ -1,42 +1,105 @@
 //! Notifications from the server.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::poll_fn;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::{AsyncMessage, Client, Connection, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::pool::READY;
+use super::pool::{Pool, READY};
 use super::{Failure, PostgresUrl};
 use crate::net;
 
 /// The pauses between two attempts to connect.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How long a notification may take to arrive. A server without other work needs milliseconds.
+const ECHO: Duration = Duration::from_secs(10);
 
 /// Calls `heard` with the payload of each notification on a channel, and with `None` whenever it has begun to
-/// listen. Connects again when the connection breaks; does not end.
-pub(crate) async fn listen(
-    url: PostgresUrl,
-    channel: &'static str,
-    heard: impl Fn(Option<&str>) + Send + Sync,
-) {
+/// listen. Connects again when the connection breaks; does not end. Each new connection is checked with a notification
+/// that another connection of the pool sends, until one did not arrive, which is logged.
+pub(crate) async fn listen(pool: Pool, channel: &'static str, heard: impl Fn(Option<&str>) + Send + Sync) {
+    let url = pool.url();
     let mut pause = FIRST_PAUSE;
+    let mut is_deaf = false;
     loop {
         let mut listened = false;
-        let ended = listen_once(&url, channel, |payload| {
+        let echo = Echo::default();
+        let listening = listen_once(url, channel, |payload| {
             listened = true;
-            heard(payload);
+            if !echo.takes(payload) {
+                heard(payload);
+            }
         });
-        let ended = ended.await;
+        let ended = tokio::select! {
+            ended = listening => ended,
+            never = echo.check(&pool, channel, &mut is_deaf) => match never {},
+        };
         pause = if listened { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
         if let Err(failure) = ended {
             tracing::debug!(database = %url, %failure, "notifications are not heard; the queue is asked instead");
         }
         sleep(pause).await;
+    }
+}
+
+/// A notification that a connection is checked with: a pooler accepts `LISTEN` even if it does not deliver notifications.
+#[derive(Debug)]
+struct Echo {
+    payload: String,
+    has_begun: Notify,
+    has_arrived: Notify,
+}
+
+impl Default for Echo {
+    fn default() -> Self {
+        let random = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
+        Self { payload: format!("echo {random:016x}"), has_begun: Notify::new(), has_arrived: Notify::new() }
+    }
+}
+
+impl Echo {
+    /// Takes note of what is heard; true if it is this notification.
+    fn takes(&self, payload: Option<&str>) -> bool {
+        match payload {
+            None => self.has_begun.notify_one(),
+            Some(payload) if payload == self.payload => {
+                self.has_arrived.notify_one();
+                return true;
+            }
+            Some(_) => {}
+        }
+        false
+    }
+
+    /// Sends the notification once listening has begun, and logs if it does not arrive. Not on the connection that
+    /// listens: a pooler would deliver it there, as part of the answer.
+    async fn check(&self, pool: &Pool, channel: &'static str, is_deaf: &mut bool) -> Infallible {
+        self.has_begun.notified().await;
+        if !*is_deaf && self.send(pool, channel).await.is_ok() {
+            *is_deaf = timeout(ECHO, self.has_arrived.notified()).await.is_err();
+            if *is_deaf {
+                tracing::warn!(
+                    database = %pool.url(),
+                    "notifications of the server do not arrive, so that work waits for the next look every `[workers] poll`; \
+                     behind PgBouncer in transaction mode set `listen = false` in `[engine.postgres]`, and start workers \
+                     with `--no-listen`"
+                );
+            }
+        }
+        pending().await
+    }
+
+    async fn send(&self, pool: &Pool, channel: &'static str) -> Result<(), Failure> {
+        let payload = self.payload.as_str();
+        pool.get().await?.run("SELECT pg_notify($1, $2)", &[&channel, &payload]).await.map(drop)
     }
 }
 

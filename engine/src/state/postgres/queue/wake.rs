@@ -96,7 +96,7 @@ impl Wake {
                     }
                 }
             };
-            tokio::spawn(listen(pool.url().clone(), CHANNEL, heard)).abort_handle()
+            tokio::spawn(listen(pool.clone(), CHANNEL, heard)).abort_handle()
         });
     }
 }
