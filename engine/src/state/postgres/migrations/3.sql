@@ -1,6 +1,6 @@
 -- Leases are also on units, and each has its own term.
 ALTER TABLE leases ADD COLUMN unit BIGINT, ADD COLUMN lapse INTERVAL NOT NULL DEFAULT '45 seconds',
-    ADD COLUMN claim TEXT;                 -- different for each call that claims units, by which it is known again
+    ADD COLUMN claim TEXT;                 -- the worker's id, a space, and what differs for each call that claims units
 -- Processes that work on units. A process enters again and again while it lives.
 CREATE TABLE workers (
     id       TEXT PRIMARY KEY,             -- different for each start

@@ -23,7 +23,7 @@ impl PostgresState {
     /// Claims units, after those of workers that died were put back.
     pub(super) async fn claim_units(&self, claim: &UnitClaim) -> StageResult<Vec<ClaimedUnit>> {
         let mut sent = Instant::now();
-        let (call, mut is_repeated) = (unique_id(), false);
+        let (call, mut is_repeated) = (format!("{} {}", claim.worker.id, unique_id()), false);
         let taken: StageResult<Vec<Row>> = attempt!(self, "claim units", self.begin_without_lease(), tx => {
             sent = Instant::now();
             let taken = if std::mem::replace(&mut is_repeated, true) {

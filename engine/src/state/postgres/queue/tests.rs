@@ -103,6 +103,24 @@ async fn a_unit_has_one_worker_and_projects_take_turns() {
 }
 
 #[tokio::test]
+async fn workers_of_one_label_have_units_of_their_own() {
+    let Some(shop) = Shop::open().await else { return };
+    for repository in ["1", "2", "3"] {
+        shop.put("a", repository).await;
+    }
+    let mut first = shop.claim("same", 2).await;
+    let _second = shop.claim("same", 1).await;
+    let running = async || {
+        let workers = shop.state.workers().await.expect("listed");
+        workers.iter().map(|worker| worker.running).collect::<Vec<_>>()
+    };
+    assert_eq!(running().await, [2, 1]);
+    let done = first.remove(0);
+    shop.state.finish(done.lease.fence(), "{}").await.expect("finished");
+    assert_eq!(running().await, [1, 1]);
+}
+
+#[tokio::test]
 async fn units_of_a_dead_worker_are_taken_over_and_its_writes_are_fenced() {
     let Some(shop) = Shop::open().await else { return };
     let Placed::Queued(id) = shop.put("a", "1").await else { panic!("nothing is dead") };

@@ -27,7 +27,7 @@ impl PostgresState {
     pub(super) async fn list_workers(&self) -> StageResult<Vec<WorkerRow>> {
         let sql = format!(
             "SELECT id, label, version, since, seen, capacity,
-                 (SELECT count(*) FROM units WHERE state = 'running' AND units.worker = workers.label),
+                 (SELECT count(*) FROM leases WHERE unit IS NOT NULL AND split_part(claim, ' ', 1) = workers.id),
                  (SELECT refused FROM generation_answers WHERE worker = workers.id ORDER BY generation DESC LIMIT 1)
              FROM workers WHERE seen > now() - interval '{GONE}' ORDER BY since, id"
         );
