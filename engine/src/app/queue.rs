@@ -1,6 +1,5 @@
 //! The queue of units.
 
-use chrono::Utc;
 use serde::Serialize;
 
 use super::{App, AppResult};
@@ -43,8 +42,9 @@ impl App {
                 futures::try_join!(queue.counts(), queue.workers(), queue.list(&wanted))?;
             QueueView { counts, workers, units, ..QueueView::default() }
         } else {
-            let (mut workers, mut units) = futures::try_join!(queue.workers(), self.visible_units(queue))?;
-            let counts = QueueCounts::of(&units, Utc::now());
+            let (mut workers, mut units, now) =
+                futures::try_join!(queue.workers(), self.visible_units(queue), queue.clock())?;
+            let counts = QueueCounts::of(&units, now);
             units.retain(|unit| query.includes(unit));
             // Such a reason may name stages of other projects.
             for worker in &mut workers {

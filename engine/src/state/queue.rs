@@ -79,6 +79,9 @@ pub trait Queue: fmt::Debug + Send + Sync {
     /// How many units there are by state.
     async fn counts(&self) -> StageResult<QueueCounts>;
 
+    /// The time by which units are stamped, which is not that of this machine's clock.
+    async fn clock(&self) -> StageResult<DateTime<Utc>>;
+
     /// Changes whenever units may have become ready. Without notifications from the server it never does.
     fn ready(&self) -> watch::Receiver<u64>;
 

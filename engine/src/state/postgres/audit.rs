@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::store::{PostgresState, attempt, text};
 use crate::model::StageResult;
-use crate::postgres::{Failure, Row, Transaction};
+use crate::postgres::{Arg, Failure, Row, Transaction};
 use crate::state::audit::{Audit, AuditEntry, AuditQuery, AuditRow, KEPT};
 
 /// Appends an entry, and deletes entries that are too old or too many.
 const APPEND: &str = "WITH new AS (
          INSERT INTO audit (at, who, what, projects, outcome, address) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id)
-     DELETE FROM audit USING new WHERE audit.id <= new.id - $7 OR audit.at < $8";
+     DELETE FROM audit USING new
+     WHERE audit.id <= new.id - $7 OR audit.at < least($1, now()) - make_interval(secs => $8)";
 
 #[async_trait]
 impl Audit for PostgresState {
@@ -45,12 +46,11 @@ impl Audit for PostgresState {
 }
 
 async fn append(tx: &Transaction, entry: &AuditEntry, keep: Duration) -> Result<(), Failure> {
-    let oldest = TimeDelta::from_std(keep).ok().and_then(|keep| entry.at.checked_sub_signed(keep));
     let [who, what, outcome] = [&entry.who, &entry.what, &entry.outcome].map(|field| text(field));
     let projects: Vec<String> = entry.projects.iter().map(|name| text(name)).collect();
-    tx.run(APPEND, &[&entry.at, &who, &what, &projects, &outcome, &entry.address, &KEPT, &oldest])
-        .await
-        .map(drop)
+    let keep = keep.as_secs_f64();
+    let args: [&dyn Arg; 8] = [&entry.at, &who, &what, &projects, &outcome, &entry.address, &KEPT, &keep];
+    tx.run(APPEND, &args).await.map(drop)
 }
 
 fn entry(row: &Row) -> AuditRow {

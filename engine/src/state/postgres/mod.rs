@@ -33,6 +33,8 @@ mod vector_cache;
 mod verify;
 
 #[cfg(test)]
+mod clock_tests;
+#[cfg(test)]
 mod cuts;
 #[cfg(test)]
 mod daemons_tests;

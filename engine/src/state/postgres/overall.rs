@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Utc};
 
 use super::allowances::PostgresAllowances;
 use super::status;
@@ -49,7 +49,8 @@ impl State for PostgresState {
                 &[&key, &answer.etag, &answer.body, &now],
             )
             .await?;
-            tx.run("DELETE FROM answers WHERE used_at < $1", &[&(now - Duration::days(30))]).await?;
+            let old = "DELETE FROM answers WHERE used_at < least($1, now()) - interval '30 days'";
+            tx.run(old, &[&now]).await?;
         })
     }
 

@@ -14,7 +14,7 @@ const COLUMNS: &str =
 #[async_trait]
 impl Plans for PostgresState {
     async fn put_plan(&self, plan: &StoredPlan, content: PlanContent) -> StageResult<()> {
-        let (oldest, by) = (plan.created_at - PLAN_LIFE, text(&plan.created_by));
+        let (life, by) = (PLAN_LIFE.as_seconds_f64(), text(&plan.created_by));
         attempt!(self, "keep the plan", self.begin_without_lease(), tx => {
             // It is there already if the answer to an attempt was lost.
             tx.run(
@@ -33,9 +33,9 @@ impl Plans for PostgresState {
             )
             .await?;
             tx.run(
-                "DELETE FROM plans WHERE created_at <= $1
+                "DELETE FROM plans WHERE created_at <= least($1, now()) - make_interval(secs => $3)
                      OR id NOT IN (SELECT id FROM plans ORDER BY created_at DESC, id DESC LIMIT $2)",
-                &[&oldest, &KEPT_PLANS],
+                &[&plan.created_at, &KEPT_PLANS, &life],
             )
             .await?;
         })

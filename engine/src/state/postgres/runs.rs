@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::repositories::timestamp;
 use super::store::{PostgresState, json, read, text, write};
@@ -136,15 +136,13 @@ async fn forget_old(
     keep: Duration,
     now: DateTime<Utc>,
 ) -> Result<(), Failure> {
-    if let Some(oldest) = TimeDelta::from_std(keep).ok().and_then(|keep| now.checked_sub_signed(keep)) {
-        tx.run(
-            "DELETE FROM runs WHERE started_at < $1 AND EXISTS (
-                 SELECT 1 FROM runs AS newer WHERE newer.project IS NOT DISTINCT FROM runs.project
-                     AND (newer.started_at, newer.id) > (runs.started_at, runs.id))",
-            &[&oldest],
-        )
-        .await?;
-    }
+    tx.run(
+        "DELETE FROM runs WHERE started_at < least($1, now()) - make_interval(secs => $2) AND EXISTS (
+             SELECT 1 FROM runs AS newer WHERE newer.project IS NOT DISTINCT FROM runs.project
+                 AND (newer.started_at, newer.id) > (runs.started_at, runs.id))",
+        &[&now, &keep.as_secs_f64()],
+    )
+    .await?;
     tx.run(
         "DELETE FROM runs WHERE id <> $3 AND id IN (
              SELECT id FROM runs WHERE project IS NOT DISTINCT FROM $1

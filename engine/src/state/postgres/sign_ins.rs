@@ -18,7 +18,7 @@ impl SignIns for PostgresState {
                 &[&kind, &new.id, &new.proof, &new.expires_at],
             )
             .await?;
-            tx.run("DELETE FROM sign_ins WHERE expires_at <= $1", &[&now]).await?;
+            tx.run("DELETE FROM sign_ins WHERE expires_at <= least($1, now())", &[&now]).await?;
             tx.run(
                 "DELETE FROM sign_ins WHERE kind = $1 AND id IN (
                      SELECT id FROM sign_ins WHERE kind = $1 ORDER BY expires_at DESC, id OFFSET $2)",

@@ -1,4 +1,7 @@
 //! The state over a pool of connections: transactions, and trying again.
+//!
+//! What is deleted because of its age must be old by the server's clock, too: a process whose clock is ahead would delete
+//! what all others still need.
 
 use std::time::Duration;
 

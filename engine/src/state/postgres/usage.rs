@@ -62,6 +62,7 @@ async fn add(
     let measures: Vec<String> = amounts.iter().map(|one| text(&one.measure.to_string())).collect();
     let values: Vec<i64> = amounts.iter().map(|one| one.amount).collect();
     tx.run(ADD, &[&days, &projects, &measures, &values, &run]).await?;
-    let oldest = day_of(now) - USAGE_DAYS;
-    tx.run("DELETE FROM usage WHERE day < $1", &[&oldest]).await.map(drop)
+    let old =
+        "DELETE FROM usage WHERE day < least($1, floor(extract(epoch FROM now()) / 86400)::bigint) - $2";
+    tx.run(old, &[&day_of(now), &USAGE_DAYS]).await.map(drop)
 }

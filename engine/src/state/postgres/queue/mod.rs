@@ -12,6 +12,7 @@ mod workers;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::store::PostgresState;
@@ -107,6 +108,11 @@ impl Queue for PostgresState {
 
     async fn counts(&self) -> StageResult<QueueCounts> {
         self.count_units().await
+    }
+
+    async fn clock(&self) -> StageResult<DateTime<Utc>> {
+        let rows = self.rows("read the clock", "SELECT now()", &[]).await?;
+        Ok(rows.first().map_or_else(Utc::now, |row| row.get(0)))
     }
 
     fn ready(&self) -> watch::Receiver<u64> {
