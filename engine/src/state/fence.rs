@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use crate::model::{ErrorKind, Running, StageError, StageResult};
 
@@ -94,6 +95,8 @@ impl fmt::Debug for Lease {
 #[derive(Debug, Clone)]
 pub struct Term {
     until: Arc<Mutex<Instant>>,
+    /// Cancelled when the lease is known to be lost.
+    lost: CancellationToken,
     /// When the work under the lease last made progress. `None`: its holder has not reported any yet, and the lease is
     /// renewed without.
     moved: Arc<Mutex<Option<Instant>>>,
@@ -107,7 +110,8 @@ impl Term {
     /// A term that ends at `until`; nothing is sent within `margin` before. `stuck`: the time without progress after
     /// which it is not extended.
     pub fn new(until: Instant, margin: Duration, stuck: Duration) -> Self {
-        Self { until: Arc::new(Mutex::new(until)), moved: Arc::default(), margin, stuck }
+        let (until, lost) = (Arc::new(Mutex::new(until)), CancellationToken::new());
+        Self { until, lost, moved: Arc::default(), margin, stuck }
     }
 
     /// The work under the lease makes progress; see [`Lease::moved`].
@@ -126,8 +130,21 @@ impl Term {
         *known = until.max(*known);
     }
 
+    /// The lease was lost before the clock of this machine says so: it stands still while the machine is suspended, and
+    /// the server's may have been set.
+    pub fn end(&self) {
+        self.lost.cancel();
+    }
+
     /// Resolves when the margin before the end is reached. The clock also runs while the process is stopped.
     async fn ending(&self) {
+        tokio::select! {
+            () = self.lost.cancelled() => {}
+            () = self.margin_reached() => {}
+        }
+    }
+
+    async fn margin_reached(&self) {
         loop {
             let left = self.until.lock().saturating_duration_since(Instant::now());
             let Some(rest) = left.checked_sub(self.margin).filter(|rest| !rest.is_zero()) else { return };
@@ -194,6 +211,18 @@ mod tests {
             Ok(())
         };
         assert!(lease(None).while_held(endless).await.is_ok(), "the lock of a file needs no renewal");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_lease_ends_at_once_for_all_that_share_it() {
+        let term = Term::new(Instant::now() + Duration::from_secs(45), MARGIN, STUCK);
+        let (lease, began) = (lease(Some(&term)), Instant::now());
+        let call = lease.while_held(std::future::pending::<StageResult<()>>());
+        let (lost, ()) = tokio::join!(call, async {
+            sleep(Duration::from_secs(1)).await;
+            term.end();
+        });
+        assert_eq!((lost.expect_err("given up").kind, began.elapsed().as_secs()), (ErrorKind::Fenced, 1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -139,8 +139,8 @@ async fn renew(pool: &Pool, held: &mut BTreeMap<i64, Lease>) -> Result<(), Failu
                 lease.renewed.term.extend(now + lease.renewed.lapse);
                 lease.due = now + lease.renewed.pause();
             }
-        } else {
-            held.remove(&epoch);
+        } else if let Some(lost) = held.remove(&epoch) {
+            lost.renewed.term.end();
         }
     }
     Ok(())

@@ -108,6 +108,16 @@ async fn a_lease_lapses_when_its_holder_makes_no_progress_any_more() {
 }
 
 #[tokio::test]
+async fn a_lease_that_the_server_does_not_know_any_more_ends_with_its_next_renewal() {
+    let Some((server, url, state)) = opened().await else { return };
+    let renew = Duration::from_millis(500);
+    state.set_leases(WorkerSettings { lease: Duration::from_secs(600), renew, ..WorkerSettings::default() });
+    let lease = state.lease(&[]).await.expect("asked").expect("free");
+    server.sql(&database_name(&url), "UPDATE leases SET until = now() - interval '1 second'");
+    tokio::time::timeout(Duration::from_secs(60), lease.ending()).await.expect("long before its end");
+}
+
+#[tokio::test]
 async fn leases_on_different_projects_do_not_exclude_each_other() {
     let Some((_, _, state)) = opened().await else { return };
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
