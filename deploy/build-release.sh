@@ -29,6 +29,11 @@ build() {
     *-linux-musl) with=(zigbuild --target "$4") ;;
     *) with=(build --target "$4") ;;
   esac
+  if [ "$3" = reposync ]; then
+    with+=(--features jemalloc)
+    # A page of arm64 has 4, 16 or 64 KiB, and jemalloc must know the largest.
+    case ${4:-$(rustc -vV | sed -n 's/^host: //p')} in aarch64-*) export JEMALLOC_SYS_WITH_LG_PAGE=16 ;; esac
+  fi
   local remap="--remap-path-prefix=$folder=/reposync --remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$2=/target"
   # C code (SQLite, grammars) contains file names too; ZERO_AR_DATE leaves times out of archives.
   (cd "$folder" &&

@@ -97,8 +97,9 @@ const CRATES: &[(&str, &[&str])] = &[
 const UNSAFE: &[(&str, usize)] = &[
     // Compiled components are mapped from the cache; machine code cannot be validated.
     ("engine/src/chunk/component/cache/code.rs", 1),
-    // Parameters of the C library's allocator, set before any thread starts.
-    ("engine/src/cli/allocator.rs", 1),
+    // Settings of the allocator: a variable that jemalloc reads, and parameters of the C library's, set before any thread
+    // starts.
+    ("engine/src/cli/allocator.rs", 2),
     // Hand-written exports of a Rust component: their names, and the one call.
     ("plugin-sdk/src/export.rs", 4),
     // The host passes raw memory to a Rust component.

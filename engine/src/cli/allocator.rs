@@ -1,6 +1,20 @@
-//! Limits memory usage with glibc's allocator.
+//! The allocator: jemalloc in released programs for Linux, where it saves a sixth of a first run's processor time (with
+//! musl, two fifths); otherwise the C library's, since jemalloc needs `make` to be built.
 
-/// Configures glibc to return memory. By default it keeps an arena per thread and raises its
+#[cfg(all(feature = "jemalloc", target_os = "linux"))]
+mod jemalloc {
+    /// Also of C code: the parsers and SQLite.
+    #[global_allocator]
+    static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+    /// Four arenas, whatever the number of cores, and unused pages go back after 200 ms: a first run over 2,700 files of code
+    /// takes 5 MiB more than with glibc. What the variable `MALLOC_CONF` says takes precedence.
+    #[expect(unsafe_code, reason = "jemalloc reads the variable of this name when it starts")]
+    #[unsafe(export_name = "malloc_conf")]
+    static SETTINGS: &[u8; 46] = b"narenas:4,dirty_decay_ms:200,muzzy_decay_ms:0\0";
+}
+
+/// Configures glibc, where it is in use, to return memory. By default it keeps an arena per thread and raises its
 /// thresholds once a large buffer is freed, after which the bodies of requests stay on the heap.
 /// With two arenas and fixed thresholds a run over 20,000 files needs little more memory than one
 /// over 1,000; see `docs/performance.md`. The thresholds exceed the HTTP client's read buffer (408
@@ -8,7 +22,7 @@
 /// its pages each time. `net` reuses larger buffers. Settings in the environment take precedence.
 /// Must be called before threads are started.
 pub(super) fn tune() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[cfg(all(target_os = "linux", target_env = "gnu", not(feature = "jemalloc")))]
     {
         const ARENAS: i32 = 2;
         const MMAP: i32 = 512 * 1024; // bytes; larger blocks are mapped, and unmapped when freed
@@ -24,7 +38,7 @@ pub(super) fn tune() {
     }
 }
 
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[cfg(all(target_os = "linux", target_env = "gnu", not(feature = "jemalloc")))]
 #[expect(unsafe_code, reason = "a function of the C library that takes two numbers")]
 fn set(parameter: i32, value: i32) {
     // SAFETY: `mallopt` reads two integers and may be called at any time. If it refuses (0), the
