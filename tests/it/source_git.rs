@@ -1,5 +1,6 @@
 //! Local Git repositories: what is read, what is refused, and the messages.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use reposync::model::{BranchRef, EntryMode, ErrorKind, GitSha, MOST_COMMITS, RepoEntry, RepoRef, TreeEntry};
@@ -321,6 +322,24 @@ async fn many_files_come_once_each_and_a_refusing_sink_ends_the_fetch() {
     let error = source.fetch(&repo_ref(repo.path()), commit, tree, &mut sink).await.expect_err("ends");
     assert_eq!(error.kind, ErrorKind::Cancelled);
     assert_eq!(sink.0, 5);
+}
+
+/// More files than sizes are read, and more bytes than contents, before a repository is opened anew.
+#[tokio::test]
+async fn a_large_repository_is_read_whole() {
+    let repo = GitRepo::init("r");
+    let text = |i: usize| format!("file {i}\n").repeat(if i.is_multiple_of(30) { 15_000 } else { 1 });
+    for i in 0..8_500 {
+        repo.write(&format!("d{}/f{i}.md", i % 7), text(i));
+    }
+    let commit = repo.commit("many");
+    let tree = GitSource::new("git").tree(&repo_ref(repo.path()), commit).await.expect("a tree");
+    assert!(tree.iter().all(|entry| entry.size.is_some()));
+    let read: BTreeMap<String, String> = contents(repo.path(), commit).await.into_iter().collect();
+    for i in 0..8_500 {
+        let path = format!("d{}/f{i}.md", i % 7);
+        assert!(read[&path] == text(i), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::cost::Cost;
-use super::open::Reader;
+use super::open::{Purpose, Reader};
 use super::reading::{blocking, broken};
 use crate::model::{EntryMode, StageResult, TreeEntry};
 use crate::source::ContentSink;
@@ -22,6 +22,10 @@ const BLOCK: usize = 32;
 const READ_AHEAD: usize = 16;
 /// Files of a block that are read per `spawn_blocking` call, which never waits for the sink.
 const TURN: usize = READ_AHEAD / 2;
+/// Bytes that a reader reads before it opens the repository anew, so that a first run over a large pack does not end
+/// with the whole of it in memory.
+const WINDOW: usize = 16 << 20;
+
 impl Reader {
     /// Refuses a partial clone that lacks wanted files: one failure instead of one per file.
     fn check_complete(&self, wanted: &[TreeEntry]) -> StageResult<()> {
@@ -50,7 +54,7 @@ impl Reader {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let readers = READERS.min(cores).min(wanted.len().div_ceil(BLOCK));
         let (wanted, next) = (Arc::new(wanted), Arc::new(AtomicUsize::new(0)));
-        let cost = Arc::new(Cost::of_objects());
+        let (access, cost) = (Arc::clone(&self.access), Arc::new(Cost::of_objects()));
         let (sender, mut contents) = mpsc::channel(READ_AHEAD);
         let mut tasks = JoinSet::new();
         for _ in 0..readers {
@@ -58,27 +62,27 @@ impl Reader {
                 (self.clone(), Arc::clone(&wanted), Arc::clone(&next), sender.clone());
             tasks.spawn(reader.read(wanted, next, Arc::clone(&cost), sender));
         }
-        drop(sender);
+        drop((self, sender));
         // An error of the sink drops the channel, which ends the readers.
         while let Some((entry, content)) = contents.recv().await {
             sink.put(entry, content).await?;
         }
         while let Some(ended) = tasks.join_next().await {
-            ended.map_err(|error| broken(&self.access.stage, error))??;
+            ended.map_err(|error| broken(&access.stage, error))??;
         }
         Ok(())
     }
 
     /// Reads blocks of files until none is left or the receiver is gone.
     async fn read(
-        self,
+        mut self,
         wanted: Arc<Vec<TreeEntry>>,
         next: Arc<AtomicUsize>,
         cost: Arc<Cost>,
         contents: mpsc::Sender<(TreeEntry, StageResult<Bytes>)>,
     ) -> StageResult<()> {
         // It goes from turn to turn, because its caches help with the files that come next.
-        let mut repo = self.repo.to_thread_local();
+        let (mut repo, mut bytes) = (self.repo.to_thread_local(), 0);
         loop {
             let start = next.fetch_add(BLOCK, Ordering::Relaxed);
             if start >= wanted.len() {
@@ -89,18 +93,26 @@ impl Reader {
                 let turn = start..end.min(start + TURN);
                 // Reserve first: a reader that waits for the sink holds no thread.
                 let Ok(room) = contents.reserve_many(turn.len()).await else { return Ok(()) };
-                let (reader, files, cost) = (self.clone(), Arc::clone(&wanted), Arc::clone(&cost));
+                let (access, files, cost) =
+                    (Arc::clone(&self.access), Arc::clone(&wanted), Arc::clone(&cost));
                 let work = move || {
-                    let bytes = |read: &StageResult<Bytes>| read.as_ref().map_or(0, Bytes::len);
+                    let (mut reader, mut repo, mut bytes) = (self, repo, bytes);
+                    if bytes > WINDOW {
+                        reader = reader.reopened(Purpose::Contents)?;
+                        (repo, bytes) = (reader.repo.to_thread_local(), 0);
+                    }
+                    let length = |read: &StageResult<Bytes>| read.as_ref().map_or(0, Bytes::len);
                     let content = |entry: &TreeEntry| {
                         reader.check_cost(&cost)?;
-                        Ok((entry.clone(), cost.count(bytes, || reader.content(&repo, entry))))
+                        let content = cost.count(length, || reader.content(&repo, entry));
+                        bytes += length(&content);
+                        Ok((entry.clone(), content))
                     };
                     let read = files[turn].iter().map(content).collect::<StageResult<Vec<_>>>()?;
-                    Ok((repo, read))
+                    Ok((reader, repo, bytes, read))
                 };
-                let (back, read) = blocking(&self.access, work).await?;
-                repo = back;
+                let read;
+                (self, repo, bytes, read) = blocking(&access, work).await?;
                 for (room, content) in room.zip(read) {
                     room.send(content);
                 }

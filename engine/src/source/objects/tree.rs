@@ -7,13 +7,15 @@ use gix::objs::{CommitRefIter, Kind, TreeRefIter};
 use tokio_util::sync::CancellationToken;
 
 use super::cost::Cost;
-use super::open::Reader;
+use super::open::{Purpose, Reader};
 use crate::model::{EntryMode, GitSha, StageError, StageResult, TreeEntry};
 use crate::source::limits::{TreeTotals, entry, in_order, is_plain_name};
 
 /// Bytes of trees that a walk keeps, and of the largest one that it keeps.
 const KEPT: usize = 4 << 20;
 const LARGEST_KEPT: usize = 16 << 10;
+/// Sizes that are read before the repository is opened anew.
+const SIZES: usize = 8_192;
 
 /// An entry of a tree that is still to be visited.
 struct Pending {
@@ -160,11 +162,19 @@ impl Reader {
         stop: &CancellationToken,
     ) -> StageResult<Vec<TreeEntry>> {
         let mut entries = self.entries(commit, stop)?;
-        let mut repo = self.repo.to_thread_local();
-        // In a partial clone each absent blob would otherwise look for new packs.
-        repo.objects.refresh_never();
+        let opened = |reader: &Self| {
+            let mut repo = reader.repo.to_thread_local();
+            // In a partial clone each absent blob would otherwise look for new packs.
+            repo.objects.refresh_never();
+            repo
+        };
+        let mut repo = opened(self);
         let cost = Cost::of_sizes();
-        for entry in entries.iter_mut().filter(|entry| entry.mode == EntryMode::File) {
+        let files = entries.iter_mut().filter(|entry| entry.mode == EntryMode::File);
+        for (n, entry) in files.enumerate() {
+            if n > 0 && n % SIZES == 0 {
+                repo = opened(&self.reopened(Purpose::Walk)?);
+            }
             // A pack may make each size a long chain of differences.
             self.check(stop)?;
             self.check_cost(&cost)?;
