@@ -7,6 +7,11 @@ use crate::model::Vector;
 /// the index.
 const CHECK: usize = 8;
 
+/// Length in bytes of an encoded vector of this many components.
+pub(super) const fn encoded_bytes(components: usize) -> usize {
+    CHECK + 4 * components
+}
+
 fn check(key: &CacheKey, components: &[u8]) -> [u8; CHECK] {
     let hash = blake3::keyed_hash(key.bytes(), components);
     std::array::from_fn(|at| hash.as_bytes()[at])
@@ -15,7 +20,7 @@ fn check(key: &CacheKey, components: &[u8]) -> [u8; CHECK] {
 /// Writes a vector with its checksum.
 pub(super) fn encode(key: &CacheKey, vector: &[f32], blob: &mut Vec<u8>) {
     blob.clear();
-    blob.resize(CHECK + 4 * vector.len(), 0);
+    blob.resize(encoded_bytes(vector.len()), 0);
     for (bytes, x) in blob[CHECK..].as_chunks_mut::<4>().0.iter_mut().zip(vector) {
         *bytes = x.to_le_bytes();
     }

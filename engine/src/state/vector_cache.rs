@@ -26,6 +26,10 @@ pub trait VectorCache: fmt::Debug + Send + Sync {
 
     /// Ends claims for which no vector will be stored. Claims of others stay.
     async fn release_many(&self, claimant: Claimant, keys: Vec<CacheKey>);
+
+    /// Deletes all vectors of this many components, once: later calls with the same number do nothing. An entry does
+    /// not tell whose it is, so the caller must know that no embedder that needs the cache has such vectors.
+    async fn forget(&self, components: usize);
 }
 
 /// Who claims keys: one batcher.

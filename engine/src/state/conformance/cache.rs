@@ -64,3 +64,18 @@ pub(crate) async fn many_claimants_get_each_key_once(world: World<Cache>) {
         assert_eq!((given, taken), (1, 7), "key {n}");
     }
 }
+
+pub(crate) async fn vectors_of_a_length_are_forgotten_once(world: World<Cache>) {
+    let short = |n: usize| (key(n), Vector::from([n as f32 + 1.0; 4]));
+    let cache = world.process();
+    cache.put_many(vectors(0..3)).await;
+    cache.put_many(vec![short(3), short(4)]).await;
+    cache.claim_many(ONE, keys(5..6)).await;
+    cache.forget(8).await;
+    cache.forget(4).await;
+    assert_eq!(cache.contains_many(keys(0..5)).await, [true, true, true, false, false]);
+    assert_eq!(cache.claim_many(OTHER, keys(5..6)).await, [Claim::Taken], "claims stay");
+    cache.put_many(vec![short(3)]).await;
+    world.process().forget(4).await;
+    assert_eq!(cache.contains_many(keys(3..5)).await, [true, false], "only the first time");
+}

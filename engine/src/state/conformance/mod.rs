@@ -94,7 +94,8 @@ macro_rules! cache_cases {
                 vectors_are_found_in_the_order_of_the_keys_also_by_the_next_process
                 a_key_is_given_to_one_claimant_until_its_vector_is_there
                 a_released_claim_is_given_again_and_those_of_others_stay
-                many_claimants_get_each_key_once;
+                many_claimants_get_each_key_once
+                vectors_of_a_length_are_forgotten_once;
         }
     };
 }

@@ -6,10 +6,14 @@ use crate::postgres::{BEGIN_TO_WRITE, Failure, Pool, PostgresUrl, Row, Transacti
 use crate::state::STAGE;
 
 /// One script for each version.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/1.sql"), include_str!("migrations/2.sql"), include_str!("migrations/3.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/1.sql"),
+    include_str!("migrations/2.sql"),
+    include_str!("migrations/3.sql"),
+    include_str!("migrations/4.sql"),
+];
 /// The version of this program: the number of scripts.
-pub(super) const VERSION: i32 = 3;
+pub(super) const VERSION: i32 = 4;
 /// Gives the version of the tables that are there.
 pub(super) const FOUND: &str = "SELECT version FROM reposync_schema";
 /// The oldest server that is tested. `unnest` of several arrays and `FOR KEY SHARE` are older.

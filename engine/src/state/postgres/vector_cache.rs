@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use super::claims::{Claims, LAPSE};
 use crate::model::{ByteSize, Vector};
 use crate::postgres::{Failure, Pool, PostgresUrl};
-use crate::state::vector_bytes::{decode, encode};
+use crate::state::vector_bytes::{decode, encode, encoded_bytes};
 use crate::state::vector_cache::{CacheKey, Claim, Claimant, VectorCache};
 
 /// Bytes that are stored between two looks at the size of the table.
@@ -137,6 +137,23 @@ impl PostgresVectorCache {
         Ok(())
     }
 
+    /// Deletes vectors of a length, in ranges of keys, so that no statement takes long.
+    async fn forget_length(&self, components: i32, bytes: i32) -> Result<(), Failure> {
+        let connection = self.pool.get().await?;
+        let is_forgotten = "SELECT 1 FROM forgotten_vectors WHERE components = $1";
+        if connection.row(is_forgotten, &[&components]).await?.is_some() {
+            return Ok(());
+        }
+        let sql = "DELETE FROM vectors WHERE key >= $1 AND ($2::bytea IS NULL OR key < $2)
+             AND octet_length(vector) = $3";
+        for first in 0..=u8::MAX {
+            let end = first.checked_add(1).map(|end| vec![end]);
+            connection.run(sql, &[&vec![first], &end, &bytes]).await?;
+        }
+        let sql = "INSERT INTO forgotten_vectors VALUES ($1) ON CONFLICT DO NOTHING";
+        connection.run(sql, &[&components]).await.map(drop)
+    }
+
     /// Deletes the vectors that were not used for longest while the table is larger than the bound. Their space is
     /// used again once the server has vacuumed, so one step at a time.
     async fn evict(&self) -> Result<(), Failure> {
@@ -182,6 +199,12 @@ impl VectorCache for PostgresVectorCache {
             self.pool.rows_lazily(sql, &[&sorted(&keys), &number(claimant)]).await
         };
         self.used(released.await);
+    }
+
+    async fn forget(&self, components: usize) {
+        let number = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+        let forgotten = self.forget_length(number(components), number(encoded_bytes(components))).await;
+        self.used(forgotten).unwrap_or_default();
     }
 }
 

@@ -1,7 +1,7 @@
 //! The vector cache in an SQLite file.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::cache_file::CacheFile;
+use super::cache_file::{CACHE_FILE, CacheFile};
 use crate::blocking::BlockingPool;
 use crate::model::{ByteSize, Vector};
 use crate::state::vector_cache::{CacheKey, Claim, Claimant, VectorCache};
@@ -23,6 +23,7 @@ const LAPSE: Duration = Duration::from_secs(600);
 /// may embed the same text at the same moment.
 #[derive(Debug)]
 pub struct SqliteVectorCache {
+    path: PathBuf,
     file: Arc<LazyLock<CacheFile, Opening>>,
     claims: Arc<Mutex<Claims>>,
     calls: BlockingPool,
@@ -38,9 +39,10 @@ impl SqliteVectorCache {
     /// The cache in `cache.db` of a folder. Both are created on first use. Never fails: an unusable file is moved
     /// aside and replaced, or else the cache is disabled.
     pub fn open(folder: &Path, bound: ByteSize) -> Self {
-        let folder = folder.to_owned();
+        let (folder, path) = (folder.to_owned(), folder.join(CACHE_FILE));
         let open: Opening = Box::new(move || CacheFile::open(&folder, bound));
-        Self { file: Arc::new(LazyLock::new(open)), claims: Arc::default(), calls: BlockingPool::of(CALLS) }
+        let (file, calls) = (Arc::new(LazyLock::new(open)), BlockingPool::of(CALLS));
+        Self { path, file, claims: Arc::default(), calls }
     }
 
     /// Runs blocking work on the file. A panic counts as a cache that finds and stores nothing.
@@ -106,5 +108,16 @@ impl VectorCache for SqliteVectorCache {
                 claims.remove(&key);
             }
         }
+    }
+
+    async fn forget(&self, components: usize) {
+        let (path, file) = (self.path.clone(), Arc::clone(&self.file));
+        let forgotten = self.calls.run(move || {
+            // A file that is not there is not created for it.
+            if path.exists() {
+                file.forget(components);
+            }
+        });
+        forgotten.await.unwrap_or_default();
     }
 }
