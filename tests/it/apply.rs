@@ -44,7 +44,7 @@ fn one_changed_file_costs_its_own_texts() {
 
 #[test]
 fn a_renamed_folder_is_not_embedded_again() {
-    let local = Local::applied();
+    let local = Local::paid_and_applied();
     local.repo.git(&["mv", "guide", "manual"]);
     local.repo.commit("rename");
     let run = local.apply(&[]).exits(0);
@@ -55,7 +55,7 @@ fn a_renamed_folder_is_not_embedded_again() {
 
 #[test]
 fn a_revert_is_not_embedded_again() {
-    let local = Local::applied();
+    let local = Local::paid_and_applied();
     local.repo.write("README.md", "Something else.\n").commit("edit");
     local.apply(&[]).exits(0);
     local.repo.git(&["revert", "--no-edit", "HEAD"]);
@@ -70,7 +70,7 @@ fn a_revert_is_not_embedded_again() {
 
 #[test]
 fn a_copy_is_not_embedded_again() {
-    let local = Local::applied();
+    let local = Local::paid_and_applied();
     local.repo.write("copy/README.md", "The readme says what it is about.\n").commit("copy");
     assert_eq!(local.apply(&[]).exits(0).counts(WORK), [0, 1, 1, 0]);
     local.assert_as_fresh();
@@ -78,7 +78,7 @@ fn a_copy_is_not_embedded_again() {
 
 #[test]
 fn patterns_remove_and_bring_back_without_embedding() {
-    let local = Local::applied();
+    let local = Local::paid_and_applied();
     local.config(&project("exclude_patterns = [\"guide/**\"]"));
     assert_eq!(local.apply(&[]).exits(0).counts(WORK), [0, 0, 0, 2]);
     local.assert_as_fresh();
@@ -89,7 +89,7 @@ fn patterns_remove_and_bring_back_without_embedding() {
 
 #[test]
 fn chunker_settings_embed_only_texts_never_seen() {
-    let local = Local::applied();
+    let local = Local::paid_and_applied();
     let text = "A first sentence that is long enough. A second sentence that is long enough.\n";
     local.repo.write("README.md", text).commit("longer");
     local.apply(&[]).exits(0);
@@ -102,7 +102,7 @@ fn chunker_settings_embed_only_texts_never_seen() {
 
 #[test]
 fn another_namespace_is_filled_from_the_cache_and_the_old_one_cleaned() {
-    let local = Local::applied();
+    let local = Local::paid_and_applied();
     local.config(&project("namespace = \"elsewhere\""));
     assert_eq!(local.apply(&[]).exits(0).counts(WORK), [0, 3, 3, 3]);
     local.assert_as_fresh();
@@ -111,13 +111,33 @@ fn another_namespace_is_filled_from_the_cache_and_the_old_one_cleaned() {
     local.assert_as_fresh();
 }
 
+/// Nothing of the built-in model is in the cache: a text is embedded whenever its vector is needed, and the index is the
+/// same.
+#[test]
+fn the_built_in_model_embeds_again_instead_of_using_a_cache() {
+    let local = Local::new();
+    local.repo.write("copy.md", "Start here and read on.\n").commit("a copy");
+    assert_eq!(local.apply(&[]).exits(0).counts(WORK), [4, 0, 4, 0], "equal texts count each");
+    local.repo.git(&["mv", "guide", "manual"]);
+    local.repo.commit("rename");
+    assert_eq!(local.apply(&[]).exits(0).counts(WORK), [2, 0, 2, 2]);
+    local.config(&project("namespace = \"elsewhere\""));
+    assert_eq!(local.apply(&[]).exits(0).counts(WORK), [4, 0, 4, 4]);
+    assert_eq!(local.apply(&["--full"]).exits(0).counts(WORK), [4, 0, 4, 0]);
+    local.assert_as_fresh();
+    lose(&local, "state.db");
+    assert_eq!(local.apply(&[]).exits(0).counts(WORK), [4, 0, 0, 0], "the index has the records already");
+    local.assert_as_fresh();
+    assert!(!local.world.path(".reposync/cache.db").exists());
+}
+
 #[test]
 fn an_unreachable_place_is_reported_and_cleaned_once_it_is_configured_again() {
     let local = Local::applied();
     let other = project("").replace("kind = \"sqlite\"", "kind = \"sqlite\"\npath = \"other.db\"");
     local.config(&other);
     let run = local.apply(&[]).exits(0);
-    assert_eq!(run.counts(WORK), [0, 3, 3, 0]);
+    assert_eq!(run.counts(WORK), [3, 0, 3, 0]);
     assert!(run.notes().contains("orphan place sqlite:"), "{}", run.notes());
     let back = format!("{other}\n[stages.old]\nkind = \"sqlite\"\n");
     local.config(&back);
@@ -127,7 +147,7 @@ fn an_unreachable_place_is_reported_and_cleaned_once_it_is_configured_again() {
 
 #[test]
 fn a_renamed_project_is_not_embedded_again_and_the_old_one_is_an_orphan() {
-    let local = Local::applied();
+    let local = Local::paid_and_applied();
     local.config(&project("").replace("[projects.docs]", "[projects.manual]"));
     let run = local.apply(&[]).exits(0);
     assert_eq!(run.counts(WORK), [0, 3, 3, 0]);
@@ -248,7 +268,7 @@ fn the_deletion_guard_does_not_count_what_moves_or_changes() {
     let local = many();
     local.repo.git(&["mv", "many", "few"]);
     local.repo.commit("rename");
-    assert_eq!(local.apply(&[]).exits(0).counts(WORK), [0, 150, 150, 150]);
+    assert_eq!(local.apply(&[]).exits(0).counts(WORK), [150, 0, 150, 150]);
     for n in 0..150 {
         local.repo.write(&format!("few/{n}.md"), format!("This was page number {n}.\n"));
     }
@@ -267,7 +287,7 @@ fn lose(local: &Local, name: &str) {
 
 #[test]
 fn a_lost_ledger_costs_a_listing() {
-    let local = Local::applied();
+    let local = Local::paid_and_applied();
     lose(&local, "state.db");
     let run = local.apply(&[]).exits(0);
     assert_eq!(run.counts(WORK), [0, 3, 0, 0]);
@@ -321,7 +341,7 @@ fn another_database_is_no_ledger() {
 
 #[test]
 fn a_damaged_cache_is_recreated() {
-    let local = Local::applied();
+    let local = Local::paid_and_applied();
     lose(&local, "cache.db-wal");
     local.world.write(".reposync/cache.db", b"garbage".repeat(1000));
     local.repo.write("README.md", "New words.\n").commit("edit");
@@ -504,13 +524,13 @@ fn a_file_that_turns_binary_leaves_and_comes_back() {
     let run = local.apply(&[]).exits(0);
     assert_eq!(run.counts(["files_added", "files_skipped"]), [1, 1], "known as skipped, still reported");
     local.repo.git(&["revert", "--no-edit", "HEAD", "HEAD~1"]);
-    assert_eq!(local.apply(&[]).exits(0).counts(WORK), [0, 1, 1, 1]);
+    assert_eq!(local.apply(&[]).exits(0).counts(WORK), [1, 0, 1, 1]);
     local.assert_as_fresh();
 }
 
 #[test]
 fn full_writes_everything_again_without_embedding() {
-    let local = Local::applied();
+    let local = Local::paid_and_applied();
     let whole = local.index();
     let db = Connection::open(local.world.path(".reposync/index.db")).expect("an index");
     db.execute("UPDATE records SET text = 'tampered with'", []).expect("damage");

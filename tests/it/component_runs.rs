@@ -173,7 +173,7 @@ fn a_bad_document_goes_to_the_next_chunker_with_a_note() {
 
 #[test]
 fn a_new_binary_is_a_reason_in_the_plan_and_embeds_only_what_is_new() {
-    let local = Local::new();
+    let local = Local::paid();
     local.repo.write("notes/a.txt", "one\ntwo\n").write("notes/b.txt", "alone").commit("notes");
     let stage =
         "[stages.notes]\nkind = \"wasm\"\ncomponent = \"plugins/notes.wasm\"\nmatch = [\"notes/*\"]\n";

@@ -1,6 +1,7 @@
 //! Random histories: whatever happens to repositories, configuration, services and the process, the
-//! next clean run ends with the index of a fresh build; no text is paid for twice; no wanted file is
-//! ever without vectors; and then there is nothing left to do.
+//! next clean run ends with the index of a fresh build; no text is paid for twice, and of an embedder
+//! that is free nothing is cached; no wanted file is ever without vectors; and then there is nothing
+//! left to do.
 
 mod history;
 mod steps;
@@ -9,7 +10,7 @@ use proptest::prelude::*;
 
 use crate::support::lab::{Fault, On};
 use crate::support::postgres::Postgres;
-use history::{Place, check_history, check_history_in};
+use history::{Place, check_history, check_history_in, check_history_of_free};
 use steps::{Step, steps};
 
 fn config() -> ProptestConfig {
@@ -22,6 +23,21 @@ proptest! {
     #[test]
     fn any_history_ends_in_the_index_of_a_build_from_nothing(steps in prop::collection::vec(steps(), 1..25)) {
         check_history(steps)?;
+    }
+}
+
+/// Half of the histories.
+fn half() -> ProptestConfig {
+    let ProptestConfig { cases, .. } = config();
+    ProptestConfig { cases: cases.div_ceil(2), ..config() }
+}
+
+proptest! {
+    #![proptest_config(half())]
+
+    #[test]
+    fn any_history_ends_so_with_an_embedder_that_is_free(steps in prop::collection::vec(steps(), 1..25)) {
+        check_history_of_free(steps)?;
     }
 }
 

@@ -33,7 +33,7 @@ fn a_saved_plan_is_carried_out_and_does_nothing_the_second_time() {
 
 #[test]
 fn a_saved_plan_with_full_writes_everything_once() {
-    let local = Local::applied();
+    let local = Local::paid_and_applied();
     local.world.ok(&["plan", "--full", "--out", "plan.json"]);
     assert_eq!(local.apply(&["plan.json"]).exits(0).counts(["vectors_written", "texts_embedded"]), [3, 0]);
     assert_eq!(local.apply(&["plan.json"]).exits(0).count("vectors_written"), 0);
@@ -163,7 +163,7 @@ fn a_saved_plan_is_for_its_owner_alone_and_put_in_place_whole() {
 /// changes.
 #[test]
 fn plan_and_apply_agree_on_full_prune_and_allow_deletes() {
-    let local = Local::new();
+    let local = Local::paid();
     let lines: Vec<String> = (0..120).map(|n| format!("Sentence number {n} stands alone.\n\n")).collect();
     let lines = lines.concat();
     let prose = |name: &str| format!("{name}/{}", "long.md");
@@ -219,10 +219,14 @@ fn plan_and_apply_agree_on_full_prune_and_allow_deletes() {
     detailed(&["--prune"], 0);
 }
 
-/// Compares the plan with the run for one edit after the other.
+/// Compares the plan with the run for one edit after the other, with cached vectors and without.
 #[test]
 fn an_exact_plan_is_what_apply_then_does() {
-    let local = Local::new();
+    exactly_as_planned(&Local::new());
+    exactly_as_planned(&Local::paid());
+}
+
+fn exactly_as_planned(local: &Local) {
     let check = |what: &str| {
         let plan = local.world.run(&["plan", "--exact", "--json"]).exits(0).json();
         let estimate = &plan["projects"][0]["estimate"];

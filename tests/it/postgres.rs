@@ -8,8 +8,12 @@ use crate::support::postgres::Postgres;
 
 /// A world whose state is in a database of its own; none where no server can be started.
 fn local() -> Option<(Local, String)> {
+    with_state(Local::new)
+}
+
+fn with_state(local: fn() -> Local) -> Option<(Local, String)> {
     let url = Postgres::start()?.database();
-    let local = Local::new();
+    let local = local();
     local.config(&on_server(&url));
     Some((local, url))
 }
@@ -20,7 +24,7 @@ fn on_server(url: &str) -> String {
 
 #[test]
 fn runs_plans_and_queries_work_as_on_a_file() {
-    let Some((local, _)) = local() else { return };
+    let Some((local, _)) = with_state(Local::paid) else { return };
     local.world.run(&["query", "where to start"]).exits(3);
     let planned = local.world.ok(&["plan"]);
     assert!(!planned.stderr.contains("cannot be used"), "{}", planned.stderr);
@@ -128,7 +132,7 @@ fn a_daemon_over_a_database_needs_a_token_of_its_own() {
 #[test]
 fn a_state_is_copied_to_a_database_and_back() {
     let Some(server) = Postgres::start() else { return };
-    let (local, url) = (Local::applied(), server.database());
+    let (local, url) = (Local::paid_and_applied(), server.database());
     local.repo.write("guide/start.md", "Start somewhere else.\n").commit("edit");
     local.apply(&[]).exits(0);
     let copied = local.world.ok(&["state", "copy", ".reposync/state.db", &url, "--json"]).json();

@@ -16,7 +16,7 @@ fn close(local: &Local) {
 #[cfg(unix)]
 #[test]
 fn reading_commands_need_nothing_that_is_writable() {
-    let local = Local::applied();
+    let local = Local::paid_and_applied();
     local.repo.write("new.md", "The readme says what it is about.\n").commit("second");
     close(&local);
     // The log cannot be written, because a file is in the place of its folder.

@@ -90,8 +90,8 @@ fn invisible_characters_around_a_key_are_trimmed_and_inside_refused() {
 #[test]
 fn a_components_config_is_masked_and_texts_are_unchanged() {
     let secret = "component-key-0123456789";
-    let Local { world, repo } = Local::new();
-    let local = Local { world: world.env("COMPONENT_KEY", secret).env("LEVEL", "2"), repo };
+    let local = Local::new();
+    let local = Local { world: local.world.env("COMPONENT_KEY", secret).env("LEVEL", "2"), ..local };
     local.world.write("plugins/trap.wasm", Fixture::new("trap").build());
     local
         .repo

@@ -225,8 +225,9 @@ fn an_editor_that_replaces_the_file_and_one_that_removes_it_first() {
     std::fs::rename(local.world.path("reposync.toml"), local.world.path("reposync.toml~")).expect("renamed");
     local.config(&file("namespace = \"two\""));
     daemon.until_runs_of("docs", 3);
-    // Written from the cache, and removed from the old namespace.
-    assert_eq!(daemon.runs_of("docs")[0]["report"]["projects"][0]["counts"]["texts_embedded"], 0);
+    // Written to the new namespace, and removed from the old one.
+    let counts = &daemon.runs_of("docs")[0]["report"]["projects"][0]["counts"];
+    assert_eq!((&counts["vectors_written"], &counts["vectors_deleted"]), (&3.into(), &3.into()));
     assert!(local.index().keys().all(|(namespace, _)| namespace == "two" || namespace == "api"));
 }
 

@@ -135,7 +135,7 @@ fn systemd_is_told_when_it_is_ready_alive_and_when_it_stops() {
     let path = local.world.path("notify.sock");
     let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
     socket.set_read_timeout(Some(std::time::Duration::from_secs(60))).expect("a time-out");
-    let Local { world, repo } = local;
+    let Local { world, repo, .. } = local;
     let world = world.env("NOTIFY_SOCKET", path.to_str().expect("UTF-8"));
     let world = world.env("WATCHDOG_USEC", "200000");
     let mut buffer = [0; 64];

@@ -8,8 +8,7 @@ use crate::support::services::Services;
 const TEXTS: usize = 10_200;
 
 /// A project over one file of [`TEXTS`] chunks, already indexed.
-fn large() -> Local {
-    let local = Local::new();
+fn large(local: Local) -> Local {
     local.config(&file(24));
     let lines: String =
         (0..TEXTS).map(|n| format!("Line {n:05} of the text.\n\n")).collect::<Vec<_>>().concat();
@@ -25,7 +24,7 @@ fn file(max_chunk_size: usize) -> String {
 
 #[test]
 fn a_recipe_change_of_a_large_project_is_withheld_until_it_is_allowed() {
-    let local = large();
+    let local = large(Local::paid());
     let before = local.index();
     // About as many chunks, all different: none is in the cache. Also an edit that costs nothing.
     local.config(&file(25));
@@ -63,8 +62,23 @@ fn a_recipe_change_of_a_large_project_is_withheld_until_it_is_allowed() {
 }
 
 #[test]
+fn nothing_is_withheld_from_an_embedder_that_is_free() {
+    let local = large(Local::new());
+    local.config(&file(25));
+    let plan = local.world.run(&["plan", "--json"]).exits(0).json();
+    let planned = &plan["projects"][0];
+    assert_eq!(
+        (&planned["guards"], &planned["estimate"]["texts_cached"]),
+        (&serde_json::json!([]), &0.into())
+    );
+    let applied = local.apply(&[]).exits(0);
+    assert!(applied.count("texts_embedded") > 10_000);
+    assert_eq!(planned["estimate"]["texts"], applied.count("texts_embedded"));
+}
+
+#[test]
 fn a_first_run_and_its_continuation_are_not_withheld_for_their_share() {
-    let local = Local::new();
+    let local = Local::paid();
     local.config(&file(24));
     let lines: String =
         (0..TEXTS).map(|n| format!("Line {n:05} of the text.\n\n")).collect::<Vec<_>>().concat();

@@ -20,11 +20,10 @@ fn collector() -> Server {
 
 /// The local project in a world with more environment variables.
 fn local(environment: &[(&str, &str)], more: &str) -> Local {
-    let Local { mut world, repo } = Local::new();
+    let mut local = Local::new();
     for (name, value) in environment {
-        world = world.env(name, value);
+        local = Local { world: local.world.env(name, value), ..local };
     }
-    let local = Local { world, repo };
     local.config(&project(more));
     local
 }

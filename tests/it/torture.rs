@@ -32,7 +32,11 @@ struct Case {
 impl Case {
     /// The state after `prepare` is indexed and `change` is not yet.
     fn new(prepare: fn(&Local), change: fn(&Local), spoil: fn(&Local)) -> Self {
-        let local = Local::new();
+        Self::of(Local::new(), prepare, change, spoil)
+    }
+
+    /// The same over another world.
+    fn of(local: Local, prepare: fn(&Local), change: fn(&Local), spoil: fn(&Local)) -> Self {
         for n in 0..8 {
             local.repo.write(&format!("docs/page-{n}.md"), format!("What page {n} says, in a few words.\n"));
         }
@@ -180,7 +184,7 @@ fn a_full_cache_killed_at_every_step() {
         local.config(&format!("[engine]\ncache_size = \"1 KiB\"\n{}", project("")));
         apply(local);
     }
-    Case::new(prepare, edit, nothing).killed_everywhere();
+    Case::of(Local::paid(), prepare, edit, nothing).killed_everywhere();
 }
 
 #[test]
@@ -222,7 +226,7 @@ fn a_daily_time_that_comes_and_three_that_were_missed() {
         .output()
         .expect("the `faketime` program");
     let preload = String::from_utf8(preload.stdout).expect("a path");
-    let Local { world, repo } = Local::new();
+    let Local { world, repo, .. } = Local::new();
     let at = |moment: &str| {
         vec![
             ("LD_PRELOAD".to_owned(), preload.trim().to_owned()),

@@ -14,7 +14,10 @@ use crate::support::services::Services;
 
 /// A repository of enough files for several batches and commits.
 fn local() -> Local {
-    let local = Local::new();
+    with_pages(Local::new())
+}
+
+fn with_pages(local: Local) -> Local {
     for n in 0..40 {
         local.repo.write(&format!("docs/page-{n}.md"), page(n, "first"));
     }
@@ -178,7 +181,7 @@ fn set_times(ledger: &std::path::Path, moment: &str) -> usize {
 /// kills the run while it writes.
 #[test]
 fn killed_while_the_cache_is_full() {
-    let local = local();
+    let local = with_pages(Local::paid());
     local.config(&format!("[engine]\ncache_size = \"64 KiB\"\n{}", project("")));
     local.apply(&[]).exits(0);
     let mut killed = 0;

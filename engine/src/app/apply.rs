@@ -62,7 +62,12 @@ impl App {
         trigger: &str,
     ) -> StageResult<Report> {
         let options = Options { review: Some(self.review()), ..options };
-        sync::run(self.engine(), lease, candidates, options, saved, trigger).await
+        let report = sync::run(self.engine(), lease, candidates, options, saved, trigger).await?;
+        // A run that embedded nothing leaves the vector cache closed.
+        if report.projects.iter().any(|project| project.counts.texts_embedded > 0) {
+            self.factory.forget_free_vectors(&self.config).await;
+        }
+        Ok(report)
     }
 }
 

@@ -19,7 +19,7 @@ use super::serving::Basis;
 pub(super) struct VerifyArgs {
     #[command(flatten)]
     projects: Projects,
-    /// Repair differences: write missing vectors from the cache, delete unknown ones
+    /// Repair differences: write missing vectors again, delete unknown ones
     #[arg(long)]
     repair: bool,
     /// Print the findings as JSON

@@ -20,6 +20,14 @@ pub trait EmbedderConfig: AnyStageConfig {
         false
     }
 
+    /// The same as [`Embedder::is_free`].
+    fn is_free(&self) -> bool {
+        false
+    }
+
+    /// Number of components of a vector; `None` if the settings do not tell.
+    fn dimensions(&self) -> Option<usize>;
+
     /// Price of a million tokens; `None` if it is not known.
     fn price(&self) -> Option<f64>;
 }

@@ -7,7 +7,9 @@ use crate::model::Vector;
 pub struct Embedded {
     /// The vector.
     pub vector: Vector,
-    /// True where nothing was sent for it: it came from the cache, or with an equal text in flight.
+    /// True where nothing was sent for it: it came from the cache, or with an equal text in flight. Never true for
+    /// an embedder that is free: without a cache it depends on timing which equal texts are in flight together, and
+    /// a plan has to tell the number beforehand.
     pub cached: bool,
     /// Tokens charged for it; zero where it was cached. Over a run they sum up to what the
     /// service counted.

@@ -58,8 +58,9 @@ pub struct Embeddings {
 
 /// Makes vectors.
 ///
-/// `embed` is idempotent but costs money: callers send nothing twice. An error of kind `Refused`
-/// means that at least one of the inputs is not accepted; the queue halves the batch until it is found.
+/// `embed` is idempotent but costs money, unless the embedder [is free](Self::is_free): callers send nothing twice. An
+/// error of kind `Refused` means that at least one of the inputs is not accepted; the queue halves the batch until it
+/// is found.
 #[async_trait]
 pub trait Embedder: Send + Sync {
     /// The stage's name in the file.
@@ -74,6 +75,13 @@ pub trait Embedder: Send + Sync {
 
     /// What a call may hold.
     fn limits(&self) -> EmbedLimits;
+
+    /// True if embedding a text again costs less than keeping its vector: no money, no call to a service, about
+    /// 0.1 ms of processor time. The queue does not cache vectors of such an embedder and counts each text as
+    /// embedded, and the spending guard leaves it out. Its vectors must depend on nothing but identity and text.
+    fn is_free(&self) -> bool {
+        false
+    }
 
     /// Price of a million tokens; zero where nothing is charged or nothing was said.
     fn price_per_million_tokens(&self) -> f64;
@@ -111,7 +119,7 @@ pub trait Embedder: Send + Sync {
     /// How long the queue waits for more texts before it makes a call that is not full. Zero
     /// where a call costs nothing.
     fn linger(&self) -> Duration {
-        Duration::from_millis(25)
+        if self.is_free() { Duration::ZERO } else { Duration::from_millis(25) }
     }
 
     /// Whether the embedder emits an event for each call, as services do; for all others the queue does.

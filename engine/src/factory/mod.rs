@@ -5,6 +5,7 @@
 
 mod cache;
 mod components;
+mod forget;
 mod generation;
 mod options;
 mod projects;

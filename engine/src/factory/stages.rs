@@ -102,7 +102,7 @@ impl StageFactory {
         }
     }
 
-    fn vector_cache(&self, config: &Config) -> Arc<dyn VectorCache> {
+    pub(super) fn vector_cache(&self, config: &Config) -> Arc<dyn VectorCache> {
         Arc::clone(self.vector_cache.get_or_init(|| open_cache(config)))
     }
 

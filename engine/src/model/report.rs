@@ -178,7 +178,7 @@ pub struct Counts {
     pub files_skipped: u64,
     /// Chunks of the files processed.
     pub chunks: u64,
-    /// Texts sent to the embedder.
+    /// Texts sent to the embedder. Of one that is free, every text whose vector was needed.
     pub texts_embedded: u64,
     /// Texts whose vector came from the cache or from an identical text of the same run.
     pub texts_cached: u64,

@@ -37,8 +37,8 @@ pub struct SpendingGuard {
 /// What the spending guard compares with.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Budget {
-    /// Chunks of the project before the run; `None` until a run of the project came to its end and left any:
-    /// the share of a first run says nothing.
+    /// Chunks of the project before the run; `None` until a run of the project came to its end and left any, since
+    /// the share of a first run says nothing, and where embedding is free.
     pub chunks: Option<u64>,
     /// `max_cost` of the project, in the currency of `price_per_million_tokens`.
     pub max_cost: Option<f64>,

@@ -186,7 +186,8 @@ impl Action {
 pub struct Estimate {
     /// Chunks of the files to process.
     pub chunks: u64,
-    /// Different texts to send to the embedder, after cache hits.
+    /// Different texts to send to the embedder, after cache hits. Of an embedder that is free, every text whose
+    /// vector is needed.
     pub texts: u64,
     /// Texts whose vector is in the cache, or equal to another text of the plan.
     pub texts_cached: u64,

@@ -71,7 +71,8 @@ impl<'a> Bill<'a> {
         }
     }
 
-    /// The same, which keeps the texts to send, for [`Bill::add_part`].
+    /// The same, which keeps the texts to send, for [`Bill::add_part`]. Only the spending guard needs it, which leaves
+    /// embedders out that are free: each text is sent once.
     pub(crate) fn part(&mut self) -> Bill<'_> {
         Bill { texts: Some(Vec::new()), ..self.beside() }
     }

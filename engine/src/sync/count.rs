@@ -208,18 +208,19 @@ impl Counting<'_, '_> {
         estimate.vectors_written += step.upsert.len() as u64;
         estimate.vectors_deleted += step.stale.len() as u64;
         self.bill.settled.extend(held.open);
+        let embedder = run.project.embedder();
         for (input, cached) in drafts.iter().map(|draft| &draft.input).zip(cached) {
             let mut key = [0; 16];
             key.copy_from_slice(&blake3::hash(input.as_bytes()).as_bytes()[..16]);
-            if *cached || !self.bill.sent.texts.insert(key) {
+            if !embedder.is_free() && (*cached || !self.bill.sent.texts.insert(key)) {
                 estimate.texts_cached += 1;
-            } else {
-                let tokens = run.project.embedder().count_tokens(input) as u64;
-                estimate.texts += 1;
-                estimate.tokens += tokens;
-                if let Some(texts) = &mut self.bill.texts {
-                    texts.push((key, tokens));
-                }
+                continue;
+            }
+            let tokens = embedder.count_tokens(input) as u64;
+            estimate.texts += 1;
+            estimate.tokens += tokens;
+            if let Some(texts) = &mut self.bill.texts {
+                texts.push((key, tokens));
             }
         }
     }

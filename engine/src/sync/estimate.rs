@@ -89,12 +89,12 @@ async fn by_size(
             bill.estimate.vectors_deleted += write.vectors_before;
             continue;
         }
-        let costs = matches!(write.reason, Reason::New | Reason::Content | Reason::Recipe(_))
+        let is_new = matches!(write.reason, Reason::New | Reason::Content | Reason::Recipe(_))
             && write.moved_from.is_none()
             && !held.contains(&content(write))
             && bill.sent.contents.insert(content(write));
-        if !costs {
-            without_cost(write, &mut bill.estimate);
+        if !is_new {
+            without_reading(run, write, &mut bill.estimate);
         } else if write.reason == Reason::Content {
             samples.edited.add(task, write, size);
         } else {
@@ -108,15 +108,21 @@ fn content(write: &Write) -> (GitSha, Fingerprint) {
     (write.desired.entry.sha, write.desired.recipe.clone())
 }
 
-/// A file whose texts have vectors.
-fn without_cost(write: &Write, estimate: &mut Estimate) {
+/// A file whose texts were embedded before, or are by then: they come from the cache, or are embedded again where that
+/// is free.
+fn without_reading(run: &ProjectRun, write: &Write, estimate: &mut Estimate) {
     let chunks = match write.vectors_before {
         0 => bytes(write).div_ceil(BYTES_PER_CHUNK),
         vectors => vectors,
     };
     estimate.chunks += chunks;
     estimate.vectors_written += chunks;
-    estimate.texts_cached += chunks;
+    if run.project.embedder().is_free() {
+        estimate.texts += chunks;
+        estimate.tokens += tokens_of(bytes(write));
+    } else {
+        estimate.texts_cached += chunks;
+    }
     if write.reason == Reason::Place {
         estimate.vectors_deleted += write.vectors_before;
     }
@@ -150,7 +156,11 @@ pub(crate) async fn add_samples(
 fn by_bytes(stratum: &Stratum) -> Estimate {
     let (files, bytes) = (stratum.files(), stratum.bytes());
     let chunks = bytes.div_ceil(BYTES_PER_CHUNK).max(files);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, far below 2^63")]
-    let tokens = (bytes as f64 / BYTES_PER_TOKEN).ceil() as u64;
+    let tokens = tokens_of(bytes);
     Estimate { chunks, texts: chunks, tokens, vectors_written: chunks, ..Estimate::default() }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, far below 2^63")]
+fn tokens_of(bytes: u64) -> u64 {
+    (bytes as f64 / BYTES_PER_TOKEN).ceil() as u64
 }

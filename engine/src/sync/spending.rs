@@ -15,8 +15,12 @@ const BYTES_PER_CHUNK: f64 = 900.0;
 /// How far the count from sizes may be below the true one, for chunks much smaller than before.
 const MARGIN: f64 = 8.0;
 
-/// What the guard compares with: how the project stood before the run's first write.
+/// What the guard compares with: how the project stood before the run's first write. Nothing limits an embedder that
+/// is free.
 pub(crate) fn budget(run: &ProjectRun, before: &ProjectState) -> Budget {
+    if run.project.embedder().is_free() {
+        return Budget { chunks: None, max_cost: None };
+    }
     let chunks = Some(before.vectors).filter(|chunks| before.first_run_over && *chunks > 0);
     Budget { chunks, max_cost: run.project.max_cost }
 }

@@ -93,6 +93,8 @@ struct History {
     place: Place,
     ledger: Arc<dyn State>,
     store: Arc<LabStore>,
+    /// Whether embedding is free, so that nothing is cached.
+    is_free: bool,
     /// Of the cache.
     folder: tempfile::TempDir,
 }
@@ -100,7 +102,7 @@ struct History {
 type Index = BTreeMap<String, BTreeMap<String, (Vec<f32>, Map<String, Value>)>>;
 
 impl History {
-    fn new(place: Place) -> Self {
+    fn new(place: Place, is_free: bool) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let lab = Lab::default();
         for (n, key) in KEYS.iter().enumerate() {
@@ -128,6 +130,7 @@ impl History {
             place,
             lab,
             settings: Settings { chunk_size: 0, component: None, namespace: 0, model: 0 },
+            is_free,
             folder,
         }
     }
@@ -135,6 +138,10 @@ impl History {
     /// The cache, as a new process opens it.
     fn cache(&self) -> Arc<dyn VectorCache> {
         Arc::new(SqliteVectorCache::open(self.folder.path(), ByteSize::mib(64)))
+    }
+
+    fn embedder(&self, lab: Option<Lab>) -> LabEmbedder {
+        LabEmbedder::new(lab, self.settings.model).free(self.is_free)
     }
 
     fn chunkers(&self) -> Vec<Arc<dyn Chunker>> {
@@ -209,7 +216,7 @@ impl History {
         let fault = fault.map(|fault| self.place.fault(fault));
         let killed = self.lab.begin(fault, prune != Prune::No);
         let report = self.place.runtime().block_on(async {
-            let embedder = LabEmbedder::new(Some(self.lab.clone()), self.settings.model);
+            let embedder = self.embedder(Some(self.lab.clone()));
             let project = self.project(self.store.clone(), embedder, Some(self.cache()));
             tokio::select! {
                 biased;
@@ -227,6 +234,9 @@ impl History {
 
     /// Texts in flight at a kill, or answered but not yet cached, may be paid for again.
     fn forgive(&self) {
+        if self.is_free {
+            return;
+        }
         let mut outside = self.lab.lock();
         let embedded: Vec<(Fingerprint, String)> = outside.embedded.keys().cloned().collect();
         let keys: Vec<CacheKey> =
@@ -252,7 +262,7 @@ impl History {
         let lab = Lab::default();
         let store: Arc<dyn VectorStore> = Arc::new(LabStore::new(lab));
         runtime().block_on(async {
-            let embedder = LabEmbedder::new(None, self.settings.model);
+            let embedder = self.embedder(None);
             let project = self.project(Arc::clone(&store), embedder, None);
             let ledger = Arc::new(SqliteState::in_memory().expect("a ledger"));
             let report = go(ledger, project, false, Prune::No).await.expect("a ledger in order");
@@ -433,7 +443,7 @@ impl History {
     fn plan(&self, full: bool, prune: Prune) -> Plan {
         self.lab.begin(None, prune != Prune::No);
         self.place.runtime().block_on(async {
-            let embedder = LabEmbedder::new(Some(self.lab.clone()), self.settings.model);
+            let embedder = self.embedder(Some(self.lab.clone()));
             let project = self.project(self.store.clone(), embedder, Some(self.cache()));
             let (engine, candidates, options) = setup(Arc::clone(&self.ledger), project, full, prune);
             plan(engine, candidates, options, true, None).await.expect("a plan")
@@ -444,6 +454,11 @@ impl History {
     fn check(&self) -> Result<(), TestCaseError> {
         let outside = self.lab.lock();
         prop_assert!(outside.violations.is_empty(), "{:?}", outside.violations);
+        if self.is_free {
+            let cached = self.folder.path().join("cache.db").exists();
+            prop_assert!(!cached, "vectors of an embedder that is free are cached");
+            return Ok(());
+        }
         for (key, times) in &outside.embedded {
             let allowed = 1 + outside.allowed.get(key).copied().unwrap_or(0);
             prop_assert!(*times <= allowed, "{:?} was embedded {} times, not {}", key.1, times, allowed);
@@ -529,12 +544,20 @@ async fn contents(store: &dyn VectorStore) -> Index {
 
 /// Replays a history, then runs to the end, prunes, and compares with a fresh build.
 pub(super) fn check_history(steps: Vec<Step>) -> Result<(), TestCaseError> {
-    check_history_in(Place::Memory, steps)
+    replay(History::new(Place::Memory, false), steps)
 }
 
 /// The same with ledgers elsewhere.
 pub(super) fn check_history_in(place: Place, steps: Vec<Step>) -> Result<(), TestCaseError> {
-    let mut history = History::new(place);
+    replay(History::new(place, false), steps)
+}
+
+/// The same with an embedder that is free.
+pub(super) fn check_history_of_free(steps: Vec<Step>) -> Result<(), TestCaseError> {
+    replay(History::new(Place::Memory, true), steps)
+}
+
+fn replay(mut history: History, steps: Vec<Step>) -> Result<(), TestCaseError> {
     for step in steps {
         history.step(step)?;
     }

@@ -1,4 +1,5 @@
-//! A project over a local repository with the built-in model and store, run by the real program.
+//! A project over a local repository with the built-in model and store, run by the real program. With
+//! [`Local::paid`] an embedding service, whose vectors are cached, takes the place of the model.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +7,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 use super::git_repo::GitRepo;
+use super::openai::{FakeOpenAi, Options};
 use super::world::{Ran, World};
 
 /// Stages that need no network.
@@ -36,30 +38,59 @@ pub(crate) type Index = BTreeMap<(String, String), (Value, String, Vec<u8>)>;
 pub(crate) struct Local {
     pub(crate) world: World,
     pub(crate) repo: GitRepo,
+    /// Takes the place of the built-in model in every configuration.
+    pub(crate) service: Option<FakeOpenAi>,
 }
 
 impl Local {
     pub(crate) fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// With an embedding service instead of the built-in model.
+    pub(crate) fn paid() -> Self {
+        Self::with(Some(FakeOpenAi::start(Options {
+            key: None,
+            model: "nomic".into(),
+            ..Options::default()
+        })))
+    }
+
+    fn with(service: Option<FakeOpenAi>) -> Self {
         let world = World::new();
         let repo = world.repo("docs");
         repo.write("README.md", "The readme says what it is about.\n")
             .write("guide/start.md", "Start here and read on.\n")
             .write("guide/end.md", "Stop there and go home.\n")
             .commit("first");
-        let local = Self { world, repo };
+        let local = Self { world, repo, service };
         local.config(&project(""));
         local
     }
 
     /// The same, already applied.
     pub(crate) fn applied() -> Self {
-        let local = Self::new();
-        local.apply(&[]).exits(0);
-        local
+        Self::new().after_a_run()
+    }
+
+    /// The same with an embedding service.
+    pub(crate) fn paid_and_applied() -> Self {
+        Self::paid().after_a_run()
+    }
+
+    fn after_a_run(self) -> Self {
+        self.apply(&[]).exits(0);
+        self
     }
 
     pub(crate) fn config(&self, text: &str) {
-        self.world.config(text);
+        self.world.config(&self.with_service(text));
+    }
+
+    fn with_service(&self, config: &str) -> String {
+        let Some(service) = &self.service else { return config.to_owned() };
+        let stage = format!("kind = \"openai\"\nbase_url = \"{}\"\nmodel = \"nomic\"\n", service.url());
+        config.replace("kind = \"local\"\n", &stage)
     }
 
     /// `apply --json` with these arguments.
@@ -94,7 +125,7 @@ impl Local {
     }
 
     fn build(&self, config: &str) -> Index {
-        let text = config.replace("repositories = [\"", "repositories = [\"../");
+        let text = self.with_service(config).replace("repositories = [\"", "repositories = [\"../");
         drop(std::fs::remove_dir_all(self.world.path("fresh")));
         self.world.write("fresh/reposync.toml", text);
         self.world.run(&["apply", "--config", "fresh/reposync.toml"]).exits(0);

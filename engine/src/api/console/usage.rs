@@ -81,7 +81,7 @@ fn tiles(total: &UsageFigures) -> Markup {
             div.tile {
                 div.label { "Texts embedded" }
                 div.value { (number(total.texts)) }
-                @if let Some(share) = (100 * total.cached).checked_div(texts) { div.note { (share) " % of all from the cache" } }
+                @if total.cached > 0 { div.note { (100 * total.cached / texts) " % of all from the cache" } }
             }
             div.tile { div.label { "Tokens" } div.value title=(number(total.tokens)) { (whole(total.tokens as f64)) } }
             div.tile { div.label { "Cost" } div.value { (money(total.price)) } }

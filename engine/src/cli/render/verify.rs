@@ -46,9 +46,7 @@ pub(crate) fn render(report: &VerifyReport, style: &Style) -> String {
     let mut advice: Vec<String> = hints.map(|hint| escape(hint).into_owned()).collect();
     text.push_str(&total(report, style));
     if !report.is_clean() && !report.repair {
-        advice.push(
-            "`reposync verify --repair` writes missing vectors from the cache and deletes orphans".to_owned(),
-        );
+        advice.push("`reposync verify --repair` writes missing vectors again and deletes orphans".to_owned());
     } else if report.projects.iter().any(|project| project.error.is_none() && project.is_open()) {
         advice.push("`reposync apply --full` writes every vector again".to_owned());
     }
@@ -127,7 +125,7 @@ mod tests {
 
         Ledger and store differ: 16,800 vectors checked, 7 differences left, 1 project not verified.
         hint: check `api_key` of stage `pinecone`
-        hint: `reposync verify --repair` writes missing vectors from the cache and deletes orphans
+        hint: `reposync verify --repair` writes missing vectors again and deletes orphans
         ");
     }
 

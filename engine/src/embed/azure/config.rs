@@ -21,6 +21,10 @@ impl EmbedderConfig for AzureSettings {
         Some(vec![endpoint.into(), self.deployment.clone(), dimensions])
     }
 
+    fn dimensions(&self) -> Option<usize> {
+        self.dimensions.map(|n| n as usize)
+    }
+
     fn price(&self) -> Option<f64> {
         self.price_per_million_tokens
     }

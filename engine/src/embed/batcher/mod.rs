@@ -2,9 +2,9 @@
 //! repositories and projects.
 //!
 //! A text is looked up in the cache, sent at most once however many ask for it, batched with
-//! whatever else is waiting, and put into the cache before anyone is answered. One task owns all
-//! the state; callers send it messages. It ends, after the calls in flight, when the last handle
-//! is dropped.
+//! whatever else is waiting, and put into the cache before anyone is answered; an embedder that is
+//! free has no cache. One task owns all the state; callers send it messages. It ends, after the
+//! calls in flight, when the last handle is dropped.
 
 mod task;
 #[cfg(test)]
@@ -26,20 +26,22 @@ use task::{Batcher, Message, Request};
 pub struct EmbedQueue {
     task: mpsc::UnboundedSender<Message>,
     embedder: Arc<dyn Embedder>,
+    /// `None`: each text is embedded whenever its vector is needed.
     cache: Option<Arc<dyn VectorCache>>,
     upstream: Upstream,
 }
 
 impl EmbedQueue {
-    /// Starts the queue; must be called inside a runtime. `cancel` ends its work: calls in flight
-    /// finish (they are paid, so their vectors go into the cache), everything else is answered
-    /// with `Cancelled`.
+    /// Starts the queue; must be called inside a runtime. `cache` is left unused if the embedder is
+    /// free. `cancel` ends its work: calls in flight finish (they are paid, so their vectors go into
+    /// the cache), everything else is answered with `Cancelled`.
     pub fn new(
         embedder: Arc<dyn Embedder>,
         cache: Option<Arc<dyn VectorCache>>,
         cancel: CancellationToken,
         events: EventSink,
     ) -> Self {
+        let cache = cache.filter(|_| !embedder.is_free());
         let (task, messages) = mpsc::unbounded_channel();
         let upstream = Upstream::default();
         let batcher = Batcher::new(Arc::clone(&embedder), cache.clone(), cancel, events, upstream.clone());

@@ -384,6 +384,7 @@ impl Batcher {
                 error: None,
             });
         }
+        let counts_each = self.embedder.is_free();
         let shares = shares(answered.tokens, batch);
         for ((text, vector), tokens) in batch.iter().zip(&answered.vectors).zip(shares) {
             let Some(vector) = vector else {
@@ -392,8 +393,9 @@ impl Batcher {
                 continue;
             };
             self.answer(&text.key, |first| {
-                let tokens = if first { tokens } else { 0 };
-                Ok(Embedded { vector: Arc::clone(vector), cached: !first, tokens })
+                let counts = first || counts_each;
+                let tokens = if counts { tokens } else { 0 };
+                Ok(Embedded { vector: Arc::clone(vector), cached: !counts, tokens })
             });
         }
     }

@@ -18,6 +18,7 @@ struct Fake {
     limits: EmbedLimits,
     /// Texts that contain this are refused with their batch.
     refuses: &'static str,
+    is_free: bool,
     /// Calls that fail for good, by number.
     fails_call: Option<usize>,
     latency: Duration,
@@ -33,6 +34,7 @@ impl Fake {
             identity: Fingerprint::of(["fake"]),
             limits: EmbedLimits { inputs_per_call, tokens_per_input: 1000, tokens_per_call: 300, calls },
             refuses: "bad",
+            is_free: false,
             fails_call: None,
             latency: Duration::from_millis(10),
             calls: Mutex::default(),
@@ -65,6 +67,9 @@ impl Embedder for Fake {
     }
     fn limits(&self) -> EmbedLimits {
         self.limits
+    }
+    fn is_free(&self) -> bool {
+        self.is_free
     }
     fn price_per_million_tokens(&self) -> f64 {
         0.0
@@ -213,6 +218,27 @@ async fn the_cache_is_asked_first_and_filled_before_the_answer() {
     assert_eq!(fake.calls()[1..], [texts(5..7)]);
     assert_eq!(hits.load(Ordering::SeqCst), 2);
     assert!(answers.iter().zip([true, true, false, false]).all(|(a, b)| a.as_ref().expect("ok").cached == b));
+}
+
+/// Equal texts may go out together, but each counts, as a plan says; the cache is neither asked nor filled.
+#[tokio::test]
+async fn an_embedder_that_is_free_has_no_cache_and_counts_every_text() {
+    let folder = tempfile::tempdir().expect("temp dir");
+    let cache: Arc<dyn VectorCache> = Arc::new(SqliteVectorCache::open(folder.path(), ByteSize::mib(8)));
+    let fake = Arc::new(Fake { is_free: true, ..Fake::new(100, 2) });
+    let queue = start(&fake, Some(cache));
+    queue.remember(vec![("found".to_owned(), Fake::vector("found"))]).await;
+    for _ in 0..2 {
+        let inputs = ["same", "same", "found"].map(str::to_owned).to_vec();
+        assert_eq!(queue.peek(&inputs).await, [false; 3]);
+        for (text, answer) in inputs.iter().zip(queue.embed("p", inputs.clone()).await) {
+            let answer = answer.expect("embedded");
+            assert_eq!((answer.cached, answer.vector), (false, Fake::vector(text)));
+            assert!(answer.tokens >= text.len() as u64, "{text}: {}", answer.tokens);
+        }
+    }
+    assert_eq!(fake.calls(), [["same", "found"], ["same", "found"]]);
+    assert!(!folder.path().join("cache.db").exists());
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::LocalEmbedder;
 use super::settings::LocalSettings;
+use super::{EMBEDDED_DIMENSIONS, LocalEmbedder};
 use crate::embed::{Embedder, EmbedderConfig};
 use crate::model::StageResult;
 use crate::stage::StageContext;
@@ -23,6 +23,14 @@ impl EmbedderConfig for LocalSettings {
 
     fn is_local(&self) -> bool {
         self.path.is_some()
+    }
+
+    fn is_free(&self) -> bool {
+        true
+    }
+
+    fn dimensions(&self) -> Option<usize> {
+        self.path.is_none().then_some(EMBEDDED_DIMENSIONS)
     }
 
     fn price(&self) -> Option<f64> {

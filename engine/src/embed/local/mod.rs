@@ -9,7 +9,6 @@ pub use settings::LocalSettings;
 use std::path::Path;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use model2vec_rs::model::StaticModel;
@@ -214,6 +213,10 @@ impl Embedder for LocalEmbedder {
         }
     }
 
+    fn is_free(&self) -> bool {
+        true
+    }
+
     fn price_per_million_tokens(&self) -> f64 {
         0.0
     }
@@ -229,10 +232,6 @@ impl Embedder for LocalEmbedder {
 
     async fn dimensions(&self) -> StageResult<usize> {
         Ok(self.dimensions)
-    }
-
-    fn linger(&self) -> Duration {
-        Duration::ZERO
     }
 
     async fn embed(&self, inputs: &[&str], tokens: u64) -> StageResult<Embeddings> {

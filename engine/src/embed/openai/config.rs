@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::openai_embedder;
 use super::settings::OpenAiSettings;
+use super::{known_dimensions, openai_embedder};
 use crate::embed::purpose::Purposes;
 use crate::embed::{Embedder, EmbedderConfig};
 use crate::model::{StageResult, parse_endpoint};
@@ -23,6 +23,10 @@ impl EmbedderConfig for OpenAiSettings {
         let purposes = Purposes::new(document, None, self.input_type).identity();
         let parts = [endpoint.into(), self.model.clone(), dimensions];
         Some(parts.into_iter().chain(purposes).collect())
+    }
+
+    fn dimensions(&self) -> Option<usize> {
+        self.dimensions.map(|n| n as usize).or_else(|| known_dimensions(&self.model))
     }
 
     fn price(&self) -> Option<f64> {

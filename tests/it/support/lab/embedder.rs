@@ -12,11 +12,17 @@ use super::{Fault, Lab, On, REFUSED, Turn};
 pub(crate) struct LabEmbedder {
     lab: Option<Lab>,
     identity: Fingerprint,
+    is_free: bool,
 }
 
 impl LabEmbedder {
     pub(crate) fn new(lab: Option<Lab>, model: u8) -> Self {
-        Self { lab, identity: Fingerprint::of([[model]]) }
+        Self { lab, identity: Fingerprint::of([[model]]), is_free: false }
+    }
+
+    /// The same, free of cost or not.
+    pub(crate) fn free(self, is_free: bool) -> Self {
+        Self { is_free, ..self }
     }
 
     fn vectors(&self, inputs: &[&str]) -> Embeddings {
@@ -44,6 +50,10 @@ impl Embedder for LabEmbedder {
 
     fn limits(&self) -> EmbedLimits {
         EmbedLimits { inputs_per_call: 3, tokens_per_input: 1000, tokens_per_call: 10_000, calls: 2 }
+    }
+
+    fn is_free(&self) -> bool {
+        self.is_free
     }
 
     fn price_per_million_tokens(&self) -> f64 {
