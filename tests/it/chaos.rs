@@ -1,7 +1,8 @@
 //! Two daemons and eight workers on one state, killed, stopped and continued at random while repositories change at
 //! random. No file that stays as it is leaves the search in between; at the end the index is that of a build from nothing.
 //!
-//! `REPOSYNC_CHAOS_SEED` is the seed of the first history, `REPOSYNC_CHAOS_STEPS` the number of steps of each.
+//! `REPOSYNC_CHAOS_SEED` is the seed of the first history, `REPOSYNC_CHAOS_HISTORIES` their number and
+//! `REPOSYNC_CHAOS_STEPS` the number of steps of each.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -314,7 +315,7 @@ fn given(name: &str, otherwise: u64) -> u64 {
 #[ignore = "long: .ci/long"]
 fn processes_that_are_killed_and_stopped_at_random_end_with_the_index_of_a_fresh_build() {
     let first = given("REPOSYNC_CHAOS_SEED", 1);
-    for seed in first..first + HISTORIES {
+    for seed in first..first + given("REPOSYNC_CHAOS_HISTORIES", HISTORIES) {
         let Some(mut chaos) = Chaos::begin(seed) else { return };
         for _ in 0..given("REPOSYNC_CHAOS_STEPS", STEPS) {
             chaos.step();
