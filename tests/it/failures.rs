@@ -227,6 +227,23 @@ fn a_unit_without_progress_is_given_to_another_worker() {
     shop.assert_right();
 }
 
+#[test]
+fn a_run_without_progress_ends_and_leaves_its_projects_to_the_next() {
+    let Some(shop) = Shop::open("stuck = \"3s\"\n", Options::default()) else { return };
+    repositories(&shop, &["guide"], 3);
+    let gate = Gate::default();
+    shop.services.github.fail("/git/blobs/", 1, Fault::Gate(gate.clone()));
+    let ran = shop.services.world.run(&["apply"]).exits(1);
+    assert!(ran.stdout.contains("no progress within 3s"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("`[workers] stuck` is the time that is allowed"), "{}", ran.stdout);
+    assert!(!ran.stderr.contains("ERROR"), "it has ended by itself: {}", ran.stderr);
+    assert_eq!(shop.sql("SELECT count(*) FROM leases"), "0");
+    assert_eq!(shop.sql("SELECT outcome FROM runs"), "failed");
+    gate.open();
+    shop.apply().wait().exits(0);
+    shop.assert_right();
+}
+
 /// The run itself has nothing to do meanwhile.
 #[test]
 fn a_run_whose_units_wait_for_workers_is_not_stuck() {

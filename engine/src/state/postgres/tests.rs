@@ -83,12 +83,8 @@ async fn a_lease_that_lapsed_is_taken_over_and_fences_its_holder() {
 async fn a_lease_lapses_when_its_holder_makes_no_progress_any_more() {
     let Some((server, url, state)) = opened().await else { return };
     let [lease, stuck] = [3, 1].map(Duration::from_secs);
-    state.set_leases(WorkerSettings {
-        lease,
-        stuck,
-        renew: Duration::from_millis(500),
-        ..WorkerSettings::default()
-    });
+    let [renew, grace] = [500, 500].map(Duration::from_millis);
+    state.set_leases(WorkerSettings { lease, renew, grace, stuck, ..WorkerSettings::default() });
     let names = ["run", "copy"].map(|name| vec![name.to_owned()]);
     let run = state.lease(&names[0]).await.expect("asked").expect("free");
     let _copy = state.lease(&names[1]).await.expect("asked").expect("free");

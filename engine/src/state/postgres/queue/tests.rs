@@ -280,8 +280,8 @@ async fn a_lease_is_renewed_while_the_executor_is_blocked_but_not_for_ever() {
     let Some(shop) = Shop::open().await else { return };
     shop.put("a", "1").await;
     let [lease, stuck] = [2, 3].map(Duration::from_secs);
-    let renew = Duration::from_millis(500);
-    let settings = WorkerSettings { lease, renew, stuck, ..WorkerSettings::default() };
+    let [renew, grace] = [500, 500].map(Duration::from_millis);
+    let settings = WorkerSettings { lease, renew, grace, stuck, ..WorkerSettings::default() };
     let claim = UnitClaim::new(Worker::new("w1".into(), 1), settings);
     let unit = shop.state.claim(&claim).await.expect("claimed").remove(0);
     let own = format!(" FROM leases JOIN units USING (epoch) WHERE epoch = {}", unit.lease.fence().epoch);
