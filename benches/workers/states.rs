@@ -13,40 +13,42 @@ const ROUNDS: usize = 3;
 /// Where the state is.
 const PLACES: [&str; 3] = ["file", "database", "database, 1 ms away"];
 
-/// The runs: what they are called, their options, and what is asked of both databases.
-const RUNS: [(&str, &[&str], [&str; 2]); 3] = [
-    ("first run", &[], ["<= 1.3", "<= 1.6"]),
-    ("nothing changed", &[], ["", ""]),
-    ("--full", &["--full"], ["<= 1.3", "<= 1.6"]),
-];
+/// What is asked of both databases, of runs in which something waits for the service.
+const ASKED: [&str; 2] = ["<= 1.3", "<= 1.6"];
+/// The runs: what they are called, and their options.
+const RUNS: [(&str, &[&str]); 3] = [("first run", &[]), ("nothing changed", &[]), ("--full", &["--full"])];
 
 pub(crate) fn measure(bench: &Bench) {
     let repositories = bench.of(bench.args.repositories);
-    shape(bench, "many small", (repositories, FILES));
-    shape(bench, "one large", (1, usize::try_from(bench.of(2_700)).expect("small")));
+    let (small, large) = ((repositories, FILES), (1, usize::try_from(bench.of(2_700)).expect("small")));
+    shape(bench, "many small, slow service", small, bench.latency(), 1);
+    // Without latency of the services nothing hides the state's.
+    shape(bench, "many small", small, Duration::ZERO, ROUNDS);
+    shape(bench, "one large", large, Duration::ZERO, ROUNDS);
 }
 
 /// `size`: repositories, each in a project of its own, and files of each.
-fn shape(bench: &Bench, name: &str, size: (u64, usize)) {
+fn shape(bench: &Bench, name: &str, size: (u64, usize), latency: Duration, rounds: usize) {
+    let runs = if latency.is_zero() { &RUNS[..] } else { &RUNS[..1] };
     let mut fastest = [[f64::INFINITY; PLACES.len()]; RUNS.len()];
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         let (url, other) = (bench.server.database(), bench.server.database());
         let slow = Slow::start(&other, ROUND_TRIP);
         let places =
             [String::new(), format!("state = \"{url}\""), format!("state = \"{}\"", slow.url(&other))];
-        // Without latency of the services nothing hides the state's.
-        let worlds = places.map(|state| World::with(bench, size, Duration::ZERO, &state, ""));
-        for (run, (_, args, _)) in RUNS.iter().enumerate() {
+        let worlds = places.map(|state| World::with(bench, size, latency, &state, ""));
+        for (run, (_, args)) in runs.iter().enumerate() {
             for (place, world) in worlds.iter().enumerate() {
                 fastest[run][place] = fastest[run][place].min(world.apply(args).seconds);
             }
         }
     }
-    for ((run, _, asked), seconds) in RUNS.iter().zip(fastest) {
-        for (place, asked) in (1..PLACES.len()).zip(asked) {
+    for ((run, _), seconds) in runs.iter().zip(fastest) {
+        for (place, asked) in (1..PLACES.len()).zip(ASKED) {
+            let asked = if latency.is_zero() { "" } else { asked };
             let times = format!("{:.2} times", seconds[place] / seconds[0]);
             let details = format!(
-                "{:.2} s, with a file {:.2} s; fastest of {ROUNDS}; {} x {} files, services without latency",
+                "{:.2} s, with a file {:.2} s; fastest of {rounds}; {} x {} files, {latency:?} for a call",
                 seconds[place], seconds[0], size.0, size.1
             );
             row(&format!("states: {name}, {run}, {}", PLACES[place]), &times, asked, &details);
