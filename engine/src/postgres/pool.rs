@@ -33,6 +33,10 @@ impl fmt::Debug for Pool {
 impl Pool {
     /// A pool of at most `size` connections. Connects when the first one is needed.
     pub(crate) fn new(url: PostgresUrl, size: usize) -> Result<Self, Failure> {
+        Self::ready_within(READY, url, size)
+    }
+
+    fn ready_within(ready: Duration, url: PostgresUrl, size: usize) -> Result<Self, Failure> {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = if url.is_encrypted() {
             let tls = net::client_config().map_err(|error| Failure::Other(error.to_string()))?;
@@ -44,7 +48,7 @@ impl Pool {
             .max_size(size)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(WAIT))
-            .create_timeout(Some(READY))
+            .create_timeout(Some(ready))
             .build()
             .map_err(|error| Failure::Other(error.to_string()))?;
         Ok(Self { pool, url })
@@ -100,13 +104,13 @@ mod tests {
     use super::*;
     use crate::postgres::Tls;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_server_that_says_nothing_is_not_waited_for_longer_than_a_while() {
         let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = server.local_addr().expect("an address");
         let url =
             PostgresUrl::parse(&format!("postgres://ann@{address}/db"), Tls::Disable).expect("an address");
-        let pool = Pool::new(url, 1).expect("a pool");
+        let pool = Pool::ready_within(Duration::from_millis(50), url, 1).expect("a pool");
         let Err(failure) = pool.get().await else { panic!("it has said nothing") };
         assert!(matches!(failure, Failure::Silent), "{failure}");
     }
