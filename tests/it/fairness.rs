@@ -1,4 +1,4 @@
-//! A project whose service hangs does not starve the other projects of its run, and does not keep them for ever.
+//! A project whose service hangs does not starve the other projects of its run, and does not block them without limit.
 
 use std::sync::Arc;
 use std::time::Duration;

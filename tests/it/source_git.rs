@@ -324,7 +324,7 @@ async fn many_files_come_once_each_and_a_refusing_sink_ends_the_fetch() {
     assert_eq!(sink.0, 5);
 }
 
-/// More files than sizes are read, and more bytes than contents, before a repository is opened anew.
+/// It has more files and more bytes than are read before a repository is reopened.
 #[tokio::test]
 async fn a_large_repository_is_read_whole() {
     let repo = GitRepo::init("r");

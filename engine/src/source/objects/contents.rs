@@ -22,8 +22,7 @@ const BLOCK: usize = 32;
 const READ_AHEAD: usize = 16;
 /// Files of a block that are read per `spawn_blocking` call, which never waits for the sink.
 const TURN: usize = READ_AHEAD / 2;
-/// Bytes that a reader reads before it opens the repository anew, so that a first run over a large pack does not end
-/// with the whole of it in memory.
+/// Bytes that a task reads before it reopens the repository. This limits how much of a large pack is mapped at a time.
 const WINDOW: usize = 16 << 20;
 
 impl Reader {

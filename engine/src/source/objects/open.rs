@@ -110,7 +110,7 @@ impl Reader {
         Ok(Self { access: Arc::clone(access), name: name.to_owned(), path: path.to_owned(), repo })
     }
 
-    /// The same repository, opened anew. Packs are mapped, and what was read of them counts as this process's memory
+    /// Opens the same repository again. Packs are memory-mapped: pages that were read count towards this process's memory
     /// until the last clone of the reader that mapped them is dropped.
     pub(super) fn reopened(&self, purpose: Purpose) -> StageResult<Self> {
         Self::open_named(&self.access, &self.name, &self.path, purpose)

@@ -14,7 +14,7 @@ use crate::source::limits::{TreeTotals, entry, in_order, is_plain_name};
 /// Bytes of trees that a walk keeps, and of the largest one that it keeps.
 const KEPT: usize = 4 << 20;
 const LARGEST_KEPT: usize = 16 << 10;
-/// Sizes that are read before the repository is opened anew.
+/// Number of sizes to read before the repository is reopened, for the reason given at [`Reader::reopened`].
 const SIZES: usize = 8_192;
 
 /// An entry of a tree that is still to be visited.

@@ -394,7 +394,7 @@ fn evict(connection: &Connection, bound: u64) -> rusqlite::Result<()> {
     vacuum(connection, pages - bound / page)
 }
 
-/// Gives up to so many free pages back; 0: all of them.
+/// Releases at most `pages` free pages to the file system; 0 releases all.
 fn vacuum(connection: &Connection, pages: u64) -> rusqlite::Result<()> {
     let mut vacuum = connection.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
     let mut steps = vacuum.query([])?; // each step frees one page
