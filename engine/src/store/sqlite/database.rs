@@ -15,7 +15,7 @@ use crate::state_folder;
 
 use super::codes::Large;
 use super::failed::Failed;
-use super::schema::{self, VERSION, is_new, version};
+use super::schema::{self, NUMBERED, VERSION, is_new, version};
 
 /// How long a writer waits for another process's transaction. Ours take well under a second.
 const BUSY: Duration = Duration::from_secs(30);
@@ -49,7 +49,7 @@ pub(super) struct Database {
 #[derive(Debug)]
 struct Reader {
     connection: Connection,
-    /// Why the index could not be upgraded, if it has an older version.
+    /// Why the index could not be upgraded, if it has version 1.
     outdated: Option<String>,
     /// Set if the file could only be opened without locks.
     unlocked: Option<Unlocked>,
@@ -215,8 +215,10 @@ impl Database {
                 return Ok(None);
             }
             let mut outdated = None;
-            if version(&connection)? < VERSION {
-                outdated = self.upgrade().err().map(|error| error.message);
+            let found = version(&connection)?;
+            if found < VERSION {
+                let failed = self.upgrade().err().map(|error| error.message);
+                outdated = failed.filter(|_| found < NUMBERED);
             }
             Ok(Some(Reader { connection, outdated, unlocked }))
         };

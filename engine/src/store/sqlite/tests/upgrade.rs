@@ -126,3 +126,41 @@ async fn an_index_of_version_1_that_cannot_be_written_is_searched_by_vector() {
     drop(transaction);
     assert_eq!(held(&path).0, before);
 }
+
+/// Version 2 had whole ids in its index.
+#[tokio::test]
+async fn an_index_of_version_2_gets_the_small_index_of_ids() {
+    let (folder, store) = in_folder();
+    let records: Vec<Record> =
+        (0..30).map(|n| record(&format!("id-{n}"), [1.0, 0.5], "some words")).collect();
+    store.upsert("n", &records).await.expect("upsert");
+    let expected = store.list("n", "", None).await.expect("listed").ids;
+    drop(store);
+    let path = folder.path().join("index.db");
+    let index = Connection::open(&path).expect("open");
+    index
+        .execute_batch(
+            "ALTER TABLE records RENAME TO records_3;
+             CREATE TABLE records (row INTEGER PRIMARY KEY, namespace INTEGER NOT NULL, id TEXT NOT NULL,
+                 facts TEXT NOT NULL, text TEXT NOT NULL, UNIQUE (namespace, id));
+             INSERT INTO records SELECT * FROM records_3;
+             DROP TABLE records_3;
+             PRAGMA user_version = 2;",
+        )
+        .expect("as version 2 was");
+    drop(index);
+    let store = SqliteStore::open("index", &path);
+    store.delete("n", &["id-7".into()]).await.expect("deleted");
+    store.upsert("n", &[record("id-8", [0.0, 1.0], "other words")]).await.expect("upsert");
+    let listed = store.list("n", "", None).await.expect("listed").ids;
+    assert_eq!(listed, expected.iter().filter(|id| *id != "id-7").cloned().collect::<Vec<_>>());
+    let fetched = store.fetch("n", &["id-8".into()]).await.expect("fetched");
+    assert_eq!(fetched[0].metadata["text"], "other words");
+    check_words(&store);
+    let index = Connection::open(&path).expect("open");
+    let indexes: Vec<String> = index
+        .prepare("SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'records'")
+        .and_then(|mut select| select.query_map([], |row| row.get(0))?.collect())
+        .expect("read");
+    assert_eq!(indexes, ["records_by_id"]);
+}
