@@ -385,6 +385,34 @@ fn an_estimate_is_near_the_exact_bill_on_first_and_later_runs() {
     near("a later run");
 }
 
+/// The vectors of a service are cached; those of the built-in model are computed again, which the estimate says.
+#[test]
+fn a_moved_file_is_embedded_again_only_where_that_is_free() {
+    let services = Services::start();
+    let free = "[stages.model]\nkind = \"local\"\n[stages.file]\nkind = \"sqlite\"\n\
+                [projects.free]\npipeline = [\"github\", \"prose\", \"model\", \"file\"]\n\
+                repositories = [\"acme/api\"]\n";
+    services.world.config(&format!("{}\n{free}", services.file()));
+    let repo = services.with_pages("api", 4);
+    services.apply(&[]).exits(0);
+    repo.git(&["mv", "docs/page-1.md", "docs/moved.md"]);
+    services.push("api", &repo);
+    let plan = services.world.run(&["plan", "--json"]).exits(0).json();
+    let run = services.apply(&[]).exits(0);
+    for (project, embedded, cached) in [("handbook", 0, 1), ("free", 1, 0)] {
+        let of = |report: &serde_json::Value, part: &str| {
+            let projects = report["projects"].as_array().expect("projects");
+            let found = projects.iter().find(|one| one["project"] == project);
+            found.unwrap_or_else(|| panic!("{report}"))[part].clone()
+        };
+        let (estimate, counts) = (of(&plan, "estimate"), of(&run.report, "counts"));
+        assert_eq!(estimate["texts"], embedded, "{project}: {estimate}");
+        assert_eq!(estimate["texts_cached"], cached, "{project}: {estimate}");
+        assert_eq!(counts["texts_embedded"], embedded, "{project}: {counts}");
+        assert_eq!(estimate["tokens"].as_u64().is_some_and(|tokens| tokens > 0), embedded > 0, "{project}");
+    }
+}
+
 #[test]
 fn a_plan_reads_as_what_will_happen_and_what_it_costs() {
     let services = Services::start();
