@@ -12,7 +12,7 @@ use super::{ChunkError, Chunker, Named, TokenCounter};
 use crate::model::{Chunk, Cleaned, Document, LineMap, StageResult};
 
 /// Bump when the same document and settings would give different chunks.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Cuts any text at blank lines, lines and sentences.
 pub struct SentenceChunker {
@@ -191,9 +191,9 @@ mod tests {
             SentenceChunker::new("s", settings, Some(counter)).expect("valid settings").identity().to_owned()
         };
         let base = settings(100, 10);
-        assert_eq!(identity(&base), "sentence/2 chars=100 overlap=10 fold=true");
+        assert_eq!(identity(&base), "sentence/3 chars=100 overlap=10 fold=true");
         let tokens = SentenceSettings { max_tokens: Some(50), ..base.clone() };
-        assert_eq!(identity(&tokens), "sentence/2 tokens/3=50 overlap=10 fold=true");
+        assert_eq!(identity(&tokens), "sentence/3 tokens/3=50 overlap=10 fold=true");
         let matching = SentenceSettings { patterns: Some(vec!["*.md".into()]), ..base.clone() };
         assert_eq!(identity(&matching), identity(&base));
     }

@@ -1,17 +1,20 @@
 //! Chooses where windows over a text end and begin.
 //!
 //! If every window were filled to its limit, each cut would depend on the previous one, and one
-//! inserted line would change every later chunk of the file. So both ends of a window prefer
-//! positions that depend on the text alone: a window ends after a blank line if its last three
-//! fifths contain one, and the next one begins at the strongest break of the overlap; ties are
-//! broken by the lowest hash of the text that follows. Two sequences of windows that are out of
-//! step sooner or later pick the same position and stay in step from there on.
+//! inserted line would change every later chunk of the file. So both ends of a window depend on the
+//! text alone: they are the strongest break in reach, and of equally strong ones the one with the
+//! lowest hash of the text that follows. Two sequences of windows that are out of step soon choose
+//! the same break and stay in step from there on.
+//!
+//! An end may be anywhere in the last half of the window, the next start anywhere in the overlap.
+//! After an end that follows a blank line, only whole paragraphs are repeated, or nothing.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 
 use super::super::size::{Atom, Ruler, best_break, ends_sentence};
 
-/// Number of bytes after a break that are hashed to break ties.
+/// Number of bytes after a break that are hashed to choose among equally strong ones.
 const MARK_BYTES: usize = 32;
 
 /// Windows over the whole text, with sizes in characters.
@@ -19,19 +22,17 @@ pub(super) fn by_chars(ruler: &Ruler<'_>, overlap: usize) -> Vec<Range<usize>> {
     let text = ruler.text;
     let overlap = overlap.min(ruler.max - 1);
     // A window must extend past the overlap, so that every window adds new text.
-    let least_to_blank = least_to_blank(ruler.max).max(overlap);
     let least = (ruler.max / 2).max(overlap);
     let mut ranges = Vec::with_capacity(text.len() / (ruler.max - overlap).max(1) + 1);
     let mut start = 0;
     loop {
-        let from = ruler.advance(start, least_to_blank);
-        let limit = ruler.advance(from, ruler.max - least_to_blank);
+        let from = ruler.advance(start, least);
+        let limit = ruler.advance(from, ruler.max - least);
         if limit >= text.len() {
             ranges.push(start..text.len());
             return ranges;
         }
-        let end = last_after_blank(text, from, limit)
-            .unwrap_or_else(|| best_break(text, ruler.advance(from, least - least_to_blank), limit));
+        let end = strongest(text, from + 1..limit + 1).unwrap_or_else(|| best_break(text, from, limit));
         ranges.push(start..end);
         start = next_start(text, ruler.retreat(end, overlap).max(start + 1), end);
     }
@@ -50,15 +51,12 @@ pub(super) fn by_tokens(atoms: &[Atom], ruler: &Ruler<'_>, overlap: usize) -> Ve
             end += 1;
         }
         if end < atoms.len() {
-            let mut cut = end;
-            while cut > done && size >= least_to_blank(ruler.max) {
-                if follows_blank(bytes, atoms[cut - 1].end) {
-                    end = cut;
-                    break;
-                }
-                cut -= 1;
-                size -= atoms[cut].size;
-            }
+            let last_half = (done + 1..=end).rev().take_while(|&cut| {
+                let enough = size >= ruler.max / 2;
+                size -= atoms[cut - 1].size;
+                enough
+            });
+            end = last_half.min_by_key(|&cut| (rank(bytes, atoms[cut - 1].end), Reverse(cut))).unwrap_or(end);
         }
         // Token counts may not add up, so measure the whole window.
         while end - first > 1 && !ruler.fits(atoms[first].start..atoms[end - 1].end) {
@@ -70,28 +68,21 @@ pub(super) fn by_tokens(atoms: &[Atom], ruler: &Ruler<'_>, overlap: usize) -> Ve
         }
         ranges.push(atoms[first].start..atoms[end - 1].end);
         done = end;
+        let paragraphs = follows_blank(bytes, atoms[end - 1].end);
         let mut shared = 0;
         let shareable = (first + 1..end).rev().take_while(|&next| {
             shared += atoms[next].size;
             shared <= overlap
         });
         first = shareable
-            .min_by_key(|&next| {
-                let at = atoms[next].start;
-                let strength = strength(bytes, at);
-                (strength, if strength == Strength::Word { 0 } else { mark(bytes, at) }, next)
-            })
+            .filter(|&next| !paragraphs || follows_blank(bytes, atoms[next].start))
+            .min_by_key(|&next| (rank(bytes, atoms[next].start), next))
             .unwrap_or(end);
     }
     ranges
 }
 
-/// Minimum size of a window that ends early, after a blank line.
-fn least_to_blank(max: usize) -> usize {
-    max * 2 / 5
-}
-
-/// Break strengths at which a window may begin, best first.
+/// Strengths of breaks, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Strength {
     AfterBlank,
@@ -100,23 +91,37 @@ enum Strength {
     Word,
 }
 
-fn strength(bytes: &[u8], at: usize) -> Strength {
+/// Orders breaks, best first. Those between words are equal.
+fn rank(bytes: &[u8], at: usize) -> (Strength, u64) {
     if follows_blank(bytes, at) {
-        Strength::AfterBlank
+        (Strength::AfterBlank, mark(bytes, at))
     } else if bytes[..at].ends_with(b"\n") {
-        Strength::Line
+        (Strength::Line, mark(bytes, at))
     } else if ends_sentence(bytes, at) {
-        Strength::Sentence
+        (Strength::Sentence, mark(bytes, at))
     } else {
-        Strength::Word
+        (Strength::Word, 0)
     }
 }
 
-/// The last offset in `(from, to]` right after a blank line.
-fn last_after_blank(text: &str, from: usize, to: usize) -> Option<usize> {
+/// The best break by [`rank`] among these offsets, none of which is 0: the start of a line, else
+/// the end of a sentence.
+fn strongest(text: &str, offsets: Range<usize>) -> Option<usize> {
     let bytes = text.as_bytes();
-    let inside = bytes.get(from..to).unwrap_or_default();
-    memchr::memrchr_iter(b'\n', inside).map(|at| from + at + 1).find(|&at| follows_blank(bytes, at))
+    let boundaries = offsets.clone().filter(|&at| text.is_char_boundary(at));
+    best(bytes, lines(bytes, offsets))
+        .or_else(|| best(bytes, boundaries.filter(|&at| ends_sentence(bytes, at))))
+}
+
+/// The best of these breaks. Where lines repeat, it is the last of the equal ones.
+fn best(bytes: &[u8], breaks: impl Iterator<Item = usize>) -> Option<usize> {
+    breaks.min_by_key(|&at| (rank(bytes, at), Reverse(at)))
+}
+
+/// Those of the offsets, none of which is 0, at which a line begins.
+fn lines(bytes: &[u8], offsets: Range<usize>) -> impl Iterator<Item = usize> {
+    let before = &bytes[offsets.start - 1..offsets.end - 1];
+    memchr::memchr_iter(b'\n', before).map(move |at| offsets.start + at)
 }
 
 /// True if the previous line is blank.
@@ -126,34 +131,33 @@ fn follows_blank(bytes: &[u8], at: usize) -> bool {
         .is_some_and(|before| before.iter().rev().find(|byte| !matches!(byte, b' ' | b'\t')) == Some(&b'\n'))
 }
 
-/// Start of the next window, in `[from, end)`: after a blank line, else at a line or a sentence,
-/// else at the first word, else at `from`.
+/// Start of the window after one that ends at `end`, in `[from, end]`.
 fn next_start(text: &str, from: usize, end: usize) -> usize {
     let from = text.ceil_char_boundary(from);
     if from >= end {
         return end;
     }
     let bytes = text.as_bytes();
-    let lines = || memchr::memchr_iter(b'\n', &bytes[from - 1..end - 1]).map(|at| from + at);
-    let boundaries = || (from..end).filter(|&at| text.is_char_boundary(at));
-    lines()
-        .filter(|&at| follows_blank(bytes, at))
-        .min_by_key(|&at| mark(bytes, at))
-        .or_else(|| lines().min_by_key(|&at| mark(bytes, at)))
-        .or_else(|| boundaries().filter(|&at| ends_sentence(bytes, at)).min_by_key(|&at| mark(bytes, at)))
-        .or_else(|| boundaries().find(|&at| bytes[at - 1].is_ascii_whitespace()))
-        .unwrap_or(from)
+    if follows_blank(bytes, end) {
+        let paragraphs = lines(bytes, from..end).filter(|&at| follows_blank(bytes, at));
+        return best(bytes, paragraphs).unwrap_or(end);
+    }
+    let mut words =
+        (from..end).filter(|&at| text.is_char_boundary(at) && bytes[at - 1].is_ascii_whitespace());
+    strongest(text, from..end).or_else(|| words.next()).unwrap_or(from)
 }
 
-/// Hash of the text that follows on the line: FNV-1a with a finalizer that spreads it over all
-/// bits. It decides where chunks begin, so any change requires a new version of the chunker.
+/// Hash of the text that follows. It decides where chunks end and begin, so any change requires a
+/// new version of the chunker.
 fn mark(bytes: &[u8], at: usize) -> u64 {
-    let line = bytes[at..].iter().take(MARK_BYTES).take_while(|&&byte| byte != b'\n');
-    let hash = line.fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    let hash = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    hash ^ (hash >> 29)
+    let mut following = [0; MARK_BYTES];
+    let len = MARK_BYTES.min(bytes.len() - at);
+    following[..len].copy_from_slice(&bytes[at..at + len]);
+    let (words, _) = following.as_chunks();
+    words.iter().fold(0, |hash, &word| {
+        let hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        hash ^ (hash >> 32)
+    })
 }
 
 #[cfg(test)]
@@ -246,7 +250,7 @@ mod tests {
     fn an_insertion_changes_few_chunks_on_average() {
         let chars = (Size::chars(1000), 200);
         let tokens = (Size::tokens(250, Arc::new(|text: &str| text.len().div_ceil(4))), 50);
-        for (kind, most) in [(Kind::Code, 2.2), (Kind::Prose, 2.2), (Kind::List, 5.0)] {
+        for (kind, most) in [(Kind::Code, 1.6), (Kind::Prose, 1.5), (Kind::List, 1.8)] {
             for (size, overlap) in [&chars, &tokens] {
                 let documents = 12;
                 let changed: f64 =
@@ -264,11 +268,20 @@ mod tests {
             windows(text, &Size::chars(34), 0),
             ["one two\nthree four", "five six\nseven eight\nnine ten"]
         );
-        // Not if the window would be less than two fifths full.
-        let early = "one\n\ntwo three\nfour five\nsix seven eight nine";
-        assert_eq!(windows(early, &Size::chars(26), 0)[0], "one\n\ntwo three\nfour five");
+        // Not if the window would be less than half full.
+        let early = "one two\n\nthree\nfour five\nsix seven eight nine";
+        assert_eq!(windows(early, &Size::chars(26), 0)[0], "one two\n\nthree\nfour five");
         let spaced = "one two\nthree four\n \t\nfive six\nseven eight";
         assert_eq!(windows(spaced, &Size::chars(30), 0)[0], "one two\nthree four");
+    }
+
+    #[test]
+    fn windows_over_repeated_lines_are_full() {
+        let text = "0123456789 0123456789 0123456789 012345\n".repeat(100);
+        let tokens = Size::tokens(250, Arc::new(|text: &str| text.len().div_ceil(4)));
+        for size in [Size::chars(1000), tokens] {
+            assert_eq!(windows(&text, &size, 0).len(), 4, "{}", size.describe());
+        }
     }
 
     #[test]
@@ -277,6 +290,18 @@ mod tests {
         for (from, end, start) in [(2, 30, 22), (2, 21, 16), (2, 15, 10), (5, 9, 5), (6, 9, 6), (24, 29, 27)]
         {
             assert_eq!(next_start(text, from, end), start, "{from}..{end}");
+        }
+    }
+
+    #[test]
+    fn after_a_blank_line_only_whole_paragraphs_are_repeated() {
+        let text = "One two.\nThree.\n\nFour five.\nSix.\n\nSeven eight nine.\n";
+        let tokens = Size::tokens(37, Arc::new(str::len));
+        for size in [Size::chars(37), tokens] {
+            let whole = ["One two.\nThree.\n\nFour five.\nSix.", "Four five.\nSix.\n\nSeven eight nine."];
+            assert_eq!(windows(text, &size, 17), whole, "{}", size.describe());
+            let none = ["One two.\nThree.\n\nFour five.\nSix.", "Seven eight nine."];
+            assert_eq!(windows(text, &size, 16), none, "{}", size.describe());
         }
     }
 }
