@@ -37,13 +37,16 @@ impl Fingerprint {
         I: IntoIterator<Item = S>,
         S: AsRef<[u8]>,
     {
-        let mut hasher = blake3::Hasher::new();
+        let mut fingerprint = Self::begin();
         for part in parts {
-            let part = part.as_ref();
-            hasher.update(&(part.len() as u64).to_le_bytes());
-            hasher.update(part);
+            fingerprint.add(part.as_ref());
         }
-        Self(hasher.finalize().to_hex()[..32].into())
+        fingerprint.end()
+    }
+
+    /// The same, part by part.
+    pub(crate) fn begin() -> Parts {
+        Parts(blake3::Hasher::new())
     }
 
     /// Wraps a fingerprint that was read from storage.
@@ -54,6 +57,20 @@ impl Fingerprint {
     /// The hex digits.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// The parts of a fingerprint that were given so far.
+pub(crate) struct Parts(blake3::Hasher);
+
+impl Parts {
+    pub(crate) fn add(&mut self, part: &[u8]) {
+        self.0.update(&(part.len() as u64).to_le_bytes());
+        self.0.update(part);
+    }
+
+    pub(crate) fn end(self) -> Fingerprint {
+        Fingerprint(self.0.finalize().to_hex()[..32].into())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::io::Write as _;
 
 use serde_json::{Map, Value};
 
@@ -180,17 +181,22 @@ fn chunk<'a>(
 pub(crate) fn metadata_fingerprint<'a>(
     fields: impl IntoIterator<Item = (Cow<'a, str>, Field<'a>)>,
 ) -> Fingerprint {
-    let text = |value: &Field<'_>| match value.as_f64() {
-        Some(number) => number.to_string(),
-        None => serde_json::to_string(value).expect("plain data has a JSON form"),
-    };
-    let mut fields: Vec<(Cow<'_, str>, String)> = fields
-        .into_iter()
-        .filter(|(key, _)| !matches!(&**key, "commit_sha" | "url"))
-        .map(|(key, value)| (key, text(&value)))
-        .collect();
-    fields.sort();
-    Fingerprint::of(fields.iter().flat_map(|(key, value)| [&**key, value.as_str()]))
+    let kept = |key: &str| !matches!(key, "commit_sha" | "url");
+    let mut fields: Vec<_> = fields.into_iter().filter(|(key, _)| kept(key)).collect();
+    fields.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    let mut fingerprint = Fingerprint::begin();
+    let mut text = Vec::new();
+    for (key, value) in &fields {
+        text.clear();
+        match value.as_f64() {
+            Some(number) => write!(text, "{number}"),
+            None => serde_json::to_writer(&mut text, value).map_err(std::io::Error::from),
+        }
+        .expect("plain data has a text form and memory takes it");
+        fingerprint.add(key.as_bytes());
+        fingerprint.add(&text);
+    }
+    fingerprint.end()
 }
 
 /// The same of metadata as a store gives it back.

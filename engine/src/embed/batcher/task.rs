@@ -25,6 +25,8 @@ use crate::upstream::{Expected, Upstream};
 const LONGEST_LINGER: u32 = 20;
 /// If this many texts were refused individually and none was ever accepted, the cause is not the texts.
 const HOPELESS: usize = 8;
+/// Bytes of texts whose tokens are counted where they are: another thread would need longer to wake up.
+const FEW_BYTES: usize = 16 << 10;
 /// How long texts wait that another claimant embeds, before they are looked up again.
 const TAKEN_PAUSE: Duration = Duration::from_millis(200);
 
@@ -119,6 +121,27 @@ pub(super) struct Batcher {
     settling: Vec<oneshot::Sender<()>>,
     accepted_any: bool,
     refused_alone: usize,
+}
+
+/// Counts the tokens of the texts that have no vector. If that panics, they have none.
+async fn counted(
+    embedder: Arc<dyn Embedder>,
+    found: Vec<(Text, Option<Vector>)>,
+) -> Vec<(Text, Option<Vector>)> {
+    let bytes: usize = found.iter().map(|(text, _)| text.input.len()).sum();
+    let mut counted = found.clone();
+    let count = move || {
+        for (text, _) in counted.iter_mut().filter(|(_, vector)| vector.is_none()) {
+            text.tokens = embedder.count_tokens(&text.input);
+        }
+        counted
+    };
+    let counted = if bytes <= FEW_BYTES {
+        std::panic::catch_unwind(AssertUnwindSafe(count)).ok()
+    } else {
+        tokio::task::spawn_blocking(count).await.ok()
+    };
+    counted.unwrap_or(found)
 }
 
 impl Batcher {
@@ -237,19 +260,8 @@ impl Batcher {
                 Some(cache) => cache.get_many(texts.iter().map(|text| text.key).collect()).await,
                 None => vec![None; texts.len()],
             };
-            let uncounted = texts.clone();
-            let counted = tokio::task::spawn_blocking(move || {
-                let count = |(mut text, vector): (Text, Option<Vector>)| {
-                    if vector.is_none() {
-                        text.tokens = embedder.count_tokens(&text.input);
-                    }
-                    (text, vector)
-                };
-                texts.into_iter().zip(found).map(count).collect()
-            });
-            // A lookup that panicked has found nothing.
-            let nothing = |_| uncounted.into_iter().map(|text| (text, None)).collect();
-            Done::LookedUp(counted.await.unwrap_or_else(nothing))
+            let found = texts.into_iter().zip(found).collect();
+            Done::LookedUp(counted(embedder, found).await)
         });
     }
 
