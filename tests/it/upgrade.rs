@@ -214,7 +214,7 @@ fn a_query_upgrades_the_index_of_0_1() {
     let found = world.ok(&["query", "how to install", "--json"]).json();
     assert!(found["matches"].as_array().is_some_and(|matches| !matches.is_empty()), "{found}");
     assert!(found.get("notes").is_none(), "{found}");
-    assert_eq!(version(&world, "index.db"), 3);
+    assert_eq!(version(&world, "index.db"), 2);
     assert!(is_upgraded(&world, "index.db"));
     assert_eq!(indexes(&world), before, "records and vectors are as they were");
 }

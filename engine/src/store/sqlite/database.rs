@@ -15,15 +15,15 @@ use crate::state_folder;
 
 use super::codes::Large;
 use super::failed::Failed;
-use super::schema::{self, NUMBERED, VERSION, is_new, version};
+use super::schema::{self, VERSION, is_new, version};
 
 /// How long a writer waits for another process's transaction. Ours take well under a second.
 const BUSY: Duration = Duration::from_secs(30);
 /// Page size in bytes. 8 KiB hold seven vectors of 256 components with little waste.
 const PAGE: u32 = 8192;
-/// Pages of the write-ahead log after which they are copied to the file: 96 MB. Pages that are written
+/// Pages of the write-ahead log after which they are copied to the file: 192 MB. Pages that are written
 /// often are copied once.
-const CHECKPOINT: u32 = 12_000;
+const CHECKPOINT: u32 = 24_000;
 /// Maximum number of concurrent readers, each with a pooled connection.
 const READERS: usize = 4;
 /// Maximum number of threads for writes: one writes, and the next waits for the connection.
@@ -49,7 +49,7 @@ pub(super) struct Database {
 #[derive(Debug)]
 struct Reader {
     connection: Connection,
-    /// Why the index could not be upgraded, if it has version 1.
+    /// Why the index could not be upgraded, if it has an older version.
     outdated: Option<String>,
     /// Set if the file could only be opened without locks.
     unlocked: Option<Unlocked>,
@@ -215,10 +215,8 @@ impl Database {
                 return Ok(None);
             }
             let mut outdated = None;
-            let found = version(&connection)?;
-            if found < VERSION {
-                let failed = self.upgrade().err().map(|error| error.message);
-                outdated = failed.filter(|_| found < NUMBERED);
+            if version(&connection)? < VERSION {
+                outdated = self.upgrade().err().map(|error| error.message);
             }
             Ok(Some(Reader { connection, outdated, unlocked }))
         };

@@ -9,7 +9,6 @@ mod config;
 mod database;
 mod failed;
 mod files;
-mod ids;
 mod lexical;
 mod namespaces;
 mod parallel;
@@ -45,7 +44,6 @@ use super::{
 use codes::Large;
 use database::Database;
 use failed::Failed;
-use namespaces::known_namespace;
 
 /// A vector store in a local file.
 #[derive(Debug, Clone)]
@@ -171,11 +169,7 @@ impl VectorStore for SqliteStore {
 
     async fn list(&self, namespace: &str, prefix: &str, after: Option<String>) -> StageResult<IdPage> {
         let (namespace, prefix) = (namespace.to_owned(), prefix.to_owned());
-        self.read(move |transaction| match known_namespace(transaction, &namespace)? {
-            Some(number) => ids::list(transaction, number, &prefix, after.as_deref()),
-            None => Ok(IdPage::default()),
-        })
-        .await
+        self.read(move |transaction| read::list(transaction, &namespace, &prefix, after.as_deref())).await
     }
 
     async fn fetch(&self, namespace: &str, ids: &[String]) -> StageResult<Vec<StoredRecord>> {

@@ -1,16 +1,45 @@
-//! Fetching and counting records.
+//! Listing, fetching and counting records.
 
 use std::collections::BTreeMap;
 
-use rusqlite::Transaction;
+use rusqlite::{OptionalExtension as _, Transaction, params};
 use serde_json::{Map, Value};
 
-use crate::store::StoredRecord;
+use crate::store::{IdPage, StoredRecord};
 
 use super::failed::Failed;
-use super::ids::row_of;
 use super::namespaces::known_namespace;
 use super::vector::decode;
+
+/// Ids per page of a listing, about 70 KB.
+const PAGE: i64 = 1000;
+
+/// One page of the ids that start with `prefix`, in byte order.
+pub(super) fn list(
+    transaction: &Transaction<'_>,
+    namespace: &str,
+    prefix: &str,
+    after: Option<&str>,
+) -> Result<IdPage, Failed> {
+    let Some(number) = known_namespace(transaction, namespace)? else {
+        return Ok(IdPage::default());
+    };
+    // Upper bound of the range: no id with this prefix sorts after it.
+    let end = format!("{prefix}{}", char::MAX);
+    let mut select = transaction.prepare_cached(
+        "SELECT id FROM records
+         WHERE namespace = ?1 AND id >= ?2 AND id < ?3 AND id > ?4 ORDER BY id LIMIT ?5",
+    )?;
+    // An empty string excludes nothing on the first page, since ids are not empty.
+    let rows = select
+        .query_map(params![number, prefix, end, after.unwrap_or_default(), PAGE + 1], |row| row.get(0))?;
+    let mut ids = rows.collect::<Result<Vec<String>, _>>()?;
+    let most = usize::try_from(PAGE).expect("a page is small");
+    let more = ids.len() > most;
+    ids.truncate(most);
+    let next = if more { ids.last().cloned() } else { None };
+    Ok(IdPage { ids, next })
+}
 
 /// The records with these ids, in the order of the ids.
 pub(super) fn fetch(
@@ -21,18 +50,21 @@ pub(super) fn fetch(
     let Some(number) = known_namespace(transaction, namespace)? else {
         return Ok(Vec::new());
     };
-    let mut select = transaction
-        .prepare_cached("SELECT facts, text, vector FROM records JOIN vectors USING (row) WHERE row = ?1")?;
+    let mut select = transaction.prepare_cached(
+        "SELECT facts, text, vector FROM records JOIN vectors USING (row) WHERE namespace = ?1 AND id = ?2",
+    )?;
     let mut records = Vec::with_capacity(ids.len());
     for id in ids {
-        let Some(row) = row_of(transaction, number, id)? else { continue };
-        records.push(select.query_row([row], |row| {
-            Ok(StoredRecord {
-                id: id.clone(),
-                metadata: metadata(row.get_ref(0)?.as_str()?, row.get(1)?),
-                vector: decode(row.get_ref(2)?.as_blob()?),
+        let record = select
+            .query_row(params![number, id], |row| {
+                Ok(StoredRecord {
+                    id: id.clone(),
+                    metadata: metadata(row.get_ref(0)?.as_str()?, row.get(1)?),
+                    vector: decode(row.get_ref(2)?.as_blob()?),
+                })
             })
-        })?);
+            .optional()?;
+        records.extend(record);
     }
     Ok(records)
 }

@@ -11,14 +11,12 @@ use crate::store::searched::Searched;
 use super::codes::{self, Large};
 use super::failed::Failed;
 use super::files::Files;
-use super::{ids, words};
+use super::words;
 
 /// Identifies the file as ours (`PRAGMA application_id`): "RSix".
 const APPLICATION_ID: i32 = 0x5253_6978;
 /// The version of the schema (`PRAGMA user_version`).
-pub(super) const VERSION: i32 = 3;
-/// The first version with numbers of files, and with words as they are now.
-pub(super) const NUMBERED: i32 = 2;
+pub(super) const VERSION: i32 = 2;
 /// Bytes of words that FTS5 collects in memory before it writes a segment. Larger segments are merged
 /// less often: this halves what a first run writes.
 const WORDS_IN_MEMORY: u32 = 8 << 20;
@@ -59,22 +57,19 @@ const TABLES: &str = "
     INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
 ";
 
-/// As in version 1.
-const NAMESPACES: &str = "
+/// The tables that version 1 had as well.
+const FIRST_TABLES: &str = "
     CREATE TABLE namespaces (
         number INTEGER PRIMARY KEY,
         name   TEXT NOT NULL UNIQUE
     );
-";
-
-/// No two rows of a namespace have the same id: a record is looked for before it is inserted.
-const RECORDS: &str = "
     CREATE TABLE records (
         row       INTEGER PRIMARY KEY,
         namespace INTEGER NOT NULL,
         id        TEXT NOT NULL,
         facts     TEXT NOT NULL,
-        text      TEXT NOT NULL
+        text      TEXT NOT NULL,
+        UNIQUE (namespace, id)
     );
 ";
 
@@ -86,9 +81,8 @@ const COUNTS: &str = "
 
 /// Creates the tables of an empty database.
 pub(super) fn create(transaction: &Transaction<'_>) -> Result<(), Failed> {
-    for tables in [NAMESPACES, COUNTS, RECORDS, ids::INDEX] {
-        transaction.execute_batch(tables)?;
-    }
+    transaction.execute_batch(FIRST_TABLES)?;
+    transaction.execute_batch(COUNTS)?;
     add_tables(transaction)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
@@ -105,25 +99,9 @@ fn add_tables(transaction: &Transaction<'_>) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Turns an index of an older version into one of this version. In one transaction, so a full disk or a kill leaves the
-/// old index.
+/// Turns an index of version 1 into one of this version: words are rebuilt from the records, vectors
+/// are copied. In one transaction, so a full disk or a kill leaves the old index.
 pub(super) fn upgrade(transaction: &Transaction<'_>, large: Large) -> Result<(), Failed> {
-    if version(transaction)? < NUMBERED {
-        add_numbers(transaction, large)?;
-    }
-    // Older versions had an index of whole ids, which goes with the table alone.
-    transaction.execute_batch(&format!(
-        "ALTER TABLE records RENAME TO records_2; {RECORDS}
-         INSERT INTO records SELECT row, namespace, id, facts, text FROM records_2 ORDER BY row;
-         DROP TABLE records_2; {}",
-        ids::INDEX
-    ))?;
-    transaction.pragma_update(None, "user_version", VERSION)?;
-    Ok(())
-}
-
-/// Turns version 1 into version 2: words are rebuilt from the records, vectors are copied.
-fn add_numbers(transaction: &Transaction<'_>, large: Large) -> Result<(), Failed> {
     transaction.execute_batch("DROP TABLE words; ALTER TABLE vectors RENAME TO vectors_1;")?;
     transaction.execute_batch(COUNTS)?;
     add_tables(transaction)?;
@@ -159,6 +137,7 @@ fn add_numbers(transaction: &Transaction<'_>, large: Large) -> Result<(), Failed
     for namespace in namespaces {
         codes::refresh(transaction, namespace, &BTreeSet::new(), large)?;
     }
+    transaction.pragma_update(None, "user_version", VERSION)?;
     Ok(())
 }
 

@@ -393,7 +393,7 @@ async fn a_newer_file_is_refused() {
     Connection::open(&path).expect("open").pragma_update(None, "user_version", 7).expect("update");
     let error = SqliteStore::open("index", &path).check(2).await.expect_err("newer");
     assert_eq!(error.kind, ErrorKind::Misconfigured);
-    assert!(error.message.contains("newer RepoSync (format 7; this one knows 3)"), "{error}");
+    assert!(error.message.contains("newer RepoSync (format 7; this one knows 2)"), "{error}");
 }
 
 #[tokio::test]

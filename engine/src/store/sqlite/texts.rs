@@ -6,7 +6,6 @@ use crate::model::file_prefix;
 use crate::store::{FileTexts, SearchScope, Selector, TextChunk, TextVisitor};
 
 use super::failed::Failed;
-use super::ids;
 use super::namespaces::known_namespace;
 use super::read::metadata;
 
@@ -47,10 +46,12 @@ pub(super) fn texts(
 
 /// The chunks of a file, in order.
 fn chunks(transaction: &Transaction<'_>, namespace: i64, prefix: &str) -> Result<Vec<TextChunk>, Failed> {
+    let mut select = transaction
+        .prepare_cached("SELECT facts, text FROM records WHERE namespace = ?1 AND id >= ?2 AND id < ?3")?;
     // The ids of a file are its prefix, a dash, and more; `.` is the character after the dash.
-    let (from, to) = (format!("{prefix}-"), format!("{prefix}."));
+    let mut rows = select.query(params![namespace, format!("{prefix}-"), format!("{prefix}.")])?;
     let mut chunks = Vec::new();
-    ids::between(transaction, "facts, text", (namespace, &from, &to), |row| {
+    while let Some(row) = rows.next()? {
         let facts = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
         let text: String = row.get(1)?;
         chunks.push(match serde_json::from_str::<TextChunk>(facts) {
@@ -58,8 +59,7 @@ fn chunks(transaction: &Transaction<'_>, namespace: i64, prefix: &str) -> Result
             // Fields of other types than ours.
             Err(_) => TextChunk::of(&metadata(facts, text)),
         });
-        Ok(())
-    })?;
+    }
     chunks.sort_by_key(|chunk| chunk.index);
     Ok(chunks)
 }

@@ -12,7 +12,6 @@ use super::codes::{self, Large};
 use super::database::Database;
 use super::failed::Failed;
 use super::files::Files;
-use super::ids::row_of;
 use super::namespaces::{known_namespace, namespace_number, rows_of};
 use super::vector::{encode, norm};
 use super::words;
@@ -99,11 +98,13 @@ impl<'a> Batch<'a> {
     }
 
     fn find(&self, id: &str) -> Result<Option<Known>, Failed> {
-        let Some(row) = row_of(self.transaction, self.namespace, id)? else { return Ok(None) };
-        let mut select = self.transaction.prepare_cached("SELECT facts, text FROM records WHERE row = ?1")?;
-        let known =
-            select.query_row([row], |found| Ok(Known { row, facts: found.get(0)?, text: found.get(1)? }))?;
-        Ok(Some(known))
+        let mut find = self
+            .transaction
+            .prepare_cached("SELECT row, facts, text FROM records WHERE namespace = ?1 AND id = ?2")?;
+        let known = find.query_row(params![self.namespace, id], |row| {
+            Ok(Known { row: row.get(0)?, facts: row.get(1)?, text: row.get(2)? })
+        });
+        Ok(known.optional()?)
     }
 
     fn insert(&mut self, row: i64, record: &Record, facts: &str, norm: f32) -> Result<(), Failed> {
