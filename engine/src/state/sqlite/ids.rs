@@ -17,9 +17,7 @@ pub(super) fn open_intents(
     intents: &[FileIds],
 ) -> rusqlite::Result<()> {
     let place = put_place(conn, place)?;
-    // An id belongs to one file: what is known of it stays as it is.
-    let mut insert =
-        conn.prepare_cached("INSERT INTO intents VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING")?;
+    let mut insert = conn.prepare_cached("INSERT OR REPLACE INTO intents VALUES (?1, ?2, ?3, ?4, ?5)")?;
     for FileIds { file, ids } in intents {
         for id in ids {
             insert.execute(params![place, id, project, file.repository, file.path])?;
