@@ -103,7 +103,7 @@ impl Files for SqliteState {
             let id = entered(conn, &project)?;
             match files {
                 Damaged::All => damage_all(conn, id),
-                Damaged::Files(files) => files.iter().try_for_each(|file| damage(conn, id, file)),
+                Damaged::Files(files) => damage(conn, id, &files),
             }
         })
         .await
@@ -229,26 +229,31 @@ fn files_of_blobs(conn: &Connection, project: &str, blobs: Vec<GitSha>) -> rusql
     Ok(found)
 }
 
-fn damage(conn: &Connection, project: i64, file: &FileKey) -> rusqlite::Result<()> {
-    let key = params![project, file.repository, file.path];
-    conn.prepare_cached(concat!(
+fn damage(conn: &Connection, project: i64, files: &[FileKey]) -> rusqlite::Result<()> {
+    let mut statuses = conn.prepare_cached(concat!(
         "UPDATE files SET status = 'damaged' WHERE ",
         of_project!(),
         " AND repository = ?2 AND file_path = ?3"
-    ))?
-    .execute(key)?;
-    conn.prepare_cached(
-        "UPDATE repositories SET settled = 0, revision = revision + 1 WHERE project_id = ?1 AND name = ?2",
-    )?
-    .execute(params![project, file.repository])?;
+    ))?;
     // What is missing in the store must not be taken for being there.
-    conn.prepare_cached(concat!(
+    let mut chunks = conn.prepare_cached(concat!(
         "UPDATE chunks SET fingerprint = '' WHERE file_id IN (SELECT id FROM files WHERE ",
         of_project!(),
         " AND repository = ?2 AND file_path = ?3)"
-    ))?
-    .execute(key)
-    .map(drop)
+    ))?;
+    for file in files {
+        let key = params![project, file.repository, file.path];
+        statuses.execute(key)?;
+        chunks.execute(key)?;
+    }
+    let mut unsettled = conn.prepare_cached(
+        "UPDATE repositories SET settled = 0, revision = revision + 1 WHERE project_id = ?1 AND name = ?2",
+    )?;
+    let repositories: BTreeSet<&str> = files.iter().map(|file| file.repository.as_str()).collect();
+    for repository in repositories {
+        unsettled.execute(params![project, repository])?;
+    }
+    Ok(())
 }
 
 fn damage_all(conn: &Connection, project: i64) -> rusqlite::Result<()> {
