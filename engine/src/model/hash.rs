@@ -37,16 +37,11 @@ impl Fingerprint {
         I: IntoIterator<Item = S>,
         S: AsRef<[u8]>,
     {
-        let mut fingerprint = Self::begin();
+        let mut hasher = FingerprintHasher::default();
         for part in parts {
-            fingerprint.add(part.as_ref());
+            hasher.update(part.as_ref());
         }
-        fingerprint.end()
-    }
-
-    /// The same, part by part.
-    pub(crate) fn begin() -> Parts {
-        Parts(blake3::Hasher::new())
+        hasher.finish()
     }
 
     /// Wraps a fingerprint that was read from storage.
@@ -60,16 +55,19 @@ impl Fingerprint {
     }
 }
 
-/// The parts of a fingerprint that were given so far.
-pub(crate) struct Parts(blake3::Hasher);
+/// Computes a [`Fingerprint`] from parts that are not all in memory at once.
+#[derive(Default)]
+pub(crate) struct FingerprintHasher(blake3::Hasher);
 
-impl Parts {
-    pub(crate) fn add(&mut self, part: &[u8]) {
+impl FingerprintHasher {
+    /// Adds the next part.
+    pub(crate) fn update(&mut self, part: &[u8]) {
         self.0.update(&(part.len() as u64).to_le_bytes());
         self.0.update(part);
     }
 
-    pub(crate) fn end(self) -> Fingerprint {
+    /// The same as [`Fingerprint::of`] of all parts.
+    pub(crate) fn finish(self) -> Fingerprint {
         Fingerprint(self.0.finalize().to_hex()[..32].into())
     }
 }

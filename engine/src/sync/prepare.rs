@@ -10,8 +10,8 @@ use super::setup::{Project, Recipe};
 use crate::chunk::encoded::{self, Encoded};
 use crate::chunk::{ChunkError, Chunker, clean, fit, language_in};
 use crate::model::{
-    Chunk, Cleaned, Document, ErrorKind, Field, Fingerprint, GitSha, Metadata, RepoRef, SecretsMode,
-    SkipReason, StageError, StageResult, TreeEntry, chunk_id, file_prefix,
+    Chunk, Cleaned, Document, ErrorKind, Field, Fingerprint, FingerprintHasher, GitSha, Metadata, RepoRef,
+    SecretsMode, SkipReason, StageError, StageResult, TreeEntry, chunk_id, file_prefix,
 };
 
 /// What became of a file's content.
@@ -184,7 +184,7 @@ pub(crate) fn metadata_fingerprint<'a>(
     let kept = |key: &str| !matches!(key, "commit_sha" | "url");
     let mut fields: Vec<_> = fields.into_iter().filter(|(key, _)| kept(key)).collect();
     fields.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    let mut fingerprint = Fingerprint::begin();
+    let mut hasher = FingerprintHasher::default();
     let mut text = Vec::new();
     for (key, value) in &fields {
         text.clear();
@@ -193,10 +193,10 @@ pub(crate) fn metadata_fingerprint<'a>(
             None => serde_json::to_writer(&mut text, value).map_err(std::io::Error::from),
         }
         .expect("plain data has a text form and memory takes it");
-        fingerprint.add(key.as_bytes());
-        fingerprint.add(&text);
+        hasher.update(key.as_bytes());
+        hasher.update(&text);
     }
-    fingerprint.end()
+    hasher.finish()
 }
 
 /// The same of metadata as a store gives it back.

@@ -13,9 +13,8 @@ use crate::cpu_time::thread_time;
 /// Bytes handed to the parser per read; small enough to count how often it rereads the same text.
 const READ_BYTES: usize = 4096;
 
-/// Progress callbacks, of a hundred steps each, for which the time is looked at once: reading the clock of a thread is a
-/// call of the kernel.
-const CALLS_PER_LOOK: usize = 16;
+/// Number of progress callbacks (of a hundred steps each) per reading of the thread's clock, which is a system call.
+const CALLS_PER_CLOCK_READ: usize = 16;
 
 thread_local! {
     /// Parsers keep buffers but no state between texts: a tree depends on the text alone.
@@ -53,7 +52,7 @@ fn parse_within(syntax: Syntax, text: &str, time: &dyn Fn() -> Duration) -> Resu
     let slow = Cell::new(false);
     let take = |left: &Cell<usize>| left.replace(left.get().saturating_sub(1)) > 0;
     let mut bounded = |_: &ParseState| {
-        if calls.get().is_multiple_of(CALLS_PER_LOOK) {
+        if calls.get().is_multiple_of(CALLS_PER_CLOCK_READ) {
             slow.set(time() > end);
         }
         let goes_on = take(&calls) && reads.get() > 0 && !slow.get();

@@ -25,7 +25,7 @@ use crate::upstream::{Expected, Upstream};
 const LONGEST_LINGER: u32 = 20;
 /// If this many texts were refused individually and none was ever accepted, the cause is not the texts.
 const HOPELESS: usize = 8;
-/// Bytes of texts whose tokens are counted where they are: another thread would need longer to wake up.
+/// Up to this many bytes of text, tokens are counted without `spawn_blocking`, because waking a thread costs more.
 const FEW_BYTES: usize = 16 << 10;
 /// How long texts wait that another claimant embeds, before they are looked up again.
 const TAKEN_PAUSE: Duration = Duration::from_millis(200);
@@ -123,7 +123,7 @@ pub(super) struct Batcher {
     refused_alone: usize,
 }
 
-/// Counts the tokens of the texts that have no vector. If that panics, they have none.
+/// Counts the tokens of the texts that have no vector. If counting panics, all counts stay 0.
 async fn counted(
     embedder: Arc<dyn Embedder>,
     found: Vec<(Text, Option<Vector>)>,
