@@ -16,7 +16,7 @@ where
     access.runtime.reading.run(work).await.unwrap_or_else(|error| Err(broken(&access.stage, error)))
 }
 
-pub(super) fn broken(stage: &str, error: tokio::task::JoinError) -> StageError {
+pub(super) fn broken(stage: &str, error: impl std::error::Error + Send + Sync + 'static) -> StageError {
     StageError::new(stage, ErrorKind::Bug, "reading the repository broke off").caused_by(error)
 }
 
