@@ -1,5 +1,6 @@
 //! Deterministic ids: chunk ids, fingerprints of settings.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,10 +18,29 @@ pub fn file_prefix(project: &str, repository: &str, path: &str) -> String {
     hex::encode(hasher.finalize())
 }
 
-/// The id of a chunk: the file's prefix, a dash, `md5(text)`, a dash, and the number (from 0) of
-/// this occurrence of the text in the file. ASCII, 32 + 1 + 32 + 1 + digits bytes.
-pub fn chunk_id(file_prefix: &str, text: &str, occurrence: usize) -> String {
-    format!("{file_prefix}-{}-{occurrence}", hex::encode(Md5::digest(text)))
+/// The ids of a file's chunks, in order.
+#[derive(Debug)]
+pub struct ChunkIds {
+    file_prefix: String,
+    /// Occurrences so far, by the hash of the text.
+    seen: HashMap<[u8; 16], usize>,
+}
+
+impl ChunkIds {
+    /// The ids of a file, whose prefix [`file_prefix`] gives.
+    pub fn of(file_prefix: String) -> Self {
+        Self { file_prefix, seen: HashMap::new() }
+    }
+
+    /// The id of the next chunk: the file's prefix, a dash, `md5(text)`, a dash, and the number (from
+    /// 0) of this occurrence of the text in the file. ASCII, 32 + 1 + 32 + 1 + digits bytes.
+    pub fn next(&mut self, text: &str) -> String {
+        let digest = Md5::digest(text).into();
+        let seen = self.seen.entry(digest).or_default();
+        let id = format!("{}-{}-{seen}", self.file_prefix, hex::encode(digest));
+        *seen += 1;
+        id
+    }
 }
 
 /// A BLAKE3 hash of all inputs of a decision: settings, identities, versions.
@@ -92,9 +112,12 @@ mod tests {
     fn ids_are_the_contract() {
         let prefix = file_prefix("p", "o/r", "a.md");
         assert_eq!(prefix, hex::encode(Md5::digest(b"p\0o/r\0a.md")));
-        let id = chunk_id(&prefix, "text", 3);
-        assert_eq!(id, format!("{prefix}-{}-3", hex::encode(Md5::digest(b"text"))));
-        assert!(id.is_ascii());
+        let mut ids = ChunkIds::of(prefix.clone());
+        for (text, occurrence) in [("text", 0), ("other", 0), ("text", 1), ("text", 2)] {
+            let id = ids.next(text);
+            assert_eq!(id, format!("{prefix}-{}-{occurrence}", hex::encode(Md5::digest(text))));
+            assert!(id.is_ascii());
+        }
     }
 
     #[test]

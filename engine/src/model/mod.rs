@@ -39,7 +39,7 @@ pub use explain::{Explanation, FileFacts, ProjectExplanation};
 pub use freshness::Freshness;
 pub use git::{BranchRef, EntryMode, GitSha, RepoEntry, RepoRef, StoredAnswer, TreeEntry};
 pub(crate) use hash::FingerprintHasher;
-pub use hash::{Fingerprint, chunk_id, file_prefix};
+pub use hash::{ChunkIds, Fingerprint, file_prefix};
 pub use host::host_name;
 pub use masking::{SHORTEST_SECRET, mask_secrets, register_issued_token, register_secrets};
 pub use path_matcher::{BadPattern, PathMatcher};

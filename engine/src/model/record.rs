@@ -49,7 +49,7 @@ impl fmt::Display for Place {
 /// One vector with its metadata.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
-    /// The id in ASCII; see [`super::chunk_id`].
+    /// The id in ASCII; see [`super::ChunkIds`].
     pub id: String,
     /// The embedding.
     pub vector: Vector,

@@ -203,7 +203,7 @@ impl Shared {
         let content = content?;
         let (prepared, write) = self.prepare(write, content).await?;
         self.run.emit(Event::Done { phase: Phase::Chunk, n: 1 });
-        let (status, reason, drafts) = match prepared {
+        let (status, reason, mut drafts) = match prepared {
             Prepared::Skipped(reason) => (FileStatus::Skipped, Some(reason), Vec::new()),
             Prepared::Chunks(drafts, encoded) => {
                 self.run.stats.encoded(&self.repo.name, &write.desired.entry.path, &encoded);
@@ -219,7 +219,8 @@ impl Shared {
         }
         let count = drafts.len() as u64;
         self.run.emit(Event::Expected { phase: Phase::Embed, n: count });
-        let vectors = self.embed(&drafts, announced.texts).await?;
+        let inputs = drafts.iter_mut().map(|draft| std::mem::take(&mut draft.input)).collect();
+        let vectors = self.embed(inputs, announced.texts).await?;
         self.run.emit(Event::Done { phase: Phase::Embed, n: count });
         let records = drafts
             .into_iter()
@@ -267,8 +268,7 @@ impl Shared {
         })
     }
 
-    async fn embed(&self, drafts: &[Draft], expected: Expected) -> StageResult<Vec<Vector>> {
-        let inputs = drafts.iter().map(|draft| draft.input.clone()).collect();
+    async fn embed(&self, inputs: Vec<String>, expected: Expected) -> StageResult<Vec<Vector>> {
         let answers = self.run.project.queue.embed_expected(self.run.name(), inputs, expected).await;
         let mut vectors = Vec::with_capacity(answers.len());
         let mut refused = None;

@@ -1,7 +1,6 @@
 //! From a file's bytes to records that lack only their vectors. Pure and synchronous.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::io::Write as _;
 
 use serde_json::{Map, Value};
@@ -10,8 +9,8 @@ use super::setup::{Project, Recipe};
 use crate::chunk::encoded::{self, Encoded};
 use crate::chunk::{ChunkError, Chunker, clean, fit, language_in};
 use crate::model::{
-    Chunk, Cleaned, Document, ErrorKind, Field, Fingerprint, FingerprintHasher, GitSha, Metadata, RepoRef,
-    SecretsMode, SkipReason, StageError, StageResult, TreeEntry, chunk_id, file_prefix,
+    Chunk, ChunkIds, Cleaned, Document, ErrorKind, Field, Fingerprint, FingerprintHasher, GitSha, Metadata,
+    RepoRef, SecretsMode, SkipReason, StageError, StageResult, TreeEntry, file_prefix,
 };
 
 /// What became of a file's content.
@@ -84,9 +83,8 @@ pub(crate) fn prepare(
     }
 
     let repository = origin.repo.name.as_str();
-    let prefix = file_prefix(project.name(), repository, path);
+    let mut ids = ChunkIds::of(file_prefix(project.name(), repository, path));
     let language = language_in(path, &cleaned.text).unwrap_or_default();
-    let mut occurrences: HashMap<String, usize> = HashMap::new();
     let mut drafts = Vec::with_capacity(pieces.len());
     for piece in pieces {
         let embedded = match &piece.range {
@@ -97,9 +95,7 @@ pub(crate) fn prepare(
         if embedded.len() < piece.text.len() && !embedded.contains(char::is_alphanumeric) {
             continue;
         }
-        let seen = occurrences.entry(piece.text.clone()).or_default();
-        let id = chunk_id(&prefix, &piece.text, *seen);
-        *seen += 1;
+        let id = ids.next(&piece.text);
         let input = project.embedder().input(piece.context.as_deref(), &embedded);
         let lines = (piece.start_line, piece.end_line);
         let metadata = Metadata {

@@ -14,7 +14,7 @@ use crate::cpu_time::thread_time;
 const READ_BYTES: usize = 4096;
 
 /// Number of progress callbacks (of a hundred steps each) per reading of the thread's clock, which is a system call.
-const CALLS_PER_CLOCK_READ: usize = 16;
+const CALLS_PER_CLOCK_READ: usize = 64;
 
 thread_local! {
     /// Parsers keep buffers but no state between texts: a tree depends on the text alone.
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_parse_that_takes_too_long_is_given_up() {
-        let text = "int f(void) { return 1; }\n".repeat(200);
+        let text = "int f(void) { return 1; }\n".repeat(1000);
         let slow = Cell::new(Duration::ZERO);
         let tick = |by: u64| slow.replace(slow.get() + Duration::from_millis(by));
         assert!(parse_within(Syntax::C, &text, &|| tick(0)).is_ok_and(|tree| tree.is_some()));
