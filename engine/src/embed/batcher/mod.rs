@@ -6,6 +6,7 @@
 //! free has no cache. One task owns all the state; callers send it messages. It ends, after the
 //! calls in flight, when the last handle is dropped.
 
+mod call;
 mod task;
 #[cfg(test)]
 mod tests;

@@ -1,32 +1,39 @@
 //! The one task that owns the queue's state.
 //!
-//! States of a key: requested -> looked up -> pending -> in a call -> answered. In all of them it is in
+//! States of a key: requested -> looked up -> pending -> in a call -> cached -> answered. In all of them it is in
 //! `wanted` with its waiters, so requests for an equal text are coalesced. A vector is in the cache before
 //! its key leaves `wanted`, so no text is sent twice.
 
 use std::collections::{HashMap, VecDeque};
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::embed::embedded::{Embedded, is_usable};
-use crate::embed::{EmbedLimits, Embedder, Embeddings};
+use super::call::{Answered, Called, Outcome, Text, claim_and_call, counted, remember, shares};
+use crate::embed::embedded::Embedded;
+use crate::embed::{EmbedLimits, Embedder};
 use crate::model::{ErrorKind, Event, EventSink, ServiceKind, StageError, StageResult, Vector};
-use crate::state::{CacheKey, Claim, Claimant, VectorCache};
+use crate::state::{CacheKey, Claimant, VectorCache};
 use crate::upstream::{Expected, Upstream};
 
-/// Maximum number of linger periods before a batch is sent, so that a steady trickle cannot delay it forever.
+/// The queue lingers for at least this share of the time that the last call took, so that a slow service gets fewer
+/// calls that are not full.
+const LINGER_SHARE: u32 = 10;
+/// Maximum of that share: a call may have waited minutes for a rate limit.
+const LONGEST_SHARE: Duration = Duration::from_millis(250);
+/// Maximum number of linger periods, from the last answer or batch, before a batch is sent, so that a steady trickle
+/// cannot delay it forever.
 const LONGEST_LINGER: u32 = 20;
+/// Maximum of calls in flight plus answers that are not cached yet, in multiples of `limits.calls`. If the cache is
+/// slower than the service, calls wait for it, because answers that are not cached are paid for again if the process
+/// dies.
+const UNCACHED_PER_CALL: usize = 2;
 /// If this many texts were refused individually and none was ever accepted, the cause is not the texts.
 const HOPELESS: usize = 8;
-/// Up to this many bytes of text, tokens are counted without `spawn_blocking`, because waking a thread costs more.
-const FEW_BYTES: usize = 16 << 10;
 /// How long texts wait that another claimant embeds, before they are looked up again.
 const TAKEN_PAUSE: Duration = Duration::from_millis(200);
 
@@ -57,38 +64,13 @@ struct Open {
 /// A waiter for a key: the request and the text's index in it.
 type Waiter = (u64, usize);
 
-/// A text on its way. `tokens` is counted after the cache was asked.
-#[derive(Clone)]
-struct Text {
-    key: CacheKey,
-    input: Arc<str>,
-    tokens: usize,
-}
-
 /// What a task of the batcher returned.
 enum Done {
     LookedUp(Vec<(Text, Option<Vector>)>),
+    /// A call has ended; its vectors are not in the cache yet.
     Called(Called),
-}
-
-/// The result of a call.
-struct Called {
-    /// Texts that another claimant has embedded since they were looked up.
-    cached: Vec<(Text, Vector)>,
-    /// Texts that another claimant embeds now.
-    taken: Vec<Text>,
-    /// Texts that were sent.
-    batch: Vec<Text>,
-    outcome: StageResult<Answered>,
-    took: Duration,
-}
-
-/// A call's answer, checked and cached.
-#[derive(Default)]
-struct Answered {
-    /// For each text its vector; none where it was zero or not finite.
-    vectors: Vec<Option<Vector>>,
-    tokens: u64,
+    /// They are.
+    Cached(Answered),
 }
 
 pub(super) struct Batcher {
@@ -115,33 +97,16 @@ pub(super) struct Batcher {
     parts: Vec<Vec<Text>>,
     tasks: JoinSet<Done>,
     calls: usize,
-    /// When the last text became pending, and when the oldest pending one did.
+    /// Answers that are being put into the cache.
+    caching: usize,
+    /// When the last text became pending, and when the oldest pending one did; see also `restart_linger`.
     last_arrival: Instant,
     first_arrival: Instant,
+    /// How long the last call took.
+    took: Duration,
     settling: Vec<oneshot::Sender<()>>,
     accepted_any: bool,
     refused_alone: usize,
-}
-
-/// Counts the tokens of the texts that have no vector. If counting panics, all counts stay 0.
-async fn counted(
-    embedder: Arc<dyn Embedder>,
-    found: Vec<(Text, Option<Vector>)>,
-) -> Vec<(Text, Option<Vector>)> {
-    let bytes: usize = found.iter().map(|(text, _)| text.input.len()).sum();
-    let mut counted = found.clone();
-    let count = move || {
-        for (text, _) in counted.iter_mut().filter(|(_, vector)| vector.is_none()) {
-            text.tokens = embedder.count_tokens(&text.input);
-        }
-        counted
-    };
-    let counted = if bytes <= FEW_BYTES {
-        std::panic::catch_unwind(AssertUnwindSafe(count)).ok()
-    } else {
-        tokio::task::spawn_blocking(count).await.ok()
-    };
-    counted.unwrap_or(found)
 }
 
 impl Batcher {
@@ -173,8 +138,10 @@ impl Batcher {
             parts: Vec::new(),
             tasks: JoinSet::new(),
             calls: 0,
+            caching: 0,
             last_arrival: now,
             first_arrival: now,
+            took: Duration::ZERO,
             settling: Vec::new(),
             accepted_any: false,
             refused_alone: 0,
@@ -272,7 +239,8 @@ impl Batcher {
             return None;
         }
         let limits = self.embedder.limits();
-        while self.calls < limits.calls.max(1) {
+        let most = limits.calls.max(1);
+        while self.calls < most && self.calls + self.caching < most * UNCACHED_PER_CALL {
             let batch = match self.parts.pop() {
                 Some(part) => part.into_iter().filter(|text| self.is_still_wanted(text)).collect(),
                 None if self.pending.is_empty() => return None,
@@ -280,8 +248,8 @@ impl Batcher {
                     let full = self.pending.len() >= limits.inputs_per_call
                         || self.pending_tokens >= limits.tokens_per_call;
                     // What is being looked up comes within a moment, and may fill the batch.
-                    let due = (self.last_arrival + self.embedder.linger())
-                        .min(self.first_arrival + self.embedder.linger() * LONGEST_LINGER);
+                    let linger = self.linger();
+                    let due = (self.last_arrival + linger).min(self.first_arrival + linger * LONGEST_LINGER);
                     let more_may_come = !self.upstream.is_dry() && due > Instant::now();
                     if !full && (self.looking_up || more_may_come) {
                         return (!self.looking_up).then_some(due);
@@ -294,6 +262,14 @@ impl Batcher {
             }
         }
         None
+    }
+
+    /// How long texts wait for more that may come.
+    fn linger(&self) -> Duration {
+        match self.embedder.linger() {
+            Duration::ZERO => Duration::ZERO,
+            least => least.max((self.took / LINGER_SHARE).min(LONGEST_SHARE)),
+        }
     }
 
     fn take_batch(&mut self, limits: EmbedLimits) -> Vec<Text> {
@@ -336,7 +312,7 @@ impl Batcher {
     fn finish(&mut self, done: Done) {
         match done {
             Done::LookedUp(texts) => self.looked_up(texts),
-            Done::Called(Called { cached, taken, batch, outcome, took }) => {
+            Done::Called(Called { cached, taken, outcome }) => {
                 self.calls -= 1;
                 for (text, vector) in cached {
                     self.answer_cached(&text.key, &vector);
@@ -346,16 +322,20 @@ impl Batcher {
                 }
                 self.taken.extend(taken);
                 match outcome {
-                    Ok(_) if batch.is_empty() => {}
-                    Ok(answered) => self.called(&batch, &answered, took),
-                    Err(error) if error.kind.is_item() => self.refused(batch, error),
-                    Err(error) => {
+                    Outcome::NothingSent => {}
+                    Outcome::Answered(answered) => self.called(answered),
+                    Outcome::Failed(batch, error) if error.kind.is_item() => self.refused(batch, error),
+                    Outcome::Failed(batch, error) => {
                         for text in &batch {
                             self.fail(&text.key, &error);
                         }
                         self.fail_unsent(&error);
                     }
                 }
+            }
+            Done::Cached(answered) => {
+                self.caching -= 1;
+                self.answered(&answered);
             }
         }
     }
@@ -382,23 +362,45 @@ impl Batcher {
         }
     }
 
-    fn called(&mut self, batch: &[Text], answered: &Answered, took: Duration) {
+    /// The next call need not wait until the vectors are in the cache; those who asked for them must.
+    fn called(&mut self, answered: Answered) {
         self.accepted_any = true;
+        self.took = answered.took;
+        self.restart_linger();
+        let Some(cache) = self.cache.clone() else {
+            return self.answered(&answered);
+        };
+        let claimant = self.claimant;
+        self.caching += 1;
+        self.tasks.spawn(async move {
+            remember(&*cache, claimant, &answered).await;
+            Done::Cached(answered)
+        });
+    }
+
+    /// Waits again for more to join a batch, because the files of what was answered make room for others.
+    fn restart_linger(&mut self) {
+        self.last_arrival = Instant::now();
+        self.first_arrival = self.last_arrival;
+    }
+
+    fn answered(&mut self, Answered { batch, vectors, tokens, took }: &Answered) {
+        self.restart_linger();
         if !self.embedder.reports_calls() {
             self.events.emit(Event::Call {
                 service: ServiceKind::Embedder,
                 stage: self.stage.clone(),
                 operation: "embed",
                 items: batch.len() as u64,
-                tokens: answered.tokens,
+                tokens: *tokens,
                 seconds: took.as_secs_f64(),
                 ok: true,
                 error: None,
             });
         }
         let counts_each = self.embedder.is_free();
-        let shares = shares(answered.tokens, batch);
-        for ((text, vector), tokens) in batch.iter().zip(&answered.vectors).zip(shares) {
+        let shares = shares(*tokens, batch);
+        for ((text, vector), tokens) in batch.iter().zip(vectors).zip(shares) {
             let Some(vector) = vector else {
                 let error = StageError::refused(&self.stage, "the embedder has no usable vector for a text");
                 self.fail(&text.key, &error);
@@ -478,89 +480,4 @@ impl Batcher {
             }
         }
     }
-}
-
-/// Claims the texts of a batch and sends those that are not claimed by others.
-async fn claim_and_call(
-    embedder: &dyn Embedder,
-    cache: Option<Arc<dyn VectorCache>>,
-    claimant: Claimant,
-    texts: Vec<Text>,
-) -> Called {
-    let keys = |texts: &[Text]| texts.iter().map(|text| text.key).collect::<Vec<CacheKey>>();
-    let claims = match &cache {
-        Some(cache) => cache.claim_many(claimant, keys(&texts)).await,
-        None => vec![Claim::Given; texts.len()],
-    };
-    let (mut cached, mut taken, mut batch) = (Vec::new(), Vec::new(), Vec::new());
-    for (text, claim) in texts.into_iter().zip(claims) {
-        match claim {
-            Claim::Cached(vector) => cached.push((text, vector)),
-            Claim::Taken => taken.push(text),
-            Claim::Given => batch.push(text),
-        }
-    }
-    let start = Instant::now();
-    let outcome = if batch.is_empty() {
-        Ok(Answered::default())
-    } else {
-        let call = AssertUnwindSafe(call(embedder, cache.clone(), &batch)).catch_unwind();
-        call.await.unwrap_or_else(|_| {
-            Err(StageError::new(embedder.stage(), ErrorKind::Bug, "the embedder panicked"))
-        })
-    };
-    let took = start.elapsed();
-    // Claims on texts with a vector ended when it was put into the cache.
-    if let Some(cache) = cache {
-        let is_whole = |answered: &Answered| answered.vectors.iter().all(Option::is_some);
-        if !outcome.as_ref().is_ok_and(is_whole) {
-            cache.release_many(claimant, keys(&batch)).await;
-        }
-    }
-    Called { cached, taken, batch, outcome, took }
-}
-
-/// One call, its answer checked and put into the cache.
-async fn call(
-    embedder: &dyn Embedder,
-    cache: Option<Arc<dyn VectorCache>>,
-    batch: &[Text],
-) -> StageResult<Answered> {
-    let inputs: Vec<&str> = batch.iter().map(|text| &*text.input).collect();
-    let tokens = batch.iter().map(|text| text.tokens as u64).sum();
-    let Embeddings { vectors, tokens } = embedder.embed(&inputs, tokens).await?;
-    let length = vectors.first().map_or(0, |vector| vector.len());
-    if vectors.len() != batch.len() || vectors.iter().any(|vector| vector.len() != length) {
-        let message = format!(
-            "{} texts were answered by {} vectors, or of different lengths",
-            batch.len(),
-            vectors.len()
-        );
-        return Err(StageError::new(embedder.stage(), ErrorKind::Bug, message));
-    }
-    let vectors: Vec<_> = vectors.into_iter().map(|vector| is_usable(&vector).then_some(vector)).collect();
-    if let Some(cache) = cache {
-        let entries = batch.iter().zip(&vectors);
-        let entries = entries.filter_map(|(text, vector)| Some((text.key, Arc::clone(vector.as_ref()?))));
-        cache.put_many(entries.collect()).await;
-    }
-    Ok(Answered { vectors, tokens })
-}
-
-/// Shares a call's tokens out in proportion to our own counts, so that they sum up exactly.
-fn shares(total: u64, batch: &[Text]) -> Vec<u64> {
-    // A text that we count as nothing still weighs something, so that nothing is lost.
-    let weight = |text: &Text| text.tokens.max(1) as u128;
-    let all: u128 = batch.iter().map(weight).sum();
-    let (mut before, mut given) = (0, 0);
-    batch
-        .iter()
-        .map(|text| {
-            before += weight(text);
-            let up_to = u64::try_from(u128::from(total) * before / all).unwrap_or(total);
-            let share = up_to - given;
-            given = up_to;
-            share
-        })
-        .collect()
 }

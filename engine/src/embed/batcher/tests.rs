@@ -10,6 +10,7 @@ use super::*;
 use crate::embed::{EmbedLimits, Embeddings};
 use crate::model::{ByteSize, Event, Fingerprint};
 use crate::state::sqlite::SqliteVectorCache;
+use crate::state::{Claim, Claimant};
 
 /// An embedder that records what it is sent. Its vectors tell the text; its tokens are the bytes
 /// of a text and one more for each call (so that a service's count differs from ours).
@@ -135,6 +136,68 @@ async fn batches_are_filled_across_callers() {
     let tokens: u64 = answers.iter().flatten().map(|result| result.as_ref().expect("embedded").tokens).sum();
     let ours: usize = texts(0..30).iter().map(String::len).sum();
     assert_eq!(tokens, ours as u64 + 3, "what the service counted, shared out");
+}
+
+/// A cache that takes a second to put vectors into it, and forgets them.
+#[derive(Debug, Default)]
+struct SlowCache {
+    waiting: AtomicUsize,
+    most_waiting: AtomicUsize,
+}
+
+impl SlowCache {
+    const TAKES: Duration = Duration::from_secs(1);
+}
+
+#[async_trait]
+impl VectorCache for SlowCache {
+    async fn get_many(&self, keys: Vec<CacheKey>) -> Vec<Option<Vector>> {
+        vec![None; keys.len()]
+    }
+    async fn contains_many(&self, keys: Vec<CacheKey>) -> Vec<bool> {
+        vec![false; keys.len()]
+    }
+    async fn claim_many(&self, _: Claimant, keys: Vec<CacheKey>) -> Vec<Claim> {
+        vec![Claim::Given; keys.len()]
+    }
+    async fn put_many(&self, _: Vec<(CacheKey, Vector)>) {
+        let waiting = self.waiting.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_waiting.fetch_max(waiting, Ordering::SeqCst);
+        tokio::time::sleep(Self::TAKES).await;
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+    async fn release_many(&self, _: Claimant, _: Vec<CacheKey>) {}
+    async fn forget(&self, _: usize) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_call_does_not_wait_for_the_cache_unless_it_is_far_behind() {
+    let (fake, cache) = (Arc::new(Fake::new(10, 2)), Arc::new(SlowCache::default()));
+    let queue = start(&fake, Some(Arc::clone(&cache) as _));
+    let before = tokio::time::Instant::now();
+    let answers = queue.embed("p", texts(0..80)).await;
+    assert!(answers.iter().all(Result::is_ok));
+    // Four of the eight calls are made one after the other, the others when answers are in the cache.
+    assert_eq!(before.elapsed(), SlowCache::TAKES * 2 + fake.latency * 3);
+    assert_eq!(cache.most_waiting.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_makes_room_for_more_to_join_a_batch() {
+    let fake = Arc::new(Fake { latency: Duration::from_secs(1), ..Fake::new(10, 1) });
+    let queue = start(&fake, None);
+    let _more = queue.expect();
+    let first = async {
+        queue.embed("p", texts(0..15)).await;
+    };
+    let freed = async {
+        // Longer than for a quick service.
+        tokio::time::sleep(fake.latency + fake.linger() * 3 / 2).await;
+        queue.embed("p", texts(15..20)).await;
+    };
+    tokio::join!(first, freed);
+    let sizes: Vec<usize> = fake.calls().iter().map(Vec::len).collect();
+    assert_eq!(sizes, [10, 10]);
 }
 
 #[tokio::test(start_paused = true)]
