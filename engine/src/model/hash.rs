@@ -22,12 +22,12 @@ pub fn file_prefix(project: &str, repository: &str, path: &str) -> String {
 #[derive(Debug)]
 pub struct ChunkIds {
     file_prefix: String,
-    /// Occurrences so far, by the hash of the text.
+    /// Number of previous occurrences of each text, by its MD5 hash.
     seen: HashMap<[u8; 16], usize>,
 }
 
 impl ChunkIds {
-    /// The ids of a file, whose prefix [`file_prefix`] gives.
+    /// Starts the ids of one file. `file_prefix` comes from [`file_prefix`].
     pub fn of(file_prefix: String) -> Self {
         Self { file_prefix, seen: HashMap::new() }
     }

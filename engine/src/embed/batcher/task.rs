@@ -69,7 +69,7 @@ enum Done {
     LookedUp(Vec<(Text, Option<Vector>)>),
     /// A call has ended; its vectors are not in the cache yet.
     Called(Called),
-    /// They are.
+    /// The vectors of an answer are in the cache.
     Cached(Answered),
 }
 
@@ -362,7 +362,7 @@ impl Batcher {
         }
     }
 
-    /// The next call need not wait until the vectors are in the cache; those who asked for them must.
+    /// Starts caching an answer. The next call does not wait for the cache; the callers are answered after it.
     fn called(&mut self, answered: Answered) {
         self.accepted_any = true;
         self.took = answered.took;
@@ -378,7 +378,7 @@ impl Batcher {
         });
     }
 
-    /// Waits again for more to join a batch, because the files of what was answered make room for others.
+    /// Restarts the linger timers, because answered files free memory for others, whose texts may join a batch.
     fn restart_linger(&mut self) {
         self.last_arrival = Instant::now();
         self.first_arrival = self.last_arrival;

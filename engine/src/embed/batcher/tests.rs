@@ -201,6 +201,16 @@ async fn an_answer_makes_room_for_more_to_join_a_batch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_of_minutes_delays_the_next_batch_by_a_quarter_of_a_second_at_most() {
+    let fake = Arc::new(Fake { latency: Duration::from_secs(300), ..Fake::new(10, 1) });
+    let queue = start(&fake, None);
+    let _more = queue.expect();
+    let before = tokio::time::Instant::now();
+    queue.embed("p", texts(0..15)).await;
+    assert_eq!(before.elapsed(), fake.latency * 2 + Duration::from_millis(250));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_last_texts_wait_only_for_the_linger() {
     let fake = Arc::new(Fake::new(100, 2));
     let queue = start(&fake, None);
